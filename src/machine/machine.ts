@@ -1,0 +1,126 @@
+/**
+ * A running guest as its viewers and commands see it, whatever engine runs it.
+ *
+ *     const stopListening = machine.listen({ damage: (scanout, rect) => ... })
+ *     await machine.start()
+ *     const pixels = await machine.readPixels(0)
+ *     await machine.stop()
+ */
+export interface Machine {
+  /** Modes of the scanouts as they are now; undefined where one is off. */
+  readonly scanouts: readonly (ScanoutMode | undefined)[]
+  /** Resolves when the guest's first instruction ran; `listener.progress` tells the rest. */
+  start(): Promise<void>
+  /** Stops the guest: no request in flight, disks flushed. Safe to call twice, and after `stopped`. */
+  stop(): Promise<void>
+  /** @returns a function that ends it */
+  listen(listener: MachineListener): () => void
+  /** Pixels of a part (default: the whole) of a scanout, cut to its size; undefined where it is off. */
+  readPixels(scanout: number, rect?: Rect): Promise<Pixels | undefined>
+  /** The cursor's picture for a scanout, or undefined where it is hidden. */
+  readonly cursors: readonly (Cursor | undefined)[]
+  /** A key by its Linux event code (KEY_A = 30), pressed or released. */
+  key(code: number, pressed: boolean): void
+  /** Pointer position as a fraction of the scanout, 0 to 1. */
+  pointer(scanout: number, x: number, y: number): void
+  /** A pointer button by its Linux event code (BTN_LEFT = 0x110). */
+  button(code: number, pressed: boolean): void
+  /** Wheel steps, away from the user and to the right positive; fractions add up (high resolution). */
+  wheel(vertical: number, horizontal: number): void
+  /** Asks the guest to use another size: a new preferred mode in its EDID. */
+  resize(scanout: number, width: number, height: number): void
+  /** Input to the terminal (console port 0). */
+  writeTerminal(bytes: Uint8Array): void
+  resizeTerminal(columns: number, rows: number): void
+  /** Runs a shell command in the guest; resolves with its exit status. One at a time; others wait their turn. */
+  exec(command: string, output: ExecOutput): Promise<number>
+  inspect(): Promise<Inspection>
+}
+
+export interface Rect {
+  readonly x: number
+  readonly y: number
+  readonly width: number
+  readonly height: number
+}
+
+export interface ScanoutMode {
+  readonly width: number
+  readonly height: number
+}
+
+/** Rows of 32-bit pixels, bytes in the order B, G, R, X, without gaps. */
+export interface Pixels extends Rect {
+  readonly data: Uint8Array
+}
+
+/** Rows of 32-bit pixels, bytes in the order B, G, R, A, not premultiplied. */
+export interface Cursor extends ScanoutMode {
+  readonly data: Uint8Array
+  readonly hotX: number
+  readonly hotY: number
+}
+
+export interface ExecOutput {
+  stdout(bytes: Uint8Array): void
+  stderr(bytes: Uint8Array): void
+}
+
+/** What a machine tells. Calls are coalesced: a listener is never called faster than it can follow. */
+export interface MachineListener {
+  /** A step of the boot, for people: `kernel started`, `devices ready`. */
+  progress?(step: string): void
+  /** A scanout got another mode, or was switched off. */
+  mode?(scanout: number, mode: ScanoutMode | undefined): void
+  /** Pixels changed within the rectangle. */
+  damage?(scanout: number, rect: Rect): void
+  /** The cursor's picture changed or hid. */
+  cursor?(scanout: number, cursor: Cursor | undefined): void
+  /** Output of the terminal (console port 0). */
+  terminal?(bytes: Uint8Array): void
+  /** Keyboard lights, by their Linux event code (LED_CAPSL = 1). */
+  led?(code: number, on: boolean): void
+  /** A line for the log: degraded paths with their reason, faults of the guest. */
+  log?(line: string): void
+  /** The guest ended by itself (power off, panic), or the engine failed. Called once. */
+  stopped?(reason: StopReason): void
+}
+
+export interface StopReason {
+  readonly kind: 'power-off' | 'panic' | 'failure' | 'requested'
+  readonly message: string
+}
+
+/** Everything the device inspector shows. */
+export interface Inspection {
+  readonly devices: readonly DeviceInspection[]
+}
+
+export interface DeviceInspection {
+  readonly name: string
+  readonly id: number
+  /** Names of the status bits that are set: `ACKNOWLEDGE`, `DRIVER_OK` ... */
+  readonly status: readonly string[]
+  readonly offered: readonly string[]
+  readonly negotiated: readonly string[]
+  readonly queues: readonly QueueInspection[]
+  /** The device's own state and counters. */
+  readonly state: Record<string, unknown>
+}
+
+export interface QueueInspection {
+  readonly index: number
+  readonly size: number
+  readonly enabled: boolean
+  readonly packed: boolean
+  readonly available: number
+  readonly used: number
+  readonly inFlight: number
+  readonly popped: number
+  readonly pushed: number
+  readonly malformed: number
+  readonly lastFault: string | undefined
+  readonly interrupts: number
+  readonly suppressed: number
+  readonly broken: string | undefined
+}

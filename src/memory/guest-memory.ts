@@ -1,0 +1,90 @@
+import type { MemoryRegion } from './memory-region.ts'
+import type { SpanList } from './span-list.ts'
+
+/** Told of every range a device wrote: a just-in-time compiler that must forget code, a log of dirty pages. */
+export type WriteListener = (address: number, length: number) => void
+
+/**
+ * The guest's address space as a device sees it: regions in ascending order, with holes between them.
+ *
+ *     const memory = new GuestMemory([MemoryRegion.over(0, new Uint8Array(1 << 20))])
+ *     const spans = new SpanList()
+ *     if (!memory.translate(address, length, spans)) return   // outside: the guest's mistake
+ *     spans.regions[0].u8[spans.offsets[0]]                   // the byte at `address`
+ */
+export class GuestMemory {
+  readonly regions: readonly MemoryRegion[]
+  #last: MemoryRegion
+
+  constructor(
+    regions: readonly MemoryRegion[],
+    private readonly onWrite?: WriteListener,
+  ) {
+    const sorted = [...regions].sort((a, b) => a.base - b.base)
+    const first = sorted[0]
+    if (!first) throw new RangeError('guest memory needs at least one region')
+    for (let i = 1; i < sorted.length; i++) {
+      const below = sorted[i - 1]
+      if (below.base + below.size > sorted[i].base) {
+        throw new RangeError(`regions overlap at ${sorted[i].base.toString(16)}`)
+      }
+    }
+    this.regions = sorted
+    this.#last = first
+  }
+
+  /** The region that holds `address`, or undefined in a hole. */
+  find(address: number): MemoryRegion | undefined {
+    const last = this.#last
+    if (address >= last.base && address - last.base < last.size) return last
+    for (let i = 0; i < this.regions.length; i++) {
+      const region = this.regions[i]
+      if (address >= region.base && address - region.base < region.size) {
+        this.#last = region
+        return region
+      }
+    }
+    return undefined
+  }
+
+  /**
+   * Appends to `into` the spans that cover `length` bytes from `address`, across touching regions.
+   * @returns false where any byte lies outside the guest's memory, with `into` as it was
+   */
+  translate(address: number, length: number, into: SpanList, merge = false): boolean {
+    const region = this.find(address)
+    if (!region) return false
+    const offset = address - region.base
+    if (length <= region.size - offset) {
+      into.add(region, offset, length, merge)
+      return true
+    }
+    if (!this.contains(address, length)) return false
+    for (let at = address, left = length; left > 0; ) {
+      const part = this.find(at) as MemoryRegion
+      const start = at - part.base
+      const take = Math.min(left, part.size - start)
+      into.add(part, start, take, merge)
+      at += take
+      left -= take
+    }
+    return true
+  }
+
+  /** Whether all of `length` bytes from `address` are the guest's memory. */
+  contains(address: number, length: number): boolean {
+    const end = address + length
+    if (!Number.isSafeInteger(end)) return false
+    for (let at = address; ; ) {
+      const region = this.find(at)
+      if (!region) return false
+      at = region.base + region.size
+      if (at >= end) return true
+    }
+  }
+
+  /** To be called for whatever a device wrote, after writing it. A queue does it for its rings and for what was pushed. */
+  wrote(region: MemoryRegion, offset: number, length: number): void {
+    this.onWrite?.(region.base + offset, length)
+  }
+}

@@ -1,0 +1,35 @@
+/**
+ * One PCI function, as the bus that holds it sees it. An engine or a transport (v86, vfio-user) calls it; the function
+ * reaches back through `PciBus`.
+ */
+export interface PciFunction {
+  readonly name: string
+  /** By BAR number, 0 to 5; a 64-bit BAR takes two, the second is undefined. */
+  readonly bars: readonly (PciBar | undefined)[]
+  /** Little-endian value of `width` (1, 2 or 4) bytes of the configuration space. */
+  configRead(offset: number, width: number): number
+  configWrite(offset: number, width: number, value: number): void
+  barRead(bar: number, offset: number, width: number): number
+  barWrite(bar: number, offset: number, width: number, value: number): void
+  /** Bus reset: no interrupt asserted and no request in flight when it resolves. */
+  reset(): void | Promise<void>
+}
+
+export interface PciBar {
+  /** Bytes, a power of two. */
+  readonly size: number
+  readonly kind: 'memory32' | 'memory64' | 'io'
+  readonly prefetchable: boolean
+  /** Where the driver or firmware put it: a guest address, 0 until it did. */
+  readonly address: number
+}
+
+/** What a function needs from the bus it sits on. */
+export interface PciBus {
+  /** Level of the function's interrupt pin. */
+  setInterruptLine(asserted: boolean): void
+  /** A message-signalled interrupt; absent where the bus has none, and then MSI-X is not offered. */
+  sendMessage?: (address: number, data: number) => void
+  /** A BAR moved, or memory decoding went on or off. */
+  barsChanged?: () => void
+}

@@ -1,0 +1,55 @@
+import type { GuestMemory } from '../memory/guest-memory.ts'
+import type { MemoryRegion } from '../memory/memory-region.ts'
+import type { DeviceQueue } from '../virtqueue/device-queue.ts'
+import type { ConfigSpace } from './config-space.ts'
+import type { DeviceId } from './device-id.ts'
+
+/**
+ * What a virtio device is, whatever carries it. @virtio 2
+ *
+ * A device is built with what it needs from its host, gets a `DriverSession` when the driver is ready, and loses it at
+ * reset. Nothing here may throw because of what a driver did.
+ */
+export interface VirtioDevice {
+  readonly id: DeviceId
+  /** For people: `block`, `gpu`; where there are several of a kind, with what tells them apart. */
+  readonly name: string
+  /** Largest size of each queue, a power of two; the number of queues is the length. */
+  readonly queueSizes: readonly number[]
+  /** Device-specific bits it offers (0-23 and 50-127); ring and transport bits are not its business. */
+  readonly features: bigint
+  readonly config: ConfigSpace
+  readonly sharedMemory?: readonly SharedMemoryRegion[]
+  /** DRIVER_OK: memory, queues and features are agreed. */
+  activate(session: DriverSession): void
+  /** The driver made chains available in a queue. Also called once for each queue right after `activate`. */
+  notify(queue: number): void
+  /** Resolves when no request is in flight; from the call on, no new ones are popped until `activate`. */
+  quiesce(): void | Promise<void>
+  /** Back to the state before any driver. Called after `quiesce`, without a session from then on. */
+  reset(): void
+  /**
+   * Gives up one queue (RING_RESET): resolves when none of its chains is in flight. Without it, the feature is not
+   * offered. The queue comes back as another object in `session.queues`. @virtio 2.6.1
+   */
+  resetQueue?(queue: number): void | Promise<void>
+  /** State worth seeing while debugging, as plain JSON values. */
+  inspect?(): Record<string, unknown>
+}
+
+/** One driver's time with a device, from DRIVER_OK to reset. */
+export interface DriverSession {
+  readonly memory: GuestMemory
+  /** What driver and device agreed on. */
+  readonly features: bigint
+  /** Enabled queues by index; undefined where the driver did not enable one. */
+  readonly queues: readonly (DeviceQueue | undefined)[]
+  /** The device met an error it cannot recover from by itself. @virtio 2.1.1 */
+  needsReset(reason: string): void
+}
+
+/** Memory of the device that the guest can map. @virtio 2.10 */
+export interface SharedMemoryRegion {
+  readonly id: number
+  readonly memory: MemoryRegion
+}

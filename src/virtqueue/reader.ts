@@ -1,0 +1,120 @@
+import type { SpanList } from '../memory/span-list.ts'
+import type { Writer } from './writer.ts'
+
+/**
+ * Reads the device-readable part of a chain in order, whatever its layout.
+ * @virtio 2.7.4.2 a device makes no assumption about how a request is cut into descriptors
+ *
+ * Nothing here throws: past the end, numbers read as 0 and byte reads are short. Ask `remaining` first.
+ */
+export class Reader {
+  remaining = 0
+  #spans: SpanList
+  #end = 0
+  #index = 0
+  #at = 0
+
+  constructor(spans: SpanList) {
+    this.#spans = spans
+  }
+
+  /** Starts over the first `count` spans, `length` bytes in all. Called by the queue for each chain. */
+  rewind(count: number, length: number): void {
+    this.#end = count
+    this.#index = 0
+    this.#at = 0
+    this.remaining = length
+  }
+
+  u8(): number {
+    const spans = this.#spans
+    while (this.#index < this.#end) {
+      if (this.#at < spans.lengths[this.#index]) {
+        this.remaining--
+        return spans.regions[this.#index].u8[spans.offsets[this.#index] + this.#at++]
+      }
+      this.#index++
+      this.#at = 0
+    }
+    return 0
+  }
+
+  u16(): number {
+    return this.u8() | (this.u8() << 8)
+  }
+
+  u32(): number {
+    const spans = this.#spans
+    const index = this.#index
+    if (index < this.#end && spans.lengths[index] - this.#at >= 4) {
+      const bytes = spans.regions[index].u8
+      const at = spans.offsets[index] + this.#at
+      this.#at += 4
+      this.remaining -= 4
+      return (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)) >>> 0
+    }
+    return (this.u16() | (this.u16() << 16)) >>> 0
+  }
+
+  /** A 64-bit number; exact below 2^53, and never below 2^53 for a value that is above. */
+  u64(): number {
+    const low = this.u32()
+    return low + this.u32() * 2 ** 32
+  }
+
+  /** Copies up to `length` bytes to `target[offset...]`. @returns the bytes copied: fewer at the end of the chain */
+  read(target: Uint8Array, offset = 0, length = target.length - offset): number {
+    const spans = this.#spans
+    let done = 0
+    while (done < length && this.#index < this.#end) {
+      const take = Math.min(length - done, spans.lengths[this.#index] - this.#at)
+      if (take > 0) {
+        const start = spans.offsets[this.#index] + this.#at
+        target.set(spans.regions[this.#index].u8.subarray(start, start + take), offset + done)
+        done += take
+        this.#at += take
+      }
+      if (this.#at >= spans.lengths[this.#index]) {
+        this.#index++
+        this.#at = 0
+      }
+    }
+    this.remaining -= done
+    return done
+  }
+
+  /** Passes over up to `length` bytes. @returns the bytes passed over */
+  skip(length: number): number {
+    const spans = this.#spans
+    let done = 0
+    while (done < length && this.#index < this.#end) {
+      const take = Math.min(length - done, spans.lengths[this.#index] - this.#at)
+      done += take
+      this.#at += take
+      if (this.#at >= spans.lengths[this.#index]) {
+        this.#index++
+        this.#at = 0
+      }
+    }
+    this.remaining -= done
+    return done
+  }
+
+  /** Copies up to `length` bytes straight to a writer. @returns the bytes copied */
+  copyTo(writer: Writer, length = this.remaining): number {
+    const spans = this.#spans
+    let done = 0
+    while (done < length && this.#index < this.#end && writer.remaining > 0) {
+      const take = Math.min(length - done, spans.lengths[this.#index] - this.#at)
+      const took = writer.write(spans.regions[this.#index].u8, spans.offsets[this.#index] + this.#at, take)
+      done += took
+      this.#at += took
+      if (this.#at >= spans.lengths[this.#index]) {
+        this.#index++
+        this.#at = 0
+      }
+    }
+    this.remaining -= done
+    return done
+  }
+}
