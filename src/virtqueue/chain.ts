@@ -10,6 +10,8 @@ import { Writer } from './writer.ts'
 export class Chain {
   /** What names the chain in the rings: the head's index (split) or the buffer id (packed). */
   id = 0
+  /** Descriptors it takes in a packed ring: how far the ring moves on when it is used. @virtio 2.8.6 */
+  ringLength = 1
   /** Every span, readable ones first. */
   readonly spans = new SpanList()
   /** How many of `spans` are readable; the rest are writable. */
@@ -18,4 +20,7 @@ export class Chain {
   writableLength = 0
   readonly reader = new Reader(this.spans)
   readonly writer = new Writer(this.spans)
+
+  /** @param slot its place among its queue's chains */
+  constructor(readonly slot = 0) {}
 }

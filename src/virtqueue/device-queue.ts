@@ -23,10 +23,18 @@ export interface DeviceQueue {
    * the ring is looked at once more, so that a device may return to sleep on undefined.
    */
   pop(): Chain | undefined
-  /** Gives a chain back with the number of bytes written from its writable start. Visible to the driver at `publish`. */
+  /**
+   * Gives a chain back with the number of bytes written from its writable start. Visible to the driver at `publish`.
+   * Where buffers were promised in order, a chain waits for those popped before it.
+   */
   push(chain: Chain, written: number): void
   /** Makes all pushed chains visible at once, and interrupts the driver if it wants that. */
   publish(): void
+  /**
+   * The driver took the queue away (reset): from now on nothing is popped, and pushing is harmless and has no effect.
+   * @virtio 2.6.1.1.1
+   */
+  detach(): void
 }
 
 /** Counts since the queue was enabled. */
@@ -37,6 +45,8 @@ export interface QueueCounters {
   malformed: number
   /** What was wrong with the last malformed chain. */
   lastFault: string | undefined
+  /** Pushes that were ignored, of chains not in flight here: a device's mistake. */
+  stray: number
   interrupts: number
   /** Publications for which the driver wanted no interrupt. */
   suppressed: number
@@ -67,6 +77,6 @@ export interface QueueSetup {
   readonly inOrder: boolean
   /** Called when the driver is to be interrupted for this queue. */
   readonly interrupt: () => void
-  /** Called once when the ring can no longer be followed. */
+  /** Called once when the ring can no longer be followed; at creation already, where it lies outside memory. */
   readonly onBroken: (reason: string) => void
 }

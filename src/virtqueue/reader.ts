@@ -3,7 +3,7 @@ import type { Writer } from './writer.ts'
 
 /**
  * Reads the device-readable part of a chain in order, whatever its layout.
- * @virtio 2.7.4.2 a device makes no assumption about how a request is cut into descriptors
+ * @virtio 2.7.4.1 a device makes no assumption about how a request is cut into descriptors
  *
  * Nothing here throws: past the end, numbers read as 0 and byte reads are short. Ask `remaining` first.
  */

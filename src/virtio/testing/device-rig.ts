@@ -1,0 +1,109 @@
+import { GuestMemory } from '../../memory/guest-memory.ts'
+import { MemoryRegion } from '../../memory/memory-region.ts'
+import { type Bytes, GuestAllocator, QueueRig, type Reply, type Request } from '../../virtqueue/driver/index.ts'
+import type { Layout } from '../../virtqueue/driver/queue-driver.ts'
+import type { DriverSession, VirtioDevice } from '../device.ts'
+import { Feature, featureSet, hasFeature } from '../feature.ts'
+
+export interface DeviceRigOptions {
+  /** What the driver accepts: everything the device offers and VERSION_1 and INDIRECT_DESC unless told. */
+  readonly features?: bigint
+  /** Size of every queue, instead of what the device says. */
+  readonly queueSize?: number
+  /** Queues the driver does not enable. */
+  readonly disabled?: readonly number[]
+  /** Bytes of guest memory; 16 MiB unless told. */
+  readonly memorySize?: number
+}
+
+/**
+ * A device with a driver on the other side of all its queues, past DRIVER_OK.
+ *
+ *     const rig = activateDevice(new EntropyDevice(source))
+ *     const reply = rig.send(0, [], [16])               // a device that answers at once
+ *     const later = await rig.request(0, [], [16])      // one that may not
+ *     rig.rigs[0].add([], [64])                         // not visible before rig.kick(0)
+ *     await rig.reset()
+ */
+export class DeviceRig implements DriverSession {
+  readonly memory: GuestMemory
+  readonly allocator: GuestAllocator
+  readonly features: bigint
+  /** Both sides of each queue; also those the driver did not enable. */
+  readonly rigs: readonly QueueRig[]
+  readonly queues: (QueueRig['queue'] | undefined)[]
+  /** Why the device, or a queue of it, needs a reset. */
+  readonly failures: string[] = []
+  /** Configuration changes the device told of. */
+  configChanges = 0
+  readonly #device: VirtioDevice
+
+  constructor(device: VirtioDevice, options: DeviceRigOptions = {}) {
+    this.#device = device
+    this.features = options.features ?? device.features | featureSet(Feature.VERSION_1, Feature.INDIRECT_DESC)
+    const region = MemoryRegion.over(0, new Uint8Array(options.memorySize ?? 16 << 20))
+    this.memory = new GuestMemory([region])
+    this.allocator = new GuestAllocator(region, 4096)
+    this.rigs = device.queueSizes.map(
+      (size, index) =>
+        new QueueRig({
+          index,
+          size: options.queueSize ?? size,
+          packed: hasFeature(this.features, Feature.RING_PACKED),
+          eventIdx: hasFeature(this.features, Feature.EVENT_IDX),
+          inOrder: hasFeature(this.features, Feature.IN_ORDER),
+          indirect: hasFeature(this.features, Feature.INDIRECT_DESC),
+          memory: this.memory,
+          allocator: this.allocator,
+        }),
+    )
+    this.queues = this.rigs.map((rig, index) => (options.disabled?.includes(index) ? undefined : rig.queue))
+    device.config.onChange = () => {
+      this.configChanges++
+    }
+    device.activate(this)
+    for (let index = 0; index < this.rigs.length; index++) if (this.queues[index]) device.notify(index)
+  }
+
+  needsReset(reason: string): void {
+    this.failures.push(reason)
+  }
+
+  /** Sends a request to a device that answers within `notify`. */
+  send(queue: number, readable: readonly Bytes[], writable: readonly number[] = [], layout?: Layout): Reply {
+    return this.rigs[queue].send(() => this.#device.notify(queue), readable, writable, layout)
+  }
+
+  /** Sends a request; its `reply` is there once the device interrupted. */
+  submit(queue: number, readable: readonly Bytes[], writable: readonly number[] = [], layout?: Layout): Request {
+    return this.rigs[queue].submit(() => this.#device.notify(queue), readable, writable, layout)
+  }
+
+  /** Sends a request and waits for the answer. */
+  request(
+    queue: number,
+    readable: readonly Bytes[],
+    writable: readonly number[] = [],
+    layout?: Layout,
+  ): Promise<Reply> {
+    return this.submit(queue, readable, writable, layout).replied
+  }
+
+  /** Shows the device what was added to a queue, and notifies it if it wants that. */
+  kick(queue: number): void {
+    this.rigs[queue].kick(() => this.#device.notify(queue))
+  }
+
+  /** What a transport does when the driver writes 0 to the device's status. @virtio 2.4 */
+  async reset(): Promise<void> {
+    await this.#device.quiesce()
+    for (const rig of this.rigs) rig.queue.detach()
+    this.#device.reset()
+    this.#device.config.onChange = undefined
+  }
+}
+
+/** Plays the driver of a device up to DRIVER_OK. */
+export function activateDevice(device: VirtioDevice, options?: DeviceRigOptions): DeviceRig {
+  return new DeviceRig(device, options)
+}

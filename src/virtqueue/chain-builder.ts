@@ -1,0 +1,166 @@
+import type { GuestMemory } from '../memory/guest-memory.ts'
+import { SpanList } from '../memory/span-list.ts'
+import type { Chain } from './chain.ts'
+import {
+  DESC_ADDR_HI,
+  DESC_ADDR_LO,
+  DESC_BYTES,
+  DESC_LEN,
+  DESC_TAIL,
+  DESC_WORDS,
+  VIRTQ_DESC_F_INDIRECT,
+  VIRTQ_DESC_F_NEXT,
+  VIRTQ_DESC_F_WRITE,
+} from './ring-layout.ts'
+
+/** What can be wrong with a chain. */
+export const ChainFault = {
+  INDEX: 'descriptor index past the end of the table',
+  TOO_LONG: 'chain too long, or a loop',
+  TOO_LARGE: 'chain of more than 2^32 bytes',
+  DIRECTION: 'device-readable part after a device-writable one',
+  OUTSIDE: 'address outside guest memory',
+  INDIRECT_NOT_NEGOTIATED: 'indirect descriptor without the feature',
+  INDIRECT_CHAINED: 'indirect descriptor that continues',
+  INDIRECT_NESTED: 'indirect descriptor within an indirect table',
+  TABLE_LENGTH: 'indirect table of an impossible length',
+  TABLE_OUTSIDE: 'indirect table outside guest memory',
+} as const
+export type ChainFault = (typeof ChainFault)[keyof typeof ChainFault]
+
+/**
+ * Longest chain served from an indirect table, where the queue is shorter than that. Drivers do send indirect chains
+ * longer than the queue (Linux lets its indirect requests grow past it), so the queue size is no bound for them.
+ * @virtio 2.7.4.1 a device may have a reasonable limit
+ */
+const INDIRECT_LIMIT = 1024
+
+/**
+ * Turns descriptors into the spans of a chain, with every check on what they say. Both rings use it: they find the
+ * descriptors, this knows what is allowed in one.
+ */
+export class ChainBuilder {
+  readonly #memory: GuestMemory
+  readonly #indirect: boolean
+  readonly #limit: number
+  #chain: Chain | undefined
+  /** Descriptors in the chain so far. */
+  #count = 0
+  /** Whether a device-writable part was seen: no readable one may follow. */
+  #writable = false
+  /** Bytes of an indirect table that cannot be read in place. */
+  #copy: Uint32Array | undefined
+  #copySpans: SpanList | undefined
+
+  constructor(memory: GuestMemory, size: number, indirect: boolean) {
+    this.#memory = memory
+    this.#indirect = indirect
+    this.#limit = Math.max(size, INDIRECT_LIMIT)
+  }
+
+  start(chain: Chain): void {
+    this.#chain = chain
+    this.#count = 0
+    this.#writable = false
+    chain.spans.clear()
+    chain.readableSpans = 0
+    chain.readableLength = 0
+    chain.writableLength = 0
+  }
+
+  /** Adds a part. One of length 0 is allowed, wherever it points. @virtio 2.7.5 */
+  add(address: number, length: number, flags: number): ChainFault | undefined {
+    const chain = this.#chain as Chain
+    if (++this.#count > this.#limit) return ChainFault.TOO_LONG
+    if ((flags & VIRTQ_DESC_F_WRITE) !== 0) {
+      if (!this.#writable) {
+        this.#writable = true
+        chain.readableSpans = chain.spans.count
+      }
+      chain.writableLength += length
+    } else {
+      if (this.#writable) return ChainFault.DIRECTION
+      chain.readableLength += length
+    }
+    if (chain.readableLength + chain.writableLength > 2 ** 32) return ChainFault.TOO_LARGE
+    if (length !== 0 && !this.#memory.translate(address, length, chain.spans)) return ChainFault.OUTSIDE
+    return undefined
+  }
+
+  /** Adds the parts a split ring's indirect table links, from its first entry. @virtio 2.7.5.3 */
+  addLinkedTable(address: number, length: number, flags: number): ChainFault | undefined {
+    const fault = this.#checkTable(length, flags)
+    if (fault) return fault
+    const words = this.#tableWords(address, length)
+    if (!words) return ChainFault.TABLE_OUTSIDE
+    const base = this.#tableBase
+    const entries = length / DESC_BYTES
+    for (let index = 0; ; ) {
+      const at = base + index * DESC_WORDS
+      const tail = words[at + DESC_TAIL]
+      if ((tail & VIRTQ_DESC_F_INDIRECT) !== 0) return ChainFault.INDIRECT_NESTED
+      const wrong = this.add(words[at + DESC_ADDR_LO] + words[at + DESC_ADDR_HI] * 2 ** 32, words[at + DESC_LEN], tail)
+      if (wrong) return wrong
+      if ((tail & VIRTQ_DESC_F_NEXT) === 0) return undefined
+      index = tail >>> 16
+      if (index >= entries) return ChainFault.INDEX
+    }
+  }
+
+  /** Adds every entry of a packed ring's indirect table: there, only the write flag counts. @virtio 2.8.7 */
+  addFlatTable(address: number, length: number, flags: number): ChainFault | undefined {
+    const fault = this.#checkTable(length, flags)
+    if (fault) return fault
+    const words = this.#tableWords(address, length)
+    if (!words) return ChainFault.TABLE_OUTSIDE
+    const end = this.#tableBase + (length >>> 2)
+    for (let at = this.#tableBase; at < end; at += DESC_WORDS) {
+      const address = words[at + DESC_ADDR_LO] + words[at + DESC_ADDR_HI] * 2 ** 32
+      const wrong = this.add(address, words[at + DESC_LEN], words[at + DESC_TAIL] >>> 16)
+      if (wrong) return wrong
+    }
+    return undefined
+  }
+
+  /** The chain is complete: its reader and writer start over. */
+  finish(): void {
+    const chain = this.#chain as Chain
+    const spans = chain.spans.count
+    if (!this.#writable) chain.readableSpans = spans
+    chain.reader.rewind(chain.readableSpans, chain.readableLength)
+    chain.writer.rewind(chain.readableSpans, spans, chain.writableLength)
+  }
+
+  #checkTable(length: number, flags: number): ChainFault | undefined {
+    if (!this.#indirect) return ChainFault.INDIRECT_NOT_NEGOTIATED
+    if ((flags & VIRTQ_DESC_F_NEXT) !== 0) return ChainFault.INDIRECT_CHAINED
+    if (length === 0 || length % DESC_BYTES !== 0 || length > this.#limit * DESC_BYTES) return ChainFault.TABLE_LENGTH
+    return undefined
+  }
+
+  /** Where in the words that `#tableWords` gave the table starts. */
+  #tableBase = 0
+
+  /** The table in place where it can be, a copy where it crosses regions or is not aligned; undefined outside memory. */
+  #tableWords(address: number, length: number): Uint32Array | undefined {
+    const region = this.#memory.find(address)
+    if (!region) return undefined
+    const offset = address - region.base
+    if (offset % 4 === 0 && length <= region.size - offset) {
+      this.#tableBase = offset >>> 2
+      return region.u32
+    }
+    this.#copySpans ??= new SpanList()
+    const spans = this.#copySpans
+    spans.clear()
+    if (!this.#memory.translate(address, length, spans)) return undefined
+    this.#copy ??= new Uint32Array(this.#limit * DESC_WORDS)
+    const bytes = new Uint8Array(this.#copy.buffer)
+    for (let i = 0, at = 0; i < spans.count; at += spans.lengths[i++]) {
+      const start = spans.offsets[i]
+      bytes.set(spans.regions[i].u8.subarray(start, start + spans.lengths[i]), at)
+    }
+    this.#tableBase = 0
+    return this.#copy
+  }
+}

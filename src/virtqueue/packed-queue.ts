@@ -1,0 +1,221 @@
+import type { MemoryRegion } from '../memory/memory-region.ts'
+import type { Chain } from './chain.ts'
+import { ChainFault } from './chain-builder.ts'
+import type { QueuePosition, QueueSetup } from './device-queue.ts'
+import { findRingArea } from './ring-area.ts'
+import {
+  DESC_ADDR_HI,
+  DESC_ADDR_LO,
+  DESC_BYTES,
+  DESC_LEN,
+  DESC_TAIL,
+  DESC_WORDS,
+  EVENT_FLAGS,
+  EVENT_POSITION,
+  RING_EVENT_FLAGS_DESC,
+  RING_EVENT_FLAGS_DISABLE,
+  RING_EVENT_FLAGS_ENABLE,
+  VIRTQ_DESC_F_AVAIL,
+  VIRTQ_DESC_F_INDIRECT,
+  VIRTQ_DESC_F_NEXT,
+  VIRTQ_DESC_F_USED,
+  VIRTQ_DESC_F_WRITE,
+} from './ring-layout.ts'
+import { RingQueue } from './ring-queue.ts'
+
+/**
+ * The device's side of a packed virtqueue. @virtio 2.8
+ *
+ * One ring of descriptors that both sides write. Positions run over two rounds, 0 to 2 * size - 1: the second round is
+ * the one with the wrap counter at 0.
+ *
+ *     published    used      next
+ *         |  pushed  | in flight | available, up to the first descriptor not marked so
+ *
+ * A chain that is malformed still ends somewhere, and its last descriptor says its buffer id: it goes back under that.
+ * What cannot be followed is a chain without an end, or more descriptors made available than the ring has free.
+ */
+export class PackedQueue extends RingQueue {
+  readonly #eventIdx: boolean
+  readonly #ring: MemoryRegion
+  readonly #driverEvents: MemoryRegion
+  readonly #deviceEvents: MemoryRegion
+  /** Where the areas start in their regions, in units of the view they are read through. */
+  readonly #ringWord: number
+  readonly #driverEventHalf: number
+  readonly #deviceEventHalf: number
+  /** Next descriptor to read. */
+  #next = 0
+  /** Next descriptor to mark used. */
+  #used = 0
+  /** The first used descriptor the driver cannot see yet: its flags are stored last. */
+  #published = 0
+  /** Flags that `publish` stores there; -1 while nothing is to be published. */
+  #publishedFlags = -1
+  /** Descriptors read and not published as used: never more than the ring has. */
+  #outstanding = 0
+  /** The position at which the driver was asked to notify; -1 while it was not. */
+  #armedAt = -1
+
+  constructor(setup: QueueSetup) {
+    super(setup)
+    const { memory, size } = setup
+    this.#eventIdx = setup.eventIdx
+    const ring = findRingArea(memory, setup.descriptorArea, DESC_BYTES * size, 16)
+    const driverEvents = findRingArea(memory, setup.driverArea, 4, 4)
+    const deviceEvents = findRingArea(memory, setup.deviceArea, 4, 4)
+    const anywhere = memory.regions[0]
+    this.#ring = ring?.region ?? anywhere
+    this.#driverEvents = driverEvents?.region ?? anywhere
+    this.#deviceEvents = deviceEvents?.region ?? anywhere
+    this.#ringWord = (ring?.offset ?? 0) / 4
+    this.#driverEventHalf = (driverEvents?.offset ?? 0) / 2
+    this.#deviceEventHalf = (deviceEvents?.offset ?? 0) / 2
+    if (size < 1 || size > 32768) this.break(`queue size ${size}`)
+    else if (!ring) this.break('descriptor ring outside guest memory or misaligned')
+    else if (!driverEvents) this.break('driver event suppression outside guest memory or misaligned')
+    else if (!deviceEvents) this.break('device event suppression outside guest memory or misaligned')
+  }
+
+  get position(): QueuePosition {
+    return { available: this.#next % this.size, used: this.#used % this.size, inFlight: this.inFlight }
+  }
+
+  protected look(): boolean {
+    if (this.#isAvailable()) {
+      this.#disarm()
+      return true
+    }
+    if (!this.live || this.#armedAt === this.#next) return false
+    this.#arm()
+    // The driver may have added a chain before it saw that it has to notify.
+    if (!this.#isAvailable()) return false
+    this.#disarm()
+    return true
+  }
+
+  protected read(chain: Chain): ChainFault | undefined {
+    const builder = this.builder
+    builder.start(chain)
+    const words = this.#ring.u32
+    const size = this.size
+    const free = size - this.#outstanding
+    let index = this.#next % size
+    let fault: ChainFault | undefined
+    for (let count = 1; ; count++) {
+      const at = this.#ringWord + index * DESC_WORDS
+      const tail = words[at + DESC_TAIL]
+      const flags = tail >>> 16
+      if (fault === undefined) {
+        const address = words[at + DESC_ADDR_LO] + words[at + DESC_ADDR_HI] * 2 ** 32
+        const length = words[at + DESC_LEN]
+        if ((flags & VIRTQ_DESC_F_INDIRECT) === 0) fault = builder.add(address, length, flags)
+        else if (count > 1) fault = ChainFault.INDIRECT_CHAINED
+        else fault = builder.addFlatTable(address, length, flags)
+      }
+      if ((flags & VIRTQ_DESC_F_NEXT) === 0) {
+        chain.id = tail & 0xffff
+        chain.ringLength = count
+        break
+      }
+      if (count === free) {
+        this.break('a chain runs past all free descriptors of the ring')
+        return ChainFault.TOO_LONG
+      }
+      index = index + 1 === size ? 0 : index + 1
+    }
+    this.#outstanding += chain.ringLength
+    this.#next = this.#advance(this.#next, chain.ringLength)
+    return fault
+  }
+
+  /** @virtio 2.8.6 one used descriptor for the whole chain, and the ring moves on by the chain's length */
+  protected use(chain: Chain, written: number): void {
+    const size = this.size
+    const wrapped = this.#used >= size
+    const index = wrapped ? this.#used - size : this.#used
+    const flags = (wrapped ? 0 : VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED) | (written > 0 ? VIRTQ_DESC_F_WRITE : 0)
+    const words = this.#ring.u32
+    const at = this.#ringWord + index * DESC_WORDS
+    words[at + DESC_LEN] = written
+    if (this.#publishedFlags < 0) {
+      // The driver looks at this one first: until its flags change, it sees nothing of the batch.
+      this.#publishedFlags = flags
+      this.#ring.u16[(at + DESC_TAIL) * 2] = chain.id
+    } else {
+      words[at + DESC_TAIL] = chain.id | (flags << 16)
+    }
+    this.memory.wrote(this.#ring, (at + DESC_LEN) * 4, 8)
+    this.#used = this.#advance(this.#used, chain.ringLength)
+  }
+
+  protected expose(): boolean | undefined {
+    if (this.#publishedFlags < 0) return undefined
+    const size = this.size
+    const first = this.#ringWord + (this.#published % size) * DESC_WORDS
+    Atomics.store(this.#ring.u16, (first + DESC_TAIL) * 2 + 1, this.#publishedFlags)
+    this.memory.wrote(this.#ring, (first + DESC_TAIL) * 4 + 2, 2)
+    const exposed = this.#distance(this.#published, this.#used)
+    this.#outstanding -= exposed
+    this.#published = this.#used
+    this.#publishedFlags = -1
+    return this.#wanted(exposed)
+  }
+
+  /** Whether the driver wants to hear of the last `exposed` descriptors. @virtio 2.8.10 */
+  #wanted(exposed: number): boolean {
+    const events = this.#driverEvents.u16
+    const flags = Atomics.load(events, this.#driverEventHalf + EVENT_FLAGS) & 3
+    if (flags === RING_EVENT_FLAGS_DISABLE) return false
+    if (flags !== RING_EVENT_FLAGS_DESC || !this.#eventIdx) return true
+    const event = Atomics.load(events, this.#driverEventHalf + EVENT_POSITION)
+    const position = (event & 0x7fff) + (event >= 0x8000 ? 0 : this.size)
+    const behind = this.#distance(position, this.#used)
+    return behind >= 1 && behind <= exposed
+  }
+
+  /** @virtio 2.8.1 available: the one bit as the driver's wrap counter, the other its inverse */
+  #isAvailable(): boolean {
+    const wrapped = this.#next >= this.size
+    const index = wrapped ? this.#next - this.size : this.#next
+    const flags = Atomics.load(this.#ring.u16, (this.#ringWord + index * DESC_WORDS + DESC_TAIL) * 2 + 1)
+    const available = (flags & VIRTQ_DESC_F_AVAIL) !== 0
+    if (available === wrapped || ((flags & VIRTQ_DESC_F_USED) !== 0) !== wrapped) return false
+    if (this.#outstanding < this.size) return true
+    this.break('more descriptors made available than the ring has')
+    return false
+  }
+
+  #arm(): void {
+    this.#armedAt = this.#next
+    if (this.#eventIdx) {
+      const wrapped = this.#next >= this.size
+      this.#store(EVENT_POSITION, wrapped ? this.#next - this.size : this.#next | 0x8000)
+      this.#store(EVENT_FLAGS, RING_EVENT_FLAGS_DESC)
+    } else {
+      this.#store(EVENT_FLAGS, RING_EVENT_FLAGS_ENABLE)
+    }
+  }
+
+  /** Work was found: the driver need not notify until the ring was seen empty. */
+  #disarm(): void {
+    if (this.#armedAt < 0) return
+    this.#armedAt = -1
+    if (!this.#eventIdx) this.#store(EVENT_FLAGS, RING_EVENT_FLAGS_DISABLE)
+  }
+
+  #store(half: number, value: number): void {
+    Atomics.store(this.#deviceEvents.u16, this.#deviceEventHalf + half, value)
+    this.memory.wrote(this.#deviceEvents, (this.#deviceEventHalf + half) * 2, 2)
+  }
+
+  #advance(position: number, by: number): number {
+    const to = position + by
+    return to >= 2 * this.size ? to - 2 * this.size : to
+  }
+
+  /** Descriptors from one position up to another; from a position to itself none. */
+  #distance(from: number, to: number): number {
+    return from <= to ? to - from : to - from + 2 * this.size
+  }
+}

@@ -1,0 +1,144 @@
+import type { GuestMemory } from '../memory/guest-memory.ts'
+import type { Chain } from './chain.ts'
+import { ChainBuilder, type ChainFault } from './chain-builder.ts'
+import { ChainPool } from './chain-pool.ts'
+import type { DeviceQueue, QueueCounters, QueuePosition, QueueSetup } from './device-queue.ts'
+
+/** What split and packed queues share: who holds which chain, what was refused, and when it all ended. */
+export abstract class RingQueue implements DeviceQueue {
+  readonly index: number
+  readonly size: number
+  readonly counters: QueueCounters = {
+    popped: 0,
+    pushed: 0,
+    malformed: 0,
+    lastFault: undefined,
+    stray: 0,
+    interrupts: 0,
+    suppressed: 0,
+  }
+  protected readonly memory: GuestMemory
+  protected readonly builder: ChainBuilder
+  /** Neither detached nor broken. */
+  protected live = true
+  readonly #pool: ChainPool
+  readonly #inOrder: boolean
+  readonly #interrupt: () => void
+  readonly #onBroken: (reason: string) => void
+  #broken: string | undefined
+  /** Chains were refused since the last publication. */
+  #refused = false
+
+  constructor(setup: QueueSetup) {
+    this.index = setup.index
+    this.size = setup.size
+    this.memory = setup.memory
+    this.builder = new ChainBuilder(setup.memory, setup.size, setup.indirect)
+    this.#pool = new ChainPool(setup.size, setup.inOrder)
+    this.#inOrder = setup.inOrder
+    this.#interrupt = setup.interrupt
+    this.#onBroken = setup.onBroken
+  }
+
+  abstract get position(): QueuePosition
+
+  /** Whether there is a chain to read; where not, the driver was asked to notify of the next one. */
+  protected abstract look(): boolean
+  /** Reads the next available chain and moves past it, whatever is wrong with it. */
+  protected abstract read(chain: Chain): ChainFault | undefined
+  /** Fills the next used entry. */
+  protected abstract use(chain: Chain, written: number): void
+  /** Makes used entries visible. @returns undefined where there were none, else whether the driver wants to know */
+  protected abstract expose(): boolean | undefined
+
+  get broken(): string | undefined {
+    return this.#broken
+  }
+
+  protected get inFlight(): number {
+    return this.#pool.taken
+  }
+
+  pop(): Chain | undefined {
+    // Bounded: whatever was not published yet counts as in flight, and a driver with more than `size` of that breaks
+    // the queue, so that at most `size` chains are refused here.
+    while (this.live && this.look()) {
+      const chain = this.#pool.take()
+      const fault = this.read(chain)
+      if (!this.live) return undefined
+      if (fault === undefined) {
+        this.builder.finish()
+        this.counters.popped++
+        return chain
+      }
+      this.counters.malformed++
+      this.counters.lastFault = fault
+      this.#refused = true
+      this.#retire(chain, 0)
+    }
+    // A device may not publish when it got nothing, and the driver must not wait for what was refused.
+    if (this.#refused) this.publish()
+    return undefined
+  }
+
+  push(chain: Chain, written: number): void {
+    if (!this.live) return
+    if (!this.#pool.holds(chain)) {
+      this.counters.stray++
+      return
+    }
+    const most = chain.writableLength
+    const length = written < most ? (written > 0 ? Math.floor(written) : 0) : most
+    // The device may have written more than it vouches for: what its writer passed over is dirty too.
+    this.#reportWrites(chain, Math.max(length, chain.writer.written))
+    this.counters.pushed++
+    this.#retire(chain, Math.min(length, 0xffff_ffff))
+  }
+
+  publish(): void {
+    if (!this.live) return
+    this.#refused = false
+    const wanted = this.expose()
+    if (wanted === undefined) return
+    if (wanted) {
+      this.counters.interrupts++
+      this.#interrupt()
+    } else {
+      this.counters.suppressed++
+    }
+  }
+
+  detach(): void {
+    this.live = false
+  }
+
+  protected break(reason: string): void {
+    if (!this.live) return
+    this.live = false
+    this.#broken = reason
+    this.#onBroken(reason)
+  }
+
+  #retire(chain: Chain, written: number): void {
+    const pool = this.#pool
+    if (!this.#inOrder) {
+      this.use(chain, written)
+      pool.give(chain)
+      return
+    }
+    pool.finish(chain, written)
+    for (let oldest = pool.oldestFinished(); oldest; oldest = pool.oldestFinished()) {
+      this.use(oldest, pool.written(oldest))
+      pool.giveOldest(oldest)
+    }
+  }
+
+  #reportWrites(chain: Chain, length: number): void {
+    const spans = chain.spans
+    for (let i = chain.readableSpans, left = length; i < spans.count && left > 0; i++) {
+      const part = Math.min(left, spans.lengths[i])
+      this.memory.wrote(spans.regions[i], spans.offsets[i], part)
+      left -= part
+    }
+  }
+}
