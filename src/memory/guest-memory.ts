@@ -1,3 +1,4 @@
+import { MemoryError } from './memory-error.ts'
 import type { MemoryRegion } from './memory-region.ts'
 import type { SpanList } from './span-list.ts'
 
@@ -14,6 +15,7 @@ export type WriteListener = (address: number, length: number) => void
  */
 export class GuestMemory {
   readonly regions: readonly MemoryRegion[]
+  /** The region found last: mostly the next one too. */
   #last: MemoryRegion
 
   constructor(
@@ -22,11 +24,11 @@ export class GuestMemory {
   ) {
     const sorted = [...regions].sort((a, b) => a.base - b.base)
     const first = sorted[0]
-    if (!first) throw new RangeError('guest memory needs at least one region')
+    if (!first) throw new MemoryError('guest memory needs at least one region')
     for (let i = 1; i < sorted.length; i++) {
       const below = sorted[i - 1]
       if (below.base + below.size > sorted[i].base) {
-        throw new RangeError(`regions overlap at ${sorted[i].base.toString(16)}`)
+        throw new MemoryError(`regions overlap at ${sorted[i].base.toString(16)}`)
       }
     }
     this.regions = sorted
@@ -37,18 +39,24 @@ export class GuestMemory {
   find(address: number): MemoryRegion | undefined {
     const last = this.#last
     if (address >= last.base && address - last.base < last.size) return last
-    for (let i = 0; i < this.regions.length; i++) {
-      const region = this.regions[i]
-      if (address >= region.base && address - region.base < region.size) {
-        this.#last = region
-        return region
-      }
+    const regions = this.regions
+    let low = 0
+    for (let high = regions.length; high - low > 1; ) {
+      const middle = (low + high) >>> 1
+      if (regions[middle].base <= address) low = middle
+      else high = middle
     }
-    return undefined
+    const region = regions[low]
+    // Written so that NaN and negative addresses are nowhere.
+    if (!(address >= region.base && address - region.base < region.size)) return undefined
+    this.#last = region
+    return region
   }
 
   /**
    * Appends to `into` the spans that cover `length` bytes from `address`, across touching regions.
+   * @param length not negative
+   * @param merge whether the first may become part of the span before it
    * @returns false where any byte lies outside the guest's memory, with `into` as it was
    */
   translate(address: number, length: number, into: SpanList, merge = false): boolean {

@@ -1,3 +1,5 @@
+import { MemoryError } from './memory-error.ts'
+
 /** Where a region's bytes lie now; asked again whenever the buffer was detached (a growing WebAssembly memory). */
 export type RegionSource = () => { readonly buffer: ArrayBufferLike; readonly byteOffset: number }
 
@@ -31,11 +33,11 @@ export class MemoryRegion {
     private readonly source: RegionSource,
     readonly backing?: RegionBacking,
   ) {
-    if (!Number.isSafeInteger(base) || base < 0 || base % 4 !== 0) throw new RangeError(`region base ${base}`)
+    if (!Number.isSafeInteger(base) || base < 0 || base % 4 !== 0) throw new MemoryError(`region base ${base}`)
     if (!Number.isSafeInteger(size) || size <= 0 || size % 4 !== 0 || size > 0xffff_fffc) {
-      throw new RangeError(`region size ${size}`)
+      throw new MemoryError(`region size ${size}`)
     }
-    if (!Number.isSafeInteger(base + size)) throw new RangeError(`region end ${base + size}`)
+    if (!Number.isSafeInteger(base + size)) throw new MemoryError(`region end ${base + size}`)
   }
 
   /** A region over a buffer that never moves. */
@@ -57,6 +59,9 @@ export class MemoryRegion {
 
   #attach(): this {
     const { buffer, byteOffset } = this.source()
+    if (byteOffset % 4 !== 0 || byteOffset + this.size > buffer.byteLength) {
+      throw new MemoryError(`region at ${this.base.toString(16)}: ${this.size} bytes do not lie in their buffer`)
+    }
     this.#u8 = new Uint8Array(buffer, byteOffset, this.size)
     this.#u16 = new Uint16Array(buffer, byteOffset, this.size >>> 1)
     this.#u32 = new Uint32Array(buffer, byteOffset, this.size >>> 2)

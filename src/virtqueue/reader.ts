@@ -1,3 +1,4 @@
+import { copyBytes } from '../memory/copy-bytes.ts'
 import type { SpanList } from '../memory/span-list.ts'
 import type { Writer } from './writer.ts'
 
@@ -65,42 +66,36 @@ export class Reader {
   /** Copies up to `length` bytes to `target[offset...]`. @returns the bytes copied: fewer at the end of the chain */
   read(target: Uint8Array, offset = 0, length = target.length - offset): number {
     const spans = this.#spans
+    const want = Math.min(length, target.length - offset)
     let done = 0
-    while (done < length && this.#index < this.#end) {
-      const take = Math.min(length - done, spans.lengths[this.#index] - this.#at)
-      if (take > 0) {
-        const start = spans.offsets[this.#index] + this.#at
-        target.set(spans.regions[this.#index].u8.subarray(start, start + take), offset + done)
-        done += take
-        this.#at += take
-      }
-      if (this.#at >= spans.lengths[this.#index]) {
-        this.#index++
-        this.#at = 0
-      }
+    while (done < want && this.#index < this.#end) {
+      const take = Math.min(want - done, spans.lengths[this.#index] - this.#at)
+      copyBytes(spans.regions[this.#index].u8, spans.offsets[this.#index] + this.#at, target, offset + done, take)
+      done += take
+      this.#advance(take)
     }
-    this.remaining -= done
     return done
+  }
+
+  /** Fills `target`, or reads nothing. @returns whether there were enough bytes */
+  readExactly(target: Uint8Array): boolean {
+    if (this.remaining < target.length) return false
+    this.read(target)
+    return true
   }
 
   /** Passes over up to `length` bytes. @returns the bytes passed over */
   skip(length: number): number {
-    const spans = this.#spans
     let done = 0
     while (done < length && this.#index < this.#end) {
-      const take = Math.min(length - done, spans.lengths[this.#index] - this.#at)
+      const take = Math.min(length - done, this.#spans.lengths[this.#index] - this.#at)
       done += take
-      this.#at += take
-      if (this.#at >= spans.lengths[this.#index]) {
-        this.#index++
-        this.#at = 0
-      }
+      this.#advance(take)
     }
-    this.remaining -= done
     return done
   }
 
-  /** Copies up to `length` bytes straight to a writer. @returns the bytes copied */
+  /** Copies up to `length` bytes straight to a writer. @returns the bytes copied: as many as both have */
   copyTo(writer: Writer, length = this.remaining): number {
     const spans = this.#spans
     let done = 0
@@ -108,13 +103,17 @@ export class Reader {
       const take = Math.min(length - done, spans.lengths[this.#index] - this.#at)
       const took = writer.write(spans.regions[this.#index].u8, spans.offsets[this.#index] + this.#at, take)
       done += took
-      this.#at += took
-      if (this.#at >= spans.lengths[this.#index]) {
-        this.#index++
-        this.#at = 0
-      }
+      this.#advance(took)
     }
-    this.remaining -= done
     return done
+  }
+
+  #advance(bytes: number): void {
+    this.#at += bytes
+    this.remaining -= bytes
+    if (this.#at >= this.#spans.lengths[this.#index]) {
+      this.#index++
+      this.#at = 0
+    }
   }
 }

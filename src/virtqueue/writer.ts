@@ -1,3 +1,4 @@
+import { copyBytes } from '../memory/copy-bytes.ts'
 import type { SpanList } from '../memory/span-list.ts'
 
 /**
@@ -47,6 +48,18 @@ export class Writer {
   }
 
   u32(value: number): void {
+    const spans = this.#spans
+    const index = this.#index
+    if (index < this.#end && spans.lengths[index] - this.#at >= 4) {
+      const bytes = spans.regions[index].u8
+      const at = spans.offsets[index] + this.#at
+      bytes[at] = value
+      bytes[at + 1] = value >>> 8
+      bytes[at + 2] = value >>> 16
+      bytes[at + 3] = value >>> 24
+      this.#advance(4)
+      return
+    }
     this.u16(value)
     this.u16(value >>> 16)
   }
@@ -60,14 +73,12 @@ export class Writer {
   /** Writes up to `length` bytes of `source[offset...]`. @returns the bytes written: fewer at the end of the chain */
   write(source: Uint8Array, offset = 0, length = source.length - offset): number {
     const spans = this.#spans
+    const want = Math.min(length, source.length - offset)
     let done = 0
-    while (done < length && this.#index < this.#end) {
-      const take = Math.min(length - done, spans.lengths[this.#index] - this.#at)
-      if (take > 0) {
-        const from = offset + done
-        spans.regions[this.#index].u8.set(source.subarray(from, from + take), spans.offsets[this.#index] + this.#at)
-        done += take
-      }
+    while (done < want && this.#index < this.#end) {
+      const take = Math.min(want - done, spans.lengths[this.#index] - this.#at)
+      copyBytes(source, offset + done, spans.regions[this.#index].u8, spans.offsets[this.#index] + this.#at, take)
+      done += take
       this.#advance(take)
     }
     return done

@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { GuestMemory } from './guest-memory.ts'
+import { MemoryError } from './memory-error.ts'
+import { MemoryRegion } from './memory-region.ts'
+import { SpanList } from './span-list.ts'
+
+const region = (base: number, size: number) => MemoryRegion.over(base, new Uint8Array(size))
+
+test('regions may come in any order, but none may overlap and there must be one', () => {
+  const memory = new GuestMemory([region(256, 64), region(0, 64)])
+  assert.deepEqual(
+    memory.regions.map((one) => one.base),
+    [0, 256],
+  )
+  assert.throws(() => new GuestMemory([region(0, 64), region(60, 64)]), MemoryError)
+  assert.throws(() => new GuestMemory([]), MemoryError)
+})
+
+test('addresses above 4 GiB are translated', () => {
+  const high = 0x12_3456_7000
+  const memory = new GuestMemory([region(0, 64), region(high, 64)])
+  const spans = new SpanList()
+  assert.equal(memory.translate(high + 8, 4, spans), true)
+  assert.equal(spans.regions[0].base, high)
+  assert.equal(spans.offsets[0], 8)
+})
+
+test('a translation that fails adds nothing', () => {
+  const memory = new GuestMemory([region(0, 64), region(64, 64)])
+  const spans = new SpanList()
+  spans.add(memory.regions[0], 0, 4)
+  assert.equal(memory.translate(60, 100, spans, true), false)
+  assert.equal(spans.count, 1)
+  assert.equal(spans.byteLength, 4)
+})
+
+test('what is translated is exactly what lies in the regions, whatever their layout', () => {
+  const layout = fc.array(fc.tuple(fc.nat(8), fc.integer({ min: 1, max: 8 })), { minLength: 1, maxLength: 8 })
+  fc.assert(
+    fc.property(layout, fc.nat(300), fc.nat(300), (gaps, address, length) => {
+      let end = 0
+      const regions = gaps.map(([gap, words]) => {
+        const one = region(end + gap * 4, words * 4)
+        end = one.base + one.size
+        return one
+      })
+      const memory = new GuestMemory(regions)
+      const inside = (at: number) => regions.some((one) => at >= one.base && at < one.base + one.size)
+      const expected = Array.from({ length: Math.max(length, 1) }, (_, i) => address + i).every(inside)
+      assert.equal(memory.contains(address, length), expected)
+      const spans = new SpanList(1)
+      assert.equal(memory.translate(address, length, spans), expected)
+      const covered: number[] = []
+      for (let i = 0; i < spans.count; i++) {
+        for (let at = 0; at < spans.lengths[i]; at++) covered.push(spans.regions[i].base + spans.offsets[i] + at)
+      }
+      assert.deepEqual(covered, expected ? Array.from({ length }, (_, i) => address + i) : [])
+      for (const at of [address, address + length]) assert.equal(memory.find(at) !== undefined, inside(at))
+    }),
+  )
+})
+
+test('numbers that are no address are outside', () => {
+  const memory = new GuestMemory([region(0, 64)])
+  for (const address of [-1, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 64]) {
+    assert.equal(memory.find(address), undefined)
+    assert.equal(memory.contains(address, 1), false)
+  }
+  assert.equal(memory.contains(0, 2 ** 53), false)
+})

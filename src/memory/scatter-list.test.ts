@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { GuestMemory } from './guest-memory.ts'
+import { MemoryError } from './memory-error.ts'
+import { MemoryRegion } from './memory-region.ts'
+import { ScatterList } from './scatter-list.ts'
+
+/** Regions 0-63, 64-127 (touching) and 256-319, with every byte its own address modulo 251. */
+function rig(): { memory: GuestMemory; log: number[][] } {
+  const log: number[][] = []
+  const regions = [0, 64, 256].map((base) =>
+    MemoryRegion.over(
+      base,
+      Uint8Array.from({ length: 64 }, (_, i) => (base + i) % 251),
+    ),
+  )
+  return { memory: new GuestMemory(regions, (address, length) => log.push([address, length])), log }
+}
+
+test('neighbours in a scatter list are merged, and pieces of length 0 vanish', () => {
+  const list = new ScatterList(rig().memory)
+  list.add(0, 8)
+  list.add(8, 8)
+  list.add(99, 0)
+  list.add(16, 4)
+  list.add(24, 4)
+  assert.equal(list.segmentCount, 2)
+  assert.equal(list.byteLength, 24)
+})
+
+test('a piece across touching regions becomes two, the first merged with the one before it', () => {
+  const list = new ScatterList(rig().memory)
+  list.add(56, 4)
+  list.add(60, 8)
+  assert.equal(list.segmentCount, 2)
+  const bytes = new Uint8Array(12)
+  assert.equal(list.read(0, bytes), 12)
+  assert.deepEqual(
+    [...bytes],
+    Array.from({ length: 12 }, (_, i) => 56 + i),
+  )
+})
+
+test('a piece outside guest memory is refused with a MemoryError and leaves the list as it was', () => {
+  const list = new ScatterList(rig().memory)
+  list.add(0, 4)
+  for (const [address, length] of [
+    [128, 4],
+    [120, 12],
+    [316, 8],
+    [2 ** 53, 4],
+    [Number.NaN, 4],
+    [0, -4],
+    [0, Number.NaN],
+    [-4, 8],
+    [4, 2 ** 32],
+  ]) {
+    assert.throws(() => list.add(address, length), MemoryError)
+  }
+  assert.equal(list.byteLength, 4)
+  assert.equal(list.segmentCount, 1)
+})
+
+test('a scatter list gives a view of the bytes themselves where one piece holds them', () => {
+  const { memory } = rig()
+  const list = new ScatterList(memory)
+  list.add(16, 8)
+  list.add(256, 8)
+  const view = list.linear(8, 8)
+  assert.deepEqual([...(view ?? [])], [5, 6, 7, 8, 9, 10, 11, 12])
+  if (view) view[0] = 200
+  assert.equal(memory.find(256)?.u8[0], 200)
+  assert.equal(list.linear(4, 8), undefined, 'across two pieces')
+  assert.equal(list.linear(12, 5), undefined, 'past the end')
+  assert.equal(list.linear(-1, 2), undefined)
+  assert.equal(list.linear(0, 0)?.length, 0)
+})
+
+test('reads and writes before the start or past the end of a scatter list move nothing', () => {
+  const list = new ScatterList(rig().memory)
+  const bytes = new Uint8Array(4)
+  assert.equal(list.read(0, bytes), 0)
+  list.add(16, 8)
+  assert.equal(list.read(-2, bytes), 0)
+  assert.equal(list.read(8, bytes), 0)
+  assert.equal(list.write(100, bytes), 0)
+  assert.equal(list.read(6, bytes), 2)
+  assert.deepEqual([...bytes], [22, 23, 0, 0])
+  assert.equal(list.read(0, bytes, 3, 4), 1, 'no further than the target')
+})
+
+test('a write to a scatter list is reported range by range', () => {
+  const { memory, log } = rig()
+  const list = new ScatterList(memory)
+  list.add(16, 4)
+  list.add(256, 4)
+  list.write(2, new Uint8Array(4))
+  assert.deepEqual(log, [
+    [18, 2],
+    [256, 2],
+  ])
+})
+
+test('a scatter list reads and writes as the run of bytes it stands for', () => {
+  const place = fc.oneof(
+    fc.tuple(fc.integer({ min: 0, max: 127 }), fc.integer({ min: 0, max: 100 })),
+    fc.tuple(fc.integer({ min: 256, max: 319 }), fc.integer({ min: 0, max: 64 })),
+  )
+  fc.assert(
+    fc.property(
+      fc.array(place, { maxLength: 40 }),
+      fc.array(fc.tuple(fc.nat(400), fc.nat(300), fc.boolean()), { minLength: 1, maxLength: 20 }),
+      (pieces, accesses) => {
+        const { memory } = rig()
+        const list = new ScatterList(memory)
+        const addresses: number[] = []
+        for (const [address, length] of pieces) {
+          if (!memory.contains(address, Math.max(length, 1))) continue
+          list.add(address, length)
+          for (let i = 0; i < length; i++) addresses.push(address + i)
+        }
+        assert.equal(list.byteLength, addresses.length)
+        const byteAt = (address: number) => {
+          const region = memory.find(address)
+          return region?.u8[address - region.base]
+        }
+        for (const [offset, length, writes] of accesses) {
+          const range = addresses.slice(offset, offset + length)
+          const bytes = new Uint8Array(length)
+          if (writes) {
+            // The same address may be in the list twice: the same byte everywhere makes the order no matter.
+            bytes.fill(offset)
+            assert.equal(list.write(offset, bytes), range.length)
+            for (const address of range) assert.equal(byteAt(address), offset & 0xff)
+          } else {
+            assert.equal(list.read(offset, bytes), range.length)
+            assert.deepEqual([...bytes.subarray(0, range.length)], range.map(byteAt))
+            const view = list.linear(offset, range.length)
+            if (view) assert.deepEqual([...view], range.map(byteAt))
+          }
+        }
+      },
+    ),
+  )
+})
