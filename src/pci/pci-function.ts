@@ -22,6 +22,8 @@ export interface PciBar {
   readonly prefetchable: boolean
   /** Where the driver or firmware put it: a guest address, 0 until it did. */
   readonly address: number
+  /** Whether the function answers at `address`: memory decoding is on, and it was put somewhere. */
+  readonly decoded: boolean
 }
 
 /** What a function needs from the bus it sits on. */

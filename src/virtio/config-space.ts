@@ -7,12 +7,12 @@
  * @virtio 2.5
  */
 export class ConfigSpace {
-  /** Changes with each change the device makes, so that a driver can tell a torn read. @virtio 2.5.3 */
-  generation = 0
-  /** Set by the transport while a driver is there: tells it of a change. */
+  /** Set by the transport: tells it of a change. */
   onChange: (() => void) | undefined
   readonly view: DataView
   readonly #bytes: Uint8Array
+  #generation = 0
+  #changed = false
 
   /**
    * @param size bytes
@@ -27,8 +27,27 @@ export class ConfigSpace {
     this.view = new DataView(this.#bytes.buffer)
   }
 
+  /**
+   * Differs before and after a read that saw the space half changed.
+   *
+   * It moves on when a change is read, not when it is made: 256 changes between two reads must not bring the 8-bit
+   * number back to where it was. @virtio 4.1.4.3.1
+   */
+  get generation(): number {
+    return this.#generation
+  }
+
+  /** The device changed something since the driver last read. */
+  get changed(): boolean {
+    return this.#changed
+  }
+
   /** Little-endian value of `width` (1, 2 or 4) bytes; bytes past the end read as 0. */
   read(offset: number, width: number): number {
+    if (this.#changed) {
+      this.#changed = false
+      this.#generation = (this.#generation + 1) & 0xff
+    }
     let value = 0
     for (let i = 0; i < width; i++) value |= (this.#bytes[offset + i] ?? 0) << (8 * i)
     return value >>> 0
@@ -44,7 +63,7 @@ export class ConfigSpace {
   /** A change by the device: a new generation, and the driver is told. */
   update(change: (view: DataView) => void): void {
     change(this.view)
-    this.generation = (this.generation + 1) & 0xff
+    this.#changed = true
     this.onChange?.()
   }
 }

@@ -18,6 +18,10 @@ export interface VirtioDevice {
   readonly queueSizes: readonly number[]
   /** Device-specific bits it offers (0-23 and 50-127); ring and transport bits are not its business. */
   readonly features: bigint
+  /** What people call those bits: the constants of the device's protocol. */
+  readonly featureNames?: Readonly<Record<string, number>>
+  /** Pairs of bits: a driver that accepts the first has to accept the second too. @virtio 2.2.1 */
+  readonly featureDependencies?: readonly (readonly [feature: number, requires: number])[]
   readonly config: ConfigSpace
   readonly sharedMemory?: readonly SharedMemoryRegion[]
   /** DRIVER_OK: memory, queues and features are agreed. */

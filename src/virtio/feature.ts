@@ -12,7 +12,13 @@ export const Feature = {
   NOTIF_CONFIG_DATA: 39,
   RING_RESET: 40,
   ADMIN_VQ: 41,
+  SUSPEND: 43,
 } as const
+
+/** Bits there are: 0 to 127. @virtio 2.2 */
+const FEATURE_BITS = 128
+/** Bits a device type defines for itself: 0 to 23, and 50 to 127. @virtio 2.2 */
+export const DEVICE_FEATURES = (1n << 24n) - 1n + (((1n << 78n) - 1n) << 50n)
 
 /** The set that holds the given bit numbers. */
 export function featureSet(...bits: readonly number[]): bigint {
@@ -22,4 +28,17 @@ export function featureSet(...bits: readonly number[]): bigint {
 /** Whether `set` holds bit number `bit`. */
 export function hasFeature(set: bigint, bit: number): boolean {
   return ((set >> BigInt(bit)) & 1n) === 1n
+}
+
+/**
+ * Names of the bits in `set`, lowest first.
+ * @param own the device type's names, as its protocol declares them
+ */
+export function featureNames(set: bigint, own: Readonly<Record<string, number>> = {}): string[] {
+  const names = new Map([...Object.entries(Feature), ...Object.entries(own)].map(([name, bit]) => [bit, name]))
+  const found: string[] = []
+  for (let bit = 0; bit < FEATURE_BITS; bit++) {
+    if (hasFeature(set, bit)) found.push(names.get(bit) ?? `bit ${bit}`)
+  }
+  return found
 }

@@ -1,0 +1,202 @@
+import { BaseAddress, type BaseAddressRequest } from './base-address.ts'
+import type { PciCapability } from './capability.ts'
+
+// Type 0 configuration space header                                   @pci 6.1
+//
+//        0           2           4           6
+//   00 | vendor    | device    | command   | status    |
+//   08 | revision, class (24)  | cache line, latency, header type, BIST |
+//   10 | BAR 0                 | BAR 1                 |
+//   18 | BAR 2                 | BAR 3                 |
+//   20 | BAR 4                 | BAR 5                 |
+//   28 | cardbus CIS           | subsystem vendor, id  |
+//   30 | expansion ROM         | capabilities (8)      |
+//   38 | reserved              | line, pin, min grant, max latency |
+//
+const VENDOR_ID = 0x00
+const DEVICE_ID = 0x02
+const COMMAND = 0x04
+const STATUS = 0x06
+const REVISION = 0x08
+const CACHE_LINE_SIZE = 0x0c
+const LATENCY_TIMER = 0x0d
+const BAR_0 = 0x10
+const BAR_END = 0x28
+const SUBSYSTEM_VENDOR_ID = 0x2c
+const SUBSYSTEM_ID = 0x2e
+const CAPABILITIES = 0x34
+const INTERRUPT_LINE = 0x3c
+const INTERRUPT_PIN = 0x3d
+const HEADER_END = 0x40
+const SIZE = 0x100
+
+/** Command register bits a function here has. @pci 6.2.2 */
+const Command = {
+  MEMORY: 1 << 1,
+  BUS_MASTER: 1 << 2,
+  PARITY: 1 << 6,
+  SERR: 1 << 8,
+  INTX_DISABLE: 1 << 10,
+} as const
+/** Status register bits. @pci 6.2.3 */
+const STATUS_INTERRUPT = 1 << 3
+const STATUS_CAPABILITIES = 1 << 4
+
+/** What says which function it is. */
+export interface PciIdentity {
+  readonly vendor: number
+  readonly device: number
+  readonly revision: number
+  /** Base class, sub-class and programming interface, 24 bits. */
+  readonly classCode: number
+  readonly subsystemVendor: number
+  readonly subsystem: number
+}
+
+/**
+ * The 256 bytes of configuration space of a function with INTA, base addresses and capabilities.
+ *
+ *     const space = new ConfigurationSpace(identity, bars, [msix.capability], onChange)
+ *     space.write(0x10, 4, 0xffff_ffff)
+ *     space.read(0x10, 4)                       // the size of BAR 0
+ *
+ * Each bit is read-only or the driver's, by a mask; accesses of any width and alignment go by bytes. Above 256 bytes
+ * there is nothing: reads are 0 and writes are ignored.
+ */
+export class ConfigurationSpace {
+  readonly bars: readonly (BaseAddress | undefined)[]
+  readonly #bytes = new Uint8Array(SIZE)
+  readonly #initial: Uint8Array
+  readonly #writable = new Uint8Array(SIZE)
+  readonly #view = new DataView(this.#bytes.buffer)
+  readonly #capabilities: { readonly capability: PciCapability; readonly start: number; readonly body: Uint8Array }[] =
+    []
+
+  /**
+   * @param onChange called after each change of the command register, and whenever a base address moved or decoding
+   *   went on or off (`mapped`)
+   */
+  constructor(
+    identity: PciIdentity,
+    requests: readonly BaseAddressRequest[],
+    capabilities: readonly PciCapability[],
+    private readonly onChange: (mapped: boolean) => void,
+  ) {
+    const view = this.#view
+    view.setUint16(VENDOR_ID, identity.vendor, true)
+    view.setUint16(DEVICE_ID, identity.device, true)
+    view.setUint32(REVISION, identity.revision | (identity.classCode << 8), true)
+    view.setUint16(SUBSYSTEM_VENDOR_ID, identity.subsystemVendor, true)
+    view.setUint16(SUBSYSTEM_ID, identity.subsystem, true)
+    view.setUint8(INTERRUPT_PIN, 1)
+    const masks = new DataView(this.#writable.buffer)
+    masks.setUint16(
+      COMMAND,
+      Command.MEMORY | Command.BUS_MASTER | Command.PARITY | Command.SERR | Command.INTX_DISABLE,
+      true,
+    )
+    masks.setUint8(CACHE_LINE_SIZE, 0xff)
+    masks.setUint8(LATENCY_TIMER, 0xff)
+    masks.setUint8(INTERRUPT_LINE, 0xff)
+    this.bars = this.#placeBars(requests, masks)
+    this.#placeCapabilities(capabilities)
+    this.#initial = this.#bytes.slice()
+    this.#updateBars()
+  }
+
+  get busMaster(): boolean {
+    return (this.#bytes[COMMAND] & Command.BUS_MASTER) !== 0
+  }
+
+  get interruptDisabled(): boolean {
+    return (this.#view.getUint16(COMMAND, true) & Command.INTX_DISABLE) !== 0
+  }
+
+  /** An interrupt is pending, whether or not its pin is asserted. @pci 6.2.3 */
+  set interruptStatus(pending: boolean) {
+    if (pending) this.#bytes[STATUS] |= STATUS_INTERRUPT
+    else this.#bytes[STATUS] &= ~STATUS_INTERRUPT
+  }
+
+  read(offset: number, width: number): number {
+    for (const { capability, start, body } of this.#capabilities) {
+      if (capability.beforeRead && offset < start + body.length && offset + width > start) {
+        capability.beforeRead(body, Math.max(0, offset - start), Math.min(body.length, offset + width - start))
+      }
+    }
+    let value = 0
+    for (let i = 0; i < width; i++) value |= (this.#bytes[offset + i] ?? 0) << (8 * i)
+    return value >>> 0
+  }
+
+  write(offset: number, width: number, value: number): void {
+    const end = Math.min(offset + width, SIZE)
+    for (let at = offset; at < end; at++) {
+      const mask = this.#writable[at]
+      this.#bytes[at] = (this.#bytes[at] & ~mask) | ((value >>> (8 * (at - offset))) & mask)
+    }
+    const commanded = offset < STATUS && end > COMMAND
+    if (commanded || (offset < BAR_END && end > BAR_0)) {
+      const mapped = this.#updateBars()
+      if (commanded || mapped) this.onChange(mapped)
+    }
+    for (const { capability, start, body } of this.#capabilities) {
+      if (capability.afterWrite && offset < start + body.length && end > start) {
+        capability.afterWrite(body, Math.max(0, offset - start), Math.min(body.length, end - start))
+      }
+    }
+  }
+
+  /** Everything as it was made: nothing is decoded, and no bus is mastered. */
+  reset(): void {
+    this.#bytes.set(this.#initial)
+    this.onChange(this.#updateBars())
+    for (const { capability, body } of this.#capabilities) capability.afterWrite?.(body, 0, body.length)
+  }
+
+  #placeBars(requests: readonly BaseAddressRequest[], masks: DataView): (BaseAddress | undefined)[] {
+    const bars = new Array<BaseAddress | undefined>(6).fill(undefined)
+    for (const request of requests) {
+      const bar = new BaseAddress(request)
+      const at = BAR_0 + 4 * request.index
+      bars[request.index] = bar
+      bar.initialWords.forEach((word, i) => {
+        this.#view.setUint32(at + 4 * i, word, true)
+      })
+      bar.writableWords.forEach((mask, i) => {
+        masks.setUint32(at + 4 * i, mask, true)
+      })
+    }
+    return bars
+  }
+
+  #placeCapabilities(capabilities: readonly PciCapability[]): void {
+    let link = CAPABILITIES
+    let at = HEADER_END
+    for (const capability of capabilities) {
+      const start = at + 2
+      const end = start + capability.body.length
+      if (end > SIZE) throw new RangeError(`capability ${capability.id} ends at ${end}, past the configuration space`)
+      this.#bytes[link] = at
+      this.#bytes[at] = capability.id
+      this.#bytes.set(capability.body, start)
+      if (capability.writable) this.#writable.set(capability.writable, start)
+      this.#capabilities.push({ capability, start, body: this.#bytes.subarray(start, end) })
+      link = at + 1
+      at = (end + 3) & ~3
+    }
+    if (capabilities.length > 0) this.#bytes[STATUS] |= STATUS_CAPABILITIES
+  }
+
+  #updateBars(): boolean {
+    const enabled = (this.#bytes[COMMAND] & Command.MEMORY) !== 0
+    let changed = false
+    for (const bar of this.bars) {
+      if (!bar) continue
+      const at = BAR_0 + 4 * bar.request.index
+      const high = bar.kind === 'memory64' ? this.#view.getUint32(at + 4, true) : 0
+      if (bar.update(this.#view.getUint32(at, true), high, enabled)) changed = true
+    }
+    return changed
+  }
+}

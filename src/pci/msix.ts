@@ -1,0 +1,159 @@
+import { CapabilityId, type PciCapability } from './capability.ts'
+
+// MSI-X table entry, 16 bytes, in 32-bit words                         @pci 6.8.2
+//
+//   | message address | upper address | message data | vector control: bit 0 = masked |
+//
+const ENTRY_WORDS = 4
+const ADDRESS_LO = 0
+const ADDRESS_HI = 1
+const DATA = 2
+const CONTROL = 3
+const CONTROL_MASKED = 1
+
+// MSI-X capability body, after id and link                             @pci 6.8.2
+//
+//   0                 2                        6
+//   | message control | table offset, BAR (3b) | pending bits offset, BAR (3b) |
+//
+const CONTROL_HIGH_BYTE = 1
+const ENABLE = 0x80
+const FUNCTION_MASK = 0x40
+
+/** Vectors an MSI-X table can have. */
+export const MSIX_MOST_VECTORS = 2048
+
+/**
+ * Message-signalled interrupts: a table of messages, one a vector, and a bit a vector for what could not be sent yet.
+ *
+ *     const msix = new Msix(3, 1, (address, data) => bus.sendMessage(address, data))
+ *     msix.signal(2)      // sends vector 2's message, or keeps it pending while it is masked
+ *
+ * Both live in one BAR: the table first, then the pending bits.
+ */
+export class Msix {
+  readonly capability: PciCapability
+  /** Bytes of BAR it needs. */
+  readonly size: number
+  #enabled = false
+  #masked = false
+  #held = true
+  readonly #table: Uint32Array
+  readonly #pending: Uint32Array
+
+  /**
+   * @param vectors 1 to 2048
+   * @param bar the BAR that is all the table's
+   * @param send sends one message
+   */
+  constructor(
+    readonly vectors: number,
+    bar: number,
+    private readonly send: (address: number, data: number) => void,
+  ) {
+    this.#table = new Uint32Array(vectors * ENTRY_WORDS)
+    // Pending bits are read as 64-bit words: a whole number of those.
+    this.#pending = new Uint32Array(Math.ceil(vectors / 64) * 2)
+    this.size = this.#table.byteLength + this.#pending.byteLength
+    this.#maskAll()
+    const body = new DataView(new ArrayBuffer(10))
+    body.setUint16(0, vectors - 1, true)
+    body.setUint32(2, bar, true)
+    body.setUint32(6, this.#table.byteLength | bar, true)
+    const writable = new Uint8Array(10)
+    writable[CONTROL_HIGH_BYTE] = ENABLE | FUNCTION_MASK
+    this.capability = {
+      id: CapabilityId.MSIX,
+      body: new Uint8Array(body.buffer),
+      writable,
+      afterWrite: (bytes) => {
+        this.#enabled = (bytes[CONTROL_HIGH_BYTE] & ENABLE) !== 0
+        this.#masked = (bytes[CONTROL_HIGH_BYTE] & FUNCTION_MASK) !== 0
+        this.#flush()
+      },
+    }
+  }
+
+  /** While it is, the interrupt pin is not used. */
+  get enabled(): boolean {
+    return this.#enabled
+  }
+
+  /** Messages are writes to memory: without bus mastering they wait as pending. */
+  hold(held: boolean): void {
+    this.#held = held
+    this.#flush()
+  }
+
+  /** An event of a vector; a vector that is not there, or MSI-X being off, makes it nothing. */
+  signal(vector: number): void {
+    if (!this.#enabled || vector >= this.vectors) return
+    if (this.#held || this.#masked || this.#vectorMasked(vector)) {
+      this.#pending[vector >>> 5] |= 1 << (vector & 31)
+      return
+    }
+    const at = vector * ENTRY_WORDS
+    // The two lowest address bits are to be 0: a message is one aligned 32-bit write.
+    const low = (this.#table[at + ADDRESS_LO] & ~3) >>> 0
+    this.send(low + this.#table[at + ADDRESS_HI] * 2 ** 32, this.#table[at + DATA])
+  }
+
+  read(offset: number, width: number): number {
+    let value = 0
+    for (let i = 0; i < width; i++) value |= this.#readByte(offset + i) << (8 * i)
+    return value >>> 0
+  }
+
+  /** Only the table can be written: pending bits are the function's. */
+  write(offset: number, width: number, value: number): void {
+    for (let i = 0; i < width; i++) {
+      const at = offset + i
+      if (at >= this.#table.byteLength) break
+      const shift = 8 * (at & 3)
+      const word = at >>> 2
+      const merged = (this.#table[word] & ~(0xff << shift)) | (((value >>> (8 * i)) & 0xff) << shift)
+      this.#table[word] = word % ENTRY_WORDS === CONTROL ? merged & CONTROL_MASKED : merged
+    }
+    this.#flush()
+  }
+
+  /** Every vector masked, nothing pending; the capability's bits are reset with the configuration space. */
+  reset(): void {
+    this.#held = true
+    this.#maskAll()
+  }
+
+  /** Nothing that was signalled is pending any more: the device was reset. */
+  forget(): void {
+    this.#pending.fill(0)
+  }
+
+  #maskAll(): void {
+    this.#table.fill(0)
+    this.#pending.fill(0)
+    for (let vector = 0; vector < this.vectors; vector++) this.#table[vector * ENTRY_WORDS + CONTROL] = CONTROL_MASKED
+  }
+
+  #vectorMasked(vector: number): boolean {
+    return (this.#table[vector * ENTRY_WORDS + CONTROL] & CONTROL_MASKED) !== 0
+  }
+
+  #readByte(offset: number): number {
+    const words = offset < this.#table.byteLength ? this.#table : this.#pending
+    const at = words === this.#table ? offset : offset - this.#table.byteLength
+    return ((words[at >>> 2] ?? 0) >>> (8 * (at & 3))) & 0xff
+  }
+
+  /** Sends what is pending and masked no more. */
+  #flush(): void {
+    if (!this.#enabled || this.#masked || this.#held) return
+    for (let word = 0; word < this.#pending.length; word++) {
+      for (let bits = this.#pending[word]; bits !== 0; bits &= bits - 1) {
+        const vector = word * 32 + (31 - Math.clz32(bits & -bits))
+        if (this.#vectorMasked(vector)) continue
+        this.#pending[word] &= ~(1 << (vector & 31))
+        this.signal(vector)
+      }
+    }
+  }
+}

@@ -1,0 +1,48 @@
+import type { SharedMemoryRegion } from '../../virtio/device.ts'
+
+/** Regions start at multiples of the largest page a guest is likely to have, so that it can map each by itself. */
+const ALIGNMENT = 1 << 16
+
+interface Placed {
+  readonly region: SharedMemoryRegion
+  /** In the BAR. */
+  readonly offset: number
+}
+
+/** The BAR that holds a device's shared memory regions, one after the other. @virtio 4.1.4.7 */
+export class SharedMemoryBar {
+  readonly placed: readonly Placed[]
+  /** Bytes, a power of two. */
+  readonly size: number
+
+  constructor(regions: readonly SharedMemoryRegion[]) {
+    let end = 0
+    this.placed = regions.map((region) => {
+      const offset = end
+      end += Math.ceil(region.memory.size / ALIGNMENT) * ALIGNMENT
+      return { region, offset }
+    })
+    this.size = 2 ** Math.ceil(Math.log2(Math.max(end, ALIGNMENT)))
+  }
+
+  /** Bytes between and after the regions read as 0. */
+  read(offset: number, width: number): number {
+    let value = 0
+    for (let i = 0; i < width; i++) {
+      const at = this.#find(offset + i)
+      if (at) value |= at.region.memory.u8[offset + i - at.offset] << (8 * i)
+    }
+    return value >>> 0
+  }
+
+  write(offset: number, width: number, value: number): void {
+    for (let i = 0; i < width; i++) {
+      const at = this.#find(offset + i)
+      if (at) at.region.memory.u8[offset + i - at.offset] = value >>> (8 * i)
+    }
+  }
+
+  #find(offset: number): Placed | undefined {
+    return this.placed.find((at) => offset >= at.offset && offset - at.offset < at.region.memory.size)
+  }
+}

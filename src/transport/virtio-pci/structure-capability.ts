@@ -1,0 +1,124 @@
+import { CapabilityId, type PciCapability } from '../../pci/capability.ts'
+
+// Virtio structure capability; offsets in its body, which starts after id and link          @virtio 4.1.4
+//
+//   0     1          2     3    4         6        10       14
+//   | len | cfg_type | bar | id | padding | offset | length | more, by type
+//
+const CAP_LEN = 0
+const CFG_TYPE = 1
+const BAR = 2
+const ID = 3
+const OFFSET = 6
+const LENGTH = 10
+const EXTRA = 14
+/** Of a 64-bit capability. */
+const OFFSET_HI = EXTRA
+const LENGTH_HI = EXTRA + 4
+/** Bytes before the body that `cap_len` counts too. */
+const LINK_BYTES = 2
+
+export const CfgType = {
+  COMMON_CFG: 1,
+  NOTIFY_CFG: 2,
+  ISR_CFG: 3,
+  DEVICE_CFG: 4,
+  PCI_CFG: 5,
+  SHARED_MEMORY_CFG: 8,
+} as const
+export type CfgType = (typeof CfgType)[keyof typeof CfgType]
+
+/** Where a structure lies. */
+export interface StructurePlace {
+  readonly bar: number
+  readonly offset: number
+  /** Bytes. */
+  readonly length: number
+}
+
+/** Says where a structure is. @virtio 4.1.4 */
+export function structureCapability(type: CfgType, place: StructurePlace): PciCapability {
+  return { id: CapabilityId.VENDOR, body: bytes(describe(type, place, EXTRA)) }
+}
+
+/** @param multiplier bytes from one queue's notification register to the next. @virtio 4.1.4.4 */
+export function notifyCapability(place: StructurePlace, multiplier: number): PciCapability {
+  const view = describe(CfgType.NOTIFY_CFG, place, EXTRA + 4)
+  view.setUint32(EXTRA, multiplier, true)
+  return { id: CapabilityId.VENDOR, body: bytes(view) }
+}
+
+/** @param id which of the device's shared memory regions. @virtio 4.1.4.7 */
+export function sharedMemoryCapability(id: number, place: StructurePlace): PciCapability {
+  const view = describe(CfgType.SHARED_MEMORY_CFG, place, EXTRA + 8)
+  view.setUint8(ID, id)
+  view.setUint32(OFFSET_HI, Math.floor(place.offset / 2 ** 32), true)
+  view.setUint32(LENGTH_HI, Math.floor(place.length / 2 ** 32), true)
+  return { id: CapabilityId.VENDOR, body: bytes(view) }
+}
+
+/** Reaches the BARs for a driver that cannot map them. */
+export interface BarAccess {
+  /** Size of a BAR, 0 where there is none. */
+  barSize(bar: number): number
+  read(bar: number, offset: number, width: number): number
+  write(bar: number, offset: number, width: number, value: number): void
+}
+
+/**
+ * A window from the configuration space into any BAR: the driver writes where and how wide, then reads or writes the
+ * data. An access that is not aligned, not 1, 2 or 4 bytes wide or outside the BAR is not made. @virtio 4.1.4.9
+ */
+export function pciAccessCapability(access: BarAccess): PciCapability {
+  const view = describe(CfgType.PCI_CFG, { bar: 0, offset: 0, length: 0 }, EXTRA + 4)
+  const writable = new Uint8Array(view.byteLength)
+  writable[BAR] = 0xff
+  writable.fill(0xff, OFFSET)
+
+  /** Calls `use` with what the driver set, where it can be done. */
+  const through = (body: Uint8Array, to: number, use: (data: DataView, at: StructurePlace) => void) => {
+    if (to <= EXTRA) return
+    const live = new DataView(body.buffer, body.byteOffset, body.byteLength)
+    const place = {
+      bar: live.getUint8(BAR),
+      offset: live.getUint32(OFFSET, true),
+      length: live.getUint32(LENGTH, true),
+    }
+    const { bar, offset, length } = place
+    if (length !== 1 && length !== 2 && length !== 4) return
+    if (offset % length !== 0 || offset + length > access.barSize(bar)) return
+    use(live, place)
+  }
+  return {
+    id: CapabilityId.VENDOR,
+    body: bytes(view),
+    writable,
+    beforeRead(body, _from, to) {
+      through(body, to, (data, { bar, offset, length }) => {
+        const value = access.read(bar, offset, length)
+        for (let i = 0; i < length; i++) data.setUint8(EXTRA + i, value >>> (8 * i))
+      })
+    },
+    afterWrite(body, _from, to) {
+      through(body, to, (data, { bar, offset, length }) => {
+        let value = 0
+        for (let i = 0; i < length; i++) value |= data.getUint8(EXTRA + i) << (8 * i)
+        access.write(bar, offset, length, value >>> 0)
+      })
+    },
+  }
+}
+
+function describe(type: CfgType, { bar, offset, length }: StructurePlace, size: number): DataView {
+  const view = new DataView(new ArrayBuffer(size))
+  view.setUint8(CAP_LEN, LINK_BYTES + size)
+  view.setUint8(CFG_TYPE, type)
+  view.setUint8(BAR, bar)
+  view.setUint32(OFFSET, offset % 2 ** 32, true)
+  view.setUint32(LENGTH, length % 2 ** 32, true)
+  return view
+}
+
+function bytes(view: DataView): Uint8Array {
+  return new Uint8Array(view.buffer)
+}

@@ -1,0 +1,86 @@
+import { ConfigSpace } from '../../../virtio/config-space.ts'
+import type { DriverSession, SharedMemoryRegion, VirtioDevice } from '../../../virtio/device.ts'
+import { DeviceId } from '../../../virtio/device-id.ts'
+import type { Chain } from '../../../virtqueue/chain.ts'
+
+export const EchoFeature = { LOUD: 0, DOUBLE: 1, WIDE: 100 } as const
+
+export interface EchoOptions {
+  readonly queueSizes?: readonly number[]
+  readonly sharedMemory?: readonly SharedMemoryRegion[]
+  /** Keep chains until `answer`, and let resets wait for that. */
+  readonly slow?: boolean
+}
+
+/** A device for tests of a transport: copies what a chain says back into it. */
+export class EchoDevice implements VirtioDevice {
+  readonly id = DeviceId.ENTROPY
+  readonly name = 'echo'
+  readonly queueSizes: readonly number[]
+  readonly features =
+    (1n << BigInt(EchoFeature.LOUD)) | (1n << BigInt(EchoFeature.DOUBLE)) | (1n << BigInt(EchoFeature.WIDE))
+  readonly featureNames = EchoFeature
+  readonly featureDependencies = [[EchoFeature.DOUBLE, EchoFeature.LOUD]] as const
+  readonly config = new ConfigSpace(12, () => this.configWritten?.())
+  readonly sharedMemory: readonly SharedMemoryRegion[]
+  session: DriverSession | undefined
+  /** Sessions begun, and resets. */
+  activations = 0
+  resets = 0
+  /** Chains not given back yet, with their queue. */
+  readonly kept: { readonly queue: number; readonly chain: Chain }[] = []
+  /** What a test wants to happen in a call. */
+  configWritten: (() => void) | undefined
+  onNotify: (() => void) | undefined
+  readonly #slow: boolean
+  #quiet: (() => void)[] = []
+
+  constructor(options: EchoOptions = {}) {
+    this.queueSizes = options.queueSizes ?? [64, 16]
+    this.sharedMemory = options.sharedMemory ?? []
+    this.#slow = options.slow ?? false
+  }
+
+  activate(session: DriverSession): void {
+    this.session = session
+    this.activations++
+  }
+
+  notify(index: number): void {
+    this.onNotify?.()
+    const queue = this.session?.queues[index]
+    if (!queue) return
+    for (let chain = queue.pop(); chain; chain = queue.pop()) {
+      if (this.#slow) this.kept.push({ queue: index, chain })
+      else queue.push(chain, chain.reader.copyTo(chain.writer))
+    }
+    queue.publish()
+  }
+
+  /** Gives everything kept back. */
+  answer(): void {
+    for (const { queue, chain } of this.kept.splice(0)) {
+      const live = this.session?.queues[queue]
+      live?.push(chain, chain.reader.copyTo(chain.writer))
+      live?.publish()
+    }
+    for (const quiet of this.#quiet.splice(0)) quiet()
+  }
+
+  quiesce(): void | Promise<void> {
+    return this.#idle()
+  }
+
+  resetQueue(): void | Promise<void> {
+    return this.#idle()
+  }
+
+  reset(): void {
+    this.session = undefined
+    this.resets++
+  }
+
+  #idle(): void | Promise<void> {
+    if (this.kept.length > 0) return new Promise((resolve) => this.#quiet.push(resolve))
+  }
+}

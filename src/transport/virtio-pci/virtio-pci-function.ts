@@ -1,0 +1,217 @@
+import type { GuestMemory } from '../../memory/guest-memory.ts'
+import type { BaseAddressRequest } from '../../pci/base-address.ts'
+import type { PciCapability } from '../../pci/capability.ts'
+import { ConfigurationSpace } from '../../pci/configuration-space.ts'
+import { MSIX_MOST_VECTORS, Msix } from '../../pci/msix.ts'
+import type { PciBar, PciBus, PciFunction } from '../../pci/pci-function.ts'
+import type { VirtioDevice } from '../../virtio/device.ts'
+import type { DeviceStateInspection } from '../../virtio/device-inspection.ts'
+import { DeviceState } from '../../virtio/device-state.ts'
+import { classCode } from './class-code.ts'
+import { COMMON_CFG_LENGTH, CommonConfig } from './common-config.ts'
+import { Interrupts } from './interrupts.ts'
+import { SharedMemoryBar } from './shared-memory-bar.ts'
+import {
+  CfgType,
+  notifyCapability,
+  pciAccessCapability,
+  sharedMemoryCapability,
+  structureCapability,
+} from './structure-capability.ts'
+
+export interface VirtioPciOptions {
+  /** The guest's memory, for the rings and what they point to. */
+  readonly memory: GuestMemory
+  /** Lines for people: faults of the driver, and of the device. */
+  readonly log: (line: string) => void
+  /** Where BARs are after a reset, by number, on a bus whose firmware does not place them. */
+  readonly barAddresses?: Readonly<Record<number, number>>
+}
+
+/** @virtio 4.1.2.1 */
+const VENDOR = 0x1af4
+const FIRST_DEVICE = 0x1040
+/** Not transitional. */
+const REVISION = 1
+
+// BAR 0, the registers. Each structure has pages of its own, so that a monitor can map or trap them apart.
+//
+//   0x0000          0x1000   0x2000          0x2000 + device configuration, in pages
+//   | common config | ISR    | device config | one notification register of 4 bytes a queue |
+//
+// BAR 1, where the bus carries messages: the MSI-X table and its pending bits.
+// BAR 2 (64-bit), where the device shares memory: its regions.
+const REGISTERS = 0
+const MESSAGES = 1
+const SHARED_MEMORY = 2
+const PAGE = 0x1000
+const COMMON_CFG = 0x0000
+const ISR_CFG = 0x1000
+const ISR_LENGTH = 4
+const DEVICE_CFG = 0x2000
+/** Bytes from one queue's notification register to the next: a power of two. @virtio 4.1.4.4.1 */
+const NOTIFY_MULTIPLIER = 4
+
+/**
+ * A virtio device as a PCI function: modern only, INTA, MSI-X where the bus carries messages. @virtio 4.1
+ *
+ *     const pci = new VirtioPciFunction(new EntropyDevice(source), bus, { memory, log })
+ *     pci.configWrite(0x10, 4, 0xfea0_0000)   // BAR 0
+ *     pci.configWrite(0x04, 2, 0x0006)        // memory decoding and bus mastering on
+ *     pci.barRead(0, 18, 2)                   // num_queues
+ *
+ * Memory decoding off, BARs read as all ones and writes to them are lost. Bus mastering off, the device starts no
+ * request and sends no message; both wait until it is on.
+ */
+export class VirtioPciFunction implements PciFunction {
+  readonly name: string
+  readonly #state: DeviceState
+  readonly #space: ConfigurationSpace
+  readonly #interrupts: Interrupts
+  readonly #common: CommonConfig
+  readonly #msix: Msix | undefined
+  readonly #shared: SharedMemoryBar | undefined
+  /** Bytes of device configuration, and where in BAR 0 the notification registers start and end. */
+  readonly #configSize: number
+  readonly #notifyStart: number
+  readonly #notifyEnd: number
+
+  constructor(device: VirtioDevice, bus: PciBus, options: VirtioPciOptions) {
+    this.name = device.name
+    const queues = device.queueSizes.length
+    this.#configSize = device.config.size
+    this.#notifyStart = DEVICE_CFG + Math.max(1, Math.ceil(this.#configSize / PAGE)) * PAGE
+    this.#notifyEnd = this.#notifyStart + queues * NOTIFY_MULTIPLIER
+    if (bus.sendMessage) {
+      const send = bus.sendMessage.bind(bus)
+      this.#msix = new Msix(Math.min(queues + 1, MSIX_MOST_VECTORS), MESSAGES, send)
+    }
+    if (device.sharedMemory?.length) this.#shared = new SharedMemoryBar(device.sharedMemory)
+    this.#space = new ConfigurationSpace(
+      {
+        vendor: VENDOR,
+        device: FIRST_DEVICE + device.id,
+        revision: REVISION,
+        classCode: classCode(device.id),
+        subsystemVendor: VENDOR,
+        subsystem: FIRST_DEVICE + device.id,
+      },
+      this.#requestBars(options.barAddresses ?? {}),
+      this.#capabilities(),
+      (mapped) => {
+        this.#commanded()
+        if (mapped) bus.barsChanged?.()
+      },
+    )
+    this.#interrupts = new Interrupts(queues, bus, this.#msix, this.#space)
+    const interrupts = this.#interrupts
+    this.#state = new DeviceState(device, {
+      memory: options.memory,
+      queueInterrupt: (queue) => interrupts.queue(queue),
+      configInterrupt: () => interrupts.config(),
+      queueReset: (queue) => interrupts.unmapQueue(queue),
+      deviceReset: () => interrupts.reset(),
+      log: options.log,
+    })
+    this.#common = new CommonConfig(this.#state, interrupts)
+    this.#commanded()
+  }
+
+  get bars(): readonly (PciBar | undefined)[] {
+    return this.#space.bars
+  }
+
+  configRead(offset: number, width: number): number {
+    return this.#space.read(offset, width)
+  }
+
+  configWrite(offset: number, width: number, value: number): void {
+    this.#space.write(offset, width, value)
+    // MSI-X may have gone on or off, and the pin with it.
+    this.#interrupts.update()
+  }
+
+  barRead(bar: number, offset: number, width: number): number {
+    if (!this.#space.bars[bar]?.decoded) return width === 4 ? 0xffff_ffff : 2 ** (8 * width) - 1
+    return this.#read(bar, offset, width)
+  }
+
+  barWrite(bar: number, offset: number, width: number, value: number): void {
+    if (this.#space.bars[bar]?.decoded) this.#write(bar, offset, width, value)
+  }
+
+  reset(): void | Promise<void> {
+    this.#space.reset()
+    this.#msix?.reset()
+    return this.#state.reset()
+  }
+
+  inspect(): DeviceStateInspection {
+    return this.#state.inspect()
+  }
+
+  #read(bar: number, offset: number, width: number): number {
+    if (bar === MESSAGES) return this.#msix?.read(offset, width) ?? 0
+    if (bar === SHARED_MEMORY) return this.#shared?.read(offset, width) ?? 0
+    if (offset < ISR_CFG) return this.#common.read(offset, width)
+    if (offset === ISR_CFG) return this.#interrupts.takeIsr()
+    const config = offset - DEVICE_CFG
+    return config >= 0 && offset < this.#notifyStart ? this.#state.readConfig(config, width) : 0
+  }
+
+  #write(bar: number, offset: number, width: number, value: number): void {
+    if (bar === MESSAGES) this.#msix?.write(offset, width, value)
+    else if (bar === SHARED_MEMORY) this.#shared?.write(offset, width, value)
+    else if (offset >= this.#notifyStart) this.#notify(offset)
+    else if (offset < ISR_CFG) this.#common.write(offset, width, value)
+    else if (offset >= DEVICE_CFG) this.#state.writeConfig(offset - DEVICE_CFG, width, value)
+  }
+
+  /** The register says which queue, whatever is written and how wide. @virtio 4.1.5.2 */
+  #notify(offset: number): void {
+    const register = offset - this.#notifyStart
+    if (offset < this.#notifyEnd && register % NOTIFY_MULTIPLIER === 0) this.#state.notify(register / NOTIFY_MULTIPLIER)
+  }
+
+  /** The command register changed. */
+  #commanded(): void {
+    const held = !this.#space.busMaster
+    this.#msix?.hold(held)
+    this.#state.hold(held)
+    this.#interrupts.update()
+  }
+
+  #requestBars(addresses: Readonly<Record<number, number>>): BaseAddressRequest[] {
+    const requests: BaseAddressRequest[] = []
+    const request = (index: number, size: number, kind: BaseAddressRequest['kind']) => {
+      const whole = 2 ** Math.ceil(Math.log2(Math.max(size, PAGE)))
+      requests.push({ index, size: whole, kind, prefetchable: kind === 'memory64', address: addresses[index] ?? 0 })
+    }
+    request(REGISTERS, this.#notifyEnd, 'memory32')
+    if (this.#msix) request(MESSAGES, this.#msix.size, 'memory32')
+    if (this.#shared) request(SHARED_MEMORY, this.#shared.size, 'memory64')
+    return requests
+  }
+
+  #capabilities(): PciCapability[] {
+    const at = (offset: number, length: number) => ({ bar: REGISTERS, offset, length })
+    const list = [
+      structureCapability(CfgType.COMMON_CFG, at(COMMON_CFG, COMMON_CFG_LENGTH)),
+      notifyCapability(at(this.#notifyStart, this.#notifyEnd - this.#notifyStart), NOTIFY_MULTIPLIER),
+      structureCapability(CfgType.ISR_CFG, at(ISR_CFG, ISR_LENGTH)),
+    ]
+    if (this.#configSize > 0) list.push(structureCapability(CfgType.DEVICE_CFG, at(DEVICE_CFG, this.#configSize)))
+    for (const { region, offset } of this.#shared?.placed ?? []) {
+      list.push(sharedMemoryCapability(region.id, { bar: SHARED_MEMORY, offset, length: region.memory.size }))
+    }
+    list.push(
+      pciAccessCapability({
+        barSize: (bar) => this.#space.bars[bar]?.size ?? 0,
+        read: (bar, offset, width) => this.#read(bar, offset, width),
+        write: (bar, offset, width, value) => this.#write(bar, offset, width, value),
+      }),
+    )
+    if (this.#msix) list.push(this.#msix.capability)
+    return list
+  }
+}

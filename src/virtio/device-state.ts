@@ -1,0 +1,356 @@
+import type { GuestMemory } from '../memory/guest-memory.ts'
+import { createDeviceQueue } from '../virtqueue/create-device-queue.ts'
+import type { DeviceQueue } from '../virtqueue/device-queue.ts'
+import type { DriverSession, VirtioDevice } from './device.ts'
+import { type DeviceStateInspection, inspectDevice } from './device-inspection.ts'
+import { DEVICE_FEATURES, Feature, featureNames, featureSet, hasFeature } from './feature.ts'
+import { GatedQueue } from './gated-queue.ts'
+import { QueueArea, QueueState } from './queue-state.ts'
+import { DRIVER_STATUS, Status } from './status.ts'
+
+/** What the state of a device needs from the transport that carries it. */
+export interface DeviceTransport {
+  readonly memory: GuestMemory
+  /** The driver is to look at a queue. */
+  queueInterrupt(queue: number): void
+  /** The driver is to look at the configuration space and the status. */
+  configInterrupt(): void
+  /** A queue was reset: what the transport keeps for it starts over. */
+  queueReset(queue: number): void
+  /** The device was reset: what the transport keeps for the driver starts over. */
+  deviceReset(): void
+  log(line: string): void
+}
+
+/** What every device offers for its rings. */
+const RING_FEATURES = featureSet(
+  Feature.INDIRECT_DESC,
+  Feature.EVENT_IDX,
+  Feature.VERSION_1,
+  Feature.RING_PACKED,
+  Feature.IN_ORDER,
+)
+
+/** Lines a device logs in its life: a guest that resets and fails for ever does not fill the log. */
+const MOST_LOG_LINES = 100
+
+/**
+ * What a virtio device is to its driver whatever the transport: status, features, queues, reset. @virtio 2, 3
+ *
+ *     const state = new DeviceState(device, transport)
+ *     state.acceptFeatures(1, state.offeredFeatures(1))          // VERSION_1 is bit 32
+ *     state.writeStatus(Status.ACKNOWLEDGE | Status.DRIVER | Status.FEATURES_OK)
+ *     state.configurableQueue(0)?.addressWords.set([0x1000, 0, 0x2000, 0, 0x3000, 0])
+ *     state.enableQueue(0)
+ *     state.writeStatus(state.status | Status.DRIVER_OK)         // the device is activated
+ *     state.notify(0)
+ *     await state.reset()
+ *
+ * Nothing here throws, whatever driver and device do: a device's mistake is caught here, and the driver is told that
+ * the device needs a reset.
+ */
+export class DeviceState {
+  readonly offered: bigint
+  readonly queues: readonly QueueState[]
+  readonly #device: VirtioDevice
+  readonly #transport: DeviceTransport
+  #status = 0
+  #accepted = 0n
+  #session: Session | undefined
+  /** The reset that is going on. */
+  #resetting: Promise<void> | undefined
+  #held = false
+  #logLines = 0
+
+  constructor(device: VirtioDevice, transport: DeviceTransport) {
+    this.#device = device
+    this.#transport = transport
+    const ring = device.resetQueue ? RING_FEATURES | featureSet(Feature.RING_RESET) : RING_FEATURES
+    this.offered = (device.features & DEVICE_FEATURES) | ring
+    this.queues = device.queueSizes.map((size) => new QueueState(size))
+    device.config.onChange = () => {
+      if (this.#session && !this.resetting) this.#transport.configInterrupt()
+    }
+  }
+
+  /** Bits of the status field; not 0 until a reset is done. */
+  get status(): number {
+    return this.#status
+  }
+
+  /** What the driver accepted so far; what was agreed, once FEATURES_OK is set. */
+  get accepted(): bigint {
+    return this.#accepted
+  }
+
+  /** A reset is going on: writes are ignored until the status reads 0. @virtio 4.1.4.3.2 */
+  get resetting(): boolean {
+    return this.#resetting !== undefined
+  }
+
+  /** 32 of the offered feature bits, from bit 32 * `word` on; 0 past the last. */
+  offeredFeatures(word: number): number {
+    return featureWord(this.offered, word)
+  }
+
+  /** 32 of the feature bits the driver accepted. */
+  acceptedFeatures(word: number): number {
+    return featureWord(this.#accepted, word)
+  }
+
+  /** The driver accepts these 32 bits. Agreed is agreed: ignored once FEATURES_OK is set. @virtio 3.1.1 */
+  acceptFeatures(word: number, bits: number): void {
+    if (this.resetting || (this.#status & Status.FEATURES_OK) !== 0 || word > 3) return
+    const shift = BigInt(word * 32)
+    this.#accepted = (this.#accepted & ~(0xffff_ffffn << shift)) | (BigInt(bits >>> 0) << shift)
+  }
+
+  /**
+   * 0 resets. Any other value sets the bits it has and clears none: FEATURES_OK only where the device can work with
+   * what the driver accepted, DRIVER_OK only after that, and never once the driver gave up.
+   * @virtio 2.1.1, 3.1.1
+   */
+  writeStatus(value: number): void {
+    if (value === 0) {
+      void this.reset()
+      return
+    }
+    if (this.resetting) return
+    const set = value & DRIVER_STATUS & ~this.#status
+    this.#status |= set & ~(Status.FEATURES_OK | Status.DRIVER_OK)
+    if ((set & Status.FEATURES_OK) !== 0) {
+      const refusal = this.#refusal()
+      if (refusal === undefined) this.#status |= Status.FEATURES_OK
+      else this.#log(`FEATURES_OK refused: ${refusal}`)
+    }
+    if (
+      (set & Status.DRIVER_OK) !== 0 &&
+      (this.#status & (Status.FEATURES_OK | Status.FAILED)) === Status.FEATURES_OK
+    ) {
+      this.#status |= Status.DRIVER_OK
+      this.#activate()
+    }
+  }
+
+  /** Keeps the device from starting requests, or lets it; what is in flight is finished. They wait, and none is lost. */
+  hold(held: boolean): void {
+    if (held === this.#held) return
+    this.#held = held
+    this.#updateGates()
+    for (let i = 0; i < this.queues.length; i++) this.notify(i)
+  }
+
+  /** The queue, where the driver may set its size and addresses: it exists, is not enabled, and no reset is going on. */
+  configurableQueue(index: number): QueueState | undefined {
+    const queue = this.queues[index]
+    return !queue || queue.enabled || queue.resetting || this.resetting ? undefined : queue
+  }
+
+  /** After DRIVER_OK only a device that can reset queues can be given another one. @virtio 2.6.1.2 */
+  enableQueue(index: number): void {
+    const queue = this.configurableQueue(index)
+    const session = this.#session
+    if (!queue || (session && !hasFeature(session.features, Feature.RING_RESET))) return
+    queue.enabled = true
+    if (!session) return
+    this.#openQueue(session, index)
+    this.#updateGates()
+    this.notify(index)
+  }
+
+  /** Takes one queue from the device; `resetting` is set until it is gone. @virtio 2.6.1.1 */
+  resetQueue(index: number): void {
+    const queue = this.queues[index]
+    if (!queue || queue.resetting || this.resetting || !hasFeature(this.#accepted, Feature.RING_RESET)) return
+    const live = queue.live
+    const done = () => {
+      // The device may have been reset, and the queue made anew, before it gave up the old one.
+      if (queue.live !== live) return
+      this.#session?.queues.fill(undefined, index, index + 1)
+      queue.reset()
+      this.#transport.queueReset(index)
+    }
+    if (!live) {
+      done()
+      return
+    }
+    queue.resetting = true
+    live.open = false
+    const wait = this.#guard('resetQueue', () => this.#device.resetQueue?.(index))
+    if (wait) void this.#settle('resetQueue', wait).then(done)
+    else done()
+  }
+
+  /** The driver made chains available. Before DRIVER_OK, or for a queue that is not there, it says nothing. */
+  notify(index: number): void {
+    if (!this.queues[index]?.live?.open) return
+    try {
+      this.#device.notify(index)
+    } catch (error) {
+      this.#fail(mistake('notify', error))
+    }
+  }
+
+  /** @virtio 2.5, 4.1.4.3.1 */
+  get configGeneration(): number {
+    return this.#device.config.generation
+  }
+
+  readConfig(offset: number, width: number): number {
+    return this.#device.config.read(offset, width)
+  }
+
+  writeConfig(offset: number, width: number, value: number): void {
+    if (this.resetting) return
+    this.#guard('config', () => this.#device.config.write(offset, width, value))
+  }
+
+  /**
+   * Back to the state before any driver: at once where nothing is in flight, else when the device is done. A reset
+   * during a reset is the same reset. @virtio 2.4
+   */
+  reset(): void | Promise<void> {
+    if (this.#resetting) return this.#resetting
+    if (!this.#session) {
+      this.#finishReset()
+      return
+    }
+    for (const queue of this.queues) if (queue.live) queue.live.open = false
+    const wait = this.#guard('quiesce', () => this.#device.quiesce())
+    if (!wait) {
+      this.#finishReset()
+      return
+    }
+    this.#resetting = this.#settle('quiesce', wait).then(() => this.#finishReset())
+    return this.#resetting
+  }
+
+  inspect(): DeviceStateInspection {
+    return inspectDevice(this.#device, this)
+  }
+
+  #finishReset(): void {
+    // From here on a completion that comes late reaches no queue and no driver.
+    for (const queue of this.queues) queue.reset()
+    this.#session = undefined
+    this.#guard('reset', () => this.#device.reset())
+    this.#resetting = undefined
+    this.#status = 0
+    this.#accepted = 0n
+    this.#transport.deviceReset()
+  }
+
+  /** Why the device cannot work with the accepted features. @virtio 2.2.2, 6.2 */
+  #refusal(): string | undefined {
+    const accepted = this.#accepted
+    const unknown = accepted & ~this.offered
+    const names = (set: bigint) => featureNames(set, this.#device.featureNames).join(', ')
+    if (unknown !== 0n) return `not offered: ${names(unknown)}`
+    if (!hasFeature(accepted, Feature.VERSION_1)) return 'VERSION_1 not accepted: no legacy drivers'
+    for (const [feature, requires] of this.#device.featureDependencies ?? []) {
+      if (hasFeature(accepted, feature) && !hasFeature(accepted, requires)) {
+        return `${names(featureSet(feature))} without ${names(featureSet(requires))}`
+      }
+    }
+    return undefined
+  }
+
+  #activate(): void {
+    const session = new Session(this.#transport.memory, this.#accepted, this.queues.length, (stale, reason) => {
+      if (stale === this.#session) this.#fail(reason)
+    })
+    this.#session = session
+    for (let i = 0; i < this.queues.length; i++) if (this.queues[i].enabled) this.#openQueue(session, i)
+    this.#updateGates()
+    this.#guard('activate', () => this.#device.activate(session))
+    // A change made since the driver read the space, when nobody could be told yet.
+    if (this.#device.config.changed) this.#transport.configInterrupt()
+    for (let i = 0; i < this.queues.length; i++) this.notify(i)
+  }
+
+  #openQueue(session: Session, index: number): void {
+    const state = this.queues[index]
+    const features = session.features
+    const queue = this.#guard('queue', () =>
+      createDeviceQueue({
+        index,
+        memory: session.memory,
+        size: state.size,
+        descriptorArea: state.address(QueueArea.DESCRIPTOR),
+        driverArea: state.address(QueueArea.DRIVER),
+        deviceArea: state.address(QueueArea.DEVICE),
+        packed: hasFeature(features, Feature.RING_PACKED),
+        eventIdx: hasFeature(features, Feature.EVENT_IDX),
+        indirect: hasFeature(features, Feature.INDIRECT_DESC),
+        inOrder: hasFeature(features, Feature.IN_ORDER),
+        interrupt: () => this.#transport.queueInterrupt(index),
+        onBroken: (reason) => session.needsReset(`queue ${index}: ${reason}`),
+      }),
+    )
+    if (!queue) return
+    state.live = new GatedQueue(queue)
+    session.queues[index] = state.live
+  }
+
+  #updateGates(): void {
+    const open = this.#session !== undefined && !this.#held && (this.#status & Status.DEVICE_NEEDS_RESET) === 0
+    for (const queue of this.queues) if (queue.live) queue.live.open = open && !queue.resetting && !this.resetting
+  }
+
+  /** The device cannot go on. One line for people, one interrupt for the driver. @virtio 2.1.2 */
+  #fail(reason: string): void {
+    if ((this.#status & Status.DEVICE_NEEDS_RESET) !== 0) return
+    this.#log(`needs a reset: ${reason}`)
+    this.#status |= Status.DEVICE_NEEDS_RESET
+    this.#updateGates()
+    if ((this.#status & Status.DRIVER_OK) !== 0) this.#transport.configInterrupt()
+  }
+
+  /** Calls the device off the hot path; what it throws is its mistake. */
+  #guard<T>(what: string, call: () => T): T | undefined {
+    try {
+      return call()
+    } catch (error) {
+      this.#fail(mistake(what, error))
+      return undefined
+    }
+  }
+
+  async #settle(what: string, wait: Promise<void>): Promise<void> {
+    try {
+      await wait
+    } catch (error) {
+      this.#fail(mistake(what, error))
+    }
+  }
+
+  #log(line: string): void {
+    if (this.#logLines++ < MOST_LOG_LINES) this.#transport.log(`${this.#device.name}: ${line}`)
+    if (this.#logLines === MOST_LOG_LINES) this.#transport.log(`${this.#device.name}: says no more`)
+  }
+}
+
+class Session implements DriverSession {
+  readonly queues: (DeviceQueue | undefined)[]
+
+  constructor(
+    readonly memory: GuestMemory,
+    readonly features: bigint,
+    queues: number,
+    private readonly fail: (session: Session, reason: string) => void,
+  ) {
+    this.queues = new Array(queues).fill(undefined)
+  }
+
+  needsReset(reason: string): void {
+    this.fail(this, reason)
+  }
+}
+
+function featureWord(set: bigint, word: number): number {
+  return word > 3 ? 0 : Number((set >> BigInt(word * 32)) & 0xffff_ffffn)
+}
+
+function mistake(what: string, error: unknown): string {
+  return `${what} failed: ${error instanceof Error ? error.message : String(error)}`
+}

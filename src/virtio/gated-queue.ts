@@ -1,0 +1,50 @@
+import type { Chain } from '../virtqueue/chain.ts'
+import type { DeviceQueue, QueueCounters, QueuePosition } from '../virtqueue/device-queue.ts'
+
+/**
+ * A queue whose supply can be stopped: while the gate is closed nothing is popped, but what is in flight can still be
+ * given back. So a device finishes its requests before a reset completes, and starts none.
+ */
+export class GatedQueue implements DeviceQueue {
+  /** Whether chains may be popped. */
+  open = false
+
+  constructor(private readonly queue: DeviceQueue) {}
+
+  get index(): number {
+    return this.queue.index
+  }
+
+  get size(): number {
+    return this.queue.size
+  }
+
+  get counters(): QueueCounters {
+    return this.queue.counters
+  }
+
+  get broken(): string | undefined {
+    return this.queue.broken
+  }
+
+  get position(): QueuePosition {
+    return this.queue.position
+  }
+
+  pop(): Chain | undefined {
+    return this.open ? this.queue.pop() : undefined
+  }
+
+  push(chain: Chain, written: number): void {
+    this.queue.push(chain, written)
+  }
+
+  publish(): void {
+    this.queue.publish()
+  }
+
+  detach(): void {
+    this.open = false
+    this.queue.detach()
+  }
+}
