@@ -1,0 +1,86 @@
+/**
+ * `npm test [-- PART...]`: runs every `*.test.ts` of the project, or those whose path holds one of the given parts.
+ *
+ * First the tests that need nothing but Node, then those with a guest or a browser, which take longer. What could not
+ * run is listed at the end with what to install; where `CI` is set that is a failure.
+ */
+import { readdirSync } from 'node:fs'
+import path from 'node:path'
+import { run } from 'node:test'
+import { spec } from 'node:test/reporters'
+import { fileURLToPath } from 'node:url'
+import { prepareKit } from '../src/engines/kit/kit.ts'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+
+/** Compiled test files below a source folder, from the sources: a stale file in dist is none. */
+function testFiles(folder: string, wanted: readonly string[]): string[] {
+  return readdirSync(path.join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.test.ts'))
+    .map((file) => path.join(folder, file))
+    .filter((file) => wanted.length === 0 || wanted.some((part) => file.includes(part)))
+    .sort()
+    .map((file) => path.join(ROOT, 'dist', file.replace(/\.ts$/, '.js')))
+}
+
+interface Outcome {
+  passed: number
+  failed: number
+  readonly skipped: string[]
+}
+
+function runTests(files: readonly string[], outcome: Outcome): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const events = run({ files: [...files], concurrency: 2, timeout: 15 * 60_000 })
+    events.on('test:pass', (event) => {
+      if (event.skip !== undefined) outcome.skipped.push(`${event.name}: ${event.skip === true ? '' : event.skip}`)
+      else outcome.passed++
+    })
+    events.on('test:fail', () => {
+      outcome.failed++
+    })
+    const report = events.compose(new spec())
+    report.on('end', resolve).on('error', reject)
+    report.pipe(process.stdout, { end: false })
+  })
+}
+
+/** Fetches what the guests boot from, so that no test waits for the network. */
+async function fetchGuestKit(): Promise<void> {
+  let step = ''
+  try {
+    await prepareKit({
+      onProgress: (progress) => {
+        if (progress.step !== step) process.stdout.write(`guest kit: ${progress.step}\n`)
+        step = progress.step
+      },
+    })
+  } catch (error) {
+    process.stdout.write(`guest kit: ${error instanceof Error ? error.message : error}\n`)
+  }
+}
+
+process.env['NODE_OPTIONS'] = `${process.env['NODE_OPTIONS'] ?? ''} --enable-source-maps`
+const wanted = process.argv.slice(2)
+const outcome: Outcome = { passed: 0, failed: 0, skipped: [] }
+const quick = testFiles('src', wanted)
+const whole = testFiles('test', wanted)
+if (quick.length + whole.length === 0) {
+  process.stderr.write(`no test file has ${wanted.join(' or ')} in its path\n`)
+  process.exit(2)
+}
+if (quick.length > 0) await runTests(quick, outcome)
+if (whole.length > 0) {
+  await fetchGuestKit()
+  await runTests(whole, outcome)
+}
+
+if (outcome.skipped.length > 0) {
+  process.stdout.write(`\nNOT TESTED HERE (${outcome.skipped.length}):\n`)
+  for (const line of outcome.skipped) process.stdout.write(`  - ${line}\n`)
+  if (process.env['CI']) process.stdout.write('In CI a skipped test is a failure.\n')
+}
+process.stdout.write(
+  `\n${outcome.passed} passed, ${outcome.failed} failed${outcome.skipped.length > 0 ? `, ${outcome.skipped.length} skipped` : ''}\n`,
+)
+process.exit(outcome.failed > 0 || (process.env['CI'] && outcome.skipped.length > 0) ? 1 : 0)

@@ -1,0 +1,51 @@
+import { InvalidArgumentError } from 'commander'
+
+/** What `outboard run` was asked, checked. */
+export interface RunOptions {
+  readonly engine: 'v86'
+  readonly memory: number
+  readonly disk: readonly DiskOption[]
+  readonly kernel?: string
+  readonly initrd?: string
+  readonly append?: string
+  readonly display?: 'web' | 'none'
+  readonly port?: number
+  readonly screenshot?: string
+  readonly exec?: string
+  readonly timeout?: number
+}
+
+export interface DiskOption {
+  readonly path: string
+  readonly readOnly: boolean
+}
+
+/** `FILE` or `FILE,readonly`; options are collected in the order given: /dev/vda, /dev/vdb ... */
+export function parseDisk(value: string, before: readonly DiskOption[]): DiskOption[] {
+  const comma = value.lastIndexOf(',')
+  const option = comma < 0 ? '' : value.slice(comma + 1)
+  const readOnly = option === 'readonly' || option === 'ro'
+  const path = readOnly ? value.slice(0, comma) : value
+  if (path === '') throw new InvalidArgumentError('Give the name of a file: --disk FILE[,readonly].')
+  return [...before, { path, readOnly }]
+}
+
+/** A parser of whole numbers from `least` to `most`. */
+export function wholeNumber(least: number, most: number): (value: string) => number {
+  return (value) => {
+    const number = Number(value)
+    if (!/^\d+$/.test(value) || number < least || number > most) {
+      throw new InvalidArgumentError(`Give a whole number from ${least} to ${most}.`)
+    }
+    return number
+  }
+}
+
+/** Seconds, with a fraction if wanted. */
+export function parseSeconds(value: string): number {
+  const seconds = Number(value)
+  if (!/^\d*\.?\d+$/.test(value) || seconds <= 0 || seconds > 2_000_000) {
+    throw new InvalidArgumentError('Give a number of seconds above 0.')
+  }
+  return seconds
+}

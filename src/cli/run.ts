@@ -1,0 +1,136 @@
+import { Command, Option } from 'commander'
+import { type ConsoleServer, serveConsole } from '../console/server.ts'
+import { createV86Machine } from '../engines/v86/machine.ts'
+import type { Machine } from '../machine/machine.ts'
+import { bootFiles } from './boot-files.ts'
+import { type End, Ending } from './ending.ts'
+import { ExitCode } from './exit-code.ts'
+import { Progress } from './progress.ts'
+import { parseDisk, parseSeconds, type RunOptions, wholeNumber } from './run-options.ts'
+import { saveScreenshot } from './screenshot.ts'
+import { attachTerminal } from './terminal.ts'
+
+/** Where the page is served unless `--port` says otherwise; another free port where it is taken. */
+const DEFAULT_PORT = 8676
+
+const EXAMPLES = `
+Examples:
+  outboard run                                       a guest, its screen in a browser tab
+  outboard run --disk data.img --disk base.img,readonly
+  outboard run --display none                        the guest's console in this terminal (Ctrl-] leaves)
+  outboard run --display none --exec 'uname -a'      one command, its output and its exit status
+  outboard run --display none --screenshot shot.png --exec 'cat /dev/urandom > /dev/fb0'
+
+Exit codes: 0, or with --exec the command's own; 2 wrong arguments or files; 124 --timeout is over;
+125 the guest or the engine failed; 130 and 143 interrupted. A first Ctrl-C stops the guest and flushes its
+disks, a second one stops at once.`
+
+export function runCommand(): Command {
+  return new Command('run')
+    .description('start a guest on devices of this project')
+    .exitOverride()
+    .addOption(new Option('--engine <name>', 'what executes the guest').choices(['v86']).default('v86'))
+    .option('--memory <MiB>', 'memory of the guest', wholeNumber(64, 2047), 256)
+    .option(
+      '--disk <file[,readonly]>',
+      'a raw disk image or block device, /dev/vda first; may be repeated',
+      parseDisk,
+      [],
+    )
+    .option('--kernel <file>', 'a kernel (i386 bzImage) of your own instead of the Debian one')
+    .option('--initrd <file>', 'its initial ramdisk')
+    .option('--append <arguments>', 'more kernel arguments')
+    .addOption(
+      new Option(
+        '--display <where>',
+        'the screen: a page for the browser, or none (default: web; none with --exec)',
+      ).choices(['web', 'none']),
+    )
+    .option(
+      '--port <number>',
+      `port of the page on 127.0.0.1 (default: ${DEFAULT_PORT}, or a free one)`,
+      wholeNumber(0, 65535),
+    )
+    .option('--screenshot <file>', 'save the screen as PNG at the end')
+    .option('--exec <command>', 'run a shell command in the guest, then stop')
+    .option('--timeout <seconds>', 'stop after so long, with exit code 124', parseSeconds)
+    .addHelpText('after', EXAMPLES)
+    .action(async (options: RunOptions) => {
+      const progress = new Progress()
+      const end = await run(options, progress)
+      progress.clear()
+      if (end.message) process.stderr.write(`outboard: ${end.message}\n`)
+      process.exit(end.code)
+    })
+}
+
+/** Everything a run does, from the first check to the last flush. Never rejects. */
+async function run(options: RunOptions, progress: Progress): Promise<End> {
+  const ending = new Ending(options.timeout)
+  const started: { machine?: Machine; page?: ConsoleServer } = {}
+  try {
+    await Promise.race([start(options, progress, ending, started), ending.reached])
+    const end = await ending.reached
+    if (options.screenshot && started.machine) await saveScreenshot(started.machine, options.screenshot)
+    return end
+  } catch (error) {
+    return { code: exitCodeOf(error), message: error instanceof Error ? error.message : String(error) }
+  } finally {
+    await started.page?.close()
+    await started.machine?.stop()
+    ending.release()
+  }
+}
+
+async function start(
+  options: RunOptions,
+  progress: Progress,
+  ending: Ending,
+  started: { machine?: Machine; page?: ConsoleServer },
+): Promise<void> {
+  const display = options.display ?? (options.exec === undefined ? 'web' : 'none')
+  const files = await bootFiles(options, ending.signal, (step, detail) => progress.show(step, detail))
+  if (ending.signal.aborted) return
+  const machine = createV86Machine({ ...files, memoryMiB: options.memory, disks: options.disk })
+  started.machine = machine
+  machine.listen({
+    progress: (step) => progress.show(step),
+    log: (line) => progress.line(line),
+    stopped: ({ kind, message }) => {
+      ending.finish(kind === 'power-off' ? { code: ExitCode.OK } : { code: ExitCode.FAILURE, message })
+    },
+  })
+  await machine.start()
+  if (display === 'web') {
+    const page = await servePage(machine, options.port)
+    started.page = page
+    progress.clear()
+    process.stdout.write(`The guest's screen: ${page.url}\n`)
+  }
+  if (options.exec !== undefined) {
+    const code = await machine.exec(options.exec, {
+      stdout: (bytes) => {
+        progress.clear()
+        process.stdout.write(bytes)
+      },
+      stderr: (bytes) => {
+        progress.clear()
+        process.stderr.write(bytes)
+      },
+    })
+    ending.finish({ code })
+  } else if (display === 'none') {
+    attachTerminal(machine, ending)
+  }
+}
+
+async function servePage(machine: Machine, port: number | undefined): Promise<ConsoleServer> {
+  try {
+    return await serveConsole(machine, { port: port ?? DEFAULT_PORT })
+  } catch (error) {
+    const taken = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
+    if (!taken) throw error
+    if (port !== undefined) throw new Error(`port ${port} is taken: choose another with --port`)
+    return await serveConsole(machine, { port: 0 })
+  }
+}

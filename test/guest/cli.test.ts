@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { after, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { decode } from 'fast-png'
+import { kitMissing } from './guest.ts'
+
+const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
+const skip = kitMissing() ?? false
+
+const folder = mkdtempSync(path.join(tmpdir(), 'outboard-cli-'))
+after(() => rmSync(folder, { recursive: true }))
+const disk = path.join(folder, 'some.img')
+writeFileSync(disk, '')
+truncateSync(disk, 8 << 20)
+
+interface Ended {
+  readonly status: number | null
+  readonly stdout: string
+  readonly stderr: string
+  readonly seconds: number
+}
+
+function start(args: readonly string[]): ChildProcess {
+  return spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+}
+
+async function ended(child: ChildProcess): Promise<Ended> {
+  const started = performance.now()
+  let stdout = ''
+  let stderr = ''
+  child.stdout?.on('data', (bytes) => {
+    stdout += bytes
+  })
+  child.stderr?.on('data', (bytes) => {
+    stderr += bytes
+  })
+  const [status] = await once(child, 'close')
+  return { status, stdout, stderr, seconds: (performance.now() - started) / 1000 }
+}
+
+const outboard = (...args: readonly string[]): Promise<Ended> => ended(start(args))
+
+test('--exec prints just what the command prints and ends with its status', { skip }, async () => {
+  const listed = await outboard(
+    ...['run', '--display', 'none', '--disk', disk],
+    ...['--exec', 'uname -r && ls /dev/vda /dev/hwrng /dev/fb0'],
+  )
+  assert.match(listed.stdout, /^6\.\d+\.\d+-\d+-686\n\/dev\/fb0\n\/dev\/hwrng\n\/dev\/vda\n$/, listed.stderr)
+  assert.equal(listed.status, 0)
+  const failed = await outboard('run', '--display', 'none', '--exec', 'false')
+  assert.deepEqual([failed.status, failed.stdout], [1, ''])
+})
+
+test('--screenshot saves exactly what is on the screen at the end', { skip }, async () => {
+  const shot = path.join(folder, 'shot.png')
+  const row = '\\020\\040\\200\\000'
+  const done = await outboard(
+    ...['run', '--display', 'none', '--screenshot', shot],
+    ...[
+      '--exec',
+      `i=0; l=; while [ $i -lt 1024 ]; do l="$l${row}"; i=$((i+1)); done; i=0; while [ $i -lt 768 ]; do printf "$l"; i=$((i+1)); done > /dev/fb0`,
+    ],
+  )
+  assert.equal(done.status, 0, done.stderr)
+  const image = decode(readFileSync(shot))
+  assert.deepEqual([image.width, image.height], [1024, 768])
+  for (let i = 0; i < image.data.length; i += 3) {
+    if (image.data[i] !== 0x80 || image.data[i + 1] !== 0x20 || image.data[i + 2] !== 0x10) {
+      assert.fail(`pixel ${i / 3} is ${[...image.data.subarray(i, i + 3)]}`)
+    }
+  }
+})
+
+test('a missing disk, a wrong option or a wrong value is one line and exit code 2', async () => {
+  const cases: [string[], RegExp][] = [
+    [['--disk', 'missing.img'], /missing\.img/],
+    [['--memory', '12'], /--memory/],
+    [['--engine', 'none'], /--engine/],
+    [['--nonsense'], /--nonsense/],
+    [['--kernel', 'missing.bz'], /missing\.bz/],
+    [['--initrd', disk], /--kernel/],
+  ]
+  for (const [args, says] of cases) {
+    const { status, stdout, stderr } = await outboard('run', '--display', 'none', '--exec', 'true', ...args)
+    assert.equal(status, 2, `${args}: ${stderr}`)
+    assert.equal(stdout, '')
+    assert.match(stderr, says)
+    assert.equal(stderr.trim().split('\n').length, 1, stderr)
+  }
+})
+
+test('--timeout ends with 124 and leaves no process behind', { skip }, async () => {
+  const child = start(['run', '--display', 'none', '--timeout', '1'])
+  const { status, stderr } = await ended(child)
+  assert.equal(status, 124, stderr)
+  assert.throws(() => process.kill(Number(child.pid), 0), /ESRCH/)
+})
+
+test('Ctrl-C stops a booting guest, with its disk, in under two seconds', { skip }, async () => {
+  const child = start(['run', '--display', 'none', '--disk', disk])
+  const end = ended(child)
+  await sleep(4000)
+  child.kill('SIGINT')
+  const before = performance.now()
+  const { status, stderr } = await end
+  assert.equal(status, 130, stderr)
+  // The bound is a promise to users; the machine may be busy, so the test only tells a hang from an end.
+  assert.ok(performance.now() - before < 20_000)
+})
+
+test('--help shows examples, and the version is the package’s', async () => {
+  const help = await outboard('run', '--help')
+  assert.equal(help.status, 0)
+  for (const word of ['--disk', '--exec', 'Examples:', 'Exit codes:']) assert.ok(help.stdout.includes(word), word)
+  const version = await outboard('--version')
+  const { version: expected } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'))
+  assert.equal(version.stdout.trim(), expected)
+  assert.ok(existsSync(MAIN))
+})
