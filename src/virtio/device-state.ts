@@ -120,8 +120,12 @@ export class DeviceState {
     this.#status |= set & ~(Status.FEATURES_OK | Status.DRIVER_OK)
     if ((set & Status.FEATURES_OK) !== 0) {
       const refusal = this.#refusal()
-      if (refusal === undefined) this.#status |= Status.FEATURES_OK
-      else this.#log(`FEATURES_OK refused: ${refusal}`)
+      if (refusal === undefined) {
+        this.#status |= Status.FEATURES_OK
+        this.#guard('negotiated', () => this.#device.negotiated?.(this.#accepted))
+      } else {
+        this.#log(`FEATURES_OK refused: ${refusal}`)
+      }
     }
     if (
       (set & Status.DRIVER_OK) !== 0 &&

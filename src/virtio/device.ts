@@ -24,6 +24,11 @@ export interface VirtioDevice {
   readonly featureDependencies?: readonly (readonly [feature: number, requires: number])[]
   readonly config: ConfigSpace
   readonly sharedMemory?: readonly SharedMemoryRegion[]
+  /**
+   * FEATURES_OK: for what the driver reads from the configuration space before DRIVER_OK and that depends on what was
+   * agreed. `reset` takes it back.
+   */
+  negotiated?(features: bigint): void
   /** DRIVER_OK: memory, queues and features are agreed. */
   activate(session: DriverSession): void
   /** The driver made chains available in a queue. Also called once for each queue right after `activate`. */

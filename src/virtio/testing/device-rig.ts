@@ -61,6 +61,7 @@ export class DeviceRig implements DriverSession {
     device.config.onChange = () => {
       this.configChanges++
     }
+    device.negotiated?.(this.features)
     device.activate(this)
     for (let index = 0; index < this.rigs.length; index++) if (this.queues[index]) device.notify(index)
   }
