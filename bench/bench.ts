@@ -1,0 +1,20 @@
+/** What a round of one variant gave: a number for each column. */
+export type Figures = Readonly<Record<string, number>>
+
+/** One of the things compared in a bench. */
+export interface Variant {
+  readonly name: string
+  /** Measures once, long enough for a figure and short enough to be done many times, in turn with the others. */
+  measure(): Promise<Figures>
+}
+
+/** A question, and the variants that answer it. */
+export interface Bench {
+  readonly name: string
+  /** For `--help`: one line. */
+  readonly summary: string
+  /** Columns of the report in their order, and what each means. Ratios are taken of the first. */
+  readonly columns: Readonly<Record<string, string>>
+  /** The first variant is what the others are compared with. */
+  prepare(random: () => number): readonly Variant[]
+}

@@ -1,0 +1,94 @@
+/** `npm run bench -- NAME`: measures one thing, prints one report. docs/bench.md tells how to read it. */
+import { parseArgs } from 'node:util'
+import type { Bench } from './bench.ts'
+import { seededRandom } from './random.ts'
+import { describeBench, formatReport, loadNow, machineFacts, type Report } from './report.ts'
+import { runRounds } from './rounds.ts'
+import { virtqueueBench } from './virtqueue.ts'
+
+const BENCHES: readonly Bench[] = [virtqueueBench]
+const USAGE_ERROR = 2
+
+const HELP = `Usage: npm run bench -- NAME [options]
+
+Measures how fast a part of Outboard is on this machine. Variants take turns within one run; the figures are medians.
+
+Benches:
+${BENCHES.map(describeBench).join('\n')}
+
+Options:
+  --json        the whole report as JSON instead of a table of medians
+  --rounds N    how often each variant is measured (default 7)
+  --seed N      repeats a run: order of the variants, placement of buffers (default: another one each time)
+  --help        this text
+
+Examples:
+  npm run bench -- virtqueue
+  npm run bench -- virtqueue --rounds 15 --seed 1
+  npm run --silent bench -- virtqueue --json > virtqueue.json
+`
+
+class UsageError extends Error {}
+
+function naturalNumber(option: string, text: string, least: number): number {
+  const value = Number(text)
+  if (!/^\d+$/.test(text) || value < least || value > 0xffff_ffff) {
+    throw new UsageError(`--${option} wants a whole number from ${least}, not '${text}'`)
+  }
+  return value
+}
+
+function readArguments() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        json: { type: 'boolean', default: false },
+        rounds: { type: 'string', default: '7' },
+        seed: { type: 'string' },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    })
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error))
+  }
+}
+
+async function main(): Promise<void> {
+  const { values, positionals } = readArguments()
+  if (values.help) {
+    process.stdout.write(HELP)
+    return
+  }
+  const bench = BENCHES.find((one) => one.name === positionals[0])
+  if (!bench || positionals.length !== 1) {
+    const known = BENCHES.map((one) => one.name).join(', ')
+    throw new UsageError(
+      positionals.length === 1 ? `no bench '${positionals[0]}': there is ${known}` : `which one? ${known}`,
+    )
+  }
+  const rounds = naturalNumber('rounds', values.rounds, 1)
+  const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 32) : naturalNumber('seed', values.seed, 0)
+  const before = loadNow()
+  const rows = await runRounds(bench, rounds, seededRandom(seed), (line) =>
+    process.stderr.write(`${bench.name}: ${line}\n`),
+  )
+  const report: Report = {
+    bench: bench.name,
+    columns: bench.columns,
+    seed,
+    rounds,
+    machine: machineFacts(),
+    load: [before, loadNow()],
+    rows,
+  }
+  process.stdout.write(values.json ? `${JSON.stringify(report, null, 2)}\n` : formatReport(report))
+}
+
+try {
+  await main()
+} catch (error) {
+  if (!(error instanceof UsageError)) throw error
+  process.stderr.write(`bench: ${error.message}; see --help\n`)
+  process.exitCode = USAGE_ERROR
+}

@@ -1,0 +1,70 @@
+import type { Bench, Figures, Variant } from './bench.ts'
+
+export interface Spread {
+  readonly median: number
+  readonly lowest: number
+  readonly highest: number
+}
+
+export interface Row {
+  readonly variant: string
+  readonly figures: Readonly<Record<string, Spread>>
+  /** Median of the ratios to the first variant in the first column, round by round. */
+  readonly ratio: number
+}
+
+/**
+ * Measures all variants of a bench in turn, in another order each round.
+ *
+ * A machine that is slower for a while is slower for all of them: compare the ratios, which are taken within a round.
+ */
+export async function runRounds(
+  bench: Bench,
+  rounds: number,
+  random: () => number,
+  progress: (line: string) => void,
+): Promise<Row[]> {
+  const variants = bench.prepare(random)
+  const results = new Map<Variant, Figures[]>(variants.map((variant) => [variant, []]))
+  for (let round = 0; round <= rounds; round++) {
+    // The first round is for the compiler, not for the record.
+    progress(round === 0 ? 'warming up' : `round ${round} of ${rounds}`)
+    for (const variant of shuffle(variants, random)) {
+      const figures = await variant.measure()
+      if (round > 0) results.get(variant)?.push(figures)
+    }
+  }
+  const [column] = Object.keys(bench.columns)
+  const baseline = results.get(variants[0]) ?? []
+  return variants.map((variant) => {
+    const measured = results.get(variant) ?? []
+    return {
+      variant: variant.name,
+      figures: Object.fromEntries(
+        Object.keys(bench.columns).map((name) => [name, spread(measured.map((figures) => figures[name]))]),
+      ),
+      ratio: spread(measured.map((figures, round) => figures[column] / baseline[round][column])).median,
+    }
+  })
+}
+
+function spread(values: readonly number[]): Spread {
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = sorted.length >> 1
+  return {
+    median: sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2,
+    lowest: sorted[0],
+    highest: sorted[sorted.length - 1],
+  }
+}
+
+function shuffle<T>(items: readonly T[], random: () => number): T[] {
+  const shuffled = [...items]
+  for (let i = shuffled.length - 1; i > 0; i--) {
+    const other = Math.floor(random() * (i + 1))
+    const item = shuffled[i]
+    shuffled[i] = shuffled[other]
+    shuffled[other] = item
+  }
+  return shuffled
+}
