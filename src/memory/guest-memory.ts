@@ -38,7 +38,10 @@ export class GuestMemory {
   /** The region that holds `address`, or undefined in a hole. */
   find(address: number): MemoryRegion | undefined {
     const last = this.#last
-    if (address >= last.base && address - last.base < last.size) return last
+    return address >= last.base && address - last.base < last.size ? last : this.#search(address)
+  }
+
+  #search(address: number): MemoryRegion | undefined {
     const regions = this.regions
     let low = 0
     for (let high = regions.length; high - low > 1; ) {
@@ -63,16 +66,20 @@ export class GuestMemory {
     const region = this.find(address)
     if (!region) return false
     const offset = address - region.base
-    if (length <= region.size - offset) {
-      into.add(region, offset, length, merge)
-      return true
-    }
+    if (length > region.size - offset) return this.#translateAcross(address, length, into, merge)
+    if (merge) into.merge(region, offset, length)
+    else into.add(region, offset, length)
+    return true
+  }
+
+  #translateAcross(address: number, length: number, into: SpanList, merge: boolean): boolean {
     if (!this.contains(address, length)) return false
     for (let at = address, left = length; left > 0; ) {
       const part = this.find(at) as MemoryRegion
       const start = at - part.base
       const take = Math.min(left, part.size - start)
-      into.add(part, start, take, merge)
+      if (merge) into.merge(part, start, take)
+      else into.add(part, start, take)
       at += take
       left -= take
     }

@@ -25,25 +25,31 @@ export class SpanList {
     this.byteLength = 0
   }
 
-  /** Appends a span, merged with the one before where they touch and `merge` is set. */
-  add(region: MemoryRegion, offset: number, length: number, merge = false): void {
-    const last = this.count - 1
+  /** Appends a span. */
+  add(region: MemoryRegion, offset: number, length: number): void {
+    const index = this.count
+    if (index === this.offsets.length) this.#grow()
+    this.regions[index] = region
+    this.offsets[index] = offset
+    this.lengths[index] = length
+    this.count = index + 1
     this.byteLength += length
-    if (
-      merge &&
+  }
+
+  /** Appends a span, or makes the last one longer where they touch. */
+  merge(region: MemoryRegion, offset: number, length: number): void {
+    const last = this.count - 1
+    const touching =
       last >= 0 &&
       this.regions[last] === region &&
       this.offsets[last] + this.lengths[last] === offset &&
       this.lengths[last] + length <= 0xffff_ffff
-    ) {
-      this.lengths[last] += length
+    if (!touching) {
+      this.add(region, offset, length)
       return
     }
-    if (this.count === this.offsets.length) this.#grow()
-    this.regions[this.count] = region
-    this.offsets[this.count] = offset
-    this.lengths[this.count] = length
-    this.count++
+    this.lengths[last] += length
+    this.byteLength += length
   }
 
   #grow(): void {

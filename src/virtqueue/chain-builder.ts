@@ -48,6 +48,9 @@ export class ChainBuilder {
   #count = 0
   /** Whether a device-writable part was seen: no readable one may follow. */
   #writable = false
+  /** Of the indirect table being read: its first word among those `#openTable` gave, and its length. */
+  #tableStart = 0
+  #tableEntries = 0
   /** Bytes of an indirect table that cannot be read in place. */
   #copy: Uint32Array | undefined
   #copySpans: SpanList | undefined
@@ -68,9 +71,15 @@ export class ChainBuilder {
     chain.writableLength = 0
   }
 
-  /** Adds a part. One of length 0 is allowed, wherever it points. @virtio 2.7.5 */
-  add(address: number, length: number, flags: number): ChainFault | undefined {
+  /**
+   * Adds the part that the descriptor at `words[at]` describes. One of length 0 is allowed, wherever it points.
+   *
+   * Descriptors are passed by their place, not by what they say: an address above 2 GiB as an argument is an object for
+   * the engine to make and to collect. What is said is read once, since the driver may be changing it. @virtio 2.7.5
+   */
+  add(words: Uint32Array, at: number, flags: number): ChainFault | undefined {
     const chain = this.#chain as Chain
+    const length = words[at + DESC_LEN]
     if (++this.#count > this.#limit) return ChainFault.TOO_LONG
     if ((flags & VIRTQ_DESC_F_WRITE) !== 0) {
       if (!this.#writable) {
@@ -83,41 +92,35 @@ export class ChainBuilder {
       chain.readableLength += length
     }
     if (chain.readableLength + chain.writableLength > 2 ** 32) return ChainFault.TOO_LARGE
-    if (length !== 0 && !this.#memory.translate(address, length, chain.spans)) return ChainFault.OUTSIDE
-    return undefined
+    if (length === 0) return undefined
+    const address = words[at + DESC_ADDR_LO] + words[at + DESC_ADDR_HI] * 2 ** 32
+    return this.#memory.translate(address, length, chain.spans) ? undefined : ChainFault.OUTSIDE
   }
 
   /** Adds the parts a split ring's indirect table links, from its first entry. @virtio 2.7.5.3 */
-  addLinkedTable(address: number, length: number, flags: number): ChainFault | undefined {
-    const fault = this.#checkTable(length, flags)
-    if (fault) return fault
-    const words = this.#tableWords(address, length)
-    if (!words) return ChainFault.TABLE_OUTSIDE
-    const base = this.#tableBase
-    const entries = length / DESC_BYTES
+  addLinkedTable(words: Uint32Array, at: number, flags: number): ChainFault | undefined {
+    const table = this.#openTable(words, at, flags)
+    if (typeof table === 'string') return table
     for (let index = 0; ; ) {
-      const at = base + index * DESC_WORDS
-      const tail = words[at + DESC_TAIL]
+      const entry = this.#tableStart + index * DESC_WORDS
+      const tail = table[entry + DESC_TAIL]
       if ((tail & VIRTQ_DESC_F_INDIRECT) !== 0) return ChainFault.INDIRECT_NESTED
-      const wrong = this.add(words[at + DESC_ADDR_LO] + words[at + DESC_ADDR_HI] * 2 ** 32, words[at + DESC_LEN], tail)
-      if (wrong) return wrong
+      const fault = this.add(table, entry, tail & 0xffff)
+      if (fault !== undefined) return fault
       if ((tail & VIRTQ_DESC_F_NEXT) === 0) return undefined
       index = tail >>> 16
-      if (index >= entries) return ChainFault.INDEX
+      if (index >= this.#tableEntries) return ChainFault.INDEX
     }
   }
 
   /** Adds every entry of a packed ring's indirect table: there, only the write flag counts. @virtio 2.8.7 */
-  addFlatTable(address: number, length: number, flags: number): ChainFault | undefined {
-    const fault = this.#checkTable(length, flags)
-    if (fault) return fault
-    const words = this.#tableWords(address, length)
-    if (!words) return ChainFault.TABLE_OUTSIDE
-    const end = this.#tableBase + (length >>> 2)
-    for (let at = this.#tableBase; at < end; at += DESC_WORDS) {
-      const address = words[at + DESC_ADDR_LO] + words[at + DESC_ADDR_HI] * 2 ** 32
-      const wrong = this.add(address, words[at + DESC_LEN], words[at + DESC_TAIL] >>> 16)
-      if (wrong) return wrong
+  addFlatTable(words: Uint32Array, at: number, flags: number): ChainFault | undefined {
+    const table = this.#openTable(words, at, flags)
+    if (typeof table === 'string') return table
+    for (let index = 0; index < this.#tableEntries; index++) {
+      const entry = this.#tableStart + index * DESC_WORDS
+      const fault = this.add(table, entry, table[entry + DESC_TAIL] >>> 16)
+      if (fault !== undefined) return fault
     }
     return undefined
   }
@@ -131,36 +134,37 @@ export class ChainBuilder {
     chain.writer.rewind(chain.readableSpans, spans, chain.writableLength)
   }
 
-  #checkTable(length: number, flags: number): ChainFault | undefined {
+  /**
+   * The words of the table that the descriptor at `words[at]` refers to: in place where they can be, a copy where the
+   * table crosses regions or is not aligned. Its write flag means nothing. @virtio 2.7.5.3.2, 2.8.7
+   */
+  #openTable(words: Uint32Array, at: number, flags: number): Uint32Array | ChainFault {
+    const address = words[at + DESC_ADDR_LO] + words[at + DESC_ADDR_HI] * 2 ** 32
+    const length = words[at + DESC_LEN]
     if (!this.#indirect) return ChainFault.INDIRECT_NOT_NEGOTIATED
     if ((flags & VIRTQ_DESC_F_NEXT) !== 0) return ChainFault.INDIRECT_CHAINED
     if (length === 0 || length % DESC_BYTES !== 0 || length > this.#limit * DESC_BYTES) return ChainFault.TABLE_LENGTH
-    return undefined
+    this.#tableEntries = length / DESC_BYTES
+    const region = this.#memory.find(address)
+    if (!region) return ChainFault.TABLE_OUTSIDE
+    const offset = address - region.base
+    if (offset % 4 !== 0 || length > region.size - offset) return this.#copyTable(address, length)
+    this.#tableStart = offset >>> 2
+    return region.u32
   }
 
-  /** Where in the words that `#tableWords` gave the table starts. */
-  #tableBase = 0
-
-  /** The table in place where it can be, a copy where it crosses regions or is not aligned; undefined outside memory. */
-  #tableWords(address: number, length: number): Uint32Array | undefined {
-    const region = this.#memory.find(address)
-    if (!region) return undefined
-    const offset = address - region.base
-    if (offset % 4 === 0 && length <= region.size - offset) {
-      this.#tableBase = offset >>> 2
-      return region.u32
-    }
+  #copyTable(address: number, length: number): Uint32Array | ChainFault {
     this.#copySpans ??= new SpanList()
     const spans = this.#copySpans
     spans.clear()
-    if (!this.#memory.translate(address, length, spans)) return undefined
+    if (!this.#memory.translate(address, length, spans)) return ChainFault.TABLE_OUTSIDE
     this.#copy ??= new Uint32Array(this.#limit * DESC_WORDS)
     const bytes = new Uint8Array(this.#copy.buffer)
     for (let i = 0, at = 0; i < spans.count; at += spans.lengths[i++]) {
       const start = spans.offsets[i]
       bytes.set(spans.regions[i].u8.subarray(start, start + spans.lengths[i]), at)
     }
-    this.#tableBase = 0
+    this.#tableStart = 0
     return this.#copy
   }
 }

@@ -7,10 +7,7 @@ import {
   AVAIL_FLAGS,
   AVAIL_IDX,
   AVAIL_RING,
-  DESC_ADDR_HI,
-  DESC_ADDR_LO,
   DESC_BYTES,
-  DESC_LEN,
   DESC_TAIL,
   DESC_WORDS,
   USED_FLAGS,
@@ -108,13 +105,12 @@ export class SplitQueue extends RingQueue {
       if (index >= size) return ChainFault.INDEX
       if (left === 0) return ChainFault.TOO_LONG
       const at = this.#descriptorWord + index * DESC_WORDS
-      const address = words[at + DESC_ADDR_LO] + words[at + DESC_ADDR_HI] * 2 ** 32
-      const length = words[at + DESC_LEN]
       const tail = words[at + DESC_TAIL]
-      if ((tail & VIRTQ_DESC_F_INDIRECT) !== 0) return builder.addLinkedTable(address, length, tail)
-      const fault = builder.add(address, length, tail)
+      const flags = tail & 0xffff
+      if ((flags & VIRTQ_DESC_F_INDIRECT) !== 0) return builder.addLinkedTable(words, at, flags)
+      const fault = builder.add(words, at, flags)
       if (fault !== undefined) return fault
-      if ((tail & VIRTQ_DESC_F_NEXT) === 0) return undefined
+      if ((flags & VIRTQ_DESC_F_NEXT) === 0) return undefined
       index = tail >>> 16
     }
   }
