@@ -29,9 +29,10 @@ export class BaseAddress implements PciBar {
   decoded = false
 
   constructor(readonly request: BaseAddressRequest) {
-    const { size, kind, index } = request
+    const { size, kind, index, address } = request
     if (size < 16 || !Number.isInteger(Math.log2(size))) throw new RangeError(`BAR ${index}: size ${size}`)
     if (size > 2 ** 31 && kind === 'memory32') throw new RangeError(`BAR ${index}: ${size} bytes need 64 bits`)
+    if (address % size !== 0) throw new RangeError(`BAR ${index}: address ${address} is no multiple of ${size}`)
     if (index + this.#registers(kind) > 6) throw new RangeError(`BAR ${index} does not fit`)
     this.size = size
     this.kind = kind

@@ -32,13 +32,14 @@ interface QueueStateInspection {
 }
 
 export function inspectDevice(device: VirtioDevice, state: DeviceState): DeviceStateInspection {
-  const packed = hasFeature(state.accepted, Feature.RING_PACKED)
+  const { negotiated } = state
+  const packed = hasFeature(negotiated, Feature.RING_PACKED)
   return {
     name: device.name,
     id: device.id,
     status: statusNames(state.status),
     offered: featureNames(state.offered, device.featureNames),
-    negotiated: featureNames(state.accepted, device.featureNames),
+    negotiated: featureNames(negotiated, device.featureNames),
     queues: state.queues.map(({ size, enabled, live }, index) => ({
       index,
       size,

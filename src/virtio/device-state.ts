@@ -78,9 +78,9 @@ export class DeviceState {
     return this.#status
   }
 
-  /** What the driver accepted so far; what was agreed, once FEATURES_OK is set. */
-  get accepted(): bigint {
-    return this.#accepted
+  /** What driver and device agreed on: nothing before FEATURES_OK. */
+  get negotiated(): bigint {
+    return (this.#status & Status.FEATURES_OK) !== 0 ? this.#accepted : 0n
   }
 
   /** A reset is going on: writes are ignored until the status reads 0. @virtio 4.1.4.3.2 */
@@ -165,7 +165,7 @@ export class DeviceState {
   /** Takes one queue from the device; `resetting` is set until it is gone. @virtio 2.6.1.1 */
   resetQueue(index: number): void {
     const queue = this.queues[index]
-    if (!queue || queue.resetting || this.resetting || !hasFeature(this.#accepted, Feature.RING_RESET)) return
+    if (!queue || queue.resetting || this.resetting || !hasFeature(this.negotiated, Feature.RING_RESET)) return
     const live = queue.live
     const done = () => {
       // The device may have been reset, and the queue made anew, before it gave up the old one.
@@ -260,15 +260,18 @@ export class DeviceState {
   }
 
   #activate(): void {
+    const failed = (this.#status & Status.DEVICE_NEEDS_RESET) !== 0
     const session = new Session(this.#transport.memory, this.#accepted, this.queues.length, (stale, reason) => {
       if (stale === this.#session) this.#fail(reason)
     })
     this.#session = session
     for (let i = 0; i < this.queues.length; i++) if (this.queues[i].enabled) this.#openQueue(session, i)
+    // A broken queue interrupts the driver, and nobody says that it does not reset the device right then.
+    if (session !== this.#session) return
     this.#updateGates()
     this.#guard('activate', () => this.#device.activate(session))
-    // A change made since the driver read the space, when nobody could be told yet.
-    if (this.#device.config.changed) this.#transport.configInterrupt()
+    // What nobody could be told before: a change since the driver read the space, or a failure.
+    if (this.#device.config.changed || failed) this.#transport.configInterrupt()
     for (let i = 0; i < this.queues.length; i++) this.notify(i)
   }
 
@@ -291,7 +294,7 @@ export class DeviceState {
         onBroken: (reason) => session.needsReset(`queue ${index}: ${reason}`),
       }),
     )
-    if (!queue) return
+    if (!queue || session !== this.#session) return
     state.live = new GatedQueue(queue)
     session.queues[index] = state.live
   }

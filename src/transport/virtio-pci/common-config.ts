@@ -14,18 +14,33 @@ export const COMMON_CFG_LENGTH = 64
  * vector), and writes are ignored.
  */
 export class CommonConfig extends RegisterBlock {
+  readonly #selection: Selection
+
   constructor(state: DeviceState, interrupts: Interrupts) {
-    super(declare(state, interrupts))
+    const selection = { deviceFeatures: 0, driverFeatures: 0, queue: 0 }
+    super(declare(state, interrupts, selection))
+    this.#selection = selection
+  }
+
+  /** The device was reset, and with it what the driver selected. */
+  reset(): void {
+    this.#selection.deviceFeatures = 0
+    this.#selection.driverFeatures = 0
+    this.#selection.queue = 0
   }
 }
 
-function declare(state: DeviceState, interrupts: Interrupts): Register[] {
-  let deviceFeatureSelect = 0
-  let driverFeatureSelect = 0
-  let queueSelect = 0
-  const selected = () => state.queues[queueSelect]
-  const configurable = () => state.configurableQueue(queueSelect)
-  const packed = () => hasFeature(state.accepted, Feature.RING_PACKED)
+/** Which features, and which queue, the other fields are about. */
+interface Selection {
+  deviceFeatures: number
+  driverFeatures: number
+  queue: number
+}
+
+function declare(state: DeviceState, interrupts: Interrupts, selection: Selection): Register[] {
+  const selected = () => state.queues[selection.queue]
+  const configurable = () => state.configurableQueue(selection.queue)
+  const packed = () => hasFeature(state.negotiated, Feature.RING_PACKED)
 
   const address = (name: string, word: number): Register => ({
     name,
@@ -40,25 +55,25 @@ function declare(state: DeviceState, interrupts: Interrupts): Register[] {
     {
       name: 'device_feature_select',
       width: 4,
-      read: () => deviceFeatureSelect,
+      read: () => selection.deviceFeatures,
       write(value) {
-        deviceFeatureSelect = value
+        selection.deviceFeatures = value
       },
     },
-    { name: 'device_feature', width: 4, read: () => state.offeredFeatures(deviceFeatureSelect) },
+    { name: 'device_feature', width: 4, read: () => state.offeredFeatures(selection.deviceFeatures) },
     {
       name: 'driver_feature_select',
       width: 4,
-      read: () => driverFeatureSelect,
+      read: () => selection.driverFeatures,
       write(value) {
-        driverFeatureSelect = value
+        selection.driverFeatures = value
       },
     },
     {
       name: 'driver_feature',
       width: 4,
-      read: () => state.acceptedFeatures(driverFeatureSelect),
-      write: (value) => state.acceptFeatures(driverFeatureSelect, value),
+      read: () => state.acceptedFeatures(selection.driverFeatures),
+      write: (value) => state.acceptFeatures(selection.driverFeatures, value),
     },
     {
       name: 'config_msix_vector',
@@ -74,9 +89,9 @@ function declare(state: DeviceState, interrupts: Interrupts): Register[] {
     {
       name: 'queue_select',
       width: 2,
-      read: () => queueSelect,
+      read: () => selection.queue,
       write(value) {
-        queueSelect = value
+        selection.queue = value
       },
     },
     {
@@ -88,9 +103,9 @@ function declare(state: DeviceState, interrupts: Interrupts): Register[] {
     {
       name: 'queue_msix_vector',
       width: 2,
-      read: () => interrupts.queueVectors[queueSelect] ?? VIRTIO_MSI_NO_VECTOR,
+      read: () => interrupts.queueVectors[selection.queue] ?? VIRTIO_MSI_NO_VECTOR,
       write(value) {
-        if (selected() && !state.resetting) interrupts.queueVectors[queueSelect] = interrupts.mapped(value)
+        if (selected() && !state.resetting) interrupts.queueVectors[selection.queue] = interrupts.mapped(value)
       },
     },
     {
@@ -99,10 +114,10 @@ function declare(state: DeviceState, interrupts: Interrupts): Register[] {
       read: () => Number(selected()?.enabled ?? false),
       // A driver must not write 0: only a reset disables a queue. @virtio 4.1.4.3.2
       write(value) {
-        if (value === 1) state.enableQueue(queueSelect)
+        if (value === 1) state.enableQueue(selection.queue)
       },
     },
-    { name: 'queue_notify_off', width: 2, read: () => (selected() ? queueSelect : 0) },
+    { name: 'queue_notify_off', width: 2, read: () => (selected() ? selection.queue : 0) },
     address('queue_desc', QueueArea.DESCRIPTOR),
     address('queue_desc (high)', QueueArea.DESCRIPTOR + 1),
     address('queue_driver', QueueArea.DRIVER),
@@ -110,13 +125,13 @@ function declare(state: DeviceState, interrupts: Interrupts): Register[] {
     address('queue_device', QueueArea.DEVICE),
     address('queue_device (high)', QueueArea.DEVICE + 1),
     // NOTIF_CONFIG_DATA is not offered: drivers name queues by their index, and this says the same.
-    { name: 'queue_notif_config_data', width: 2, read: () => (selected() ? queueSelect : 0) },
+    { name: 'queue_notif_config_data', width: 2, read: () => (selected() ? selection.queue : 0) },
     {
       name: 'queue_reset',
       width: 2,
       read: () => Number(selected()?.resetting ?? false),
       write(value) {
-        if (value === 1) state.resetQueue(queueSelect)
+        if (value === 1) state.resetQueue(selection.queue)
       },
     },
     // ADMIN_VQ is not offered.

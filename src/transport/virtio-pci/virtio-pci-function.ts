@@ -81,7 +81,8 @@ export class VirtioPciFunction implements PciFunction {
     const queues = device.queueSizes.length
     this.#configSize = device.config.size
     this.#notifyStart = DEVICE_CFG + Math.max(1, Math.ceil(this.#configSize / PAGE)) * PAGE
-    this.#notifyEnd = this.#notifyStart + queues * NOTIFY_MULTIPLIER
+    // A device without queues has a structure for them all the same. @virtio 4.1.4.4.1
+    this.#notifyEnd = this.#notifyStart + Math.max(1, queues) * NOTIFY_MULTIPLIER
     if (bus.sendMessage) {
       const send = bus.sendMessage.bind(bus)
       this.#msix = new Msix(Math.min(queues + 1, MSIX_MOST_VECTORS), MESSAGES, send)
@@ -110,7 +111,10 @@ export class VirtioPciFunction implements PciFunction {
       queueInterrupt: (queue) => interrupts.queue(queue),
       configInterrupt: () => interrupts.config(),
       queueReset: (queue) => interrupts.unmapQueue(queue),
-      deviceReset: () => interrupts.reset(),
+      deviceReset: () => {
+        interrupts.reset()
+        this.#common.reset()
+      },
       log: options.log,
     })
     this.#common = new CommonConfig(this.#state, interrupts)
@@ -141,6 +145,8 @@ export class VirtioPciFunction implements PciFunction {
   }
 
   reset(): void | Promise<void> {
+    // First: the command register is about to forget that the pin was disabled.
+    this.#interrupts.reset()
     this.#space.reset()
     this.#msix?.reset()
     return this.#state.reset()

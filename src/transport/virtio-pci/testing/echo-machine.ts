@@ -1,8 +1,9 @@
 import { GuestMemory } from '../../../memory/guest-memory.ts'
 import { MemoryRegion } from '../../../memory/memory-region.ts'
+import { EchoClient } from '../../../virtio/testing/echo-client.ts'
+import { EchoDevice } from '../../../virtio/testing/echo-device.ts'
 import { GuestAllocator } from '../../../virtqueue/driver/index.ts'
 import { VirtioPciFunction, type VirtioPciOptions } from '../virtio-pci-function.ts'
-import { EchoDevice } from './echo-device.ts'
 import { VirtioPciDriver } from './virtio-pci-driver.ts'
 
 const MEMORY_SIZE = 1 << 20
@@ -26,7 +27,7 @@ export class EchoMachine {
   /** Calls of `barsChanged`. */
   moves = 0
   readonly logged: string[] = []
-  readonly #allocator = new GuestAllocator(this.region, 4096)
+  readonly #client: EchoClient
 
   constructor(options: EchoMachineOptions = {}) {
     this.device = options.device ?? new EchoDevice()
@@ -52,32 +53,19 @@ export class EchoMachine {
         ...(options.barAddresses && { barAddresses: options.barAddresses }),
       },
     )
-    this.driver = new VirtioPciDriver(this.pci, this.#allocator)
+    const allocator = new GuestAllocator(this.region, 4096)
+    this.driver = new VirtioPciDriver(this.pci, allocator)
+    this.#client = new EchoClient(allocator, this.driver.queues, (queue) => this.driver.notify(queue))
     this.driver.enable()
   }
 
-  /** Sends bytes, with as much room for the answer. @returns where the answer goes */
+  /** @see EchoClient.send */
   send(queue: number, bytes: readonly number[]): number {
-    const at = this.#allocator.allocate(bytes.length * 2)
-    this.region.u8.set(bytes, at)
-    this.region.u8.fill(0, at + bytes.length, at + 2 * bytes.length)
-    const parts = [
-      { address: at, length: bytes.length },
-      { address: at + bytes.length, length: bytes.length },
-    ]
-    this.driver.queues[queue].add([parts[0]], [parts[1]])
-    if (this.driver.queues[queue].kick()) this.driver.notify(queue)
-    return parts[1].address
+    return this.#client.send(queue, bytes)
   }
 
-  /** Sends bytes and collects what comes back at once; undefined where nothing does. */
+  /** @see EchoClient.echo */
   echo(queue: number, bytes: readonly number[]): number[] | undefined {
-    const at = this.send(queue, bytes)
-    const driver = this.driver.queues[queue]
-    if (!driver.collect()) return undefined
-    const answer = [...this.region.u8.slice(at, at + driver.written)]
-    driver.enableInterrupts()
-    this.#allocator.free(at - bytes.length)
-    return answer
+    return this.#client.echo(queue, bytes)
   }
 }

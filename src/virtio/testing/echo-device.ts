@@ -1,7 +1,7 @@
-import { ConfigSpace } from '../../../virtio/config-space.ts'
-import type { DriverSession, SharedMemoryRegion, VirtioDevice } from '../../../virtio/device.ts'
-import { DeviceId } from '../../../virtio/device-id.ts'
-import type { Chain } from '../../../virtqueue/chain.ts'
+import type { Chain } from '../../virtqueue/chain.ts'
+import { ConfigSpace } from '../config-space.ts'
+import type { DriverSession, SharedMemoryRegion, VirtioDevice } from '../device.ts'
+import { DeviceId } from '../device-id.ts'
 
 export const EchoFeature = { LOUD: 0, DOUBLE: 1, WIDE: 100 } as const
 

@@ -1,0 +1,167 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Status } from './status.ts'
+import { EchoDevice } from './testing/echo-device.ts'
+import { StateRig, VERSION_1 } from './testing/state-rig.ts'
+
+const fail = () => {
+  throw new Error('broken')
+}
+
+/** The next driver gets a device that works. */
+function assertRecovers(rig: StateRig): void {
+  rig.state.writeStatus(0)
+  assert.equal(rig.state.status, 0)
+  rig.start()
+  assert.equal(rig.state.status, 15)
+  assert.deepEqual(rig.echo(0, [1, 2]), [1, 2])
+}
+
+test('a device that cannot go on says so in its status and by a notification, once  @virtio 2.1.2', () => {
+  const rig = new StateRig()
+  rig.start()
+  rig.device.session?.needsReset('out of paper')
+  rig.device.session?.needsReset('out of ink')
+  assert.equal(rig.state.status, 15 | Status.DEVICE_NEEDS_RESET)
+  assert.deepEqual(rig.told, ['config'])
+  assert.deepEqual(rig.logged, ['echo: needs a reset: out of paper'])
+  assertRecovers(rig)
+})
+
+test('a device that needs a reset begins no request  @virtio 2.1.2', () => {
+  const rig = new StateRig()
+  rig.start()
+  rig.device.session?.needsReset('out of paper')
+  assert.equal(rig.echo(0, [1]), undefined)
+  rig.state.hold(true)
+  rig.state.hold(false)
+  assert.equal(rig.queues[0].collect(), false)
+})
+
+test('a ring that cannot be followed fails the device, and a reset recovers  @virtio 2.1.2', () => {
+  const rig = new StateRig()
+  rig.start()
+  const { region, addresses } = rig.queues[0]
+  region.u16[addresses.driverArea / 2 + 1] = 1000
+  rig.state.notify(0)
+  assert.equal(rig.state.status, 15 | Status.DEVICE_NEEDS_RESET)
+  assert.match(rig.logged[0], /^echo: needs a reset: queue 0: available index 1000 /)
+  assertRecovers(rig)
+})
+
+test('a device that throws in activate needs a reset', () => {
+  const rig = new StateRig()
+  const { activate } = rig.device
+  rig.device.activate = fail
+  rig.start()
+  assert.equal(rig.state.status, 15 | Status.DEVICE_NEEDS_RESET)
+  assert.deepEqual(rig.told, ['config'])
+  assert.deepEqual(rig.logged, ['echo: needs a reset: activate failed: broken'])
+  rig.device.activate = activate
+  assertRecovers(rig)
+})
+
+test('a device that asks for a reset in activate gets none of the requests that wait', () => {
+  const rig = new StateRig()
+  let notified = 0
+  rig.device.onNotify = () => notified++
+  const activate = rig.device.activate.bind(rig.device)
+  rig.device.activate = (session) => {
+    activate(session)
+    session.needsReset('no disk')
+  }
+  rig.start()
+  assert.equal(rig.state.status, 15 | Status.DEVICE_NEEDS_RESET)
+  assert.equal(notified, 0)
+  rig.device.activate = activate
+  assertRecovers(rig)
+})
+
+test('a device that throws in notify needs a reset', () => {
+  const rig = new StateRig()
+  rig.start()
+  rig.device.onNotify = fail
+  rig.send(0, [1])
+  assert.equal(rig.state.status, 15 | Status.DEVICE_NEEDS_RESET)
+  rig.device.onNotify = undefined
+  assertRecovers(rig)
+})
+
+test('a device that throws at a configuration write needs a reset', () => {
+  const rig = new StateRig()
+  rig.start()
+  rig.device.configWritten = fail
+  rig.state.writeConfig(0, 4, 1)
+  assert.equal(rig.state.status, 15 | Status.DEVICE_NEEDS_RESET)
+  assert.deepEqual(rig.told, ['config'])
+  rig.device.configWritten = undefined
+  assertRecovers(rig)
+})
+
+test('a failure before DRIVER_OK is told once the driver is there to hear  @virtio 2.1.2', () => {
+  const rig = new StateRig()
+  rig.device.configWritten = fail
+  rig.negotiate(VERSION_1)
+  rig.state.writeConfig(0, 4, 1)
+  assert.equal(rig.state.status, 11 | Status.DEVICE_NEEDS_RESET)
+  assert.deepEqual(rig.told, [])
+  rig.setStatus(Status.DRIVER_OK)
+  assert.deepEqual(rig.told, ['config'])
+  rig.device.configWritten = undefined
+  assertRecovers(rig)
+})
+
+test('a device that throws in quiesce is reset all the same', () => {
+  const rig = new StateRig()
+  const { quiesce } = rig.device
+  rig.start()
+  rig.device.quiesce = fail
+  rig.state.writeStatus(0)
+  assert.equal(rig.state.status, 0)
+  assert.equal(rig.device.resets, 1)
+  rig.device.quiesce = quiesce
+  assertRecovers(rig)
+})
+
+test('a device whose quiesce rejects is reset all the same', async () => {
+  const rig = new StateRig()
+  const { quiesce } = rig.device
+  rig.start()
+  rig.device.quiesce = () => Promise.reject(new Error('broken'))
+  await rig.state.reset()
+  assert.equal(rig.state.status, 0)
+  assert.deepEqual(rig.logged, ['echo: needs a reset: quiesce failed: broken'])
+  rig.device.quiesce = quiesce
+  assertRecovers(rig)
+})
+
+test('a device that throws in reset is at its start all the same', () => {
+  const rig = new StateRig()
+  const { reset } = rig.device
+  rig.start()
+  rig.device.reset = fail
+  rig.state.writeStatus(0)
+  assert.equal(rig.state.status, 0)
+  assert.equal(rig.told.at(-1), 'device reset')
+  rig.device.reset = reset
+  assertRecovers(rig)
+})
+
+test('a device that throws in inspect is shown with its error', () => {
+  const device = Object.assign(new EchoDevice(), { inspect: fail })
+  assert.deepEqual(new StateRig(device).state.inspect().state, { error: 'Error: broken' })
+})
+
+test('a guest that fails its device for ever does not fill the log', () => {
+  const rig = new StateRig()
+  for (let i = 0; i < 500; i++) {
+    rig.negotiate(VERSION_1)
+    rig.setStatus(Status.DRIVER_OK)
+    rig.device.session?.needsReset(`failure ${i}`)
+    rig.state.writeStatus(0)
+    rig.negotiate(0n)
+    rig.state.writeStatus(0)
+  }
+  assert.equal(rig.logged.length, 101)
+  assert.equal(rig.logged[100], 'echo: says no more')
+})

@@ -1,0 +1,142 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Feature, featureSet } from './feature.ts'
+import { EchoDevice } from './testing/echo-device.ts'
+import { StateRig } from './testing/state-rig.ts'
+
+const RING_RESET = featureSet(Feature.RING_RESET)
+
+/** An event loop turn: what a promise's end has caused is done. */
+const settled = () => new Promise((resolve) => setImmediate(resolve))
+
+for (const [name, features] of [
+  ['split', RING_RESET],
+  ['packed', RING_RESET | featureSet(Feature.RING_PACKED)],
+] as const) {
+  test(`a queue is reset alone, enabled again, and starts over: ${name}  @virtio 2.6.1.1.1`, () => {
+    const rig = new StateRig()
+    rig.start(features)
+    for (let i = 0; i < 5; i++) assert.deepEqual(rig.echo(0, [i]), [i])
+    const before = rig.device.session?.queues[0]
+    rig.state.resetQueue(0)
+    const [queue] = rig.state.queues
+    assert.deepEqual([queue.resetting, queue.enabled, queue.size], [false, false, 64])
+    assert.deepEqual([...queue.addressWords], [0, 0, 0, 0, 0, 0])
+    assert.equal(rig.device.session?.queues[0], undefined)
+    assert.deepEqual(rig.echo(1, [9]), [9], 'the other queue goes on')
+    queue.setSize(16, false)
+    rig.setUpQueue(0)
+    const after = rig.device.session?.queues.at(0)
+    assert.notEqual(after, before)
+    assert.equal(after?.size, 16)
+    assert.deepEqual(after?.position, { available: 0, used: 0, inFlight: 0 })
+    for (let i = 0; i < 40; i++) assert.deepEqual(rig.echo(0, [i]), [i])
+  })
+}
+
+test('a queue reset goes on while its chains are in flight, and nothing new is begun  @virtio 4.1.4.3.1', async () => {
+  const rig = new StateRig(new EchoDevice({ slow: true }))
+  rig.start(RING_RESET)
+  rig.send(0, [1])
+  rig.state.resetQueue(0)
+  const [queue] = rig.state.queues
+  assert.deepEqual([queue.resetting, queue.enabled], [true, true])
+  rig.send(0, [2])
+  rig.state.notify(0)
+  assert.equal(rig.device.kept.length, 1)
+  assert.equal(rig.state.configurableQueue(0), undefined)
+  rig.state.enableQueue(0)
+  rig.state.resetQueue(0)
+  rig.device.answer()
+  await settled()
+  assert.deepEqual([queue.resetting, queue.enabled], [false, false])
+  assert.deepEqual(
+    rig.told.filter((line) => line === 'queue 0 reset'),
+    ['queue 0 reset'],
+  )
+})
+
+test('after a queue reset nothing is notified for that queue  @virtio 2.6.1.1.1', async () => {
+  const rig = new StateRig(new EchoDevice({ slow: true }))
+  rig.device.resetQueue = () => undefined
+  rig.start(RING_RESET)
+  rig.send(0, [1])
+  const queue = rig.device.session?.queues[0]
+  const [{ chain }] = rig.device.kept
+  rig.state.resetQueue(0)
+  rig.told.length = 0
+  const before = rig.region.u8.slice()
+  queue?.push(chain, 1)
+  queue?.publish()
+  assert.deepEqual(rig.told, [])
+  assert.deepEqual(rig.region.u8, before)
+})
+
+test('a device reset overtakes a queue reset, and its late end touches no new queue', async () => {
+  const rig = new StateRig(new EchoDevice({ slow: true }))
+  let end = () => {}
+  rig.device.resetQueue = () =>
+    new Promise((resolve) => {
+      end = resolve
+    })
+  rig.device.quiesce = () => undefined
+  rig.start(RING_RESET)
+  rig.state.resetQueue(0)
+  assert.equal(rig.state.queues[0].resetting, true)
+  rig.state.writeStatus(0)
+  rig.start(RING_RESET)
+  end()
+  await settled()
+  assert.equal(rig.state.queues[0].enabled, true)
+  assert.notEqual(rig.device.session?.queues[0], undefined)
+  assert.equal(rig.told.includes('queue 0 reset'), false)
+})
+
+test('without RING_RESET a queue cannot be reset  @virtio 2.6.1', () => {
+  const rig = new StateRig()
+  rig.start()
+  rig.state.resetQueue(0)
+  assert.equal(rig.state.queues[0].enabled, true)
+  assert.deepEqual(rig.echo(0, [1]), [1])
+})
+
+test('RING_RESET that was written but not agreed on does not reset queues  @virtio 3.1.1', () => {
+  const rig = new StateRig()
+  rig.accept(RING_RESET)
+  rig.setUpQueue(0)
+  rig.state.resetQueue(0)
+  assert.equal(rig.state.queues[0].enabled, true)
+})
+
+test('a queue that was never enabled can be reset, to no effect', () => {
+  const rig = new StateRig()
+  rig.start(RING_RESET)
+  rig.state.resetQueue(0)
+  rig.state.resetQueue(0)
+  assert.equal(rig.state.queues[0].enabled, false)
+  assert.deepEqual(rig.echo(1, [1]), [1])
+})
+
+for (const [how, fail] of [
+  [
+    'throws',
+    () => {
+      throw new Error('stuck')
+    },
+  ],
+  ['rejects', () => Promise.reject(new Error('stuck'))],
+] as const) {
+  test(`a device whose queue reset ${how} needs a reset, and the queue is gone all the same  @virtio 2.1.2`, async () => {
+    const rig = new StateRig()
+    rig.device.resetQueue = fail
+    rig.start(RING_RESET)
+    rig.state.resetQueue(0)
+    await settled()
+    assert.equal(rig.state.status, 15 | 64)
+    assert.deepEqual(rig.logged, ['echo: needs a reset: resetQueue failed: stuck'])
+    assert.equal(rig.state.queues[0].enabled, false)
+    rig.state.writeStatus(0)
+    rig.start()
+    assert.deepEqual(rig.echo(0, [1]), [1])
+  })
+}

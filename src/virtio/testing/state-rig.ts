@@ -1,0 +1,102 @@
+import { GuestMemory } from '../../memory/guest-memory.ts'
+import { MemoryRegion } from '../../memory/memory-region.ts'
+import { GuestAllocator, PackedDriver, type QueueDriver, SplitDriver } from '../../virtqueue/driver/index.ts'
+import { DeviceState } from '../device-state.ts'
+import { Feature, featureSet, hasFeature } from '../feature.ts'
+import { QueueArea } from '../queue-state.ts'
+import { Status } from '../status.ts'
+import { EchoClient } from './echo-client.ts'
+import { EchoDevice } from './echo-device.ts'
+
+export const VERSION_1 = featureSet(Feature.VERSION_1)
+
+/**
+ * The state of an echo device, a driver, and between them a transport that does nothing but write down what it is told.
+ *
+ *     const rig = new StateRig()
+ *     rig.start()
+ *     rig.echo(0, [1, 2])      // 1, 2
+ */
+export class StateRig {
+  readonly device: EchoDevice
+  readonly state: DeviceState
+  readonly region = MemoryRegion.over(0, new Uint8Array(1 << 20))
+  readonly queues: QueueDriver[] = []
+  /** What the transport was told, in order. */
+  readonly told: string[] = []
+  readonly logged: string[] = []
+  /** What a test wants to happen when the driver is interrupted for the configuration. */
+  onConfigInterrupt: (() => void) | undefined
+  readonly #allocator = new GuestAllocator(this.region, 4096)
+  readonly #client = new EchoClient(this.#allocator, this.queues, (queue) => this.state.notify(queue))
+
+  constructor(device = new EchoDevice()) {
+    this.device = device
+    this.state = new DeviceState(device, {
+      memory: new GuestMemory([this.region]),
+      queueInterrupt: (queue) => this.told.push(`queue ${queue}`),
+      configInterrupt: () => {
+        this.told.push('config')
+        this.onConfigInterrupt?.()
+      },
+      queueReset: (queue) => this.told.push(`queue ${queue} reset`),
+      deviceReset: () => this.told.push('device reset'),
+      log: (line) => this.logged.push(line),
+    })
+  }
+
+  /** Sets status bits besides those that are set. @returns what the status is then */
+  setStatus(bits: number): number {
+    this.state.writeStatus(this.state.status | bits)
+    return this.state.status
+  }
+
+  accept(features: bigint): void {
+    for (let word = 0; word < 4; word++) {
+      this.state.acceptFeatures(word, Number((features >> BigInt(32 * word)) & 0xffff_ffffn))
+    }
+  }
+
+  /** Up to FEATURES_OK. @returns whether the device agreed */
+  negotiate(features: bigint): boolean {
+    this.setStatus(Status.ACKNOWLEDGE)
+    this.setStatus(Status.DRIVER)
+    this.accept(features)
+    return (this.setStatus(Status.FEATURES_OK) & Status.FEATURES_OK) !== 0
+  }
+
+  /** Makes a queue of the size the device tells, and enables it. */
+  setUpQueue(index: number): void {
+    const { negotiated } = this.state
+    const Driver = hasFeature(negotiated, Feature.RING_PACKED) ? PackedDriver : SplitDriver
+    const queue = new Driver(this.#allocator, {
+      size: this.state.queues[index].size,
+      eventIdx: hasFeature(negotiated, Feature.EVENT_IDX),
+      inOrder: hasFeature(negotiated, Feature.IN_ORDER),
+    })
+    const { descriptorArea, driverArea, deviceArea } = queue.addresses
+    const words = this.state.configurableQueue(index)?.addressWords
+    words?.set([descriptorArea], QueueArea.DESCRIPTOR)
+    words?.set([driverArea], QueueArea.DRIVER)
+    words?.set([deviceArea], QueueArea.DEVICE)
+    this.state.enableQueue(index)
+    this.queues[index] = queue
+  }
+
+  /** From reset to DRIVER_OK, with every queue. @param features besides VERSION_1 */
+  start(features = 0n): void {
+    if (!this.negotiate(features | VERSION_1)) throw new Error('features refused')
+    for (let index = 0; index < this.state.queues.length; index++) this.setUpQueue(index)
+    this.setStatus(Status.DRIVER_OK)
+  }
+
+  /** @see EchoClient.send */
+  send(queue: number, bytes: readonly number[]): number {
+    return this.#client.send(queue, bytes)
+  }
+
+  /** @see EchoClient.echo */
+  echo(queue: number, bytes: readonly number[]): number[] | undefined {
+    return this.#client.echo(queue, bytes)
+  }
+}
