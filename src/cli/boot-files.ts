@@ -2,7 +2,7 @@ import { access, constants } from 'node:fs/promises'
 import path from 'node:path'
 import { prepareKit } from '../engines/kit/kit.ts'
 import { UsageError } from './exit-code.ts'
-import type { RunOptions } from './run-options.ts'
+import type { DiskOption, RunOptions } from './run-options.ts'
 
 /** The files a guest boots from. */
 export interface BootFiles {
@@ -40,6 +40,17 @@ export async function bootFiles(
   }
   const commandLine = append === undefined ? kit.commandLine : `${kit.commandLine} ${append}`
   return { kernel: kit.kernel, initrd: kit.initrd, bios, vgaBios, commandLine }
+}
+
+/** Finds out about a disk that cannot be used before anything is fetched or started. */
+export async function disksUsable(disks: readonly DiskOption[]): Promise<void> {
+  for (const { path: file, readOnly } of disks) {
+    await mustBeReadable('disk', file)
+    if (readOnly) continue
+    await access(file, constants.W_OK).catch(() => {
+      throw new UsageError(`cannot write the disk ${file}: give it as ${file},readonly or change its permissions`)
+    })
+  }
 }
 
 async function mustBeReadable(what: string, file: string): Promise<void> {

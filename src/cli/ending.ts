@@ -16,12 +16,18 @@ export class Ending {
   /** Aborted together with `reached`, for work that can be given up. */
   readonly signal: AbortSignal
   #finish: (end: End) => void = () => {}
+  /** A signal ended it. */
+  interrupted = false
   readonly #timer: NodeJS.Timeout | undefined
   readonly #onSignal = (signal: NodeJS.Signals): void => {
     const code = signal === 'SIGINT' ? ExitCode.INTERRUPTED : ExitCode.TERMINATED
-    if (this.signal.aborted) process.exit(code)
+    if (this.interrupted) process.exit(code)
+    this.interrupted = true
     this.finish({ code })
   }
+
+  /** Nobody reads the output any more. */
+  readonly #onBrokenPipe = (): void => this.finish({ code: ExitCode.BROKEN_PIPE })
 
   constructor(timeoutSeconds?: number) {
     const abort = new AbortController()
@@ -33,6 +39,7 @@ export class Ending {
       }
     })
     process.on('SIGINT', this.#onSignal).on('SIGTERM', this.#onSignal).on('SIGHUP', this.#onSignal)
+    process.stdout.on('error', this.#onBrokenPipe)
     if (timeoutSeconds !== undefined) {
       const end = { code: ExitCode.TIMEOUT, message: `stopped: the ${timeoutSeconds} s of --timeout are over` }
       this.#timer = setTimeout(() => this.finish(end), timeoutSeconds * 1000)
@@ -47,6 +54,7 @@ export class Ending {
   /** Gives the signals and the timer back. */
   release(): void {
     clearTimeout(this.#timer)
+    process.stdout.off('error', this.#onBrokenPipe)
     process.off('SIGINT', this.#onSignal).off('SIGTERM', this.#onSignal).off('SIGHUP', this.#onSignal)
   }
 }

@@ -10,10 +10,20 @@ export const ExitCode = {
   /** 128 + signal number, as shells have it. */
   INTERRUPTED: 130,
   TERMINATED: 143,
+  /** As if ended by SIGPIPE. */
+  BROKEN_PIPE: 141,
 } as const
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode]
 
 /** The command line, or a file it names, is wrong: one line that says what to change. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
+}
+
+/** Errors of other layers that are about a file the command line named. */
+const ABOUT_FILES = ['DiskError']
+
+export function exitCodeOf(error: unknown): ExitCode {
+  const usage = error instanceof UsageError || (error instanceof Error && ABOUT_FILES.includes(error.name))
+  return usage ? ExitCode.USAGE : ExitCode.FAILURE
 }

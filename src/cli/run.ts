@@ -2,9 +2,9 @@ import { Command, Option } from 'commander'
 import { type ConsoleServer, serveConsole } from '../console/server.ts'
 import { createV86Machine } from '../engines/v86/machine.ts'
 import type { Machine } from '../machine/machine.ts'
-import { bootFiles } from './boot-files.ts'
+import { bootFiles, disksUsable } from './boot-files.ts'
 import { type End, Ending } from './ending.ts'
-import { ExitCode } from './exit-code.ts'
+import { ExitCode, exitCodeOf, UsageError } from './exit-code.ts'
 import { Progress } from './progress.ts'
 import { parseDisk, parseSeconds, type RunOptions, wholeNumber } from './run-options.ts'
 import { saveScreenshot } from './screenshot.ts'
@@ -71,7 +71,9 @@ async function run(options: RunOptions, progress: Progress): Promise<End> {
   try {
     await Promise.race([start(options, progress, ending, started), ending.reached])
     const end = await ending.reached
-    if (options.screenshot && started.machine) await saveScreenshot(started.machine, options.screenshot)
+    // Who interrupts wants an end, not a wait for the screen to be quiet.
+    if (options.screenshot && started.machine && !ending.interrupted)
+      await saveScreenshot(started.machine, options.screenshot)
     return end
   } catch (error) {
     return { code: exitCodeOf(error), message: error instanceof Error ? error.message : String(error) }
@@ -88,6 +90,7 @@ async function start(
   ending: Ending,
   started: { machine?: Machine; page?: ConsoleServer },
 ): Promise<void> {
+  await disksUsable(options.disk)
   const display = options.display ?? (options.exec === undefined ? 'web' : 'none')
   const files = await bootFiles(options, ending.signal, (step, detail) => progress.show(step, detail))
   if (ending.signal.aborted) return
@@ -130,7 +133,7 @@ async function servePage(machine: Machine, port: number | undefined): Promise<Co
   } catch (error) {
     const taken = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
     if (!taken) throw error
-    if (port !== undefined) throw new Error(`port ${port} is taken: choose another with --port`)
+    if (port !== undefined) throw new UsageError(`port ${port} is taken: choose another with --port`)
     return await serveConsole(machine, { port: 0 })
   }
 }

@@ -1,0 +1,98 @@
+import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { V86 } from 'v86'
+import { GuestMemory } from '../../../memory/guest-memory.ts'
+import { MemoryRegion } from '../../../memory/memory-region.ts'
+import type { PciBus, PciFunction } from '../../../pci/pci-function.ts'
+import type { V86Cpu, V86Internals } from './internals.ts'
+import { PciSlots } from './pci-slots.ts'
+
+export interface EmulatorOptions {
+  readonly memoryMiB: number
+  /** Files. */
+  readonly bios: string
+  readonly vgaBios: string
+  readonly kernel: string
+  readonly initrd?: string
+  readonly commandLine: string
+  /** A byte on the first serial port. */
+  readonly onSerial: (byte: number) => void
+  /** The guest reset its processor. */
+  readonly onReset: () => void
+}
+
+const MIB = 1 << 20
+const VGA_MEMORY = 8 * MIB
+
+/**
+ * The emulated PC: processor, memory, PCI bus, one serial port. All that is known of v86 is in this folder.
+ *
+ *     const emulator = await Emulator.create(options)
+ *     emulator.plug(8, (bus) => new VirtioPciFunction(device, bus, { memory: emulator.memory, log }))
+ *     emulator.run()
+ *     await emulator.stop()
+ */
+export class Emulator {
+  readonly memory: GuestMemory
+  readonly #emulator: V86
+  readonly #slots: PciSlots
+
+  private constructor(emulator: V86, cpu: V86Cpu, onReset: () => void) {
+    this.#emulator = emulator
+    this.#slots = new PciSlots(cpu)
+    // The WebAssembly memory moves when it grows; where the guest's part lies in it does not change.
+    const byteOffset = cpu.mem8.byteOffset
+    const region = new MemoryRegion(0, cpu.memory_size[0] >>> 0, () => ({ buffer: cpu.wasm_memory.buffer, byteOffset }))
+    this.memory = new GuestMemory([region], (address, length) => cpu.jit_dirty_cache(address, address + length))
+    // Started again, the guest would find devices in the state it left them, and its kernel gone from memory.
+    cpu.reboot_internal = onReset
+  }
+
+  /** Loads the files; nothing runs yet. */
+  static async create(options: EmulatorOptions): Promise<Emulator> {
+    const [bios, vgaBios, kernel, initrd] = await Promise.all([
+      load(options.bios),
+      load(options.vgaBios),
+      load(options.kernel),
+      options.initrd === undefined ? undefined : load(options.initrd),
+    ])
+    const emulator = new V86({
+      wasm_path: fileURLToPath(import.meta.resolve('v86/build/v86.wasm')),
+      memory_size: options.memoryMiB * MIB,
+      vga_memory_size: VGA_MEMORY,
+      bios,
+      vga_bios: vgaBios,
+      bzimage: kernel,
+      ...(initrd && { initrd }),
+      cmdline: options.commandLine,
+      autostart: false,
+      // Without a type there is no network card; left out, there is one.
+      net_device: {},
+      disable_speaker: true,
+      disable_keyboard: true,
+      disable_mouse: true,
+    })
+    await new Promise<void>((resolve) => emulator.add_listener('emulator-loaded', () => resolve()))
+    emulator.add_listener('serial0-output-byte', options.onSerial)
+    return new Emulator(emulator, (emulator as unknown as V86Internals).v86.cpu, options.onReset)
+  }
+
+  /** Puts a PCI function into a slot; 8 to 15 are free. */
+  plug(slot: number, create: (bus: PciBus) => PciFunction): void {
+    this.#slots.plug(slot, create)
+  }
+
+  async run(): Promise<void> {
+    await this.#emulator.run()
+  }
+
+  /** Resolves when no more guest code runs. */
+  async stop(): Promise<void> {
+    if (this.#emulator.is_running()) await this.#emulator.stop()
+  }
+}
+
+async function load(file: string): Promise<{ buffer: ArrayBuffer }> {
+  const bytes = await readFile(file)
+  return { buffer: bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer }
+}

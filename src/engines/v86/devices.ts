@@ -1,0 +1,65 @@
+import { BlockDevice } from '../../devices/block/block.ts'
+import { EntropyDevice } from '../../devices/entropy/entropy.ts'
+import { cryptoRandomSource } from '../../devices/entropy/random-source.ts'
+import { GpuDevice } from '../../devices/gpu/gpu.ts'
+import { createKeyboard } from '../../devices/input/keyboard.ts'
+import { createTablet } from '../../devices/input/tablet.ts'
+import { FileDisk } from '../../host/node/file-disk.ts'
+import type { VirtioDevice } from '../../virtio/device.ts'
+import { GuestConsole } from './guest-console.ts'
+import { GuestKeyboard, GuestPointer } from './guest-input.ts'
+import type { Report, V86MachineOptions } from './messages.ts'
+import { ViewerDisplay } from './viewer-display.ts'
+
+/** The screen until the viewer asks for another size. */
+const SCREEN = { width: 1024, height: 768 }
+
+/** All devices of a guest, and what stands behind them. */
+export interface GuestDevices {
+  /** In the order of their slots. */
+  readonly all: readonly VirtioDevice[]
+  readonly gpu: GpuDevice
+  readonly display: ViewerDisplay
+  readonly console: GuestConsole
+  readonly keyboard: GuestKeyboard
+  readonly pointer: GuestPointer
+  /** Closes the disks. */
+  close(): Promise<void>
+}
+
+/**
+ * Makes the devices of a guest. Adding one is a line here.
+ * @param report takes what they tell the main thread
+ * @throws {DiskError} where a disk cannot be opened
+ */
+export function createDevices(options: V86MachineOptions, report: (message: Report) => void): GuestDevices {
+  const log = (line: string): void => report({ type: 'log', line })
+  const disks = options.disks.map(({ path, readOnly }) => FileDisk.open(path, { readOnly, log }))
+  const display = new ViewerDisplay({
+    mode: (scanout, mode) => report({ type: 'mode', scanout, mode }),
+    damage: (scanout, rects) => report({ type: 'damage', scanout, rects }),
+    cursor: (scanout, cursor) => report({ type: 'cursor', scanout, cursor }),
+  })
+  const gpu = new GpuDevice(display, { scanouts: [SCREEN], blob: options.blob ?? true })
+  const console = new GuestConsole(report)
+  const keyboard = createKeyboard({ onLed: (code, on) => report({ type: 'led', code, on }) })
+  const tablet = createTablet()
+  return {
+    all: [
+      gpu,
+      keyboard,
+      tablet,
+      console.device,
+      new EntropyDevice(cryptoRandomSource),
+      ...disks.map((disk) => new BlockDevice(disk)),
+    ],
+    gpu,
+    display,
+    console,
+    keyboard: new GuestKeyboard(keyboard),
+    pointer: new GuestPointer(tablet),
+    async close() {
+      await Promise.all(disks.map((disk) => disk.close()))
+    },
+  }
+}

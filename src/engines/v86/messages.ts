@@ -1,0 +1,61 @@
+import type { Cursor, Inspection, Pixels, Rect, ScanoutMode, StopReason } from '../../machine/machine.ts'
+
+/** What makes a guest; the worker gets it as its `workerData`. */
+export interface V86MachineOptions {
+  /** Files. */
+  readonly kernel: string
+  readonly initrd?: string
+  readonly bios: string
+  readonly vgaBios: string
+  readonly commandLine: string
+  readonly memoryMiB: number
+  /** `/dev/vda` first. */
+  readonly disks: readonly { readonly path: string; readonly readOnly: boolean }[]
+  /** Whether the GPU offers blob resources (default), which it reads in place. */
+  readonly blob?: boolean
+}
+
+/** Where the bytes of a stream come from: the terminal, or one of a command's two outputs. */
+export const Stream = { TERMINAL: 0, STDOUT: 1, STDERR: 2 } as const
+export type Stream = (typeof Stream)[keyof typeof Stream]
+
+/** Bytes of a stream that may be on their way to the main thread; more waits in the guest. */
+export const STREAM_WINDOW = 256 << 10
+
+/** From the main thread to the engine's worker. */
+export type Command =
+  | { readonly type: 'key' | 'button'; readonly code: number; readonly pressed: boolean }
+  | { readonly type: 'pointer'; readonly scanout: number; readonly x: number; readonly y: number }
+  | { readonly type: 'wheel'; readonly vertical: number; readonly horizontal: number }
+  | { readonly type: 'resize'; readonly scanout: number; readonly width: number; readonly height: number }
+  | { readonly type: 'terminal'; readonly bytes: Uint8Array }
+  | { readonly type: 'resize-terminal'; readonly columns: number; readonly rows: number }
+  | { readonly type: 'execute'; readonly command: string }
+  /** So many bytes of a stream were taken. */
+  | { readonly type: 'taken'; readonly stream: Stream; readonly bytes: number }
+  /** The damage told last was taken. */
+  | { readonly type: 'damage-taken'; readonly scanout: number }
+  | { readonly type: 'read-pixels'; readonly id: number; readonly scanout: number; readonly rect: Rect | undefined }
+  | { readonly type: 'inspect'; readonly id: number }
+  | { readonly type: 'stop' }
+
+/** From the engine's worker to the main thread. */
+export type Report =
+  | { readonly type: 'started' }
+  /** The guest could not be made. */
+  | { readonly type: 'refused'; readonly name: string; readonly message: string }
+  | { readonly type: 'progress'; readonly step: string }
+  | { readonly type: 'log'; readonly line: string }
+  | { readonly type: 'mode'; readonly scanout: number; readonly mode: ScanoutMode | undefined }
+  | { readonly type: 'damage'; readonly scanout: number; readonly rects: readonly Rect[] }
+  | { readonly type: 'pixels'; readonly id: number; readonly pixels: Pixels | undefined }
+  | { readonly type: 'cursor'; readonly scanout: number; readonly cursor: Cursor | undefined }
+  | { readonly type: 'bytes'; readonly stream: Stream; readonly bytes: Uint8Array }
+  | { readonly type: 'led'; readonly code: number; readonly on: boolean }
+  /** The command that was executed ended. */
+  | { readonly type: 'executed'; readonly status: number }
+  | { readonly type: 'inspection'; readonly id: number; readonly inspection: Inspection }
+  /** The guest ended by itself. */
+  | { readonly type: 'ended'; readonly reason: StopReason }
+  /** The answer to `stop`: nothing runs, disks are flushed and closed. */
+  | { readonly type: 'stopped' }

@@ -1,0 +1,63 @@
+import { findKit } from '../../src/engines/kit/kit.ts'
+import { createV86Machine } from '../../src/engines/v86/machine.ts'
+import type { Machine } from '../../src/machine/machine.ts'
+
+export interface GuestOptions {
+  readonly disks?: readonly { readonly path: string; readonly readOnly: boolean }[]
+  /** Whether the GPU offers blob resources; it does unless told. */
+  readonly blob?: boolean
+}
+
+/** What a command in the guest printed, and how it ended. */
+export interface Ran {
+  readonly status: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** A booted guest. */
+export interface Guest {
+  readonly machine: Machine
+  run(command: string): Promise<Ran>
+  stop(): Promise<void>
+}
+
+/** Why no guest can be booted here, or undefined where one can. */
+export function kitMissing(): string | undefined {
+  return findKit()
+    ? undefined
+    : 'there is no guest kit, which apt fetches: apt-get install apt, and a way to the Debian archive'
+}
+
+/** Boots the guest kit, and resolves when commands can be run. A guest that fails rejects with all it said. */
+export async function bootGuest({ disks = [], blob = true }: GuestOptions): Promise<Guest> {
+  const kit = findKit()
+  if (!kit) throw new Error('no guest kit')
+  const machine = createV86Machine({ ...kit, memoryMiB: 256, disks, blob })
+  const said: string[] = []
+  machine.listen({ progress: (step) => said.push(step), log: (line) => said.push(line) })
+  const guest: Guest = { machine, run: (command) => run(machine, command), stop: () => machine.stop() }
+  try {
+    await machine.start()
+    await guest.run('true')
+    return guest
+  } catch (error) {
+    await machine.stop()
+    throw new Error(`the guest did not boot: ${error}\n${said.join('\n')}`)
+  }
+}
+
+async function run(machine: Machine, command: string): Promise<Ran> {
+  const out = { stdout: new TextDecoder(), stderr: new TextDecoder() }
+  let stdout = ''
+  let stderr = ''
+  const status = await machine.exec(command, {
+    stdout: (bytes) => {
+      stdout += out.stdout.decode(bytes, { stream: true })
+    },
+    stderr: (bytes) => {
+      stderr += out.stderr.decode(bytes, { stream: true })
+    },
+  })
+  return { status, stdout, stderr }
+}
