@@ -1,0 +1,129 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { BaseAddress, type BaseAddressRequest } from './base-address.ts'
+import { ConfigurationSpace } from './configuration-space.ts'
+
+const IDENTITY = { vendor: 1, device: 2, revision: 3, classCode: 4, subsystemVendor: 5, subsystem: 6 }
+const BAR_0 = 0x10
+const MEMORY = 2
+
+function request(part: Partial<BaseAddressRequest>): BaseAddressRequest {
+  return { index: 0, size: 4096, kind: 'memory32', prefetchable: false, address: 0, ...part }
+}
+
+function spaceWith(...requests: BaseAddressRequest[]): ConfigurationSpace {
+  return new ConfigurationSpace(IDENTITY, requests, [], () => {})
+}
+
+test('a 32-bit BAR tells its size to a driver that writes all ones  @pci 6.2.5.1', () => {
+  for (const size of [16, 256, 4096, 1 << 20, 2 ** 31]) {
+    const space = spaceWith(request({ size }))
+    space.write(BAR_0, 4, 0xffff_ffff)
+    const stuck = space.read(BAR_0, 4)
+    assert.equal(stuck & 15, 0)
+    assert.equal((~(stuck & ~15) + 1) >>> 0, size)
+  }
+})
+
+test('a 64-bit BAR tells its size over two registers  @pci 6.2.5.1', () => {
+  for (const size of [4096, 2 ** 31, 2 ** 32, 2 ** 33, 2 ** 40]) {
+    const space = spaceWith(request({ index: 2, size, kind: 'memory64', prefetchable: true }))
+    space.write(BAR_0 + 8, 4, 0xffff_ffff)
+    space.write(BAR_0 + 12, 4, 0xffff_ffff)
+    const low = space.read(BAR_0 + 8, 4)
+    assert.equal(low & 15, 12, 'memory, 64 bits, prefetchable')
+    const stuck = (BigInt(space.read(BAR_0 + 12, 4)) << 32n) | BigInt((low & ~15) >>> 0)
+    assert.equal(BigInt.asUintN(64, -stuck), BigInt(size))
+  }
+})
+
+test('the low bits say what a BAR is, and no driver can change them  @pci 6.2.5.1', () => {
+  for (const [kind, prefetchable, bits] of [
+    ['memory32', false, 0],
+    ['memory32', true, 8],
+    ['memory64', false, 4],
+    ['memory64', true, 12],
+  ] as const) {
+    const space = spaceWith(request({ kind, prefetchable }))
+    assert.equal(space.read(BAR_0, 4), bits)
+    for (const value of [0, 15, 0xffff_ffff]) {
+      space.write(BAR_0, 4, value)
+      assert.equal(space.read(BAR_0, 4) & 15, bits)
+    }
+  }
+})
+
+test('registers without a BAR read as 0 whatever is written', () => {
+  const space = spaceWith(request({ index: 1 }))
+  for (const at of [BAR_0, BAR_0 + 8, BAR_0 + 20]) {
+    space.write(at, 4, 0xffff_ffff)
+    assert.equal(space.read(at, 4), 0)
+  }
+})
+
+test('an address written in pieces of any width is the address  @pci 6.2.5.1', () => {
+  const widths = fc.constantFrom(1, 2, 4)
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 0xfffff }), widths, (page, width) => {
+      const address = page * 4096
+      const space = spaceWith(request({}))
+      for (let at = 0; at < 4; at += width) {
+        space.write(BAR_0 + at, width, (address >>> (8 * at)) & (width === 4 ? -1 : 2 ** (8 * width) - 1))
+      }
+      space.write(4, 2, MEMORY)
+      assert.equal(space.bars[0]?.address, address)
+      assert.equal(space.bars[0]?.decoded, true)
+    }),
+  )
+})
+
+test('a BAR is decoded where memory decoding is on and it was put somewhere  @pci 6.2.2', () => {
+  const changes: boolean[] = []
+  const space = new ConfigurationSpace(IDENTITY, [request({})], [], (mapped) => changes.push(mapped))
+  const [bar] = space.bars
+  space.write(4, 2, MEMORY)
+  assert.equal(bar?.decoded, false)
+  space.write(BAR_0, 4, 0x8000_0000)
+  assert.deepEqual([bar?.decoded, bar?.address], [true, 0x8000_0000])
+  space.write(BAR_0, 4, 0x8000_0000)
+  space.write(BAR_0, 4, 0x9000_0000)
+  space.write(4, 2, 0)
+  assert.equal(bar?.decoded, false)
+  // The command register's changes, and the BAR's that moved what is decoded where.
+  assert.deepEqual(changes, [false, true, true, true])
+})
+
+test('a 64-bit BAR can lie above 4 GiB', () => {
+  const space = spaceWith(request({ index: 4, kind: 'memory64' }))
+  space.write(BAR_0 + 16, 4, 0x1000)
+  space.write(BAR_0 + 20, 4, 0x12)
+  assert.equal(space.bars[4]?.address, 0x12_0000_1000)
+  assert.equal(space.bars[5], undefined)
+})
+
+test('a reset puts BARs where they were made', () => {
+  const space = spaceWith(
+    request({ address: 0xfebf_0000 }),
+    request({ index: 2, kind: 'memory64', address: 0x8_0000_0000 }),
+  )
+  space.write(BAR_0, 4, 0x8000_0000)
+  space.write(BAR_0 + 8, 4, 0x1000)
+  space.write(4, 2, MEMORY)
+  space.reset()
+  assert.deepEqual([space.bars[0]?.address, space.bars[0]?.decoded], [0xfebf_0000, false])
+  assert.equal(space.bars[2]?.address, 0x8_0000_0000)
+})
+
+test('a BAR that cannot be is refused when it is made', () => {
+  for (const impossible of [
+    { size: 8 },
+    { size: 4097 },
+    { size: 2 ** 32 },
+    { index: 6 },
+    { index: 5, kind: 'memory64' },
+    { address: 0x800 },
+  ] as const) {
+    assert.throws(() => new BaseAddress(request(impossible)), RangeError, JSON.stringify(impossible))
+  }
+})
