@@ -1,0 +1,308 @@
+import type { GuestMemory } from '../../memory/guest-memory.ts'
+import type { DriverSession } from '../../virtio/device.ts'
+import { hasFeature } from '../../virtio/feature.ts'
+import type { Reader } from '../../virtqueue/reader.ts'
+import { takeBacking } from './backing.ts'
+import { loadCursor } from './cursor.ts'
+import { createEdid } from './edid.ts'
+import { type ImageLayout, imageEnd, packedImage } from './image-layout.ts'
+import { BYTES_PER_PIXEL, pixelFormat } from './pixel-format.ts'
+import {
+  BlobFlag,
+  BlobMem,
+  CURSOR_SIZE,
+  FLUSH_SIZE,
+  GET_EDID,
+  GpuCommand,
+  GpuFeature,
+  GpuResponse,
+  RESOURCE_ATTACH_BACKING,
+  RESOURCE_CREATE_2D,
+  RESOURCE_CREATE_BLOB,
+  RESOURCE_DETACH_BACKING,
+  RESOURCE_UNREF,
+  RESP_DISPLAY_INFO,
+  RESP_EDID,
+  SET_SCANOUT,
+  SET_SCANOUT_BLOB,
+  TRANSFER_SIZE,
+  takeRect,
+} from './protocol.ts'
+import { fits, type MutableRect, type Rect } from './rect.ts'
+import { GuestBlob, type Resource, Resource2d } from './resource.ts'
+import { ResourceTable } from './resource-table.ts'
+import { MAX_SIDE, type Scanout } from './scanout.ts'
+import { transferToHost } from './transfer.ts'
+
+const { OK_NODATA, ERR_UNSPEC, ERR_OUT_OF_MEMORY } = GpuResponse
+const { ERR_INVALID_SCANOUT_ID, ERR_INVALID_RESOURCE_ID, ERR_INVALID_PARAMETER } = GpuResponse
+
+const BLOB_FLAGS = BlobFlag.USE_MAPPABLE | BlobFlag.USE_SHAREABLE | BlobFlag.USE_CROSS_DEVICE
+
+/**
+ * What each command does, for one driver from DRIVER_OK to reset.
+ *
+ *     const response = processor.control(GpuCommand.SET_SCANOUT, reader)   // OK_NODATA, or the error to answer
+ *     const payload = processor.takePayload()                              // where there is more to it
+ *
+ * Every command is done when it returns. A command that fails changes nothing.
+ *
+ * @virtio 5.7.6.8, 5.7.6.10
+ */
+export class CommandProcessor {
+  readonly resources: ResourceTable
+  readonly #memory: GuestMemory
+  readonly #scanouts: readonly Scanout[]
+  /** Commands that exist only where their feature was negotiated. */
+  readonly #edid: boolean
+  readonly #blobs: boolean
+  #payload: Uint8Array | undefined
+  /** The rectangle of the request at hand. */
+  readonly #rect: MutableRect = { x: 0, y: 0, width: 0, height: 0 }
+
+  constructor(session: DriverSession, scanouts: readonly Scanout[], maxHostBytes: number) {
+    this.#memory = session.memory
+    this.#scanouts = scanouts
+    this.#edid = hasFeature(session.features, GpuFeature.VIRTIO_GPU_F_EDID)
+    this.#blobs = hasFeature(session.features, GpuFeature.VIRTIO_GPU_F_RESOURCE_BLOB)
+    this.resources = new ResourceTable(maxHostBytes)
+  }
+
+  /** What follows the header of the response to the last command. */
+  takePayload(): Uint8Array | undefined {
+    const payload = this.#payload
+    this.#payload = undefined
+    return payload
+  }
+
+  /** Executes a command of the control queue. @param reader what follows its header */
+  control(type: number, reader: Reader): GpuResponse {
+    switch (type) {
+      case GpuCommand.TRANSFER_TO_HOST_2D:
+        return this.#transferToHost(reader)
+      case GpuCommand.RESOURCE_FLUSH:
+        return this.#flush(reader)
+      case GpuCommand.GET_DISPLAY_INFO:
+        return this.#getDisplayInfo()
+      case GpuCommand.GET_EDID:
+        return this.#edid ? this.#getEdid(reader) : ERR_UNSPEC
+      case GpuCommand.RESOURCE_CREATE_2D:
+        return this.#create2d(reader)
+      case GpuCommand.RESOURCE_CREATE_BLOB:
+        return this.#blobs ? this.#createBlob(reader) : ERR_UNSPEC
+      case GpuCommand.RESOURCE_UNREF:
+        return this.#unref(reader)
+      case GpuCommand.RESOURCE_ATTACH_BACKING:
+        return this.#attachBacking(reader)
+      case GpuCommand.RESOURCE_DETACH_BACKING:
+        return this.#detachBacking(reader)
+      case GpuCommand.SET_SCANOUT:
+        return this.#setScanout(reader)
+      case GpuCommand.SET_SCANOUT_BLOB:
+        return this.#blobs ? this.#setScanoutBlob(reader) : ERR_UNSPEC
+      case GpuCommand.GET_CAPSET_INFO:
+      case GpuCommand.GET_CAPSET:
+        // The index must be less than num_capsets, which is 0.
+        return ERR_INVALID_PARAMETER
+      default:
+        return ERR_UNSPEC
+    }
+  }
+
+  /** Executes a command of the cursor queue. @virtio 5.7.6.10 */
+  cursor(type: number, reader: Reader): GpuResponse {
+    if (type !== GpuCommand.UPDATE_CURSOR && type !== GpuCommand.MOVE_CURSOR) return ERR_UNSPEC
+    if (reader.remaining < CURSOR_SIZE) return ERR_INVALID_PARAMETER
+    const scanout = this.#scanouts[reader.u32()]
+    if (!scanout) return ERR_INVALID_SCANOUT_ID
+    // Linux puts signed numbers here.
+    const x = reader.u32() | 0
+    const y = reader.u32() | 0
+    if (type === GpuCommand.UPDATE_CURSOR) {
+      reader.skip(4)
+      const response = this.#updateCursor(scanout, reader.u32(), reader.u32(), reader.u32())
+      if (response !== OK_NODATA) return response
+    }
+    scanout.moveCursor(x, y)
+    return OK_NODATA
+  }
+
+  /** Lets go of everything the driver made. */
+  release(): void {
+    for (const scanout of this.#scanouts) scanout.reset()
+    this.resources.clear()
+  }
+
+  #getDisplayInfo(): GpuResponse {
+    let x = 0
+    // Side by side, in their order. @virtio 5.7.6.8
+    const modes = this.#scanouts.map(({ preferred: { width, height } }) => {
+      const rect = { x, y: 0, width, height }
+      x += width
+      return { rect, enabled: 1, flags: 0 }
+    })
+    this.#payload = RESP_DISPLAY_INFO.encode({ modes })
+    return GpuResponse.OK_DISPLAY_INFO
+  }
+
+  #getEdid(reader: Reader): GpuResponse {
+    const request = GET_EDID.read(reader)
+    if (!request) return ERR_INVALID_PARAMETER
+    const scanout = this.#scanouts[request.scanoutId]
+    if (!scanout) return ERR_INVALID_SCANOUT_ID
+    const edid = createEdid({ ...scanout.preferred, serial: scanout.index + 1 })
+    this.#payload = RESP_EDID.encode({ size: edid.length, edid })
+    return GpuResponse.OK_EDID
+  }
+
+  #create2d(reader: Reader): GpuResponse {
+    const request = RESOURCE_CREATE_2D.read(reader)
+    const format = request && pixelFormat(request.format)
+    if (!format || request.width === 0 || request.height === 0) return ERR_INVALID_PARAMETER
+    const image = packedImage(request.width, request.height, format)
+    const admitted = this.resources.admits(request.resourceId, Resource2d.cost(image))
+    if (admitted !== OK_NODATA) return admitted
+    try {
+      return this.resources.add(new Resource2d(request.resourceId, image))
+    } catch {
+      // Within the limit, and still more than the host has: the one thing here that throws.
+      return ERR_OUT_OF_MEMORY
+    }
+  }
+
+  #createBlob(reader: Reader): GpuResponse {
+    const request = RESOURCE_CREATE_BLOB.read(reader)
+    if (!request) return ERR_INVALID_PARAMETER
+    const { resourceId, blobMem, blobFlags, entryCount, size } = request
+    // Memory of the host is a renderer's to allocate. @virtio 5.7.6.8
+    if (blobMem !== BlobMem.GUEST || (blobFlags & ~BLOB_FLAGS) !== 0) return ERR_INVALID_PARAMETER
+    if (size === 0 || !Number.isSafeInteger(size)) return ERR_INVALID_PARAMETER
+    const blob = new GuestBlob(resourceId, size)
+    const admitted = this.resources.admits(resourceId, blob.hostBytes)
+    if (admitted !== OK_NODATA) return admitted
+    if (entryCount > 0) {
+      const backing = takeBacking(reader, entryCount, this.#memory)
+      if (typeof backing === 'number') return backing
+      if (!blob.accepts(backing)) return ERR_INVALID_PARAMETER
+      blob.backing = backing
+    }
+    return this.resources.add(blob)
+  }
+
+  #unref(reader: Reader): GpuResponse {
+    const request = RESOURCE_UNREF.read(reader)
+    if (!request) return ERR_INVALID_PARAMETER
+    const resource = this.resources.get(request.resourceId)
+    if (!resource) return ERR_INVALID_RESOURCE_ID
+    for (const scanout of this.#scanouts) if (scanout.shows(resource)) scanout.disable()
+    this.resources.remove(resource)
+    return OK_NODATA
+  }
+
+  #attachBacking(reader: Reader): GpuResponse {
+    const request = RESOURCE_ATTACH_BACKING.read(reader)
+    if (!request) return ERR_INVALID_PARAMETER
+    const resource = this.resources.get(request.resourceId)
+    if (!resource) return ERR_INVALID_RESOURCE_ID
+    if (resource.backing) return ERR_UNSPEC
+    const backing = takeBacking(reader, request.entryCount, this.#memory)
+    if (typeof backing === 'number') return backing
+    return resource.accepts(backing) ? this.resources.attach(resource, backing) : ERR_INVALID_PARAMETER
+  }
+
+  /** A blob that is scanned out goes on being so, in black, until it has pages again: guests swap them. */
+  #detachBacking(reader: Reader): GpuResponse {
+    const request = RESOURCE_DETACH_BACKING.read(reader)
+    if (!request) return ERR_INVALID_PARAMETER
+    const resource = this.resources.get(request.resourceId)
+    if (!resource) return ERR_INVALID_RESOURCE_ID
+    if (!resource.backing) return ERR_UNSPEC
+    this.resources.detach(resource)
+    return OK_NODATA
+  }
+
+  #setScanout(reader: Reader): GpuResponse {
+    const request = SET_SCANOUT.read(reader)
+    if (!request) return ERR_INVALID_PARAMETER
+    const scanout = this.#scanouts[request.scanoutId]
+    if (!scanout) return ERR_INVALID_SCANOUT_ID
+    if (request.resourceId === 0) {
+      scanout.disable()
+      return OK_NODATA
+    }
+    const resource = this.resources.get(request.resourceId)
+    // A blob has no format and no width: it has a command of its own.
+    if (!(resource instanceof Resource2d)) return ERR_INVALID_RESOURCE_ID
+    return this.#show(scanout, resource, resource.image, request.rect)
+  }
+
+  #setScanoutBlob(reader: Reader): GpuResponse {
+    const request = SET_SCANOUT_BLOB.read(reader)
+    if (!request) return ERR_INVALID_PARAMETER
+    const scanout = this.#scanouts[request.scanoutId]
+    if (!scanout) return ERR_INVALID_SCANOUT_ID
+    if (request.resourceId === 0) {
+      scanout.disable()
+      return OK_NODATA
+    }
+    const resource = this.resources.get(request.resourceId)
+    if (!(resource instanceof GuestBlob)) return ERR_INVALID_RESOURCE_ID
+    if (!resource.backing) return ERR_UNSPEC
+    const format = pixelFormat(request.format)
+    if (!format) return ERR_INVALID_PARAMETER
+    // All formats have one plane; what is said of the other three means nothing.
+    const { width, height } = request
+    const image: ImageLayout = { width, height, format, stride: request.strides[0], offset: request.offsets[0] }
+    if (image.stride < width * BYTES_PER_PIXEL || imageEnd(image) > resource.size) return ERR_INVALID_PARAMETER
+    return this.#show(scanout, resource, image, request.rect)
+  }
+
+  /** Who displays it keeps a picture of the same size, so that size is bounded, too. */
+  #show(scanout: Scanout, resource: Resource, image: ImageLayout, rect: Rect): GpuResponse {
+    if (!fits(rect, image.width, image.height)) return ERR_INVALID_PARAMETER
+    if (rect.width > MAX_SIDE || rect.height > MAX_SIDE) return ERR_INVALID_PARAMETER
+    if (rect.width * rect.height * BYTES_PER_PIXEL > this.resources.maxHostBytes) return ERR_OUT_OF_MEMORY
+    scanout.show(resource, image, rect)
+    return OK_NODATA
+  }
+
+  #flush(reader: Reader): GpuResponse {
+    if (reader.remaining < FLUSH_SIZE) return ERR_INVALID_PARAMETER
+    const rect = this.#rect
+    takeRect(reader, rect)
+    const resource = this.resources.get(reader.u32())
+    if (!resource) return ERR_INVALID_RESOURCE_ID
+    // A blob has a size in pixels only where it is scanned out, perhaps another on each scanout: there it is clipped.
+    const bounds = resource instanceof Resource2d ? resource.image : UNBOUNDED
+    if (!fits(rect, bounds.width, bounds.height)) return ERR_INVALID_PARAMETER
+    for (const scanout of this.#scanouts) if (scanout.shows(resource)) scanout.flush(rect)
+    return OK_NODATA
+  }
+
+  #transferToHost(reader: Reader): GpuResponse {
+    if (reader.remaining < TRANSFER_SIZE) return ERR_INVALID_PARAMETER
+    const rect = this.#rect
+    takeRect(reader, rect)
+    const offset = reader.u64()
+    const resource = this.resources.get(reader.u32())
+    if (!resource) return ERR_INVALID_RESOURCE_ID
+    // A guest blob's pages are what the host sees: there is nothing to bring up to date.
+    return resource instanceof Resource2d ? transferToHost(resource, rect, offset) : OK_NODATA
+  }
+
+  #updateCursor(scanout: Scanout, resourceId: number, hotX: number, hotY: number): GpuResponse {
+    if (resourceId === 0) {
+      scanout.showCursor(undefined)
+      return OK_NODATA
+    }
+    const resource = this.resources.get(resourceId)
+    if (!resource) return ERR_INVALID_RESOURCE_ID
+    const picture = loadCursor(resource, hotX, hotY)
+    if (!picture) return ERR_INVALID_PARAMETER
+    scanout.showCursor(picture)
+    return OK_NODATA
+  }
+}
+
+/** What 32-bit coordinates reach. */
+const UNBOUNDED = { width: 0xffff_ffff, height: 0xffff_ffff }

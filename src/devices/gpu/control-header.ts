@@ -1,0 +1,47 @@
+import type { Reader } from '../../virtqueue/reader.ts'
+import type { Writer } from '../../virtqueue/writer.ts'
+import { GpuFlag, type GpuResponse } from './protocol.ts'
+
+// Header of every request and every response, 24 bytes                              @virtio 5.7.6.7
+//
+//   0      4       8          16       20         21     24
+//   | type | flags | fence_id | ctx_id | ring_idx | pad  |
+//
+export const HEADER_SIZE = 24
+
+/** The header of the request at hand, used again for each; and of its response. */
+export class ControlHeader {
+  type = 0
+  #flags = 0
+  /** The fence's 64 bits are the driver's own: they go back as they came, in two halves. */
+  #fenceLow = 0
+  #fenceHigh = 0
+  #context = 0
+  #ring = 0
+
+  /** @returns whether there was a whole header; without one there is no fence to answer either */
+  read(reader: Reader): boolean {
+    const whole = reader.remaining >= HEADER_SIZE
+    this.type = reader.u32()
+    this.#flags = reader.u32()
+    this.#fenceLow = reader.u32()
+    this.#fenceHigh = reader.u32()
+    this.#context = reader.u32()
+    this.#ring = reader.u8()
+    reader.skip(3)
+    if (!whole) this.#flags = 0
+    return whole
+  }
+
+  /** Writes the response's header: with the fence where the request had one, which by now is reached. */
+  respond(writer: Writer, response: GpuResponse): void {
+    const fenced = (this.#flags & GpuFlag.FENCE) !== 0
+    const ring = fenced && (this.#flags & GpuFlag.INFO_RING_IDX) !== 0
+    writer.u32(response)
+    writer.u32((fenced ? GpuFlag.FENCE : 0) | (ring ? GpuFlag.INFO_RING_IDX : 0))
+    writer.u32(fenced ? this.#fenceLow : 0)
+    writer.u32(fenced ? this.#fenceHigh : 0)
+    writer.u32(fenced ? this.#context : 0)
+    writer.u32(ring ? this.#ring : 0)
+  }
+}

@@ -1,0 +1,89 @@
+import type { Timing, TimingAxis } from './timing.ts'
+
+/** Size of each block of an EDID. */
+export const BLOCK_SIZE = 128
+
+/** What is shown to identify a monitor. */
+export interface Product {
+  /** Three capital letters. */
+  readonly vendor: string
+  readonly model: number
+  readonly serial: number
+  /** Of manufacture. */
+  readonly year: number
+}
+
+/**
+ * A DisplayID section as a block of an EDID: what a base block has no bits for, modes of 4096 pixels and more, or of
+ * more than 655.35 MHz.
+ *
+ *     0x70 | version | length | product type | extensions | data blocks ... 0 | section checksum | block checksum
+ *
+ * VESA DisplayID 1.3, sections 2 and 4.3.1
+ */
+export function displayIdBlock(preferred: Timing, product: Product): Uint8Array {
+  const block = new Uint8Array(BLOCK_SIZE)
+  block.set([EXTENSION_TAG, VERSION, SECTION_BYTES, STANDALONE_DISPLAY, 0])
+  const identification = productIdentification(product)
+  block.set(identification, SECTION_HEADER)
+  block.set(detailedTiming(preferred), SECTION_HEADER + identification.length)
+  block[BLOCK_SIZE - 2] = checksum(block.subarray(1, BLOCK_SIZE - 2))
+  block[BLOCK_SIZE - 1] = checksum(block)
+  return block
+}
+
+/** The byte that makes all of them add up to 0 modulo 256. */
+export function checksum(bytes: Uint8Array): number {
+  return -bytes.reduce((sum, byte) => sum + byte, 0) & 0xff
+}
+
+const EXTENSION_TAG = 0x70
+const VERSION = 0x13
+/** The section is as long as the block allows: all but its own header and the two checksums. */
+const SECTION_BYTES = 121
+const SECTION_HEADER = 5
+/** A product type. */
+const STANDALONE_DISPLAY = 3
+
+/** Aspect ratios by their code. */
+const ASPECTS: readonly (readonly [width: number, height: number])[] = [
+  [1, 1],
+  [5, 4],
+  [4, 3],
+  [15, 9],
+  [16, 9],
+  [16, 10],
+  [64, 27],
+  [256, 135],
+]
+const ASPECT_UNDEFINED = 8
+
+/** Data block 0: vendor, product code, serial number, week and year of manufacture, no name. */
+function productIdentification({ vendor, model, serial, year }: Product): number[] {
+  const letters = [...vendor].map((letter) => letter.charCodeAt(0))
+  return [0x00, 0x00, 12, ...letters, ...le16(model), ...le16(serial), ...le16(0), 0, year - 2000, 0]
+}
+
+/** Data block 3, type I detailed timing: all numbers are one less than they mean. */
+function detailedTiming(timing: Timing): number[] {
+  const { horizontal, vertical } = timing
+  const clock = timing.pixelClock - 1
+  const ratio = ASPECTS.findIndex(([width, height]) => horizontal.active * height === vertical.active * width)
+  const preferred = 0x80
+  return [
+    ...[0x03, 0x00, 20],
+    ...[...le16(clock & 0xffff), clock >>> 16],
+    preferred | (ratio < 0 ? ASPECT_UNDEFINED : ratio),
+    ...axis(horizontal),
+    ...axis(vertical),
+  ]
+}
+
+function axis({ active, blank, front, sync, positiveSync }: TimingAxis): number[] {
+  const polarity = positiveSync ? 0x8000 : 0
+  return [...le16(active - 1), ...le16(blank - 1), ...le16((front - 1) | polarity), ...le16(sync - 1)]
+}
+
+function le16(value: number): number[] {
+  return [value & 0xff, value >>> 8]
+}

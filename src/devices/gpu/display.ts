@@ -1,0 +1,61 @@
+import type { Rect } from './rect.ts'
+
+/**
+ * Where the GPU's scanouts are seen: a window, a page, a recorder. What the GPU needs from its host.
+ *
+ *     const display: Display = {
+ *       scanout: (index, surface) => { surfaces[index] = surface },          // all of it is new
+ *       damage: (index, rect) => { pending[index].add({ ...rect }) },        // read when a viewer is ready
+ *       cursor: () => {},
+ *       moveCursor: () => {},
+ *     }
+ *     ...
+ *     surfaces[0]?.read(rect, pixels, 0, rect.width * 4)
+ *
+ * The GPU calls it while it serves the guest: take note, return soon, never throw, and do not call the GPU back.
+ */
+export interface Display {
+  /** A scanout shows another surface, of which nothing was seen before, or nothing at all. */
+  scanout(index: number, surface: Surface | undefined): void
+  /** Pixels within `rect` (of the scanout) changed. The rectangle is used again: copy what is kept. */
+  damage(index: number, rect: Rect): void
+  /** A scanout's cursor has another picture, or is hidden. */
+  cursor(index: number, cursor: CursorPicture | undefined): void
+  /** Where the cursor's top left corner is; parts of it may lie outside the scanout, so either may be negative. */
+  moveCursor(index: number, x: number, y: number): void
+}
+
+/**
+ * What a scanout shows: pixels somewhere, read a rectangle at a time, as they are at that moment.
+ *
+ * It stays safe to read for as long as somebody keeps it: what the guest took away reads as black.
+ */
+export interface Surface {
+  readonly width: number
+  readonly height: number
+  /** Whether `read` copies straight out of the guest's pages or out of a copy on the host. */
+  readonly path: SurfacePath
+  /** Why that is so, for people. */
+  readonly reason: string
+  /**
+   * Copies a rectangle as rows of B, G, R, X bytes, `targetStride` bytes apart. Never throws; a rectangle that is not
+   * inside the surface, or that `target` has no room for, copies nothing.
+   * @returns the bytes copied: those of the rectangle, less what the guest does not back any more, which reads as 0
+   */
+  read(rect: Rect, target: Uint8Array, targetOffset: number, targetStride: number): number
+}
+
+export type SurfacePath = 'in-place' | 'shadow'
+
+/**
+ * A cursor, copied once when the guest set it: rows of B, G, R, A bytes without gaps, alpha straight (not multiplied
+ * into the colours), whatever the guest's convention is.
+ */
+export interface CursorPicture {
+  readonly width: number
+  readonly height: number
+  readonly data: Uint8Array
+  /** The pixel that points. */
+  readonly hotX: number
+  readonly hotY: number
+}

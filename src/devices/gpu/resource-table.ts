@@ -1,0 +1,74 @@
+import type { ScatterList } from '../../memory/scatter-list.ts'
+import { backingCost } from './backing.ts'
+import { GpuResponse } from './protocol.ts'
+import type { Resource } from './resource.ts'
+
+/** More than desktops use by far; each may be small, but none is free. */
+const MAX_RESOURCES = 16384
+
+/** The guest's resources by the ids it gave them, and what they cost the host, which is bounded. */
+export class ResourceTable {
+  readonly #resources = new Map<number, Resource>()
+  #hostBytes = 0
+
+  /** @param maxHostBytes what all of them together may make the host hold */
+  constructor(readonly maxHostBytes: number) {}
+
+  get count(): number {
+    return this.#resources.size
+  }
+
+  /** What the host holds for all of them, in bytes. */
+  get hostBytes(): number {
+    return this.#hostBytes
+  }
+
+  get(id: number): Resource | undefined {
+    return this.#resources.get(id)
+  }
+
+  /** Whether a new resource may have this id and this cost. */
+  admits(id: number, cost: number): GpuResponse {
+    if (id === 0 || this.#resources.has(id)) return GpuResponse.ERR_INVALID_RESOURCE_ID
+    if (this.count >= MAX_RESOURCES || !this.#affords(cost)) return GpuResponse.ERR_OUT_OF_MEMORY
+    return GpuResponse.OK_NODATA
+  }
+
+  add(resource: Resource): GpuResponse {
+    const admitted = this.admits(resource.id, resource.hostBytes)
+    if (admitted !== GpuResponse.OK_NODATA) return admitted
+    this.#resources.set(resource.id, resource)
+    this.#hostBytes += resource.hostBytes
+    return GpuResponse.OK_NODATA
+  }
+
+  /** Puts pages behind a resource of this table. */
+  attach(resource: Resource, backing: ScatterList): GpuResponse {
+    const cost = backingCost(backing)
+    if (!this.#affords(cost)) return GpuResponse.ERR_OUT_OF_MEMORY
+    resource.backing = backing
+    this.#hostBytes += cost
+    return GpuResponse.OK_NODATA
+  }
+
+  /** Takes a resource's pages away. */
+  detach(resource: Resource): void {
+    if (!resource.backing) return
+    this.#hostBytes -= backingCost(resource.backing)
+    resource.backing = undefined
+  }
+
+  remove(resource: Resource): void {
+    this.#resources.delete(resource.id)
+    this.#hostBytes -= resource.hostBytes
+    resource.release()
+  }
+
+  clear(): void {
+    for (const resource of this.#resources.values()) this.remove(resource)
+  }
+
+  #affords(cost: number): boolean {
+    return this.#hostBytes + cost <= this.maxHostBytes
+  }
+}

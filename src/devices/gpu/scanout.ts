@@ -1,0 +1,123 @@
+import type { CursorPicture, Display } from './display.ts'
+import type { ImageLayout } from './image-layout.ts'
+import { intersect, type MutableRect, type Rect } from './rect.ts'
+import type { Resource } from './resource.ts'
+import { ResourceSurface } from './resource-surface.ts'
+
+/** Longest side of a scanout, asked for or set: beyond what any display has, and what any viewer could draw. */
+export const MAX_SIDE = 16384
+/** Shortest side a viewer may ask for: below it, no timing is sensible. */
+const MIN_SIDE = 64
+
+export interface ScanoutSize {
+  readonly width: number
+  readonly height: number
+}
+
+/** One of the device's outputs: the size its viewer wants, and what the guest shows on it. @virtio 5.7.6.4 */
+export class Scanout {
+  /** The size the viewer wants: what the guest is told, not what it does. */
+  preferred: ScanoutSize
+  readonly #display: Display
+  #resource: Resource | undefined
+  #surface: ResourceSurface | undefined
+  /** What is shown of the resource's picture. */
+  #rect: Rect = { x: 0, y: 0, width: 0, height: 0 }
+  #cursorShown = false
+
+  #flushes = 0
+  /** Bytes read from surfaces that are gone. */
+  #bytesRead = 0
+  readonly #damage: MutableRect = { x: 0, y: 0, width: 0, height: 0 }
+
+  constructor(
+    readonly index: number,
+    preferred: ScanoutSize,
+    display: Display,
+  ) {
+    this.preferred = sensibleSize(preferred)
+    this.#display = display
+  }
+
+  /** @returns whether that is news */
+  resize(wanted: ScanoutSize): boolean {
+    const { width, height } = this.preferred
+    this.preferred = sensibleSize(wanted)
+    return this.preferred.width !== width || this.preferred.height !== height
+  }
+
+  /** Shows a rectangle, inside it, of a picture in a resource. */
+  show(resource: Resource, image: ImageLayout, rect: Rect): void {
+    this.#retire()
+    this.#resource = resource
+    this.#rect = rect
+    this.#surface = new ResourceSurface(resource, image, rect)
+    this.#display.scanout(this.index, this.#surface)
+  }
+
+  /** Shows nothing. */
+  disable(): void {
+    if (!this.#surface) return
+    this.#retire()
+    this.#display.scanout(this.index, undefined)
+  }
+
+  shows(resource: Resource): boolean {
+    return this.#resource === resource
+  }
+
+  /** Pixels of the picture it shows changed: tells the display of those it shows, in its own coordinates. */
+  flush(rect: Rect): void {
+    this.#flushes++
+    const shown = this.#rect
+    const damage = this.#damage
+    if (!intersect(rect, shown, damage)) return
+    damage.x -= shown.x
+    damage.y -= shown.y
+    this.#display.damage(this.index, damage)
+  }
+
+  showCursor(picture: CursorPicture | undefined): void {
+    this.#cursorShown = picture !== undefined
+    this.#display.cursor(this.index, picture)
+  }
+
+  moveCursor(x: number, y: number): void {
+    this.#display.moveCursor(this.index, x, y)
+  }
+
+  /** Back to where no driver was; the viewer's wish stays. */
+  reset(): void {
+    this.disable()
+    if (this.#cursorShown) this.showCursor(undefined)
+  }
+
+  inspect(): Record<string, unknown> {
+    const surface = this.#surface
+    return {
+      preferred: { ...this.preferred },
+      mode: surface ? { width: surface.width, height: surface.height } : null,
+      path: surface?.path ?? null,
+      reason: surface?.reason ?? null,
+      flushes: this.#flushes,
+      lastDamage: { ...this.#damage },
+      bytesTransferred: this.#resource?.bytesTransferred ?? 0,
+      bytesRead: this.#bytesRead + (surface?.bytesRead ?? 0),
+    }
+  }
+
+  #retire(): void {
+    this.#bytesRead += this.#surface?.bytesRead ?? 0
+    this.#surface = undefined
+    this.#resource = undefined
+  }
+}
+
+/** A size a display can have, whatever the viewer's window was dragged to. */
+function sensibleSize({ width, height }: ScanoutSize): ScanoutSize {
+  return { width: sensibleSide(width), height: sensibleSide(height) }
+}
+
+function sensibleSide(pixels: number): number {
+  return Math.min(MAX_SIDE, Math.max(MIN_SIDE, Math.floor(pixels) || MIN_SIDE))
+}

@@ -1,0 +1,22 @@
+/** Counts things that have a number on the wire and a name for people; what has no name is counted together. */
+export class Tally {
+  readonly #names: ReadonlyMap<number, string>
+  readonly #counts = new Map<number, number>()
+  #unnamed = 0
+
+  constructor(names: Readonly<Record<string, number>>) {
+    this.#names = new Map(Object.entries(names).map(([name, code]) => [code, name]))
+  }
+
+  count(code: number): void {
+    if (this.#names.has(code)) this.#counts.set(code, (this.#counts.get(code) ?? 0) + 1)
+    else this.#unnamed++
+  }
+
+  /** Those that were counted at all, by name. */
+  inspect(): Record<string, number> {
+    const counted: Record<string, number> = {}
+    for (const [code, count] of this.#counts) counted[this.#names.get(code) ?? code] = count
+    return this.#unnamed > 0 ? { ...counted, unknown: this.#unnamed } : counted
+  }
+}
