@@ -1,0 +1,50 @@
+import type { Chain } from '../../virtqueue/chain.ts'
+import type { DeviceQueue } from '../../virtqueue/device-queue.ts'
+
+/**
+ * A queue's requests in flight, and when answers become visible: once for all that are given within one `serve`, and
+ * once for all that are given later in one turn of the event loop.
+ */
+export class RequestQueue {
+  /** Requests without an answer. */
+  inFlight = 0
+  #queue: DeviceQueue | undefined
+  #serving = false
+  /** Answers wait for `#publishScheduled`. */
+  #scheduled = false
+  /** To be called when nothing is in flight. */
+  #waiting: (() => void)[] = []
+  readonly #publishScheduled = () => {
+    this.#scheduled = false
+    this.#queue?.publish()
+  }
+
+  /** Hands every available chain to `start`; each gets an answer, at once or later. */
+  serve(queue: DeviceQueue, start: (chain: Chain, requests: RequestQueue) => void): void {
+    this.#queue = queue
+    this.#serving = true
+    for (let chain = queue.pop(); chain; chain = queue.pop()) {
+      this.inFlight++
+      start(chain, this)
+    }
+    this.#serving = false
+    queue.publish()
+  }
+
+  answer(chain: Chain, written: number): void {
+    this.#queue?.push(chain, written)
+    this.inFlight--
+    if (this.#waiting.length > 0 && this.inFlight === 0) {
+      this.#queue?.publish()
+      for (const resolve of this.#waiting.splice(0)) resolve()
+    } else if (!this.#serving && !this.#scheduled) {
+      this.#scheduled = true
+      queueMicrotask(this.#publishScheduled)
+    }
+  }
+
+  /** Resolves when nothing is in flight; undefined where nothing is now. */
+  idle(): void | Promise<void> {
+    if (this.inFlight > 0) return new Promise((resolve) => this.#waiting.push(resolve))
+  }
+}
