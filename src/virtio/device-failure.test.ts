@@ -77,6 +77,16 @@ test('a device that asks for a reset in activate gets none of the requests that 
   assertRecovers(rig)
 })
 
+test('a device that throws when it is told what was negotiated needs a reset', () => {
+  const rig = new StateRig(Object.assign(new EchoDevice(), { negotiated: fail }))
+  assert.equal(rig.negotiate(VERSION_1), true)
+  assert.equal(rig.state.status, 11 | Status.DEVICE_NEEDS_RESET)
+  rig.setStatus(Status.DRIVER_OK)
+  assert.deepEqual(rig.told, ['config'])
+  rig.state.writeStatus(0)
+  assert.equal(rig.state.status, 0)
+})
+
 test('a device that throws in notify needs a reset', () => {
   const rig = new StateRig()
   rig.start()

@@ -77,7 +77,7 @@ for (const [name, features] of [
   for (const started of [false, true]) {
     test(`whatever is written where, ${started ? 'with a driver at work, ' : ''}nothing throws and a reset recovers: ${name}  @virtio 2.4.1`, async () => {
       await fc.assert(
-        fc.asyncProperty(fc.array(poke, { maxLength: 120 }), fc.boolean(), async (pokes, slow) => {
+        fc.asyncProperty(fc.array(poke, { maxLength: 120, size: 'max' }), fc.boolean(), async (pokes, slow) => {
           const memory = MemoryRegion.over(0, new Uint8Array(4096))
           const device = new EchoDevice({ slow, sharedMemory: [{ id: 0, memory }] })
           const machine = new EchoMachine({ device, messages: true })
