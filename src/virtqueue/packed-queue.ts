@@ -4,8 +4,6 @@ import { ChainFault } from './chain-builder.ts'
 import type { QueuePosition, QueueSetup } from './device-queue.ts'
 import { findRingArea } from './ring-area.ts'
 import {
-  DESC_ADDR_HI,
-  DESC_ADDR_LO,
   DESC_BYTES,
   DESC_LEN,
   DESC_TAIL,
@@ -33,7 +31,8 @@ import { RingQueue } from './ring-queue.ts'
  *         |  pushed  | in flight | available, up to the first descriptor not marked so
  *
  * A chain that is malformed still ends somewhere, and its last descriptor says its buffer id: it goes back under that.
- * What cannot be followed is a chain without an end, or more descriptors made available than the ring has free.
+ * What cannot be followed is a chain that goes on where nothing was made available, or more descriptors made available
+ * than the ring has free.
  */
 export class PackedQueue extends RingQueue {
   readonly #eventIdx: boolean
@@ -82,14 +81,14 @@ export class PackedQueue extends RingQueue {
   }
 
   protected look(): boolean {
-    if (this.#isAvailable()) {
+    if (this.#isNextAvailable()) {
       this.#disarm()
       return true
     }
     if (!this.live || this.#armedAt === this.#next) return false
     this.#arm()
     // The driver may have added a chain before it saw that it has to notify.
-    if (!this.#isAvailable()) return false
+    if (!this.#isNextAvailable()) return false
     this.#disarm()
     return true
   }
@@ -100,33 +99,31 @@ export class PackedQueue extends RingQueue {
     const words = this.#ring.u32
     const size = this.size
     const free = size - this.#outstanding
-    let index = this.#next % size
+    let position = this.#next
     let fault: ChainFault | undefined
     for (let count = 1; ; count++) {
-      const at = this.#ringWord + index * DESC_WORDS
+      const wrapped = position >= size
+      const at = this.#ringWord + (wrapped ? position - size : position) * DESC_WORDS
       const tail = words[at + DESC_TAIL]
       const flags = tail >>> 16
+      // The whole list is available before its first descriptor is. @virtio 2.8.6, 2.8.15
+      if (count > free || !isAvailable(flags, wrapped)) {
+        this.break('a chain goes on where no descriptors were made available')
+        return undefined
+      }
       if (fault === undefined) {
-        const address = words[at + DESC_ADDR_LO] + words[at + DESC_ADDR_HI] * 2 ** 32
-        const length = words[at + DESC_LEN]
-        if ((flags & VIRTQ_DESC_F_INDIRECT) === 0) fault = builder.add(address, length, flags)
+        if ((flags & VIRTQ_DESC_F_INDIRECT) === 0) fault = builder.add(words, at, flags)
         else if (count > 1) fault = ChainFault.INDIRECT_CHAINED
-        else fault = builder.addFlatTable(address, length, flags)
+        else fault = builder.addFlatTable(words, at, flags)
       }
-      if ((flags & VIRTQ_DESC_F_NEXT) === 0) {
-        chain.id = tail & 0xffff
-        chain.ringLength = count
-        break
-      }
-      if (count === free) {
-        this.break('a chain runs past all free descriptors of the ring')
-        return ChainFault.TOO_LONG
-      }
-      index = index + 1 === size ? 0 : index + 1
+      position = this.#advance(position, 1)
+      if ((flags & VIRTQ_DESC_F_NEXT) !== 0) continue
+      chain.id = tail & 0xffff
+      chain.ringLength = count
+      this.#outstanding += count
+      this.#next = position
+      return fault
     }
-    this.#outstanding += chain.ringLength
-    this.#next = this.#advance(this.#next, chain.ringLength)
-    return fault
   }
 
   /** @virtio 2.8.6 one used descriptor for the whole chain, and the ring moves on by the chain's length */
@@ -174,13 +171,12 @@ export class PackedQueue extends RingQueue {
     return behind >= 1 && behind <= exposed
   }
 
-  /** @virtio 2.8.1 available: the one bit as the driver's wrap counter, the other its inverse */
-  #isAvailable(): boolean {
+  /** Whether the driver made the next descriptor available. */
+  #isNextAvailable(): boolean {
     const wrapped = this.#next >= this.size
     const index = wrapped ? this.#next - this.size : this.#next
     const flags = Atomics.load(this.#ring.u16, (this.#ringWord + index * DESC_WORDS + DESC_TAIL) * 2 + 1)
-    const available = (flags & VIRTQ_DESC_F_AVAIL) !== 0
-    if (available === wrapped || ((flags & VIRTQ_DESC_F_USED) !== 0) !== wrapped) return false
+    if (!isAvailable(flags, wrapped)) return false
     if (this.#outstanding < this.size) return true
     this.break('more descriptors made available than the ring has')
     return false
@@ -218,4 +214,9 @@ export class PackedQueue extends RingQueue {
   #distance(from: number, to: number): number {
     return from <= to ? to - from : to - from + 2 * this.size
   }
+}
+
+/** @param wrapped whether the driver's wrap counter is 0 there @virtio 2.8.1 the one bit as the counter, the other not */
+function isAvailable(flags: number, wrapped: boolean): boolean {
+  return (flags & (VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED)) === (wrapped ? VIRTQ_DESC_F_USED : VIRTQ_DESC_F_AVAIL)
 }

@@ -88,7 +88,7 @@ export abstract class RingQueue implements DeviceQueue {
       return
     }
     const most = chain.writableLength
-    const length = written < most ? (written > 0 ? Math.floor(written) : 0) : most
+    const length = written >= most ? most : written > 0 ? Math.floor(written) : 0
     // The device may have written more than it vouches for: what its writer passed over is dirty too.
     this.#reportWrites(chain, Math.max(length, chain.writer.written))
     this.counters.pushed++

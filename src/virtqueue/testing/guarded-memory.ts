@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict'
+import { GuestMemory } from '../../memory/guest-memory.ts'
+import { MemoryRegion } from '../../memory/memory-region.ts'
+
+const GUARD_BYTES = 4096
+const GUARD = 0xa5
+
+/**
+ * Guest memory whose regions lie in one buffer with guards around each: bytes of the host that no guest, however
+ * hostile, may get changed.
+ *
+ *     const guarded = new GuardedMemory([[0, 1 << 20], [1 << 20, 4096]])
+ *     new BarePair({ packed, size, memory: guarded.memory })
+ *     guarded.assertIntact()
+ */
+export class GuardedMemory {
+  readonly memory: GuestMemory
+  readonly #guards: Uint8Array[] = []
+
+  /** @param layout base and size of each region */
+  constructor(layout: readonly (readonly [base: number, size: number])[]) {
+    const total = layout.reduce((sum, [, size]) => sum + size + GUARD_BYTES, GUARD_BYTES)
+    const buffer = new Uint8Array(total)
+    let at = 0
+    const guard = () => {
+      this.#guards.push(buffer.subarray(at, at + GUARD_BYTES).fill(GUARD))
+      at += GUARD_BYTES
+    }
+    guard()
+    this.memory = new GuestMemory(
+      layout.map(([base, size]) => {
+        const region = MemoryRegion.over(base, buffer.subarray(at, at + size))
+        at += size
+        guard()
+        return region
+      }),
+    )
+  }
+
+  assertIntact(): void {
+    for (const guard of this.#guards) {
+      assert.ok(
+        guard.every((byte) => byte === GUARD),
+        'bytes outside guest memory were changed',
+      )
+    }
+  }
+}

@@ -1,0 +1,176 @@
+import assert from 'node:assert/strict'
+import type { Chain } from '../chain.ts'
+import type { Layout, Part } from '../driver/index.ts'
+import { BarePair, type PairOptions } from './bare-pair.ts'
+
+/** A request: lengths of its parts, how it is laid out, and how many bytes the device will write at most. */
+export interface Shape {
+  readonly readable: readonly number[]
+  readonly writable: readonly number[]
+  readonly layout: Layout
+  readonly limit: number
+}
+
+interface Sent {
+  readonly number: number
+  readonly inputs: readonly Part[]
+  readonly outputs: readonly Part[]
+  readonly expected: Uint8Array
+}
+
+const UNTOUCHED = 0xee
+
+/**
+ * A driver that sleeps until it is interrupted and a device that sleeps until it is notified, one small step at a time:
+ * whoever chooses the steps chooses how the two race.
+ *
+ * The device copies what it reads to where it may write. Every answer is checked: its length, its bytes, the bytes
+ * behind them, and the order where one was promised.
+ */
+export class SleepyPair extends BarePair {
+  notifications = 0
+  /** How often each fell asleep. */
+  driverSleeps = 0
+  deviceSleeps = 0
+  readonly #options: PairOptions
+  readonly #sent = new Map<number, Sent>()
+  readonly #held: { readonly chain: Chain; readonly written: number }[] = []
+  readonly #limits = new Map<number, number>()
+  #added = 0
+  #collected = 0
+  #shown = true
+  #published = true
+  /** Interrupts the driver woke up for. */
+  #noticed = 0
+  /** A device is notified once when it is activated. */
+  #notified = true
+  #driverAwake = false
+  #deviceAwake = false
+
+  constructor(options: PairOptions) {
+    super(options)
+    this.#options = options
+    this.driver.enableInterrupts()
+    this.driverSleeps++
+  }
+
+  /** Whether every request was answered and nothing is left to do. */
+  get isIdle(): boolean {
+    return this.#sent.size === 0 && this.#held.length === 0 && this.driver.free === this.driver.size
+  }
+
+  /** The driver adds a request, not yet shown to the device. @returns false where the ring is full */
+  add(shape: Shape): boolean {
+    const number = this.#added
+    const layout = this.#options.indirect === false ? 'direct' : shape.layout
+    const inputs = shape.readable.map((length, part) => this.#place(length, number * 7 + part))
+    const outputs = shape.writable.map((length) => this.#place(length, -1))
+    const token = this.driver.add(inputs, outputs, layout)
+    if (token < 0) {
+      this.#free([...inputs, ...outputs])
+      return false
+    }
+    const whole = inputs.flatMap((part) => [...this.bytes(part)])
+    const room = outputs.reduce((sum, part) => sum + part.length, 0)
+    const expected = Uint8Array.from(whole.slice(0, Math.min(room, shape.limit)))
+    assert.equal(this.#sent.has(token), false, 'a token is not in use twice')
+    this.#sent.set(token, { number, inputs, outputs, expected })
+    this.#limits.set(token, shape.limit)
+    this.#added++
+    this.#shown = false
+    return true
+  }
+
+  /** The driver shows what it added, and notifies the device if that wants to be. */
+  kick(): boolean {
+    if (this.#shown) return false
+    this.#shown = true
+    if (this.driver.kick()) {
+      this.notifications++
+      this.#notified = true
+    }
+    return true
+  }
+
+  /** The device wakes up, or pops a chain, or falls asleep. @returns false while it sleeps */
+  stepDevice(): boolean {
+    if (!this.#deviceAwake) {
+      if (!this.#notified) return false
+      this.#notified = false
+      this.#deviceAwake = true
+      return true
+    }
+    const chain = this.queue.pop()
+    if (chain) {
+      const limit = this.#limits.get(chain.id) ?? assert.fail(`chain ${chain.id} was never offered`)
+      this.#held.push({ chain, written: chain.reader.copyTo(chain.writer, limit) })
+    } else {
+      this.#deviceAwake = false
+      this.deviceSleeps++
+    }
+    return true
+  }
+
+  /** The device gives back one of the chains it holds. @returns false where it holds none */
+  complete(which: number): boolean {
+    if (this.#held.length === 0) return false
+    const [done] = this.#held.splice(which % this.#held.length, 1)
+    this.queue.push(done.chain, done.written)
+    this.#published = false
+    return true
+  }
+
+  publish(): boolean {
+    if (this.#published) return false
+    this.#published = true
+    this.queue.publish()
+    return true
+  }
+
+  /** The driver wakes up, or collects an answer, or falls asleep. @returns false while it sleeps */
+  stepDriver(): boolean {
+    if (!this.#driverAwake) {
+      if (this.#noticed === this.interrupts) return false
+      this.#noticed = this.interrupts
+      this.#driverAwake = true
+      this.driver.disableInterrupts()
+    } else if (this.driver.collect()) {
+      this.#check(this.driver.token, this.driver.written)
+    } else {
+      this.driverSleeps++
+      if (this.driver.enableInterrupts()) this.#driverAwake = false
+      else this.driver.disableInterrupts()
+    }
+    return true
+  }
+
+  /** Lets both do all they can without anybody's help. */
+  settle(): void {
+    while (this.kick() || this.stepDevice() || this.complete(0) || this.publish() || this.stepDriver());
+  }
+
+  #check(token: number, written: number): void {
+    const sent = this.#sent.get(token) ?? assert.fail(`request ${token} was not in flight`)
+    this.#sent.delete(token)
+    if (this.#options.inOrder) assert.equal(sent.number, this.#collected)
+    this.#collected++
+    assert.equal(written, sent.expected.length)
+    const bytes = Uint8Array.from(sent.outputs.flatMap((part) => [...this.bytes(part)]))
+    const whole = new Uint8Array(bytes.length).fill(UNTOUCHED)
+    whole.set(sent.expected)
+    assert.deepEqual(bytes, whole)
+    this.#free([...sent.inputs, ...sent.outputs])
+  }
+
+  #place(length: number, first: number): Part {
+    const part = this.part(length)
+    const bytes = this.bytes(part)
+    if (first < 0) bytes.fill(UNTOUCHED)
+    else for (let i = 0; i < length; i++) bytes[i] = first + i
+    return part
+  }
+
+  #free(parts: readonly Part[]): void {
+    for (const part of parts) this.allocator.free(part.address)
+  }
+}
