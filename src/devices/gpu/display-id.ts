@@ -3,7 +3,7 @@ import type { Timing, TimingAxis } from './timing.ts'
 /** Size of each block of an EDID. */
 export const BLOCK_SIZE = 128
 
-/** What is shown to identify a monitor. */
+/** What identifies a monitor. */
 export interface Product {
   /** Three capital letters. */
   readonly vendor: string
@@ -13,20 +13,29 @@ export interface Product {
   readonly year: number
 }
 
+/** In millimetres. */
+export interface PhysicalSize {
+  readonly width: number
+  readonly height: number
+}
+
 /**
  * A DisplayID section as a block of an EDID: what a base block has no bits for, modes of 4096 pixels and more, or of
  * more than 655.35 MHz.
  *
  *     0x70 | version | length | product type | extensions | data blocks ... 0 | section checksum | block checksum
  *
- * VESA DisplayID 1.3, sections 2 and 4.3.1
+ * VESA DisplayID 1.3
  */
-export function displayIdBlock(preferred: Timing, product: Product): Uint8Array {
+export function displayIdBlock(preferred: Timing, product: Product, size: PhysicalSize): Uint8Array {
   const block = new Uint8Array(BLOCK_SIZE)
-  block.set([EXTENSION_TAG, VERSION, SECTION_BYTES, STANDALONE_DISPLAY, 0])
-  const identification = productIdentification(product)
-  block.set(identification, SECTION_HEADER)
-  block.set(detailedTiming(preferred), SECTION_HEADER + identification.length)
+  block.set([
+    ...[EXTENSION_TAG, VERSION, SECTION_BYTES, STANDALONE_DISPLAY, 0],
+    ...productIdentification(product),
+    ...displayParameters(preferred, size),
+    ...detailedTiming(preferred),
+    ...INTERFACE_FEATURES,
+  ])
   block[BLOCK_SIZE - 2] = checksum(block.subarray(1, BLOCK_SIZE - 2))
   block[BLOCK_SIZE - 1] = checksum(block)
   return block
@@ -41,7 +50,6 @@ const EXTENSION_TAG = 0x70
 const VERSION = 0x13
 /** The section is as long as the block allows: all but its own header and the two checksums. */
 const SECTION_BYTES = 121
-const SECTION_HEADER = 5
 /** A product type. */
 const STANDALONE_DISPLAY = 3
 
@@ -63,6 +71,20 @@ function productIdentification({ vendor, model, serial, year }: Product): number
   const letters = [...vendor].map((letter) => letter.charCodeAt(0))
   return [0x00, 0x00, 12, ...letters, ...le16(model), ...le16(serial), ...le16(0), 0, year - 2000, 0]
 }
+
+/** Data block 1: size in tenths of a millimetre, pixels, nothing special, gamma 2.2, aspect ratio, 8 bits a colour. */
+function displayParameters({ horizontal, vertical }: Timing, size: PhysicalSize): number[] {
+  const ratio = Math.max(horizontal.active, vertical.active) / Math.min(horizontal.active, vertical.active)
+  return [
+    ...[0x01, 0x00, 12],
+    ...[...le16(size.width * 10), ...le16(size.height * 10)],
+    ...[...le16(horizontal.active), ...le16(vertical.active)],
+    ...[0, 120, Math.min(0xff, Math.round((ratio - 1) * 100)), 0x77],
+  ]
+}
+
+/** Data block 15: DisplayPort 1.1 over one link, 8 bits a colour in RGB, no content protection, no spread spectrum. */
+const INTERFACE_FEATURES = [0x0f, 0x00, 10, 0xa1, 0x11, 0x02, 0, 0, 0, 0, 0, 0, 0]
 
 /** Data block 3, type I detailed timing: all numbers are one less than they mean. */
 function detailedTiming(timing: Timing): number[] {

@@ -1,4 +1,4 @@
-import { BLOCK_SIZE, checksum, displayIdBlock, type Product } from './display-id.ts'
+import { BLOCK_SIZE, checksum, displayIdBlock, type PhysicalSize, type Product } from './display-id.ts'
 import { reducedBlankingTiming, type Timing } from './timing.ts'
 
 export interface Monitor {
@@ -6,11 +6,6 @@ export interface Monitor {
   readonly width: number
   readonly height: number
   readonly serial: number
-}
-
-interface Size {
-  readonly width: number
-  readonly height: number
 }
 
 const NAME = 'Outboard'
@@ -91,7 +86,7 @@ export function createEdid(monitor: Monitor): Uint8Array {
 
   const edid = new Uint8Array(2 * BLOCK_SIZE)
   edid.set(base)
-  edid.set(displayIdBlock(preferred, product), BLOCK_SIZE)
+  edid.set(displayIdBlock(preferred, product, size), BLOCK_SIZE)
   return edid
 }
 
@@ -100,8 +95,8 @@ function fitsDetailedTiming({ pixelClock, horizontal, vertical }: Timing): boole
   return pixelClock <= MAX_DETAILED_CLOCK && side <= MAX_DETAILED_SIDE
 }
 
-/** In millimetres. */
-function physicalSize({ width, height }: Monitor): Size {
+/** A monitor's size at that density, scaled down where that is more than can be said. */
+function physicalSize({ width, height }: Monitor): PhysicalSize {
   const millimetres = MM_PER_INCH / DOTS_PER_INCH
   const scale = Math.min(millimetres, MAX_MM / Math.max(width, height))
   return { width: Math.max(10, Math.round(width * scale)), height: Math.max(10, Math.round(height * scale)) }
@@ -117,7 +112,7 @@ function vendorCode(letters: string): number {
 //   0     2          4    5          7    8       9      10             11   12     14   15 16    17
 //   clock | h active, blank, high | v active, blank, high | h front, sync | v both | high | mm, high | borders | flags
 //
-function detailedTiming({ pixelClock, horizontal: h, vertical: v }: Timing, mm: Size): number[] {
+function detailedTiming({ pixelClock, horizontal: h, vertical: v }: Timing, mm: PhysicalSize): number[] {
   const nibbles = (high: number, low: number) => ((high >>> 8) << 4) | (low >>> 8)
   const digitalSeparateSync = 0x18
   return [

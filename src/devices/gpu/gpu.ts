@@ -20,7 +20,7 @@ import {
   GpuResponse,
   MAX_SCANOUTS,
 } from './protocol.ts'
-import { Scanout, type ScanoutSize } from './scanout.ts'
+import { Scanout, type ScanoutInspection, type ScanoutSize } from './scanout.ts'
 import { Tally } from './tally.ts'
 
 export interface GpuOptions {
@@ -30,6 +30,14 @@ export interface GpuOptions {
   readonly blob?: boolean
   /** What a guest can make this host hold, in bytes; 256 MiB unless told. */
   readonly maxHostBytes?: number
+}
+
+/** What the inspector shows of a GPU. */
+export type GpuInspection = {
+  readonly scanouts: readonly ScanoutInspection[]
+  readonly resources: { readonly count: number; readonly hostBytes: number; readonly maxHostBytes: number }
+  readonly commands: Readonly<Record<string, number>>
+  readonly errors: Readonly<Record<string, number>>
 }
 
 /**
@@ -119,7 +127,7 @@ export class GpuDevice implements VirtioDevice {
     this.config.update((view) => this.#fillConfig(view))
   }
 
-  inspect(): Record<string, unknown> {
+  inspect(): GpuInspection {
     const resources = this.#processor?.resources
     return {
       scanouts: this.#scanouts.map((scanout) => scanout.inspect()),

@@ -1,4 +1,4 @@
-import type { CursorPicture, Display } from './display.ts'
+import type { CursorPicture, Display, SurfacePath } from './display.ts'
 import type { ImageLayout } from './image-layout.ts'
 import { intersect, type MutableRect, type Rect } from './rect.ts'
 import type { Resource } from './resource.ts'
@@ -12,6 +12,21 @@ const MIN_SIDE = 64
 export interface ScanoutSize {
   readonly width: number
   readonly height: number
+}
+
+/** What the inspector shows of a scanout. */
+export type ScanoutInspection = {
+  readonly preferred: ScanoutSize
+  /** What the guest made of it; null while it shows nothing. */
+  readonly mode: ScanoutSize | null
+  readonly path: SurfacePath | null
+  readonly reason: string | null
+  readonly flushes: number
+  readonly lastDamage: Rect
+  /** Into the 2D resource it shows. */
+  readonly bytesTransferred: number
+  /** By the display, out of what it ever showed. */
+  readonly bytesRead: number
 }
 
 /** One of the device's outputs: the size its viewer wants, and what the guest shows on it. @virtio 5.7.6.4 */
@@ -92,7 +107,7 @@ export class Scanout {
     if (this.#cursorShown) this.showCursor(undefined)
   }
 
-  inspect(): Record<string, unknown> {
+  inspect(): ScanoutInspection {
     const surface = this.#surface
     return {
       preferred: { ...this.preferred },

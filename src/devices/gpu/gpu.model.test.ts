@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { GpuResponse as R, GpuCommand as T } from './protocol.ts'
+import type { Rect } from './rect.ts'
+import { type Entry, type GpuReply, GpuRig } from './testing/gpu-rig.ts'
+
+const SCANOUTS = 2
+const MAX_HOST_BYTES = 64 << 10
+const MEMORY = 2 << 20
+
+/** What there must be, told by the answers so far and by nothing else. */
+class Model {
+  readonly resources = new Set<number>()
+  /** The resource each scanout shows. */
+  readonly shown: (number | undefined)[] = Array(SCANOUTS).fill(undefined)
+}
+
+/** One request, and what it does to the model where the device says OK. */
+interface Step {
+  readonly send: (gpu: GpuRig, pages: Entry) => GpuReply
+  readonly done?: (model: Model) => void
+}
+
+const wild = fc.constantFrom(5, 64, 4096, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0xffff_ffff)
+/** Mostly a number that could be right. */
+const some = (max: number) => fc.oneof({ weight: 8, arbitrary: fc.nat(max) }, { weight: 1, arbitrary: wild })
+const id = fc.oneof({ weight: 12, arbitrary: fc.nat(4) }, { weight: 1, arbitrary: wild })
+const scanout = some(SCANOUTS)
+const format = fc.constantFrom(1, 2, 3, 4, 67, 68, 121, 134, 0, 5)
+const rect: fc.Arbitrary<Rect> = fc.record({ x: some(3), y: some(3), width: some(8), height: some(8) })
+/** Pieces of the pages, of any length, sometimes of what is no memory at all. */
+const entries = fc.array(
+  fc.oneof(
+    { weight: 12, arbitrary: fc.record({ address: fc.nat(4096), length: fc.nat(4096) }) },
+    { weight: 1, arbitrary: fc.record({ address: wild, length: wild }) },
+  ),
+  { maxLength: 6 },
+)
+const within = (pages: Entry, list: readonly Entry[]) =>
+  list.map(({ address, length }) => ({ address: pages.address + address, length }))
+
+const show = (index: number, resource: number) => (model: Model) => {
+  model.shown[index] = resource === 0 ? undefined : resource
+}
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  fc.record({ id, format, width: some(80), height: some(80) }).map(
+    ({ id, format, width, height }): Step => ({
+      send: (gpu) => gpu.create2d(id, format, width, height),
+      done: (model) => model.resources.add(id),
+    }),
+  ),
+  fc.constant<Step>({ send: (gpu) => gpu.create2d(4, 1, 64, 64), done: (model) => model.resources.add(4) }),
+  fc.record({ id, size: some(4096), list: entries, mem: fc.constantFrom(1, 1, 1, 1, 0, 2, 3) }).map(
+    ({ id, size, list, mem }): Step => ({
+      send: (gpu, pages) => gpu.createBlob(id, size, within(pages, list), mem),
+      done: (model) => model.resources.add(id),
+    }),
+  ),
+  id.map(
+    (id): Step => ({
+      send: (gpu) => gpu.unref(id),
+      done: (model) => {
+        model.resources.delete(id)
+        for (let i = 0; i < SCANOUTS; i++) if (model.shown[i] === id) model.shown[i] = undefined
+      },
+    }),
+  ),
+  fc.record({ id, list: entries, more: fc.constantFrom(0, 0, 0, 1, 16385) }).map(
+    ({ id, list, more }): Step => ({
+      send: (gpu, pages) => gpu.attach(id, within(pages, list), list.length + more),
+    }),
+  ),
+  id.map((id): Step => ({ send: (gpu) => gpu.detach(id) })),
+  fc.record({ scanout, id, rect }).map(
+    ({ scanout, id, rect }): Step => ({
+      send: (gpu) => gpu.setScanout(scanout, id, rect),
+      done: show(scanout, id),
+    }),
+  ),
+  fc.record({ scanout, id, width: some(9), height: some(9), format, stride: some(40), offset: some(40), rect }).map(
+    ({ scanout, id, rect, ...image }): Step => ({
+      send: (gpu) => gpu.setScanoutBlob(scanout, id, image, rect),
+      done: show(scanout, id),
+    }),
+  ),
+  fc.record({ id, rect }).map(({ id, rect }): Step => ({ send: (gpu) => gpu.flush(id, rect) })),
+  fc.record({ id, rect, offset: some(200) }).map(
+    ({ id, rect, offset }): Step => ({
+      send: (gpu) => gpu.transfer(id, rect, offset),
+    }),
+  ),
+  fc.record({ scanout, id, x: wild, y: wild }).map(
+    ({ scanout, id, x, y }): Step => ({
+      send: (gpu) => gpu.updateCursor(scanout, id, x, y, x, y),
+    }),
+  ),
+  fc.record({ scanout, x: wild, y: wild }).map(
+    ({ scanout, x, y }): Step => ({
+      send: (gpu) => gpu.moveCursor(scanout, x, y),
+    }),
+  ),
+  // Anything at all, of any length, with any room for the answer; but nothing that makes or shows a resource.
+  fc
+    .record({
+      type: fc.constantFrom(0, T.GET_DISPLAY_INFO, T.GET_EDID, T.GET_CAPSET, T.RESOURCE_FLUSH, T.TRANSFER_TO_HOST_2D),
+      words: fc.array(fc.oneof(id, wild), { maxLength: 12 }),
+      cursor: fc.boolean(),
+      cut: fc.nat(80),
+      room: fc.constantFrom(0, 1, 23, 24, 25, 407, 408, 1056),
+      flags: fc.nat(3),
+    })
+    .map(
+      ({ type, words, cursor, ...options }): Step => ({
+        send: (gpu) => (cursor ? gpu.cursor(type, words, options) : gpu.control(type, words, options)),
+      }),
+    ),
+)
+
+function assertSane(gpu: GpuRig, model: Model, reply: GpuReply): void {
+  const known: readonly number[] = Object.values(R)
+  if (reply.written > 0) assert.ok(known.includes(reply.type), `response ${reply.type.toString(16)}`)
+  const { count, hostBytes } = gpu.inspect().resources
+  assert.equal(count, model.resources.size)
+  assert.ok(hostBytes >= 0 && hostBytes <= MAX_HOST_BYTES, `${hostBytes} bytes held`)
+  for (let i = 0; i < SCANOUTS; i++) {
+    assert.equal(gpu.display.surfaces[i] !== undefined, model.shown[i] !== undefined, `scanout ${i}`)
+    gpu.display.pixels(i)
+  }
+  for (const { index, x, y, width, height } of gpu.display.damages.splice(0)) {
+    const surface = gpu.display.surfaces[index]
+    assert.ok(surface && width > 0 && height > 0 && x >= 0 && y >= 0)
+    assert.ok(x + width <= surface.width && y + height <= surface.height)
+  }
+}
+
+test('no sequence of commands crashes the device, goes unanswered, or outlives a reset', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 60 }), fc.boolean(), async (steps, blob) => {
+      const scanouts = Array.from({ length: SCANOUTS }, () => ({ width: 64, height: 64 }))
+      const gpu = new GpuRig({ scanouts, blob, maxHostBytes: MAX_HOST_BYTES }, { memorySize: MEMORY })
+      const pages = gpu.page(8192)
+      const model = new Model()
+      for (const { send, done } of steps) {
+        // A device that does not answer at once fails here.
+        const reply = send(gpu, pages)
+        if (reply.type === R.OK_NODATA) done?.(model)
+        assertSane(gpu, model, reply)
+      }
+      assert.deepEqual(gpu.driver.failures, [])
+      await gpu.driver.reset()
+      assert.deepEqual(gpu.inspect().resources, { count: 0, hostBytes: 0, maxHostBytes: MAX_HOST_BYTES })
+      assert.ok([...gpu.display.surfaces, ...gpu.display.cursors].every((shown) => shown === undefined))
+    }),
+    { numRuns: 200 },
+  )
+})

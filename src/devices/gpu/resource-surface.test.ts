@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { GuestMemory } from '../../memory/guest-memory.ts'
+import { MemoryRegion } from '../../memory/memory-region.ts'
+import { ScatterList } from '../../memory/scatter-list.ts'
+import { pixelFormat } from './pixel-format.ts'
+import { GuestBlob } from './resource.ts'
+import { ResourceSurface } from './resource-surface.ts'
+
+/** Where blue, green, red and the rest are in each format, by the letters of its name. */
+const ORDERS = { 1: 'BGRA', 2: 'BGRX', 3: 'ARGB', 4: 'XRGB', 67: 'RGBA', 68: 'XBGR', 121: 'ABGR', 134: 'RGBX' }
+
+function blobOver(bytes: Uint8Array): GuestBlob {
+  const memory = new GuestMemory([MemoryRegion.over(0, bytes)])
+  const backing = new ScatterList(memory)
+  backing.add(0, bytes.length)
+  const blob = new GuestBlob(1, bytes.length)
+  blob.backing = backing
+  return blob
+}
+
+test('any rectangle, stride, offset and format reads as B, G, R, X, and touches nothing else', () => {
+  const numbers = fc.record({
+    format: fc.constantFrom(1, 2, 3, 4, 67, 68, 121, 134),
+    width: fc.integer({ min: 1, max: 9 }),
+    height: fc.integer({ min: 1, max: 7 }),
+    gap: fc.integer({ min: 0, max: 9 }),
+    offset: fc.integer({ min: 0, max: 9 }),
+    targetOffset: fc.integer({ min: 0, max: 9 }),
+    targetGap: fc.integer({ min: 0, max: 9 }),
+    rect: fc.tuple(fc.nat(8), fc.nat(6), fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 7 })),
+  })
+  fc.assert(
+    fc.property(numbers, ({ format, width, height, gap, offset, targetOffset, targetGap, rect: [x, y, w, h] }) => {
+      const rect = { x, y, width: Math.min(w, width - x), height: Math.min(h, height - y) }
+      fc.pre(rect.width > 0 && rect.height > 0)
+      const layout = pixelFormat(format)
+      assert.ok(layout)
+      const stride = width * 4 + gap
+      const bytes = Uint8Array.from({ length: 512 }, (_, i) => (i * 37) & 0xff)
+      const surface = new ResourceSurface(
+        blobOver(bytes),
+        { width, height, format: layout, stride, offset },
+        { x: 0, y: 0, width, height },
+      )
+      const targetStride = rect.width * 4 + targetGap
+      const target = new Uint8Array(targetOffset + rect.height * targetStride + 8).fill(0xee)
+      const expected = target.slice()
+      const order = ORDERS[format as keyof typeof ORDERS]
+      for (let row = 0; row < rect.height; row++) {
+        for (let column = 0; column < rect.width; column++) {
+          const from = offset + (rect.y + row) * stride + (rect.x + column) * 4
+          const to = targetOffset + row * targetStride + column * 4
+          for (const [i, channel] of ['B', 'G', 'R', /[AX]/].entries())
+            expected[to + i] = bytes[from + order.search(channel)]
+        }
+      }
+      assert.equal(surface.read(rect, target, targetOffset, targetStride), rect.width * rect.height * 4)
+      assert.deepEqual(target, expected)
+    }),
+  )
+})
+
+test('a rectangle outside the surface, or a target without room, copies nothing and throws nothing', () => {
+  const format = pixelFormat(2)
+  assert.ok(format)
+  const whole = { x: 0, y: 0, width: 4, height: 4 }
+  const image = { width: 4, height: 4, format, stride: 16, offset: 0 }
+  const surface = new ResourceSurface(blobOver(new Uint8Array(64).fill(7)), image, whole)
+  const target = new Uint8Array(64)
+  for (const [x, y, width, height, offset, stride, length] of [
+    [0, 0, 5, 4, 0, 20, 64],
+    [-1, 0, 4, 4, 0, 16, 64],
+    [0, 1, 4, 4, 0, 16, 64],
+    [0, 0, 0, 0, 0, 16, 64],
+    [Number.NaN, 0, 1, 1, 0, 16, 64],
+    [0, 0, 4, 4, 1, 16, 64],
+    [0, 0, 4, 4, -1, 16, 64],
+    [0, 0, 4, 4, 0, 15, 64],
+    [0, 0, 4, 4, 0, 17, 64],
+    [0, 0, 4, 4, 0, 16, 63],
+    [0, 0, 4, 4, Number.NaN, 16, 64],
+  ]) {
+    assert.equal(surface.read({ x, y, width, height }, target.subarray(0, length), offset, stride), 0)
+  }
+  assert.ok(target.every((byte) => byte === 0))
+  assert.equal(surface.read(whole, target, 0, 16), 64)
+  assert.equal(surface.bytesRead, 64)
+})
