@@ -6,7 +6,7 @@ import { activateDevice } from '../../virtio/testing/device-rig.ts'
 import type { Layout, Reply } from '../../virtqueue/driver/index.ts'
 import { BlockDevice } from './block.ts'
 import { BlkStatus, BlkType } from './protocol.ts'
-import { header, pattern, segment, status } from './testing/driver-requests.ts'
+import { cut, header, pattern, segment, status } from './testing/driver-requests.ts'
 import { HeldDisk } from './testing/held-disk.ts'
 
 const SECTORS = 32
@@ -35,17 +35,6 @@ const steps = fc.array(
   }),
   { maxLength: 40 },
 )
-
-function cut(bytes: Uint8Array, cuts: readonly number[]): Uint8Array[] {
-  const parts: Uint8Array[] = []
-  let at = 0
-  for (const length of cuts) {
-    if (at + length >= bytes.length) break
-    parts.push(bytes.subarray(at, at + length))
-    at += length
-  }
-  return [...parts, bytes.subarray(at)]
-}
 
 function join(parts: readonly Uint8Array[]): Uint8Array {
   return Uint8Array.from(parts.flatMap((part) => [...part]))

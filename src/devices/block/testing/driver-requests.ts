@@ -29,3 +29,15 @@ export function pattern(length: number, seed: number): Uint8Array {
 export function status(reply: Reply | undefined): number | undefined {
   return reply?.parts.at(-1)?.at(-1)
 }
+
+/** Cuts bytes into parts of these lengths, as far as they reach, and one more of what is left. */
+export function cut(bytes: Uint8Array, cuts: readonly number[]): Uint8Array[] {
+  const parts: Uint8Array[] = []
+  let at = 0
+  for (const length of cuts) {
+    if (at + length >= bytes.length) break
+    parts.push(bytes.subarray(at, at + length))
+    at += length
+  }
+  return [...parts, bytes.subarray(at)]
+}

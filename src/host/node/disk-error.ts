@@ -1,0 +1,10 @@
+/** A disk image that cannot be used: one line that says what is wrong with which file, and what to do. */
+export class DiskError extends Error {
+  override readonly name = 'DiskError'
+}
+
+/** What the operating system calls an error: `ENOENT`; its message where it has no such name. */
+export function errorCode(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  return 'code' in error && typeof error.code === 'string' ? error.code : error.message
+}
