@@ -14,7 +14,7 @@ export interface DeviceStateInspection {
   readonly state: Record<string, unknown>
 }
 
-interface QueueStateInspection {
+export interface QueueStateInspection {
   readonly index: number
   readonly size: number
   readonly enabled: boolean

@@ -1,0 +1,103 @@
+/** What the documentation shows runs: the guide's example, and the lives in ten lines above the central classes. */
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { test } from 'node:test'
+import * as outboard from './index.ts'
+import * as testing from './testing.ts'
+import { RegisterBlock } from './transport/virtio-pci/register-block.ts'
+import { VirtioPciDriver } from './transport/virtio-pci/testing/virtio-pci-driver.ts'
+import '../examples/random-byte-device.test.ts'
+
+const ROOT = import.meta.dirname.replace(/[\\/]dist[\\/](\.[^\\/]+[\\/])?src$/, '')
+
+function read(file: string): string {
+  return readFileSync(path.join(ROOT, file), 'utf8')
+}
+
+/** A file of the project as somebody who installed the package would write it. */
+function asUser(file: string): string {
+  return read(file).replace("'../src/index.ts'", "'outboard'").replace("'../src/testing.ts'", "'outboard/testing'")
+}
+
+test('the guide to writing a device shows the example and its test as they are', () => {
+  const guide = read('docs/writing-a-device.md')
+  for (const file of ['examples/random-byte-device.ts', 'examples/random-byte-device.test.ts']) {
+    assert.ok(guide.includes(`\`\`\`ts\n${asUser(file)}\`\`\``), file)
+  }
+})
+
+/** The indented lines of the comment above a class. */
+function exampleOf(file: string, name: string): string {
+  const source = read(`src/${file}`)
+  const [, before] = source.match(new RegExp(`([^]*)\\nexport class ${name}\\b`)) ?? []
+  const comment = before?.slice(before.lastIndexOf('/**')) ?? ''
+  const lines = [...comment.matchAll(/^ \* {5}(.*)$/gm)].map(([, line]) => line)
+  assert.ok(lines.length > 0, `${name} has no example`)
+  return lines.join('\n')
+}
+
+const source: outboard.RandomSource = { fill: (bytes) => bytes.fill(4) }
+const log = () => {}
+const bus = { setInterruptLine() {}, sendMessage() {} }
+const identity = { vendor: 1, device: 2, revision: 3, classCode: 4, subsystemVendor: 5, subsystem: 6 }
+const bars = [{ index: 0, size: 4096, kind: 'memory32', prefetchable: false, address: 0 }]
+
+function makeMemory(): outboard.GuestMemory {
+  return new outboard.GuestMemory([outboard.MemoryRegion.over(0, new Uint8Array(1 << 20))])
+}
+
+/** What each example takes for granted, besides what the package exports. */
+const EXAMPLES: readonly [file: string, name: string, given: () => Record<string, unknown>][] = [
+  ['memory/guest-memory.ts', 'GuestMemory', () => ({ address: 4096, length: 16 })],
+  ['virtqueue/driver/guest-allocator.ts', 'GuestAllocator', () => ({ region: makeMemory().regions[0] })],
+  ['virtqueue/driver/queue-rig.ts', 'QueueRig', () => ({})],
+  ['virtio/config-space.ts', 'ConfigSpace', () => ({ scanouts: 1 })],
+  [
+    'virtio/device-state.ts',
+    'DeviceState',
+    () => ({
+      device: new outboard.EntropyDevice(source),
+      transport: {
+        memory: makeMemory(),
+        queueInterrupt: log,
+        configInterrupt: log,
+        queueReset: log,
+        deviceReset: log,
+        log,
+      },
+    }),
+  ],
+  ['virtio/testing/device-rig.ts', 'DeviceRig', () => ({ source })],
+  [
+    'pci/configuration-space.ts',
+    'ConfigurationSpace',
+    () => ({ identity, bars, msix: new outboard.Msix(1, 1, log), onChange: log }),
+  ],
+  ['pci/msix.ts', 'Msix', () => ({ bus })],
+  ['transport/virtio-pci/register-block.ts', 'RegisterBlock', () => ({ RegisterBlock, select: 0, size: 8 })],
+  [
+    'transport/virtio-pci/virtio-pci-function.ts',
+    'VirtioPciFunction',
+    () => ({ source, bus, log, memory: makeMemory() }),
+  ],
+  [
+    'transport/virtio-pci/testing/virtio-pci-driver.ts',
+    'VirtioPciDriver',
+    () => {
+      const memory = makeMemory()
+      const pci = new outboard.VirtioPciFunction(new outboard.EntropyDevice(source), bus, { memory, log })
+      return { VirtioPciDriver, pci, region: memory.regions[0], address: 1024 }
+    },
+  ],
+]
+
+const AsyncFunction = (async () => {}).constructor as new (...code: string[]) => (...given: unknown[]) => Promise<void>
+
+for (const [file, name, given] of EXAMPLES) {
+  test(`the example of ${name} runs as it stands`, async () => {
+    const scope = { ...outboard, ...testing, ...given() }
+    const run = new AsyncFunction(...Object.keys(scope), `'use strict'\n${exampleOf(file, name)}`)
+    await run(...Object.values(scope))
+  })
+}
