@@ -31,7 +31,13 @@ export class DescriptorTable {
     return this.#region.u32[this.#word + index * DESC_WORDS + DESC_LEN]
   }
 
-  tail(index: number): number {
-    return this.#region.u32[this.#word + index * DESC_WORDS + DESC_TAIL]
+  /** Of the last word: flags in a split ring, the id in a packed one. */
+  tailLow(index: number): number {
+    return this.#region.u16[(this.#word + index * DESC_WORDS + DESC_TAIL) * 2]
+  }
+
+  /** Of the last word: next in a split ring, flags in a packed one. */
+  tailHigh(index: number): number {
+    return this.#region.u16[(this.#word + index * DESC_WORDS + DESC_TAIL) * 2 + 1]
   }
 }

@@ -152,10 +152,10 @@ export class PackedDriver implements QueueDriver {
       const wrapped = this.#collected >= this.size
       const index = wrapped ? this.#collected - this.size : this.#collected
       if (!this.#isUsed(index, wrapped)) return false
-      const tail = this.descriptors.tail(index)
-      this.#batchLast = tail & 0xffff
+      this.#batchLast = this.descriptors.tailLow(index)
       // Without the write flag the length means nothing. @virtio 2.8.4
-      this.#batchWritten = ((tail >>> 16) & VIRTQ_DESC_F_WRITE) !== 0 ? this.descriptors.length(index) : 0
+      const writes = (this.descriptors.tailHigh(index) & VIRTQ_DESC_F_WRITE) !== 0
+      this.#batchWritten = writes ? this.descriptors.length(index) : 0
     }
     // A batch in order has a descriptor for its last request only; those before it count as used. @virtio 2.8.8
     const id = this.#inOrder ? this.#order[this.#orderFirst] : this.#batchLast

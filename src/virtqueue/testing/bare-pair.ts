@@ -13,6 +13,8 @@ export interface PairOptions {
   readonly indirect?: boolean
   /** 8 MiB from address 0 unless told; the driver uses the first region from 4096 on. */
   readonly memory?: GuestMemory
+  /** Told of interrupts, besides counting them. */
+  readonly interrupt?: () => void
 }
 
 /**
@@ -45,6 +47,7 @@ export class BarePair {
       ...this.driver.addresses,
       interrupt: () => {
         this.interrupts++
+        options.interrupt?.()
       },
       onBroken: (reason) => {
         this.breaks.push(reason)

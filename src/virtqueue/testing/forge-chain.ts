@@ -31,13 +31,12 @@ export function forgeChain(pair: BarePair, descriptors: readonly Forged[]): { to
     descriptors.map(() => ({ address: 0, length: 0 })),
   )
   const indices = [packed ? first : token]
-  for (let i = 1; i < descriptors.length; i++) indices.push(packed ? first + i : table.tail(indices[i - 1]) >>> 16)
+  for (let i = 1; i < descriptors.length; i++) indices.push(packed ? first + i : table.tailHigh(indices[i - 1]))
   descriptors.forEach(({ address, length, flags, next }, i) => {
     const following = i + 1 < indices.length ? indices[i + 1] : -1
     const said = flags ?? (following < 0 ? 0 : VIRTQ_DESC_F_NEXT)
-    const tail = table.tail(indices[i])
     table.describe(indices[i], address, length)
-    if (packed) table.setTail(indices[i], tail & 0xffff, said | ((tail >>> 16) & MARKS))
+    if (packed) table.setTail(indices[i], table.tailLow(indices[i]), said | (table.tailHigh(indices[i]) & MARKS))
     else table.setTail(indices[i], said, next ?? Math.max(following, 0))
   })
   return { token, indices }

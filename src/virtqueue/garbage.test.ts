@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { BarePair } from './testing/bare-pair.ts'
+
+setFlagsFromString('--expose-gc')
+const collectGarbage: () => void = runInNewContext('gc')
+const heapUsed = () => process.memoryUsage().heapUsed
+
+/** Small enough that garbage of one object a round does not fill the young generation, and so is seen. */
+const ROUNDS = 20_000
+const STRETCHES = 15
+/** Bytes a stretch may leave: what asking for the figure costs, and what the engine itself does meanwhile. */
+const NOISE = 8192
+
+/** Bytes that a stretch of rounds leaves on the heap, garbage included: the median, since the compiler works too. */
+function garbage(run: () => void): number {
+  const grown = Array.from({ length: STRETCHES }, () => {
+    collectGarbage()
+    const before = heapUsed()
+    run()
+    return heapUsed() - before
+  })
+  return grown.sort((a, b) => a - b)[STRETCHES >> 1]
+}
+
+test('garbage would be seen', () => {
+  const kept: unknown[] = [undefined]
+  assert.ok(
+    garbage(() => {
+      for (let i = 0; i < ROUNDS; i++) kept[0] = { i }
+    }) > NOISE,
+  )
+})
+
+for (const packed of [false, true]) {
+  for (const layout of ['direct', 'indirect'] as const) {
+    for (const inOrder of [false, true]) {
+      const name = `${packed ? 'packed' : 'split'}, ${layout}${inOrder ? ', in order' : ''}`
+      test(`requests in a steady state leave no garbage and keep nothing (${name})`, () => {
+        const pair = new BarePair({ packed, size: 64, eventIdx: true, inOrder })
+        const { driver, queue } = pair
+        const readable = [pair.part(16)]
+        const writable = [pair.part(4096), pair.part(1)]
+        const run = () => {
+          for (let round = 0; round < ROUNDS; round++) {
+            for (let i = 0; i < 4; i++) driver.add(readable, writable, layout)
+            driver.kick()
+            for (let chain = queue.pop(); chain; chain = queue.pop()) {
+              chain.writer.u32(chain.reader.u32() + 1)
+              queue.push(chain, chain.writer.written)
+            }
+            queue.publish()
+            while (driver.collect());
+            driver.enableInterrupts()
+          }
+        }
+        run()
+        collectGarbage()
+        const before = heapUsed()
+        assert.ok(garbage(run) < NOISE)
+        collectGarbage()
+        assert.ok(heapUsed() - before < STRETCHES * NOISE)
+        assert.equal(queue.counters.popped, (STRETCHES + 1) * ROUNDS * 4)
+      })
+    }
+  }
+}
