@@ -240,7 +240,12 @@ export class BlockDevice implements VirtioDevice {
 
   #submit(request: BlockRequest): void {
     request.submitted = true
-    this.#disk.submit(request)
+    try {
+      this.#disk.submit(request)
+    } catch (error) {
+      // A disk's mistake costs this request, not the queue.
+      request.complete(`${request.op}: ${error instanceof Error ? error.message : String(error)}`)
+    }
   }
 
   /** The disk is done with what it was given: the next part of the request, or the answer. */

@@ -90,6 +90,17 @@ test('a disk that completes twice answers once', async () => {
   assert.equal(rig.rigs[0].queue.counters.stray, 0)
 })
 
+test('a disk that throws fails the request, and the next is served', () => {
+  const { disk, device, rig } = setUp()
+  disk.submit = () => {
+    throw new Error('out of order')
+  }
+  const request = rig.submit(0, [header(BlkType.IN)], [512, 1])
+  assert.equal(status(request.reply), BlkStatus.IOERR)
+  assert.equal(device.inspect().lastError, 'read: out of order')
+  assert.equal(device.quiesce(), undefined)
+})
+
 test('a reset waits for what is in flight, and starts nothing more  @virtio 2.4', async () => {
   const { disk, device, rig, read } = setUp()
   const requests = [read(0), rig.submit(0, [header(BlkType.DISCARD), segment(0, 1), segment(1, 1)], [1])]
