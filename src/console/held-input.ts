@@ -1,0 +1,28 @@
+import type { Machine } from '../machine/machine.ts'
+
+/** Keys and buttons a tab holds down, so that they come up when it goes. */
+export class HeldInput {
+  readonly #keys = new Set<number>()
+  readonly #buttons = new Set<number>()
+
+  constructor(private readonly machine: Machine) {}
+
+  key(code: number, pressed: boolean): void {
+    if (pressed) this.#keys.add(code)
+    else this.#keys.delete(code)
+    this.machine.key(code, pressed)
+  }
+
+  button(code: number, pressed: boolean): void {
+    if (pressed) this.#buttons.add(code)
+    else this.#buttons.delete(code)
+    this.machine.button(code, pressed)
+  }
+
+  releaseAll(): void {
+    for (const code of this.#keys) this.machine.key(code, false)
+    for (const code of this.#buttons) this.machine.button(code, false)
+    this.#keys.clear()
+    this.#buttons.clear()
+  }
+}

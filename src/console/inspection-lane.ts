@@ -1,0 +1,35 @@
+import type { Machine } from '../machine/machine.ts'
+import { Lane, type Send } from './lane.ts'
+import type { InspectionMessage } from './protocol.ts'
+
+/** Answers a tab's requests for the state of the devices, one at a time. */
+export class InspectionLane extends Lane {
+  constructor(
+    private readonly machine: Machine,
+    private readonly send: Send,
+  ) {
+    super()
+  }
+
+  protected override async sendNewest(): Promise<boolean> {
+    this.send(JSON.stringify(await this.#inspect(), plainValue))
+    return true
+  }
+
+  async #inspect(): Promise<InspectionMessage> {
+    try {
+      return { type: 'inspection', ...(await this.machine.inspect()) }
+    } catch (error) {
+      return { type: 'inspection', devices: [], error: error instanceof Error ? error.message : String(error) }
+    }
+  }
+}
+
+/** A device's state may hold what JSON has no words for. */
+function plainValue(_key: string, value: unknown): unknown {
+  if (typeof value === 'bigint') return value.toString()
+  if (ArrayBuffer.isView(value)) return `${value.byteLength} bytes`
+  if (value instanceof Map) return Object.fromEntries(value)
+  if (value instanceof Set) return [...value]
+  return value
+}

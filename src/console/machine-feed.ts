@@ -1,0 +1,73 @@
+import type { Machine, Rect, StopReason } from '../machine/machine.ts'
+import { LogHistory } from './log-history.ts'
+import { TerminalHistory } from './terminal-history.ts'
+
+const TERMINAL_HISTORY_BYTES = 256 * 1024
+
+/** Told that something changed; what it is now stands in the feed and the machine. */
+export interface FeedListener {
+  damage(scanout: number, rect: Rect): void
+  /** The mode or the cursor of a scanout changed; with another mode, all of its pixels did. */
+  mode(scanout: number): void
+  cursor(scanout: number): void
+  terminal(): void
+  /** Lights, log, or the end of the guest. */
+  state(): void
+}
+
+/** What the machine told so far, as far as tabs that come later want it: one for all tabs, bounded. */
+export class MachineFeed {
+  readonly terminal = new TerminalHistory(TERMINAL_HISTORY_BYTES)
+  readonly log = new LogHistory()
+  readonly leds = new Set<number>()
+  readonly #listeners = new Set<FeedListener>()
+  readonly #stopListening: () => void
+  #stopped: StopReason | undefined
+
+  constructor(machine: Machine) {
+    this.#stopListening = machine.listen({
+      progress: (step) => this.#logged(step),
+      log: (line) => this.#logged(line),
+      mode: (scanout) => this.#tell((listener) => listener.mode(scanout)),
+      damage: (scanout, rect) => this.#tell((listener) => listener.damage(scanout, rect)),
+      cursor: (scanout) => this.#tell((listener) => listener.cursor(scanout)),
+      terminal: (bytes) => {
+        this.terminal.append(bytes)
+        this.#tell((listener) => listener.terminal())
+      },
+      led: (code, on) => {
+        if (on) this.leds.add(code)
+        else this.leds.delete(code)
+        this.#tell((listener) => listener.state())
+      },
+      stopped: (reason) => {
+        this.#stopped = reason
+        this.#tell((listener) => listener.state())
+      },
+    })
+  }
+
+  /** Why the guest is no more, once it is not. */
+  get stopped(): StopReason | undefined {
+    return this.#stopped
+  }
+
+  /** @returns a function that ends it */
+  listen(listener: FeedListener): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  close(): void {
+    this.#stopListening()
+  }
+
+  #logged(line: string): void {
+    this.log.append(line)
+    this.#tell((listener) => listener.state())
+  }
+
+  #tell(what: (listener: FeedListener) => void): void {
+    for (const listener of this.#listeners) what(listener)
+  }
+}

@@ -1,0 +1,32 @@
+import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+
+/** Where the build puts the page, seen from this module once compiled. */
+const FOLDER = new URL('../../web/', import.meta.url)
+
+const CONTENT_TYPES = {
+  'index.html': 'text/html; charset=utf-8',
+  'app.js': 'text/javascript; charset=utf-8',
+  'app.css': 'text/css; charset=utf-8',
+  'icon.svg': 'image/svg+xml',
+} as const
+
+export interface PageFile {
+  readonly contentType: string
+  readonly body: Uint8Array
+}
+
+/** The page's files by the path they are served under. @throws Error where the page was not built */
+export async function loadPageFiles(): Promise<ReadonlyMap<string, PageFile>> {
+  const files = new Map<string, PageFile>()
+  for (const [name, contentType] of Object.entries(CONTENT_TYPES)) {
+    try {
+      files.set(`/${name}`, { contentType, body: await readFile(new URL(name, FOLDER)) })
+    } catch {
+      throw new Error(`the page is not built: ${fileURLToPath(new URL(name, FOLDER))} is missing; run npm run build`)
+    }
+  }
+  const index = files.get('/index.html')
+  if (index) files.set('/', index)
+  return files
+}

@@ -1,0 +1,254 @@
+/**
+ * What goes over the WebSocket between the server and the page. Browser-safe: both sides import it.
+ *
+ * Server to page: binary frames for pixels, cursors and terminal output, JSON for the rest. Each belongs to a lane (a scanout,
+ * the terminal, the state, the inspection), and a lane has at most one message that the page has not acknowledged.
+ * Page to server: binary for terminal input (the bytes and nothing else), JSON for the rest.
+ */
+import type { DeviceInspection, Rect, ScanoutMode, StopReason } from '../machine/machine.ts'
+
+/** A message from the page may not be longer: only text pasted into the terminal comes near, and is cut into pieces. */
+export const MAX_PAGE_MESSAGE = 16 * 1024
+
+/** Why the server closes a connection, beside the standard codes. */
+export const CloseCode = { GOING_AWAY: 1001, POLICY_VIOLATION: 1008 } as const
+
+export class ProtocolError extends Error {
+  override name = 'ProtocolError'
+}
+
+// ---- page to server ------------------------------------------------------------------------------------------------
+
+/** What a field may hold. */
+type Field<T> = (value: unknown) => value is T
+
+const integer =
+  (min: number, max: number): Field<number> =>
+  (value): value is number =>
+    Number.isInteger(value) && (value as number) >= min && (value as number) <= max
+
+const between =
+  (min: number, max: number): Field<number> =>
+  (value): value is number =>
+    typeof value === 'number' && value >= min && value <= max
+
+const oneOf =
+  <T extends string>(...values: readonly T[]): Field<T> =>
+  (value): value is T =>
+    (values as readonly unknown[]).includes(value)
+
+const isBoolean: Field<boolean> = (value) => typeof value === 'boolean'
+const isScanout = integer(0, 15)
+
+/** Every JSON message of the page, its fields and what they may hold. */
+const PAGE_MESSAGES = {
+  /** A key by its Linux event code, up to KEY_MAX. */
+  key: { code: integer(1, 0x2ff), pressed: isBoolean },
+  /** BTN_LEFT to BTN_TASK. */
+  button: { code: integer(0x110, 0x117), pressed: isBoolean },
+  pointer: { scanout: isScanout, x: between(0, 1), y: between(0, 1) },
+  wheel: { vertical: between(-100, 100), horizontal: between(-100, 100) },
+  resize: { scanout: isScanout, width: integer(64, 8192), height: integer(64, 8192) },
+  terminalSize: { columns: integer(1, 1000), rows: integer(1, 1000) },
+  /** The frame of a scanout is on the canvas: the next may come. */
+  drawn: { scanout: isScanout },
+  /** The last message of a lane is dealt with. */
+  done: { lane: oneOf('terminal', 'state', 'inspection') },
+  /** Asks for one `inspection`. */
+  inspect: {},
+} as const
+
+type Shapes = typeof PAGE_MESSAGES
+type Fields<S> = { readonly [K in keyof S]: S[K] extends Field<infer T> ? T : never }
+export type PageMessage = { [T in keyof Shapes]: { readonly type: T } & Fields<Shapes[T]> }[keyof Shapes]
+
+/** @throws ProtocolError that says what is wrong, in words short enough for the reason of a close frame */
+export function parsePageMessage(text: string): PageMessage {
+  let message: unknown
+  try {
+    message = JSON.parse(text)
+  } catch {
+    throw new ProtocolError('not JSON')
+  }
+  if (typeof message !== 'object' || message === null) throw new ProtocolError('not an object')
+  const type: unknown = 'type' in message ? message.type : undefined
+  if (typeof type !== 'string' || !Object.hasOwn(PAGE_MESSAGES, type)) throw new ProtocolError('unknown type')
+  const fields: Record<string, Field<unknown>> = PAGE_MESSAGES[type as keyof Shapes]
+  const values = new Map<string, unknown>(Object.entries(message))
+  for (const [name, isValid] of Object.entries(fields)) {
+    if (!isValid(values.get(name))) throw new ProtocolError(`${type}: ${name} is missing or out of range`)
+  }
+  if (values.size !== Object.keys(fields).length + 1) throw new ProtocolError(`${type}: unknown field`)
+  return message as PageMessage
+}
+
+// ---- server to page ------------------------------------------------------------------------------------------------
+
+/** First message of a connection. */
+export interface HelloMessage {
+  readonly type: 'hello'
+  readonly scanouts: number
+}
+
+/** What a tab does not know yet: all of it for a new one. */
+export interface StateMessage {
+  readonly type: 'state'
+  /** Linux event codes of the keyboard lights that are on. */
+  readonly leds: readonly number[]
+  readonly log: readonly string[]
+  /** Lines of the log that were too many to keep for this tab. */
+  readonly logSkipped: number
+  readonly stopped?: StopReason
+}
+
+/** The devices, or why they cannot be inspected. */
+export interface InspectionMessage {
+  readonly type: 'inspection'
+  readonly devices: readonly DeviceInspection[]
+  readonly error?: string
+}
+
+export type ServerMessage = HelloMessage | StateMessage | InspectionMessage
+
+// Binary frames, little-endian. Headers are multiples of 4 bytes, so that pixels can be seen as 32-bit words.
+//
+//   screen     0      1         2       4       6        8
+//              | kind | scanout | rects | width | height | then for each rect:
+//              0   2   4       6        8
+//              | x | y | width | height | width * height pixels, B G R X
+//              A width of 0: the scanout is off. Ends the turn of its scanout; the page answers with `drawn`.
+//
+//   cursor     0      1         2      4      6       8        10   12
+//              | kind | scanout | hotX | hotY | width | height | 0  | width * height pixels, B G R A, not premultiplied
+//              A width of 0: hidden. Always followed by a screen frame of the same scanout.
+//
+//   terminal   0      1       2
+//              | kind | flags | bytes
+//
+const FrameKind = { SCREEN: 1, CURSOR: 2, TERMINAL: 3 } as const
+
+const SCREEN_HEADER = 8
+const RECT_HEADER = 8
+const CURSOR_HEADER = 12
+const TERMINAL_HEADER = 2
+
+const TerminalFlag = {
+  /** The terminal must not answer queries in these bytes: they were answered before, or another tab does. */
+  QUIET: 1,
+  /** Output before these bytes was dropped. */
+  SKIPPED: 2,
+} as const
+
+export function screenHeader(scanout: number, rects: number, mode: ScanoutMode | undefined): Uint8Array {
+  const { header, view } = newHeader(SCREEN_HEADER, FrameKind.SCREEN, scanout)
+  view.setUint16(2, rects, true)
+  view.setUint16(4, mode?.width ?? 0, true)
+  view.setUint16(6, mode?.height ?? 0, true)
+  return header
+}
+
+export function rectHeader(rect: Rect): Uint8Array {
+  return new Uint8Array(Uint16Array.of(rect.x, rect.y, rect.width, rect.height).buffer)
+}
+
+export function cursorHeader(
+  scanout: number,
+  cursor: { hotX: number; hotY: number; width: number; height: number } | undefined,
+): Uint8Array {
+  const { header, view } = newHeader(CURSOR_HEADER, FrameKind.CURSOR, scanout)
+  view.setUint16(2, cursor?.hotX ?? 0, true)
+  view.setUint16(4, cursor?.hotY ?? 0, true)
+  view.setUint16(6, cursor?.width ?? 0, true)
+  view.setUint16(8, cursor?.height ?? 0, true)
+  return header
+}
+
+export function terminalHeader(quiet: boolean, skipped: boolean): Uint8Array {
+  return Uint8Array.of(FrameKind.TERMINAL, (quiet ? TerminalFlag.QUIET : 0) | (skipped ? TerminalFlag.SKIPPED : 0))
+}
+
+function newHeader(size: number, kind: number, scanout: number): { header: Uint8Array; view: DataView } {
+  const header = new Uint8Array(size)
+  header[0] = kind
+  header[1] = scanout
+  return { header, view: new DataView(header.buffer) }
+}
+
+/** A rectangle of pixels in a frame: `words` are the frame's own, one a pixel. */
+export interface RectFrame extends Rect {
+  readonly words: Uint32Array<ArrayBuffer>
+}
+
+export type Frame =
+  | {
+      readonly kind: 'screen'
+      readonly scanout: number
+      readonly mode: ScanoutMode | undefined
+      readonly rects: RectFrame[]
+    }
+  | {
+      readonly kind: 'cursor'
+      readonly scanout: number
+      readonly hotX: number
+      readonly hotY: number
+      readonly width: number
+      readonly height: number
+      readonly words: Uint32Array<ArrayBuffer>
+    }
+  | { readonly kind: 'terminal'; readonly quiet: boolean; readonly skipped: boolean; readonly bytes: Uint8Array }
+
+/** @throws ProtocolError where the frame is not what it says */
+export function decodeFrame(frame: ArrayBuffer): Frame {
+  const view = new DataView(frame)
+  try {
+    switch (view.getUint8(0)) {
+      case FrameKind.SCREEN:
+        return decodeScreen(frame, view)
+      case FrameKind.CURSOR: {
+        const width = view.getUint16(6, true)
+        const height = view.getUint16(8, true)
+        return {
+          kind: 'cursor',
+          scanout: view.getUint8(1),
+          hotX: view.getUint16(2, true),
+          hotY: view.getUint16(4, true),
+          width,
+          height,
+          words: new Uint32Array(frame, CURSOR_HEADER, width * height),
+        }
+      }
+      case FrameKind.TERMINAL: {
+        const flags = view.getUint8(1)
+        return {
+          kind: 'terminal',
+          quiet: (flags & TerminalFlag.QUIET) !== 0,
+          skipped: (flags & TerminalFlag.SKIPPED) !== 0,
+          bytes: new Uint8Array(frame, TERMINAL_HEADER),
+        }
+      }
+    }
+  } catch (error) {
+    if (error instanceof RangeError) throw new ProtocolError('frame too short')
+    throw error
+  }
+  throw new ProtocolError('unknown kind of frame')
+}
+
+function decodeScreen(frame: ArrayBuffer, view: DataView): Frame {
+  const width = view.getUint16(4, true)
+  const height = view.getUint16(6, true)
+  const rects: RectFrame[] = []
+  let at = SCREEN_HEADER
+  for (let left = view.getUint16(2, true); left > 0; left--) {
+    const rect = {
+      x: view.getUint16(at, true),
+      y: view.getUint16(at + 2, true),
+      width: view.getUint16(at + 4, true),
+      height: view.getUint16(at + 6, true),
+    }
+    const words = new Uint32Array(frame, at + RECT_HEADER, rect.width * rect.height)
+    rects.push({ ...rect, words })
+    at += RECT_HEADER + words.byteLength
+  }
+  return { kind: 'screen', scanout: view.getUint8(1), mode: width > 0 ? { width, height } : undefined, rects }
+}

@@ -1,0 +1,30 @@
+import { Lane, type Send } from './lane.ts'
+import type { MachineFeed } from './machine-feed.ts'
+import type { StateMessage } from './protocol.ts'
+
+/** Lights, log lines and the end of the guest, as far as one tab does not know them yet. */
+export class StateLane extends Lane {
+  #logPosition = 0
+
+  constructor(
+    private readonly feed: MachineFeed,
+    private readonly send: Send,
+  ) {
+    super()
+    this.want()
+  }
+
+  protected override async sendNewest(): Promise<boolean> {
+    const { lines, end, skipped } = this.feed.log.read(this.#logPosition)
+    this.#logPosition = end
+    const message: StateMessage = {
+      type: 'state',
+      leds: [...this.feed.leds],
+      log: lines,
+      logSkipped: skipped,
+      ...(this.feed.stopped && { stopped: this.feed.stopped }),
+    }
+    this.send(JSON.stringify(message))
+    return true
+  }
+}

@@ -1,0 +1,139 @@
+import type { RawData, WebSocket } from 'ws'
+import type { Machine } from '../machine/machine.ts'
+import { HeldInput } from './held-input.ts'
+import { InspectionLane } from './inspection-lane.ts'
+import type { Send } from './lane.ts'
+import type { MachineFeed } from './machine-feed.ts'
+import { CloseCode, type HelloMessage, type PageMessage, ProtocolError, parsePageMessage } from './protocol.ts'
+import { ScreenLane } from './screen-lane.ts'
+import { StateLane } from './state-lane.ts'
+import { TerminalLane } from './terminal-lane.ts'
+
+/** The tab whose terminal answers queries in the guest's output, the last one typed in: two answers would be one too many. */
+export interface TerminalOwner {
+  tab: Tab | undefined
+}
+
+/** One connected page: what the machine shows goes out in lanes, checked input comes in. */
+export class Tab {
+  readonly #screens: readonly ScreenLane[]
+  readonly #terminal: TerminalLane
+  readonly #state: StateLane
+  readonly #inspection: InspectionLane
+  readonly #held: HeldInput
+  readonly #stopListening: () => void
+
+  constructor(
+    private readonly socket: WebSocket,
+    private readonly machine: Machine,
+    feed: MachineFeed,
+    private readonly owner: TerminalOwner,
+  ) {
+    const send: Send = (...parts) => sendParts(socket, parts)
+    const hello: HelloMessage = { type: 'hello', scanouts: machine.scanouts.length }
+    send(JSON.stringify(hello))
+    this.#screens = machine.scanouts.map((_, scanout) => new ScreenLane(machine, scanout, send))
+    this.#terminal = new TerminalLane(feed.terminal, () => this.#ownsTerminal(), send)
+    this.#state = new StateLane(feed, send)
+    this.#inspection = new InspectionLane(machine, send)
+    this.#held = new HeldInput(machine)
+    this.#stopListening = feed.listen({
+      damage: (scanout, rect) => this.#screens[scanout]?.damage(rect),
+      mode: (scanout) => this.#screens[scanout]?.redraw(),
+      cursor: (scanout) => this.#screens[scanout]?.cursorChanged(),
+      terminal: () => this.#terminal.want(),
+      state: () => this.#state.want(),
+    })
+    socket.on('message', (data, isBinary) => this.#received(data, isBinary))
+    socket.on('close', () => this.#close())
+    // What went wrong is followed by `close`; a protocol fault was answered with its code by then.
+    socket.on('error', () => {})
+  }
+
+  #received(data: RawData, isBinary: boolean): void {
+    if (!(data instanceof Buffer) || this.socket.readyState !== this.socket.OPEN) return
+    try {
+      if (isBinary) this.#type(data)
+      else this.#obey(parsePageMessage(data.toString()))
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error
+      this.socket.close(CloseCode.POLICY_VIOLATION, error.message)
+      this.#close()
+    }
+  }
+
+  #ownsTerminal(): boolean {
+    this.owner.tab ??= this
+    return this.owner.tab === this
+  }
+
+  #type(bytes: Uint8Array): void {
+    this.owner.tab = this
+    // A copy: the bytes lie in a buffer of the socket, and a machine may hand its input on to another thread.
+    this.machine.writeTerminal(new Uint8Array(bytes))
+  }
+
+  #obey(message: PageMessage): void {
+    const { machine } = this
+    switch (message.type) {
+      case 'key':
+        this.#held.key(message.code, message.pressed)
+        break
+      case 'button':
+        this.#held.button(message.code, message.pressed)
+        break
+      case 'pointer':
+        this.#screen(message.scanout)
+        machine.pointer(message.scanout, message.x, message.y)
+        break
+      case 'wheel':
+        machine.wheel(message.vertical, message.horizontal)
+        break
+      case 'resize':
+        this.#screen(message.scanout)
+        machine.resize(message.scanout, message.width, message.height)
+        break
+      case 'terminalSize':
+        machine.resizeTerminal(message.columns, message.rows)
+        break
+      case 'drawn':
+        expectWaiting(this.#screen(message.scanout).acknowledge())
+        break
+      case 'done':
+        expectWaiting(this.#lane(message.lane).acknowledge())
+        break
+      case 'inspect':
+        this.#inspection.want()
+        break
+    }
+  }
+
+  #screen(scanout: number): ScreenLane {
+    const screen = this.#screens[scanout]
+    if (!screen) throw new ProtocolError(`there is no scanout ${scanout}`)
+    return screen
+  }
+
+  #lane(name: 'terminal' | 'state' | 'inspection'): TerminalLane | StateLane | InspectionLane {
+    if (name === 'terminal') return this.#terminal
+    return name === 'state' ? this.#state : this.#inspection
+  }
+
+  /** Leaves the machine alone, and no key or button down. Safe to call twice. */
+  #close(): void {
+    this.#stopListening()
+    for (const lane of [...this.#screens, this.#terminal, this.#state, this.#inspection]) lane.close()
+    this.#held.releaseAll()
+    if (this.owner.tab === this) this.owner.tab = undefined
+  }
+}
+
+function expectWaiting(wasWaiting: boolean): void {
+  if (!wasWaiting) throw new ProtocolError('acknowledges what was not sent')
+}
+
+/** The parts become fragments of one message: pixels go out without being copied behind their header. */
+function sendParts(socket: WebSocket, parts: readonly (Uint8Array | string)[]): void {
+  if (socket.readyState !== socket.OPEN) return
+  for (const [index, part] of parts.entries()) socket.send(part, { fin: index === parts.length - 1 })
+}

@@ -1,0 +1,71 @@
+import type { Inspection, QueueInspection } from '../../machine/machine.ts'
+
+const quietQueue: QueueInspection = {
+  index: 0,
+  size: 64,
+  enabled: true,
+  packed: false,
+  available: 0,
+  used: 0,
+  inFlight: 0,
+  popped: 0,
+  pushed: 0,
+  malformed: 0,
+  lastFault: undefined,
+  interrupts: 0,
+  suppressed: 0,
+  broken: undefined,
+}
+
+/** What an inspection of a busy guest looks like: a healthy GPU, a block device with a fault. */
+export const SAMPLE_INSPECTION: Inspection = {
+  devices: [
+    {
+      name: 'gpu',
+      id: 16,
+      status: ['ACKNOWLEDGE', 'DRIVER', 'FEATURES_OK', 'DRIVER_OK'],
+      offered: ['VIRTIO_F_VERSION_1', 'VIRTIO_F_RING_PACKED', 'VIRTIO_GPU_F_EDID', 'VIRTIO_GPU_F_RESOURCE_BLOB'],
+      negotiated: ['VIRTIO_F_VERSION_1', 'VIRTIO_GPU_F_EDID', 'VIRTIO_GPU_F_RESOURCE_BLOB'],
+      queues: [
+        { ...quietQueue, available: 1204, used: 1203, inFlight: 1, popped: 1204, pushed: 1203, interrupts: 871 },
+        { ...quietQueue, index: 1, size: 16, available: 12, used: 12, popped: 12, pushed: 12, interrupts: 12 },
+      ],
+      state: {
+        scanouts: [
+          {
+            preferred: { width: 1024, height: 768 },
+            mode: { width: 1024, height: 768 },
+            path: 'in place',
+            reason: 'a guest blob: its pages are read where they are',
+            flushes: 9812,
+            lastDamage: { x: 0, y: 352, width: 1024, height: 16 },
+            bytesTransferred: 0,
+            bytesRead: 643_039_232,
+          },
+        ],
+        resources: { count: 2, hostBytes: 0, maxHostBytes: 268_435_456 },
+        commands: { RESOURCE_FLUSH: 9812, SET_SCANOUT_BLOB: 1, GET_EDID: 1 },
+        errors: {},
+      },
+    },
+    {
+      name: 'block',
+      id: 2,
+      status: ['ACKNOWLEDGE', 'DRIVER', 'FEATURES_OK', 'DRIVER_OK'],
+      offered: ['VIRTIO_F_VERSION_1', 'VIRTIO_BLK_F_FLUSH', 'VIRTIO_BLK_F_DISCARD'],
+      negotiated: ['VIRTIO_F_VERSION_1', 'VIRTIO_BLK_F_FLUSH', 'VIRTIO_BLK_F_DISCARD'],
+      queues: [
+        {
+          ...quietQueue,
+          size: 256,
+          popped: 310_553,
+          pushed: 310_553,
+          malformed: 2,
+          lastFault: 'descriptor 17 lies outside guest memory',
+          suppressed: 40,
+        },
+      ],
+      state: { capacity: 1_073_741_824n, readBytes: 71_203_840, file: 'data.img' },
+    },
+  ],
+}

@@ -1,0 +1,149 @@
+import type {
+  Cursor,
+  ExecOutput,
+  Inspection,
+  Machine,
+  MachineListener,
+  Pixels,
+  Rect,
+  ScanoutMode,
+} from '../../machine/machine.ts'
+import { SAMPLE_INSPECTION } from './sample-inspection.ts'
+
+/** Colours as 0xRRGGBB, so that tests read like what they see. */
+export type Painter = (x: number, y: number) => number
+
+/** Everything a viewer asked of the machine, one line each: `key 30 down`. */
+type Calls = string[]
+
+/**
+ * A machine without a guest, for tests of what shows one: the test paints and sees what arrives, its terminal echoes.
+ *
+ *     const machine = new StandInMachine([{ width: 320, height: 200 }])
+ *     machine.paint(0, { x: 0, y: 0, width: 8, height: 8 }, () => 0xff0000)   // tells listeners of the damage
+ *     machine.calls                                                          // ['key 30 down', 'key 30 up']
+ */
+export class StandInMachine implements Machine {
+  readonly scanouts: (ScanoutMode | undefined)[]
+  readonly cursors: (Cursor | undefined)[]
+  readonly calls: Calls = []
+  /** Reads of pixels so far: what back-pressure is measured by. */
+  reads = 0
+  readonly #frames: Uint8Array[]
+  readonly #listeners = new Set<MachineListener>()
+  readonly #decoder = new TextDecoder()
+
+  constructor(modes: readonly (ScanoutMode | undefined)[] = [{ width: 640, height: 400 }]) {
+    this.scanouts = [...modes]
+    this.cursors = modes.map(() => undefined)
+    this.#frames = modes.map((mode) => new Uint8Array(mode ? mode.width * mode.height * 4 : 0))
+  }
+
+  get listeners(): number {
+    return this.#listeners.size
+  }
+
+  paint(scanout: number, rect: Rect, painter: Painter): void {
+    const mode = this.scanouts[scanout]
+    if (!mode) throw new Error(`scanout ${scanout} is off`)
+    const frame = this.#frames[scanout]
+    for (let y = rect.y; y < rect.y + rect.height; y++) {
+      for (let x = rect.x; x < rect.x + rect.width; x++) {
+        const color = painter(x, y)
+        // The fourth byte is noise on purpose: it means nothing, and must not become transparency.
+        frame.set([color & 0xff, (color >> 8) & 0xff, color >> 16, (x * y) & 0xff], (y * mode.width + x) * 4)
+      }
+    }
+    this.tell((listener) => listener.damage?.(scanout, rect))
+  }
+
+  setMode(scanout: number, mode: ScanoutMode | undefined): void {
+    this.scanouts[scanout] = mode
+    this.#frames[scanout] = new Uint8Array(mode ? mode.width * mode.height * 4 : 0)
+    this.tell((listener) => listener.mode?.(scanout, mode))
+  }
+
+  setCursor(scanout: number, cursor: Cursor | undefined): void {
+    this.cursors[scanout] = cursor
+    this.tell((listener) => listener.cursor?.(scanout, cursor))
+  }
+
+  /** The guest prints. */
+  print(text: string): void {
+    const bytes = new TextEncoder().encode(text)
+    this.tell((listener) => listener.terminal?.(bytes))
+  }
+
+  tell(what: (listener: MachineListener) => void): void {
+    for (const listener of this.#listeners) what(listener)
+  }
+
+  async start(): Promise<void> {}
+
+  async stop(): Promise<void> {
+    this.tell((listener) => listener.stopped?.({ kind: 'requested', message: 'the machine was stopped' }))
+  }
+
+  listen(listener: MachineListener): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  async readPixels(scanout: number, rect?: Rect): Promise<Pixels | undefined> {
+    this.reads++
+    const mode = this.scanouts[scanout]
+    if (!mode) return undefined
+    const x = rect?.x ?? 0
+    const y = rect?.y ?? 0
+    const width = Math.min(rect?.width ?? mode.width, mode.width - x)
+    const height = Math.min(rect?.height ?? mode.height, mode.height - y)
+    if (width <= 0 || height <= 0) return undefined
+    const data = new Uint8Array(width * height * 4)
+    for (let row = 0; row < height; row++) {
+      const from = ((y + row) * mode.width + x) * 4
+      data.set(this.#frames[scanout].subarray(from, from + width * 4), row * width * 4)
+    }
+    return { x, y, width, height, data }
+  }
+
+  key(code: number, pressed: boolean): void {
+    this.calls.push(`key ${code} ${pressed ? 'down' : 'up'}`)
+  }
+
+  pointer(scanout: number, x: number, y: number): void {
+    this.calls.push(`pointer ${scanout} ${x.toFixed(3)} ${y.toFixed(3)}`)
+  }
+
+  button(code: number, pressed: boolean): void {
+    this.calls.push(`button 0x${code.toString(16)} ${pressed ? 'down' : 'up'}`)
+  }
+
+  wheel(vertical: number, horizontal: number): void {
+    this.calls.push(`wheel ${vertical.toFixed(3)} ${horizontal.toFixed(3)}`)
+  }
+
+  resize(scanout: number, width: number, height: number): void {
+    this.calls.push(`resize ${scanout} ${width}x${height}`)
+    this.setMode(scanout, { width, height })
+  }
+
+  writeTerminal(bytes: Uint8Array): void {
+    const text = this.#decoder.decode(bytes, { stream: true })
+    this.calls.push(`terminal ${JSON.stringify(text)}`)
+    this.print(text.replaceAll('\r', '\r\n'))
+  }
+
+  resizeTerminal(columns: number, rows: number): void {
+    this.calls.push(`terminal size ${columns}x${rows}`)
+  }
+
+  async exec(command: string, output: ExecOutput): Promise<number> {
+    output.stdout(new TextEncoder().encode(`${command}\n`))
+    return 0
+  }
+
+  async inspect(): Promise<Inspection> {
+    this.calls.push('inspect')
+    return SAMPLE_INSPECTION
+  }
+}

@@ -1,0 +1,74 @@
+import type { Frame, ServerMessage, StateMessage } from '../console/protocol.ts'
+import { Connection, type ConnectionState } from './connection.ts'
+import { byId, setText } from './dom.ts'
+import { Inspector } from './inspector.ts'
+import { LEDS } from './key-codes.ts'
+import { LogPanel } from './log-panel.ts'
+import { Stage } from './stage.ts'
+import { TerminalPanel } from './terminal-panel.ts'
+import { Toolbar } from './toolbar.ts'
+
+const CONNECTION_TEXTS: Record<ConnectionState, string> = {
+  connecting: 'Connecting…',
+  open: 'Connected',
+  lost: 'Connection lost, trying again…',
+  refused: 'This address is not valid any more. Open the one the server printed.',
+}
+
+const stage = new Stage({ send: (message) => connection.send(message), release: () => toolbar.focus() })
+const terminal = new TerminalPanel({
+  send: (message) => connection.send(message),
+  type: (bytes) => connection.sendTerminal(bytes),
+  release: () => toolbar.focus(),
+})
+const inspector = new Inspector((message) => connection.send(message))
+const log = new LogPanel()
+const toolbar = new Toolbar(stage, terminal, inspector)
+const connection = new Connection({ state: showConnection, frame: showFrame, message: showMessage })
+
+function showConnection(state: ConnectionState, why: string): void {
+  const place = byId('connection', HTMLElement)
+  place.dataset['state'] = state
+  document.documentElement.dataset['connection'] = state
+  setText(byId('connection-text', HTMLElement), why ? `${CONNECTION_TEXTS[state]} (${why})` : CONNECTION_TEXTS[state])
+  if (state !== 'open') {
+    stage.releaseAll()
+    inspector.setConnected(false)
+  }
+}
+
+function showFrame(frame: Frame): void {
+  if (frame.kind === 'terminal') terminal.write(frame)
+  else stage.show(frame)
+}
+
+function showMessage(message: ServerMessage): void {
+  switch (message.type) {
+    case 'hello':
+      stage.setScanouts(message.scanouts)
+      terminal.reset()
+      log.reset()
+      inspector.setConnected(true)
+      break
+    case 'state':
+      showState(message)
+      connection.send({ type: 'done', lane: 'state' })
+      break
+    case 'inspection':
+      inspector.show(message)
+      break
+  }
+}
+
+function showState(state: StateMessage): void {
+  log.append(state)
+  for (const { code, name } of LEDS) {
+    const light = byId(`led-${name.toLowerCase()}`, HTMLElement)
+    const isOn = state.leds.includes(code)
+    light.classList.toggle('on', isOn)
+    light.setAttribute('aria-label', `${name} Lock ${isOn ? 'on' : 'off'}`)
+  }
+  const ended = byId('stopped', HTMLElement)
+  ended.hidden = state.stopped === undefined
+  if (state.stopped) setText(ended, `The guest has stopped: ${state.stopped.message}`)
+}

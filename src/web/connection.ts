@@ -1,0 +1,84 @@
+import { decodeFrame, type Frame, type PageMessage, type ServerMessage } from '../console/protocol.ts'
+import { Backoff } from './backoff.ts'
+
+/** `refused`: the server is there, but this address is not valid any more. */
+export type ConnectionState = 'connecting' | 'open' | 'lost' | 'refused'
+
+export interface ConnectionEvents {
+  state(state: ConnectionState, why: string): void
+  frame(frame: Frame): void
+  message(message: ServerMessage): void
+}
+
+/** Text typed or pasted into the terminal goes out in pieces the server takes. */
+const TERMINAL_PIECE = 4096
+
+/** A connection that held so long was a good one: the next try comes soon. */
+const GOOD_MS = 5000
+const EXPLAIN_MS = 2000
+
+/** The WebSocket to the server, made again whenever it ends: soon, later and later, and at once when somebody looks. */
+export class Connection {
+  readonly #backoff = new Backoff(Math.random)
+  #socket: WebSocket | undefined
+  #retry: number | undefined
+
+  constructor(private readonly events: ConnectionEvents) {
+    document.addEventListener('visibilitychange', () => {
+      if (document.visibilityState === 'visible' && this.#retry !== undefined) this.#connect()
+    })
+    this.#connect()
+  }
+
+  send(message: PageMessage): void {
+    this.#sendRaw(JSON.stringify(message))
+  }
+
+  sendTerminal(bytes: Uint8Array<ArrayBuffer>): void {
+    for (let at = 0; at < bytes.length; at += TERMINAL_PIECE) this.#sendRaw(bytes.subarray(at, at + TERMINAL_PIECE))
+  }
+
+  #sendRaw(data: string | Uint8Array<ArrayBuffer>): void {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(data)
+  }
+
+  #connect(): void {
+    clearTimeout(this.#retry)
+    this.#retry = undefined
+    this.events.state('connecting', '')
+    const url = new URL('socket', location.href)
+    url.protocol = 'ws:'
+    const socket = new WebSocket(url)
+    socket.binaryType = 'arraybuffer'
+    this.#socket = socket
+    let openedAt = Number.POSITIVE_INFINITY
+    socket.addEventListener('open', () => {
+      openedAt = performance.now()
+      this.events.state('open', '')
+    })
+    socket.addEventListener('message', ({ data }) => {
+      if (data instanceof ArrayBuffer) this.events.frame(decodeFrame(data))
+      else this.events.message(JSON.parse(data) as ServerMessage)
+    })
+    socket.addEventListener('close', ({ reason }) => {
+      if (performance.now() - openedAt > GOOD_MS) this.#backoff.reset()
+      void this.#lost(reason)
+    })
+  }
+
+  async #lost(why: string): Promise<void> {
+    this.events.state('lost', why)
+    if (await isRefused()) this.events.state('refused', '')
+    else this.#retry = setTimeout(() => this.#connect(), this.#backoff.next())
+  }
+}
+
+/** A refused handshake looks like an absent server; an ordinary request tells them apart. */
+async function isRefused(): Promise<boolean> {
+  try {
+    const signal = AbortSignal.timeout(EXPLAIN_MS)
+    return (await fetch('.', { method: 'HEAD', cache: 'no-store', signal })).status === 403
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,109 @@
+import type { Frame, PageMessage } from '../console/protocol.ts'
+import type { ScanoutMode } from '../machine/machine.ts'
+import { cursorStyle } from './cursor-image.ts'
+import { make } from './dom.ts'
+import { linuxKeyCode } from './key-codes.ts'
+import { Keyboard } from './keyboard.ts'
+import { toOpaqueRgba } from './pixels.ts'
+import { Pointer } from './pointer.ts'
+
+export interface ScreenEvents {
+  send(message: PageMessage): void
+  /** Another mode, or off. */
+  mode(): void
+  /** The user asked for the keyboard back. */
+  release(): void
+}
+
+/** One scanout of the guest: its pixels, and the keyboard and pointer while it has the focus. */
+export class Screen {
+  readonly element: HTMLElement
+  readonly keyboard: Keyboard
+  readonly #canvas: HTMLCanvasElement
+  readonly #context: CanvasRenderingContext2D
+  readonly #pointer: Pointer
+  #mode: ScanoutMode | undefined
+
+  constructor(
+    private readonly scanout: number,
+    private readonly events: ScreenEvents,
+  ) {
+    this.#canvas = make('canvas')
+    this.#canvas.width = 0
+    this.#canvas.height = 0
+    const context = this.#canvas.getContext('2d', { alpha: false })
+    if (!context) throw new Error('this browser has no 2D canvas')
+    this.#context = context
+    this.element = make('div', 'screen', this.#canvas)
+    this.element.tabIndex = 0
+    this.element.hidden = true
+    this.element.setAttribute('role', 'application')
+    this.element.setAttribute('aria-describedby', 'keyboard-hint')
+    this.keyboard = new Keyboard((code, pressed) => events.send({ type: 'key', code, pressed }))
+    this.#pointer = new Pointer(this.#canvas, scanout, (message) => events.send(message))
+    this.#listen()
+  }
+
+  get mode(): ScanoutMode | undefined {
+    return this.#mode
+  }
+
+  show({ mode, rects }: Extract<Frame, { kind: 'screen' }>): void {
+    if (mode?.width !== this.#mode?.width || mode?.height !== this.#mode?.height) this.#setMode(mode)
+    for (const { x, y, width, height, words } of rects) {
+      toOpaqueRgba(words)
+      const data = new Uint8ClampedArray(words.buffer, words.byteOffset, words.byteLength)
+      this.#context.putImageData(new ImageData(data, width, height), x, y)
+    }
+    // The next frame is asked for when this one is on the glass: a hidden tab asks for none.
+    requestAnimationFrame(() => this.events.send({ type: 'drawn', scanout: this.scanout }))
+  }
+
+  showCursor(frame: Extract<Frame, { kind: 'cursor' }>): void {
+    const style = cursorStyle(frame)
+    // Until the guest shows a cursor of its own, this computer's is all there is.
+    if (style !== 'none' || this.#canvas.style.cursor !== '') this.#canvas.style.cursor = style
+  }
+
+  /** Size on the page, in CSS pixels. */
+  setSize(width: number, height: number, isWhole: boolean): void {
+    this.#canvas.style.width = `${width}px`
+    this.#canvas.style.height = `${height}px`
+    this.#canvas.classList.toggle('pixelated', isWhole)
+  }
+
+  releaseAll(): void {
+    this.keyboard.releaseAll()
+    this.#pointer.releaseAll()
+  }
+
+  screenshot(): Promise<Blob | null> {
+    return new Promise((resolve) => this.#canvas.toBlob(resolve, 'image/png'))
+  }
+
+  #setMode(mode: ScanoutMode | undefined): void {
+    this.#mode = mode
+    this.#canvas.width = mode?.width ?? 0
+    this.#canvas.height = mode?.height ?? 0
+    this.element.hidden = mode === undefined
+    const size = mode ? `${mode.width} by ${mode.height} pixels` : 'off'
+    this.element.setAttribute('aria-label', `Screen ${this.scanout + 1} of the guest, ${size}`)
+    this.events.mode()
+  }
+
+  #listen(): void {
+    this.element.addEventListener('keydown', (event) => {
+      if (linuxKeyCode(event.code) === undefined) return
+      event.preventDefault()
+      if (this.keyboard.down(event) === 'release') this.events.release()
+    })
+    this.element.addEventListener('keyup', (event) => {
+      event.preventDefault()
+      this.keyboard.up(event)
+    })
+    this.element.addEventListener('blur', () => this.releaseAll())
+    this.#canvas.addEventListener('pointerdown', () => this.element.focus({ preventScroll: true }))
+    document.addEventListener('visibilitychange', () => this.releaseAll())
+    window.addEventListener('blur', () => this.releaseAll())
+  }
+}

@@ -1,0 +1,148 @@
+import { FitAddon } from '@xterm/addon-fit'
+import { type ITheme, Terminal } from '@xterm/xterm'
+import type { Frame, PageMessage } from '../console/protocol.ts'
+import { byId } from './dom.ts'
+
+const LIGHT: ITheme = {
+  background: '#fbfbfc',
+  foreground: '#24292f',
+  cursor: '#24292f',
+  cursorAccent: '#fbfbfc',
+  selectionBackground: '#b6d4f5',
+  black: '#24292f',
+  red: '#b3261e',
+  green: '#116329',
+  yellow: '#7a4e00',
+  blue: '#0b57b8',
+  magenta: '#7a3ec8',
+  cyan: '#0f6674',
+  white: '#57606a',
+  brightBlack: '#57606a',
+  brightRed: '#a40e26',
+  brightGreen: '#1a7f37',
+  brightYellow: '#633c01',
+  brightBlue: '#218bff',
+  brightMagenta: '#8250df',
+  brightCyan: '#1b7c83',
+  brightWhite: '#6e7781',
+}
+
+const DARK: ITheme = {
+  background: '#14171c',
+  foreground: '#d7dce3',
+  cursor: '#d7dce3',
+  cursorAccent: '#14171c',
+  selectionBackground: '#33507a',
+  black: '#3b424c',
+  red: '#f47067',
+  green: '#6bc46d',
+  yellow: '#daaa3f',
+  blue: '#6cb6ff',
+  magenta: '#d2a8ff',
+  cyan: '#56d4dd',
+  white: '#b8c0ca',
+  brightBlack: '#7d8794',
+  brightRed: '#ff938a',
+  brightGreen: '#8ddb8c',
+  brightYellow: '#f3d173',
+  brightBlue: '#96d0ff',
+  brightMagenta: '#e2c5ff',
+  brightCyan: '#8ae9ef',
+  brightWhite: '#f2f5f8',
+}
+
+const SKIPPED = '\x18\x1b[0m\r\n\x1b[7m output skipped \x1b[0m\r\n'
+
+export interface TerminalEvents {
+  send(message: PageMessage): void
+  type(bytes: Uint8Array<ArrayBuffer>): void
+  /** The user asked for the keyboard back. */
+  release(): void
+}
+
+/** The guest's console: what it prints, what is typed, and its size. */
+export class TerminalPanel {
+  readonly #body = byId('terminal-body', HTMLElement)
+  readonly #terminal: Terminal
+  readonly #fit = new FitAddon()
+  /** The bytes being parsed hold queries that are not this terminal's to answer. */
+  #isQuiet = false
+
+  constructor(private readonly events: TerminalEvents) {
+    const isDark = matchMedia('(prefers-color-scheme: dark)')
+    this.#terminal = new Terminal({
+      fontFamily: getComputedStyle(document.documentElement).getPropertyValue('--mono'),
+      fontSize: 13,
+      lineHeight: 1.15,
+      scrollback: 5000,
+      theme: isDark.matches ? DARK : LIGHT,
+      minimumContrastRatio: 4.5,
+    })
+    isDark.addEventListener('change', () => {
+      this.#terminal.options.theme = isDark.matches ? DARK : LIGHT
+    })
+    this.#terminal.loadAddon(this.#fit)
+    this.#muteAnswers()
+    this.#terminal.onData((text) => events.type(new TextEncoder().encode(text)))
+    this.#terminal.onBinary((text) => events.type(Uint8Array.from(text, (byte) => byte.charCodeAt(0))))
+    this.#terminal.onResize(() => this.sendSize())
+    this.#terminal.attachCustomKeyEventHandler((event) => {
+      if (event.code !== 'KeyG' || !event.ctrlKey || !event.altKey) return true
+      if (event.type === 'keydown') events.release()
+      event.preventDefault()
+      return false
+    })
+    new ResizeObserver(() => this.#refit()).observe(this.#body)
+  }
+
+  /** A new connection: all there is comes again. */
+  reset(): void {
+    this.#terminal.reset()
+    this.sendSize()
+  }
+
+  write({ bytes, quiet, skipped }: Extract<Frame, { kind: 'terminal' }>): void {
+    if (skipped) this.#terminal.write(SKIPPED)
+    this.#isQuiet = quiet
+    this.#terminal.write(bytes, () => this.events.send({ type: 'done', lane: 'terminal' }))
+  }
+
+  focus(): void {
+    this.#terminal.focus()
+  }
+
+  /** The guest's terminal gets the size of this one, once it has one. */
+  sendSize(): void {
+    if (!this.#terminal.element) return
+    const { cols, rows } = this.#terminal
+    this.events.send({ type: 'terminalSize', columns: Math.min(1000, cols), rows: Math.min(1000, rows) })
+  }
+
+  #refit(): void {
+    if (this.#body.clientHeight === 0) return
+    if (!this.#terminal.element) {
+      this.#terminal.open(this.#body)
+      // Of several tabs, the one in use decides.
+      this.#terminal.textarea?.addEventListener('focus', () => this.sendSize())
+    }
+    this.#fit.fit()
+  }
+
+  /** Swallows queries (status, attributes, modes, colours) while the output is not to be answered. */
+  #muteAnswers(): void {
+    const { parser } = this.#terminal
+    const isQuiet = (): boolean => this.#isQuiet
+    for (const id of [
+      { final: 'n' },
+      { prefix: '?', final: 'n' },
+      { final: 'c' },
+      { prefix: '>', final: 'c' },
+      { intermediates: '$', final: 'p' },
+      { prefix: '?', intermediates: '$', final: 'p' },
+    ]) {
+      parser.registerCsiHandler(id, isQuiet)
+    }
+    parser.registerDcsHandler({ intermediates: '$', final: 'q' }, isQuiet)
+    for (const color of [4, 10, 11, 12]) parser.registerOscHandler(color, (data) => this.#isQuiet && data.includes('?'))
+  }
+}

@@ -1,0 +1,76 @@
+import { byId } from './dom.ts'
+import type { Inspector } from './inspector.ts'
+import { readPreference, writePreference } from './preferences.ts'
+import type { Stage } from './stage.ts'
+import type { TerminalPanel } from './terminal-panel.ts'
+
+/** The buttons above the screen. */
+export class Toolbar {
+  constructor(
+    private readonly stage: Stage,
+    terminal: TerminalPanel,
+    inspector: Inspector,
+  ) {
+    onClick('full-screen', () => this.#fullScreen())
+    onClick('ctrl-alt-del', () => stage.current?.keyboard.chord(['ControlLeft', 'AltLeft', 'Delete']))
+    onClick('screenshot', () => void this.#screenshot())
+    toggle('fit', true, (isOn) => stage.setFits(isOn))
+    toggle('follow', false, (isOn) => stage.setFollows(isOn))
+    panel('terminal', true, (isOpen, isUser) => {
+      if (isOpen && isUser) requestAnimationFrame(() => terminal.focus())
+    })
+    panel('inspector', false, (isOpen) => inspector.setOpen(isOpen))
+    panel('log', false, () => {})
+  }
+
+  /** Takes the keyboard back from the guest. */
+  focus(): void {
+    if (document.fullscreenElement) void document.exitFullscreen()
+    byId('fit', HTMLButtonElement).focus()
+  }
+
+  async #fullScreen(): Promise<void> {
+    await byId('stage', HTMLElement).requestFullscreen({ navigationUI: 'hide' })
+    this.stage.current?.element.focus()
+    // Where the browser has it, Escape and the like go to the guest too; holding Escape leaves.
+    await (navigator as { keyboard?: { lock(): Promise<void> } }).keyboard?.lock()
+  }
+
+  async #screenshot(): Promise<void> {
+    const picture = await this.stage.current?.screenshot()
+    if (!picture) return
+    const link = document.createElement('a')
+    link.href = URL.createObjectURL(picture)
+    link.download = `guest-screen-${new Date().toISOString().slice(0, 19).replaceAll(':', '-')}.png`
+    link.click()
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000)
+  }
+}
+
+function onClick(id: string, act: () => void): void {
+  byId(id, HTMLButtonElement).addEventListener('click', act)
+}
+
+/** A button that is on or off, as it was left the last time. */
+function toggle(id: string, otherwise: boolean, apply: (isOn: boolean, isUser: boolean) => void): void {
+  const button = byId(id, HTMLButtonElement)
+  const set = (isOn: boolean, isUser: boolean): void => {
+    button.setAttribute('aria-pressed', String(isOn))
+    apply(isOn, isUser)
+  }
+  set(readPreference(id, otherwise), false)
+  button.addEventListener('click', () => {
+    const isOn = button.getAttribute('aria-pressed') !== 'true'
+    writePreference(id, isOn)
+    set(isOn, true)
+  })
+}
+
+/** A panel with its button, `show-NAME`. */
+function panel(name: string, otherwise: boolean, apply: (isOpen: boolean, isUser: boolean) => void): void {
+  const element = byId(name, HTMLElement)
+  toggle(`show-${name}`, otherwise, (isOpen, isUser) => {
+    element.hidden = !isOpen
+    apply(isOpen, isUser)
+  })
+}
