@@ -78,6 +78,21 @@ test('a new size changes the configuration space, and the driver is told  @virti
   assert.equal(other.configChanges, 0)
 })
 
+test('the driver is told to read the size once it has output, as Linux waits to be; with MULTIPORT it has a message', () => {
+  const device = singlePort()
+  const driver = new ConsoleDriver(device)
+  assert.equal(driver.rig.configChanges, 0)
+  driver.write(0, [1])
+  driver.write(0, [2])
+  assert.equal(driver.rig.configChanges, 1)
+
+  const multiport = new ConsoleDriver(
+    new ConsoleDevice([{ name: '', isConsole: false, host: new Host() }], { columns: 80, rows: 25 }),
+  )
+  multiport.write(0, [1])
+  assert.equal(multiport.rig.configChanges, 0)
+})
+
 test('a byte written to emerg_wr is output at any time, and nothing else can be written  @virtio 5.3.5.1', async () => {
   const bytes: number[] = []
   const device = new ConsoleDevice(

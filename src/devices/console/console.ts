@@ -56,6 +56,8 @@ export class ConsoleDevice implements VirtioDevice {
   #used = false
   /** The driver accepted MULTIPORT. */
   #multiport = false
+  /** The driver has the size to read, and is yet to be told so. */
+  #sizeDue = false
   /** Control messages that said nothing: too short, of no port there is, of no event a driver sends. */
   #ignored = 0
   /** Failures the driver reported. */
@@ -100,6 +102,7 @@ export class ConsoleDevice implements VirtioDevice {
     this.#session = session
     this.#used = true
     this.#multiport = hasFeature(session.features, ConsoleFeature.MULTIPORT)
+    this.#sizeDue = !this.#multiport && hasFeature(session.features, ConsoleFeature.SIZE)
     // Without control messages a port has no way to say that it is open: the first is, the others do not exist.
     if (this.#multiport) for (const port of this.#ports) port.activate(session, false)
     else this.#ports[0].activate(session, true)
@@ -110,7 +113,7 @@ export class ConsoleDevice implements VirtioDevice {
     if (queue === CONTROL_RECEIVEQ) this.#sendControl()
     else if (queue === CONTROL_TRANSMITQ) this.#receiveControl()
     else if ((queue & 1) === 0) this.#deliver(portOf(queue))
-    else this.#ports[portOf(queue)]?.output()
+    else if (this.#ports[portOf(queue)]?.output() && this.#sizeDue) this.#announceSize()
   }
 
   /**
@@ -146,7 +149,7 @@ export class ConsoleDevice implements VirtioDevice {
     if (!hasFeature(this.features, ConsoleFeature.SIZE)) return
     this.#size.columns = columns
     this.#size.rows = rows
-    this.config.update((view) => this.#writeConfig(view))
+    this.#announceSize()
     if (!this.#ports[0].ready || !this.#ports[0].isConsole) return
     this.#control.tell(0, Tell.SIZE)
     this.#sendControl()
@@ -161,6 +164,7 @@ export class ConsoleDevice implements VirtioDevice {
   reset(): void {
     if (!this.#used) return
     this.#used = false
+    this.#sizeDue = false
     this.#session = undefined
     this.#control.clear()
     this.#ports.forEach((port, index) => {
@@ -189,6 +193,15 @@ export class ConsoleDevice implements VirtioDevice {
     view.setUint16(CONFIG_ROWS, this.#size.rows, true)
     view.setUint32(CONFIG_MAX_NR_PORTS, this.#ports.length, true)
     view.setUint32(CONFIG_EMERG_WR, 0, true)
+  }
+
+  /**
+   * Also when the driver first has output, the size being what it always was: Linux reads it when told of a change, and
+   * only then. Before that output there may be no console to have a size.
+   */
+  #announceSize(): void {
+    this.#sizeDue = false
+    this.config.update((view) => this.#writeConfig(view))
   }
 
   #deliver(port: number): void {

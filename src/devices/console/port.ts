@@ -124,10 +124,11 @@ export class ConsolePort {
     return true
   }
 
-  /** Hands the host the output in the ring, until it takes no more. */
-  output(): void {
+  /** Hands the host the output in the ring, until it takes no more. @returns whether it took any */
+  output(): boolean {
     const queue = this.#transmitq
-    if (!queue || this.#busy) return
+    if (!queue || this.#busy) return false
+    const before = this.#bytesOut
     this.#busy = true
     try {
       for (let chain = this.#hold(queue); chain; chain = this.#hold(queue)) {
@@ -139,6 +140,7 @@ export class ConsolePort {
       this.#busy = false
       queue.publish()
     }
+    return this.#bytesOut > before
   }
 
   /** Whether output is left when the host was offered what is in the ring. */
