@@ -1,0 +1,71 @@
+import { KernelFileError } from './kernel-file-error.ts'
+
+/** Part of a program that lies in memory when it runs. */
+export interface Segment {
+  readonly physicalAddress: number
+  /** What the file holds of it; the rest up to its size in memory is zero. */
+  readonly content: Uint8Array
+}
+
+export interface Program {
+  readonly entry: number
+  readonly segments: readonly Segment[]
+}
+
+// 32-bit little-endian ELF: header, then tables of program headers and section headers
+//
+//   header   0 magic  4 class  5 data  24 e_entry  28 e_phoff  32 e_shoff  42 e_phentsize  44 e_phnum
+//            46 e_shentsize  48 e_shnum  50 e_shstrndx
+//   program  0 p_type  4 p_offset  8 p_vaddr  12 p_paddr  16 p_filesz  20 p_memsz
+//   section  0 sh_name  4 sh_type  12 sh_addr  16 sh_offset  20 sh_size
+//
+const PROGRAM_HEADER_SIZE = 32
+const SECTION_HEADER_SIZE = 40
+const PT_LOAD = 1
+
+/** The loadable segments of a 32-bit x86 program. */
+export function readProgram(file: Uint8Array): Program {
+  const view = open(file)
+  const table = view.getUint32(28, true)
+  const segments = Array.from({ length: view.getUint16(44, true) }, (_, i) => table + i * PROGRAM_HEADER_SIZE)
+    .filter((at) => at + PROGRAM_HEADER_SIZE <= file.length && view.getUint32(at, true) === PT_LOAD)
+    .map((at) => ({
+      physicalAddress: view.getUint32(at + 12, true),
+      content: slice(file, view.getUint32(at + 4, true), view.getUint32(at + 16, true)),
+    }))
+  if (segments.length === 0) throw new KernelFileError('it has no loadable segment')
+  return { entry: view.getUint32(24, true), segments }
+}
+
+/** The bytes of a named section; undefined where there is none. */
+export function readSection(file: Uint8Array, name: string): Uint8Array | undefined {
+  const view = open(file)
+  const table = view.getUint32(32, true)
+  const count = view.getUint16(48, true)
+  if (table + count * SECTION_HEADER_SIZE > file.length)
+    throw new KernelFileError('its section table lies outside of it')
+  const section = (index: number): Uint8Array => {
+    const at = table + index * SECTION_HEADER_SIZE
+    return slice(file, view.getUint32(at + 16, true), view.getUint32(at + 20, true))
+  }
+  const namesIndex = view.getUint16(50, true)
+  if (namesIndex >= count) return undefined
+  const names = new TextDecoder('latin1').decode(section(namesIndex))
+  for (let i = 0; i < count; i++) {
+    const start = view.getUint32(table + i * SECTION_HEADER_SIZE, true)
+    if (names.startsWith(`${name}\0`, start)) return section(i)
+  }
+  return undefined
+}
+
+function open(file: Uint8Array): DataView {
+  const view = new DataView(file.buffer, file.byteOffset, file.byteLength)
+  const isElf32 = file.length >= 52 && view.getUint32(0) === 0x7f454c46 && file[4] === 1 && file[5] === 1
+  if (!isElf32) throw new KernelFileError('it is no 32-bit little-endian ELF file')
+  return view
+}
+
+function slice(file: Uint8Array, offset: number, size: number): Uint8Array {
+  if (offset + size > file.length) throw new KernelFileError('it is cut off')
+  return file.subarray(offset, offset + size)
+}

@@ -1,0 +1,90 @@
+import { readdir, readFile } from 'node:fs/promises'
+import path from 'node:path'
+import { COMMAND_AGENT_SCRIPT } from './command-agent.ts'
+import { CpioWriter } from './cpio.ts'
+import { INIT_SCRIPT } from './init-script.ts'
+import { KernelFileError } from './kernel-file-error.ts'
+import {
+  aliasTable,
+  dependencyTable,
+  type ModuleInfo,
+  moduleName,
+  readModuleInfo,
+  withDependencies,
+  withoutSignature,
+} from './kernel-modules.ts'
+import { MODULES, PACKAGES } from './recipe.ts'
+
+const FOLDERS = ['bin', 'sbin', 'etc', 'lib', 'lib/i386-linux-gnu', 'lib/modules', 'usr', 'usr/bin', 'usr/sbin']
+const MOUNT_POINTS = ['dev', 'proc', 'sys', 'tmp', 'mnt', 'root']
+
+const SETTINGS = {
+  'etc/passwd': 'root:x:0:0:root:/root:/bin/sh\n',
+  'etc/group': 'root:x:0:\n',
+  'etc/hosts': '127.0.0.1 localhost outboard\n',
+  /** File systems that mount tries where none is named; the kernel asks for the driver. */
+  'etc/filesystems': 'ext4\n*\n',
+}
+
+/**
+ * The guest's first and only file system, as an archive for the kernel to unpack.
+ *
+ * It is not compressed: an emulated guest takes a second to unpack what this machine reads in no time.
+ * @param root where the packages are unpacked
+ * @param release the kernel's, as `uname -r` has it
+ */
+export async function buildInitramfs(root: string, release: string): Promise<Uint8Array> {
+  const archive = new CpioWriter()
+  for (const folder of [...FOLDERS, ...MOUNT_POINTS]) archive.directory(folder)
+  // What is there before the kernel's own file system for devices is mounted.
+  archive.device('dev/console', 0o600, 5, 1)
+  archive.device('dev/null', 0o666, 1, 3)
+  archive.device('dev/ttyS0', 0o600, 4, 64)
+
+  for (const files of Object.values(PACKAGES)) {
+    for (const [from, to] of Object.entries(files)) archive.file(to, await readFile(path.join(root, from)), 0o755)
+  }
+  archive.symbolicLink('bin/sh', 'busybox')
+  archive.file('init', encode(INIT_SCRIPT), 0o755)
+  archive.file('sbin/command-agent', encode(COMMAND_AGENT_SCRIPT), 0o755)
+  for (const [file, text] of Object.entries(SETTINGS)) archive.file(file, encode(text), 0o644)
+
+  const folder = `lib/modules/${release}`
+  const modules = await collectModules(path.join(root, folder))
+  archive.directory(folder)
+  for (const { info, content } of modules) archive.file(`${folder}/${info.name}.ko`, content, 0o644)
+  const infos = modules.map(({ info }) => info)
+  archive.file(`${folder}/modules.dep`, encode(dependencyTable(infos)), 0o644)
+  archive.file(`${folder}/modules.alias`, encode(aliasTable(infos)), 0o644)
+  return archive.finish()
+}
+
+interface Module {
+  readonly info: ModuleInfo
+  readonly content: Uint8Array
+}
+
+async function collectModules(folder: string): Promise<Module[]> {
+  const files = await readdir(folder, { recursive: true })
+  const fileOf = new Map(files.filter((file) => file.endsWith('.ko')).map((file) => [moduleName(file), file]))
+  const read = new Map<string, Module>()
+  for (const wanted: string[] = [...MODULES]; wanted.length > 0; ) {
+    const name = wanted.pop() ?? ''
+    const file = fileOf.get(name)
+    if (read.has(name) || file === undefined) continue
+    const content = await readFile(path.join(folder, file))
+    try {
+      const info = readModuleInfo(name, content)
+      read.set(name, { info, content: withoutSignature(content) })
+      wanted.push(...info.dependencies)
+    } catch (error) {
+      if (error instanceof KernelFileError) throw new KernelFileError(`module ${name}: ${error.message}`)
+      throw error
+    }
+  }
+  return withDependencies(MODULES, (name) => read.get(name)?.info).flatMap(({ name }) => read.get(name) ?? [])
+}
+
+function encode(text: string): Uint8Array {
+  return new TextEncoder().encode(text)
+}
