@@ -1,4 +1,5 @@
-import { ConsoleDevice, type ConsolePortHost } from '../../devices/console/console.ts'
+import { ConsoleDevice } from '../../devices/console/console.ts'
+import type { ConsolePortHost } from '../../devices/console/port.ts'
 import { CommandPort } from './command-port.ts'
 import { type Report, Stream } from './messages.ts'
 import { StreamWindow } from './stream-window.ts'

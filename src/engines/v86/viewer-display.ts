@@ -1,4 +1,5 @@
 import type { CursorPicture, Display, Rect, Surface } from '../../devices/gpu/display.ts'
+import { Damage } from '../../machine/damage.ts'
 import type { Cursor, Pixels, ScanoutMode } from '../../machine/machine.ts'
 
 /** Where a display sends what its viewer is told. */
@@ -8,13 +9,10 @@ export interface DisplayViewer {
   cursor(scanout: number, cursor: Cursor | undefined): void
 }
 
-/** Rectangles kept apart; more become one that holds them all. */
-const MOST_RECTS = 8
-
 interface Scanout {
   surface: Surface | undefined
   /** What changed since the viewer was told. */
-  damage: Rect[]
+  readonly damage: Damage
   /** The viewer was told of damage and has not answered. */
   told: boolean
 }
@@ -44,10 +42,7 @@ export class ViewerDisplay implements Display {
 
   damage(index: number, rect: Rect): void {
     const scanout = this.#at(index)
-    if (scanout.damage.some((other) => contains(other, rect))) return
-    scanout.damage = scanout.damage.filter((other) => !contains(rect, other))
-    scanout.damage.push(rect)
-    if (scanout.damage.length > MOST_RECTS) scanout.damage = [scanout.damage.reduce(union)]
+    scanout.damage.add(rect)
     this.#tell(index, scanout)
   }
 
@@ -82,36 +77,15 @@ export class ViewerDisplay implements Display {
   #at(index: number): Scanout {
     let scanout = this.#scanouts[index]
     if (!scanout) {
-      scanout = { surface: undefined, damage: [], told: false }
+      scanout = { surface: undefined, damage: new Damage(), told: false }
       this.#scanouts[index] = scanout
     }
     return scanout
   }
 
   #tell(index: number, scanout: Scanout): void {
-    if (scanout.told || scanout.damage.length === 0) return
+    if (scanout.told || scanout.damage.isEmpty || !scanout.surface) return
     scanout.told = true
-    this.#viewer.damage(index, scanout.damage)
-    scanout.damage = []
-  }
-}
-
-function contains(outer: Rect, inner: Rect): boolean {
-  return (
-    outer.x <= inner.x &&
-    outer.y <= inner.y &&
-    outer.x + outer.width >= inner.x + inner.width &&
-    outer.y + outer.height >= inner.y + inner.height
-  )
-}
-
-function union(a: Rect, b: Rect): Rect {
-  const x = Math.min(a.x, b.x)
-  const y = Math.min(a.y, b.y)
-  return {
-    x,
-    y,
-    width: Math.max(a.x + a.width, b.x + b.width) - x,
-    height: Math.max(a.y + a.height, b.y + b.height) - y,
+    this.#viewer.damage(index, scanout.damage.take(scanout.surface))
   }
 }

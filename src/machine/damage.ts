@@ -1,4 +1,4 @@
-import type { Rect, ScanoutMode } from '../machine/machine.ts'
+import type { Rect, ScanoutMode } from './machine.ts'
 
 /** Rectangles kept at most; one more, and the two that waste least become one. */
 const MAX_RECTS = 8

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import type { Rect } from '../machine/machine.ts'
 import { Damage } from './damage.ts'
+import type { Rect } from './machine.ts'
 
 const MODE = { width: 640, height: 480 }
 

@@ -1,0 +1,52 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { FLAG_INTERRUPT, type V86Cpu } from './internals.ts'
+import { InterruptLines } from './interrupt-lines.ts'
+
+/** As much of the processor as the lines touch, with what was done to it. */
+function processor() {
+  const events: string[] = []
+  const flags = [FLAG_INTERRUPT | 2]
+  const routes = new Uint8Array(256)
+  routes.set([10, 10, 11, 0x80], 0x60)
+  const note = (what: string) => events.push(`${what}${(flags[0] & FLAG_INTERRUPT) === 0 ? ' hidden' : ''}`)
+  const cpu = {
+    flags,
+    devices: { pci: { isa_bridge_space8: routes } },
+    device_raise_irq: (irq: number) => note(`+${irq}`),
+    device_lower_irq: (irq: number) => note(`-${irq}`),
+  }
+  return { lines: new InterruptLines(cpu as unknown as V86Cpu), events, routes, flags }
+}
+
+test('an IRQ is high while any pin that goes there is asserted', () => {
+  const { lines, events } = processor()
+  lines.set(9, true) // pin 0, IRQ 10
+  lines.set(10, true) // pin 1, IRQ 10
+  lines.set(9, false)
+  assert.deepEqual(events, ['+10'])
+  lines.set(11, true) // pin 2, IRQ 11
+  lines.set(10, false)
+  assert.deepEqual(events, ['+10', '+11', '-10'])
+})
+
+test('a pin whose route is off, or changes, moves the lines', () => {
+  const { lines, events, routes } = processor()
+  lines.set(12, true) // pin 3, disabled
+  assert.deepEqual(events, [])
+  routes[0x63] = 5
+  lines.update()
+  routes[0x63] = 7
+  lines.update()
+  assert.deepEqual(events, ['+5', '-5', '+7'])
+})
+
+test('within a callback the interrupt flag is hidden while a line moves, and then as it was', () => {
+  const { lines, events, flags } = processor()
+  lines.callbacks++
+  lines.set(9, true)
+  lines.callbacks--
+  lines.set(9, false)
+  assert.deepEqual(events, ['+10 hidden', '-10'])
+  assert.equal(flags[0], FLAG_INTERRUPT | 2)
+})
