@@ -5,7 +5,7 @@ import { type Resource, Resource2d } from './resource.ts'
 import { ResourceSurface } from './resource-surface.ts'
 
 /** A cursor's width and height. @virtio 5.7.6.6 */
-export const CURSOR_SIDE = 64
+const CURSOR_SIDE = 64
 /** A blob says nothing of a format: its first bytes are the picture, in Linux's format for cursors. */
 const BLOB_IMAGE = packedImage(CURSOR_SIDE, CURSOR_SIDE, BGRA)
 const WHOLE = { x: 0, y: 0, width: CURSOR_SIDE, height: CURSOR_SIDE }

@@ -1,11 +1,13 @@
 import type { Rect } from './rect.ts'
 
+export type { Rect } from './rect.ts'
+
 /**
  * Where the GPU's scanouts are seen: a window, a page, a recorder. What the GPU needs from its host.
  *
  *     const display: Display = {
  *       scanout: (index, surface) => { surfaces[index] = surface },          // all of it is new
- *       damage: (index, rect) => { pending[index].add({ ...rect }) },        // read when a viewer is ready
+ *       damage: (index, rect) => { pending[index].push(rect) },              // read when a viewer is ready
  *       cursor: () => {},
  *       moveCursor: () => {},
  *     }
@@ -17,7 +19,7 @@ import type { Rect } from './rect.ts'
 export interface Display {
   /** A scanout shows another surface, of which nothing was seen before, or nothing at all. */
   scanout(index: number, surface: Surface | undefined): void
-  /** Pixels within `rect` (of the scanout) changed. The rectangle is used again: copy what is kept. */
+  /** Pixels within `rect` (of the scanout) changed; nothing outside of it did. */
   damage(index: number, rect: Rect): void
   /** A scanout's cursor has another picture, or is hidden. */
   cursor(index: number, cursor: CursorPicture | undefined): void

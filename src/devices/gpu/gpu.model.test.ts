@@ -22,20 +22,27 @@ interface Step {
   readonly done?: (model: Model) => void
 }
 
-const wild = fc.constantFrom(5, 64, 4096, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0xffff_ffff)
-/** Mostly a number that could be right. */
-const some = (max: number) => fc.oneof({ weight: 8, arbitrary: fc.nat(max) }, { weight: 1, arbitrary: wild })
-const id = fc.oneof({ weight: 12, arbitrary: fc.nat(4) }, { weight: 1, arbitrary: wild })
-const scanout = some(SCANOUTS)
-const format = fc.constantFrom(1, 2, 3, 4, 67, 68, 121, 134, 0, 5)
-const rect: fc.Arbitrary<Rect> = fc.record({ x: some(3), y: some(3), width: some(8), height: some(8) })
+const wild = fc.constantFrom(0, 5, 64, 4096, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0xffff_ffff)
+/** Mostly a number that could be right: random commands that all fail prove little. */
+const some = (min: number, max: number) =>
+  fc.oneof({ weight: 20, arbitrary: fc.integer({ min, max }) }, { weight: 1, arbitrary: wild })
+const id = some(1, 4)
+/** Mostly of the kind the command is for. */
+const pictureId = fc.oneof({ weight: 5, arbitrary: fc.constantFrom(1, 2) }, { weight: 1, arbitrary: id })
+const blobId = fc.oneof({ weight: 5, arbitrary: fc.constantFrom(3, 4) }, { weight: 1, arbitrary: id })
+const scanout = some(0, SCANOUTS - 1)
+const format = fc.oneof(
+  { weight: 8, arbitrary: fc.constantFrom(1, 2, 3, 4, 67, 68, 121, 134) },
+  { weight: 1, arbitrary: some(0, 200) },
+)
+const rect: fc.Arbitrary<Rect> = fc.record({ x: some(0, 3), y: some(0, 3), width: some(1, 5), height: some(1, 5) })
 /** Pieces of the pages, of any length, sometimes of what is no memory at all. */
 const entries = fc.array(
   fc.oneof(
-    { weight: 12, arbitrary: fc.record({ address: fc.nat(4096), length: fc.nat(4096) }) },
+    { weight: 40, arbitrary: fc.record({ address: fc.nat(4096), length: fc.integer({ min: 500, max: 4096 }) }) },
     { weight: 1, arbitrary: fc.record({ address: wild, length: wild }) },
   ),
-  { maxLength: 6 },
+  { minLength: 1, maxLength: 6 },
 )
 const within = (pages: Entry, list: readonly Entry[]) =>
   list.map(({ address, length }) => ({ address: pages.address + address, length }))
@@ -45,14 +52,14 @@ const show = (index: number, resource: number) => (model: Model) => {
 }
 
 const step: fc.Arbitrary<Step> = fc.oneof(
-  fc.record({ id, format, width: some(80), height: some(80) }).map(
+  fc.record({ id: pictureId, format, width: some(5, 20), height: some(5, 20) }).map(
     ({ id, format, width, height }): Step => ({
       send: (gpu) => gpu.create2d(id, format, width, height),
       done: (model) => model.resources.add(id),
     }),
   ),
-  fc.constant<Step>({ send: (gpu) => gpu.create2d(4, 1, 64, 64), done: (model) => model.resources.add(4) }),
-  fc.record({ id, size: some(4096), list: entries, mem: fc.constantFrom(1, 1, 1, 1, 0, 2, 3) }).map(
+  fc.constant<Step>({ send: (gpu) => gpu.create2d(5, 1, 64, 64), done: (model) => model.resources.add(5) }),
+  fc.record({ id: blobId, size: some(300, 1000), list: entries, mem: fc.constantFrom(1, 1, 1, 1, 1, 1, 0, 2, 3) }).map(
     ({ id, size, list, mem }): Step => ({
       send: (gpu, pages) => gpu.createBlob(id, size, within(pages, list), mem),
       done: (model) => model.resources.add(id),
@@ -67,31 +74,42 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       },
     }),
   ),
-  fc.record({ id, list: entries, more: fc.constantFrom(0, 0, 0, 1, 16385) }).map(
+  fc.record({ id, list: entries, more: fc.constantFrom(0, 0, 0, 0, 0, 0, 1, 16385) }).map(
     ({ id, list, more }): Step => ({
       send: (gpu, pages) => gpu.attach(id, within(pages, list), list.length + more),
     }),
   ),
   id.map((id): Step => ({ send: (gpu) => gpu.detach(id) })),
-  fc.record({ scanout, id, rect }).map(
+  fc.record({ scanout, id: pictureId, rect }).map(
     ({ scanout, id, rect }): Step => ({
       send: (gpu) => gpu.setScanout(scanout, id, rect),
       done: show(scanout, id),
     }),
   ),
-  fc.record({ scanout, id, width: some(9), height: some(9), format, stride: some(40), offset: some(40), rect }).map(
-    ({ scanout, id, rect, ...image }): Step => ({
-      send: (gpu) => gpu.setScanoutBlob(scanout, id, image, rect),
-      done: show(scanout, id),
-    }),
-  ),
+  fc
+    .record({
+      scanout,
+      id,
+      width: some(1, 8),
+      height: some(1, 8),
+      format,
+      stride: some(32, 40),
+      offset: some(0, 40),
+      rect,
+    })
+    .map(
+      ({ scanout, id, rect, ...image }): Step => ({
+        send: (gpu) => gpu.setScanoutBlob(scanout, id, image, rect),
+        done: show(scanout, id),
+      }),
+    ),
   fc.record({ id, rect }).map(({ id, rect }): Step => ({ send: (gpu) => gpu.flush(id, rect) })),
-  fc.record({ id, rect, offset: some(200) }).map(
+  fc.record({ id: pictureId, rect, offset: some(0, 200) }).map(
     ({ id, rect, offset }): Step => ({
       send: (gpu) => gpu.transfer(id, rect, offset),
     }),
   ),
-  fc.record({ scanout, id, x: wild, y: wild }).map(
+  fc.record({ scanout, id: fc.oneof(fc.constant(5), id), x: wild, y: wild }).map(
     ({ scanout, id, x, y }): Step => ({
       send: (gpu) => gpu.updateCursor(scanout, id, x, y, x, y),
     }),
@@ -118,6 +136,17 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     ),
 )
 
+/** Something of each kind, so that what comes next has something to break. */
+function furnish(gpu: GpuRig, pages: Entry, model: Model): void {
+  for (const id of [1, 2]) gpu.create2d(id, 2, 10, 10)
+  for (const id of [3, 4]) gpu.createBlob(id, 400, [pages])
+  for (const id of [1, 2]) gpu.attach(id, [pages])
+  gpu.setScanout(0, 1, { x: 0, y: 0, width: 10, height: 10 })
+  gpu.setScanoutBlob(1, 3, { width: 10, height: 10 })
+  for (const id of [1, 2, 3, 4]) model.resources.add(id)
+  model.shown.splice(0, SCANOUTS, 1, 3)
+}
+
 function assertSane(gpu: GpuRig, model: Model, reply: GpuReply): void {
   const known: readonly number[] = Object.values(R)
   if (reply.written > 0) assert.ok(known.includes(reply.type), `response ${reply.type.toString(16)}`)
@@ -137,22 +166,27 @@ function assertSane(gpu: GpuRig, model: Model, reply: GpuReply): void {
 
 test('no sequence of commands crashes the device, goes unanswered, or outlives a reset', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { maxLength: 60 }), fc.boolean(), async (steps, blob) => {
-      const scanouts = Array.from({ length: SCANOUTS }, () => ({ width: 64, height: 64 }))
-      const gpu = new GpuRig({ scanouts, blob, maxHostBytes: MAX_HOST_BYTES }, { memorySize: MEMORY })
-      const pages = gpu.page(8192)
-      const model = new Model()
-      for (const { send, done } of steps) {
-        // A device that does not answer at once fails here.
-        const reply = send(gpu, pages)
-        if (reply.type === R.OK_NODATA) done?.(model)
-        assertSane(gpu, model, reply)
-      }
-      assert.deepEqual(gpu.driver.failures, [])
-      await gpu.driver.reset()
-      assert.deepEqual(gpu.inspect().resources, { count: 0, hostBytes: 0, maxHostBytes: MAX_HOST_BYTES })
-      assert.ok([...gpu.display.surfaces, ...gpu.display.cursors].every((shown) => shown === undefined))
-    }),
-    { numRuns: 200 },
+    fc.asyncProperty(
+      fc.array(step, { minLength: 20, maxLength: 80 }),
+      fc.constantFrom(true, true, true, false),
+      async (steps, blob) => {
+        const scanouts = Array.from({ length: SCANOUTS }, () => ({ width: 64, height: 64 }))
+        const gpu = new GpuRig({ scanouts, blob, maxHostBytes: MAX_HOST_BYTES }, { memorySize: MEMORY })
+        const pages = gpu.page(8192)
+        const model = new Model()
+        if (blob) furnish(gpu, pages, model)
+        for (const { send, done } of steps) {
+          // A device that does not answer at once fails here.
+          const reply = send(gpu, pages)
+          if (reply.type === R.OK_NODATA) done?.(model)
+          assertSane(gpu, model, reply)
+        }
+        assert.deepEqual(gpu.driver.failures, [])
+        await gpu.driver.reset()
+        assert.deepEqual(gpu.inspect().resources, { count: 0, hostBytes: 0, maxHostBytes: MAX_HOST_BYTES })
+        assert.ok([...gpu.display.surfaces, ...gpu.display.cursors].every((shown) => shown === undefined))
+      },
+    ),
+    { numRuns: 150 },
   )
 })

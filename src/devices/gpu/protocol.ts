@@ -120,6 +120,7 @@ export const MEM_ENTRY_SIZE = 16
 // All other messages, without the header.                                           @virtio 5.7.6.8
 
 const RECT = wireStruct({ x: u32, y: u32, width: u32, height: u32 })
+const RESOURCE_ONLY = { resourceId: u32, padding: padding(4) }
 
 export const RESP_DISPLAY_INFO = wireStruct({
   modes: array(wireStruct({ rect: RECT, enabled: u32, flags: u32 }), MAX_SCANOUTS),
@@ -139,9 +140,9 @@ export const RESOURCE_CREATE_BLOB = wireStruct({
   size: u64,
 })
 
-export const RESOURCE_UNREF = wireStruct({ resourceId: u32, padding: padding(4) })
+export const RESOURCE_UNREF = wireStruct(RESOURCE_ONLY)
 export const RESOURCE_ATTACH_BACKING = wireStruct({ resourceId: u32, entryCount: u32 })
-export const RESOURCE_DETACH_BACKING = RESOURCE_UNREF
+export const RESOURCE_DETACH_BACKING = wireStruct(RESOURCE_ONLY)
 
 export const SET_SCANOUT = wireStruct({ rect: RECT, scanoutId: u32, resourceId: u32 })
 

@@ -21,13 +21,11 @@ export function fits(rect: Rect, width: number, height: number): boolean {
   )
 }
 
-/** Puts what two rectangles share into `into`. @returns whether that is anything */
-export function intersect(a: Rect, b: Rect, into: MutableRect): boolean {
+/** What two rectangles share, if anything. */
+export function intersect(a: Rect, b: Rect): Rect | undefined {
   const x = Math.max(a.x, b.x)
   const y = Math.max(a.y, b.y)
-  into.width = Math.min(a.x + a.width, b.x + b.width) - x
-  into.height = Math.min(a.y + a.height, b.y + b.height) - y
-  into.x = x
-  into.y = y
-  return into.width > 0 && into.height > 0
+  const width = Math.min(a.x + a.width, b.x + b.width) - x
+  const height = Math.min(a.y + a.height, b.y + b.height) - y
+  return width > 0 && height > 0 ? { x, y, width, height } : undefined
 }

@@ -1,6 +1,6 @@
 import type { CursorPicture, Display, SurfacePath } from './display.ts'
 import type { ImageLayout } from './image-layout.ts'
-import { intersect, type MutableRect, type Rect } from './rect.ts'
+import { intersect, type Rect } from './rect.ts'
 import type { Resource } from './resource.ts'
 import { ResourceSurface } from './resource-surface.ts'
 
@@ -22,7 +22,7 @@ export type ScanoutInspection = {
   readonly path: SurfacePath | null
   readonly reason: string | null
   readonly flushes: number
-  readonly lastDamage: Rect
+  readonly lastDamage: Rect | null
   /** Into the 2D resource it shows. */
   readonly bytesTransferred: number
   /** By the display, out of what it ever showed. */
@@ -43,7 +43,7 @@ export class Scanout {
   #flushes = 0
   /** Bytes read from surfaces that are gone. */
   #bytesRead = 0
-  readonly #damage: MutableRect = { x: 0, y: 0, width: 0, height: 0 }
+  #lastDamage: Rect | undefined
 
   constructor(
     readonly index: number,
@@ -81,15 +81,17 @@ export class Scanout {
     return this.#resource === resource
   }
 
-  /** Pixels of the picture it shows changed: tells the display of those it shows, in its own coordinates. */
+  /**
+   * Pixels of the picture it shows changed: tells the display of those it shows, in its own coordinates. The display
+   * keeps what it is told until a viewer has drawn it, so each time it is told of a rectangle of its own.
+   */
   flush(rect: Rect): void {
     this.#flushes++
-    const shown = this.#rect
-    const damage = this.#damage
-    if (!intersect(rect, shown, damage)) return
-    damage.x -= shown.x
-    damage.y -= shown.y
-    this.#display.damage(this.index, damage)
+    const { x, y } = this.#rect
+    const shown = intersect(rect, this.#rect)
+    if (!shown) return
+    this.#lastDamage = { ...shown, x: shown.x - x, y: shown.y - y }
+    this.#display.damage(this.index, this.#lastDamage)
   }
 
   showCursor(picture: CursorPicture | undefined): void {
@@ -115,7 +117,7 @@ export class Scanout {
       path: surface?.path ?? null,
       reason: surface?.reason ?? null,
       flushes: this.#flushes,
-      lastDamage: { ...this.#damage },
+      lastDamage: this.#lastDamage ?? null,
       bytesTransferred: this.#resource?.bytesTransferred ?? 0,
       bytesRead: this.#bytesRead + (surface?.bytesRead ?? 0),
     }
