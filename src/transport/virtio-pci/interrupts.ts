@@ -6,7 +6,7 @@ import type { PciBus } from '../../pci/pci-function.ts'
 export const VIRTIO_MSI_NO_VECTOR = 0xffff
 
 /** ISR status bits. @virtio 4.1.4.5 */
-export const Isr = { QUEUE: 1, CONFIG: 2 } as const
+const Isr = { QUEUE: 1, CONFIG: 2 } as const
 
 /**
  * How events of the device reach the driver: by message where MSI-X is enabled, else by the ISR status register and
