@@ -31,8 +31,7 @@ export type ScanoutInspection = {
 
 /** One of the device's outputs: the size its viewer wants, and what the guest shows on it. @virtio 5.7.6.4 */
 export class Scanout {
-  /** The size the viewer wants: what the guest is told, not what it does. */
-  preferred: ScanoutSize
+  #preferred: ScanoutSize
   readonly #display: Display
   #resource: Resource | undefined
   #surface: ResourceSurface | undefined
@@ -50,15 +49,20 @@ export class Scanout {
     preferred: ScanoutSize,
     display: Display,
   ) {
-    this.preferred = sensibleSize(preferred)
+    this.#preferred = sensibleSize(preferred)
     this.#display = display
+  }
+
+  /** The size the viewer wants: what the guest is told, not what it does. */
+  get preferred(): ScanoutSize {
+    return this.#preferred
   }
 
   /** @returns whether that is news */
   resize(wanted: ScanoutSize): boolean {
-    const { width, height } = this.preferred
-    this.preferred = sensibleSize(wanted)
-    return this.preferred.width !== width || this.preferred.height !== height
+    const { width, height } = this.#preferred
+    this.#preferred = sensibleSize(wanted)
+    return this.#preferred.width !== width || this.#preferred.height !== height
   }
 
   /** Shows a rectangle, inside it, of a picture in a resource. */
@@ -112,7 +116,7 @@ export class Scanout {
   inspect(): ScanoutInspection {
     const surface = this.#surface
     return {
-      preferred: { ...this.preferred },
+      preferred: { ...this.#preferred },
       mode: surface ? { width: surface.width, height: surface.height } : null,
       path: surface?.path ?? null,
       reason: surface?.reason ?? null,
