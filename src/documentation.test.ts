@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
+import { BlkType } from './devices/block/protocol.ts'
 import * as outboard from './index.ts'
 import * as testing from './testing.ts'
 import { RegisterBlock } from './transport/virtio-pci/register-block.ts'
@@ -50,6 +51,17 @@ function makeMemory(): outboard.GuestMemory {
 /** What each example takes for granted, besides what the package exports. */
 const EXAMPLES: readonly [file: string, name: string, given: () => Record<string, unknown>][] = [
   ['memory/guest-memory.ts', 'GuestMemory', () => ({ address: 4096, length: 16 })],
+  [
+    'memory/scatter-list.ts',
+    'ScatterList',
+    () => ({
+      memory: makeMemory(),
+      entries: [{ address: 4096, length: 64 }],
+      row: 1,
+      stride: 16,
+      pixels: new Uint8Array(16),
+    }),
+  ],
   ['virtqueue/driver/guest-allocator.ts', 'GuestAllocator', () => ({ region: makeMemory().regions[0] })],
   ['virtqueue/driver/queue-rig.ts', 'QueueRig', () => ({})],
   ['virtio/config-space.ts', 'ConfigSpace', () => ({ scanouts: 1 })],
@@ -90,6 +102,10 @@ const EXAMPLES: readonly [file: string, name: string, given: () => Record<string
       return { VirtioPciDriver, pci, region: memory.regions[0], address: 1024 }
     },
   ],
+  ['devices/block/block.ts', 'BlockDevice', () => ({ BlkType, header: () => new Uint8Array(16) })],
+  ['devices/block/memory-disk.ts', 'MemoryDisk', () => ({})],
+  ['devices/console/console.ts', 'ConsoleDevice', () => ({ terminal: { print: log }, keys: Uint8Array.of(10) })],
+  ['devices/entropy/entropy.ts', 'EntropyDevice', () => ({})],
 ]
 
 const AsyncFunction = (async () => {}).constructor as new (...code: string[]) => (...given: unknown[]) => Promise<void>
