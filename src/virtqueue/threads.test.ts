@@ -73,14 +73,7 @@ function runDriver(setup: Setup): void {
 }
 
 /** The device: answers whatever is there and sleeps when there is nothing. */
-function runDevice(setup: Setup): void {
-  const bells = new Int32Array(setup.bells)
-  // The driver lays out the rings in its thread, and clears them: this one only has to find the same addresses.
-  const { queue, breaks } = new BarePair({
-    ...setup,
-    memory: sharedMemory(setup),
-    interrupt: () => ring(bells, DRIVER),
-  })
+function runDevice({ queue, breaks }: BarePair, bells: Int32Array): void {
   for (let heard = 0; queue.counters.pushed < REQUESTS; ) {
     sleep(bells, DEVICE, heard)
     heard = Atomics.load(bells, DEVICE)
@@ -106,9 +99,12 @@ if (isMainThread) {
           memory: new SharedArrayBuffer(1 << 20),
           bells: new SharedArrayBuffer(8),
         }
+        const bells = new Int32Array(setup.bells)
+        // Its driver is idle, and says where the rings will be: the one in the other thread clears them once more.
+        const pair = new BarePair({ ...setup, memory: sharedMemory(setup), interrupt: () => ring(bells, DRIVER) })
         const worker = new Worker(fileURLToPath(import.meta.url), { workerData: setup })
         const ended = once(worker, 'exit')
-        runDevice(setup)
+        runDevice(pair, bells)
         assert.deepEqual(await ended, [0])
       })
     }

@@ -1,4 +1,3 @@
-import assert from 'node:assert/strict'
 import { GuestMemory } from '../../memory/guest-memory.ts'
 import { MemoryRegion } from '../../memory/memory-region.ts'
 
@@ -11,7 +10,7 @@ const GUARD = 0xa5
  *
  *     const guarded = new GuardedMemory([[0, 1 << 20], [1 << 20, 4096]])
  *     new BarePair({ packed, size, memory: guarded.memory })
- *     guarded.assertIntact()
+ *     assert.ok(guarded.isIntact)
  */
 export class GuardedMemory {
   readonly memory: GuestMemory
@@ -37,12 +36,8 @@ export class GuardedMemory {
     )
   }
 
-  assertIntact(): void {
-    for (const guard of this.#guards) {
-      assert.ok(
-        guard.every((byte) => byte === GUARD),
-        'bytes outside guest memory were changed',
-      )
-    }
+  /** Whether no byte outside the regions was changed. */
+  get isIntact(): boolean {
+    return this.#guards.every((guard) => guard.every((byte) => byte === GUARD))
   }
 }

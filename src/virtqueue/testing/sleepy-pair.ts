@@ -1,4 +1,3 @@
-import assert from 'node:assert/strict'
 import type { Chain } from '../chain.ts'
 import type { Layout, Part } from '../driver/index.ts'
 import { BarePair, type PairOptions } from './bare-pair.ts'
@@ -15,6 +14,7 @@ interface Sent {
   readonly number: number
   readonly inputs: readonly Part[]
   readonly outputs: readonly Part[]
+  readonly limit: number
   readonly expected: Uint8Array
 }
 
@@ -35,7 +35,6 @@ export class SleepyPair extends BarePair {
   readonly #options: PairOptions
   readonly #sent = new Map<number, Sent>()
   readonly #held: { readonly chain: Chain; readonly written: number }[] = []
-  readonly #limits = new Map<number, number>()
   #added = 0
   #collected = 0
   #shown = true
@@ -73,9 +72,8 @@ export class SleepyPair extends BarePair {
     const whole = inputs.flatMap((part) => [...this.bytes(part)])
     const room = outputs.reduce((sum, part) => sum + part.length, 0)
     const expected = Uint8Array.from(whole.slice(0, Math.min(room, shape.limit)))
-    assert.equal(this.#sent.has(token), false, 'a token is not in use twice')
-    this.#sent.set(token, { number, inputs, outputs, expected })
-    this.#limits.set(token, shape.limit)
+    expect(!this.#sent.has(token), `token ${token} is in use twice`)
+    this.#sent.set(token, { number, inputs, outputs, limit: shape.limit, expected })
     this.#added++
     this.#shown = false
     return true
@@ -102,8 +100,9 @@ export class SleepyPair extends BarePair {
     }
     const chain = this.queue.pop()
     if (chain) {
-      const limit = this.#limits.get(chain.id) ?? assert.fail(`chain ${chain.id} was never offered`)
-      this.#held.push({ chain, written: chain.reader.copyTo(chain.writer, limit) })
+      const sent = this.#sent.get(chain.id)
+      expect(sent !== undefined, `chain ${chain.id} was never offered`)
+      this.#held.push({ chain, written: chain.reader.copyTo(chain.writer, sent.limit) })
     } else {
       this.#deviceAwake = false
       this.deviceSleeps++
@@ -150,15 +149,19 @@ export class SleepyPair extends BarePair {
   }
 
   #check(token: number, written: number): void {
-    const sent = this.#sent.get(token) ?? assert.fail(`request ${token} was not in flight`)
+    const sent = this.#sent.get(token)
+    expect(sent !== undefined, `request ${token} was not in flight`)
     this.#sent.delete(token)
-    if (this.#options.inOrder) assert.equal(sent.number, this.#collected)
+    expect(!this.#options.inOrder || sent.number === this.#collected, `request ${sent.number} is out of order`)
     this.#collected++
-    assert.equal(written, sent.expected.length)
+    expect(written === sent.expected.length, `${written} bytes written, not ${sent.expected.length}`)
     const bytes = Uint8Array.from(sent.outputs.flatMap((part) => [...this.bytes(part)]))
     const whole = new Uint8Array(bytes.length).fill(UNTOUCHED)
     whole.set(sent.expected)
-    assert.deepEqual(bytes, whole)
+    expect(
+      bytes.every((byte, i) => byte === whole[i]),
+      `request ${sent.number} got other bytes`,
+    )
     this.#free([...sent.inputs, ...sent.outputs])
   }
 
@@ -173,4 +176,8 @@ export class SleepyPair extends BarePair {
   #free(parts: readonly Part[]): void {
     for (const part of parts) this.allocator.free(part.address)
   }
+}
+
+function expect(condition: boolean, message: string): asserts condition {
+  if (!condition) throw new Error(message)
 }
