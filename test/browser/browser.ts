@@ -1,0 +1,68 @@
+import { execFileSync } from 'node:child_process'
+import { type Browser, chromium, type Page } from 'playwright-core'
+
+const FLAGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+]
+
+function chromiumPath(): string | undefined {
+  try {
+    return execFileSync('sh', ['-c', 'command -v chromium'], { encoding: 'utf8' }).trim()
+  } catch {
+    return undefined
+  }
+}
+
+/** Why no page can be shown here, or undefined where one can. */
+export function browserMissing(): string | undefined {
+  return chromiumPath() ? undefined : 'there is no Chromium: apt-get install chromium'
+}
+
+export function launchBrowser(): Promise<Browser> {
+  const executablePath = chromiumPath()
+  if (!executablePath) throw new Error('no Chromium')
+  return chromium.launch({ executablePath, headless: true, args: FLAGS })
+}
+
+/** A page at an address, once it is connected. Whatever its script throws, or its policy blocks, fails the test. */
+export async function openPage(browser: Browser, url: string, faults: string[]): Promise<Page> {
+  const page = await browser.newPage({ viewport: { width: 1280, height: 900 } })
+  watchFaults(page, faults)
+  await page.goto(url)
+  await connected(page)
+  return page
+}
+
+export function watchFaults(page: Page, faults: string[]): void {
+  page.on('pageerror', (error) => faults.push(String(error)))
+  page.on('console', (message) => {
+    // A lost connection is logged by the browser itself: the tests break some on purpose.
+    const isExpected = /WebSocket connection|Failed to load resource/.test(message.text())
+    if (message.type() === 'error' && !isExpected) faults.push(message.text())
+  })
+}
+
+export async function connected(page: Page): Promise<void> {
+  await page.locator('html[data-connection=open]').waitFor({ state: 'attached' })
+}
+
+/** A part of a screen's canvas as the browser has it: R, G, B, A; nothing where there is no such canvas yet. */
+export function canvasPixels(
+  page: Page,
+  { x, y, width, height }: { x: number; y: number; width: number; height: number },
+  scanout = 0,
+): Promise<number[]> {
+  const canvas = `document.querySelectorAll('canvas')[${scanout}]`
+  return page.evaluate(`[...${canvas}?.getContext('2d').getImageData(${x}, ${y}, ${width}, ${height}).data ?? []]`)
+}
+
+export function canvasSize(page: Page, scanout = 0): Promise<[number, number]> {
+  const canvas = `document.querySelectorAll('canvas')[${scanout}]`
+  return page.evaluate(`[${canvas}?.width ?? 0, ${canvas}?.height ?? 0]`)
+}

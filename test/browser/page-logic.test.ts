@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Backoff } from '../../src/web/backoff.ts'
+import { formatBytes, formatName, formatValue } from '../../src/web/format-value.ts'
+import { frameCosts } from '../../src/web/frame-costs.ts'
+import { toOpaqueRgba, toRgba } from '../../src/web/pixels.ts'
+import { wheelSteps } from '../../src/web/wheel.ts'
+
+test('B, G, R, X becomes R, G, B and opaque; a cursor keeps its alpha', () => {
+  const screen = Uint8Array.of(1, 2, 3, 4, 250, 251, 252, 0)
+  toOpaqueRgba(new Uint32Array(screen.buffer))
+  assert.deepEqual([...screen], [3, 2, 1, 255, 252, 251, 250, 255])
+  const cursor = Uint8Array.of(1, 2, 3, 4, 250, 251, 252, 0)
+  toRgba(new Uint32Array(cursor.buffer))
+  assert.deepEqual([...cursor], [3, 2, 1, 4, 252, 251, 250, 0])
+})
+
+test('a notch of the wheel is a step in every mode, up to what the server takes', () => {
+  assert.deepEqual(wheelSteps({ deltaX: 0, deltaY: 100, deltaMode: 0 }), { vertical: -1, horizontal: 0 })
+  assert.deepEqual(wheelSteps({ deltaX: 3, deltaY: -3, deltaMode: 1 }), { vertical: 1, horizontal: 1 })
+  assert.deepEqual(wheelSteps({ deltaX: 0, deltaY: -1, deltaMode: 2 }), { vertical: 1, horizontal: 0 })
+  assert.deepEqual(wheelSteps({ deltaX: 1e9, deltaY: -1e9, deltaMode: 0 }), { vertical: 100, horizontal: 100 })
+})
+
+test('tries come later and later, up to a limit, and soon again after a success', () => {
+  const backoff = new Backoff(() => 0.5)
+  assert.deepEqual(
+    Array.from({ length: 7 }, () => backoff.next()),
+    [250, 500, 1000, 2000, 4000, 8000, 8000],
+  )
+  backoff.reset()
+  assert.equal(backoff.next(), 250)
+})
+
+test('values of a device are written for people', () => {
+  assert.equal(formatBytes(1536), '1.5 KiB')
+  assert.equal(formatName('maxHostBytes'), 'max host bytes')
+  assert.equal(formatName('RESOURCE_FLUSH'), 'RESOURCE_FLUSH')
+  assert.equal(formatValue('hostBytes', 2 ** 20), '1 MiB')
+  assert.equal(formatValue('flushes', 1234567), '1,234,567')
+  assert.equal(formatValue('mode', { width: 800, height: 600 }), '800 × 600')
+  assert.equal(formatValue('damage', { x: 1, y: 2, width: 3, height: 4 }), '3 × 4 at 1, 2')
+  assert.equal(formatValue('path', null), '–')
+  assert.equal(formatValue('errors', {}), 'none')
+  assert.equal(formatValue('names', ['a', 'b']), 'a, b')
+  assert.equal(formatValue('ports', [{ a: 1 }]), undefined)
+})
+
+test('the cost of a frame is counted over all that moves, for screens that are on', () => {
+  const on = { path: 'shadow', reason: 'a 2D resource', flushes: 4, bytesTransferred: 4096, bytesRead: 4096 }
+  assert.deepEqual(frameCosts({ scanouts: [on, { path: null }] }), [
+    { path: 'shadow', reason: 'a 2D resource', bytesPerFlush: 2048 },
+  ])
+  assert.deepEqual(frameCosts({ scanouts: [{ ...on, flushes: 0 }] })[0].bytesPerFlush, undefined)
+  for (const state of [{}, { scanouts: null }, { scanouts: 7 }, { scanouts: [null, 3] }]) {
+    assert.deepEqual(frameCosts(state), [])
+  }
+})
