@@ -84,10 +84,9 @@ export function parsePageMessage(text: string): PageMessage {
 
 // ---- server to page ------------------------------------------------------------------------------------------------
 
-/** First message of a connection. */
+/** First message of a connection: everything comes anew. */
 export interface HelloMessage {
   readonly type: 'hello'
-  readonly scanouts: number
 }
 
 /** What a tab does not know yet: all of it for a new one. */

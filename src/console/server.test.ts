@@ -160,6 +160,16 @@ test('another mode, and the screen off, arrive with the pixels', async () => {
   await client.until(() => client.screens.at(-1)?.mode === undefined)
 })
 
+test('a screen that comes with the driver, after the tab, is shown', async () => {
+  machine.scanouts.length = 0
+  const client = await PageClient.connect(server.url, true)
+  await client.settle()
+  assert.equal(client.screens.length, 0)
+  machine.setMode(0, SIZE)
+  await client.until(() => client.screens.length === 1)
+  assert.deepEqual(client.screens[0].mode, SIZE)
+})
+
 test('a cursor that changes often is sent once a frame, the newest one', async () => {
   const client = await PageClient.connect(server.url)
   await client.until(() => client.screens.length === 1)
@@ -227,7 +237,7 @@ test('lights, log and the end of the guest reach the tab, those of before too', 
   const client = await PageClient.connect(server.url)
   await client.until(() => client.messages.length === 2)
   const [hello, state] = client.messages
-  assert.deepEqual(hello, { type: 'hello', scanouts: 1 })
+  assert.deepEqual(hello, { type: 'hello' })
   assert.ok(state.type === 'state')
   assert.deepEqual(state.leds, [1])
   assert.equal(state.log.at(-1), 'line 599')

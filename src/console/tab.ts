@@ -16,7 +16,7 @@ export interface TerminalOwner {
 
 /** One connected page: what the machine shows goes out in lanes, checked input comes in. */
 export class Tab {
-  readonly #screens: readonly ScreenLane[]
+  readonly #screens = new Map<number, ScreenLane>()
   readonly #terminal: TerminalLane
   readonly #state: StateLane
   readonly #inspection: InspectionLane
@@ -30,17 +30,23 @@ export class Tab {
     private readonly owner: TerminalOwner,
   ) {
     const send: Send = (...parts) => sendParts(socket, parts)
-    const hello: HelloMessage = { type: 'hello', scanouts: machine.scanouts.length }
+    // A scanout may show up later: when the guest's driver is there.
+    const screen = (scanout: number): ScreenLane => {
+      const lane = this.#screens.get(scanout) ?? new ScreenLane(machine, scanout, send)
+      this.#screens.set(scanout, lane)
+      return lane
+    }
+    const hello: HelloMessage = { type: 'hello' }
     send(JSON.stringify(hello))
-    this.#screens = machine.scanouts.map((_, scanout) => new ScreenLane(machine, scanout, send))
+    for (const scanout of machine.scanouts.keys()) screen(scanout)
     this.#terminal = new TerminalLane(feed.terminal, () => this.#ownsTerminal(), send)
     this.#state = new StateLane(feed, send)
     this.#inspection = new InspectionLane(machine, send)
     this.#held = new HeldInput(machine)
     this.#stopListening = feed.listen({
-      damage: (scanout, rect) => this.#screens[scanout]?.damage(rect),
-      mode: (scanout) => this.#screens[scanout]?.redraw(),
-      cursor: (scanout) => this.#screens[scanout]?.cursorChanged(),
+      damage: (scanout, rect) => screen(scanout).damage(rect),
+      mode: (scanout) => screen(scanout).redraw(),
+      cursor: (scanout) => screen(scanout).cursorChanged(),
       terminal: () => this.#terminal.want(),
       state: () => this.#state.want(),
     })
@@ -109,7 +115,7 @@ export class Tab {
   }
 
   #screen(scanout: number): ScreenLane {
-    const screen = this.#screens[scanout]
+    const screen = this.#screens.get(scanout)
     if (!screen) throw new ProtocolError(`there is no scanout ${scanout}`)
     return screen
   }
@@ -122,7 +128,7 @@ export class Tab {
   /** Leaves the machine alone, and no key or button down. Safe to call twice. */
   #close(): void {
     this.#stopListening()
-    for (const lane of [...this.#screens, this.#terminal, this.#state, this.#inspection]) lane.close()
+    for (const lane of [...this.#screens.values(), this.#terminal, this.#state, this.#inspection]) lane.close()
     this.#held.releaseAll()
     if (this.owner.tab === this) this.owner.tab = undefined
   }

@@ -45,7 +45,6 @@ function showFrame(frame: Frame): void {
 function showMessage(message: ServerMessage): void {
   switch (message.type) {
     case 'hello':
-      stage.setScanouts(message.scanouts)
       terminal.reset()
       log.reset()
       inspector.setConnected(true)

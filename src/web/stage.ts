@@ -3,7 +3,7 @@ import type { ScanoutMode } from '../machine/machine.ts'
 import { byId, setText } from './dom.ts'
 import { Screen, type ScreenEvents } from './screen.ts'
 
-/** As many scanouts as the protocol has. */
+/** Around and between the screens, in CSS pixels. */
 const GAP = 12
 const FOLLOW_DELAY_MS = 300
 const SMALLEST = 64
@@ -14,7 +14,7 @@ export class Stage {
   readonly #element = byId('stage', HTMLElement)
   readonly #off = byId('screen-off', HTMLElement)
   readonly #info = byId('screen-info', HTMLElement)
-  #screens: Screen[] = []
+  readonly #screens = new Map<number, Screen>()
   #fits = true
   #follows = false
   #followTimer: number | undefined
@@ -23,29 +23,15 @@ export class Stage {
     new ResizeObserver(() => this.#layout()).observe(this.#element)
   }
 
-  /** The screens as the server has them; what is shown stays until the first frame. */
-  setScanouts(count: number): void {
-    if (count === this.#screens.length) return
-    for (const screen of this.#screens) screen.element.remove()
-    this.#screens = Array.from({ length: count }, (_, scanout) => {
-      return new Screen(scanout, {
-        send: (message) => this.events.send(message),
-        release: () => this.events.release(),
-        mode: () => this.#layout(),
-      })
-    })
-    this.#element.append(...this.#screens.map(({ element }) => element))
-  }
-
   show(frame: Extract<Frame, { kind: 'screen' | 'cursor' }>): void {
-    const screen = this.#screens[frame.scanout]
-    if (frame.kind === 'screen') screen?.show(frame)
-    else screen?.showCursor(frame)
+    const screen = this.#screen(frame.scanout)
+    if (frame.kind === 'screen') screen.show(frame)
+    else screen.showCursor(frame)
   }
 
   /** The first screen that is on. */
   get current(): Screen | undefined {
-    return this.#screens.find(({ mode }) => mode)
+    return this.#shown()[0]
   }
 
   setFits(fits: boolean): void {
@@ -60,11 +46,28 @@ export class Stage {
   }
 
   releaseAll(): void {
-    for (const screen of this.#screens) screen.releaseAll()
+    for (const screen of this.#screens.values()) screen.releaseAll()
+  }
+
+  #screen(scanout: number): Screen {
+    const known = this.#screens.get(scanout)
+    if (known) return known
+    const screen = new Screen(scanout, {
+      send: (message) => this.events.send(message),
+      release: () => this.events.release(),
+      mode: () => this.#layout(),
+    })
+    this.#screens.set(scanout, screen)
+    this.#element.append(screen.element)
+    return screen
+  }
+
+  #shown(): Screen[] {
+    return [...this.#screens.values()].filter(({ mode }) => mode)
   }
 
   #layout(): void {
-    const shown = this.#screens.filter(({ mode }) => mode)
+    const shown = this.#shown()
     this.#off.hidden = shown.length > 0
     const area = this.#areaOfEach(shown.length)
     const infos: string[] = []
@@ -88,11 +91,11 @@ export class Stage {
   #followSoon(): void {
     clearTimeout(this.#followTimer)
     this.#followTimer = setTimeout(() => {
-      const shown = this.#screens.filter(({ mode }) => mode)
+      const shown = this.#shown()
       const area = this.#areaOfEach(shown.length)
       const width = deviceSize(area.width)
       const height = deviceSize(area.height)
-      for (const [scanout, { mode }] of this.#screens.entries()) {
+      for (const [scanout, { mode }] of this.#screens) {
         if (!mode || (mode.width === width && mode.height === height)) continue
         this.events.send({ type: 'resize', scanout, width, height })
       }

@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict'
+import { after, afterEach, before, test } from 'node:test'
+import type { Browser, Page } from 'playwright-core'
+import { type ConsoleServer, serveConsole } from '../../src/console/server.ts'
+import { bootGuest, type Guest, kitMissing } from '../guest/guest.ts'
+import { BreakableLink } from './breakable-link.ts'
+import { browserMissing, canvasPixels, canvasSize, connected, launchBrowser, openPage } from './browser.ts'
+import { until } from './until.ts'
+
+const skip = browserMissing() ?? kitMissing() ?? false
+
+let browser: Browser
+let guest: Guest
+let server: ConsoleServer
+const faults: string[] = []
+
+// One guest for all: a boot takes longer than everything after it.
+before(async () => {
+  if (skip) return
+  guest = await bootGuest({})
+  server = await serveConsole(guest.machine, { port: 0 })
+  browser = await launchBrowser()
+})
+after(async () => {
+  await browser?.close()
+  await server?.close()
+  await guest?.stop()
+})
+afterEach(async () => {
+  if (skip) return
+  for (const context of browser.contexts()) await context.close()
+  assert.deepEqual(faults, [])
+})
+
+/** The guest's screen as a canvas should have it. */
+async function screenOfGuest(): Promise<{ width: number; height: number; rgba: Buffer }> {
+  const pixels = await guest.machine.readPixels(0)
+  assert.ok(pixels, 'the screen is off')
+  const { width, height, data } = pixels
+  const rgba = Buffer.alloc(data.length)
+  for (let i = 0; i < data.length; i += 4) {
+    rgba[i] = data[i + 2]
+    rgba[i + 1] = data[i + 1]
+    rgba[i + 2] = data[i]
+    rgba[i + 3] = 255
+  }
+  return { width, height, rgba }
+}
+
+/** Waits until the page shows the guest's whole screen, pixel by pixel. @returns what it shows */
+async function showsAll(page: Page): Promise<Buffer> {
+  let shown = Buffer.alloc(0)
+  await until('the page shows what the guest does', async () => {
+    const { width, height, rgba } = await screenOfGuest()
+    if ((await canvasSize(page)).join() !== [width, height].join()) return false
+    shown = Buffer.from(await canvasPixels(page, { x: 0, y: 0, width, height }))
+    return shown.equals(rgba)
+  })
+  return shown
+}
+
+/** Bytes of the screen that differ. */
+function differences(a: Buffer, b: Buffer): number {
+  let count = Math.abs(a.length - b.length)
+  for (let i = 0; i < Math.min(a.length, b.length); i++) if (a[i] !== b[i]) count++
+  return count
+}
+
+test('a command typed on the screen runs in the guest, and what it prints is seen', { skip }, async () => {
+  const page = await openPage(browser, server.url, faults)
+  const before = await showsAll(page)
+  await page.locator('canvas').click()
+  await page.keyboard.type('clear; echo "Hello, $((6 * 7))!" | tee /tmp/typed\n', { delay: 40 })
+  await until('the command has run', async () => (await guest.run('cat /tmp/typed')).stdout === 'Hello, 42!\n')
+  await until('something else on the screen', async () => differences(before, (await screenOfGuest()).rgba) > 1000)
+  const printed = await showsAll(page)
+  assert.ok(differences(before, printed) > 1000)
+  const bright = (from: number, to: number): number =>
+    printed.subarray(from, to).filter((value, i) => i % 4 !== 3 && value > 100).length
+  const { width } = await screenOfGuest()
+  // The console's font is 16 pixels high: the greeting stands in the first row, and the screen below the prompt is empty.
+  assert.ok(bright(0, width * 16 * 4) > 50, 'no text in the first row')
+  assert.equal(bright(width * 64 * 4, printed.length), 0)
+})
+
+test('what a program of the guest draws is on the canvas, every pixel', { skip }, async () => {
+  const page = await openPage(browser, server.url, faults)
+  const drawn = await guest.run('head -c 3145728 /dev/urandom > /tmp/picture; cat /tmp/picture > /dev/fb0')
+  assert.equal(drawn.status, 0, drawn.stderr)
+  await until('noise on the screen', async () => new Set((await screenOfGuest()).rgba.subarray(-4096)).size > 200)
+  await showsAll(page)
+})
+
+test('the terminal is a shell in the guest, as wide as it looks', { skip }, async () => {
+  const page = await openPage(browser, server.url, faults)
+  await page.locator('#terminal-body').click()
+  const shown = () => page.locator('#terminal .xterm-rows').innerText()
+  await page.keyboard.type('echo $((21 * 2)) | tr 4 X; stty size\n')
+  await until('the answer', async () => /X2\s+\d+ \d+/.test(await shown()))
+  const [, rows, columns] = /X2\s+(\d+) (\d+)/.exec(await shown()) ?? []
+  const lines = await page.locator('#terminal .xterm-rows > div').count()
+  assert.equal(Number(rows), lines)
+  assert.ok(Number(columns) > 100)
+})
+
+test('a lost connection comes back, and the page shows what the guest drew meanwhile', { skip }, async () => {
+  const { link, url } = await BreakableLink.to(server.url)
+  const page = await openPage(browser, url, faults)
+  const before = await showsAll(page)
+  link.break()
+  await page.locator('html[data-connection=lost]').waitFor({ state: 'attached' })
+  await guest.run('head -c 1000000 /dev/zero | tr "\\0" "\\125" > /dev/fb0')
+  await until('another picture', async () => differences(before, (await screenOfGuest()).rgba) > 100_000)
+  link.mend()
+  await connected(page)
+  await showsAll(page)
+  await page.close()
+  await link.close()
+})
+
+test('the inspector tells how the pixels reach the page', { skip }, async () => {
+  const page = await openPage(browser, server.url, faults)
+  await page.getByRole('button', { name: 'Inspector' }).click()
+  const cost = page.locator('.costs p').first()
+  await cost.waitFor()
+  assert.match(await cost.innerText(), /^Screen 1: .+, [\d.,]+ \w+ a frame \(.+\)$/)
+  assert.ok((await page.locator('.health').allInnerTexts()).includes('running'))
+})
+
+test('the guest follows the size of the window', { skip }, async () => {
+  const page = await openPage(browser, server.url, faults)
+  await page.setViewportSize({ width: 864, height: 840 })
+  await page.getByRole('button', { name: 'Terminal' }).click()
+  await page.getByRole('button', { name: 'Follow window' }).click()
+  await until('a canvas as wide as the window', async () => (await canvasSize(page))[0] === 840)
+  await showsAll(page)
+})
