@@ -1,14 +1,7 @@
 import { GuestMemory } from '../src/memory/guest-memory.ts'
 import { MemoryRegion } from '../src/memory/memory-region.ts'
-import { createDeviceQueue } from '../src/virtqueue/create-device-queue.ts'
-import type { DeviceQueue } from '../src/virtqueue/device-queue.ts'
-import {
-  GuestAllocator,
-  PackedDriver,
-  type Part,
-  type QueueDriver,
-  SplitDriver,
-} from '../src/virtqueue/driver/index.ts'
+import type { Part } from '../src/virtqueue/driver/index.ts'
+import { BarePair } from '../src/virtqueue/testing/bare-pair.ts'
 import type { Bench, Variant } from './bench.ts'
 import { bytesAllocated, countCollections } from './garbage.ts'
 
@@ -25,35 +18,19 @@ type Kind = 'direct' | 'indirect'
 
 /** Both sides of one queue, and requests that lie all over the guest's memory, as pages do. */
 class Traffic {
-  readonly #driver: QueueDriver
-  readonly #queue: DeviceQueue
+  readonly #pair: BarePair
   readonly #kind: Kind
   readonly #requests: { readonly readable: Part[]; readonly writable: Part[] }[]
   #sum = 0
-  #interrupted = false
+  #interrupts = 0
   /** Milliseconds spent on the device's side. */
   deviceTime = 0
 
   constructor(packed: boolean, kind: Kind, descriptors: number, random: () => number) {
-    const region = MemoryRegion.over(0, new Uint8Array(MEMORY_BYTES))
-    const allocator = new GuestAllocator(region, PAGE, MEMORY_BYTES / 2)
-    const options = { size: QUEUE_SIZE, eventIdx: true, inOrder: false }
-    this.#driver = packed ? new PackedDriver(allocator, options) : new SplitDriver(allocator, options)
-    this.#queue = createDeviceQueue({
-      ...options,
-      ...this.#driver.addresses,
-      index: 0,
-      packed,
-      indirect: true,
-      memory: new GuestMemory([region]),
-      interrupt: () => {
-        this.#interrupted = true
-      },
-      onBroken: (reason) => {
-        throw new Error(reason)
-      },
-    })
+    const memory = new GuestMemory([MemoryRegion.over(0, new Uint8Array(MEMORY_BYTES))])
+    this.#pair = new BarePair({ packed, size: QUEUE_SIZE, eventIdx: true, memory })
     this.#kind = kind
+    // The upper half: rings and tables are in the lower one.
     const page = () => MEMORY_BYTES / 2 + Math.floor((random() * MEMORY_BYTES) / 2 / PAGE) * PAGE
     // As a disk's requests: a header to read, pages and a status byte to write. A single descriptor is a page to write.
     this.#requests = Array.from({ length: BATCH }, () => {
@@ -86,12 +63,13 @@ class Traffic {
   }
 
   #offer(): void {
-    for (const request of this.#requests) this.#driver.add(request.readable, request.writable, this.#kind)
-    this.#driver.kick()
+    const { driver } = this.#pair
+    for (const request of this.#requests) driver.add(request.readable, request.writable, this.#kind)
+    driver.kick()
   }
 
   #serve(): void {
-    const queue = this.#queue
+    const { queue } = this.#pair
     for (let chain = queue.pop(); chain; chain = queue.pop()) {
       this.#sum = (this.#sum + chain.reader.u32()) | 0
       chain.writer.u32(this.#sum)
@@ -101,12 +79,13 @@ class Traffic {
   }
 
   #collect(): void {
-    if (!this.#interrupted) throw new Error('the device did not interrupt')
-    this.#interrupted = false
+    const { driver, interrupts } = this.#pair
+    if (interrupts === this.#interrupts) throw new Error('the device did not interrupt')
+    this.#interrupts = interrupts
     let collected = 0
-    while (this.#driver.collect()) collected++
+    while (driver.collect()) collected++
     if (collected !== BATCH) throw new Error(`${collected} of ${BATCH} chains came back`)
-    this.#driver.enableInterrupts()
+    driver.enableInterrupts()
   }
 }
 
