@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
 import { BlkType } from './devices/block/protocol.ts'
+import * as eventCodes from './devices/input/event-codes.ts'
 import * as outboard from './index.ts'
 import * as testing from './testing.ts'
 import { RegisterBlock } from './transport/virtio-pci/register-block.ts'
@@ -43,6 +44,14 @@ const log = () => {}
 const bus = { setInterruptLine() {}, sendMessage() {} }
 const identity = { vendor: 1, device: 2, revision: 3, classCode: 4, subsystemVendor: 5, subsystem: 6 }
 const bars = [{ index: 0, size: 4096, kind: 'memory32', prefetchable: false, address: 0 }]
+const description: outboard.InputDescription = {
+  name: 'test',
+  serial: '1',
+  ids: { bus: eventCodes.BUS_VIRTUAL, vendor: 1, product: 1, version: 1 },
+  properties: [],
+  events: { [eventCodes.EV_KEY]: [30] },
+  axes: {},
+}
 
 function makeMemory(): outboard.GuestMemory {
   return new outboard.GuestMemory([outboard.MemoryRegion.over(0, new Uint8Array(1 << 20))])
@@ -105,6 +114,7 @@ const EXAMPLES: readonly [file: string, name: string, given: () => Record<string
   ['devices/block/block.ts', 'BlockDevice', () => ({ BlkType, header: () => new Uint8Array(16) })],
   ['devices/block/memory-disk.ts', 'MemoryDisk', () => ({})],
   ['devices/console/console.ts', 'ConsoleDevice', () => ({ terminal: { print: log }, keys: Uint8Array.of(10) })],
+  ['devices/input/input.ts', 'InputDevice', () => ({ ...eventCodes, KEY_A: 30, description })],
   ['devices/entropy/entropy.ts', 'EntropyDevice', () => ({})],
 ]
 
