@@ -49,7 +49,7 @@ export class ConsoleDevice implements VirtioDevice {
   onInputRoom: ((port: number) => void) | undefined
   readonly #ports: readonly ConsolePort[]
   readonly #control: ControlMessages
-  /** Of port 0; told only where the device was made with one. */
+  /** Of port 0. */
   readonly #size: ConsoleSize
   #session: DriverSession | undefined
   /** There was a driver since the last reset. */
@@ -64,19 +64,23 @@ export class ConsoleDevice implements VirtioDevice {
   #failures = 0
 
   /**
-   * @param size of port 0; without it, sizes are not told
+   * @param size of port 0, until `resize`
    * @param emergencyWrite gets the bytes a guest writes that has no queues, or none any more
    */
-  constructor(ports: readonly ConsolePortOptions[], size?: ConsoleSize, emergencyWrite?: (byte: number) => void) {
+  constructor(
+    ports: readonly ConsolePortOptions[],
+    size: ConsoleSize = { columns: 80, rows: 25 },
+    emergencyWrite?: (byte: number) => void,
+  ) {
     if (ports.length < 1 || ports.length > MOST_PORTS) {
       throw new RangeError(`a console device has 1 to ${MOST_PORTS} ports, not ${ports.length}`)
     }
     this.#ports = ports.map((options, index) => new ConsolePort(index, options))
-    this.#size = { columns: size?.columns ?? 0, rows: size?.rows ?? 0 }
+    this.#size = { ...size }
     this.#control = new ControlMessages(this.#ports, this.#size)
     const multiport = ports.length > 1 || !ports[0].isConsole
     this.features =
-      (size ? featureSet(ConsoleFeature.SIZE) : 0n) |
+      (ports[0].isConsole ? featureSet(ConsoleFeature.SIZE) : 0n) |
       (multiport ? featureSet(ConsoleFeature.MULTIPORT) : 0n) |
       (emergencyWrite ? featureSet(ConsoleFeature.EMERG_WRITE) : 0n)
     this.queueSizes = this.#ports.flatMap((_, index) =>
@@ -144,13 +148,13 @@ export class ConsoleDevice implements VirtioDevice {
     this.#sendControl()
   }
 
-  /** Port 0 has another size. Nobody is told where the device was made without one. */
+  /** Port 0 has another size. */
   resize(columns: number, rows: number): void {
-    if (!hasFeature(this.features, ConsoleFeature.SIZE)) return
+    if (!this.#ports[0].isConsole) return
     this.#size.columns = columns
     this.#size.rows = rows
     this.#announceSize()
-    if (!this.#ports[0].ready || !this.#ports[0].isConsole) return
+    if (!this.#ports[0].ready) return
     this.#control.tell(0, Tell.SIZE)
     this.#sendControl()
   }
@@ -267,9 +271,7 @@ export class ConsoleDevice implements VirtioDevice {
     port.added = true
     if (port.isConsole) this.#control.tell(index, Tell.CONSOLE)
     // The size is that of port 0 alone. @virtio 5.3.6
-    if (index === 0 && port.isConsole && hasFeature(this.features, ConsoleFeature.SIZE)) {
-      this.#control.tell(index, Tell.SIZE)
-    }
+    if (port.isConsole && index === 0) this.#control.tell(index, Tell.SIZE)
     if (port.name.length > 0) this.#control.tell(index, Tell.NAME)
     // A port is closed until it is said to be open.
     if (port.hostOpen) this.#control.tell(index, Tell.OPEN)

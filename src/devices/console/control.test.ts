@@ -148,16 +148,20 @@ test('a new size is told of port 0, in columns and rows, once the driver knows t
   )
 })
 
-test('no size is told of a device made without one, nor of a port 0 that is no console', () => {
-  const sizeless = new ConsoleDriver(new ConsoleDevice(threePorts()))
-  sizeless.start()
+test('no size is told of a port 0 that is no console', () => {
   const [terminal, commands] = threePorts()
   const device = new ConsoleDevice([commands, terminal], { columns: 80, rows: 25 })
   const driver = new ConsoleDriver(device)
   driver.start()
   device.resize(90, 30)
   driver.listen()
-  for (const { told } of [sizeless, driver]) assert.ok(told.every(([, event]) => event !== 'RESIZE'))
+  assert.ok(driver.told.every(([, event]) => event !== 'RESIZE'))
+})
+
+test('a device that is told no size at first is one of 80 columns and 25 rows', () => {
+  const driver = new ConsoleDriver(new ConsoleDevice(threePorts()))
+  driver.start()
+  assert.ok(driver.told.some(([, event, , rest]) => event === 'RESIZE' && rest[0] === 80 && rest[2] === 25))
 })
 
 test('a port without a name has none told', () => {

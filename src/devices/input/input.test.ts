@@ -162,13 +162,14 @@ for (const [ring, features] of RINGS) {
     assert.deepEqual(driver.read(), [[EV_KEY, 30, 1], END, [EV_ABS, 0, -2], [EV_ABS, 1, 7], END])
   })
 
-  test(`frames come whole, whatever buffers the driver has and whenever it looks (${ring})  @virtio 5.8.6.2`, () => {
+  test(`frames come in order, none lost, and whole where no buffer is too small (${ring})  @virtio 5.8.6.2`, () => {
     const step = fc.oneof(
       fc.record({ send: fc.array(fc.constantFrom(30, 31), { minLength: 1, maxLength: 5 }) }),
-      fc.record({ offer: fc.integer({ min: 1, max: 5 }), length: fc.constantFrom(8, 8, 8, 9, 64, 7, 0) }),
+      fc.record({ offer: fc.integer({ min: 1, max: 5 }), length: fc.constantFrom(8, 9, 64) }),
+      fc.record({ offer: fc.integer({ min: 1, max: 5 }), length: fc.constantFrom(0, 7) }),
     )
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      fc.property(fc.array(step, { maxLength: 60 }), fc.boolean(), (steps, tooSmall) => {
         const device = new InputDevice(GADGET)
         const driver = new EventDriver(device, { features, queueSize: 16, memorySize: 1 << 20 })
         const sent: number[][] = []
@@ -179,10 +180,11 @@ for (const [ring, features] of RINGS) {
             const frame = action.send.map((code) => [EV_KEY, code, value++] as const)
             device.send(frame)
             sent.push(...frame.map((event) => [...event]), END)
-          } else driver.offer(Math.min(action.offer, driver.rig.rigs[0].driver.free), action.length)
+          } else if (tooSmall || action.length >= 8)
+            driver.offer(Math.min(action.offer, driver.rig.rigs[0].driver.free), action.length)
           seen.push(...driver.read())
           assert.deepEqual(seen, sent.slice(0, seen.length))
-          assert.deepEqual(seen.at(-1) ?? END, END, 'the driver saw half a frame')
+          if (!tooSmall) assert.deepEqual(seen.at(-1) ?? END, END, 'the driver saw half a frame')
         }
         while (seen.length < sent.length) {
           driver.offer(driver.rig.rigs[0].driver.free)

@@ -143,8 +143,7 @@ export class InputDevice implements VirtioDevice {
     if (!queue) return
     for (let frame = this.#begun ?? this.#backlog.first; frame; frame = this.#begun ?? this.#backlog.first) {
       // A frame longer than the queue goes in pieces: no driver has buffers for all of it.
-      const piece = Math.min(frame.length - this.#sent, queue.size)
-      if (!this.#gather(queue, piece)) break
+      if (!this.#gather(queue, Math.min(frame.length - this.#sent, queue.size))) break
       if (!this.#begun) this.#backlog.shift()
       for (const chain of this.#buffers) {
         const [type, code, value] = frame[this.#sent++]
@@ -160,7 +159,11 @@ export class InputDevice implements VirtioDevice {
     queue.publish()
   }
 
-  /** @returns whether there are `count` buffers now */
+  /**
+   * Takes buffers until there are `count`, if there are.
+   * @returns whether to fill those there are. They are filled, few or not, when one that is too small follows: where
+   *   buffers are used in order it is not given back before them, and a ring full of such would be stuck
+   */
   #gather(queue: DeviceQueue, count: number): boolean {
     while (this.#buffers.length < count) {
       const chain = queue.pop()
@@ -170,6 +173,7 @@ export class InputDevice implements VirtioDevice {
       } else {
         this.#short++
         queue.push(chain, 0)
+        if (this.#buffers.length > 0) return true
       }
     }
     return true

@@ -4,7 +4,7 @@ import { activateDevice } from '../../virtio/testing/device-rig.ts'
 import { EV_ABS, EV_KEY, EV_LED, EV_REL, EV_REP, LED_CAPSL, LED_NUML } from './event-codes.ts'
 import { createKeyboard } from './keyboard.ts'
 import { ConfigSelect } from './protocol.ts'
-import { createTablet, TABLET_MAX } from './tablet.ts'
+import { ABS_MAX, createTablet } from './tablet.ts'
 
 /** Codes of a type that a device says it has. */
 function codes(device: ReturnType<typeof createTablet>, type: number): number[] {
@@ -65,7 +65,7 @@ test('a tablet has what makes udev call it a mouse and libinput an absolute poin
     tablet.config.write(0, 2, ConfigSelect.ABS_INFO | (axis << 8))
     assert.equal(tablet.config.read(2, 1), 20)
     assert.equal(tablet.config.read(8, 4), 0)
-    assert.equal(tablet.config.read(12, 4), TABLET_MAX)
+    assert.equal(tablet.config.read(12, 4), ABS_MAX)
   }
   tablet.config.write(0, 2, ConfigSelect.PROP_BITS)
   assert.equal(tablet.config.read(2, 1), 0)

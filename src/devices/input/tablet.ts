@@ -17,8 +17,8 @@ import {
 } from './event-codes.ts'
 import { InputDevice } from './input.ts'
 
-/** Right and lower edge of the screen; the left and upper one is 0. */
-export const TABLET_MAX = 32767
+/** Position of the right and the lower edge of the screen; 0 is that of the left and the upper. */
+export const ABS_MAX = 32767
 
 /**
  * A mouse that says where it is, not how far it moved: the guest's pointer is where the viewer's is.
@@ -31,7 +31,7 @@ export const TABLET_MAX = 32767
  * either. So send both in a frame: REL_WHEEL_HI_RES always, REL_WHEEL when a step is full.
  */
 export function createTablet(): InputDevice {
-  const axis = { min: 0, max: TABLET_MAX }
+  const axis = { min: 0, max: ABS_MAX }
   return new InputDevice({
     name: 'Outboard tablet',
     serial: 'tablet',
