@@ -5,28 +5,42 @@
  *     host    <command in base64>\n
  *     guest   <exit status in decimal>\n        output: on the ports for standard output and standard error
  *
- * The host sends the next command when it has the status of the last. So a reader with a buffer may be used for a line,
- * which is much faster than the shell's own `read` with its system call a byte.
+ * The host sends the next command when it has the status of the last. So the end of a long line may be read by a tool
+ * with a buffer: the shell's own `read` costs a system call a byte, but is faster for a short line than a new process.
  */
 export const COMMAND_AGENT_SCRIPT = `#!/bin/sh
 # Executes commands of the host, one at a time.
 
-ports=/dev/virtio-ports
-until [ -e $ports/org.outboard.command ] && [ -e $ports/org.outboard.stdout ] && [ -e $ports/org.outboard.stderr ]; do
+find_ports() {
 	for port in /sys/class/virtio-ports/*; do
-		[ -s $port/name ] && read -r name <$port/name && ln -sf ../\${port##*/} $ports/$name
+		[ -e $port/name ] && read -r name <$port/name || continue
+		case $name in
+			org.outboard.command) command_port=/dev/\${port##*/} ;;
+			org.outboard.stdout) stdout_port=/dev/\${port##*/} ;;
+			org.outboard.stderr) stderr_port=/dev/\${port##*/} ;;
+		esac
 	done
+	[ -c "$command_port" ] && [ -c "$stdout_port" ] && [ -c "$stderr_port" ]
+}
+
+# The host tells of the ports one after another.
+until find_ports; do
 	[ $((tries += 1)) -gt 100 ] && exit
-	[ $tries -gt 1 ] && sleep 0.1
+	sleep 0.1
 done
 
-exec 3<>$ports/org.outboard.command 4>$ports/org.outboard.stdout 5>$ports/org.outboard.stderr
+exec 3<>$command_port 4>$stdout_port 5>$stderr_port
 echo ready >&3
 while :; do
-	# The mark behind it tells an empty command from no host.
-	line=$(head -n 1 <&3; echo .)
-	[ "$line" = . ] && sleep 0.2 && continue
-	command=$(echo "\${line%.}" | base64 -d)
+	if ! read -r -n 4096 line <&3; then
+		# The host closed its end.
+		sleep 0.2
+		continue
+	fi
+	command=$({
+		printf %s "$line"
+		[ \${#line} -eq 4096 ] && head -n 1 <&3
+	} | base64 -d)
 	cd /root
 	setsid sh -c "$command" </dev/null >&4 2>&5 3>&- 4>&- 5>&-
 	echo $? >&3

@@ -1,36 +1,34 @@
 /**
  * `/init` of the guest: the first process, written for the shell of busybox.
  *
- * It loads the drivers of the devices that are there, says how far it is on the first serial port, starts shells on the
- * screen and on the console, and the command agent; then it collects what ends, and shuts down when told to.
+ * It loads the drivers of the devices that are there, says how far it is on the first serial port, starts the command
+ * agent and shells on the screen and on the console; then it collects what ends, and shuts down when told to.
  */
 export const INIT_SCRIPT = String.raw`#!/bin/busybox sh
 # Outboard's guest kit: the first process.
 
-bb=/bin/busybox
-$bb mount -t proc proc /proc
-$bb mount -t sysfs sys /sys
-$bb mount -t devtmpfs dev /dev
-$bb mkdir -p /dev/pts /dev/virtio-ports
-$bb mount -t devpts devpts /dev/pts
-$bb mount -t tmpfs tmp /tmp
-# What another package brought is not replaced.
-$bb --install -s 2>/dev/null
+# The shell finds busybox's commands by itself, before any file of that name; other programs need a file for each.
+/bin/busybox mount -a
+mkdir -p /dev/pts /dev/virtio-ports
+mount -t devpts devpts /dev/pts
+busybox --install -s 2>/dev/null
+# What a kernel complains about that finds no firmware tables was kept off the screen.
+echo 4 >/proc/sys/kernel/printk
 
 export PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME=/root USER=root SHELL=/bin/sh PS1='\w # '
 cd /root
-hostname outboard
+echo outboard >/proc/sys/kernel/hostname
 ip link set lo up
 
-step() { echo "outboard: $1" >/dev/ttyS0; }
-
 # There is no udev: each device of the virtio bus names its driver itself. evdev belongs to no device.
-modprobe -a virtio_pci
+modprobe virtio_pci
 devices=$(cat /sys/bus/virtio/devices/*/modalias 2>/dev/null)
 [ -n "$devices" ] && modprobe -a $devices evdev
 # A cursor that blinks would be damage to the screen, several times a second.
 [ -e /sys/class/graphics/fbcon/cursor_blink ] && echo 0 >/sys/class/graphics/fbcon/cursor_blink
-step 'devices ready'
+echo 'outboard: devices ready' >/dev/ttyS0
+
+(. /sbin/command-agent) </dev/null >/dev/null 2>&1 &
 
 # Shells, one after another, on a terminal of their own: keep_shell TTY TERM
 keep_shell() {
@@ -39,11 +37,13 @@ keep_shell() {
 		{ TERM=$2 setsid -c sh <>/dev/$1 >&0 2>&1; } 2>/dev/null || sleep 1
 	done
 }
-
-setsid /sbin/command-agent </dev/null >/dev/null 2>&1 &
-printf 'Outboard: Linux %s, every device virtual and written in TypeScript.\nYou are root; disks are /dev/vda and up, mount them anywhere. poweroff ends it.\n' "$(uname -r)" >/dev/tty1
+printf '\033[H\033[JOutboard: Linux %s on devices written in TypeScript.\nDisks are /dev/vda and up: mount them anywhere. poweroff ends the guest.\n' "$(uname -r)" >/dev/tty1
 keep_shell tty1 linux &
 keep_shell hvc0 xterm-256color &
+
+for port in /sys/class/virtio-ports/*; do
+	[ -e $port/name ] && read -r name <$port/name && ln -s ../$(basename $port) "/dev/virtio-ports/$name"
+done
 
 # busybox's poweroff, reboot and halt tell the first process by a signal.
 shut_down() {

@@ -22,6 +22,7 @@ const SETTINGS = {
   'etc/passwd': 'root:x:0:0:root:/root:/bin/sh\n',
   'etc/group': 'root:x:0:\n',
   'etc/hosts': '127.0.0.1 localhost outboard\n',
+  'etc/fstab': 'proc /proc proc\nsys /sys sysfs\ndev /dev devtmpfs\ntmp /tmp tmpfs\n',
   /** File systems that mount tries where none is named; the kernel asks for the driver. */
   'etc/filesystems': 'ext4\n*\n',
 }

@@ -14,7 +14,7 @@ export const KERNEL_META_PACKAGE = 'linux-image-686'
 export const PACKAGES = {
   /** The guest's commands. */
   'busybox-static': { 'bin/busybox': 'bin/busybox' },
-  /** Its `fallocate` punches holes; that of busybox does not. */
+  /** Its `fallocate` zeroes and punches holes; that of busybox, which the shell prefers unless told the path, does not. */
   'util-linux': { 'usr/bin/fallocate': 'usr/bin/fallocate' },
   /** What `fallocate` needs, and other programs of the release that somebody brings on a disk. */
   libc6: {
@@ -45,15 +45,15 @@ export const MODULES = [
  * The kernel's arguments.
  *
  * `console`: messages go to the screen and to the first serial port, where the engine reads them; the last one named is
- * what the first process has as its output. `quiet` leaves errors, panics and the end of the system. After a panic the
- * guest stands still, which is the kernel's default, so that its screen can be read; the engine ends it.
+ * what the first process has as its output. `loglevel`: panics and worse, until the first process lets errors through too.
+ * After a panic the guest stands still, which is the kernel's default, so that its screen can be read; the engine ends it.
  *
  * `nokaslr`: the kernel is linked for one address, see `repackKernel`. All others save the emulated processor work that
  * says nothing here: timer and clock calibration, mitigations, self-tests, waiting for grace periods, ports, ISA cards.
  * Without `load_system_certificate_list` the key that modules could be checked with is not parsed.
  */
 export const COMMAND_LINE = [
-  'console=tty0 console=ttyS0 quiet',
+  'console=tty0 console=ttyS0 loglevel=3',
   'nokaslr tsc=reliable no_timer_check mitigations=off random.trust_cpu=on',
   'cryptomgr.notests noisapnp 8250.nr_uarts=1 rcupdate.rcu_expedited=1',
   'initcall_blacklist=load_system_certificate_list',
