@@ -66,3 +66,13 @@ export function canvasSize(page: Page, scanout = 0): Promise<[number, number]> {
   const canvas = `document.querySelectorAll('canvas')[${scanout}]`
   return page.evaluate(`[${canvas}?.width ?? 0, ${canvas}?.height ?? 0]`)
 }
+
+/** SHA-256 of all pixels of the first screen's canvas, for pictures too large to bring here. */
+export function canvasDigest(page: Page): Promise<string> {
+  return page.evaluate(`(async () => {
+    const { width, height } = document.querySelector('canvas')
+    const { data } = document.querySelector('canvas').getContext('2d').getImageData(0, 0, width, height)
+    const digest = await crypto.subtle.digest('SHA-256', data)
+    return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, '0')).join('')
+  })()`)
+}
