@@ -61,37 +61,56 @@ for (const blob of [true, false]) {
   })
 }
 
-test('only what changed moves: a small change is small damage', { skip }, async () => {
+/** Resolves when it holds; a machine that is busy takes its time. */
+async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+  for (let i = 0; i < 120; i++) {
+    if (await holds()) return
+    await sleep(250)
+  }
+  throw new assert.AssertionError({ message: `it never came to this: ${what}` })
+}
+
+test('only what changed moves: a small change is small damage  @virtio 5.7.6.7', { skip }, async () => {
   const guest = await bootGuest({})
   try {
-    await guest.run('head -c 3145728 /dev/zero > /dev/fb0')
-    await sleep(1500)
-    const rects: { y: number; height: number }[] = []
-    guest.machine.listen({ damage: (_scanout, rect) => rects.push(rect) })
-    // One row of 1,024 pixels at line 300.
-    await guest.run(`head -c 4096 /dev/urandom | dd of=/dev/fb0 bs=4096 seek=300 conv=notrunc 2>/dev/null`)
-    await sleep(1500)
-    assert.ok(rects.length > 0, 'the change was not shown')
-    for (const rect of rects) {
-      assert.ok(rect.height <= 2 && rect.y >= 299 && rect.y <= 300, `damage ${JSON.stringify(rect)}`)
-    }
+    const damage: { x: number; y: number; width: number; height: number }[] = []
+    await guest.run('head -c 3000000 /dev/zero > /dev/fb0')
+    await until('a screen that is quiet', async () => {
+      damage.length = 0
+      const stopListening = guest.machine.listen({ damage: (_scanout, rect) => damage.push(rect) })
+      await sleep(1000)
+      stopListening()
+      return damage.length === 0
+    })
+    guest.machine.listen({ damage: (_scanout, rect) => damage.push(rect) })
+    // Half a row, 512 pixels, at line 300. (For a whole one, Linux 6.1 takes it that nothing changed.)
+    await guest.run('head -c 2048 /dev/urandom | dd of=/dev/fb0 bs=2048 seek=600 conv=notrunc 2>/dev/null')
+    await until('damage', () => damage.length > 0)
+    for (const rect of damage) assert.deepEqual(rect, { x: 0, y: 300, width: 512, height: 1 })
   } finally {
     await guest.stop()
   }
 })
 
-test('another size asked for by the viewer reaches the guest', { skip }, async () => {
+test('another size asked for by the viewer reaches the guest  @virtio 5.7.6.3', { skip }, async () => {
   const guest = await bootGuest({})
+  const connector = '/sys/class/drm/card0-Virtual-1'
   try {
     guest.machine.resize(0, 1280, 720)
-    let modes = ''
-    for (let i = 0; i < 40 && !modes.startsWith('1280x720'); i++) {
-      await sleep(250)
-      modes = (await guest.run('cat /sys/class/drm/card0-Virtual-1/modes')).stdout
-    }
-    assert.equal(modes.split('\n')[0], '1280x720')
-    const edid = await guest.run('hexdump -v -e \'1/1 "%02x"\' /sys/class/drm/card0-Virtual-1/edid')
-    assert.ok(edid.stdout.startsWith('00ffffffffffff00'), edid.stdout.slice(0, 32))
+    // The console on the screen asks for no mode larger than its framebuffer; whoever looks sees all of them.
+    await until('the new size is the first mode', async () => {
+      const { stdout } = await guest.run(`echo detect > ${connector}/status; cat ${connector}/modes`)
+      return stdout.startsWith('1280x720\n')
+    })
+    const { stdout } = await guest.run(`hexdump -v -e '1/1 "%02x"' ${connector}/edid`)
+    const edid = Buffer.from(stdout, 'hex')
+    assert.equal(edid.toString('hex', 0, 8), '00ffffffffffff00')
+    // First detailed timing: the low eight bits of the active pixels and lines, and their high four.
+    const preferred = [edid[56] | ((edid[58] & 0xf0) << 4), edid[59] | ((edid[61] & 0xf0) << 4)]
+    assert.deepEqual(preferred, [1280, 720])
+    // The guest switched its screen off and on for it: what it draws next is seen.
+    await guest.run('printf "\\033[?25l\\033[?25h" > /dev/tty1')
+    await until('the screen is on', () => guest.machine.scanouts[0] !== undefined)
   } finally {
     await guest.stop()
   }
