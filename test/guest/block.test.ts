@@ -65,7 +65,7 @@ test('write-zeroes and discard leave what the guest expects on the image', { ski
   const guest = await bootGuest({ disks: [{ path: image, readOnly: false }] })
   try {
     const done = await guest.run(
-      'set -e; fallocate -p -o 1048576 -l 65536 /dev/vda; sync; cat /sys/block/vda/queue/write_zeroes_max_bytes; ' +
+      'set -e; /usr/bin/fallocate -p -o 1048576 -l 65536 /dev/vda; sync; cat /sys/block/vda/queue/write_zeroes_max_bytes; ' +
         'cat /sys/block/vda/size; cat /sys/block/vda/queue/logical_block_size',
     )
     assert.equal(done.status, 0, done.stderr)

@@ -29,6 +29,20 @@ until find_ports; do
 	sleep 0.1
 done
 
+# What the shell on the screen prints when it starts comes before anything a command draws: it is out once the shell
+# waits for input.
+shell_waits() {
+	read -r shell </run/shell.tty1 && case $(cat /proc/$shell/wchan) in
+		do_sys_poll | wait_woken | n_tty_read) ;;
+		*) false ;;
+	esac
+}
+tries=0
+until shell_waits; do
+	[ $((tries += 1)) -gt 50 ] && break
+	sleep 0.1
+done
+
 exec 3<>$command_port 4>$stdout_port 5>$stderr_port
 echo ready >&3
 while :; do

@@ -9,7 +9,7 @@ export const INIT_SCRIPT = String.raw`#!/bin/busybox sh
 
 # The shell finds busybox's commands by itself, before any file of that name; other programs need a file for each.
 /bin/busybox mount -a
-mkdir -p /dev/pts /dev/virtio-ports
+mkdir -p /dev/pts /dev/virtio-ports /run
 mount -t devpts devpts /dev/pts
 busybox --install -s 2>/dev/null
 # What a kernel complains about that finds no firmware tables was kept off the screen.
@@ -28,18 +28,18 @@ devices=$(cat /sys/bus/virtio/devices/*/modalias 2>/dev/null)
 [ -e /sys/class/graphics/fbcon/cursor_blink ] && echo 0 >/sys/class/graphics/fbcon/cursor_blink
 echo 'outboard: devices ready' >/dev/ttyS0
 
-(. /sbin/command-agent) </dev/null >/dev/null 2>&1 &
-
 # Shells, one after another, on a terminal of their own: keep_shell TTY TERM
 keep_shell() {
 	while :; do
 		# Where the device is missing (yet), it cannot be opened.
-		{ TERM=$2 setsid -c sh <>/dev/$1 >&0 2>&1; } 2>/dev/null || sleep 1
+		{ TERM=$2 setsid -c sh -c "echo \$\$ >/run/shell.$1; exec sh" <>/dev/$1 >&0 2>&1; } 2>/dev/null || sleep 1
 	done
 }
 printf '\033[H\033[JOutboard: Linux %s on devices written in TypeScript.\nDisks are /dev/vda and up: mount them anywhere. poweroff ends the guest.\n' "$(uname -r)" >/dev/tty1
 keep_shell tty1 linux &
 keep_shell hvc0 xterm-256color &
+(. /sbin/command-agent) </dev/null >/dev/null 2>&1 &
+uevent /sbin/hotplug </dev/null >/dev/null 2>&1 &
 
 for port in /sys/class/virtio-ports/*; do
 	[ -e $port/name ] && read -r name <$port/name && ln -s ../$(basename $port) "/dev/virtio-ports/$name"

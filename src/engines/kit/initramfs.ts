@@ -2,6 +2,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { COMMAND_AGENT_SCRIPT } from './command-agent.ts'
 import { CpioWriter } from './cpio.ts'
+import { HOTPLUG_SCRIPT } from './hotplug-script.ts'
 import { INIT_SCRIPT } from './init-script.ts'
 import { KernelFileError } from './kernel-file-error.ts'
 import {
@@ -48,6 +49,7 @@ export async function buildInitramfs(root: string, release: string): Promise<Uin
   archive.symbolicLink('bin/sh', 'busybox')
   archive.file('init', encode(INIT_SCRIPT), 0o755)
   archive.file('sbin/command-agent', encode(COMMAND_AGENT_SCRIPT), 0o755)
+  archive.file('sbin/hotplug', encode(HOTPLUG_SCRIPT), 0o755)
   for (const [file, text] of Object.entries(SETTINGS)) archive.file(file, encode(text), 0o644)
 
   const folder = `lib/modules/${release}`

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { extname } from 'node:path'
 import { COMMAND_AGENT_SCRIPT } from './command-agent.ts'
+import { HOTPLUG_SCRIPT } from './hotplug-script.ts'
 import { INIT_SCRIPT } from './init-script.ts'
 
 /** The Debian release everything is taken from: the last one with a kernel for 32-bit machines. */
@@ -64,7 +65,7 @@ const BUILDER = ['cpio', 'elf', 'initramfs', 'kernel-image', 'kernel-modules', '
 
 /** Short name of this recipe: another one, of another version of this project, makes another kit. */
 export function recipeId(): string {
-  const hash = createHash('sha256').update(JSON.stringify([INIT_SCRIPT, COMMAND_AGENT_SCRIPT]))
+  const hash = createHash('sha256').update(JSON.stringify([INIT_SCRIPT, COMMAND_AGENT_SCRIPT, HOTPLUG_SCRIPT]))
   for (const name of BUILDER) {
     hash.update(readFileSync(new URL(`./${name}${extname(import.meta.url)}`, import.meta.url)))
   }
