@@ -1,5 +1,5 @@
 import type { Frame, ServerMessage, StateMessage } from '../console/protocol.ts'
-import { Connection, type ConnectionState } from './connection.ts'
+import { type Answer, Connection, type ConnectionState } from './connection.ts'
 import { byId, setText } from './dom.ts'
 import { Inspector } from './inspector.ts'
 import { LEDS } from './key-codes.ts'
@@ -37,12 +37,12 @@ function showConnection(state: ConnectionState, why: string): void {
   }
 }
 
-function showFrame(frame: Frame): void {
-  if (frame.kind === 'terminal') terminal.write(frame)
-  else stage.show(frame)
+function showFrame(frame: Frame, answer: Answer): void {
+  if (frame.kind === 'terminal') terminal.write(frame, answer)
+  else stage.show(frame, answer)
 }
 
-function showMessage(message: ServerMessage): void {
+function showMessage(message: ServerMessage, answer: Answer): void {
   switch (message.type) {
     case 'hello':
       terminal.reset()
@@ -51,9 +51,10 @@ function showMessage(message: ServerMessage): void {
       break
     case 'state':
       showState(message)
-      connection.send({ type: 'done', lane: 'state' })
+      answer({ type: 'done', lane: 'state' })
       break
     case 'inspection':
+      answer({ type: 'done', lane: 'inspection' })
       inspector.show(message)
       break
   }

@@ -4,10 +4,13 @@ import { Backoff } from './backoff.ts'
 /** `refused`: the server is there, but this address is not valid any more. */
 export type ConnectionState = 'connecting' | 'open' | 'lost' | 'refused'
 
+/** Sends to where a message came from, and nowhere once that connection has ended: the next one starts anew. */
+export type Answer = (message: PageMessage) => void
+
 export interface ConnectionEvents {
   state(state: ConnectionState, why: string): void
-  frame(frame: Frame): void
-  message(message: ServerMessage): void
+  frame(frame: Frame, answer: Answer): void
+  message(message: ServerMessage, answer: Answer): void
 }
 
 /** Text typed or pasted into the terminal goes out in pieces the server takes. */
@@ -31,15 +34,13 @@ export class Connection {
   }
 
   send(message: PageMessage): void {
-    this.#sendRaw(JSON.stringify(message))
+    if (this.#socket) send(this.#socket, JSON.stringify(message))
   }
 
   sendTerminal(bytes: Uint8Array<ArrayBuffer>): void {
-    for (let at = 0; at < bytes.length; at += TERMINAL_PIECE) this.#sendRaw(bytes.subarray(at, at + TERMINAL_PIECE))
-  }
-
-  #sendRaw(data: string | Uint8Array<ArrayBuffer>): void {
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(data)
+    for (let at = 0; this.#socket && at < bytes.length; at += TERMINAL_PIECE) {
+      send(this.#socket, bytes.subarray(at, at + TERMINAL_PIECE))
+    }
   }
 
   #connect(): void {
@@ -51,14 +52,15 @@ export class Connection {
     const socket = new WebSocket(url)
     socket.binaryType = 'arraybuffer'
     this.#socket = socket
+    const answer: Answer = (message) => send(socket, JSON.stringify(message))
     let openedAt = Number.POSITIVE_INFINITY
     socket.addEventListener('open', () => {
       openedAt = performance.now()
       this.events.state('open', '')
     })
     socket.addEventListener('message', ({ data }) => {
-      if (data instanceof ArrayBuffer) this.events.frame(decodeFrame(data))
-      else this.events.message(JSON.parse(data) as ServerMessage)
+      if (data instanceof ArrayBuffer) this.events.frame(decodeFrame(data), answer)
+      else this.events.message(JSON.parse(data) as ServerMessage, answer)
     })
     socket.addEventListener('close', ({ reason }) => {
       if (performance.now() - openedAt > GOOD_MS) this.#backoff.reset()
@@ -71,6 +73,10 @@ export class Connection {
     if (await isRefused()) this.events.state('refused', '')
     else this.#retry = setTimeout(() => this.#connect(), this.#backoff.next())
   }
+}
+
+function send(socket: WebSocket, data: string | Uint8Array<ArrayBuffer>): void {
+  if (socket.readyState === WebSocket.OPEN) socket.send(data)
 }
 
 /** A refused handshake looks like an absent server; an ordinary request tells them apart. */

@@ -28,7 +28,6 @@ export class Inspector {
   }
 
   show({ devices, error }: InspectionMessage): void {
-    this.send({ type: 'done', lane: 'inspection' })
     setText(this.#note, error ?? (devices.length === 0 ? 'The machine has no devices to show.' : ''))
     const names = devices.map(({ name, id }) => `${id} ${name}`)
     if (names.join() !== this.#sections.map(({ name }) => name).join()) {

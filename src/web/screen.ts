@@ -1,5 +1,6 @@
 import type { Frame, PageMessage } from '../console/protocol.ts'
 import type { ScanoutMode } from '../machine/machine.ts'
+import type { Answer } from './connection.ts'
 import { cursorStyle } from './cursor-image.ts'
 import { make } from './dom.ts'
 import { linuxKeyCode } from './key-codes.ts'
@@ -48,7 +49,7 @@ export class Screen {
     return this.#mode
   }
 
-  show({ mode, rects }: Extract<Frame, { kind: 'screen' }>): void {
+  show({ mode, rects }: Extract<Frame, { kind: 'screen' }>, answer: Answer): void {
     if (mode?.width !== this.#mode?.width || mode?.height !== this.#mode?.height) this.#setMode(mode)
     for (const { x, y, width, height, words } of rects) {
       toOpaqueRgba(words)
@@ -56,7 +57,7 @@ export class Screen {
       this.#context.putImageData(new ImageData(data, width, height), x, y)
     }
     // The next frame is asked for when this one is on the glass: a hidden tab asks for none.
-    requestAnimationFrame(() => this.events.send({ type: 'drawn', scanout: this.scanout }))
+    requestAnimationFrame(() => answer({ type: 'drawn', scanout: this.scanout }))
   }
 
   showCursor(frame: Extract<Frame, { kind: 'cursor' }>): void {

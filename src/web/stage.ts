@@ -1,5 +1,6 @@
 import type { Frame } from '../console/protocol.ts'
 import type { ScanoutMode } from '../machine/machine.ts'
+import type { Answer } from './connection.ts'
 import { byId, setText } from './dom.ts'
 import { Screen, type ScreenEvents } from './screen.ts'
 
@@ -23,9 +24,9 @@ export class Stage {
     new ResizeObserver(() => this.#layout()).observe(this.#element)
   }
 
-  show(frame: Extract<Frame, { kind: 'screen' | 'cursor' }>): void {
+  show(frame: Extract<Frame, { kind: 'screen' | 'cursor' }>, answer: Answer): void {
     const screen = this.#screen(frame.scanout)
-    if (frame.kind === 'screen') screen.show(frame)
+    if (frame.kind === 'screen') screen.show(frame, answer)
     else screen.showCursor(frame)
   }
 
@@ -85,7 +86,8 @@ export class Stage {
   /** The space for each of so many screens side by side, in CSS pixels. */
   #areaOfEach(count: number): ScanoutMode {
     const { clientWidth, clientHeight } = this.#element
-    return { width: (clientWidth - GAP * (count + 1)) / Math.max(1, count), height: clientHeight - GAP * 2 }
+    const gap = document.fullscreenElement === this.#element ? 0 : GAP
+    return { width: (clientWidth - gap * (count + 1)) / Math.max(1, count), height: clientHeight - gap * 2 }
   }
 
   #followSoon(): void {

@@ -1,6 +1,7 @@
 import { FitAddon } from '@xterm/addon-fit'
 import { type ITheme, Terminal } from '@xterm/xterm'
 import type { Frame, PageMessage } from '../console/protocol.ts'
+import type { Answer } from './connection.ts'
 import { byId } from './dom.ts'
 
 const LIGHT: ITheme = {
@@ -101,10 +102,10 @@ export class TerminalPanel {
     this.sendSize()
   }
 
-  write({ bytes, quiet, skipped }: Extract<Frame, { kind: 'terminal' }>): void {
+  write({ bytes, quiet, skipped }: Extract<Frame, { kind: 'terminal' }>, answer: Answer): void {
     if (skipped) this.#terminal.write(SKIPPED)
     this.#isQuiet = quiet
-    this.#terminal.write(bytes, () => this.events.send({ type: 'done', lane: 'terminal' }))
+    this.#terminal.write(bytes, () => answer({ type: 'done', lane: 'terminal' }))
   }
 
   focus(): void {

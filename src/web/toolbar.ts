@@ -11,7 +11,8 @@ export class Toolbar {
     terminal: TerminalPanel,
     inspector: Inspector,
   ) {
-    onClick('full-screen', () => this.#fullScreen())
+    byId('full-screen', HTMLButtonElement).disabled = !document.fullscreenEnabled
+    onClick('full-screen', () => void this.#fullScreen())
     onClick('ctrl-alt-del', () => stage.current?.keyboard.chord(['ControlLeft', 'AltLeft', 'Delete']))
     onClick('screenshot', () => void this.#screenshot())
     toggle('fit', true, (isOn) => stage.setFits(isOn))
@@ -30,10 +31,14 @@ export class Toolbar {
   }
 
   async #fullScreen(): Promise<void> {
-    await byId('stage', HTMLElement).requestFullscreen({ navigationUI: 'hide' })
-    this.stage.current?.element.focus()
-    // Where the browser has it, Escape and the like go to the guest too; holding Escape leaves.
-    await (navigator as { keyboard?: { lock(): Promise<void> } }).keyboard?.lock()
+    try {
+      await byId('stage', HTMLElement).requestFullscreen({ navigationUI: 'hide' })
+      this.stage.current?.element.focus()
+      // Where the browser has it, Escape and the like go to the guest too; holding Escape leaves.
+      await (navigator as { keyboard?: { lock(): Promise<void> } }).keyboard?.lock()
+    } catch {
+      // The browser, or its user, would not: the page is as before.
+    }
   }
 
   async #screenshot(): Promise<void> {

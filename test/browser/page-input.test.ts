@@ -1,0 +1,165 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { canvasSize } from './browser.ts'
+import { PageRig, SIZE, skip } from './page-rig.ts'
+import { until } from './until.ts'
+
+const rig = new PageRig()
+
+test('keys arrive by their place on the keyboard, with all modifiers, and are kept from the browser', {
+  skip,
+}, async () => {
+  const page = await rig.open()
+  await page.locator('.screen').focus()
+  await page.evaluate('window.isSame = true')
+  for (const chord of [
+    'a',
+    'Shift+KeyA',
+    'Control+Alt+Delete',
+    'AltRight',
+    'F5',
+    'Tab',
+    'Escape',
+    'NumpadEnter',
+    'Meta',
+  ]) {
+    await page.keyboard.press(chord)
+  }
+  assert.deepEqual(
+    (await rig.calls(/^key/, 24)).map((call) => call.slice(4)),
+    [
+      ...['30 down', '30 up'],
+      ...['42 down', '30 down', '30 up', '42 up'],
+      ...['29 down', '56 down', '111 down', '111 up', '56 up', '29 up'],
+      ...['100 down', '100 up', '63 down', '63 up', '15 down', '15 up', '1 down', '1 up', '96 down', '96 up'],
+      ...['125 down', '125 up'],
+    ],
+  )
+  assert.equal(await page.evaluate('window.isSame'), true)
+  assert.equal(await page.evaluate('document.activeElement.className'), 'screen')
+})
+
+test('a key held down is pressed once: the guest repeats by itself', { skip }, async () => {
+  const page = await rig.open()
+  await page.locator('.screen').focus()
+  for (let i = 0; i < 4; i++) await page.keyboard.down('KeyX')
+  await page.keyboard.up('KeyX')
+  assert.deepEqual(await rig.calls(/^key/, 2), ['key 45 down', 'key 45 up'])
+})
+
+test('no key stays down when the screen loses the focus, or the page goes', { skip }, async () => {
+  const page = await rig.open()
+  await page.locator('.screen').focus()
+  await page.keyboard.down('ShiftLeft')
+  await page.keyboard.down('KeyA')
+  await page.getByRole('button', { name: 'Fit' }).focus()
+  assert.deepEqual(await rig.calls(/^key/, 4), ['key 42 down', 'key 30 down', 'key 30 up', 'key 42 up'])
+  await page.keyboard.up('KeyA')
+  await page.keyboard.up('ShiftLeft')
+  await page.locator('.screen').focus()
+  await page.keyboard.down('ControlLeft')
+  await rig.calls(/^key 29 down/, 1)
+  await page.close()
+  await rig.calls(/^key 29 up/, 1)
+})
+
+test('Ctrl+Alt+G gives the keyboard back, and leaves no key down in the guest', { skip }, async () => {
+  const page = await rig.open()
+  await page.locator('.screen').focus()
+  assert.ok(await page.getByText('gives the keyboard back').isVisible())
+  await page.keyboard.press('Control+Alt+KeyG')
+  assert.deepEqual(await rig.calls(/^key/, 4), ['key 29 down', 'key 56 down', 'key 56 up', 'key 29 up'])
+  assert.equal(await page.evaluate('document.activeElement.id'), 'fit')
+})
+
+test('the whole page is reached with the Tab key, and every control has a name', { skip }, async () => {
+  const page = await rig.open()
+  const reached: string[] = []
+  for (let i = 0; i < 9; i++) {
+    await page.keyboard.press('Tab')
+    reached.push(String(await page.evaluate('document.activeElement.id || document.activeElement.className')))
+  }
+  assert.deepEqual(reached, [
+    ...['fit', 'follow', 'full-screen', 'ctrl-alt-del', 'screenshot'],
+    ...['show-terminal', 'show-log', 'show-inspector', 'screen'],
+  ])
+  for (const button of await page.getByRole('button').all()) assert.ok((await button.innerText()).trim() !== '')
+  const label = await page.locator('.screen').getAttribute('aria-label')
+  assert.equal(label, 'Screen 1 of the guest, 320 by 200 pixels')
+})
+
+test('the button sends Ctrl+Alt+Del', { skip }, async () => {
+  const page = await rig.open()
+  await page.getByRole('button', { name: 'Ctrl+Alt+Del' }).click()
+  assert.deepEqual(await rig.calls(/^key/, 6), [
+    ...['key 29 down', 'key 56 down', 'key 111 down'],
+    ...['key 111 up', 'key 56 up', 'key 29 up'],
+  ])
+})
+
+test('the pointer arrives where it is on the guest, scaled or not, with every button in its place', {
+  skip,
+}, async () => {
+  const page = await rig.open()
+  for (const isFit of [true, false]) {
+    if (!isFit) await page.getByRole('button', { name: 'Fit' }).click()
+    rig.machine.calls.length = 0
+    const box = await page.locator('canvas').boundingBox()
+    assert.ok(box)
+    if (!isFit) assert.deepEqual([box.width, box.height], [SIZE.width, SIZE.height])
+    await page.mouse.move(box.x + box.width / 4, box.y + box.height / 2)
+    for (const button of ['left', 'right', 'middle'] as const) {
+      await page.mouse.down({ button })
+      await page.mouse.up({ button })
+    }
+    await rig.calls(/^button/, 6)
+    const first = rig.machine.calls.find((call) => call.startsWith('pointer')) ?? ''
+    const [, , x, y] = first.split(' ').map(Number)
+    assert.ok(Math.abs(x - 0.25) < 0.01 && Math.abs(y - 0.5) < 0.01, first)
+    assert.deepEqual(await rig.calls(/^button/, 6), [
+      ...['button 0x110 down', 'button 0x110 up', 'button 0x111 down', 'button 0x111 up'],
+      ...['button 0x112 down', 'button 0x112 up'],
+    ])
+    assert.ok(rig.machine.calls.indexOf(first) < rig.machine.calls.indexOf('button 0x110 down'))
+  }
+})
+
+test('a drag goes on outside the screen, and ends there', { skip }, async () => {
+  const page = await rig.open()
+  const box = await page.locator('canvas').boundingBox()
+  assert.ok(box)
+  await page.mouse.move(box.x + 5, box.y + 5)
+  await page.mouse.down()
+  await page.mouse.move(box.x - 50, box.y + box.height + 30)
+  await page.mouse.up()
+  await rig.calls(/^button 0x110 up/, 1)
+  assert.ok(rig.machine.calls.includes('pointer 0 0.000 1.000'), rig.machine.calls.join())
+})
+
+test('the wheel turns away from the user and to the right', { skip }, async () => {
+  const page = await rig.open()
+  await page.locator('canvas').hover()
+  await page.mouse.wheel(0, -100)
+  await rig.calls(/^wheel/, 1)
+  await page.mouse.wheel(50, 0)
+  assert.deepEqual(await rig.calls(/^wheel/, 2), ['wheel 1.000 0.000', 'wheel 0.000 0.500'])
+})
+
+test('the screen alone fills the display until it is given back', { skip }, async () => {
+  const page = await rig.open()
+  await page.getByRole('button', { name: 'Full screen' }).click()
+  await page.locator('#stage:fullscreen').waitFor()
+  assert.equal(await page.evaluate('document.activeElement.className'), 'screen')
+  await page.keyboard.press('Control+Alt+KeyG')
+  await until('no full screen', async () => (await page.evaluate('document.fullscreenElement')) === null)
+})
+
+test('the guest follows the window when asked to', { skip }, async () => {
+  const page = await rig.open()
+  await page.getByRole('button', { name: 'Follow window' }).click()
+  await rig.calls(/^resize/, 1)
+  await page.setViewportSize({ width: 1000, height: 700 })
+  await until('a canvas as wide as the window allows', async () => (await canvasSize(page))[0] === 1000 - 24)
+  const box = await page.locator('canvas').boundingBox()
+  assert.deepEqual([box?.width, box?.height], await canvasSize(page))
+})
