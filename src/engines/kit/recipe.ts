@@ -64,8 +64,8 @@ export const COMMAND_LINE = [
 const BUILDER = ['cpio', 'elf', 'initramfs', 'kernel-image', 'kernel-modules', 'recipe', 'x86-branches', 'xz']
 
 /** Short name of this recipe: another one, of another version of this project, makes another kit. */
-export function recipeId(): string {
-  const hash = createHash('sha256').update(JSON.stringify([INIT_SCRIPT, COMMAND_AGENT_SCRIPT, HOTPLUG_SCRIPT]))
+export function recipeId(scripts: readonly string[] = [INIT_SCRIPT, COMMAND_AGENT_SCRIPT, HOTPLUG_SCRIPT]): string {
+  const hash = createHash('sha256').update(JSON.stringify(scripts))
   for (const name of BUILDER) {
     hash.update(readFileSync(new URL(`./${name}${extname(import.meta.url)}`, import.meta.url)))
   }

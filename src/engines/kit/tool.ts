@@ -61,7 +61,16 @@ export async function runTool(tool: string, args: readonly string[], options: To
 
 function ended(child: ChildProcess, tool: string): Promise<number | string> {
   return new Promise((resolve, reject) => {
-    child.on('error', (error) => reject(new ToolError(tool, true, `${tool} cannot be started (${error.message})`)))
+    child.on('error', (error) => {
+      const absent = 'code' in error && error.code === 'ENOENT'
+      reject(
+        new ToolError(
+          tool,
+          true,
+          absent ? `${tool} is not on this machine` : `${tool} cannot be started (${error.message})`,
+        ),
+      )
+    })
     child.on('close', (status, killedBy) => resolve(status ?? killedBy ?? 'no status'))
   })
 }

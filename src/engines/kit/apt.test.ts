@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { after, afterEach, test } from 'node:test'
+import { Apt } from './apt.ts'
+import { KitError } from './kit-error.ts'
+
+const folder = mkdtempSync(path.join(tmpdir(), 'outboard-apt-'))
+after(() => rmSync(folder, { recursive: true }))
+const PATH = process.env['PATH']
+afterEach(() => {
+  process.env['PATH'] = PATH
+})
+
+const CONTENT = 'content of the package'
+const SHA256 = createHash('sha256').update(CONTENT).digest('hex')
+const FILE = 'tool_1%3a2.0-3_i386.deb'
+
+/** An apt that writes down how it was called, knows one package, and fetches `content` for it. */
+function fakeApt({ sources = 'Packages Debian Debian mirror:/debian', content = CONTENT, update = '' } = {}): string {
+  const bin = mkdtempSync(path.join(folder, 'bin-'))
+  const script = `#!/bin/sh
+    echo "$(basename "$0") $*" >> ${bin}/calls
+    case "$*" in
+      indextargets*) echo '${sources}' ;;
+      *update) echo 'dlstatus:1:50.0:half' >&3; ${update} ;;
+      *'download tool=1:2.0-3') printf %s '${content}' > '${FILE}'; echo 'pmstatus:x:1:y' >&3; echo 'dlstatus:1:25.5:quarter' >&3 ;;
+      *'show meta:i386') printf 'Package: meta\\nVersion: 1\\nArchitecture: i386\\nDepends: tool (= 1:2.0-3), other\\nSHA256: ${SHA256}\\n' ;;
+      *'show tool:i386') printf 'Package: tool\\nVersion: 1:2.0-3\\nArchitecture: i386\\nSHA256: ${SHA256}\\n\\n' ;;
+      *) echo "E: unexpected: $*" >&2; exit 1 ;;
+    esac
+  `
+  for (const tool of ['apt-get', 'apt-cache']) {
+    writeFileSync(path.join(bin, tool), script)
+    chmodSync(path.join(bin, tool), 0o755)
+  }
+  process.env['PATH'] = `${bin}:${PATH}`
+  return bin
+}
+
+function state(): string {
+  return mkdtempSync(path.join(folder, 'state-'))
+}
+
+test('packages are fetched from where the machine gets its own, once', async () => {
+  const bin = fakeApt()
+  const kept = state()
+  const parts: number[] = []
+  const apt = await Apt.open(kept, 'bookworm', undefined)
+  await apt.update((part) => parts.push(part))
+  assert.equal(await apt.dependencyOf('meta'), 'tool')
+  const files = await apt.fetch(['tool'], (part) => parts.push(part))
+  assert.deepEqual([...files], [['tool', path.join(kept, 'packages', FILE)]])
+  assert.deepEqual(parts, [0.5, 0.255])
+  assert.match(
+    readFileSync(path.join(kept, 'sources.list'), 'utf8'),
+    /^deb (\[signed-by=[^\]]+\] )?mirror:\/debian bookworm main\n$/,
+  )
+
+  await apt.fetch(['tool'], () => assert.fail('fetched again'))
+  const calls = readFileSync(path.join(bin, 'calls'), 'utf8').trim().split('\n')
+  assert.equal(calls.filter((call) => call.includes('download')).length, 1)
+  for (const call of calls.slice(1)) assert.ok(call.includes(` -c ${path.join(kept, 'apt.conf')} `), call)
+})
+
+test('a package that is not what the archive signed is refused and thrown away', async () => {
+  fakeApt({ content: 'content of the packagE' })
+  const kept = state()
+  const apt = await Apt.open(kept, 'bookworm', undefined)
+  await assert.rejects(
+    apt.fetch(['tool'], () => {}),
+    (error) => error instanceof KitError && /tool did not arrive/.test(error.message),
+  )
+  assert.ok(!existsSync(path.join(kept, 'packages', FILE)))
+})
+
+test('a kept package that was changed is fetched again', async () => {
+  fakeApt()
+  const kept = state()
+  const apt = await Apt.open(kept, 'bookworm', undefined)
+  writeFileSync(path.join(kept, 'packages', FILE), 'content of the packagE')
+  const files = await apt.fetch(['tool'], () => {})
+  assert.equal(readFileSync(files.get('tool') ?? '', 'utf8'), CONTENT)
+})
+
+test('sources of other systems and other kinds of index are not taken', async () => {
+  const others =
+    'Packages Ubuntu Ubuntu mirror:/ubuntu\nSources Debian Debian mirror:/sources\nPackages Debian Debian-Security mirror:/s'
+  fakeApt({ sources: others })
+  await assert.rejects(Apt.open(state(), 'bookworm', undefined), /no source of Debian packages; add one/)
+  // Where the machine never fetched its lists, apt leaves what they would say as it was asked for.
+  fakeApt({ sources: 'Packages $(ORIGIN) $(LABEL) mirror:/security\nPackages $(ORIGIN) $(LABEL) mirror:/debian' })
+  const kept = state()
+  await Apt.open(kept, 'bookworm', undefined)
+  assert.match(readFileSync(path.join(kept, 'sources.list'), 'utf8'), / mirror:\/debian bookworm/)
+})
+
+test('an archive that cannot be reached is one line that says what else to do', async () => {
+  fakeApt({ update: 'echo "E: Could not resolve the mirror" >&2; exit 100' })
+  const apt = await Apt.open(state(), 'bookworm', undefined)
+  await assert.rejects(
+    apt.update(() => {}),
+    (error) => {
+      assert.ok(error instanceof KitError)
+      assert.match(error.message, /Could not resolve the mirror; check the network.* --kernel and --initrd$/)
+      assert.ok(!error.message.includes('\n'))
+      return true
+    },
+  )
+})
