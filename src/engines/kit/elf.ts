@@ -1,7 +1,7 @@
 import { KernelFileError } from './kernel-file-error.ts'
 
 /** Part of a program that lies in memory when it runs. */
-export interface Segment {
+interface Segment {
   readonly physicalAddress: number
   /** What the file holds of it; the rest up to its size in memory is zero. */
   readonly content: Uint8Array

@@ -23,13 +23,13 @@ export interface GuestKit {
 }
 
 /** How far a kit is; `total` is 0 where that cannot be told. */
-export interface KitProgress {
+interface KitProgress {
   readonly step: string
   readonly done: number
   readonly total: number
 }
 
-export interface KitOptions {
+interface KitOptions {
   readonly signal?: AbortSignal
   readonly onProgress?: (progress: KitProgress) => void
 }
