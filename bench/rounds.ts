@@ -1,6 +1,6 @@
 import type { Bench, Figures, Variant } from './bench.ts'
 
-export interface Spread {
+interface Spread {
   readonly median: number
   readonly lowest: number
   readonly highest: number

@@ -63,7 +63,7 @@ async function fetchGuestKit(): Promise<void> {
 process.env['NODE_OPTIONS'] = `${process.env['NODE_OPTIONS'] ?? ''} --enable-source-maps`
 const wanted = process.argv.slice(2)
 const outcome: Outcome = { passed: 0, failed: 0, skipped: [] }
-const quick = testFiles('src', wanted)
+const quick = [...testFiles('src', wanted), ...testFiles('examples', wanted)]
 const whole = testFiles('test', wanted)
 if (quick.length + whole.length === 0) {
   process.stderr.write(`no test file has ${wanted.join(' or ')} in its path\n`)

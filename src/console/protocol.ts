@@ -174,7 +174,7 @@ function newHeader(size: number, kind: number, scanout: number): { header: Uint8
 }
 
 /** A rectangle of pixels in a frame: `words` are the frame's own, one a pixel. */
-export interface RectFrame extends Rect {
+interface RectFrame extends Rect {
   readonly words: Uint32Array<ArrayBuffer>
 }
 

@@ -9,7 +9,7 @@ export interface GuestOptions {
 }
 
 /** What a command in the guest printed, and how it ended. */
-export interface Ran {
+interface Ran {
   readonly status: number
   readonly stdout: string
   readonly stderr: string

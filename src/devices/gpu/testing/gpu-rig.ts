@@ -41,7 +41,7 @@ const ROOM = 1056
 const HEADER_SIZE = 24
 
 /** Little-endian bytes of 32-bit words. */
-export function le32(words: readonly number[]): Uint8Array {
+function le32(words: readonly number[]): Uint8Array {
   const bytes = new Uint8Array(words.length * 4)
   const view = new DataView(bytes.buffer)
   for (const [i, word] of words.entries()) view.setUint32(i * 4, word, true)

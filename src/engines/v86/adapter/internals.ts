@@ -33,7 +33,7 @@ export interface V86Cpu {
   reboot_internal(): void
 }
 
-export interface V86Pci {
+interface V86Pci {
   /** Configuration address register, and what reading the data register gives. */
   readonly pci_addr: Uint8Array
   readonly pci_response32: Int32Array
