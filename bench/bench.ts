@@ -6,6 +6,8 @@ export interface Variant {
   readonly name: string
   /** Measures once, long enough for a figure and short enough to be done many times, in turn with the others. */
   measure(): Promise<Figures>
+  /** Lets go of what was kept from round to round. */
+  close?(): Promise<void>
 }
 
 /** A question, and the variants that answer it. */

@@ -4,9 +4,10 @@ import type { Bench } from './bench.ts'
 import { seededRandom } from './random.ts'
 import { describeBench, formatReport, loadNow, machineFacts, type Report } from './report.ts'
 import { runRounds } from './rounds.ts'
+import { screenBench } from './screen.ts'
 import { virtqueueBench } from './virtqueue.ts'
 
-const BENCHES: readonly Bench[] = [virtqueueBench]
+const BENCHES: readonly Bench[] = [virtqueueBench, screenBench]
 const USAGE_ERROR = 2
 
 const HELP = `Usage: npm run bench -- NAME [options]

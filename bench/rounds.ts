@@ -26,13 +26,17 @@ export async function runRounds(
 ): Promise<Row[]> {
   const variants = bench.prepare(random)
   const results = new Map<Variant, Figures[]>(variants.map((variant) => [variant, []]))
-  for (let round = 0; round <= rounds; round++) {
-    // The first round is for the compiler, not for the record.
-    progress(round === 0 ? 'warming up' : `round ${round} of ${rounds}`)
-    for (const variant of shuffle(variants, random)) {
-      const figures = await variant.measure()
-      if (round > 0) results.get(variant)?.push(figures)
+  try {
+    for (let round = 0; round <= rounds; round++) {
+      // The first round is for the compiler, not for the record.
+      progress(round === 0 ? 'warming up' : `round ${round} of ${rounds}`)
+      for (const variant of shuffle(variants, random)) {
+        const figures = await variant.measure()
+        if (round > 0) results.get(variant)?.push(figures)
+      }
     }
+  } finally {
+    for (const variant of variants) await variant.close?.()
   }
   const [column] = Object.keys(bench.columns)
   const baseline = results.get(variants[0]) ?? []
