@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { serveConsole } from '../src/console/server.ts'
 import { prepareKit } from '../src/engines/kit/kit.ts'
+import { I386_KIT } from '../src/engines/kit/recipe.ts'
 import { createV86Machine } from '../src/engines/v86/machine.ts'
 import { launchBrowser, openPage } from '../test/browser/browser.ts'
 
@@ -15,7 +16,7 @@ const COMMANDS = [
   'hexdump /tmp/random',
 ]
 
-const kit = await prepareKit({ onProgress: ({ step }) => process.stderr.write(`${step}\n`) })
+const kit = await prepareKit(I386_KIT, { onProgress: ({ step }) => process.stderr.write(`${step}\n`) })
 const machine = createV86Machine({ ...kit, memoryMiB: 256, disks: [] })
 await machine.start()
 const quiet = { stdout: () => {}, stderr: () => {} }

@@ -10,6 +10,7 @@ import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 import { fileURLToPath } from 'node:url'
 import { prepareKit } from '../src/engines/kit/kit.ts'
+import { I386_KIT } from '../src/engines/kit/recipe.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -49,7 +50,7 @@ function runTests(files: readonly string[], outcome: Outcome): Promise<void> {
 async function fetchGuestKit(): Promise<void> {
   let step = ''
   try {
-    await prepareKit({
+    await prepareKit(I386_KIT, {
       onProgress: (progress) => {
         if (progress.step !== step) process.stdout.write(`guest kit: ${progress.step}\n`)
         step = progress.step
