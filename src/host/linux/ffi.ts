@@ -1,12 +1,11 @@
 import { createRequire } from 'node:module'
-import type { load } from 'koffi'
 
 /** A function of the C library that returns -1 and sets errno where it fails. */
 export type CFunction = (...values: readonly (number | ArrayBufferView)[]) => number
 
 interface Ffi {
-  readonly library: ReturnType<typeof load>
-  readonly errno: () => number
+  readonly koffi: typeof import('koffi')
+  readonly library: ReturnType<typeof import('koffi').load>
 }
 
 /** Found out at first use, so that a program that needs no system calls loads nothing. */
@@ -24,15 +23,43 @@ export function ffiMissing(): string | undefined {
  * @throws {Error} where `ffiMissing`
  */
 export function cFunction(declaration: string): CFunction {
-  const ffi = attempt()
-  if ('missing' in ffi) throw new Error(ffi.missing)
-  return ffi.library.func(declaration)
+  return need().library.func(declaration)
 }
 
 /** Why the last C function failed. To be read at once. */
 export function errno(): number {
   const ffi = attempt()
-  return 'missing' in ffi ? 0 : ffi.errno()
+  return 'missing' in ffi ? 0 : ffi.koffi.errno()
+}
+
+/** Where an array's bytes lie. They stay there as long as the array is reachable. */
+export function addressOf(array: ArrayBufferView): number {
+  return Number(need().koffi.address(array))
+}
+
+/**
+ * Memory at an address as a buffer, without a copy.
+ *
+ * Nobody checks that it is mapped, and touching it when it no longer is ends the process. Each buffer counts as garbage to
+ * come with its whole length: made once a mapping, not once a use. One of more than 4 GiB ends the process too.
+ */
+export function memoryAt(address: number, length: number): ArrayBuffer {
+  return need().koffi.view(BigInt(address), length)
+}
+
+/** Address of this thread's event loop, libuv's `uv_loop_t`. */
+export function eventLoopAddress(): number {
+  const { koffi, library } = need()
+  const loop = [0]
+  const status = library.func('int napi_get_uv_event_loop(void *env, _Out_ intptr_t *loop)')(koffi.node.env, loop)
+  if (status !== 0) throw new Error(`Node does not give out its event loop: status ${status}`)
+  return loop[0]
+}
+
+function need(): Ffi {
+  const ffi = attempt()
+  if ('missing' in ffi) throw new Error(ffi.missing)
+  return ffi
 }
 
 function attempt(): Ffi | { readonly missing: string } {
@@ -46,7 +73,7 @@ function open(): Ffi | { readonly missing: string } {
     const koffi: typeof import('koffi') = createRequire(import.meta.url)('koffi')
     // Declarations here use 64-bit file offsets under the plain names, which a 32-bit C library has for others.
     if (koffi.sizeof('long') !== 8) return { missing: 'this is a 32-bit system' }
-    return { library: koffi.load(null), errno: () => koffi.errno() }
+    return { koffi, library: koffi.load(null) }
   } catch (error) {
     const [reason] = (error instanceof Error ? error.message : String(error)).split('\n')
     return { missing: `koffi does not load: ${reason}` }

@@ -1,0 +1,134 @@
+import { Descriptor } from '../descriptor.ts'
+import { Errno } from '../errno.ts'
+import type { EventFd } from '../event-fd.ts'
+import { type CFunction, cFunction, errno } from '../ffi.ts'
+import { systemCall } from '../system-call.ts'
+import { SystemCallError } from '../system-call-error.ts'
+import type { Port, PortWatch } from './port.ts'
+import { Interest } from './reactor.ts'
+
+const EPOLL_CLOEXEC = 0x8_0000
+const EPOLL_CTL_ADD = 1
+const EPOLL_CTL_DEL = 2
+const EPOLL_CTL_MOD = 3
+const EPOLLIN = 0x001
+const EPOLLOUT = 0x004
+const EPOLLERR = 0x008
+const EPOLLHUP = 0x010
+const EPOLLRDHUP = 0x2000
+const EPOLLET = 0x8000_0000
+
+// struct epoll_event: 12 bytes on x86, where it is packed; 16 elsewhere                        epoll_ctl(2)
+//
+//   0        4             8        12          16
+//   | events | data: descriptor, generation |        x86
+//   | events |             | descriptor, generation |  elsewhere
+//
+const EVENT_WORDS = process.arch === 'x64' ? 3 : 4
+const DATA = EVENT_WORDS - 2
+/** Taken at once; the rest at the next turn. */
+const MOST_EVENTS = 64
+
+const epollCreate = systemCall<[flags: number]>('int epoll_create1(int flags)')
+const epollCtl = systemCall<[epoll: number, operation: number, fd: number, event: Uint32Array]>(
+  'int epoll_ctl(int epoll, int operation, int fd, void *event)',
+)
+
+/** All watches of one descriptor, which the kernel keeps as one. */
+interface Entry {
+  readonly fd: number
+  /** Tells it from others that had this descriptor before, whose events may still be on their way. */
+  readonly generation: number
+  readonly watches: PortWatch[]
+}
+
+/** Waits with `epoll`, and does everything else at once. */
+export class EpollPort implements Port {
+  readonly kind = 'epoll'
+  readonly #epoll = new Descriptor(epollCreate('making an epoll', EPOLL_CLOEXEC), 'epoll')
+  readonly #wait: CFunction = cFunction('int epoll_wait(int epoll, void *events, int most, int timeout)')
+  readonly #events = new Uint32Array(EVENT_WORDS * MOST_EVENTS)
+  readonly #event = new Uint32Array(EVENT_WORDS)
+  readonly #entries = new Map<number, Entry>()
+  #generation = 0
+
+  watch(watch: PortWatch): void {
+    const { fd } = watch
+    const entry = this.#entries.get(fd)
+    if (entry) {
+      entry.watches.push(watch)
+      this.#control(EPOLL_CTL_MOD, entry)
+      return
+    }
+    this.#generation = (this.#generation + 1) >>> 0
+    const made = { fd, generation: this.#generation, watches: [watch] }
+    this.#control(EPOLL_CTL_ADD, made)
+    this.#entries.set(fd, made)
+  }
+
+  unwatch(watch: PortWatch): void {
+    const entry = this.#entries.get(watch.fd)
+    const index = entry?.watches.indexOf(watch) ?? -1
+    if (!entry || index < 0) return
+    entry.watches.splice(index, 1)
+    if (entry.watches.length > 0) {
+      this.#control(EPOLL_CTL_MOD, entry)
+      return
+    }
+    this.#entries.delete(entry.fd)
+    this.#control(EPOLL_CTL_DEL, entry)
+  }
+
+  signal(event: EventFd): void {
+    event.signal()
+  }
+
+  turn(timeout: number): boolean {
+    const events = this.#events
+    // Rounded up: who wakes too early would turn without sleep until the time has come.
+    const milliseconds = timeout === Number.POSITIVE_INFINITY ? -1 : Math.min(Math.ceil(timeout), 0x7fff_ffff)
+    const count = this.#wait(this.#epoll.fd, events, MOST_EVENTS, milliseconds)
+    if (count < 0) {
+      const reason = errno()
+      if (reason === Errno.EINTR) return false
+      throw new SystemCallError('epoll_wait', reason, 'waiting')
+    }
+    for (let i = 0, at = 0; i < count; i++, at += EVENT_WORDS) {
+      const entry = this.#entries.get(events[at + DATA])
+      if (entry?.generation === events[at + DATA + 1]) dispatch(entry, events[at])
+    }
+    return true
+  }
+
+  close(): void {
+    this.#epoll.close()
+  }
+
+  #control(operation: number, entry: Entry): void {
+    let events = 0
+    for (const watch of entry.watches) events |= EVENTS[watch.interest]
+    this.#event[0] = events >>> 0
+    this.#event[DATA] = entry.fd
+    this.#event[DATA + 1] = entry.generation
+    try {
+      epollCtl('watching a descriptor', this.#epoll.fd, operation, entry.fd, this.#event)
+    } catch (error) {
+      // A descriptor that was closed before its watch: the kernel took it out by itself.
+      if (operation === EPOLL_CTL_ADD) throw error
+    }
+  }
+}
+
+const EVENTS = {
+  [Interest.READABLE]: EPOLLIN | EPOLLRDHUP,
+  [Interest.WRITABLE]: EPOLLOUT,
+  [Interest.NEWS]: EPOLLIN | EPOLLET,
+} as const
+
+function dispatch(entry: Entry, events: number): void {
+  for (let i = entry.watches.length - 1; i >= 0; i--) {
+    // Each may close any of them.
+    const watch = entry.watches.at(i)
+    if (watch && (events & (EVENTS[watch.interest] | EPOLLERR | EPOLLHUP)) !== 0) watch.ready()
+  }
+}

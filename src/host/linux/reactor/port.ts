@@ -1,0 +1,28 @@
+import type { EventFd } from '../event-fd.ts'
+import type { Interest, ReactorKind } from './reactor.ts'
+
+/** A watch as a port sees it. */
+export interface PortWatch {
+  readonly fd: number
+  readonly interest: Interest
+  readonly closed: boolean
+  readonly ready: () => void
+}
+
+/** What a reactor needs of the kernel; what differs between `io_uring` and `epoll`. */
+export interface Port {
+  readonly kind: ReactorKind
+  /** Calls the watch's `ready` from now on, within `turn`. */
+  watch(watch: PortWatch): void
+  /** The watch is closed. */
+  unwatch(watch: PortWatch): void
+  /** Signals now or at the start of the next `turn`. */
+  signal(event: EventFd): void
+  /**
+   * Starts all that was asked for, sleeps until something happened or the time is over, and calls whoever waits for it.
+   * @param timeout milliseconds; 0 not to sleep, Infinity for as long as it takes
+   * @returns false where a signal to this process came between
+   */
+  turn(timeout: number): boolean
+  close(): void
+}

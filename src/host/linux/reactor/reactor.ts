@@ -1,0 +1,59 @@
+import type { EventFd } from '../event-fd.ts'
+
+/** What carries a reactor: one ring of the kernel for everything, or `epoll` and a system call for each thing. */
+export type ReactorKind = 'io_uring' | 'epoll'
+
+/** When a watch calls. */
+export const Interest = {
+  /** Whenever there is something to read, for as long as there is; also at the end and at errors, which reading tells. */
+  READABLE: 'readable',
+  /** Whenever there is room to write, for as long as there is. */
+  WRITABLE: 'writable',
+  /**
+   * Once for each time something came, whether what came before was read or not, and perhaps once more. For an EventFd of
+   * which only the news matters: nobody has to drain it.
+   */
+  NEWS: 'news',
+} as const
+export type Interest = (typeof Interest)[keyof typeof Interest]
+
+/** Something that ends by being closed. After `close` it calls no more, not even for what had happened before. */
+export interface Closable {
+  close(): void
+}
+
+/**
+ * One thread's only place to wait: kicks, sockets, interrupts, disk I/O, timers and the signal to stop, in turns.
+ *
+ *     const reactor = createReactor()
+ *     reactor.watch(stream.fd, () => receiveFrom(stream))
+ *     reactor.onTurn(() => publishAll())
+ *     await reactor.run()                    // until stop()
+ *     reactor.close()
+ *
+ * A turn calls the hooks, sleeps until something happened, and calls whoever waits for it. While a turn sleeps nothing else
+ * runs in this thread. Node's own event loop does as soon as it has something to do: timers, messages, signals, callbacks
+ * of `node:fs`. Promises run then too, and not before: who waits for one tells `settle`.
+ */
+export interface Reactor {
+  readonly kind: ReactorKind
+  /** Calls `ready` when the descriptor is. It is borrowed: close the watch before the descriptor. */
+  watch(fd: number, ready: () => void, interest?: Interest): Closable
+  /** Signals at the end of the turn, once, however often it is asked to. */
+  signal(event: EventFd): void
+  /** Calls `fire` once, in so many milliseconds or a little later. */
+  timer(milliseconds: number, fire: () => void): Closable
+  /**
+   * Calls `hook` before each sleep, for what is best done once for many events. Where it returns true there is more to do
+   * at once, and nobody sleeps.
+   */
+  onTurn(hook: () => boolean | undefined): Closable
+  /** Lets promises run between turns until this one is settled. */
+  settle(promise: Promise<unknown>): void
+  /** Takes turns until `stop`. Rejects with what a callback throws. */
+  run(): Promise<void>
+  /** Ends `run` after this turn. From another thread or a signal: `StopSignal`. */
+  stop(): void
+  /** Gives everything back. Not while it runs. */
+  close(): void
+}

@@ -1,0 +1,45 @@
+import type { Closable } from './reactor.ts'
+
+interface Timer {
+  readonly at: number
+  readonly fire: () => void
+}
+
+/** Timers of one reactor: few, so that the next is found by looking at all. */
+export class Timers {
+  readonly #timers = new Set<Timer>()
+  /** When the next fires, on the clock of `performance.now`. */
+  #next = Number.POSITIVE_INFINITY
+
+  add(milliseconds: number, fire: () => void): Closable {
+    const timer = { at: performance.now() + milliseconds, fire }
+    this.#timers.add(timer)
+    this.#next = Math.min(this.#next, timer.at)
+    return { close: () => this.#remove(timer) }
+  }
+
+  /** Milliseconds until the next; Infinity where there is none. */
+  get left(): number {
+    if (this.#next === Number.POSITIVE_INFINITY) return this.#next
+    return Math.max(0, this.#next - performance.now())
+  }
+
+  /** Fires those whose time has come. */
+  fire(): void {
+    if (this.#next === Number.POSITIVE_INFINITY) return
+    const now = performance.now()
+    if (now < this.#next) return
+    for (const timer of [...this.#timers]) {
+      // One of those before may have closed it.
+      if (timer.at > now || !this.#timers.has(timer)) continue
+      this.#remove(timer)
+      timer.fire()
+    }
+  }
+
+  #remove(timer: Timer): void {
+    this.#timers.delete(timer)
+    this.#next = Number.POSITIVE_INFINITY
+    for (const { at } of this.#timers) this.#next = Math.min(this.#next, at)
+  }
+}

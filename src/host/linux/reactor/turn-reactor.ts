@@ -1,0 +1,116 @@
+import type { EventFd } from '../event-fd.ts'
+import { NodeLoop } from './node-loop.ts'
+import type { Port, PortWatch } from './port.ts'
+import { type Closable, Interest, type Reactor, type ReactorKind } from './reactor.ts'
+import { Timers } from './timers.ts'
+
+/** A reactor over whichever port the kernel offers. */
+export class TurnReactor implements Reactor {
+  readonly kind: ReactorKind
+  readonly #port: Port
+  readonly #node = new NodeLoop()
+  readonly #timers = new Timers()
+  readonly #hooks: (() => boolean | undefined)[] = []
+  /** To be signalled when the turn ends. */
+  readonly #signals: EventFd[] = []
+  /** Node's event loop is to run before the next turn. */
+  #breathe = false
+  /** Promises somebody waits for. */
+  #unsettled = 0
+  #stopped = false
+
+  constructor(port: Port) {
+    this.kind = port.kind
+    this.#port = port
+    this.watch(this.#node.fd, () => {
+      this.#breathe = true
+    })
+  }
+
+  watch(fd: number, ready: () => void, interest: Interest = Interest.READABLE): Closable {
+    const watch = new Watch(this.#port, fd, ready, interest)
+    this.#port.watch(watch)
+    return watch
+  }
+
+  signal(event: EventFd): void {
+    if (!this.#signals.includes(event)) this.#signals.push(event)
+  }
+
+  timer(milliseconds: number, fire: () => void): Closable {
+    return this.#timers.add(milliseconds, fire)
+  }
+
+  onTurn(hook: () => boolean | undefined): Closable {
+    this.#hooks.push(hook)
+    return {
+      close: () => {
+        const index = this.#hooks.indexOf(hook)
+        if (index >= 0) this.#hooks.splice(index, 1)
+      },
+    }
+  }
+
+  settle(promise: Promise<unknown>): void {
+    this.#unsettled++
+    const settled = () => {
+      this.#unsettled--
+    }
+    promise.then(settled, settled)
+  }
+
+  async run(): Promise<void> {
+    this.#stopped = false
+    while (!this.#stopped) {
+      this.#turn()
+      if (!this.#breathe && this.#unsettled === 0) continue
+      this.#breathe = false
+      await this.#node.breathe()
+    }
+  }
+
+  stop(): void {
+    this.#stopped = true
+  }
+
+  close(): void {
+    this.#port.close()
+    this.#node.close()
+  }
+
+  #turn(): void {
+    let more = false
+    for (const hook of this.#hooks) {
+      if (hook() === true) more = true
+    }
+    for (const event of this.#signals) {
+      // Whoever it was for may be gone since.
+      if (!event.descriptor.closed) this.#port.signal(event)
+    }
+    this.#signals.length = 0
+    const node = this.#node.timeout
+    if (node === 0) this.#breathe = true
+    const sleepless = more || this.#breathe || this.#stopped
+    const calm = this.#port.turn(sleepless ? 0 : Math.min(node, this.#timers.left))
+    // Node tells its signal handlers from its event loop.
+    if (!calm) this.#breathe = true
+    this.#timers.fire()
+  }
+}
+
+class Watch implements PortWatch, Closable {
+  closed = false
+
+  constructor(
+    private readonly port: Port,
+    readonly fd: number,
+    readonly ready: () => void,
+    readonly interest: Interest,
+  ) {}
+
+  close(): void {
+    if (this.closed) return
+    this.closed = true
+    this.port.unwatch(this)
+  }
+}

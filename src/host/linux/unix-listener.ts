@@ -1,0 +1,113 @@
+import { lstatSync, unlinkSync } from 'node:fs'
+import { Descriptor } from './descriptor.ts'
+import { unixAddress } from './socket-address.ts'
+import { systemCall } from './system-call.ts'
+import { SystemCallError } from './system-call-error.ts'
+import { UnixStream, unixSocket } from './unix-stream.ts'
+
+const SOL_SOCKET = 1
+const SO_ACCEPTCONN = 30
+const SOCK_CLOEXEC = 0x8_0000
+const POLLIN = 1
+const BACKLOG = 16
+
+const bind = systemCall<[fd: number, address: Uint8Array, length: number]>(
+  'int bind(int fd, const void *address, uint32_t length)',
+)
+const listen = systemCall<[fd: number, backlog: number]>('int listen(int fd, int backlog)')
+const accept4 = systemCall<[fd: number, address: number, length: number, flags: number]>(
+  'int accept4(int fd, intptr_t address, intptr_t length, int flags)',
+)
+const poll = systemCall<[descriptors: Int32Array, count: number, timeout: number]>(
+  'int poll(void *descriptors, uint64_t count, int timeout)',
+)
+const getsockopt = systemCall<[fd: number, level: number, option: number, value: Int32Array, length: Uint32Array]>(
+  'int getsockopt(int fd, int level, int option, void *value, void *length)',
+)
+
+/**
+ * A Unix socket that waits for peers.
+ *
+ *     const listener = UnixListener.listen('/run/block.sock')
+ *     const stream = listener.accept()       // undefined where nobody is there yet
+ *     listener.close()                       // and its path is gone
+ */
+export class UnixListener {
+  /** @param path to be removed with it */
+  private constructor(
+    readonly descriptor: Descriptor,
+    private readonly path?: string,
+  ) {}
+
+  /**
+   * Listens at a path. A socket that a program left behind there is replaced; one that somebody listens on is not.
+   * @throws {SystemCallError} EADDRINUSE where something else is there
+   */
+  static listen(path: string): UnixListener {
+    const address = unixAddress(path)
+    removeStale(path)
+    const descriptor = unixSocket(path)
+    try {
+      bind(`listening on ${path}`, descriptor.fd, address, address.length)
+      listen(`listening on ${path}`, descriptor.fd, BACKLOG)
+    } catch (error) {
+      descriptor.close()
+      throw error
+    }
+    return new UnixListener(descriptor, path)
+  }
+
+  /** One that somebody else made, and whose path is theirs. It owns the descriptor from now on. */
+  static fromDescriptor(descriptor: Descriptor): UnixListener {
+    return new UnixListener(descriptor)
+  }
+
+  get fd(): number {
+    return this.descriptor.fd
+  }
+
+  /** Takes a peer that waits. @returns undefined where none does */
+  accept(): UnixStream | undefined {
+    const what = this.path ?? this.descriptor.what
+    // A listening socket made elsewhere may be one that waits, and that setting is shared with whoever made it.
+    if (poll(`waiting on ${what}`, Int32Array.of(this.fd, POLLIN), 1, 0) === 0) return undefined
+    try {
+      const fd = accept4(`accepting on ${what}`, this.fd, 0, 0, SOCK_CLOEXEC)
+      return new UnixStream(new Descriptor(fd, `the peer on ${what}`))
+    } catch (error) {
+      if (error instanceof SystemCallError && GONE_AGAIN.includes(error.code)) return undefined
+      throw error
+    }
+  }
+
+  close(): void {
+    if (this.descriptor.closed) return
+    this.descriptor.close()
+    if (this.path === undefined) return
+    try {
+      unlinkSync(this.path)
+    } catch {
+      // Somebody removed it before us.
+    }
+  }
+}
+
+const GONE_AGAIN = ['EAGAIN', 'ECONNABORTED']
+
+/** Whether a socket, which it borrows, listens: as opposed to one that is connected already. */
+export function isListening(descriptor: Descriptor): boolean {
+  const value = new Int32Array(1)
+  const purpose = `looking at ${descriptor.what}`
+  getsockopt(purpose, descriptor.fd, SOL_SOCKET, SO_ACCEPTCONN, value, Uint32Array.of(4))
+  return value[0] !== 0
+}
+
+/** Removes a socket that nobody listens on any more. */
+function removeStale(path: string): void {
+  if (!lstatSync(path, { throwIfNoEntry: false })?.isSocket()) return
+  try {
+    UnixStream.connect(path).close()
+  } catch (error) {
+    if (error instanceof SystemCallError && error.code === 'ECONNREFUSED') unlinkSync(path)
+  }
+}
