@@ -8,14 +8,41 @@ import { SpanList } from './span-list.ts'
 
 const region = (base: number, size: number) => MemoryRegion.over(base, new Uint8Array(size))
 
-test('regions may come in any order, but none may overlap and there must be one', () => {
+test('regions may come in any order, but none may overlap', () => {
   const memory = new GuestMemory([region(256, 64), region(0, 64)])
   assert.deepEqual(
     memory.regions.map((one) => one.base),
     [0, 256],
   )
   assert.throws(() => new GuestMemory([region(0, 64), region(60, 64)]), MemoryError)
-  assert.throws(() => new GuestMemory([]), MemoryError)
+})
+
+test('memory may be replaced: what is translated from then on lies in the new regions', () => {
+  const log: number[][] = []
+  const memory = new GuestMemory([region(0, 64), region(256, 64)])
+  const spans = new SpanList()
+  assert.ok(memory.translate(256, 4, spans))
+  memory.replace([region(128, 64)])
+  assert.equal(memory.find(256), undefined)
+  assert.equal(memory.find(130), memory.regions[0])
+  assert.equal(spans.regions[0].base, 256, 'what was translated before stays')
+  memory.onWrite = (address, length) => log.push([address, length])
+  memory.wrote(memory.regions[0], 8, 4)
+  assert.deepEqual(log, [[136, 4]])
+  assert.throws(() => memory.replace([region(0, 64), region(60, 64)]), MemoryError)
+  assert.equal(memory.regions[0].base, 128, 'a replacement that cannot be changes nothing')
+})
+
+test('without any region every address is outside', () => {
+  const memory = new GuestMemory([])
+  const spans = new SpanList()
+  assert.equal(memory.find(0), undefined)
+  assert.equal(memory.contains(0, 1), false)
+  assert.equal(memory.translate(0, 4, spans), false)
+  memory.replace([region(0, 64)])
+  assert.equal(memory.translate(0, 4, spans), true)
+  memory.replace([])
+  assert.equal(memory.find(0), undefined)
 })
 
 test('addresses above 4 GiB are translated', () => {

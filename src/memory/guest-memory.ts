@@ -14,35 +14,48 @@ export type WriteListener = (address: number, length: number) => void
  *     spans.regions[0].u8[spans.offsets[0]]                   // the byte at `address`
  */
 export class GuestMemory {
-  readonly regions: readonly MemoryRegion[]
+  #regions: readonly MemoryRegion[] = []
   /** The region found last: mostly the next one too. */
-  #last: MemoryRegion
+  #last: MemoryRegion | undefined
 
+  /** @param onWrite told of all writes from now on; nobody is while it is undefined */
   constructor(
     regions: readonly MemoryRegion[],
-    private readonly onWrite?: WriteListener,
+    public onWrite?: WriteListener,
   ) {
+    this.replace(regions)
+  }
+
+  get regions(): readonly MemoryRegion[] {
+    return this.#regions
+  }
+
+  /**
+   * The guest's memory is other regions from now on, as when some is plugged in. What was translated before stays with the
+   * regions it was translated to.
+   * @throws {MemoryError} where two overlap; everything stays as it was
+   */
+  replace(regions: readonly MemoryRegion[]): void {
     const sorted = [...regions].sort((a, b) => a.base - b.base)
-    const first = sorted[0]
-    if (!first) throw new MemoryError('guest memory needs at least one region')
     for (let i = 1; i < sorted.length; i++) {
       const below = sorted[i - 1]
       if (below.base + below.size > sorted[i].base) {
         throw new MemoryError(`regions overlap at ${sorted[i].base.toString(16)}`)
       }
     }
-    this.regions = sorted
-    this.#last = first
+    this.#regions = sorted
+    this.#last = sorted[0]
   }
 
   /** The region that holds `address`, or undefined in a hole. */
   find(address: number): MemoryRegion | undefined {
     const last = this.#last
-    return address >= last.base && address - last.base < last.size ? last : this.#search(address)
+    return last !== undefined && address >= last.base && address - last.base < last.size ? last : this.#search(address)
   }
 
   #search(address: number): MemoryRegion | undefined {
-    const regions = this.regions
+    const regions = this.#regions
+    if (regions.length === 0) return undefined
     let low = 0
     for (let high = regions.length; high - low > 1; ) {
       const middle = (low + high) >>> 1

@@ -1,5 +1,6 @@
 import type { GuestMemory } from '../memory/guest-memory.ts'
 import type { Chain } from './chain.ts'
+import type { ChainJournal } from './chain-journal.ts'
 
 /**
  * The device's side of a virtqueue, split or packed.
@@ -16,7 +17,7 @@ export interface DeviceQueue {
   readonly counters: QueueCounters
   /** Why the ring cannot be followed any more, or undefined while it can. */
   readonly broken: string | undefined
-  /** Where device and driver stand, for people to look at. */
+  /** Where device and driver stand. */
   readonly position: QueuePosition
   /**
    * The next chain the driver made available. When there is none, the driver is asked to notify of the next one and
@@ -52,11 +53,18 @@ export interface QueueCounters {
   suppressed: number
 }
 
-export interface QueuePosition {
+/**
+ * In a split ring, indices that run freely over 16 bits. In a packed one, positions over two rounds, 0 to 2 * size - 1: in
+ * the second the wrap counter is 0.
+ */
+export interface RingPosition {
   /** Next available entry the device will look at. */
   readonly available: number
   /** Next used entry the device will fill. */
   readonly used: number
+}
+
+export interface QueuePosition extends RingPosition {
   /** Chains popped and not yet pushed. */
   readonly inFlight: number
 }
@@ -75,6 +83,10 @@ export interface QueueSetup {
   readonly eventIdx: boolean
   readonly indirect: boolean
   readonly inOrder: boolean
+  /** Where a ring goes on that was in use before; at its beginning unless told. */
+  readonly start?: RingPosition | undefined
+  /** Told of every chain, and asked for those that were in flight before. */
+  readonly journal?: ChainJournal | undefined
   /** Called when the driver is to be interrupted for this queue. */
   readonly interrupt: () => void
   /** Called once when the ring can no longer be followed; at creation already, where it lies outside memory. */

@@ -1,7 +1,8 @@
 import type { MemoryRegion } from '../memory/memory-region.ts'
 import type { Chain } from './chain.ts'
 import { ChainFault } from './chain-builder.ts'
-import type { QueuePosition, QueueSetup } from './device-queue.ts'
+import type { SavedChain } from './chain-journal.ts'
+import type { QueuePosition, QueueSetup, RingPosition } from './device-queue.ts'
 import { findRingArea } from './ring-area.ts'
 import {
   DESC_BYTES,
@@ -74,10 +75,21 @@ export class PackedQueue extends RingQueue {
     else if (!ring) this.break('descriptor ring outside guest memory or misaligned')
     else if (!driverEvents) this.break('driver event suppression outside guest memory or misaligned')
     else if (!deviceEvents) this.break('device event suppression outside guest memory or misaligned')
+    else if (setup.start) this.#goOn(setup.start)
   }
 
   get position(): QueuePosition {
-    return { available: this.#next % this.size, used: this.#used % this.size, inFlight: this.inFlight }
+    return { available: this.#next, used: this.#used, inFlight: this.inFlight }
+  }
+
+  #goOn({ available, used }: RingPosition): void {
+    if (available >= 2 * this.size || used >= 2 * this.size || this.#distance(used, available) > this.size) {
+      this.break(`the ring of ${this.size} cannot go on at ${available} and ${used}`)
+      return
+    }
+    this.#next = available
+    this.#used = this.#published = used
+    this.#outstanding = this.#distance(used, available)
   }
 
   protected look(): boolean {
@@ -111,11 +123,8 @@ export class PackedQueue extends RingQueue {
         this.break('a chain goes on where no descriptors were made available')
         return undefined
       }
-      if (fault === undefined) {
-        if ((flags & VIRTQ_DESC_F_INDIRECT) === 0) fault = builder.add(words, at, flags)
-        else if (count > 1) fault = ChainFault.INDIRECT_CHAINED
-        else fault = builder.addFlatTable(words, at, flags)
-      }
+      if (fault === undefined) fault = this.#add(words, at, flags, count)
+      this.journal?.descriptor(words, at)
       position = this.#advance(position, 1)
       if ((flags & VIRTQ_DESC_F_NEXT) !== 0) continue
       chain.id = tail & 0xffff
@@ -124,6 +133,24 @@ export class PackedQueue extends RingQueue {
       this.#next = position
       return fault
     }
+  }
+
+  protected readAgain(chain: Chain, { id, descriptors }: SavedChain): ChainFault | undefined {
+    this.builder.start(chain)
+    chain.id = id
+    chain.ringLength = descriptors.length / DESC_WORDS
+    for (let count = 1; count <= chain.ringLength; count++) {
+      const at = (count - 1) * DESC_WORDS
+      const fault = this.#add(descriptors, at, descriptors[at + DESC_TAIL] >>> 16, count)
+      if (fault !== undefined) return fault
+    }
+    return undefined
+  }
+
+  /** @param count how many descriptors there are up to this one */
+  #add(words: Uint32Array, at: number, flags: number, count: number): ChainFault | undefined {
+    if ((flags & VIRTQ_DESC_F_INDIRECT) === 0) return this.builder.add(words, at, flags)
+    return count > 1 ? ChainFault.INDIRECT_CHAINED : this.builder.addFlatTable(words, at, flags)
   }
 
   /** @virtio 2.8.6 one used descriptor for the whole chain, and the ring moves on by the chain's length */
@@ -150,7 +177,9 @@ export class PackedQueue extends RingQueue {
     if (this.#publishedFlags < 0) return undefined
     const size = this.size
     const first = this.#ringWord + (this.#published % size) * DESC_WORDS
+    this.journal?.exposing(this.#used)
     Atomics.store(this.#ring.u16, (first + DESC_TAIL) * 2 + 1, this.#publishedFlags)
+    this.journal?.exposed()
     this.memory.wrote(this.#ring, (first + DESC_TAIL) * 4 + 2, 2)
     const exposed = this.#distance(this.#published, this.#used)
     this.#outstanding -= exposed

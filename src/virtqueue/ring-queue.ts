@@ -1,6 +1,7 @@
 import type { GuestMemory } from '../memory/guest-memory.ts'
 import type { Chain } from './chain.ts'
 import { ChainBuilder, type ChainFault } from './chain-builder.ts'
+import type { ChainJournal, SavedChain } from './chain-journal.ts'
 import { ChainPool } from './chain-pool.ts'
 import type { DeviceQueue, QueueCounters, QueuePosition, QueueSetup } from './device-queue.ts'
 
@@ -19,6 +20,7 @@ export abstract class RingQueue implements DeviceQueue {
   }
   protected readonly memory: GuestMemory
   protected readonly builder: ChainBuilder
+  protected readonly journal: ChainJournal | undefined
   /** Neither detached nor broken. */
   protected live = true
   readonly #pool: ChainPool
@@ -28,6 +30,9 @@ export abstract class RingQueue implements DeviceQueue {
   #broken: string | undefined
   /** Chains were refused since the last publication. */
   #refused = false
+  /** The next of the journal's unfinished chains, and how many there are. */
+  #resumed = 0
+  readonly #unfinished: number
 
   constructor(setup: QueueSetup) {
     this.index = setup.index
@@ -38,6 +43,8 @@ export abstract class RingQueue implements DeviceQueue {
     this.#inOrder = setup.inOrder
     this.#interrupt = setup.interrupt
     this.#onBroken = setup.onBroken
+    this.journal = setup.journal
+    this.#unfinished = setup.journal?.unfinished.length ?? 0
   }
 
   abstract get position(): QueuePosition
@@ -46,6 +53,8 @@ export abstract class RingQueue implements DeviceQueue {
   protected abstract look(): boolean
   /** Reads the next available chain and moves past it, whatever is wrong with it. */
   protected abstract read(chain: Chain): ChainFault | undefined
+  /** Reads a chain that was read before, by whoever served the queue then. */
+  protected abstract readAgain(chain: Chain, saved: SavedChain): ChainFault | undefined
   /** Fills the next used entry. */
   protected abstract use(chain: Chain, written: number): void
   /** Makes used entries visible. @returns undefined where there were none, else whether the driver wants to know */
@@ -62,9 +71,9 @@ export abstract class RingQueue implements DeviceQueue {
   pop(): Chain | undefined {
     // Bounded: whatever was not published yet counts as in flight, and a driver with more than `size` of that breaks
     // the queue, so that at most `size` chains are refused here.
-    while (this.live && this.look()) {
+    while (this.live && (this.#resumed < this.#unfinished || this.look())) {
       const chain = this.#pool.take()
-      const fault = this.read(chain)
+      const fault = this.#resumed < this.#unfinished ? this.#resume(chain) : this.#readNext(chain)
       if (!this.live) return undefined
       if (fault === undefined) {
         this.builder.finish()
@@ -119,15 +128,30 @@ export abstract class RingQueue implements DeviceQueue {
     this.#onBroken(reason)
   }
 
+  #readNext(chain: Chain): ChainFault | undefined {
+    const fault = this.read(chain)
+    if (this.live) this.journal?.taken(chain)
+    return fault
+  }
+
+  #resume(chain: Chain): ChainFault | undefined {
+    const journal = this.journal as ChainJournal
+    const saved = journal.unfinished[this.#resumed++]
+    journal.resumed(chain, saved)
+    return this.readAgain(chain, saved)
+  }
+
   #retire(chain: Chain, written: number): void {
     const pool = this.#pool
     if (!this.#inOrder) {
+      this.journal?.used(chain)
       this.use(chain, written)
       pool.give(chain)
       return
     }
     pool.finish(chain, written)
     for (let oldest = pool.oldestFinished(); oldest; oldest = pool.oldestFinished()) {
+      this.journal?.used(oldest)
       this.use(oldest, pool.written(oldest))
       pool.giveOldest(oldest)
     }

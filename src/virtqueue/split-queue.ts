@@ -1,6 +1,7 @@
 import type { MemoryRegion } from '../memory/memory-region.ts'
 import type { Chain } from './chain.ts'
 import { ChainFault } from './chain-builder.ts'
+import type { SavedChain } from './chain-journal.ts'
 import type { QueuePosition, QueueSetup } from './device-queue.ts'
 import { findRingArea } from './ring-area.ts'
 import {
@@ -72,6 +73,10 @@ export class SplitQueue extends RingQueue {
     else if (!descriptors) this.break('descriptor table outside guest memory or misaligned')
     else if (!available) this.break('available ring outside guest memory or misaligned')
     else if (!used) this.break('used ring outside guest memory or misaligned')
+    else if (setup.start) {
+      this.#next = this.#seen = setup.start.available & 0xffff
+      this.#used = this.#published = setup.start.used & 0xffff
+    }
   }
 
   get position(): QueuePosition {
@@ -96,6 +101,14 @@ export class SplitQueue extends RingQueue {
     const halves = this.#available.u16
     const head = halves[this.#availableHalf + AVAIL_RING + (this.#next & this.#mask)]
     this.#next = (this.#next + 1) & 0xffff
+    return this.#readFrom(head, chain)
+  }
+
+  protected readAgain(chain: Chain, saved: SavedChain): ChainFault | undefined {
+    return this.#readFrom(saved.id, chain)
+  }
+
+  #readFrom(head: number, chain: Chain): ChainFault | undefined {
     chain.id = head
     const builder = this.builder
     builder.start(chain)
@@ -127,7 +140,9 @@ export class SplitQueue extends RingQueue {
     const before = this.#published
     const now = this.#used
     if (now === before) return undefined
+    this.journal?.exposing(now)
     Atomics.store(this.#usedRegion.u16, this.#usedHalf + USED_IDX, now)
+    this.journal?.exposed()
     this.#published = now
     this.#reportUsed(before, (now - before) & 0xffff)
     const available = this.#available.u16
