@@ -1,6 +1,7 @@
 import { access, constants } from 'node:fs/promises'
 import path from 'node:path'
 import { prepareKit } from '../engines/kit/kit.ts'
+import { I386_KIT } from '../engines/kit/recipe.ts'
 import { UsageError } from './exit-code.ts'
 import type { DiskOption, RunOptions } from './run-options.ts'
 
@@ -30,7 +31,7 @@ export async function bootFiles(
   if (kernel !== undefined && firmware) {
     return { kernel, ...(initrd !== undefined && { initrd }), ...firmware, commandLine: append ?? '' }
   }
-  const kit = await prepareKit({
+  const kit = await prepareKit(I386_KIT, {
     signal,
     onProgress: ({ step, done, total }) => onProgress(step, total > 0 ? `${Math.floor((100 * done) / total)}%` : ''),
   })

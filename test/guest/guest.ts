@@ -1,4 +1,5 @@
 import { findKit } from '../../src/engines/kit/kit.ts'
+import { I386_KIT } from '../../src/engines/kit/recipe.ts'
 import { createV86Machine } from '../../src/engines/v86/machine.ts'
 import type { Machine } from '../../src/machine/machine.ts'
 
@@ -24,14 +25,14 @@ export interface Guest {
 
 /** Why no guest can be booted here, or undefined where one can. */
 export function kitMissing(): string | undefined {
-  return findKit()
+  return findKit(I386_KIT)
     ? undefined
     : 'there is no guest kit, which apt fetches: apt-get install apt, and a way to the Debian archive'
 }
 
 /** Boots the guest kit, and resolves when commands can be run. A guest that fails rejects with all it said. */
 export async function bootGuest({ disks = [], blob = true }: GuestOptions): Promise<Guest> {
-  const kit = findKit()
+  const kit = findKit(I386_KIT)
   if (!kit) throw new Error('no guest kit')
   const machine = createV86Machine({ ...kit, memoryMiB: 256, disks, blob })
   const said: string[] = []

@@ -21,7 +21,7 @@ echo outboard >/proc/sys/kernel/hostname
 ip link set lo up
 
 # There is no udev: each device of the virtio bus names its driver itself. evdev belongs to no device.
-modprobe virtio_pci
+modprobe -q virtio_pci
 devices=$(cat /sys/bus/virtio/devices/*/modalias 2>/dev/null)
 [ -n "$devices" ] && modprobe -a $devices evdev
 # A cursor that blinks would be damage to the screen, several times a second.

@@ -14,9 +14,10 @@ import {
   withDependencies,
   withoutSignature,
 } from './kernel-modules.ts'
-import { MODULES, PACKAGES } from './recipe.ts'
+import type { Recipe } from './recipe.ts'
+import { unpackXz } from './xz.ts'
 
-const FOLDERS = ['bin', 'sbin', 'etc', 'lib', 'lib/i386-linux-gnu', 'lib/modules', 'usr', 'usr/bin', 'usr/sbin']
+const FOLDERS = ['bin', 'sbin', 'etc', 'lib', 'lib/modules', 'usr', 'usr/bin', 'usr/sbin']
 const MOUNT_POINTS = ['dev', 'proc', 'sys', 'tmp', 'mnt', 'root']
 
 const SETTINGS = {
@@ -35,17 +36,17 @@ const SETTINGS = {
  * @param root where the packages are unpacked
  * @param release the kernel's, as `uname -r` has it
  */
-export async function buildInitramfs(root: string, release: string): Promise<Uint8Array> {
+export async function buildInitramfs(recipe: Recipe, root: string, release: string): Promise<Uint8Array> {
   const archive = new CpioWriter()
-  for (const folder of [...FOLDERS, ...MOUNT_POINTS]) archive.directory(folder)
+  const files = Object.values(recipe.packages).flatMap((places) => Object.entries(places))
+  const folders = new Set([...FOLDERS, ...MOUNT_POINTS, ...files.map(([, to]) => path.dirname(to))])
+  for (const folder of folders) archive.directory(folder)
   // What is there before the kernel's own file system for devices is mounted.
   archive.device('dev/console', 0o600, 5, 1)
   archive.device('dev/null', 0o666, 1, 3)
   archive.device('dev/ttyS0', 0o600, 4, 64)
 
-  for (const files of Object.values(PACKAGES)) {
-    for (const [from, to] of Object.entries(files)) archive.file(to, await readFile(path.join(root, from)), 0o755)
-  }
+  for (const [from, to] of files) archive.file(to, await readFile(path.join(root, from)), 0o755)
   archive.symbolicLink('bin/sh', 'busybox')
   archive.file('init', encode(INIT_SCRIPT), 0o755)
   archive.file('sbin/command-agent', encode(COMMAND_AGENT_SCRIPT), 0o755)
@@ -53,7 +54,7 @@ export async function buildInitramfs(root: string, release: string): Promise<Uin
   for (const [file, text] of Object.entries(SETTINGS)) archive.file(file, encode(text), 0o644)
 
   const folder = `lib/modules/${release}`
-  const modules = await collectModules(path.join(root, folder))
+  const modules = await collectModules(recipe.modules, path.join(root, recipe.modulesFolder, release))
   archive.directory(folder)
   for (const { info, content } of modules) archive.file(`${folder}/${info.name}.ko`, content, 0o644)
   const infos = modules.map(({ info }) => info)
@@ -67,16 +68,17 @@ interface Module {
   readonly content: Uint8Array
 }
 
-async function collectModules(folder: string): Promise<Module[]> {
+async function collectModules(names: readonly string[], folder: string): Promise<Module[]> {
   const files = await readdir(folder, { recursive: true })
-  const fileOf = new Map(files.filter((file) => file.endsWith('.ko')).map((file) => [moduleName(file), file]))
+  const fileOf = new Map(files.filter((file) => /\.ko(\.xz)?$/.test(file)).map((file) => [moduleName(file), file]))
   const read = new Map<string, Module>()
-  for (const wanted: string[] = [...MODULES]; wanted.length > 0; ) {
+  for (const wanted: string[] = [...names]; wanted.length > 0; ) {
     const name = wanted.pop() ?? ''
     const file = fileOf.get(name)
     if (read.has(name) || file === undefined) continue
-    const content = await readFile(path.join(folder, file))
     try {
+      const stored = await readFile(path.join(folder, file))
+      const content = file.endsWith('.xz') ? await unpackXz(stored) : stored
       const info = readModuleInfo(name, content)
       read.set(name, { info, content: withoutSignature(content) })
       wanted.push(...info.dependencies)
@@ -85,7 +87,7 @@ async function collectModules(folder: string): Promise<Module[]> {
       throw error
     }
   }
-  return withDependencies(MODULES, (name) => read.get(name)?.info).flatMap(({ name }) => read.get(name) ?? [])
+  return withDependencies(names, (name) => read.get(name)?.info).flatMap(({ name }) => read.get(name) ?? [])
 }
 
 function encode(text: string): Uint8Array {

@@ -13,7 +13,10 @@ export interface ModuleInfo {
 
 /** A module's name is its file's, but for dashes, which the kernel has as underscores. */
 export function moduleName(file: string): string {
-  return file.replace(/^.*\//, '').replace(/\.ko$/, '').replaceAll('-', '_')
+  return file
+    .replace(/^.*\//, '')
+    .replace(/\.ko(\.xz)?$/, '')
+    .replaceAll('-', '_')
 }
 
 /** Reads the section `.modinfo`: strings `key=value`, each ended by a NUL. */

@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, afterEach, test } from 'node:test'
 import { findKit, KitError, prepareKit } from './kit.ts'
-import { COMMAND_LINE, recipeId } from './recipe.ts'
+import { I386_KIT, recipeId } from './recipe.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'outboard-kit-'))
 after(() => rmSync(folder, { recursive: true }))
@@ -33,50 +33,50 @@ function emptyCache(): string {
 /** A kit of small files, complete. */
 function writeKit(kit: string): void {
   mkdirSync(kit, { recursive: true })
-  const names = ['kernel', 'initrd', 'bios.bin', 'vgabios.bin']
+  const names = ['kernel', 'initrd', 'bios.bin', 'vgabios-stdvga.bin']
   for (const name of names) writeFileSync(path.join(kit, name), name)
   const sizes = Object.fromEntries(names.map((name) => [name, name.length]))
   writeFileSync(path.join(kit, 'kit.json'), JSON.stringify({ sizes }))
 }
 
 test('a kit that is complete is found, and prepared at once', async () => {
-  const kit = path.join(emptyCache(), `kit-${recipeId()}`)
-  assert.equal(findKit(), undefined)
+  const kit = path.join(emptyCache(), `kit-${recipeId(I386_KIT)}`)
+  assert.equal(findKit(I386_KIT), undefined)
   writeKit(kit)
   const expected = {
     kernel: path.join(kit, 'kernel'),
     initrd: path.join(kit, 'initrd'),
     bios: path.join(kit, 'bios.bin'),
-    vgaBios: path.join(kit, 'vgabios.bin'),
-    commandLine: COMMAND_LINE,
+    vgaBios: path.join(kit, 'vgabios-stdvga.bin'),
+    commandLine: I386_KIT.commandLine,
   }
-  assert.deepEqual(findKit(), expected)
+  assert.deepEqual(findKit(I386_KIT), expected)
   process.env['PATH'] = ''
-  assert.deepEqual(await prepareKit({ onProgress: () => assert.fail() }), expected)
+  assert.deepEqual(await prepareKit(I386_KIT, { onProgress: () => assert.fail() }), expected)
 })
 
 test('a kit with a file that is missing or cut off is none', () => {
-  const kit = path.join(emptyCache(), `kit-${recipeId()}`)
+  const kit = path.join(emptyCache(), `kit-${recipeId(I386_KIT)}`)
   writeKit(kit)
   truncateSync(path.join(kit, 'initrd'), 3)
-  assert.equal(findKit(), undefined)
+  assert.equal(findKit(I386_KIT), undefined)
   writeKit(kit)
   rmSync(path.join(kit, 'bios.bin'))
-  assert.equal(findKit(), undefined)
+  assert.equal(findKit(I386_KIT), undefined)
 })
 
 test('a kit of another recipe is none, and every change of a script is another recipe', () => {
   const cache = emptyCache()
-  const other = recipeId(['#!/bin/sh\n# another first process\n'])
-  assert.notEqual(other, recipeId())
+  const other = recipeId(I386_KIT, ['#!/bin/sh\n# another first process\n'])
+  assert.notEqual(other, recipeId(I386_KIT))
   writeKit(path.join(cache, `kit-${other}`))
-  assert.equal(findKit(), undefined)
+  assert.equal(findKit(I386_KIT), undefined)
 })
 
 test('without apt there is one line that says how to do without', async () => {
   emptyCache()
   process.env['PATH'] = ''
-  await assert.rejects(prepareKit(), (error) => {
+  await assert.rejects(prepareKit(I386_KIT), (error) => {
     assert.ok(error instanceof KitError)
     assert.match(error.message, /apt-get is not on this machine.*install apt.*--kernel and --initrd/)
     assert.ok(!error.message.includes('\n'))
@@ -86,10 +86,10 @@ test('without apt there is one line that says how to do without', async () => {
 
 test('it can be aborted before and while it works, and leaves no half a kit', async () => {
   const cache = emptyCache()
-  await assert.rejects(prepareKit({ signal: AbortSignal.abort(new Error('not now')) }), /not now/)
+  await assert.rejects(prepareKit(I386_KIT, { signal: AbortSignal.abort(new Error('not now')) }), /not now/)
   const controller = new AbortController()
   const onProgress = (): void => controller.abort(new Error('no more'))
-  await assert.rejects(prepareKit({ signal: controller.signal, onProgress }), /no more/)
+  await assert.rejects(prepareKit(I386_KIT, { signal: controller.signal, onProgress }), /no more/)
   assert.deepEqual(
     readdirSync(cache).filter((name) => name !== 'apt'),
     [],
@@ -97,12 +97,12 @@ test('it can be aborted before and while it works, and leaves no half a kit', as
 })
 
 test('the real kit has a kernel for these machines, the drivers, and firmware', async (context) => {
-  const kit = await prepareKit().catch((error: unknown) => {
+  const kit = await prepareKit(I386_KIT).catch((error: unknown) => {
     if (!(error instanceof KitError)) throw error
     context.skip(error.message)
   })
   if (!kit) return
-  assert.deepEqual(findKit(), kit)
+  assert.deepEqual(findKit(I386_KIT), kit)
   const kernel = readFileSync(kit.kernel)
   const version = kernel.subarray(0x200 + kernel.readUInt16LE(0x20e)).toString('latin1', 0, 80)
   assert.match(version, /^6\.\d+\.\d+-\d+-686 /)

@@ -24,6 +24,11 @@ const PLAIN = Buffer.from(
   '/Td6WFoAAAFpIt42AgAhAQAAAAA3J5fW4ADbABJdADgbCEeCspz+OEcp+bEXaaRAAAAAANFQfWgAASrcAQAAALAH25E+MA2LAgAAAAABWVo=',
   'base64',
 )
+/** Made with `xz -T2`: the block's header has its sizes too. */
+const WITH_SIZES = Buffer.from(
+  '/Td6WFoAAAFpIt42A8Aa3AEhAQAAAAAA8HphAeAA2wASXQA4GwhHgrKc/jhHKfmxF2mkQAAAAADRUH1oAAEu3AEAAACmRUoKPjANiwIAAAAAAVla',
+  'base64',
+)
 const DELTA = Buffer.from('/Td6WFoAAAFpIt42AgEDAQAhAQAolRAaAQAEcPz1CAUAAAAAz2IgGQABGQW86OzLkEKZDQEAAAAAAVla', 'base64')
 const OTHER_CHECK = Buffer.from(
   '/Td6WFoAAATm1rRGAgAhARYAAAB0L+WjAQAEcGxhaW4AAAAA5SUBKpxhmxwAAR0FuC2Arx+2830BAAAAAARZWg==',
@@ -45,7 +50,9 @@ test('the filter for x86 branches is undone', async () => {
 })
 
 test('a stream without the filter is unpacked too', async () => {
-  assert.equal(Buffer.from(await unpackXz(PLAIN)).toString(), 'plain text '.repeat(20))
+  for (const packed of [PLAIN, WITH_SIZES]) {
+    assert.equal(Buffer.from(await unpackXz(packed)).toString(), 'plain text '.repeat(20))
+  }
 })
 
 test('a changed byte is found, wherever it is', async () => {

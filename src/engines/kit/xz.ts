@@ -8,7 +8,8 @@ import { decodeX86Branches } from './x86-branches.ts'
 //   0      6       8       12
 //   | magic | flags | crc32 | block header | LZMA2 data | pad to 4 | check | index | footer |
 //
-//   block header  size/4-1 (u8)  flags (u8: filters-1)  each filter: id, size of properties, properties ...  pad  crc32
+//   block header  size/4-1 (u8)  flags (u8: filters-1, 40 and 80: a size follows)  the sizes
+//                 each filter: id, size of properties, properties ...  pad  crc32
 //   index         00  number of blocks  then for each: size without padding, size of its content  pad  crc32
 //   footer        crc32  size of the index/4-1 (u32)  flags  59 5a
 //
@@ -16,6 +17,8 @@ const MAGIC = [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]
 const FOOTER_SIZE = 12
 const CHECK_NONE = 0
 const CHECK_CRC32 = 1
+const HAS_PACKED_SIZE = 0x40
+const HAS_SIZE = 0x80
 const FILTER_X86 = 0x04
 const FILTER_LZMA2 = 0x21
 
@@ -64,7 +67,9 @@ function readBlock(packed: Uint8Array): Block {
   const header = new Cursor(packed, 12)
   const headerSize = 4 * (header.byte() + 1)
   const flags = header.byte()
-  if ((flags & 0xc0) !== 0) throw new KernelFileError('its xz block has sizes in its header')
+  // A compressor with several threads says here too what the index says.
+  if ((flags & HAS_PACKED_SIZE) !== 0) header.number()
+  if ((flags & HAS_SIZE) !== 0) header.number()
   const filters: number[] = []
   let properties = 0
   for (let i = 0; i <= (flags & 3); i++) {

@@ -47,3 +47,26 @@ export function elfFile({ entry = 0, segments = [], sections = [] }: ElfParts): 
   })
   return file
 }
+
+/** A 64-bit ELF file that has sections and nothing else. */
+export function elf64File(sections: readonly { readonly name: string; readonly content: Uint8Array }[]): Uint8Array {
+  const names = `\0${[...sections.map(({ name }) => name), '.shstrtab'].map((name) => `${name}\0`).join('')}`
+  const all = [...sections, { name: '.shstrtab', content: new TextEncoder().encode(names) }]
+  let at = 64 + 64 * all.length
+  const file = new Uint8Array(all.reduce((size, { content }) => size + content.length, at))
+  const view = new DataView(file.buffer)
+  view.setUint32(0, 0x7f454c46)
+  file.set([2, 1, 1], 4)
+  view.setUint32(40, 64, true)
+  view.setUint16(60, all.length, true)
+  view.setUint16(62, all.length - 1, true)
+  all.forEach(({ name, content }, i) => {
+    const header = 64 + 64 * i
+    view.setUint32(header, names.indexOf(`\0${name}\0`) + 1, true)
+    view.setUint32(header + 24, at, true)
+    view.setUint32(header + 32, content.length, true)
+    file.set(content, at)
+    at += content.length
+  })
+  return file
+}

@@ -2,10 +2,8 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { access, mkdir, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { KitError } from './kit-error.ts'
+import { AptError } from './apt-error.ts'
 import { runTool, ToolError } from './tool.ts'
-
-const ARCHITECTURE = 'i386'
 
 /** Keys of the Debian archive, where Debian's keyring puts them; without it, apt's own trusted keys are used. */
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
@@ -20,6 +18,14 @@ interface Package {
   readonly file: string
 }
 
+export interface AptOptions {
+  /** The release: `bookworm`, `sid` ... */
+  readonly suite: string
+  /** As Debian calls it: `i386`, `amd64` ... */
+  readonly architecture: string
+  readonly signal?: AbortSignal | undefined
+}
+
 /** Part of a step that is done, 0 to 1. */
 type OnPart = (part: number) => void
 
@@ -27,7 +33,7 @@ type OnPart = (part: number) => void
  * apt of this machine with a state of its own: other lists, another cache, no installed packages. What the machine's
  * configuration says about proxies and credentials holds; its state is not touched, and no right of root is needed.
  *
- *     const apt = await Apt.open(folder, 'bookworm', signal)
+ *     const apt = await Apt.open(folder, { suite: 'bookworm', architecture: 'i386', signal })
  *     await apt.update(onPart)
  *     const files = await apt.fetch(['busybox-static'], onPart)       // checked against the signed index
  */
@@ -35,12 +41,13 @@ export class Apt {
   private constructor(
     /** Holds the state and the fetched packages. */
     private readonly folder: string,
+    private readonly architecture: string,
     private readonly signal: AbortSignal | undefined,
   ) {}
 
-  /** @throws {KitError} where this machine's apt has no source of Debian packages */
-  static async open(folder: string, suite: string, signal: AbortSignal | undefined): Promise<Apt> {
-    const apt = new Apt(folder, signal)
+  /** @throws {AptError} where this machine's apt has no source of Debian packages */
+  static async open(folder: string, { suite, architecture, signal }: AptOptions): Promise<Apt> {
+    const apt = new Apt(folder, architecture, signal)
     const sources = await apt.#debianSources()
     await mkdir(path.join(folder, 'lists/partial'), { recursive: true })
     await mkdir(path.join(folder, 'cache/archives/partial'), { recursive: true })
@@ -54,7 +61,7 @@ export class Apt {
       path.join(folder, 'sources.list'),
       sources.map((source) => `deb ${signedBy}${source} ${suite} main\n`).join(''),
     )
-    await writeFile(path.join(folder, 'apt.conf'), configuration(folder))
+    await writeFile(path.join(folder, 'apt.conf'), configuration(folder, architecture))
     return apt
   }
 
@@ -67,8 +74,14 @@ export class Apt {
   async dependencyOf(metaPackage: string): Promise<string> {
     const [described] = await this.#describe([metaPackage])
     const name = /^[a-z0-9][a-z0-9+.-]+/.exec(described?.depends ?? '')?.[0]
-    if (!name) throw new KitError(`the package ${metaPackage} depends on nothing`, 'report it')
+    if (!name) throw new AptError(`the package ${metaPackage} depends on nothing`, 'report it')
     return name
+  }
+
+  /** Names of the packages and of all they need, which would be installed on a machine that has none. */
+  async withDependencies(names: readonly string[]): Promise<string[]> {
+    const simulated = await this.#apt('apt-get', ['--simulate', '--no-install-recommends', 'install', ...names])
+    return [...simulated.matchAll(/^Inst (\S+)/gm)].map(([, name]) => name)
   }
 
   /** Fetches packages that are not there yet. @returns their files, by their names, checked */
@@ -82,7 +95,7 @@ export class Apt {
       // apt takes a file of the right size for the right one, so that it would not be fetched again.
       for (const { file } of wrong) await rm(this.#path(file), { force: true })
       if (wrong.length > 0) {
-        throw new KitError(
+        throw new AptError(
           `${wrong.map(({ name }) => name).join(', ')} did not arrive as the archive signed it`,
           'try again',
         )
@@ -102,7 +115,7 @@ export class Apt {
   }
 
   async #describe(names: readonly string[]): Promise<Package[]> {
-    const wanted = names.map((name) => `${name}:${ARCHITECTURE}`)
+    const wanted = names.map((name) => `${name}:${this.architecture}`)
     const text = await this.#apt('apt-cache', ['--no-all-versions', 'show', ...wanted])
     const described = new Map(text.split(/\n\n+/).map((stanza) => [fieldOf(stanza, 'Package'), stanza]))
     return names.map((name) => {
@@ -110,7 +123,7 @@ export class Apt {
       const version = fieldOf(stanza, 'Version')
       const sha256 = fieldOf(stanza, 'SHA256')
       if (version === '' || !/^[0-9a-f]{64}$/.test(sha256)) {
-        throw new KitError(`the archive does not say what ${name} is, with a version and a checksum`, 'report it')
+        throw new AptError(`the archive does not say what ${name} is, with a version and a checksum`, 'report it')
       }
       const file = `${name}_${version.replaceAll(':', '%3a')}_${fieldOf(stanza, 'Architecture')}.deb`
       return { name, version, depends: fieldOf(stanza, 'Depends'), sha256, file }
@@ -146,7 +159,7 @@ export class Apt {
     })
     const [first] = new Set(sites)
     if (first === undefined) {
-      throw new KitError('apt on this machine has no source of Debian packages', 'add one to /etc/apt/sources.list.d')
+      throw new AptError('apt on this machine has no source of Debian packages', 'add one to /etc/apt/sources.list.d')
     }
     return [first]
   }
@@ -165,12 +178,12 @@ async function runAptTool(
     return await runTool(tool, args, options)
   } catch (error) {
     if (!(error instanceof ToolError)) throw error
-    if (error.missing) throw new KitError(`${error.message}, and it is apt that fetches the kit`, 'install apt')
-    throw new KitError(error.message, 'check the network and the sources of apt')
+    if (error.missing) throw new AptError(`${error.message}, and it is apt that fetches Debian packages`, 'install apt')
+    throw new AptError(error.message, 'check the network and the sources of apt')
   }
 }
 
-function configuration(folder: string): string {
+function configuration(folder: string, architecture: string): string {
   return `// apt with a state of its own: nothing of this machine's is read but its configuration, and nothing written.
 Dir::State "${folder}";
 Dir::State::lists "${folder}/lists";
@@ -182,9 +195,9 @@ Dir::Etc::sourcelist "${folder}/sources.list";
 Dir::Etc::sourceparts "/dev/null";
 Dir::Etc::preferences "/dev/null";
 Dir::Etc::preferencesparts "/dev/null";
-APT::Architecture "${ARCHITECTURE}";
+APT::Architecture "${architecture}";
 #clear APT::Architectures;
-APT::Architectures { "${ARCHITECTURE}"; };
+APT::Architectures { "${architecture}"; };
 // The user who runs this owns the folder; the one apt would change to could not enter it.
 APT::Sandbox::User "root";
 APT::Update::Error-Mode "any";

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, afterEach, test } from 'node:test'
 import { Apt } from './apt.ts'
-import { KitError } from './kit-error.ts'
+import { AptError } from './apt-error.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'outboard-apt-'))
 after(() => rmSync(folder, { recursive: true }))
@@ -14,6 +14,7 @@ afterEach(() => {
   process.env['PATH'] = PATH
 })
 
+const BOOKWORM = { suite: 'bookworm', architecture: 'i386' }
 const CONTENT = 'content of the package'
 const SHA256 = createHash('sha256').update(CONTENT).digest('hex')
 const FILE = 'tool_1%3a2.0-3_i386.deb'
@@ -29,6 +30,7 @@ function fakeApt({ sources = 'Packages Debian Debian mirror:/debian', content = 
       *'download tool=1:2.0-3') printf %s '${content}' > '${FILE}'; echo 'pmstatus:x:1:y' >&3; echo 'dlstatus:1:25.5:quarter' >&3 ;;
       *'show meta:i386') printf 'Package: meta\\nVersion: 1\\nArchitecture: i386\\nDepends: tool (= 1:2.0-3), other\\nSHA256: ${SHA256}\\n' ;;
       *'show tool:i386') printf 'Package: tool\\nVersion: 1:2.0-3\\nArchitecture: i386\\nSHA256: ${SHA256}\\n\\n' ;;
+      *'--no-install-recommends install tool') printf 'Reading package lists...\\nInst libtool (1 Debian:sid [i386])\\nInst tool (1:2.0-3)\\nConf tool (1:2.0-3)\\n' ;;
       *) echo "E: unexpected: $*" >&2; exit 1 ;;
     esac
   `
@@ -48,7 +50,7 @@ test('packages are fetched from where the machine gets its own, once', async () 
   const bin = fakeApt()
   const kept = state()
   const parts: number[] = []
-  const apt = await Apt.open(kept, 'bookworm', undefined)
+  const apt = await Apt.open(kept, BOOKWORM)
   await apt.update((part) => parts.push(part))
   assert.equal(await apt.dependencyOf('meta'), 'tool')
   const files = await apt.fetch(['tool'], (part) => parts.push(part))
@@ -65,13 +67,19 @@ test('packages are fetched from where the machine gets its own, once', async () 
   for (const call of calls.slice(1)) assert.ok(call.includes(` -c ${path.join(kept, 'apt.conf')} `), call)
 })
 
+test('a package is told with all it needs', async () => {
+  fakeApt()
+  const apt = await Apt.open(state(), BOOKWORM)
+  assert.deepEqual(await apt.withDependencies(['tool']), ['libtool', 'tool'])
+})
+
 test('a package that is not what the archive signed is refused and thrown away', async () => {
   fakeApt({ content: 'content of the packagE' })
   const kept = state()
-  const apt = await Apt.open(kept, 'bookworm', undefined)
+  const apt = await Apt.open(kept, BOOKWORM)
   await assert.rejects(
     apt.fetch(['tool'], () => {}),
-    (error) => error instanceof KitError && /tool did not arrive/.test(error.message),
+    (error) => error instanceof AptError && /tool did not arrive/.test(error.message),
   )
   assert.ok(!existsSync(path.join(kept, 'packages', FILE)))
 })
@@ -79,7 +87,7 @@ test('a package that is not what the archive signed is refused and thrown away',
 test('a kept package that was changed is fetched again', async () => {
   fakeApt()
   const kept = state()
-  const apt = await Apt.open(kept, 'bookworm', undefined)
+  const apt = await Apt.open(kept, BOOKWORM)
   writeFileSync(path.join(kept, 'packages', FILE), 'content of the packagE')
   const files = await apt.fetch(['tool'], () => {})
   assert.equal(readFileSync(files.get('tool') ?? '', 'utf8'), CONTENT)
@@ -89,22 +97,22 @@ test('sources of other systems and other kinds of index are not taken', async ()
   const others =
     'Packages Ubuntu Ubuntu mirror:/ubuntu\nSources Debian Debian mirror:/sources\nPackages Debian Debian-Security mirror:/s'
   fakeApt({ sources: others })
-  await assert.rejects(Apt.open(state(), 'bookworm', undefined), /no source of Debian packages; add one/)
+  await assert.rejects(Apt.open(state(), BOOKWORM), /no source of Debian packages; add one/)
   // Where the machine never fetched its lists, apt leaves what they would say as it was asked for.
   fakeApt({ sources: 'Packages $(ORIGIN) $(LABEL) mirror:/security\nPackages $(ORIGIN) $(LABEL) mirror:/debian' })
   const kept = state()
-  await Apt.open(kept, 'bookworm', undefined)
+  await Apt.open(kept, BOOKWORM)
   assert.match(readFileSync(path.join(kept, 'sources.list'), 'utf8'), / mirror:\/debian bookworm/)
 })
 
 test('an archive that cannot be reached is one line that says what else to do', async () => {
   fakeApt({ update: 'echo "E: Could not resolve the mirror" >&2; exit 100' })
-  const apt = await Apt.open(state(), 'bookworm', undefined)
+  const apt = await Apt.open(state(), BOOKWORM)
   await assert.rejects(
     apt.update(() => {}),
     (error) => {
-      assert.ok(error instanceof KitError)
-      assert.match(error.message, /Could not resolve the mirror; check the network.* --kernel and --initrd$/)
+      assert.ok(error instanceof AptError)
+      assert.match(error.message, /Could not resolve the mirror; check the network and the sources of apt$/)
       assert.ok(!error.message.includes('\n'))
       return true
     },

@@ -1,0 +1,11 @@
+/** Debian packages cannot be had; one line that says why and what to do. */
+export class AptError extends Error {
+  override readonly name = 'AptError'
+
+  constructor(
+    readonly what: string,
+    readonly remedy: string,
+  ) {
+    super(`${what}; ${remedy}`)
+  }
+}
