@@ -6,10 +6,11 @@ import { createKeyboard } from '../../devices/input/keyboard.ts'
 import { createTablet } from '../../devices/input/tablet.ts'
 import { FileDisk } from '../../host/node/file-disk.ts'
 import type { VirtioDevice } from '../../virtio/device.ts'
-import { GuestConsole } from './guest-console.ts'
-import { GuestKeyboard, GuestPointer } from './guest-input.ts'
-import type { Report, V86MachineOptions } from './messages.ts'
-import { ViewerDisplay } from './viewer-display.ts'
+import { GuestConsole } from '../guest/guest-console.ts'
+import { GuestKeyboard, GuestPointer } from '../guest/guest-input.ts'
+import type { Report } from '../guest/messages.ts'
+import { ViewerDisplay } from '../guest/viewer-display.ts'
+import type { V86MachineOptions } from './options.ts'
 
 /** The screen until the viewer asks for another size. */
 const SCREEN = { width: 1024, height: 768 }

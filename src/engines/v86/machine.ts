@@ -1,60 +1,24 @@
 import { createInterface } from 'node:readline'
 import { Worker } from 'node:worker_threads'
-import type {
-  Cursor,
-  ExecOutput,
-  Inspection,
-  Machine,
-  MachineListener,
-  Pixels,
-  Rect,
-  ScanoutMode,
-  StopReason,
-} from '../../machine/machine.ts'
-import { type Command, type Report, Stream, type V86MachineOptions } from './messages.ts'
-
-/** How long the worker may take to flush its disks before it is ended anyway. */
-const STOP_PATIENCE_MS = 10_000
-
-/** A command that runs in the guest, or waits for the guest to be ready. */
-interface Execution {
-  readonly output: ExecOutput
-  readonly resolve: (status: number) => void
-  readonly reject: (error: Error) => void
-}
+import type { Machine } from '../../machine/machine.ts'
+import type { Command, Report } from '../guest/messages.ts'
+import { type Engine, type EngineEvents, RemoteMachine } from '../guest/remote-machine.ts'
+import type { V86MachineOptions } from './options.ts'
 
 /** A guest in v86, in a worker thread of its own. Nothing is started yet. */
 export function createV86Machine(options: V86MachineOptions): Machine {
-  return new V86Machine(options)
+  return new RemoteMachine(new WorkerEngine(options))
 }
 
-class V86Machine implements Machine {
-  readonly scanouts: (ScanoutMode | undefined)[] = []
-  readonly cursors: (Cursor | undefined)[] = []
+class WorkerEngine implements Engine {
   readonly #options: V86MachineOptions
-  readonly #listeners = new Set<MachineListener>()
   #worker: Worker | undefined
-  #stopping: Promise<void> | undefined
-  /** Settles `start`. */
-  #starting: { resolve: () => void; reject: (error: Error) => void } | undefined
-  /** Why the guest runs no more. Its screen can still be read. */
-  #ended: StopReason | undefined
-  /** The worker is gone, or about to be. */
-  #gone = false
-  #execution: Execution | undefined
-  /** Resolves when the commands so far are done. */
-  #executions: Promise<unknown> = Promise.resolve()
-  readonly #pixels = new Map<number, (pixels: Pixels | undefined) => void>()
-  readonly #inspections = new Map<number, (inspection: Inspection) => void>()
-  #lastId = 0
-  /** Resolves when the worker has answered `stop`. */
-  #stopped: () => void = () => {}
 
   constructor(options: V86MachineOptions) {
     this.#options = options
   }
 
-  start(): Promise<void> {
+  start({ report, left }: EngineEvents): void {
     // What the emulator prints is not for this process's standard output.
     const worker = new Worker(new URL('./worker.js', import.meta.url), {
       workerData: this.#options,
@@ -63,203 +27,18 @@ class V86Machine implements Machine {
     })
     this.#worker = worker
     for (const output of [worker.stdout, worker.stderr]) {
-      createInterface(output).on('line', (line) => this.#tell((listener) => listener.log?.(`v86: ${line}`)))
+      createInterface(output).on('line', (line) => report({ type: 'log', line: `v86: ${line}` }))
     }
-    worker.on('message', (report: Report) => this.#receive(report))
-    worker.on('error', (error) => this.#leave({ kind: 'failure', message: `the engine failed: ${error.message}` }))
-    worker.on('exit', () => this.#leave({ kind: 'failure', message: 'the engine ended' }))
-    return new Promise((resolve, reject) => {
-      this.#starting = { resolve, reject }
-    })
+    worker.on('message', (message: Report) => report(message))
+    worker.on('error', (error) => left(`the engine failed: ${error.message}`))
+    worker.on('exit', () => left('the engine ended'))
   }
 
-  stop(): Promise<void> {
-    this.#stopping ??= this.#stop()
-    return this.#stopping
-  }
-
-  listen(listener: MachineListener): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
-  }
-
-  readPixels(scanout: number, rect?: Rect): Promise<Pixels | undefined> {
-    return this.#ask(this.#pixels, undefined, (id) => ({ type: 'read-pixels', id, scanout, rect }))
-  }
-
-  inspect(): Promise<Inspection> {
-    return this.#ask(this.#inspections, { devices: [] }, (id) => ({ type: 'inspect', id }))
-  }
-
-  key(code: number, pressed: boolean): void {
-    this.#send({ type: 'key', code, pressed })
-  }
-
-  pointer(scanout: number, x: number, y: number): void {
-    this.#send({ type: 'pointer', scanout, x, y })
-  }
-
-  button(code: number, pressed: boolean): void {
-    this.#send({ type: 'button', code, pressed })
-  }
-
-  wheel(vertical: number, horizontal: number): void {
-    this.#send({ type: 'wheel', vertical, horizontal })
-  }
-
-  resize(scanout: number, width: number, height: number): void {
-    this.#send({ type: 'resize', scanout, width, height })
-  }
-
-  writeTerminal(bytes: Uint8Array): void {
-    this.#send({ type: 'terminal', bytes })
-  }
-
-  resizeTerminal(columns: number, rows: number): void {
-    this.#send({ type: 'resize-terminal', columns, rows })
-  }
-
-  exec(command: string, output: ExecOutput): Promise<number> {
-    const done = this.#executions.then(() => this.#execute(command, output))
-    this.#executions = done.catch(() => {})
-    return done
-  }
-
-  #execute(command: string, output: ExecOutput): Promise<number> {
-    return new Promise((resolve, reject) => {
-      if (this.#ended) {
-        reject(notExecuted(this.#ended))
-        return
-      }
-      this.#execution = { output, resolve, reject }
-      this.#send({ type: 'execute', command })
-    })
-  }
-
-  async #stop(): Promise<void> {
-    const worker = this.#worker
-    if (!worker) return
-    if (!this.#gone) {
-      await new Promise<void>((resolve) => {
-        this.#stopped = resolve
-        const timer = setTimeout(() => {
-          this.#tell((listener) => listener.log?.('the engine does not answer: ended with requests in flight'))
-          resolve()
-        }, STOP_PATIENCE_MS)
-        worker.once('exit', () => resolve())
-        this.#send({ type: 'stop' })
-        timer.unref()
-      })
-    }
-    this.#leave({ kind: 'requested', message: 'stopped' })
-    await worker.terminate()
-  }
-
-  #send(command: Command): void {
+  send(command: Command): void {
     this.#worker?.postMessage(command)
   }
 
-  /** Sends a question; its answer, or `otherwise` where nothing runs. */
-  #ask<T>(waiting: Map<number, (answer: T) => void>, otherwise: T, question: (id: number) => Command): Promise<T> {
-    if (!this.#worker || this.#gone) return Promise.resolve(otherwise)
-    const id = ++this.#lastId
-    return new Promise((resolve) => {
-      waiting.set(id, resolve)
-      this.#send(question(id))
-    })
+  async terminate(): Promise<void> {
+    await this.#worker?.terminate()
   }
-
-  #tell(tell: (listener: MachineListener) => void): void {
-    for (const listener of this.#listeners) tell(listener)
-  }
-
-  #receive(report: Report): void {
-    switch (report.type) {
-      case 'started':
-        this.#starting?.resolve()
-        return
-      case 'refused': {
-        const error = new Error(report.message)
-        error.name = report.name
-        this.#starting?.reject(error)
-        this.#leave({ kind: 'failure', message: report.message })
-        return
-      }
-      case 'progress':
-        this.#tell((listener) => listener.progress?.(report.step))
-        return
-      case 'log':
-        this.#tell((listener) => listener.log?.(report.line))
-        return
-      case 'mode':
-        this.scanouts[report.scanout] = report.mode
-        this.#tell((listener) => listener.mode?.(report.scanout, report.mode))
-        return
-      case 'damage':
-        for (const rect of report.rects) this.#tell((listener) => listener.damage?.(report.scanout, rect))
-        this.#send({ type: 'damage-taken', scanout: report.scanout })
-        return
-      case 'pixels':
-        this.#pixels.get(report.id)?.(report.pixels)
-        this.#pixels.delete(report.id)
-        return
-      case 'cursor':
-        this.cursors[report.scanout] = report.cursor
-        this.#tell((listener) => listener.cursor?.(report.scanout, report.cursor))
-        return
-      case 'bytes':
-        this.#takeBytes(report.stream, report.bytes)
-        this.#send({ type: 'taken', stream: report.stream, bytes: report.bytes.length })
-        return
-      case 'led':
-        this.#tell((listener) => listener.led?.(report.code, report.on))
-        return
-      case 'executed': {
-        const execution = this.#execution
-        this.#execution = undefined
-        execution?.resolve(report.status)
-        return
-      }
-      case 'inspection':
-        this.#inspections.get(report.id)?.(report.inspection)
-        this.#inspections.delete(report.id)
-        return
-      case 'ended':
-        this.#end(report.reason)
-        return
-      case 'stopped':
-        this.#stopped()
-    }
-  }
-
-  #takeBytes(stream: Stream, bytes: Uint8Array): void {
-    if (stream === Stream.TERMINAL) this.#tell((listener) => listener.terminal?.(bytes))
-    else if (stream === Stream.STDOUT) this.#execution?.output.stdout(bytes)
-    else this.#execution?.output.stderr(bytes)
-  }
-
-  /** The worker does nothing more. */
-  #leave(reason: StopReason): void {
-    if (this.#gone) return
-    this.#gone = true
-    this.#starting?.reject(new Error(reason.message))
-    for (const answer of this.#pixels.values()) answer(undefined)
-    for (const answer of this.#inspections.values()) answer({ devices: [] })
-    this.#pixels.clear()
-    this.#inspections.clear()
-    this.#end(reason)
-  }
-
-  /** The guest runs no more; only the first reason counts. */
-  #end(reason: StopReason): void {
-    if (this.#ended) return
-    this.#ended = reason
-    this.#execution?.reject(notExecuted(reason))
-    this.#execution = undefined
-    this.#tell((listener) => listener.stopped?.(reason))
-  }
-}
-
-function notExecuted(reason: StopReason): Error {
-  return new Error(`the command did not end: ${reason.message}`)
 }

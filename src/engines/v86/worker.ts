@@ -3,10 +3,11 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { DiskError } from '../../host/node/disk-error.ts'
 import type { StopReason } from '../../machine/machine.ts'
 import { VirtioPciFunction } from '../../transport/virtio-pci/virtio-pci-function.ts'
+import type { Command, Report } from '../guest/messages.ts'
+import { SerialLog } from '../guest/serial-log.ts'
 import { Emulator } from './adapter/emulator.ts'
 import { createDevices, type GuestDevices } from './devices.ts'
-import type { Command, Report, V86MachineOptions } from './messages.ts'
-import { SerialLog } from './serial-log.ts'
+import type { V86MachineOptions } from './options.ts'
 
 /** Slots of the emulated board that are free, in the order of the devices. */
 const FIRST_SLOT = 8

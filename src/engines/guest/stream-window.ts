@@ -1,7 +1,7 @@
 import { STREAM_WINDOW } from './messages.ts'
 
 /**
- * Bytes of one stream on their way to the main thread: at most a window of them, so that output nobody takes waits in the
+ * Bytes of one stream on their way to the machine: at most a window of them, so that output nobody takes waits in the
  * guest and not in a queue of messages.
  */
 export class StreamWindow {
@@ -20,7 +20,7 @@ export class StreamWindow {
     return take
   }
 
-  /** The main thread took so many. */
+  /** The machine took so many. */
   taken(bytes: number): void {
     this.#room += bytes
   }

@@ -18,7 +18,7 @@ interface Scanout {
 }
 
 /**
- * The display of a viewer on another thread: it is told what changed, and gets pixels when it asks for them. Until it has
+ * The display of a viewer in another thread or process: it is told what changed, and gets pixels when it asks for them. Until it has
  * answered, damage is gathered; nothing waits for it.
  */
 export class ViewerDisplay implements Display {

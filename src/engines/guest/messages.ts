@@ -1,28 +1,13 @@
 import type { Cursor, Inspection, Pixels, Rect, ScanoutMode, StopReason } from '../../machine/machine.ts'
 
-/** What makes a guest; the worker gets it as its `workerData`. */
-export interface V86MachineOptions {
-  /** Files. */
-  readonly kernel: string
-  readonly initrd?: string
-  readonly bios: string
-  readonly vgaBios: string
-  readonly commandLine: string
-  readonly memoryMiB: number
-  /** `/dev/vda` first. */
-  readonly disks: readonly { readonly path: string; readonly readOnly: boolean }[]
-  /** Whether the GPU offers blob resources (default), which it reads in place. */
-  readonly blob?: boolean
-}
-
 /** Where the bytes of a stream come from: the terminal, or one of a command's two outputs. */
 export const Stream = { TERMINAL: 0, STDOUT: 1, STDERR: 2 } as const
 export type Stream = (typeof Stream)[keyof typeof Stream]
 
-/** Bytes of a stream that may be on their way to the main thread; more waits in the guest. */
+/** Bytes of a stream that may be on their way to the machine; more waits in the guest. */
 export const STREAM_WINDOW = 256 << 10
 
-/** From the main thread to the engine's worker. */
+/** From a machine to the engine that runs it, and from there to a device. */
 export type Command =
   | { readonly type: 'key' | 'button'; readonly code: number; readonly pressed: boolean }
   | { readonly type: 'pointer'; readonly scanout: number; readonly x: number; readonly y: number }
@@ -39,7 +24,7 @@ export type Command =
   | { readonly type: 'inspect'; readonly id: number }
   | { readonly type: 'stop' }
 
-/** From the engine's worker to the main thread. */
+/** From an engine or a device to the machine. */
 export type Report =
   | { readonly type: 'started' }
   /** The guest could not be made. */

@@ -67,7 +67,7 @@ export class GuestConsole {
     this.#command.execute(command)
   }
 
-  /** The main thread took so many bytes of a stream. */
+  /** The machine took so many bytes of a stream. */
   taken(stream: Stream, bytes: number): void {
     this.#windows[stream].taken(bytes)
     this.device.resumeOutput(PORT_OF_STREAM[stream])

@@ -1,0 +1,268 @@
+import type {
+  Cursor,
+  ExecOutput,
+  Inspection,
+  Machine,
+  MachineListener,
+  Pixels,
+  Rect,
+  ScanoutMode,
+  StopReason,
+} from '../../machine/machine.ts'
+import { type Command, type Report, Stream } from './messages.ts'
+
+/** How long an engine may take to flush its disks before it is ended anyway. */
+const STOP_PATIENCE_MS = 10_000
+
+/** A command that runs in the guest, or waits for the guest to be ready. */
+interface Execution {
+  readonly output: ExecOutput
+  readonly resolve: (status: number) => void
+  readonly reject: (error: Error) => void
+}
+
+/** What runs a guest and its devices somewhere else: in another thread, in other processes. */
+export interface Engine {
+  /** Starts the guest; what becomes of it is told in reports, `started` or `refused` first. */
+  start(events: EngineEvents): void
+  send(command: Command): void
+  /** Ends all that is left of it. */
+  terminate(): Promise<void>
+}
+
+export interface EngineEvents {
+  report(report: Report): void
+  /** It ended by itself, without an answer to `stop`. */
+  left(message: string): void
+}
+
+/**
+ * A guest that an engine runs somewhere else. Nothing is started yet.
+ *
+ *     const machine = new RemoteMachine(new WorkerEngine(options))
+ *     await machine.start()
+ */
+export class RemoteMachine implements Machine {
+  readonly scanouts: (ScanoutMode | undefined)[] = []
+  readonly cursors: (Cursor | undefined)[] = []
+  readonly #engine: Engine
+  readonly #listeners = new Set<MachineListener>()
+  #stopping: Promise<void> | undefined
+  /** Settles `start`. */
+  #starting: { resolve: () => void; reject: (error: Error) => void } | undefined
+  /** Why the guest runs no more. Its screen can still be read. */
+  #ended: StopReason | undefined
+  /** There is no engine yet, or none any more. */
+  #gone = true
+  #execution: Execution | undefined
+  /** Resolves when the commands so far are done. */
+  #executions: Promise<unknown> = Promise.resolve()
+  readonly #pixels = new Map<number, (pixels: Pixels | undefined) => void>()
+  readonly #inspections = new Map<number, (inspection: Inspection) => void>()
+  #lastId = 0
+  /** Resolves when the engine has answered `stop`. */
+  #stopped: () => void = () => {}
+
+  constructor(engine: Engine) {
+    this.#engine = engine
+  }
+
+  start(): Promise<void> {
+    this.#gone = false
+    this.#engine.start({
+      report: (report) => this.#receive(report),
+      left: (message) => this.#leave({ kind: 'failure', message }),
+    })
+    return new Promise((resolve, reject) => {
+      this.#starting = { resolve, reject }
+    })
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop()
+    return this.#stopping
+  }
+
+  listen(listener: MachineListener): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  readPixels(scanout: number, rect?: Rect): Promise<Pixels | undefined> {
+    return this.#ask(this.#pixels, undefined, (id) => ({ type: 'read-pixels', id, scanout, rect }))
+  }
+
+  inspect(): Promise<Inspection> {
+    return this.#ask(this.#inspections, { devices: [] }, (id) => ({ type: 'inspect', id }))
+  }
+
+  key(code: number, pressed: boolean): void {
+    this.#send({ type: 'key', code, pressed })
+  }
+
+  pointer(scanout: number, x: number, y: number): void {
+    this.#send({ type: 'pointer', scanout, x, y })
+  }
+
+  button(code: number, pressed: boolean): void {
+    this.#send({ type: 'button', code, pressed })
+  }
+
+  wheel(vertical: number, horizontal: number): void {
+    this.#send({ type: 'wheel', vertical, horizontal })
+  }
+
+  resize(scanout: number, width: number, height: number): void {
+    this.#send({ type: 'resize', scanout, width, height })
+  }
+
+  writeTerminal(bytes: Uint8Array): void {
+    this.#send({ type: 'terminal', bytes })
+  }
+
+  resizeTerminal(columns: number, rows: number): void {
+    this.#send({ type: 'resize-terminal', columns, rows })
+  }
+
+  exec(command: string, output: ExecOutput): Promise<number> {
+    const done = this.#executions.then(() => this.#execute(command, output))
+    this.#executions = done.catch(() => {})
+    return done
+  }
+
+  #execute(command: string, output: ExecOutput): Promise<number> {
+    return new Promise((resolve, reject) => {
+      if (this.#ended) {
+        reject(notExecuted(this.#ended))
+        return
+      }
+      this.#execution = { output, resolve, reject }
+      this.#send({ type: 'execute', command })
+    })
+  }
+
+  async #stop(): Promise<void> {
+    if (!this.#gone) {
+      await new Promise<void>((resolve) => {
+        this.#stopped = resolve
+        const timer = setTimeout(() => {
+          this.#tell((listener) => listener.log?.('the engine does not answer: ended with requests in flight'))
+          resolve()
+        }, STOP_PATIENCE_MS)
+        this.#send({ type: 'stop' })
+        timer.unref()
+      })
+    }
+    this.#leave({ kind: 'requested', message: 'stopped' })
+    await this.#engine.terminate()
+  }
+
+  #send(command: Command): void {
+    if (!this.#gone) this.#engine.send(command)
+  }
+
+  /** Sends a question; its answer, or `otherwise` where nothing runs. */
+  #ask<T>(waiting: Map<number, (answer: T) => void>, otherwise: T, question: (id: number) => Command): Promise<T> {
+    if (this.#gone) return Promise.resolve(otherwise)
+    const id = ++this.#lastId
+    return new Promise((resolve) => {
+      waiting.set(id, resolve)
+      this.#send(question(id))
+    })
+  }
+
+  #tell(tell: (listener: MachineListener) => void): void {
+    for (const listener of this.#listeners) tell(listener)
+  }
+
+  #receive(report: Report): void {
+    switch (report.type) {
+      case 'started':
+        this.#starting?.resolve()
+        return
+      case 'refused': {
+        const error = new Error(report.message)
+        error.name = report.name
+        this.#starting?.reject(error)
+        this.#leave({ kind: 'failure', message: report.message })
+        return
+      }
+      case 'progress':
+        this.#tell((listener) => listener.progress?.(report.step))
+        return
+      case 'log':
+        this.#tell((listener) => listener.log?.(report.line))
+        return
+      case 'mode':
+        this.scanouts[report.scanout] = report.mode
+        this.#tell((listener) => listener.mode?.(report.scanout, report.mode))
+        return
+      case 'damage':
+        for (const rect of report.rects) this.#tell((listener) => listener.damage?.(report.scanout, rect))
+        this.#send({ type: 'damage-taken', scanout: report.scanout })
+        return
+      case 'pixels':
+        this.#pixels.get(report.id)?.(report.pixels)
+        this.#pixels.delete(report.id)
+        return
+      case 'cursor':
+        this.cursors[report.scanout] = report.cursor
+        this.#tell((listener) => listener.cursor?.(report.scanout, report.cursor))
+        return
+      case 'bytes':
+        this.#takeBytes(report.stream, report.bytes)
+        this.#send({ type: 'taken', stream: report.stream, bytes: report.bytes.length })
+        return
+      case 'led':
+        this.#tell((listener) => listener.led?.(report.code, report.on))
+        return
+      case 'executed': {
+        const execution = this.#execution
+        this.#execution = undefined
+        execution?.resolve(report.status)
+        return
+      }
+      case 'inspection':
+        this.#inspections.get(report.id)?.(report.inspection)
+        this.#inspections.delete(report.id)
+        return
+      case 'ended':
+        this.#end(report.reason)
+        return
+      case 'stopped':
+        this.#stopped()
+    }
+  }
+
+  #takeBytes(stream: Stream, bytes: Uint8Array): void {
+    if (stream === Stream.TERMINAL) this.#tell((listener) => listener.terminal?.(bytes))
+    else if (stream === Stream.STDOUT) this.#execution?.output.stdout(bytes)
+    else this.#execution?.output.stderr(bytes)
+  }
+
+  /** The engine does nothing more. */
+  #leave(reason: StopReason): void {
+    if (this.#gone) return
+    this.#gone = true
+    this.#stopped()
+    this.#starting?.reject(new Error(reason.message))
+    for (const answer of this.#pixels.values()) answer(undefined)
+    for (const answer of this.#inspections.values()) answer({ devices: [] })
+    this.#pixels.clear()
+    this.#inspections.clear()
+    this.#end(reason)
+  }
+
+  /** The guest runs no more; only the first reason counts. */
+  #end(reason: StopReason): void {
+    if (this.#ended) return
+    this.#ended = reason
+    this.#execution?.reject(notExecuted(reason))
+    this.#execution = undefined
+    this.#tell((listener) => listener.stopped?.(reason))
+  }
+}
+
+function notExecuted(reason: StopReason): Error {
+  return new Error(`the command did not end: ${reason.message}`)
+}
