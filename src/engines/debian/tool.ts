@@ -10,6 +10,8 @@ export interface ToolOptions {
   readonly signal: AbortSignal | undefined
   /** Working folder. */
   readonly folder?: string
+  /** Added to the environment. */
+  readonly env?: Readonly<Record<string, string>>
   /** Lines of the tool's file descriptor 3. */
   readonly onStatus?: (line: string) => void
 }
@@ -34,11 +36,11 @@ export class ToolError extends Error {
  * @throws {ToolError}
  */
 export async function runTool(tool: string, args: readonly string[], options: ToolOptions): Promise<string> {
-  const { signal, folder, onStatus } = options
+  const { signal, folder, env, onStatus } = options
   signal?.throwIfAborted()
   const child = spawn(tool, args, {
     ...(folder !== undefined && { cwd: folder }),
-    env: { ...process.env, LC_ALL: 'C' },
+    env: { ...process.env, LC_ALL: 'C', ...env },
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
     // A group of its own, so that all its helpers can be ended, and a Ctrl-C does not reach it before us.
     detached: true,

@@ -1,0 +1,120 @@
+import { ToolError } from '../debian/tool.ts'
+import { type Program, runProgram, systemProgram } from './program.ts'
+import { QemuError } from './qemu-error.ts'
+import { findUnpackedQemu, type PrepareOptions, unpackQemu } from './unpacked-qemu.ts'
+
+/** Devices of QEMU through which ours reach a guest, and what each is for. */
+export const Transport = {
+  BLOCK: 'vhost-user-blk-pci',
+  ENTROPY: 'vhost-user-rng-pci',
+  INPUT: 'vhost-user-input-pci',
+  GPU: 'vhost-user-gpu-pci',
+  /** Any device, named by its number. It is there from QEMU 11.1 on. */
+  ANY: 'vhost-user-test-device-pci',
+} as const
+
+/** The system emulator: its version, and which of its devices there are. */
+export interface Qemu {
+  readonly program: Program
+  /** Of this machine, or unpacked in the cache. */
+  readonly origin: 'installed' | 'unpacked'
+  readonly version: string
+  readonly devices: ReadonlySet<string>
+}
+
+/** Programs that are clients of a vhost-user disk, and the one that serves such a disk. */
+export interface QemuTools {
+  readonly version: string
+  readonly img: Program
+  readonly io: Program
+  readonly storageDaemon: Program
+}
+
+const EMULATOR = 'qemu-system-x86_64'
+const CLIENT_DRIVER = 'virtio-blk-vhost-user'
+
+/** Whether a whole machine can be made of our devices with it. */
+export function servesAllDevices(qemu: Qemu): boolean {
+  return Object.values(Transport).every((device) => qemu.devices.has(device))
+}
+
+/** Every QEMU there is, this machine's first. */
+export async function findQemus(): Promise<Qemu[]> {
+  const unpacked = findUnpackedQemu()
+  const found = await Promise.all([
+    examine(systemProgram(EMULATOR), 'installed'),
+    unpacked && examine(unpacked.program(EMULATOR), 'unpacked'),
+  ])
+  return found.filter((qemu) => qemu !== undefined)
+}
+
+/** A QEMU for whole machines, if one is here. */
+export async function findQemu(): Promise<Qemu | undefined> {
+  return (await findQemus()).find(servesAllDevices)
+}
+
+/**
+ * A QEMU for whole machines: this machine's, or else Debian's newest, fetched where it is not there yet.
+ * @throws {QemuError}
+ */
+export async function prepareQemu(options: PrepareOptions = {}): Promise<Qemu> {
+  const found = await findQemu()
+  if (found) return found
+  const unpacked = await unpackQemu(options)
+  const qemu = await examine(unpacked.program(EMULATOR), 'unpacked')
+  if (!qemu) throw new QemuError('the QEMU that was fetched does not start: report it')
+  const missing = Object.values(Transport).filter((device) => !qemu.devices.has(device))
+  if (missing.length > 0) {
+    throw new QemuError(`QEMU ${qemu.version}, the newest of Debian, has no ${missing.join(', no ')}: report it`)
+  }
+  return qemu
+}
+
+/** The tools, if they are here and reach a vhost-user disk. */
+export async function findQemuTools(): Promise<QemuTools | undefined> {
+  const unpacked = findUnpackedQemu()
+  return (await examineTools(systemProgram)) ?? (unpacked && (await examineTools((name) => unpacked.program(name))))
+}
+
+/**
+ * The tools: this machine's, or else Debian's newest, fetched where they are not there yet.
+ * @throws {QemuError}
+ */
+export async function prepareQemuTools(options: PrepareOptions = {}): Promise<QemuTools> {
+  const found = await findQemuTools()
+  if (found) return found
+  const unpacked = await unpackQemu(options)
+  const tools = await examineTools((name) => unpacked.program(name))
+  if (!tools) throw new QemuError(`the qemu-img that was fetched has no driver ${CLIENT_DRIVER}: report it`)
+  return tools
+}
+
+async function examine(program: Program, origin: Qemu['origin']): Promise<Qemu | undefined> {
+  const says = await said(program, ['-version'])
+  const listed = says === undefined ? undefined : await said(program, ['-device', 'help'])
+  if (says === undefined || listed === undefined) return undefined
+  const devices = new Set([...listed.matchAll(/^name "([^"]+)"/gm)].map(([, name]) => name))
+  return { program, origin, version: versionIn(says), devices }
+}
+
+async function examineTools(find: (name: string) => Program): Promise<QemuTools | undefined> {
+  const img = find('qemu-img')
+  const help = await said(img, ['--help'])
+  const storageDaemon = find('qemu-storage-daemon')
+  if (!help?.includes(CLIENT_DRIVER) || (await said(storageDaemon, ['--version'])) === undefined) return undefined
+  return { version: versionIn(help), img, io: find('qemu-io'), storageDaemon }
+}
+
+/** What a program prints; undefined where it cannot be run. */
+async function said(program: Program, args: readonly string[]): Promise<string | undefined> {
+  try {
+    return await runProgram(program, args)
+  } catch (error) {
+    if (error instanceof ToolError) return undefined
+    throw error
+  }
+}
+
+function versionIn(text: string): string {
+  return /version (\d+(\.\d+)*)/.exec(text)?.[1] ?? 'of unknown version'
+}

@@ -1,0 +1,126 @@
+import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { rm, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { AptError } from '../debian/apt-error.ts'
+import { type KeptFolder, keptFolderPath, makeKeptFolder, openApt } from '../debian/kept-folder.ts'
+import { runTool, ToolError } from '../debian/tool.ts'
+import type { Program } from './program.ts'
+import { QemuError } from './qemu-error.ts'
+
+/** The release that has the newest QEMU. It moves on: what was unpacked once is kept. */
+const SUITE = 'sid'
+
+/** The block drivers of `qemu-block-extra` are how programs of QEMU reach a vhost-user disk. */
+const PACKAGES = ['qemu-system-x86', 'qemu-utils', 'qemu-block-extra']
+
+/** What no program reads. */
+const UNUSED = ['doc', 'man', 'locale', 'info', 'bash-completion', 'zsh', 'lintian']
+
+/** Written when all is unpacked: names what it was made of. */
+const STAMP = 'packages'
+
+/** Machines that have such packages: what Debian and the compiler call them, and their loader. */
+const MACHINES: Readonly<Partial<Record<string, { architecture: string; triplet: string; loader: string }>>> = {
+  x64: { architecture: 'amd64', triplet: 'x86_64-linux-gnu', loader: 'ld-linux-x86-64.so.2' },
+  arm64: { architecture: 'arm64', triplet: 'aarch64-linux-gnu', loader: 'ld-linux-aarch64.so.1' },
+}
+
+export interface PrepareOptions {
+  readonly signal?: AbortSignal
+  /** @param part how much of the step is done, 0 to 1, where that can be told */
+  readonly onProgress?: (step: string, part?: number) => void
+}
+
+/**
+ * The newest QEMU of Debian, unpacked in a folder of the cache: neither installed nor a part of this machine, and run
+ * with the libraries it was built for.
+ *
+ *     const qemu = findUnpackedQemu() ?? (await unpackQemu({ onProgress }))
+ *     await runProgram(qemu.program('qemu-img'), ['--version'])
+ */
+export class UnpackedQemu {
+  readonly #folder: string
+  readonly #libraries: string
+  readonly #loader: string
+
+  constructor(folder: string, triplet: string, loader: string) {
+    this.#folder = folder
+    this.#libraries = path.join(folder, 'usr/lib', triplet)
+    this.#loader = path.join(this.#libraries, loader)
+  }
+
+  /** A program of the packages, by its name. */
+  program(name: string): Program {
+    const share = (from: string): string => path.join(this.#folder, 'usr', from)
+    // Where it looks for firmware; those beside the system emulator have no such option.
+    const data = ['share/qemu', 'share/seabios', 'lib/ipxe/qemu'].flatMap((folder) => ['-L', share(folder)])
+    return {
+      command: this.#loader,
+      args: [
+        ...['--inhibit-cache', '--library-path', this.#libraries, share(`bin/${name}`)],
+        ...(name.startsWith('qemu-system-') ? data : []),
+      ],
+      env: { QEMU_MODULE_DIR: path.join(this.#libraries, 'qemu') },
+    }
+  }
+}
+
+export function findUnpackedQemu(): UnpackedQemu | undefined {
+  const machine = MACHINES[process.arch]
+  const folder = keptFolderPath(keptFolder())
+  if (!machine || !existsSync(path.join(folder, STAMP))) return undefined
+  return new UnpackedQemu(folder, machine.triplet, machine.loader)
+}
+
+/**
+ * Fetches the packages of QEMU and all they need with apt, which checks them, and unpacks them. Nothing is installed, and no root
+ * is needed. What an aborted call fetched is not fetched again.
+ * @throws {QemuError} with one line for people; the signal's reason where it is aborted
+ */
+export async function unpackQemu({ signal, onProgress = () => {} }: PrepareOptions = {}): Promise<UnpackedQemu> {
+  const machine = MACHINES[process.arch]
+  if (!machine) throw new QemuError(`cannot fetch QEMU for ${process.arch}: install one`)
+  try {
+    await makeKeptFolder(keptFolder(), {
+      signal,
+      onWait: () => onProgress('waiting for another process that prepares QEMU or a guest kit'),
+      isComplete: () => findUnpackedQemu() !== undefined,
+      make: (work) => unpack(work, machine.architecture, signal, onProgress),
+    })
+  } catch (error) {
+    const remedy = 'or install a QEMU that has all devices `outboard doctor` names'
+    if (error instanceof AptError) throw new QemuError(`cannot prepare QEMU: ${error.what}; ${error.remedy}, ${remedy}`)
+    if (error instanceof ToolError)
+      throw new QemuError(`cannot prepare QEMU: ${error.message}; install dpkg, ${remedy}`)
+    throw error
+  }
+  return new UnpackedQemu(keptFolderPath(keptFolder()), machine.triplet, machine.loader)
+}
+
+async function unpack(
+  work: string,
+  architecture: string,
+  signal: AbortSignal | undefined,
+  report: (step: string, part?: number) => void,
+): Promise<string> {
+  report('reading the list of Debian packages')
+  const apt = await openApt(SUITE, architecture, signal)
+  await apt.update((part) => report('reading the list of Debian packages', part))
+  const names = await apt.withDependencies(PACKAGES)
+  const packages = [...(await apt.fetch(names, (part) => report('downloading QEMU', part))).values()]
+  const root = path.join(work, 'root')
+  for (const [i, file] of packages.entries()) {
+    report('unpacking QEMU', i / packages.length)
+    await runTool('dpkg-deb', ['-x', file, root], { signal })
+  }
+  for (const folder of UNUSED) await rm(path.join(root, 'usr/share', folder), { recursive: true, force: true })
+  await writeFile(path.join(root, STAMP), packages.map((file) => `${path.basename(file)}\n`).join(''))
+  for (const file of packages) await rm(file)
+  return root
+}
+
+function keptFolder(): KeptFolder {
+  const content = JSON.stringify([SUITE, PACKAGES, UNUSED, process.arch])
+  return { kind: 'qemu', id: createHash('sha256').update(content).digest('hex').slice(0, 12) }
+}
