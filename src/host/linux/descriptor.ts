@@ -1,4 +1,6 @@
-import { closeSync } from 'node:fs'
+import { type CFunction, cFunction } from './ffi.ts'
+
+let closeCall: CFunction | undefined
 
 /**
  * A file descriptor and whoever has to close it.
@@ -33,7 +35,10 @@ export class Descriptor {
   close(): void {
     const fd = this.#fd
     this.#fd = -1
-    if (fd >= 0) closeSync(fd)
+    if (fd < 0) return
+    // Whatever it returns, the number is free: closing again would close somebody else's. close(2)
+    closeCall ??= cFunction('int close(int fd)')
+    closeCall(fd)
   }
 
   /** Gives the number to somebody else, who closes it. */

@@ -6,6 +6,7 @@ export const Errno = {
   EBADF: 9,
   EAGAIN: 11,
   ENOMEM: 12,
+  EBUSY: 16,
   EINVAL: 22,
   EPIPE: 32,
   ECONNRESET: 104,

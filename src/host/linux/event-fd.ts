@@ -15,8 +15,8 @@ const eventfd = systemCall<[initial: number, flags: number]>('int eventfd(uint32
 const fcntl = systemCall<[fd: number, command: number]>('int fcntl(int fd, int command)')
 
 /** An event is a 1 of 64 bits, written. */
+export const EVENT = new Uint32Array([1, 0])
 export const EVENT_BYTES = 8
-const ONE = new Uint32Array([1, 0])
 /** Where counts are read to, and the vector that says so. */
 const COUNT = new Uint32Array(2)
 const VECTOR = new BigUint64Array(2)
@@ -63,7 +63,7 @@ export class EventFd {
       POLL[1] = POLLOUT
       if (poll(POLL, 1, 0) === 0) return
     }
-    while (write(fd, ONE, EVENT_BYTES) < 0) {
+    while (write(fd, EVENT, EVENT_BYTES) < 0) {
       const reason = errno()
       if (reason === Errno.EAGAIN) return
       if (reason !== Errno.EINTR) throw new SystemCallError('write', reason, `signalling ${this.descriptor.what}`)

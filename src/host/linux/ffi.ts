@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 
 /** A function of the C library that returns -1 and sets errno where it fails. */
-export type CFunction = (...values: readonly (number | ArrayBufferView)[]) => number
+export type CFunction = (...values: readonly (number | ArrayBufferView | null)[]) => number
 
 interface Ffi {
   readonly koffi: typeof import('koffi')

@@ -1,27 +1,12 @@
 import { fstatSync } from 'node:fs'
 import { MemoryRegion } from '../../memory/memory-region.ts'
+import { mapFile, PAGE_BYTES, type Pages, replaceWithZeroes, unmap } from './address-space.ts'
 import type { Descriptor } from './descriptor.ts'
 import { memoryAt } from './ffi.ts'
 import { Seal, sealsOf } from './memory-file.ts'
-import { systemCall } from './system-call.ts'
 
-const PROT_READ = 1
-const PROT_WRITE = 2
-const MAP_SHARED = 0x01
-const MAP_PRIVATE = 0x02
-const MAP_FIXED = 0x10
-const MAP_ANONYMOUS = 0x20
-const MAP_NORESERVE = 0x4000
-
-/** Files are mapped from a multiple of this on: a page, of the largest ordinary kind. Huge ones tell theirs as block size. */
-const PAGE_BYTES = 0x1_0000
 /** One buffer reaches this far. Larger ones are no faster, and those of more than 4 GiB end the process. */
 const WINDOW_BYTES = 1 << 30
-
-const mmap = systemCall<
-  [address: number, length: number, protection: number, flags: number, fd: number, offset: number]
->('intptr_t mmap(intptr_t address, size_t length, int protection, int flags, int fd, int64_t offset)')
-const munmap = systemCall<[address: number, length: number]>('int munmap(intptr_t address, size_t length)')
 
 /** Which part of a file to map. */
 export interface MappingRange {
@@ -44,9 +29,7 @@ export class MappedRegion extends MemoryRegion {
 }
 
 /** Address space goes back to the system when nothing here can touch it any more. */
-const unreachable = new FinalizationRegistry<{ address: number; length: number }>(({ address, length }) => {
-  munmap('giving back address space', address, length)
-})
+const unreachable = new FinalizationRegistry<Pages>(unmap)
 
 /**
  * A part of a file in memory, shared with whoever maps it too.
@@ -68,15 +51,15 @@ export class Mapping {
   readonly #file: Descriptor
   readonly #offset: number
   /** What was asked of the system: whole pages. */
-  readonly #pages: { readonly address: number; readonly length: number }
+  readonly #pages: Pages
 
-  private constructor(file: Descriptor, range: MappingRange, pages: { address: number; length: number }, lead: number) {
+  private constructor(file: Descriptor, range: MappingRange, pages: Pages, lead: number) {
     this.#file = file
     this.#offset = range.offset
     this.#pages = pages
     this.address = pages.address + lead
     this.length = range.length
-    this.#windows = makeWindows(pages.address, lead, range.length)
+    this.#windows = makeWindows(pages, lead, range.length)
     this.mayShrink =
       (sealsOf(file) & Seal.SHRINK) === 0 ? `${file.what} is not sealed: whoever shares it can shrink it` : undefined
   }
@@ -104,12 +87,10 @@ export class Mapping {
     if (!(Number.isSafeInteger(length) && length > 0 && offset + length <= size)) {
       throw new RangeError(`${file.what}: cannot map ${length} bytes from ${offset} of a file of ${size}`)
     }
+    // Files of huge pages are mapped in whole ones, whose size they tell as that of their blocks.
     const page = Math.max(PAGE_BYTES, blksize)
     const lead = offset % page
-    const pages = { address: 0, length: Math.ceil((lead + length) / page) * page }
-    const purpose = `mapping ${file.what}`
-    const flags = MAP_SHARED | MAP_NORESERVE
-    pages.address = mmap(purpose, 0, pages.length, PROT_READ | PROT_WRITE, flags, file.fd, offset - lead)
+    const pages = mapFile(`mapping ${file.what}`, file.fd, offset - lead, Math.ceil((lead + length) / page) * page)
     return new Mapping(file, range, pages, lead)
   }
 
@@ -134,9 +115,7 @@ export class Mapping {
   /** Lets go of the file. What is still under way in the kernel ends in memory that nobody reads. */
   close(): void {
     if (this.#file.closed) return
-    const { address, length } = this.#pages
-    const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE
-    mmap(`unmapping ${this.#file.what}`, address, length, PROT_READ | PROT_WRITE, flags, -1, 0)
+    replaceWithZeroes(`unmapping ${this.#file.what}`, this.#pages)
     this.#file.close()
   }
 }
@@ -145,16 +124,16 @@ export class Mapping {
  * Views of the bytes from `lead` on. All but the first begin at a whole page, so that the address space below each can be
  * given back by itself.
  */
-function makeWindows(address: number, lead: number, length: number): Uint8Array[] {
+function makeWindows(pages: Pages, lead: number, length: number): Uint8Array[] {
   const windows: Uint8Array[] = []
   const end = lead + length
-  for (let at = lead; at < end; ) {
-    const start = at - (at % WINDOW_BYTES)
+  for (let start = 0; start < end; start += WINDOW_BYTES) {
+    const at = Math.max(start, lead)
     const next = Math.min(start + WINDOW_BYTES, end)
-    const buffer = memoryAt(address + at, next - at)
-    unreachable.register(buffer, { address: address + start, length: next - start })
+    const buffer = memoryAt(pages.address + at, next - at)
+    const covers = next === end ? pages.length - start : WINDOW_BYTES
+    unreachable.register(buffer, { address: pages.address + start, length: covers })
     windows.push(new Uint8Array(buffer))
-    at = next
   }
   return windows
 }

@@ -1,8 +1,45 @@
+import { SystemCallError } from '../system-call-error.ts'
 import { EpollPort } from './epoll-port.ts'
-import type { Reactor } from './reactor.ts'
+import type { Reactor, ReactorKind } from './reactor.ts'
 import { TurnReactor } from './turn-reactor.ts'
+import { UringPort } from './uring-port.ts'
 
-/** A reactor for this thread, on the best the kernel offers. */
-export function createReactor(): Reactor {
-  return new TurnReactor(new EpollPort())
+export interface ReactorOptions {
+  /** `epoll` even where there is `io_uring`; the default is the best the kernel offers. */
+  readonly prefer?: ReactorKind
+  /** Told in words for people why it is not `io_uring`, where that was preferred. */
+  readonly refused?: (reason: string) => void
+}
+
+/** A reactor for this thread, which has to be the one to run it. */
+export function createReactor(options: ReactorOptions = {}): Reactor {
+  if (options.prefer === 'epoll') return new TurnReactor(new EpollPort())
+  try {
+    return new TurnReactor(new UringPort())
+  } catch (error) {
+    options.refused?.(reasonOf(error))
+    return new TurnReactor(new EpollPort())
+  }
+}
+
+/** Why this process gets no io_uring, in words for people; undefined where it does. */
+export function uringRefused(): string | undefined {
+  try {
+    new UringPort().close()
+    return undefined
+  } catch (error) {
+    return reasonOf(error)
+  }
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof SystemCallError)) return error instanceof Error ? error.message : String(error)
+  const hint = HINTS[error.code]
+  return `io_uring is refused (${error.code})${hint === undefined ? '' : `: ${hint}`}`
+}
+
+const HINTS: Readonly<Record<string, string>> = {
+  EPERM: 'by the sysctl kernel.io_uring_disabled, or by the container this runs in',
+  ENOSYS: 'by the container this runs in, or the kernel is built without it',
+  ENOMEM: 'there is no memory for it, or the limit of locked memory (ulimit -l) is too low',
 }

@@ -1,9 +1,11 @@
+import { fdatasync } from 'node:fs'
 import { Descriptor } from '../descriptor.ts'
 import { Errno } from '../errno.ts'
 import type { EventFd } from '../event-fd.ts'
 import { type CFunction, cFunction, errno } from '../ffi.ts'
 import { systemCall } from '../system-call.ts'
 import { SystemCallError } from '../system-call-error.ts'
+import { type Operation, OperationKind } from './operation.ts'
 import type { Port, PortWatch } from './port.ts'
 import { Interest } from './reactor.ts'
 
@@ -49,6 +51,9 @@ export class EpollPort implements Port {
   readonly #wait: CFunction = cFunction('int epoll_wait(int epoll, void *events, int most, int timeout)')
   readonly #events = new Uint32Array(EVENT_WORDS * MOST_EVENTS)
   readonly #event = new Uint32Array(EVENT_WORDS)
+  readonly #preadv = cFunction('int64_t preadv(int fd, intptr_t vectors, int count, int64_t offset)')
+  readonly #pwritev = cFunction('int64_t pwritev(int fd, intptr_t vectors, int count, int64_t offset)')
+  readonly #fallocate = cFunction('int fallocate(int fd, int mode, int64_t offset, int64_t length)')
   readonly #entries = new Map<number, Entry>()
   #generation = 0
 
@@ -83,6 +88,18 @@ export class EpollPort implements Port {
     event.signal()
   }
 
+  start(operation: Operation): void {
+    // What may take long goes to Node's threads, whose event loop tells when it is done; the rest is done now.
+    if (operation.kind !== OperationKind.SYNC) {
+      while (operation.took(this.#perform(operation))) {}
+      return
+    }
+    fdatasync(operation.fd, (error) => {
+      if (operation.took(error ? -(error.errno === undefined ? Errno.EIO : Math.abs(error.errno)) : 0))
+        this.start(operation)
+    })
+  }
+
   turn(timeout: number): boolean {
     const events = this.#events
     // Rounded up: who wakes too early would turn without sleep until the time has come.
@@ -102,6 +119,19 @@ export class EpollPort implements Port {
 
   close(): void {
     this.#epoll.close()
+  }
+
+  /** @returns what the system call does, or -errno */
+  #perform(operation: Operation): number {
+    const { fd, offset } = operation
+    let result: number
+    if (operation.kind === OperationKind.ALLOCATE) {
+      result = this.#fallocate(fd, operation.mode, offset, operation.length)
+    } else {
+      const move = operation.kind === OperationKind.READ ? this.#preadv : this.#pwritev
+      result = move(fd, operation.vectorsAddress, operation.vectorCount, offset)
+    }
+    return result < 0 ? -errno() : result
   }
 
   #control(operation: number, entry: Entry): void {

@@ -1,4 +1,5 @@
 import type { EventFd } from '../event-fd.ts'
+import type { Operation } from './operation.ts'
 import type { Interest, ReactorKind } from './reactor.ts'
 
 /** A watch as a port sees it. */
@@ -18,6 +19,8 @@ export interface Port {
   unwatch(watch: PortWatch): void
   /** Signals now or at the start of the next `turn`. */
   signal(event: EventFd): void
+  /** Starts an operation, and starts it again until it `took` its last result, within this call or `turn`. */
+  start(operation: Operation): void
   /**
    * Starts all that was asked for, sleeps until something happened or the time is over, and calls whoever waits for it.
    * @param timeout milliseconds; 0 not to sleep, Infinity for as long as it takes

@@ -1,69 +1,256 @@
 import assert from 'node:assert/strict'
+import { readdirSync } from 'node:fs'
 import { test } from 'node:test'
 import { EventFd } from '../event-fd.ts'
-import { ffiMissing } from '../ffi.ts'
-import { END, socketPair, type UnixStream } from '../unix-stream.ts'
+import { END, socketPair } from '../unix-stream.ts'
 import { createReactor } from './create-reactor.ts'
-import { Interest } from './reactor.ts'
+import { Interest, type Reactor } from './reactor.ts'
+import { KINDS } from './testing/kinds.ts'
 
-const skip = ffiMissing() ?? false
-
-test('a watch calls for as long as there is something to read', { skip }, async () => {
-  const reactor = createReactor()
-  const [near, far] = socketPair('a test')
-  far.send(Uint8Array.of(1, 2, 3))
-  let calls = 0
-  const watch = reactor.watch(near.fd, () => {
-    calls++
-    if (calls < 3) return
-    const received = near.receive()
-    assert.ok(received !== END && received !== undefined)
-    assert.deepEqual([...received.bytes], [1, 2, 3])
-    watch.close()
-    reactor.timer(5, () => reactor.stop())
-  })
-  await reactor.run()
-  assert.equal(calls, 3)
-  for (const stream of [near, far] satisfies UnixStream[]) stream.close()
-  reactor.close()
-})
-
-test('news of an event come each time, and nobody drains it', { skip }, async () => {
-  const reactor = createReactor()
-  const event = EventFd.create('a test')
-  let calls = 0
-  const watch = reactor.watch(
-    event.descriptor.fd,
-    () => {
-      calls++
-      if (calls === 3) reactor.stop()
-      else reactor.signal(event)
-    },
-    Interest.NEWS,
-  )
-  event.signal()
-  await reactor.run()
-  assert.equal(event.drain(), 3)
-  watch.close()
-  event.close()
-  reactor.close()
-})
-
-test('Node gets to run while a reactor does', { skip }, async () => {
-  const reactor = createReactor()
-  const seen: string[] = []
-  setTimeout(() => {
-    seen.push('timer')
-    setImmediate(() => {
-      seen.push('immediate')
-      process.once('SIGUSR2', () => {
-        seen.push('signal')
-        reactor.stop()
-      })
-      process.kill(process.pid, 'SIGUSR2')
+for (const { kind, skip } of KINDS) {
+  const withReactor = (name: string, body: (reactor: Reactor) => void | Promise<void>) => {
+    test(`${name}: ${kind}`, { skip }, async () => {
+      const reactor = createReactor({ prefer: kind })
+      assert.equal(reactor.kind, kind)
+      try {
+        await body(reactor)
+      } finally {
+        reactor.close()
+      }
     })
-  }, 5)
-  await reactor.run()
-  assert.deepEqual(seen, ['timer', 'immediate', 'signal'])
-  reactor.close()
-})
+  }
+
+  withReactor('a watch calls for as long as there is something to read', async (reactor) => {
+    const [near, far] = socketPair('a test')
+    far.send(Uint8Array.of(1, 2, 3))
+    let calls = 0
+    const watch = reactor.watch(near.fd, () => {
+      if (++calls < 3) return
+      const received = near.receive()
+      assert.ok(received !== END && received !== undefined)
+      assert.deepEqual([...received.bytes], [1, 2, 3])
+      reactor.timer(5, () => reactor.stop())
+    })
+    await reactor.run()
+    assert.equal(calls, 3)
+    watch.close()
+    near.close()
+    far.close()
+  })
+
+  withReactor('a watch calls at the end of a stream', async (reactor) => {
+    const [near, far] = socketPair('a test')
+    const watch = reactor.watch(near.fd, () => {
+      assert.equal(near.receive(), END)
+      reactor.stop()
+    })
+    reactor.timer(1, () => far.close())
+    await reactor.run()
+    watch.close()
+    near.close()
+  })
+
+  withReactor('one descriptor has a watch for reading and one for writing', async (reactor) => {
+    const [near, far] = socketPair('a test')
+    const seen: string[] = []
+    const writing = reactor.watch(
+      near.fd,
+      () => {
+        seen.push('writable')
+        writing.close()
+        far.send(Uint8Array.of(1))
+      },
+      Interest.WRITABLE,
+    )
+    const reading = reactor.watch(near.fd, () => {
+      seen.push('readable')
+      reading.close()
+      reactor.stop()
+    })
+    await reactor.run()
+    assert.deepEqual(seen, ['writable', 'readable'])
+    near.close()
+    far.close()
+  })
+
+  withReactor('news come each time something came, and nobody has to drain it', async (reactor) => {
+    const event = EventFd.create('a test')
+    let calls = 0
+    const watch = reactor.watch(
+      event.descriptor.fd,
+      () => {
+        if (++calls === 100) reactor.stop()
+        else reactor.signal(event)
+      },
+      Interest.NEWS,
+    )
+    event.signal()
+    await reactor.run()
+    watch.close()
+    assert.ok(event.drain() >= 99)
+    event.close()
+  })
+
+  withReactor('an event is signalled once a turn, when the turn ends', async (reactor) => {
+    const event = EventFd.create('a test')
+    reactor.timer(0, () => {
+      for (let i = 0; i < 10; i++) reactor.signal(event)
+      assert.equal(event.drain(), 0)
+      reactor.timer(1, () => reactor.stop())
+    })
+    await reactor.run()
+    assert.equal(event.drain(), 1)
+    event.close()
+  })
+
+  withReactor('an event that is closed before the turn ends is not signalled', async (reactor) => {
+    const event = EventFd.create('a test')
+    reactor.timer(0, () => {
+      reactor.signal(event)
+      event.close()
+      reactor.stop()
+    })
+    await reactor.run()
+  })
+
+  withReactor('a watch that is closed calls no more, not even for what had come already', async (reactor) => {
+    const events = [EventFd.create('a test'), EventFd.create('a test')]
+    let calls = 0
+    const watches = events.map((event) =>
+      reactor.watch(event.descriptor.fd, () => {
+        calls++
+        for (const watch of watches) watch.close()
+        reactor.timer(2, () => reactor.stop())
+      }),
+    )
+    for (const event of events) event.signal()
+    await reactor.run()
+    assert.equal(calls, 1)
+    for (const event of events) event.close()
+  })
+
+  withReactor('a descriptor that takes the number of another gets only its own news', async (reactor) => {
+    let stale = 0
+    for (let i = 0; i < 50; i++) {
+      const old = EventFd.create('old')
+      const watch = reactor.watch(old.descriptor.fd, () => stale++)
+      old.signal()
+      watch.close()
+      old.close()
+    }
+    const event = EventFd.create('new')
+    const watch = reactor.watch(event.descriptor.fd, () => reactor.stop())
+    event.signal()
+    await reactor.run()
+    watch.close()
+    event.close()
+    assert.equal(stale, 0)
+  })
+
+  withReactor(
+    'a hook is called before each sleep, and keeps from sleeping while there is more to do',
+    async (reactor) => {
+      let turns = 0
+      const hook = reactor.onTurn(() => {
+        if (++turns === 1000) reactor.stop()
+        return true
+      })
+      await reactor.run()
+      assert.equal(turns, 1000)
+      hook.close()
+      reactor.timer(1, () => reactor.stop())
+      await reactor.run()
+      assert.equal(turns, 1000)
+    },
+  )
+
+  withReactor('timers fire in their order, and not when they are closed', async (reactor) => {
+    const seen: number[] = []
+    reactor.timer(6, () => {
+      seen.push(6)
+      reactor.stop()
+    })
+    reactor.timer(1, () => {
+      seen.push(1)
+      third.close()
+    })
+    const third = reactor.timer(3, () => seen.push(3))
+    await reactor.run()
+    assert.deepEqual(seen, [1, 6])
+  })
+
+  withReactor('Node gets to run while a reactor does', async (reactor) => {
+    const seen: string[] = []
+    setTimeout(() => {
+      seen.push('timer')
+      setImmediate(() => {
+        seen.push('immediate')
+        process.once('SIGUSR2', () => {
+          seen.push('signal')
+          reactor.stop()
+        })
+        process.kill(process.pid, 'SIGUSR2')
+      })
+    }, 5)
+    await reactor.run()
+    assert.deepEqual(seen, ['timer', 'immediate', 'signal'])
+  })
+
+  withReactor('promises run until the one that was to be settled is', async (reactor) => {
+    const seen: number[] = []
+    const several = async () => {
+      for (let i = 0; i < 5; i++) {
+        seen.push(i)
+        await undefined
+      }
+    }
+    reactor.timer(0, () => reactor.settle(several().then(() => reactor.stop())))
+    await reactor.run()
+    assert.deepEqual(seen, [0, 1, 2, 3, 4])
+  })
+
+  withReactor('what a callback throws ends the run, and the next one goes on', async (reactor) => {
+    const event = EventFd.create('a test')
+    const watch = reactor.watch(event.descriptor.fd, () => {
+      event.drain()
+      throw new Error('a mistake')
+    })
+    event.signal()
+    await assert.rejects(reactor.run(), /a mistake/)
+    watch.close()
+    reactor.timer(1, () => reactor.stop())
+    await reactor.run()
+    event.close()
+  })
+
+  withReactor('many watches at once fit', async (reactor) => {
+    const events = Array.from({ length: 600 }, () => EventFd.create('a test'))
+    let calls = 0
+    const watches = events.map((event, i) =>
+      reactor.watch(
+        event.descriptor.fd,
+        () => {
+          if (++calls === events.length) reactor.stop()
+          watches[i].close()
+        },
+        Interest.NEWS,
+      ),
+    )
+    for (const event of events) reactor.signal(event)
+    await reactor.run()
+    assert.equal(calls, events.length)
+    for (const event of events) event.close()
+  })
+
+  test(`a reactor that is closed leaves no descriptor: ${kind}`, { skip }, async () => {
+    const count = () => readdirSync('/proc/self/fd').length
+    const before = count()
+    for (let i = 0; i < 20; i++) {
+      const reactor = createReactor({ prefer: kind })
+      reactor.timer(0, () => reactor.stop())
+      await reactor.run()
+      reactor.close()
+    }
+    assert.equal(count(), before)
+  })
+}

@@ -1,4 +1,6 @@
+import type { SpanList } from '../../../memory/span-list.ts'
 import type { EventFd } from '../event-fd.ts'
+import type { Completion } from './operation.ts'
 
 /** What carries a reactor: one ring of the kernel for everything, or `epoll` and a system call for each thing. */
 export type ReactorKind = 'io_uring' | 'epoll'
@@ -41,6 +43,17 @@ export interface Reactor {
   watch(fd: number, ready: () => void, interest?: Interest): Closable
   /** Signals at the end of the turn, once, however often it is asked to. */
   signal(event: EventFd): void
+  /**
+   * Reads from a file into guest memory, until all of the spans is full or the file ends. They must lie in mappings
+   * (`MappedRegion`), and stay as they are until `completion` is told: within this call or a later turn.
+   */
+  readSpans(fd: number, offset: number, spans: SpanList, completion: Completion): void
+  /** Writes guest memory to a file; the same as above. */
+  writeSpans(fd: number, offset: number, spans: SpanList, completion: Completion): void
+  /** Makes what was written to a file stay; fdatasync(2). */
+  sync(fd: number, completion: Completion): void
+  /** Changes how a file keeps a range of it; fallocate(2). */
+  allocate(fd: number, mode: number, offset: number, length: number, completion: Completion): void
   /** Calls `fire` once, in so many milliseconds or a little later. */
   timer(milliseconds: number, fire: () => void): Closable
   /**

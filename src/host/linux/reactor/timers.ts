@@ -29,9 +29,10 @@ export class Timers {
     if (this.#next === Number.POSITIVE_INFINITY) return
     const now = performance.now()
     if (now < this.#next) return
-    for (const timer of [...this.#timers]) {
+    const due = [...this.#timers].filter((timer) => timer.at <= now).sort((a, b) => a.at - b.at)
+    for (const timer of due) {
       // One of those before may have closed it.
-      if (timer.at > now || !this.#timers.has(timer)) continue
+      if (!this.#timers.has(timer)) continue
       this.#remove(timer)
       timer.fire()
     }

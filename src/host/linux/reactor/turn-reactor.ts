@@ -1,5 +1,7 @@
+import type { SpanList } from '../../../memory/span-list.ts'
 import type { EventFd } from '../event-fd.ts'
 import { NodeLoop } from './node-loop.ts'
+import { type Completion, Operation, OperationKind } from './operation.ts'
 import type { Port, PortWatch } from './port.ts'
 import { type Closable, Interest, type Reactor, type ReactorKind } from './reactor.ts'
 import { Timers } from './timers.ts'
@@ -13,6 +15,11 @@ export class TurnReactor implements Reactor {
   readonly #hooks: (() => boolean | undefined)[] = []
   /** To be signalled when the turn ends. */
   readonly #signals: EventFd[] = []
+  /** Operations not in use. */
+  readonly #free: Operation[] = []
+  readonly #release = (operation: Operation) => {
+    this.#free.push(operation)
+  }
   /** Node's event loop is to run before the next turn. */
   #breathe = false
   /** Promises somebody waits for. */
@@ -35,6 +42,26 @@ export class TurnReactor implements Reactor {
 
   signal(event: EventFd): void {
     if (!this.#signals.includes(event)) this.#signals.push(event)
+  }
+
+  readSpans(fd: number, offset: number, spans: SpanList, completion: Completion): void {
+    this.#move(OperationKind.READ, fd, offset, spans, completion)
+  }
+
+  writeSpans(fd: number, offset: number, spans: SpanList, completion: Completion): void {
+    this.#move(OperationKind.WRITE, fd, offset, spans, completion)
+  }
+
+  sync(fd: number, completion: Completion): void {
+    const operation = this.#operation()
+    operation.beginSync(fd, completion)
+    this.#port.start(operation)
+  }
+
+  allocate(fd: number, mode: number, offset: number, length: number, completion: Completion): void {
+    const operation = this.#operation()
+    operation.beginAllocate(fd, mode, offset, length, completion)
+    this.#port.start(operation)
   }
 
   timer(milliseconds: number, fire: () => void): Closable {
@@ -76,6 +103,22 @@ export class TurnReactor implements Reactor {
   close(): void {
     this.#port.close()
     this.#node.close()
+  }
+
+  #operation(): Operation {
+    return this.#free.pop() ?? new Operation(this.#release)
+  }
+
+  #move(
+    kind: typeof OperationKind.READ | typeof OperationKind.WRITE,
+    fd: number,
+    offset: number,
+    spans: SpanList,
+    completion: Completion,
+  ): void {
+    const operation = this.#operation()
+    operation.beginMove(kind, fd, offset, spans, completion)
+    this.#port.start(operation)
   }
 
   #turn(): void {

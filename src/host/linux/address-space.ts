@@ -1,0 +1,39 @@
+import { systemCall } from './system-call.ts'
+
+const PROT_READ = 1
+const PROT_WRITE = 2
+const MAP_SHARED = 0x01
+const MAP_PRIVATE = 0x02
+const MAP_FIXED = 0x10
+const MAP_ANONYMOUS = 0x20
+const MAP_NORESERVE = 0x4000
+
+/** A multiple of every ordinary page size there is. */
+export const PAGE_BYTES = 0x1_0000
+
+const mmap = systemCall<
+  [address: number, length: number, protection: number, flags: number, fd: number, offset: number]
+>('intptr_t mmap(intptr_t address, size_t length, int protection, int flags, int fd, int64_t offset)')
+const munmap = systemCall<[address: number, length: number]>('int munmap(intptr_t address, size_t length)')
+
+/** A range of this process's addresses, whole pages. */
+export interface Pages {
+  readonly address: number
+  readonly length: number
+}
+
+/** Maps part of a file, shared, to be read and written. */
+export function mapFile(purpose: string, fd: number, offset: number, length: number): Pages {
+  const flags = MAP_SHARED | MAP_NORESERVE
+  return { address: mmap(purpose, 0, length, PROT_READ | PROT_WRITE, flags, fd, offset), length }
+}
+
+/** Puts zeroes, which take no memory until they are written over, where something else was mapped. */
+export function replaceWithZeroes(purpose: string, { address, length }: Pages): void {
+  mmap(purpose, address, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0)
+}
+
+/** Gives addresses back. Who touches them from now on ends the process. */
+export function unmap({ address, length }: Pages): void {
+  munmap('giving back address space', address, length)
+}

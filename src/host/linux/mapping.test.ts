@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { ftruncateSync, readdirSync, readSync } from 'node:fs'
+import { test } from 'node:test'
+import { GuestMemory } from '../../memory/guest-memory.ts'
+import { SpanList } from '../../memory/span-list.ts'
+import { ffiMissing } from './ffi.ts'
+import { MappedRegion, Mapping } from './mapping.ts'
+import { MemoryFile, Seal } from './memory-file.ts'
+import { systemCall } from './system-call.ts'
+
+const skip = ffiMissing() ?? false
+const GIB = 1 << 30
+
+test('a memory file is what was asked for, and cannot be shrunk or grown', { skip }, () => {
+  const file = MemoryFile.create('a test', 65536)
+  assert.equal(file.size, 65536)
+  assert.equal(file.seals, Seal.SHRINK | Seal.GROW)
+  assert.throws(() => ftruncateSync(file.descriptor.fd, 4096), { code: 'EPERM' })
+  assert.throws(() => ftruncateSync(file.descriptor.fd, 1 << 20), { code: 'EPERM' })
+  file.close()
+})
+
+test('what is written to a mapping is in the file, and the other way round', { skip }, () => {
+  const file = MemoryFile.create('a test', 65536 * 3)
+  const mapping = Mapping.of(file.descriptor, { offset: 65536 + 8, length: 5000 })
+  mapping.bytes.set([1, 2, 3], 100)
+  const bytes = new Uint8Array(3)
+  readSync(file.descriptor.fd, bytes, 0, 3, 65536 + 8 + 100)
+  assert.deepEqual([...bytes], [1, 2, 3])
+  assert.equal(mapping.length, 5000)
+  assert.equal(mapping.mayShrink, undefined)
+  mapping.close()
+  assert.ok(file.descriptor.closed)
+})
+
+test('more than 1 GiB is several regions that touch, each where its address says', { skip }, () => {
+  const size = 2 * GIB + 65536
+  const file = MemoryFile.create('a test', size)
+  const mapping = Mapping.of(file.descriptor, { offset: 4096, length: size - 8192 })
+  const regions = mapping.regions(0x1_0000_0000)
+  assert.deepEqual(
+    regions.map(({ size: bytes }) => bytes),
+    [GIB - 4096, GIB, 65536 - 4096],
+  )
+  assert.throws(() => mapping.bytes, /too many for one view/)
+  const memory = new GuestMemory(regions)
+  const spans = new SpanList()
+  assert.ok(memory.translate(0x1_0000_0000 + GIB - 4096 - 2, 4, spans))
+  assert.equal(spans.count, 2)
+  spans.regions[0].u8[spans.offsets[0]] = 7
+  spans.regions[1].u8[spans.offsets[1]] = 8
+  const bytes = new Uint8Array(4)
+  readSync(file.descriptor.fd, bytes, 0, 4, GIB - 2)
+  assert.deepEqual([...bytes], [7, 0, 8, 0])
+  const last = regions[2]
+  assert.ok(last instanceof MappedRegion)
+  assert.equal(last.address, mapping.address + 2 * GIB - 4096)
+  assert.deepEqual(last.backing, { fd: file.descriptor.fd, offset: 2 * GIB })
+  mapping.close()
+})
+
+test('a range that the file does not have is refused, and the descriptor does not leak', { skip }, () => {
+  const count = () => readdirSync('/proc/self/fd').length
+  const before = count()
+  for (const range of [
+    { offset: 0, length: 65537 },
+    { offset: 4096, length: 65536 },
+    { offset: 0, length: 0 },
+    { offset: -4, length: 4 },
+    { offset: 2, length: 4 },
+    { offset: Number.NaN, length: 4 },
+    { offset: 0, length: 2 ** 60 },
+  ]) {
+    const file = MemoryFile.create('a test', 65536)
+    assert.throws(() => Mapping.of(file.descriptor, range), RangeError)
+  }
+  assert.equal(count(), before)
+})
+
+test('views of a mapping that is closed show zeroes, and touching them harms nobody', { skip }, () => {
+  const file = MemoryFile.create('a test', 65536)
+  const mapping = Mapping.of(file.descriptor, { offset: 0, length: 65536 })
+  const [region] = mapping.regions(0)
+  const view = region.u8
+  view[5] = 5
+  mapping.close()
+  mapping.close()
+  assert.equal(view[5], 0)
+  view[5] = 6
+  assert.equal(region.u8[5], 6)
+})
+
+const memfdCreate = systemCall<[name: Uint8Array, flags: number]>('int memfd_create(const void *name, uint32_t flags)')
+
+test('memory whose peer may shrink it says so', { skip }, async () => {
+  const { Descriptor } = await import('./descriptor.ts')
+  const descriptor = new Descriptor(memfdCreate('a test', Uint8Array.of(0x78, 0), 3), 'guest memory')
+  ftruncateSync(descriptor.fd, 65536)
+  const mapping = Mapping.of(descriptor, { offset: 0, length: 65536 })
+  assert.equal(mapping.mayShrink, 'guest memory is not sealed: whoever shares it can shrink it')
+  mapping.close()
+})
+
+test('memory that is shrunk ends the process that touches it, and no other', { skip }, () => {
+  const url = (name: string) => JSON.stringify(new URL(name, import.meta.url))
+  const source = `
+    import { ftruncateSync, writeSync } from 'node:fs'
+    import { Descriptor } from ${url('descriptor.js')}
+    import { Mapping } from ${url('mapping.js')}
+    import { systemCall } from ${url('system-call.js')}
+    const create = systemCall('int memfd_create(const void *name, uint32_t flags)')
+    const fd = create('a test', Uint8Array.of(0x78, 0), 0)
+    ftruncateSync(fd, 65536)
+    const mapping = Mapping.of(new Descriptor(fd, 'memory'), { offset: 0, length: 65536 })
+    mapping.bytes[0] = 1
+    ftruncateSync(fd, 0)
+    writeSync(1, 'shrunk')
+    mapping.bytes[0] = 2
+    writeSync(1, 'still here')
+  `
+  const child = spawnSync(process.execPath, ['--input-type=module', '-e', source], { encoding: 'utf8' })
+  assert.equal(child.stdout, 'shrunk')
+  assert.equal(child.signal, 'SIGBUS')
+})

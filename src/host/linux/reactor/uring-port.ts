@@ -1,0 +1,157 @@
+import { Errno } from '../errno.ts'
+import { EVENT, EVENT_BYTES, type EventFd } from '../event-fd.ts'
+import { addressOf } from '../ffi.ts'
+import { SystemCallError } from '../system-call-error.ts'
+import { type Operation, OperationKind } from './operation.ts'
+import type { Port, PortWatch } from './port.ts'
+import { Interest } from './reactor.ts'
+import { Ring, SKIP_SUCCESS, type Target } from './ring.ts'
+
+const OP_READV = 1
+const OP_WRITEV = 2
+const OP_FSYNC = 3
+const OP_POLL_ADD = 6
+const OP_POLL_REMOVE = 7
+const OP_FALLOCATE = 17
+const OP_READ = 22
+const OP_WRITE = 23
+const FSYNC_DATASYNC = 1
+const POLL_ADD_MULTI = 1
+const POLLIN = 0x001
+const POLLOUT = 0x004
+const POLLRDHUP = 0x2000
+/** The position of a file that has one of its own, or none. */
+const CURRENT_POSITION = -1
+
+const EVENTS = {
+  [Interest.READABLE]: POLLIN | POLLRDHUP,
+  [Interest.WRITABLE]: POLLOUT,
+  [Interest.NEWS]: POLLIN,
+} as const
+
+/** The tag of entries whose outcome nobody waits for. */
+const NOBODY_TAG = 0
+const NOBODY: Target = { completed() {} }
+
+/** Everything through one `io_uring`: a turn is one system call. */
+export class UringPort implements Port {
+  readonly kind = 'io_uring'
+  readonly #ring = new Ring()
+  /** By tag. */
+  readonly #targets: Target[] = [NOBODY]
+  readonly #freeTags: number[] = []
+  readonly #polls = new Map<PortWatch, Poll>()
+  readonly #event = addressOf(EVENT)
+  readonly #rearm = (poll: Poll) => this.#arm(poll)
+  readonly #forget = (poll: Poll) => {
+    this.#polls.delete(poll.watch)
+    this.#targets[poll.tag] = NOBODY
+    this.#freeTags.push(poll.tag)
+  }
+
+  watch(watch: PortWatch): void {
+    const tag = this.#freeTags.pop() ?? this.#targets.length
+    const poll = new Poll(watch, tag, this.#rearm, this.#forget)
+    this.#targets[tag] = poll
+    this.#polls.set(watch, poll)
+    this.#arm(poll)
+  }
+
+  unwatch(watch: PortWatch): void {
+    const poll = this.#polls.get(watch)
+    // While one that has fired is not armed again there is nothing to remove: it sees that the watch is closed.
+    if (poll?.armed) this.#ring.add(OP_POLL_REMOVE, -1, 0, poll.tag, 0, 0, NOBODY_TAG, SKIP_SUCCESS)
+  }
+
+  signal(event: EventFd): void {
+    // Writing to one that may block would take a thread of the kernel's.
+    if (event.blocking) event.signal()
+    else {
+      const fd = event.descriptor.fd
+      this.#ring.add(OP_WRITE, fd, CURRENT_POSITION, this.#event, EVENT_BYTES, 0, NOBODY_TAG, SKIP_SUCCESS)
+    }
+  }
+
+  start(operation: Operation): void {
+    if (operation.tag < 0) {
+      operation.tag = this.#freeTags.pop() ?? this.#targets.length
+      this.#targets[operation.tag] = new Started(operation, (again) => this.#submit(again))
+    }
+    this.#submit(operation)
+  }
+
+  turn(timeout: number): boolean {
+    const calm = this.#ring.enter(timeout)
+    this.#ring.reap(this.#targets)
+    return calm
+  }
+
+  close(): void {
+    this.#ring.close()
+  }
+
+  #arm(poll: Poll): void {
+    const { fd, interest } = poll.watch
+    const length = interest === Interest.NEWS ? POLL_ADD_MULTI : 0
+    poll.armed = true
+    this.#ring.add(OP_POLL_ADD, fd, 0, 0, length, EVENTS[interest], poll.tag)
+  }
+
+  #submit(operation: Operation): void {
+    const ring = this.#ring
+    const { fd, offset, tag } = operation
+    switch (operation.kind) {
+      case OperationKind.READ:
+      case OperationKind.WRITE: {
+        const reads = operation.kind === OperationKind.READ
+        if (operation.vectorCount === 1) {
+          ring.add(reads ? OP_READ : OP_WRITE, fd, offset, operation.firstAddress, operation.firstLength, 0, tag)
+        } else {
+          const { vectorsAddress, vectorCount } = operation
+          ring.add(reads ? OP_READV : OP_WRITEV, fd, offset, vectorsAddress, vectorCount, 0, tag)
+        }
+        break
+      }
+      case OperationKind.SYNC:
+        ring.add(OP_FSYNC, fd, 0, 0, 0, FSYNC_DATASYNC, tag)
+        break
+      case OperationKind.ALLOCATE:
+        // The length goes where other operations have an address. io_uring_enter(2)
+        ring.add(OP_FALLOCATE, fd, offset, operation.length, operation.mode, 0, tag)
+    }
+  }
+}
+
+/** A watch in the ring. Its tag is free again only when the last of its results is there. */
+class Poll implements Target {
+  /** The kernel has it. */
+  armed = false
+
+  constructor(
+    readonly watch: PortWatch,
+    readonly tag: number,
+    private readonly rearm: (poll: Poll) => void,
+    private readonly forget: (poll: Poll) => void,
+  ) {}
+
+  completed(result: number, more: boolean): void {
+    if (!more) this.armed = false
+    if (result === -Errno.EBADF) throw new SystemCallError('io_uring_enter', Errno.EBADF, 'watching a descriptor')
+    if (!this.watch.closed) this.watch.ready()
+    if (more) return
+    if (this.watch.closed) this.forget(this)
+    else this.rearm(this)
+  }
+}
+
+/** An operation in the ring. */
+class Started implements Target {
+  constructor(
+    private readonly operation: Operation,
+    private readonly again: (operation: Operation) => void,
+  ) {}
+
+  completed(result: number): void {
+    if (this.operation.took(result)) this.again(this.operation)
+  }
+}
