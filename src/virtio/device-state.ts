@@ -1,11 +1,13 @@
 import type { GuestMemory } from '../memory/guest-memory.ts'
 import { createDeviceQueue } from '../virtqueue/create-device-queue.ts'
-import type { DeviceQueue } from '../virtqueue/device-queue.ts'
-import type { DriverSession, VirtioDevice } from './device.ts'
+import type { VirtioDevice } from './device.ts'
+import { DeviceGuard } from './device-guard.ts'
 import { type DeviceStateInspection, inspectDevice } from './device-inspection.ts'
-import { DEVICE_FEATURES, Feature, featureNames, featureSet, hasFeature } from './feature.ts'
+import { Feature, hasFeature } from './feature.ts'
 import { GatedQueue } from './gated-queue.ts'
+import { featureRefusal, offeredFeatures, ringFeatures } from './negotiation.ts'
 import { QueueArea, QueueState } from './queue-state.ts'
+import { Session } from './session.ts'
 import { DRIVER_STATUS, Status } from './status.ts'
 
 /** What the state of a device needs from the transport that carries it. */
@@ -21,18 +23,6 @@ export interface DeviceTransport {
   deviceReset(): void
   log(line: string): void
 }
-
-/** What every device offers for its rings. */
-const RING_FEATURES = featureSet(
-  Feature.INDIRECT_DESC,
-  Feature.EVENT_IDX,
-  Feature.VERSION_1,
-  Feature.RING_PACKED,
-  Feature.IN_ORDER,
-)
-
-/** Lines a device logs in its life: a guest that resets and fails for ever does not fill the log. */
-const MOST_LOG_LINES = 100
 
 /**
  * What a virtio device is to its driver whatever the transport: status, features, queues, reset. @virtio 2, 3
@@ -60,13 +50,17 @@ export class DeviceState {
   /** The reset that is going on. */
   #resetting: Promise<void> | undefined
   #held = false
-  #logLines = 0
+  readonly #guard: DeviceGuard
 
   constructor(device: VirtioDevice, transport: DeviceTransport) {
     this.#device = device
     this.#transport = transport
-    const ring = device.resetQueue ? RING_FEATURES | featureSet(Feature.RING_RESET) : RING_FEATURES
-    this.offered = (device.features & DEVICE_FEATURES) | ring
+    this.#guard = new DeviceGuard(
+      device.name,
+      (line) => transport.log(line),
+      (reason) => this.#fail(reason),
+    )
+    this.offered = offeredFeatures(device)
     this.queues = device.queueSizes.map((size) => new QueueState(size))
     device.config.onChange = () => {
       if (this.#session && !this.resetting) this.#transport.configInterrupt()
@@ -119,12 +113,12 @@ export class DeviceState {
     const set = value & DRIVER_STATUS & ~this.#status
     this.#status |= set & ~(Status.FEATURES_OK | Status.DRIVER_OK)
     if ((set & Status.FEATURES_OK) !== 0) {
-      const refusal = this.#refusal()
+      const refusal = featureRefusal(this.#device, this.#accepted)
       if (refusal === undefined) {
         this.#status |= Status.FEATURES_OK
-        this.#guard('negotiated', () => this.#device.negotiated?.(this.#accepted))
+        this.#guard.call('negotiated', () => this.#device.negotiated?.(this.#accepted))
       } else {
-        this.#log(`FEATURES_OK refused: ${refusal}`)
+        this.#guard.log(`FEATURES_OK refused: ${refusal}`)
       }
     }
     if (
@@ -180,8 +174,8 @@ export class DeviceState {
     }
     queue.resetting = true
     live.open = false
-    const wait = this.#guard('resetQueue', () => this.#device.resetQueue?.(index))
-    if (wait) void this.#settle('resetQueue', wait).then(done)
+    const wait = this.#guard.call('resetQueue', () => this.#device.resetQueue?.(index))
+    if (wait) void this.#guard.settle('resetQueue', wait).then(done)
     else done()
   }
 
@@ -191,7 +185,7 @@ export class DeviceState {
     try {
       this.#device.notify(index)
     } catch (error) {
-      this.#fail(mistake('notify', error))
+      this.#guard.mistake('notify', error)
     }
   }
 
@@ -206,7 +200,7 @@ export class DeviceState {
 
   writeConfig(offset: number, width: number, value: number): void {
     if (this.resetting) return
-    this.#guard('config', () => this.#device.config.write(offset, width, value))
+    this.#guard.call('config', () => this.#device.config.write(offset, width, value))
   }
 
   /**
@@ -220,12 +214,12 @@ export class DeviceState {
       return
     }
     for (const queue of this.queues) if (queue.live) queue.live.open = false
-    const wait = this.#guard('quiesce', () => this.#device.quiesce())
+    const wait = this.#guard.call('quiesce', () => this.#device.quiesce())
     if (!wait) {
       this.#finishReset()
       return
     }
-    this.#resetting = this.#settle('quiesce', wait).then(() => this.#finishReset())
+    this.#resetting = this.#guard.settle('quiesce', wait).then(() => this.#finishReset())
     return this.#resetting
   }
 
@@ -237,26 +231,11 @@ export class DeviceState {
     // From here on a completion that comes late reaches no queue and no driver.
     for (const queue of this.queues) queue.reset()
     this.#session = undefined
-    this.#guard('reset', () => this.#device.reset())
+    this.#guard.call('reset', () => this.#device.reset())
     this.#resetting = undefined
     this.#status = 0
     this.#accepted = 0n
     this.#transport.deviceReset()
-  }
-
-  /** Why the device cannot work with the accepted features. @virtio 2.2.2, 6.2 */
-  #refusal(): string | undefined {
-    const accepted = this.#accepted
-    const unknown = accepted & ~this.offered
-    const names = (set: bigint) => featureNames(set, this.#device.featureNames).join(', ')
-    if (unknown !== 0n) return `not offered: ${names(unknown)}`
-    if (!hasFeature(accepted, Feature.VERSION_1)) return 'VERSION_1 not accepted: no legacy drivers'
-    for (const [feature, requires] of this.#device.featureDependencies ?? []) {
-      if (hasFeature(accepted, feature) && !hasFeature(accepted, requires)) {
-        return `${names(featureSet(feature))} without ${names(featureSet(requires))}`
-      }
-    }
-    return undefined
   }
 
   #activate(): void {
@@ -269,7 +248,7 @@ export class DeviceState {
     // A broken queue interrupts the driver, and nobody says that it does not reset the device right then.
     if (session !== this.#session) return
     this.#updateGates()
-    this.#guard('activate', () => this.#device.activate(session))
+    this.#guard.call('activate', () => this.#device.activate(session))
     // What nobody could be told before: a change since the driver read the space, or a failure.
     if (this.#device.config.changed || failed) this.#transport.configInterrupt()
     for (let i = 0; i < this.queues.length; i++) this.notify(i)
@@ -277,8 +256,7 @@ export class DeviceState {
 
   #openQueue(session: Session, index: number): void {
     const state = this.queues[index]
-    const features = session.features
-    const queue = this.#guard('queue', () =>
+    const queue = this.#guard.call('queue', () =>
       createDeviceQueue({
         index,
         memory: session.memory,
@@ -286,10 +264,7 @@ export class DeviceState {
         descriptorArea: state.address(QueueArea.DESCRIPTOR),
         driverArea: state.address(QueueArea.DRIVER),
         deviceArea: state.address(QueueArea.DEVICE),
-        packed: hasFeature(features, Feature.RING_PACKED),
-        eventIdx: hasFeature(features, Feature.EVENT_IDX),
-        indirect: hasFeature(features, Feature.INDIRECT_DESC),
-        inOrder: hasFeature(features, Feature.IN_ORDER),
+        ...ringFeatures(session.features),
         interrupt: () => this.#transport.queueInterrupt(index),
         onBroken: (reason) => session.needsReset(`queue ${index}: ${reason}`),
       }),
@@ -307,57 +282,13 @@ export class DeviceState {
   /** The device cannot go on. One line for people, one interrupt for the driver. @virtio 2.1.2 */
   #fail(reason: string): void {
     if ((this.#status & Status.DEVICE_NEEDS_RESET) !== 0) return
-    this.#log(`needs a reset: ${reason}`)
+    this.#guard.log(`needs a reset: ${reason}`)
     this.#status |= Status.DEVICE_NEEDS_RESET
     this.#updateGates()
     if ((this.#status & Status.DRIVER_OK) !== 0) this.#transport.configInterrupt()
-  }
-
-  /** Calls the device off the hot path; what it throws is its mistake. */
-  #guard<T>(what: string, call: () => T): T | undefined {
-    try {
-      return call()
-    } catch (error) {
-      this.#fail(mistake(what, error))
-      return undefined
-    }
-  }
-
-  async #settle(what: string, wait: Promise<void>): Promise<void> {
-    try {
-      await wait
-    } catch (error) {
-      this.#fail(mistake(what, error))
-    }
-  }
-
-  #log(line: string): void {
-    if (this.#logLines++ < MOST_LOG_LINES) this.#transport.log(`${this.#device.name}: ${line}`)
-    if (this.#logLines === MOST_LOG_LINES) this.#transport.log(`${this.#device.name}: says no more`)
-  }
-}
-
-class Session implements DriverSession {
-  readonly queues: (DeviceQueue | undefined)[]
-
-  constructor(
-    readonly memory: GuestMemory,
-    readonly features: bigint,
-    queues: number,
-    private readonly fail: (session: Session, reason: string) => void,
-  ) {
-    this.queues = new Array(queues).fill(undefined)
-  }
-
-  needsReset(reason: string): void {
-    this.fail(this, reason)
   }
 }
 
 function featureWord(set: bigint, word: number): number {
   return word > 3 ? 0 : Number((set >> BigInt(word * 32)) & 0xffff_ffffn)
-}
-
-function mistake(what: string, error: unknown): string {
-  return `${what} failed: ${error instanceof Error ? error.message : String(error)}`
 }

@@ -1,0 +1,45 @@
+/** Lines a device logs in its life: a guest that resets and fails for ever does not fill the log. */
+const MOST_LOG_LINES = 100
+
+/** Calls a device for its transport, off the hot path: what the device throws is its mistake, and stays with it. */
+export class DeviceGuard {
+  #lines = 0
+
+  /**
+   * @param device its name
+   * @param failed told what went wrong, in words for people
+   */
+  constructor(
+    private readonly device: string,
+    private readonly print: (line: string) => void,
+    private readonly failed: (reason: string) => void,
+  ) {}
+
+  /** @returns what the call does, or undefined where it throws */
+  call<T>(what: string, call: () => T): T | undefined {
+    try {
+      return call()
+    } catch (error) {
+      this.mistake(what, error)
+      return undefined
+    }
+  }
+
+  /** Waits for what a call returned; resolves where it fails, too. */
+  async settle(what: string, wait: Promise<void>): Promise<void> {
+    try {
+      await wait
+    } catch (error) {
+      this.mistake(what, error)
+    }
+  }
+
+  mistake(what: string, error: unknown): void {
+    this.failed(`${what} failed: ${error instanceof Error ? error.message : String(error)}`)
+  }
+
+  log(line: string): void {
+    if (this.#lines++ < MOST_LOG_LINES) this.print(`${this.device}: ${line}`)
+    if (this.#lines === MOST_LOG_LINES) this.print(`${this.device}: says no more`)
+  }
+}

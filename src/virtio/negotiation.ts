@@ -1,0 +1,42 @@
+import type { QueueSetup } from '../virtqueue/device-queue.ts'
+import type { VirtioDevice } from './device.ts'
+import { DEVICE_FEATURES, Feature, featureNames, featureSet, hasFeature } from './feature.ts'
+
+/** What every device offers for its rings. */
+const RING_FEATURES = featureSet(
+  Feature.INDIRECT_DESC,
+  Feature.EVENT_IDX,
+  Feature.VERSION_1,
+  Feature.RING_PACKED,
+  Feature.IN_ORDER,
+)
+
+/** What a device offers, with what its queues can do for it. */
+export function offeredFeatures(device: VirtioDevice): bigint {
+  const ring = device.resetQueue ? RING_FEATURES | featureSet(Feature.RING_RESET) : RING_FEATURES
+  return (device.features & DEVICE_FEATURES) | ring
+}
+
+/** Why a device cannot work with what the driver accepted, in words for people. @virtio 2.2.2, 6.2 */
+export function featureRefusal(device: VirtioDevice, accepted: bigint): string | undefined {
+  const unknown = accepted & ~offeredFeatures(device)
+  const names = (set: bigint) => featureNames(set, device.featureNames).join(', ')
+  if (unknown !== 0n) return `not offered: ${names(unknown)}`
+  if (!hasFeature(accepted, Feature.VERSION_1)) return 'VERSION_1 not accepted: no legacy drivers'
+  for (const [feature, requires] of device.featureDependencies ?? []) {
+    if (hasFeature(accepted, feature) && !hasFeature(accepted, requires)) {
+      return `${names(featureSet(feature))} without ${names(featureSet(requires))}`
+    }
+  }
+  return undefined
+}
+
+/** What was agreed on that makes a difference to queues. */
+export function ringFeatures(features: bigint): Pick<QueueSetup, 'packed' | 'eventIdx' | 'indirect' | 'inOrder'> {
+  return {
+    packed: hasFeature(features, Feature.RING_PACKED),
+    eventIdx: hasFeature(features, Feature.EVENT_IDX),
+    indirect: hasFeature(features, Feature.INDIRECT_DESC),
+    inOrder: hasFeature(features, Feature.IN_ORDER),
+  }
+}
