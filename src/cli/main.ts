@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
+import { doctorCommand } from './doctor.ts'
 import { ExitCode } from './exit-code.ts'
 import { runCommand } from './run.ts'
 
@@ -12,6 +13,7 @@ const program = new Command('outboard')
   .exitOverride()
   .configureHelp({ showGlobalOptions: false })
   .addCommand(runCommand())
+  .addCommand(doctorCommand())
 
 try {
   await program.parseAsync()

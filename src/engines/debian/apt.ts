@@ -48,7 +48,7 @@ export class Apt {
   /** @throws {AptError} where this machine's apt has no source of Debian packages */
   static async open(folder: string, { suite, architecture, signal }: AptOptions): Promise<Apt> {
     const apt = new Apt(folder, architecture, signal)
-    const sources = await apt.#debianSources()
+    const source = await debianSource(signal)
     await mkdir(path.join(folder, 'lists/partial'), { recursive: true })
     await mkdir(path.join(folder, 'cache/archives/partial'), { recursive: true })
     await mkdir(path.join(folder, 'packages'), { recursive: true })
@@ -57,10 +57,7 @@ export class Apt {
       () => `[signed-by=${KEYRING}] `,
       () => '',
     )
-    await writeFile(
-      path.join(folder, 'sources.list'),
-      sources.map((source) => `deb ${signedBy}${source} ${suite} main\n`).join(''),
-    )
+    await writeFile(path.join(folder, 'sources.list'), `deb ${signedBy}${source} ${suite} main\n`)
     await writeFile(path.join(folder, 'apt.conf'), configuration(folder, architecture))
     return apt
   }
@@ -145,24 +142,23 @@ export class Apt {
       },
     })
   }
+}
 
-  /** Where this machine gets Debian packages from. */
-  async #debianSources(): Promise<string[]> {
-    const format = '$(CREATED_BY) $(ORIGIN) $(LABEL) $(SITE)'
-    const listed = await runAptTool('apt-get', ['indextargets', '--format', format], { signal: this.signal })
-    const sites = listed.split('\n').flatMap((line) => {
-      const [createdBy, ...rest] = line.split(' ')
-      const site = rest.pop() ?? ''
-      // Origin and label are not known where the machine has no lists: then the address has to tell.
-      const isDebian = rest.join(' ') === 'Debian Debian' || (rest.includes('$(LABEL)') && /\/debian\/?$/.test(site))
-      return createdBy === 'Packages' && isDebian ? [site] : []
-    })
-    const [first] = new Set(sites)
-    if (first === undefined) {
-      throw new AptError('apt on this machine has no source of Debian packages', 'add one to /etc/apt/sources.list.d')
-    }
-    return [first]
+/**
+ * Where this machine gets Debian packages from.
+ * @throws {AptError} where that is nowhere
+ */
+export async function debianSource(signal?: AbortSignal): Promise<string> {
+  const format = '$(CREATED_BY) $(ORIGIN) $(LABEL) $(SITE)'
+  const listed = await runAptTool('apt-get', ['indextargets', '--format', format], { signal })
+  for (const line of listed.split('\n')) {
+    const [createdBy, ...rest] = line.split(' ')
+    const site = rest.pop() ?? ''
+    // Origin and label are not known where the machine has no lists: then the address has to tell.
+    const isDebian = rest.join(' ') === 'Debian Debian' || (rest.includes('$(LABEL)') && /\/debian\/?$/.test(site))
+    if (createdBy === 'Packages' && isDebian) return site
   }
+  throw new AptError('apt on this machine has no source of Debian packages', 'add one to /etc/apt/sources.list.d')
 }
 
 function fieldOf(stanza: string, key: string): string {

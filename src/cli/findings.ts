@@ -1,0 +1,176 @@
+import { constants } from 'node:fs'
+import { access } from 'node:fs/promises'
+import path from 'node:path'
+import { debianSource } from '../engines/debian/apt.ts'
+import { AptError } from '../engines/debian/apt-error.ts'
+import { findKit } from '../engines/kit/kit.ts'
+import { AMD64_KIT, I386_KIT } from '../engines/kit/recipe.ts'
+import { kvmMissing } from '../engines/qemu/accelerator.ts'
+import { findQemus, findQemuTools, type Qemu, servesAllDevices, Transport } from '../engines/qemu/qemu.ts'
+import { ffiMissing } from '../host/linux/ffi.ts'
+import { uringRefused } from '../host/linux/reactor/create-reactor.ts'
+
+/** Whether something is there: if not, something else may be in its place, or nothing is. */
+export const Level = { OK: 'ok', LIMITED: 'limited', MISSING: 'missing' } as const
+export type Level = (typeof Level)[keyof typeof Level]
+
+/** What this machine can do in one respect. */
+export interface Finding {
+  /** For scripts; it stays the same. */
+  readonly id: string
+  readonly level: Level
+  /** In words for people. */
+  readonly says: string
+  /** What would make it better. */
+  readonly remedy?: string
+  /** Of a QEMU: devices through which ours reach a guest, and whether it has them. */
+  readonly transports?: Readonly<Record<string, boolean>>
+}
+
+/** The oldest Node that works. */
+const NODE = [20, 19] as const
+
+/** The other ways to reach a device that a QEMU may have. */
+const MORE_TRANSPORTS = ['vhost-user-fs-pci', 'vhost-user-vsock-pci', 'vhost-user-snd-pci', 'vfio-user-pci']
+
+/** Looks at everything the project can use on this machine. Nothing is fetched, made or changed. */
+export async function examineMachine(): Promise<Finding[]> {
+  const qemus = await findQemus()
+  const found = await Promise.all([
+    node(),
+    systemCalls(),
+    ioUring(),
+    deviceFile('udmabuf', '/dev/udmabuf', 'a buffer of the guest cannot become a buffer of the host: it is copied'),
+    apt(),
+    kit('kit-i386', I386_KIT, 'v86'),
+    kit('kit-amd64', AMD64_KIT, 'QEMU'),
+    kvm(qemus),
+    deviceFile('tap', '/dev/net/tun', 'no network through a TAP device'),
+    passt(),
+    clients(),
+  ])
+  return [...found, ...(qemus.length > 0 ? qemus.map(qemuFinding) : [noQemu()])]
+}
+
+function node(): Finding {
+  const [major, minor] = process.versions.node.split('.').map(Number)
+  const isNew = major > NODE[0] || (major === NODE[0] && minor >= NODE[1])
+  const says = `Node ${process.versions.node}`
+  if (isNew) return { id: 'node', level: Level.OK, says }
+  return { id: 'node', level: Level.MISSING, says, remedy: `install Node ${NODE.join('.')} or newer` }
+}
+
+function systemCalls(): Finding {
+  const missing = ffiMissing()
+  if (missing === undefined) return { id: 'system-calls', level: Level.OK, says: 'system calls, through koffi' }
+  return {
+    id: 'system-calls',
+    level: Level.MISSING,
+    says: `no system calls, so no device processes: ${missing}`,
+    remedy: 'use 64-bit Linux, and run npm ci',
+  }
+}
+
+function ioUring(): Finding {
+  const refused = ffiMissing() ?? uringRefused()
+  if (refused === undefined) return { id: 'io_uring', level: Level.OK, says: 'io_uring' }
+  return { id: 'io_uring', level: Level.LIMITED, says: `epoll and a system call for each request: ${refused}` }
+}
+
+async function apt(): Promise<Finding> {
+  try {
+    await debianSource()
+    return { id: 'apt', level: Level.OK, says: 'apt knows a source of Debian packages' }
+  } catch (error) {
+    if (!(error instanceof AptError)) throw error
+    return {
+      id: 'apt',
+      level: Level.LIMITED,
+      says: `kernels and QEMU cannot be fetched: ${error.what}`,
+      remedy: error.remedy,
+    }
+  }
+}
+
+function kit(id: string, recipe: Parameters<typeof findKit>[0], engine: string): Finding {
+  const { architecture, suite } = recipe
+  if (findKit(recipe)) return { id, level: Level.OK, says: `guest kit for ${engine}: ${architecture}, Debian ${suite}` }
+  return { id, level: Level.LIMITED, says: `no guest kit for ${engine} yet: the first run fetches it, with apt` }
+}
+
+async function kvm(qemus: readonly Qemu[]): Promise<Finding> {
+  const [qemu] = qemus
+  const missing = qemu ? await kvmMissing(qemu.program) : 'without QEMU it cannot be tried'
+  if (missing === undefined) return { id: 'kvm', level: Level.OK, says: 'KVM runs a guest' }
+  return { id: 'kvm', level: Level.LIMITED, says: `guests are emulated (TCG), which is slow: ${missing}` }
+}
+
+async function deviceFile(id: string, file: string, without: string): Promise<Finding> {
+  try {
+    await access(file, constants.R_OK | constants.W_OK)
+    return { id, level: Level.OK, says: `${file} can be opened` }
+  } catch (error) {
+    const denied = error instanceof Error && 'code' in error && error.code === 'EACCES'
+    return {
+      id,
+      level: Level.LIMITED,
+      says: `${without}: ${denied ? `${file} is not ours to open` : `there is no ${file}`}`,
+      remedy: denied ? `ask for access to ${file}` : `load the kernel module ${path.basename(file)}`,
+    }
+  }
+}
+
+async function passt(): Promise<Finding> {
+  const folders = (process.env['PATH'] ?? '').split(':')
+  for (const folder of folders) {
+    const file = path.join(folder, 'passt')
+    const there = await access(file, constants.X_OK).then(
+      () => true,
+      () => false,
+    )
+    if (there) return { id: 'passt', level: Level.OK, says: 'passt connects a guest to the network without root' }
+  }
+  return {
+    id: 'passt',
+    level: Level.LIMITED,
+    says: 'no network without root: passt is not on this machine',
+    remedy: 'apt-get install passt',
+  }
+}
+
+async function clients(): Promise<Finding> {
+  const tools = await findQemuTools()
+  const id = 'qemu-tools'
+  if (tools) return { id, level: Level.OK, says: `qemu-img ${tools.version} reads a vhost-user disk` }
+  return {
+    id,
+    level: Level.LIMITED,
+    says: 'no qemu-img that reads a vhost-user disk: tests and benchmarks fetch one, with apt',
+    remedy: 'on Debian 13 or newer: apt-get install qemu-utils qemu-block-extra',
+  }
+}
+
+function noQemu(): Finding {
+  return {
+    id: 'qemu',
+    level: Level.LIMITED,
+    says: 'no QEMU yet: the first run with --engine qemu fetches one, with apt',
+    remedy: 'install QEMU 11.1 or newer, if you want one of your own',
+  }
+}
+
+function qemuFinding(qemu: Qemu): Finding {
+  const names = [...Object.values(Transport), ...MORE_TRANSPORTS]
+  const transports = Object.fromEntries(names.map((name) => [name, qemu.devices.has(name)]))
+  const whole = servesAllDevices(qemu)
+  const says = `QEMU ${qemu.version}, ${qemu.origin}`
+  const missing = Object.values(Transport).filter((name) => !qemu.devices.has(name))
+  return {
+    id: `qemu-${qemu.origin}`,
+    level: whole ? Level.OK : Level.LIMITED,
+    says: whole
+      ? `${says}: runs guests on our devices`
+      : `${says}: not for whole guests, since it has no ${missing.join(', no ')}`,
+    transports,
+  }
+}
