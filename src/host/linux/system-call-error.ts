@@ -1,7 +1,5 @@
 import { getSystemErrorName } from 'node:util'
-
-/** Node has the other name of this number, which Linux's manual does not use. */
-const EOPNOTSUPP = 95
+import { Errno } from './errno.ts'
 
 /** A system call that failed. */
 export class SystemCallError extends Error {
@@ -15,11 +13,17 @@ export class SystemCallError extends Error {
    */
   constructor(
     readonly call: string,
-    errno: number,
+    readonly errno: number,
     readonly purpose: string,
   ) {
-    const code = errno === EOPNOTSUPP ? 'EOPNOTSUPP' : getSystemErrorName(-errno)
+    const code = errnoName(errno)
     super(`${purpose}: ${call} failed with ${code}`)
     this.code = code
   }
+}
+
+/** What Linux's manual calls an error: `ENOSPC`. */
+export function errnoName(errno: number): string {
+  // Node has the other name of this number, which Linux's manual does not use.
+  return errno === Errno.EOPNOTSUPP ? 'EOPNOTSUPP' : getSystemErrorName(-errno)
 }

@@ -1,19 +1,14 @@
-import { closeSync, fdatasync, readSync, writeSync } from 'node:fs'
+import { closeSync, fdatasync, writeSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { type Disk, DiskOp, type DiskRequest } from '../../devices/block/disk.ts'
+import { boundedLog } from './bounded-log.ts'
 import { DiskError, errorCode } from './disk-error.ts'
+import { moveSpans } from './move-spans.ts'
 import { type Image, openImage } from './open-image.ts'
 import { RangeEraser } from './range-eraser.ts'
 
-/** Most that one read or write moves; Node takes lengths below 2^31. */
-const MOST_AT_ONCE = 1 << 30
 /** Zeroes to write where nothing better works. */
 const ZEROES = new Uint8Array(1 << 16)
-/** Lines a disk logs in its life: a guest that provokes errors for ever does not fill the log. */
-const MOST_LOG_LINES = 20
-
-/** What reading and writing a file at a position have in common. */
-type Move = (fd: number, bytes: Uint8Array, offset: number, length: number, position: number) => number
 
 export interface FileDiskOptions {
   readonly readOnly?: boolean
@@ -43,7 +38,6 @@ export class FileDisk implements Disk {
   readonly #image: Image
   readonly #eraser: RangeEraser
   readonly #log: (line: string) => void
-  #logLines = 0
   /** Flushes in flight, and who waits for there to be none. */
   #flushes = 0
   #flushed: (() => void) | undefined
@@ -62,10 +56,10 @@ export class FileDisk implements Disk {
   private constructor(path: string, image: Image, readOnly: boolean, log: (line: string) => void) {
     this.#path = path
     this.#image = image
-    this.#log = log
+    this.#log = boundedLog(path, log)
     this.byteLength = image.byteLength
     this.readOnly = readOnly
-    this.#eraser = new RangeEraser(path, image.fd, image.blockDevice, (line) => this.#tell(line))
+    this.#eraser = new RangeEraser(path, image.fd, image.blockDevice, this.#log)
     this.canDiscard = !readOnly && this.#eraser.canDiscard(image.byteLength)
   }
 
@@ -79,7 +73,7 @@ export class FileDisk implements Disk {
       this.#perform(request)
     } catch (error) {
       failure = `${request.op} of ${request.length} bytes at ${request.offset}: ${errorCode(error)}`
-      this.#tell(`${this.#path}: ${failure}`)
+      this.#log(`${this.#path}: ${failure}`)
     }
     request.complete(failure)
   }
@@ -109,7 +103,7 @@ export class FileDisk implements Disk {
     switch (op) {
       case DiskOp.READ:
       case DiskOp.WRITE:
-        this.#transfer(request)
+        moveSpans(this.#image.fd, request)
         break
       case DiskOp.DISCARD:
         // Where it cannot be done nothing is: a discard is no more than a hint. @virtio 5.2.6.2
@@ -118,21 +112,6 @@ export class FileDisk implements Disk {
       case DiskOp.WRITE_ZEROES:
         if (request.mayUnmap && this.#eraser.punch(offset, length)) break
         if (!this.#eraser.zero(offset, length)) this.#writeZeroes(offset, length)
-    }
-  }
-
-  #transfer(request: DiskRequest): void {
-    const { regions, offsets, lengths, count } = request.data
-    const move: Move = request.op === DiskOp.READ ? readSync : writeSync
-    let position = request.offset
-    for (let i = 0; i < count; i++) {
-      for (let done = 0; done < lengths[i]; ) {
-        const take = Math.min(lengths[i] - done, MOST_AT_ONCE)
-        const moved = move(this.#image.fd, regions[i].u8, offsets[i] + done, take, position)
-        if (moved === 0) throw new DiskError('the file has become shorter')
-        done += moved
-        position += moved
-      }
     }
   }
 
@@ -159,7 +138,7 @@ export class FileDisk implements Disk {
   #flushFailed(error: Error): void {
     if (this.#flushFailure !== undefined) return
     this.#flushFailure = `flush: ${errorCode(error)}`
-    this.#tell(`${this.#path}: ${this.#flushFailure}; what the guest wrote may be lost, and no flush succeeds any more`)
+    this.#log(`${this.#path}: ${this.#flushFailure}; what the guest wrote may be lost, and no flush succeeds any more`)
   }
 
   async #close(): Promise<void> {
@@ -182,10 +161,5 @@ export class FileDisk implements Disk {
     if (this.#flushFailure !== undefined) {
       throw new DiskError(`${this.#path}: what the guest wrote may be lost: ${this.#flushFailure}`)
     }
-  }
-
-  #tell(line: string): void {
-    if (this.#logLines++ < MOST_LOG_LINES) this.#log(line)
-    if (this.#logLines === MOST_LOG_LINES) this.#log(`${this.#path}: says no more`)
   }
 }

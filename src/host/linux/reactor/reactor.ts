@@ -35,7 +35,7 @@ export interface Closable {
  *
  * A turn calls the hooks, sleeps until something happened, and calls whoever waits for it. While a turn sleeps nothing else
  * runs in this thread. Node's own event loop does as soon as it has something to do: timers, messages, signals, callbacks
- * of `node:fs`. Promises run then too, and not before: who waits for one tells `settle`.
+ * of `node:fs`. Promises run then too, and not before: who waits for one tells `settle`, who needs them always `attend`.
  */
 export interface Reactor {
   readonly kind: ReactorKind
@@ -61,7 +61,9 @@ export interface Reactor {
    * at once, and nobody sleeps.
    */
   onTurn(hook: () => boolean | undefined): Closable
-  /** Lets promises run between turns until this one is settled. */
+  /** Lets promises and microtasks run after every turn until closed: some microseconds each, for devices that need it. */
+  attend(): Closable
+  /** Does the same until this promise is settled. */
   settle(promise: Promise<unknown>): void
   /** Takes turns until `stop`. Rejects with what a callback throws. */
   run(): Promise<void>

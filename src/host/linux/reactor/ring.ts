@@ -217,14 +217,11 @@ export class Ring {
     const reason = result < 0 ? errno() : 0
     // Whatever it says it did, the head tells what it took.
     this.#unsubmitted = (this.#tail - Atomics.load(this.#ring, this.#sqHead)) | 0
-    if (reason === 0 || reason === ETIME || reason === Errno.EAGAIN || reason === Errno.EBUSY) return true
+    if (reason === 0 || reason === Errno.ETIME || reason === Errno.EAGAIN || reason === Errno.EBUSY) return true
     if (reason === Errno.EINTR) return false
     throw new SystemCallError('io_uring_enter', reason, 'waiting')
   }
 }
-
-/** The time is over. */
-const ETIME = 62
 
 function setUp(params: Uint32Array): number {
   const setup = cFunction('int64_t syscall(int64_t number, uint32_t entries, void *params)')

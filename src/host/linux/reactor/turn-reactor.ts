@@ -22,8 +22,8 @@ export class TurnReactor implements Reactor {
   }
   /** Node's event loop is to run before the next turn. */
   #breathe = false
-  /** Promises somebody waits for. */
-  #unsettled = 0
+  /** Those who want promises to run after every turn. */
+  readonly #attentive = new Set<object>()
   #stopped = false
 
   constructor(port: Port) {
@@ -78,11 +78,15 @@ export class TurnReactor implements Reactor {
     }
   }
 
+  attend(): Closable {
+    const attention = {}
+    this.#attentive.add(attention)
+    return { close: () => this.#attentive.delete(attention) }
+  }
+
   settle(promise: Promise<unknown>): void {
-    this.#unsettled++
-    const settled = () => {
-      this.#unsettled--
-    }
+    const attention = this.attend()
+    const settled = () => attention.close()
     promise.then(settled, settled)
   }
 
@@ -90,7 +94,7 @@ export class TurnReactor implements Reactor {
     this.#stopped = false
     while (!this.#stopped) {
       this.#turn()
-      if (!this.#breathe && this.#unsettled === 0) continue
+      if (!this.#breathe && this.#attentive.size === 0) continue
       this.#breathe = false
       await this.#node.breathe()
     }
