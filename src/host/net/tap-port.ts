@@ -124,8 +124,7 @@ export class TapPort implements NetworkPort {
       return false
     } else {
       // A header that lies about its frame, an interface that is down: as on any network, the packet is gone.
-      this.counters.refused++
-      this.#note(-result)
+      this.#refuse(result)
     }
     return true
   }
@@ -137,9 +136,14 @@ export class TapPort implements NetworkPort {
       this.counters.received++
       return result
     }
-    if (result === -Errno.EAGAIN) this.#readable[pair].ask()
-    else this.#lost(-result)
+    // Guest memory that is not there any more costs the packet, and not the interface.
+    if (result === -Errno.EFAULT) this.#refuse(result)
+    else if (result !== -Errno.EAGAIN) this.#lost(result)
     return 0
+  }
+
+  expect(pair: number): void {
+    if (this.#linkUp) this.#readable[pair].ask()
   }
 
   close(): void {
@@ -153,16 +157,17 @@ export class TapPort implements NetworkPort {
     return { kind: 'tap', name, mtu, queues: this.#attached, ...counters, lastError: this.#lastError }
   }
 
+  #refuse(result: number): void {
+    this.counters.refused++
+    this.#lastError = result === 0 ? 'nothing was read' : getSystemErrorName(result)
+  }
+
   /** The interface is gone, and stays so: asking it again would tell the same at once, for ever. */
-  #lost(reason: number): void {
-    this.#note(reason)
+  #lost(result: number): void {
+    this.#refuse(result)
     this.#linkUp = false
     for (const readiness of [...this.#readable, ...this.#writable]) readiness.close()
     this.#log(`interface ${this.name} is gone: ${this.#lastError}`)
     this.#listener?.linkChanged()
-  }
-
-  #note(reason: number): void {
-    this.#lastError = reason === 0 ? 'end of file' : getSystemErrorName(-reason)
   }
 }
