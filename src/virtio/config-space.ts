@@ -37,6 +37,11 @@ export class ConfigSpace {
     return this.#generation
   }
 
+  /** The driver may write at least some of it. */
+  get writable(): boolean {
+    return this.onWrite !== undefined
+  }
+
   /** The device changed something since the driver last read. */
   get changed(): boolean {
     return this.#changed

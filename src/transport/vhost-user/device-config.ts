@@ -1,0 +1,39 @@
+import type { VirtioDevice } from '../../virtio/device.ts'
+import type { DeviceGuard } from '../../virtio/device-guard.ts'
+import { ConfigFlag, MOST_CONFIG } from './protocol.ts'
+import { VhostUserError } from './vhost-user-error.ts'
+
+/** A device's configuration space as messages read and write it. @vhost-user Virtio device config space */
+export class DeviceConfig {
+  constructor(
+    private readonly device: VirtioDevice,
+    private readonly guard: DeviceGuard,
+  ) {}
+
+  /** Front-ends ask for what they know of the device's kind, which may be more than this one has: the rest is 0. */
+  read(offset: number, size: number): Uint8Array {
+    checkRange(offset, size)
+    return Uint8Array.from({ length: size }, (_, i) => this.device.config.read(offset + i, 1))
+  }
+
+  /**
+   * Writes what differs: some front-ends write all of it to change one byte. What a migration brings was the source's, and is
+   * this device's own here.
+   */
+  write(offset: number, bytes: Uint8Array, flags: number): void {
+    checkRange(offset, bytes.length)
+    if (flags === ConfigFlag.MIGRATION) return
+    if (flags !== ConfigFlag.WRITABLE) throw new VhostUserError(`flags ${flags}`)
+    const { config } = this.device
+    if (!config.writable) throw new VhostUserError('the configuration space is read-only')
+    this.guard.call('config', () => {
+      for (const [i, byte] of bytes.entries()) {
+        if (config.read(offset + i, 1) !== byte) config.write(offset + i, 1, byte)
+      }
+    })
+  }
+}
+
+function checkRange(offset: number, size: number): void {
+  if (offset + size > MOST_CONFIG) throw new VhostUserError(`${size} bytes of configuration from ${offset}`)
+}

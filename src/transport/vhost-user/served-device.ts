@@ -1,0 +1,167 @@
+import type { GuestMemory } from '../../memory/guest-memory.ts'
+import type { VirtioDevice } from '../../virtio/device.ts'
+import type { DeviceGuard } from '../../virtio/device-guard.ts'
+import { hasFeature } from '../../virtio/feature.ts'
+import { GatedQueue } from '../../virtio/gated-queue.ts'
+import { featureRefusal, offeredFeatures, ringFeatures } from '../../virtio/negotiation.ts'
+import { Session } from '../../virtio/session.ts'
+import { createDeviceQueue } from '../../virtqueue/create-device-queue.ts'
+import type { QueueSetup } from '../../virtqueue/device-queue.ts'
+import { VhostUserError } from './vhost-user-error.ts'
+
+/** What a front-end says of a ring, as far as a queue needs it. */
+export type RingSetup = Omit<
+  QueueSetup,
+  'index' | 'memory' | 'onBroken' | 'packed' | 'eventIdx' | 'indirect' | 'inOrder'
+>
+
+/**
+ * A device as vhost-user drives it: features come when the front-end says so, and each ring comes and goes by itself.
+ *
+ * The device is activated with its first ring, and stays so while rings stop and go on, as when the machine is paused: what
+ * the driver made outlives that. Only `reset` ends it.
+ */
+export class ServedDevice {
+  /** What was agreed on, without the bits that are vhost's own. */
+  features = 0n
+  /** Why the device cannot work with that; no ring is served then. */
+  refusal: string | undefined = 'no features were set'
+  /** Why it cannot go on until it is reset. */
+  failure: string | undefined
+  #session: Session | undefined
+  /** The front-end is gone. */
+  #detached = false
+
+  /** @param onFailure called once for each `failure` */
+  constructor(
+    private readonly device: VirtioDevice,
+    private readonly memory: GuestMemory,
+    private readonly guard: DeviceGuard,
+    private readonly onFailure: () => void,
+  ) {}
+
+  get offered(): bigint {
+    return offeredFeatures(this.device)
+  }
+
+  /** It has a driver. */
+  get active(): boolean {
+    return this.#session !== undefined
+  }
+
+  /** @returns a promise where the driver before has to be forgotten first */
+  setFeatures(features: bigint): void | Promise<void> {
+    if ((features & ~this.offered) !== 0n)
+      throw new VhostUserError(featureRefusal(this.device, features) ?? 'not offered')
+    if (features === this.features && this.refusal === undefined) return
+    const wait = this.#session && this.reset()
+    const accept = () => {
+      if (this.#detached) return
+      this.features = features
+      this.refusal = featureRefusal(this.device, features)
+      if (this.refusal === undefined) this.guard.call('negotiated', () => this.device.negotiated?.(features))
+    }
+    if (wait) return wait.then(accept)
+    accept()
+  }
+
+  hasFeature(bit: number): boolean {
+    return hasFeature(this.features, bit)
+  }
+
+  get packed(): boolean {
+    return ringFeatures(this.features).packed
+  }
+
+  /** Serves a ring from now on. @returns undefined where there can be no such queue */
+  open(index: number, ring: RingSetup): GatedQueue | undefined {
+    if (this.failure !== undefined || this.refusal !== undefined) return undefined
+    const first = this.#session === undefined
+    this.#session ??= new Session(this.memory, this.features, this.device.queueSizes.length, (session, reason) => {
+      if (session === this.#session) this.fail(reason)
+    })
+    const session = this.#session
+    const queue = this.guard.call('queue', () =>
+      createDeviceQueue({
+        ...ring,
+        ...ringFeatures(this.features),
+        index,
+        memory: this.memory,
+        onBroken: (reason) => session.needsReset(`ring ${index}: ${reason}`),
+      }),
+    )
+    if (!queue || queue.broken !== undefined) return undefined
+    const gated = new GatedQueue(queue)
+    session.queues[index] = gated
+    if (first) this.guard.call('activate', () => this.device.activate(session))
+    gated.open = this.failure === undefined
+    return gated
+  }
+
+  notify(index: number): void {
+    if (this.failure !== undefined || !this.#session?.queues[index]) return
+    try {
+      this.device.notify(index)
+    } catch (error) {
+      this.guard.mistake('notify', error)
+    }
+  }
+
+  /** Takes a ring's requests to their end. Its gate is to be closed before, and `drop` to be called after. */
+  drain(index: number): void | Promise<void> {
+    const session = this.#session
+    if (!session?.queues[index]) return
+    if (this.device.resetQueue) return this.#wait('resetQueue', () => this.device.resetQueue?.(index))
+    // A device that cannot give up one queue gives up all, and gets the others back.
+    const wait = this.#wait('quiesce', () => this.device.quiesce())
+    const goOn = () => {
+      if (session === this.#session) this.guard.call('activate', () => this.device.activate(session))
+    }
+    if (wait) return wait.then(goOn)
+    goOn()
+  }
+
+  /** The ring is gone: what the device still has of it goes nowhere. */
+  drop(index: number): void {
+    this.#session?.queues.fill(undefined, index, index + 1)
+  }
+
+  /** From now on nothing reaches a ring, not even what is in flight: it is for whoever serves the rings next. */
+  detach(): void {
+    this.#detached = true
+    for (const queue of this.#session?.queues ?? []) queue?.detach()
+  }
+
+  /** Forgets the driver. @returns a promise where something is in flight, which then is not any more */
+  reset(): void | Promise<void> {
+    const session = this.#session
+    if (!session) {
+      this.failure = undefined
+      return
+    }
+    for (const queue of session.queues) if (queue instanceof GatedQueue) queue.open = false
+    const wait = this.#wait('quiesce', () => this.device.quiesce())
+    const finish = () => {
+      for (const queue of session.queues) queue?.detach()
+      this.#session = undefined
+      this.guard.call('reset', () => this.device.reset())
+      this.failure = undefined
+    }
+    if (wait) return wait.then(finish)
+    finish()
+  }
+
+  /** The device cannot go on. One line for people, and the front-end is told. */
+  fail(reason: string): void {
+    if (this.failure !== undefined) return
+    this.failure = reason
+    this.guard.log(`needs a reset: ${reason}`)
+    for (const queue of this.#session?.queues ?? []) if (queue instanceof GatedQueue) queue.open = false
+    this.onFailure()
+  }
+
+  #wait(what: string, call: () => void | Promise<void>): void | Promise<void> {
+    const wait = this.guard.call(what, call)
+    return wait ? this.guard.settle(what, wait) : undefined
+  }
+}

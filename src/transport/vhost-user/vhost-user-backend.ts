@@ -1,0 +1,316 @@
+import type { Descriptor } from '../../host/linux/descriptor.ts'
+import type { Closable, Reactor } from '../../host/linux/reactor/reactor.ts'
+import { UnixStream } from '../../host/linux/unix-stream.ts'
+import type { VirtioDevice } from '../../virtio/device.ts'
+import { DeviceGuard } from '../../virtio/device-guard.ts'
+import { DeviceId } from '../../virtio/device-id.ts'
+import { featureSet, hasFeature } from '../../virtio/feature.ts'
+import { DRIVER_STATUS, Status } from '../../virtio/status.ts'
+import { BackendChannel } from './backend-channel.ts'
+import type { Connection } from './connection.ts'
+import { DeviceConfig } from './device-config.ts'
+import { AnswerWithDescriptor, Dispatcher, type Handlers } from './dispatcher.ts'
+import { eventOf } from './event-of.ts'
+import { MemoryLog } from './memory-log.ts'
+import { MemoryTable, MOST_SLOTS } from './memory-table.ts'
+import { ProtocolFeature, VhostFeature } from './protocol.ts'
+import { Rings } from './rings.ts'
+import { ServedDevice } from './served-device.ts'
+import { SharedRegions } from './shared-regions.ts'
+import { type Receiver, StreamConnection } from './stream-connection.ts'
+import { VhostUserError } from './vhost-user-error.ts'
+
+/** What a network device does for a front-end besides virtio. */
+export interface NetworkServices {
+  /** Announces the guest's address where it arrived, for guests that do not. */
+  announce(mac: Uint8Array): void
+  /** @returns whether frames of this size can be carried */
+  setMtu(mtu: number): boolean
+}
+
+export interface VhostUserBackendOptions {
+  readonly log: (line: string) => void
+  /** Offers RARP and MTU with it. */
+  readonly network?: NetworkServices | undefined
+}
+
+export type BackendReactor = Pick<Reactor, 'watch' | 'signal' | 'onTurn' | 'settle'>
+
+/** Removed mappings kept for a device that may be using them; past that, everything is drained to get rid of them. */
+const MOST_RETIRED = 64
+
+const BASIC_FEATURES = featureSet(
+  ProtocolFeature.MQ,
+  ProtocolFeature.LOG_SHMFD,
+  ProtocolFeature.REPLY_ACK,
+  ProtocolFeature.BACKEND_REQ,
+  ProtocolFeature.BACKEND_SEND_FD,
+  ProtocolFeature.INFLIGHT_SHMFD,
+  ProtocolFeature.RESET_DEVICE,
+  ProtocolFeature.INBAND_NOTIFICATIONS,
+  ProtocolFeature.CONFIGURE_MEM_SLOTS,
+  ProtocolFeature.STATUS,
+  ProtocolFeature.GPA_ADDRESSES,
+)
+
+/**
+ * The back-end of one vhost-user connection: a device on one side, what the front-end says on the other.
+ *
+ *     const backend = new VhostUserBackend(device, connect, reactor, { log })
+ *     await reactor.run()                    // the front-end describes memory and rings, and they are served
+ *     await backend.over                     // it is gone; the device is as before any driver, and may be served again
+ *
+ * Every message is checked before anything is done about it, and one that cannot be met changes nothing. When the front-end
+ * goes, what is in flight ends without a trace in its rings: whoever serves them next finds it in the journal, or there.
+ */
+export class VhostUserBackend {
+  /** Resolves when the front-end is gone and nothing of it is left here. */
+  readonly over: Promise<void>
+  readonly #device: VirtioDevice
+  readonly #reactor: BackendReactor
+  readonly #options: VhostUserBackendOptions
+  readonly #guard: DeviceGuard
+  readonly #table = new MemoryTable()
+  readonly #served: ServedDevice
+  readonly #rings: Rings
+  readonly #config: DeviceConfig
+  readonly #shared: SharedRegions
+  readonly #log: MemoryLog
+  readonly #dispatcher: Dispatcher
+  readonly #hook: Closable
+  #channel: BackendChannel | undefined
+  #status = 0
+  /** The configuration changed and the front-end was not told. */
+  #configDue = false
+  #finished: () => void = () => {}
+
+  /** @param connect makes the connection to the front-end, which tells what comes to the receiver it is given */
+  constructor(
+    device: VirtioDevice,
+    connect: (receiver: Receiver) => Connection,
+    reactor: BackendReactor,
+    options: VhostUserBackendOptions,
+  ) {
+    this.over = new Promise((resolve) => {
+      this.#finished = resolve
+    })
+    this.#device = device
+    this.#reactor = reactor
+    this.#options = options
+    this.#guard = new DeviceGuard(device.name, options.log, (reason) => this.#served.fail(reason))
+    const log = (line: string) => this.#guard.log(line)
+    this.#served = new ServedDevice(device, this.#table.memory, this.#guard, () => this.#rings.failed())
+    this.#rings = new Rings(device, this.#served, this.#table, reactor, {
+      inBand: (what, index) => {
+        if (this.#dispatcher.agreed(ProtocolFeature.INBAND_NOTIFICATIONS)) this.#channel?.send(what, { index, num: 0 })
+      },
+      opened: () => this.#mapShared(),
+      log,
+    })
+    this.#config = new DeviceConfig(device, this.#guard)
+    this.#shared = new SharedRegions(device, log)
+    this.#log = new MemoryLog(this.#table.memory, this.#rings, reactor)
+    device.config.onChange = () => {
+      this.#configDue = true
+    }
+    this.#hook = reactor.onTurn(() => this.#turn())
+    this.#dispatcher = new Dispatcher(connect, this.#handlers(), {
+      settle: (promise) => reactor.settle(promise),
+      lost: (reason) => this.#lost(reason),
+      log,
+    })
+  }
+
+  /** Takes what is in flight to its end, then ends the connection from this side. */
+  close(): void {
+    this.#dispatcher.stop(() => this.#rings.drain())
+  }
+
+  get #features(): bigint {
+    return this.#served.offered | featureSet(VhostFeature.LOG_ALL, VhostFeature.PROTOCOL_FEATURES)
+  }
+
+  get #protocolFeatures(): bigint {
+    const { CONFIG, MTU, RARP, SHMEM } = ProtocolFeature
+    let offered = BASIC_FEATURES
+    if (this.#device.config.size > 0) offered |= featureSet(CONFIG)
+    if (this.#options.network) offered |= featureSet(MTU, RARP)
+    if (this.#shared.any) offered |= featureSet(SHMEM)
+    return offered
+  }
+
+  #handlers(): Handlers {
+    const rings = this.#rings
+    return {
+      GET_FEATURES: () => this.#features,
+      SET_FEATURES: (features) => this.#setFeatures(features),
+      GET_PROTOCOL_FEATURES: () => this.#protocolFeatures,
+      SET_PROTOCOL_FEATURES: (features) => this.#setProtocolFeatures(features),
+      SET_OWNER: () => {},
+      RESET_OWNER: () => rings.enableAll(false),
+      GET_QUEUE_NUM: () => this.#queues,
+
+      SET_MEM_TABLE: ({ elements }, descriptors) => {
+        if (elements.length !== descriptors.length) {
+          throw new VhostUserError(`${descriptors.length} descriptors for ${elements.length} regions`)
+        }
+        this.#table.set(elements, descriptors)
+        return this.#memoryChanged()
+      },
+      GET_MAX_MEM_SLOTS: () => MOST_SLOTS,
+      ADD_MEM_REG: ({ region }, [descriptor]) => {
+        this.#table.add(region, descriptor)
+        return this.#memoryChanged()
+      },
+      REM_MEM_REG: ({ region }, descriptors) => {
+        for (const descriptor of descriptors) descriptor.close()
+        this.#table.remove(region)
+        return this.#memoryChanged()
+      },
+      SET_LOG_BASE: (area, [descriptor]) => {
+        this.#log.setBase(descriptor, area)
+        return 0
+      },
+      SET_LOG_FD: (_, [descriptor]) => this.#log.setEvent(eventOf(descriptor)),
+
+      SET_VRING_NUM: ({ index, num }) => rings.setSize(index, num),
+      SET_VRING_ADDR: (addresses) => {
+        const wait = rings.setAddresses(addresses)
+        this.#log.update()
+        return wait
+      },
+      SET_VRING_BASE: ({ index, num }) => rings.setBase(index, num),
+      GET_VRING_BASE: ({ index }) => {
+        const base = rings.stop(index)
+        return typeof base === 'number' ? { index, num: base } : base.then((num) => ({ index, num }))
+      },
+      SET_VRING_KICK: (ring, [descriptor]) => rings.setKick(ring, descriptor),
+      SET_VRING_CALL: (ring, [descriptor]) => rings.setCall(ring, descriptor),
+      SET_VRING_ERR: (ring, [descriptor]) => rings.setError(ring, descriptor),
+      SET_VRING_ENABLE: ({ index, num }) => {
+        if (num > 1) throw new VhostUserError(`neither enabled nor disabled: ${num}`)
+        return rings.enable(index, num === 1)
+      },
+      VRING_KICK: ({ index }) => rings.start(index),
+
+      GET_CONFIG: ({ offset, size, flags }) => ({ offset, size, flags, bytes: this.#config.read(offset, size) }),
+      SET_CONFIG: ({ offset, flags, bytes }) => this.#config.write(offset, bytes, flags),
+      GET_STATUS: () => this.#status | (this.#served.failure === undefined ? 0 : Status.DEVICE_NEEDS_RESET),
+      SET_STATUS: (status) => this.#setStatus(status),
+      RESET_DEVICE: () => this.#reset(),
+
+      GET_INFLIGHT_FD: ({ queues, queueSize }) => {
+        const area = rings.createInflight(queues, queueSize)
+        return new AnswerWithDescriptor(area.description, area.descriptor)
+      },
+      SET_INFLIGHT_FD: (description, [descriptor]) => rings.adoptInflight(descriptor, description),
+      SET_BACKEND_REQ_FD: (_, [descriptor]) => this.#setChannel(descriptor),
+      GET_SHMEM_CONFIG: () => this.#shared.describe(),
+      SEND_RARP: ({ mac }) => this.#options.network?.announce(mac),
+      NET_SET_MTU: (mtu) => {
+        if (!this.#options.network?.setMtu(mtu)) throw new VhostUserError(`frames of ${mtu} bytes cannot be carried`)
+      },
+    }
+  }
+
+  /** Rings; of a network device pairs of them, as its front-ends count. */
+  get #queues(): number {
+    return this.#device.id === DeviceId.NETWORK ? Math.floor(this.#rings.count / 2) : this.#rings.count
+  }
+
+  /** @vhost-user SET_FEATURES without PROTOCOL_FEATURES all rings are enabled */
+  #setFeatures(features: bigint): void | Promise<void> {
+    const unknown = features & ~this.#features
+    if (unknown !== 0n) throw new VhostUserError(`features 0x${unknown.toString(16)} are not offered`)
+    const wait = this.#served.setFeatures(features & this.#served.offered)
+    const finish = () => {
+      this.#log.all = hasFeature(features, VhostFeature.LOG_ALL)
+      this.#log.update()
+      return hasFeature(features, VhostFeature.PROTOCOL_FEATURES) ? this.#rings.settle() : this.#rings.enableAll(true)
+    }
+    return wait ? wait.then(finish) : finish()
+  }
+
+  #setProtocolFeatures(features: bigint): void {
+    const unknown = features & ~this.#protocolFeatures
+    if (unknown !== 0n) throw new VhostUserError(`protocol features 0x${unknown.toString(16)} are not offered`)
+    const { BACKEND_REQ, GPA_ADDRESSES, INBAND_NOTIFICATIONS, REPLY_ACK } = ProtocolFeature
+    if (
+      hasFeature(features, INBAND_NOTIFICATIONS) &&
+      !(hasFeature(features, BACKEND_REQ) && hasFeature(features, REPLY_ACK))
+    ) {
+      throw new VhostUserError('notifications in band need BACKEND_REQ and REPLY_ACK')
+    }
+    this.#dispatcher.protocolFeatures = features
+    this.#rings.guestAddresses = hasFeature(features, GPA_ADDRESSES)
+  }
+
+  /**
+   * Bits are only added, until 0 takes them all. QEMU says 0 whenever it stops the device, the machine being paused, too: with
+   * all rings stopped what comes next tells whether there is a new driver.
+   */
+  #setStatus(status: number): void | Promise<void> {
+    if (status === 0) {
+      this.#status = 0
+      return this.#rings.live ? this.#reset() : undefined
+    }
+    const set = status & DRIVER_STATUS
+    this.#status |= this.#served.refusal === undefined ? set : set & ~Status.FEATURES_OK
+  }
+
+  #reset(): void | Promise<void> {
+    this.#status = 0
+    this.#shared.unmapped()
+    const wait = this.#rings.reset()
+    const finish = () => this.#table.releaseRetired()
+    return wait ? wait.then(finish) : finish()
+  }
+
+  #memoryChanged(): void | Promise<void> {
+    return this.#rings.memoryChanged(this.#table.retired > MOST_RETIRED || !this.#served.active)
+  }
+
+  #setChannel(descriptor: Descriptor): void {
+    this.#channel?.close()
+    const stream = new UnixStream(descriptor)
+    this.#channel = new BackendChannel(
+      (receiver) => new StreamConnection(stream, this.#reactor, receiver),
+      (line) => this.#guard.log(line),
+    )
+    this.#mapShared()
+  }
+
+  #mapShared(): void {
+    if (!this.#channel || !this.#served.active || !this.#shared.any) return
+    const { BACKEND_SEND_FD, SHMEM } = ProtocolFeature
+    if (this.#dispatcher.agreed(SHMEM) && this.#dispatcher.agreed(BACKEND_SEND_FD)) this.#shared.map(this.#channel)
+  }
+
+  /** Before each sleep: what was used becomes visible, and what is due is told. */
+  #turn(): undefined {
+    this.#rings.publish()
+    this.#log.signal()
+    // A device whose rings are all stopped says nothing. @vhost-user Suspended device state
+    if (!this.#configDue || !this.#channel || !this.#rings.live) return
+    this.#configDue = false
+    if (this.#dispatcher.agreed(ProtocolFeature.CONFIG)) this.#channel.send('CONFIG_CHANGE_MSG', undefined)
+  }
+
+  #lost(reason: string | undefined): void {
+    this.#options.log(`${this.#device.name}: the front-end is gone${reason === undefined ? '' : `: ${reason}`}`)
+    this.#hook.close()
+    this.#device.config.onChange = undefined
+    this.#rings.detach()
+    this.#channel?.close()
+    const finish = () => {
+      this.#log.close()
+      this.#rings.close()
+      this.#table.close()
+      this.#finished()
+      this.#reactor.settle(this.over)
+    }
+    const wait = this.#served.reset()
+    if (wait) this.#reactor.settle(wait.then(finish))
+    else finish()
+  }
+}
