@@ -94,6 +94,20 @@ test('a missing disk, a wrong option or a wrong value is one line and exit code 
   }
 })
 
+test('a disk that another guest uses is one line and exit code 2', { skip }, async () => {
+  const first = start(['run', '--display', 'none', '--disk', disk])
+  const firstEnd = ended(first)
+  const holds = new Promise((resolve) =>
+    first.stderr?.on('data', (bytes) => String(bytes).includes('kernel') && resolve(0)),
+  )
+  await holds
+  const { status, stderr } = await outboard('run', '--display', 'none', '--disk', disk, '--exec', 'true')
+  first.kill('SIGINT')
+  await firstEnd
+  assert.equal(status, 2, stderr)
+  assert.match(stderr, /some\.img is being used by another program/)
+})
+
 test('--timeout ends with 124 and leaves no process behind', { skip }, async () => {
   const child = start(['run', '--display', 'none', '--timeout', '1'])
   const { status, stderr } = await ended(child)

@@ -179,12 +179,12 @@ export class RemoteMachine implements Machine {
     switch (report.type) {
       case 'started':
         this.#starting?.resolve()
+        this.#starting = undefined
         return
       case 'refused': {
         const error = new Error(report.message)
         error.name = report.name
-        this.#starting?.reject(error)
-        this.#leave({ kind: 'failure', message: report.message })
+        this.#leave({ kind: 'failure', message: report.message }, error)
         return
       }
       case 'progress':
@@ -241,16 +241,23 @@ export class RemoteMachine implements Machine {
   }
 
   /** The engine does nothing more. */
-  #leave(reason: StopReason): void {
+  #leave(reason: StopReason, error = new Error(reason.message)): void {
     if (this.#gone) return
     this.#gone = true
     this.#stopped()
-    this.#starting?.reject(new Error(reason.message))
     for (const answer of this.#pixels.values()) answer(undefined)
     for (const answer of this.#inspections.values()) answer({ devices: [] })
     this.#pixels.clear()
     this.#inspections.clear()
-    this.#end(reason)
+    const starting = this.#starting
+    this.#starting = undefined
+    if (starting) {
+      // A guest that never ran does not stop: who started it is told.
+      this.#ended = reason
+      starting.reject(error)
+    } else {
+      this.#end(reason)
+    }
   }
 
   /** The guest runs no more; only the first reason counts. */
