@@ -37,7 +37,7 @@ class CableEnd implements NetworkPort {
   #listener: PortListener | undefined
   /** What came in, of each pair. */
   readonly #arrived: readonly ByteRing[]
-  /** Pairs of which the device found nothing, or no room at the other end. */
+  /** Pairs whose device waits for a packet, or for room at the other end. */
   readonly #wantsPacket: boolean[]
   readonly #wantsRoom: boolean[]
   #scheduled = false
@@ -71,7 +71,7 @@ class CableEnd implements NetworkPort {
     this.transmitOffloads = offloads
     this.receiveOffloads = offloads
     this.#arrived = Array.from({ length: pairs }, () => new ByteRing(CAPACITY))
-    this.#wantsPacket = new Array(pairs).fill(true)
+    this.#wantsPacket = new Array(pairs).fill(false)
     this.#wantsRoom = new Array(pairs).fill(false)
   }
 
@@ -97,9 +97,13 @@ class CableEnd implements NetworkPort {
 
   receive(pair: number, packet: SpanList): number {
     const length = this.#arrived[pair].read(packet)
-    if (length === 0) this.#wantsPacket[pair] = true
     if (this.#arrived[pair].empty && this.#other.#wantsRoom[pair]) this.#other.#schedule()
     return length
+  }
+
+  expect(pair: number): void {
+    this.#wantsPacket[pair] = true
+    if (!this.#arrived[pair].empty) this.#schedule()
   }
 
   /** The cable is gone, and what was on its way. */

@@ -105,9 +105,28 @@ test('a length that no packet can have is not believed, even of the port', () =>
   driver.post([200])
   const lengths = [12 + LARGEST_FRAME + 1, 1, 2 ** 32, 0]
   port.receive = () => lengths.shift() ?? 0
-  port.listener?.readable(0)
+  port.tell()
   assert.equal(device.counters.received.badLength, 3)
   assert.equal(driver.rig.rigs[0].pending, 1)
+})
+
+test('packets that nobody wants, and that never end, let others have their turn', () => {
+  const port = new HeldPort()
+  const device = new NetDevice(port, { mac: STATION_TEXT })
+  const driver = new NetDriver(device)
+  driver.post([200])
+  let asked = 0
+  port.receive = (_pair, packet) => {
+    // To a group, of which the driver is no member.
+    packet.regions[1].u8[packet.offsets[1]] = 1
+    return ++asked > 100_000 ? 0 : 72
+  }
+  port.tell()
+  assert.ok(asked < 1000)
+  assert.ok(driver.send(frame(60, 1)).reply)
+  const before = asked
+  assert.ok(port.tell(), 'it wants to be told of the rest')
+  assert.ok(asked > before)
 })
 
 function same(a: Uint8Array, b: Uint8Array): boolean {

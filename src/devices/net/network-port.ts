@@ -49,9 +49,11 @@ export interface NetworkPort {
   /**
    * Fills a packet with the next one that came, header first.
    * @param packet at least as long as the longest packet
-   * @returns its bytes, header included; 0 where there is none, and then `PortListener.readable` tells of the next
+   * @returns its bytes, header included; 0 where there is none
    */
   receive(pair: number, packet: SpanList): number
+  /** `PortListener.readable` is to be told, once and not within this call, when there is a packet. */
+  expect(pair: number): void
   close(): void
   /** State worth seeing while debugging, as plain JSON values. */
   inspect?(): Record<string, unknown>
@@ -59,7 +61,7 @@ export interface NetworkPort {
 
 /** Who uses a port. */
 export interface PortListener {
-  /** Told only after `receive` returned 0. */
+  /** Told only after `expect`. */
   readable(pair: number): void
   /** Told only after `transmit` returned false. */
   writable(pair: number): void

@@ -17,6 +17,8 @@ import {
 } from './protocol.ts'
 import { FILTER_BYTES, isTagged, type ReceiveFilter } from './receive-filter.ts'
 
+/** Packets taken before others get their turn: those that nobody wants need no buffers, and may never end. */
+const MOST_AT_ONCE = 256
 /** Spans of one buffer: one cut finer is refused. Together with those below, no packet has more than 1024. */
 const MOST_BUFFER_SPANS = 500
 /** While buffers for one packet have fewer spans than this, more may be added. */
@@ -101,18 +103,21 @@ export class Receiver {
     this.#rules = rules
   }
 
-  /** Takes packets from a pair of the port, until there are no more, or no more buffers. */
+  /** Takes packets from a pair of the port, until there are no more, no more buffers, or it was at it for long enough. */
   drain(port: NetworkPort, pair: number): void {
     const queue = this.#queue
     if (!queue || this.#busy) return
     this.#busy = true
-    while (this.#ready(queue)) {
+    let left = MOST_AT_ONCE
+    while (left > 0 && this.#ready(queue)) {
       const length = port.receive(pair, this.#packet)
-      if (length === 0) break
-      this.#take(queue, length - HEADER_BYTES)
+      if (length > 0) this.#take(queue, length - HEADER_BYTES)
+      left = length > 0 ? left - 1 : 0
     }
     this.#busy = false
     queue.publish()
+    // Where buffers are missing, the driver is the one to be heard from next.
+    if (left === 0) port.expect(pair)
   }
 
   /** Gives back the buffers that are held, unused, and loses the packet that waits for more. */

@@ -4,6 +4,7 @@ export const Errno = {
   EIO: 5,
   EBADF: 9,
   EAGAIN: 11,
+  EFAULT: 14,
   EBUSY: 16,
   EINVAL: 22,
   ENOTTY: 25,

@@ -24,11 +24,11 @@ export class HeldPort implements NetworkPort {
   /** What it was told last. */
   usedPairs: number | undefined
   offloadsInUse: number | undefined
-  closed = false
   listener: PortListener | undefined
   /** Times it was asked for a packet. */
   asked = 0
   readonly #arrived: Packet[][]
+  readonly #expected: boolean[]
 
   constructor(options: Partial<Pick<NetworkPort, 'pairs' | 'mtu' | 'speed'>> & { readonly offloads?: number } = {}) {
     const { pairs = 1, mtu, speed, offloads = 0 } = options
@@ -38,6 +38,7 @@ export class HeldPort implements NetworkPort {
     this.transmitOffloads = offloads
     this.receiveOffloads = offloads
     this.#arrived = Array.from({ length: pairs }, () => [])
+    this.#expected = new Array(pairs).fill(false)
   }
 
   attach(listener: PortListener): void {
@@ -70,14 +71,24 @@ export class HeldPort implements NetworkPort {
     return HEADER_BYTES + next.frame.length
   }
 
-  close(): void {
-    this.closed = true
+  expect(pair: number): void {
+    this.#expected[pair] = true
   }
+
+  close(): void {}
 
   /** A packet comes in. */
   arrive(frame: Uint8Array, header: Uint8Array = new Uint8Array(HEADER_BYTES), pair = 0): void {
     this.#arrived[pair].push({ header, frame })
+    this.tell(pair)
+  }
+
+  /** Tells the device that there is a packet, if it wants to be told. @returns whether it did */
+  tell(pair = 0): boolean {
+    if (!this.#expected[pair]) return false
+    this.#expected[pair] = false
     this.listener?.readable(pair)
+    return true
   }
 
   /** Packets that came in and were not taken. */
