@@ -68,12 +68,12 @@ export function record<const F extends Fields>(fields: F): Field<Values<F>> {
     size,
     get: (view, offset) => {
       let at = offset
-      const values = entries.map(([name, field]) => {
-        const value = field.get(view, at)
+      const values: Record<string, unknown> = {}
+      for (const [name, field] of entries) {
+        if (!('padding' in field)) values[name] = field.get(view, at)
         at += field.size
-        return [name, value]
-      })
-      return Object.fromEntries(values) as Values<F>
+      }
+      return values as Values<F>
     },
     put: (view, offset, value) => {
       const values: Readonly<Record<string, unknown>> = value

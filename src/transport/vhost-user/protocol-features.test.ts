@@ -1,0 +1,320 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { EventFd } from '../../host/linux/event-fd.ts'
+import { ffiMissing } from '../../host/linux/ffi.ts'
+import { Mapping } from '../../host/linux/mapping.ts'
+import { MemoryFile } from '../../host/linux/memory-file.ts'
+import { END, socketPair, type UnixStream } from '../../host/linux/unix-stream.ts'
+import type { VirtioDevice } from '../../virtio/device.ts'
+import { DeviceId } from '../../virtio/device-id.ts'
+import { Feature, featureSet } from '../../virtio/feature.ts'
+import { EchoDevice } from '../../virtio/testing/echo-device.ts'
+import { encodeMessage, MessageStream, type RawMessage } from './message-stream.ts'
+import { BackEndMessage } from './messages.ts'
+import { MessageFlag, ProtocolFeature, VhostFeature } from './protocol.ts'
+import { USER_BASE, VhostUserRig } from './testing/vhost-user-rig.ts'
+
+const skip = ffiMissing() ?? false
+
+/** The front-end's end of the back-end's own channel. */
+class OtherChannel {
+  readonly #ours: UnixStream
+  readonly #stream = new MessageStream()
+
+  constructor(private readonly rig: VhostUserRig) {
+    const [ours, theirs] = socketPair('a channel')
+    this.#ours = ours
+    assert.equal(rig.frontEnd.acknowledged('SET_BACKEND_REQ_FD', undefined, [theirs.descriptor]), 0)
+    theirs.close()
+  }
+
+  next(): RawMessage | undefined {
+    this.rig.reactor.turn()
+    const received = this.#ours.receive()
+    if (received !== undefined && received !== END) this.#stream.add(received.bytes, received.descriptors)
+    return this.#stream.next()
+  }
+
+  answer(message: RawMessage, status: number): void {
+    const payload = new Uint8Array(8)
+    payload[0] = status
+    this.#ours.send(encodeMessage(message.request, MessageFlag.REPLY, payload))
+    this.rig.reactor.turn()
+  }
+
+  close(): void {
+    this.#ours.close()
+  }
+}
+
+test('the configuration space is read whole, with zeroes past its end, and written where it can be', {
+  skip,
+}, async () => {
+  const device = new EchoDevice()
+  device.config.view.setUint32(0, 0x0403_0201, true)
+  const written: number[] = []
+  device.configWritten = () => written.push(device.config.view.getUint8(1))
+  const rig = new VhostUserRig(device)
+  rig.negotiate()
+  const { bytes } = rig.frontEnd.ask('GET_CONFIG', { offset: 0, size: 16, flags: 0, bytes: new Uint8Array(16) }).value
+  assert.deepEqual([...bytes], [1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+  const change = (second: number, flags: number) =>
+    rig.frontEnd.acknowledged('SET_CONFIG', { offset: 0, size: 3, flags, bytes: Uint8Array.of(1, second, 3) })
+  assert.equal(change(9, 0), 0)
+  assert.deepEqual(written, [9], 'only what differs is written')
+  assert.equal(change(7, 1), 0, 'a migration brings what was the source device its own')
+  assert.deepEqual(written, [9])
+  assert.equal(change(7, 2), 1)
+  rig.frontEnd.tell('GET_CONFIG', { offset: 200, size: 100, flags: 0, bytes: new Uint8Array(100) })
+  assert.equal(rig.frontEnd.next()?.payload.length, 0, 'an empty answer is an error')
+  await rig.close()
+})
+
+test('a change of the configuration is told on the channel, once a turn, and not while all rings are stopped', {
+  skip,
+}, async () => {
+  const device = new EchoDevice()
+  const rig = new VhostUserRig(device)
+  rig.negotiate()
+  const channel = new OtherChannel(rig)
+  device.config.update((view) => view.setUint8(0, 1))
+  assert.equal(channel.next(), undefined)
+  rig.shareMemory()
+  rig.startRing(0)
+  assert.equal(channel.next()?.request, BackEndMessage.CONFIG_CHANGE_MSG.id)
+  device.config.update((view) => view.setUint8(0, 2))
+  device.config.update((view) => view.setUint8(0, 3))
+  assert.equal(channel.next()?.request, BackEndMessage.CONFIG_CHANGE_MSG.id)
+  assert.equal(channel.next(), undefined)
+  channel.close()
+  await rig.close()
+})
+
+test('kicks and calls in band, for front-ends without eventfds  @vhost-user In-band notifications', {
+  skip,
+}, async () => {
+  const rig = new VhostUserRig(new EchoDevice())
+  rig.negotiate()
+  const channel = new OtherChannel(rig)
+  rig.shareMemory()
+  const queue = rig.guest.makeQueue(0, 64, rig.features)
+  const { descriptorArea, driverArea, deviceArea } = queue.addresses
+  const [descriptor, available, used] = [descriptorArea, driverArea, deviceArea].map((area) => USER_BASE + area)
+  rig.frontEnd.tell('SET_VRING_NUM', { index: 0, num: 64 })
+  rig.frontEnd.tell('SET_VRING_ADDR', { index: 0, flags: 0, descriptor, available, used, log: 0 })
+  rig.frontEnd.tell('SET_VRING_ENABLE', { index: 0, num: 1 })
+  assert.equal(rig.echo(0, [1]), undefined)
+  assert.equal(rig.frontEnd.acknowledged('VRING_KICK', { index: 0, num: 0 }), 0)
+  assert.ok(queue.collect())
+  const call = channel.next()
+  assert.equal(call?.request, BackEndMessage.VRING_CALL.id)
+  assert.deepEqual([...(call?.payload ?? [])], [0, 0, 0, 0, 0, 0, 0, 0])
+  channel.close()
+  await rig.close()
+})
+
+test('notifications in band without a channel and acknowledgements end the connection', { skip }, async () => {
+  const rig = new VhostUserRig(new EchoDevice())
+  rig.frontEnd.tell(
+    'SET_PROTOCOL_FEATURES',
+    featureSet(ProtocolFeature.INBAND_NOTIFICATIONS, ProtocolFeature.REPLY_ACK),
+  )
+  assert.ok(rig.frontEnd.ended)
+  await rig.close()
+})
+
+test('memory comes and goes in slots, and a descriptor with a removal is closed', { skip }, async () => {
+  const rig = new VhostUserRig(new EchoDevice())
+  rig.negotiate()
+  const { frontEnd, guest } = rig
+  assert.ok(frontEnd.ask('GET_MAX_MEM_SLOTS', undefined).value >= 32)
+  const whole = { guestAddress: 0, size: guest.file.size, userAddress: USER_BASE, mmapOffset: 0 }
+  const odd = MemoryFile.create('odd', 10_002)
+  const region = { guestAddress: 2 ** 32, size: 10_002, userAddress: 2 ** 40, mmapOffset: 0 }
+  assert.equal(frontEnd.acknowledged('ADD_MEM_REG', { region: whole }, [guest.file.descriptor]), 0)
+  assert.equal(frontEnd.acknowledged('ADD_MEM_REG', { region }, [odd.descriptor]), 0, 'a size of no whole pages')
+  assert.equal(frontEnd.acknowledged('ADD_MEM_REG', { region }, [odd.descriptor]), 1, 'there already')
+  rig.startRing(0)
+  assert.deepEqual(rig.echo(0, [1]), [1])
+  assert.equal(frontEnd.acknowledged('REM_MEM_REG', { region }, [odd.descriptor]), 0)
+  assert.equal(frontEnd.acknowledged('REM_MEM_REG', { region }), 1, 'gone already')
+  assert.deepEqual(rig.echo(0, [2]), [2])
+  odd.close()
+  await rig.close()
+})
+
+test('a ring whose memory is taken away waits, and goes on where it stood when it comes back', { skip }, async () => {
+  for (const features of [0n, featureSet(Feature.RING_PACKED)]) {
+    const rig = new VhostUserRig(new EchoDevice())
+    const { frontEnd, guest } = rig
+    const region = { guestAddress: 0, size: guest.file.size, userAddress: USER_BASE, mmapOffset: 0 }
+    rig.start(features)
+    for (let i = 0; i < 65; i++) rig.echo(0, [i])
+    assert.equal(frontEnd.acknowledged('REM_MEM_REG', { region }), 0)
+    assert.equal(rig.echo(0, [1]), undefined)
+    assert.equal(frontEnd.acknowledged('ADD_MEM_REG', { region }, [guest.file.descriptor]), 0)
+    assert.ok(guest.queues[0].collect())
+    assert.deepEqual(rig.echo(0, [2]), [2])
+    await rig.close()
+  }
+})
+
+test('a table that says the same again changes nothing; one cut another way moves the rings', { skip }, async () => {
+  const device = new EchoDevice({ slow: true })
+  const rig = new VhostUserRig(device)
+  const { frontEnd, guest } = rig
+  const { descriptor, size } = guest.file
+  rig.start()
+  rig.send(1, [1])
+  rig.shareMemory()
+  assert.equal(device.kept.length, 1, 'not drained')
+  const cut = size / 2
+  const halves = [
+    { guestAddress: 0, size: cut, userAddress: USER_BASE, mmapOffset: 0 },
+    { guestAddress: cut, size: cut, userAddress: USER_BASE + cut, mmapOffset: cut },
+  ]
+  frontEnd.tell('SET_MEM_TABLE', { regions: 2, elements: halves }, [descriptor, descriptor])
+  device.answer()
+  await rig.reactor.idle()
+  assert.ok(guest.queues[1].collect(), 'what was in flight arrived')
+  rig.send(0, [2])
+  device.answer()
+  await rig.reactor.idle()
+  assert.ok(guest.queues[0].collect())
+  assert.equal(device.resets, 0)
+  await rig.close()
+})
+
+test('with GPA_ADDRESSES rings have the addresses of the guest', { skip }, async () => {
+  const rig = new VhostUserRig(new EchoDevice())
+  rig.negotiate(0n, featureSet(ProtocolFeature.GPA_ADDRESSES, ProtocolFeature.REPLY_ACK))
+  const { file } = rig.guest
+  const region = { guestAddress: 0, size: file.size, userAddress: 0, mmapOffset: 0 }
+  rig.frontEnd.tell('SET_MEM_TABLE', { regions: 1, elements: [region] }, [file.descriptor])
+  const queue = rig.guest.makeQueue(0, 64, rig.features)
+  const { descriptorArea: descriptor, driverArea: available, deviceArea: used } = queue.addresses
+  rig.frontEnd.tell('SET_VRING_NUM', { index: 0, num: 64 })
+  assert.equal(
+    rig.frontEnd.acknowledged('SET_VRING_ADDR', { index: 0, flags: 0, descriptor, available, used, log: 0 }),
+    0,
+  )
+  rig.frontEnd.tell('SET_VRING_KICK', 0, [rig.guest.kicks[0].descriptor])
+  rig.frontEnd.tell('SET_VRING_ENABLE', { index: 0, num: 1 })
+  assert.deepEqual(rig.echo(0, [1]), [1])
+  await rig.close()
+})
+
+test('what a device writes is logged page by page while LOG_ALL is on, and the front-end is told', {
+  skip,
+}, async () => {
+  const rig = new VhostUserRig(new EchoDevice())
+  rig.start()
+  const { frontEnd, guest } = rig
+  const log = MemoryFile.create('log', 4096)
+  const event = EventFd.create('log event')
+  assert.equal(frontEnd.ask('SET_LOG_BASE', { size: 2048, offset: 2048 }, [log.descriptor]).value, 0)
+  frontEnd.tell('SET_LOG_FD', undefined, [event.descriptor])
+  const { bytes } = Mapping.of(log.descriptor, { offset: 0, length: 4096 })
+  const dirty = () =>
+    [...bytes.entries()].flatMap(([i, byte]) =>
+      [...Array(8).keys()].filter((bit) => byte & (1 << bit)).map((bit) => i * 8 + bit),
+    )
+  rig.echo(0, [1])
+  assert.deepEqual(dirty(), [], 'not on yet')
+  frontEnd.tell('SET_FEATURES', rig.features | featureSet(VhostFeature.LOG_ALL))
+  const at = guest.allocator.allocate(4096, 4096)
+  const queue = guest.queues[0]
+  queue.add([{ address: 4096, length: 8 }], [{ address: at, length: 8 }])
+  queue.kick()
+  rig.kick(0)
+  assert.ok(event.drain() > 0)
+  const first = 2048 * 8
+  const pages = dirty()
+  assert.ok(pages.includes(first + at / 4096), 'data')
+  assert.ok(pages.includes(first + Math.floor(queue.addresses.deviceArea / 4096)), 'the used ring')
+  assert.ok(
+    pages.every((page) => page >= first),
+    'nothing before the log begins',
+  )
+  // The used ring may be logged elsewhere.
+  const { descriptorArea, driverArea, deviceArea } = queue.addresses
+  const [descriptor, available, used] = [descriptorArea, driverArea, deviceArea].map((area) => USER_BASE + area)
+  frontEnd.tell('SET_VRING_ADDR', { index: 0, flags: 1, descriptor, available, used, log: 0x80_0000 })
+  queue.collect()
+  rig.echo(0, [2])
+  assert.ok(dirty().includes(first + 0x80_0000 / 4096))
+  frontEnd.tell('SET_VRING_ADDR', { index: 0, flags: 0, descriptor, available, used, log: 0 })
+  frontEnd.tell('SET_FEATURES', rig.features)
+  bytes.fill(0)
+  rig.echo(0, [3])
+  assert.deepEqual(dirty(), [], 'off again')
+  log.close()
+  event.close()
+  await rig.close()
+})
+
+test('shared memory of a device is described, and mapped when its rings are served', { skip }, async () => {
+  const file = MemoryFile.create('shared', 0x3000)
+  const mapping = Mapping.of(file.descriptor, { offset: 0x1000, length: 0x2000 })
+  const device = new EchoDevice({ sharedMemory: [{ id: 3, memory: mapping.regions(0)[0] }] })
+  const rig = new VhostUserRig(device)
+  rig.negotiate()
+  const sizes = rig.frontEnd.ask('GET_SHMEM_CONFIG', undefined).value
+  assert.equal(sizes.regions, 1)
+  assert.equal(sizes.elements[3], 0x2000)
+  const channel = new OtherChannel(rig)
+  rig.shareMemory()
+  rig.startRing(0)
+  const message = channel.next()
+  assert.ok(message)
+  assert.equal(message.request, BackEndMessage.SHMEM_MAP.id)
+  assert.equal(message.descriptors.length, 1)
+  assert.deepEqual(BackEndMessage.SHMEM_MAP.request.parse(message.payload), {
+    shmid: 3,
+    fdOffset: 0x1000,
+    shmOffset: 0,
+    length: 0x2000,
+    flags: 1,
+  })
+  channel.answer(message, 1)
+  assert.match(rig.logged.at(-1) ?? '', /cannot map shared memory 3/)
+  assert.equal(channel.next(), undefined)
+  for (const descriptor of message.descriptors) descriptor.close()
+  channel.close()
+  mapping.close()
+  await rig.close()
+})
+
+test('what only network devices have is refused by others, and served by those', { skip }, async () => {
+  const plain = new VhostUserRig(new EchoDevice())
+  plain.negotiate()
+  assert.equal(plain.frontEnd.acknowledged('NET_SET_MTU', 1500), 1)
+  await plain.close()
+
+  const told: unknown[] = []
+  const network = {
+    announce: (mac: Uint8Array) => told.push([...mac]),
+    setMtu: (mtu: number) => mtu <= 9000,
+  }
+  const echo: VirtioDevice = new EchoDevice({ queueSizes: [8, 8, 8] })
+  const rig = new VhostUserRig(Object.assign(echo, { id: DeviceId.NETWORK }), { network })
+  rig.negotiate()
+  assert.equal(rig.frontEnd.acknowledged('NET_SET_MTU', 1500), 0)
+  assert.equal(rig.frontEnd.acknowledged('NET_SET_MTU', 90_000), 1)
+  assert.equal(rig.frontEnd.acknowledged('SEND_RARP', { mac: Uint8Array.of(2, 0, 0, 1, 2, 3) }), 0)
+  assert.deepEqual(told, [[2, 0, 0, 1, 2, 3]])
+  assert.equal(rig.frontEnd.ask('GET_QUEUE_NUM', undefined).value, 1, 'in pairs')
+  await rig.close()
+})
+
+test('messages that need an answer and are not ours are answered with a failure', { skip }, async () => {
+  const rig = new VhostUserRig(new EchoDevice())
+  rig.negotiate()
+  assert.equal(rig.frontEnd.ask('IOTLB_MSG', new Uint8Array(32)).value, 1)
+  assert.equal(rig.frontEnd.ask('POSTCOPY_END', undefined).value, 1)
+  const file = MemoryFile.create('state', 8)
+  assert.equal(rig.frontEnd.ask('SET_DEVICE_STATE_FD', { direction: 0, phase: 0 }, [file.descriptor]).value, 0x101)
+  assert.equal(rig.frontEnd.acknowledged('GPU_SET_SOCKET', undefined, [file.descriptor]), 1)
+  file.close()
+  await rig.close()
+})

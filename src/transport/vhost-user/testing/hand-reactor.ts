@@ -1,0 +1,86 @@
+import { setImmediate } from 'node:timers/promises'
+import type { EventFd } from '../../../host/linux/event-fd.ts'
+import type { Closable } from '../../../host/linux/reactor/reactor.ts'
+import type { ServerReactor } from '../vhost-user-server.ts'
+
+interface Watch extends Closable {
+  readonly ready: () => void
+  closed: boolean
+}
+
+/**
+ * A reactor that a test turns by hand. It calls every watch each turn, whether there is something or not: who is called for
+ * nothing has to cope.
+ *
+ *     reactor.turn()                         // all that can happen now happens
+ *     await reactor.idle()                   // and all that promises have to do with
+ */
+export class HandReactor implements ServerReactor {
+  readonly #watches = new Set<Watch>()
+  readonly #hooks = new Set<() => boolean | undefined>()
+  readonly #signals = new Set<EventFd>()
+  #unsettled = 0
+
+  /** Descriptors that are being watched. */
+  get watches(): number {
+    return this.#watches.size
+  }
+
+  watch(_fd: number, ready: () => void): Closable {
+    const watch: Watch = {
+      ready,
+      closed: false,
+      close: () => {
+        watch.closed = true
+        this.#watches.delete(watch)
+      },
+    }
+    this.#watches.add(watch)
+    return watch
+  }
+
+  signal(event: EventFd): void {
+    this.#signals.add(event)
+  }
+
+  timer(_milliseconds: number, fire: () => void): Closable {
+    const watch = this.watch(-1, () => {
+      watch.close()
+      fire()
+    })
+    return watch
+  }
+
+  onTurn(hook: () => boolean | undefined): Closable {
+    this.#hooks.add(hook)
+    return { close: () => this.#hooks.delete(hook) }
+  }
+
+  settle(promise: Promise<unknown>): void {
+    this.#unsettled++
+    const settled = () => {
+      this.#unsettled--
+    }
+    promise.then(settled, settled)
+  }
+
+  turn(): void {
+    for (const watch of [...this.#watches]) if (!watch.closed) watch.ready()
+    for (const hook of this.#hooks) hook()
+    for (const event of this.#signals) if (!event.descriptor.closed) event.signal()
+    this.#signals.clear()
+  }
+
+  /** Turns until no promise is waited for. @throws where that takes for ever */
+  async idle(): Promise<void> {
+    for (let turns = 0; turns < 100; turns++) {
+      this.turn()
+      await setImmediate()
+      if (this.#unsettled === 0) {
+        this.turn()
+        return
+      }
+    }
+    throw new Error('promises that are never settled')
+  }
+}

@@ -1,0 +1,140 @@
+import { socketPair } from '../../../host/linux/unix-stream.ts'
+import type { VirtioDevice } from '../../../virtio/device.ts'
+import { Feature, featureSet, hasFeature } from '../../../virtio/feature.ts'
+import { EchoClient } from '../../../virtio/testing/echo-client.ts'
+import { ProtocolFeature, VhostFeature } from '../protocol.ts'
+import { StreamConnection } from '../stream-connection.ts'
+import { VhostUserBackend, type VhostUserBackendOptions } from '../vhost-user-backend.ts'
+import { FrontEnd } from './front-end.ts'
+import { GuestSide } from './guest-side.ts'
+import { HandReactor } from './hand-reactor.ts'
+
+/** Where the front-end has the guest's memory, as it says. */
+export const USER_BASE = 0x7f12_3400_0000
+
+export interface RigOptions {
+  /** A guest that was there before. */
+  readonly guest?: GuestSide
+  readonly network?: VhostUserBackendOptions['network']
+}
+
+/**
+ * A device behind a back-end, a front-end before it, and a guest whose memory both share: real descriptors, turned by hand.
+ *
+ *     const rig = new VhostUserRig(new EchoDevice())
+ *     rig.start()
+ *     rig.echo(0, [1, 2])      // 1, 2
+ *     rig.close()
+ */
+export class VhostUserRig {
+  readonly reactor = new HandReactor()
+  readonly backend: VhostUserBackend
+  readonly frontEnd: FrontEnd
+  readonly guest: GuestSide
+  readonly logged: string[] = []
+  over = false
+  features = 0n
+  readonly #device: VirtioDevice
+  readonly #client: EchoClient
+
+  constructor(device: VirtioDevice, options: RigOptions = {}) {
+    const { guest = new GuestSide(), network } = options
+    this.#device = device
+    this.guest = guest
+    const [ours, theirs] = socketPair('a connection')
+    this.backend = new VhostUserBackend(
+      device,
+      (receiver) => new StreamConnection(theirs, this.reactor, receiver),
+      this.reactor,
+      { log: (line) => this.logged.push(line), network },
+    )
+    void this.backend.over.then(() => {
+      this.over = true
+    })
+    this.frontEnd = new FrontEnd(ours, () => this.reactor.turn())
+    this.#client = new EchoClient(guest.allocator, guest.queues, (queue) => this.kick(queue))
+  }
+
+  /** Agrees on features. @param wanted virtio features besides VERSION_1, @param protocol all that are offered unless told */
+  negotiate(wanted = 0n, protocol?: bigint): void {
+    const { frontEnd } = this
+    frontEnd.tell('SET_OWNER', undefined)
+    const offered = frontEnd.ask('GET_FEATURES', undefined).value
+    const protocolOffered = frontEnd.ask('GET_PROTOCOL_FEATURES', undefined).value
+    frontEnd.tell('SET_PROTOCOL_FEATURES', protocol ?? protocolOffered & ~featureSet(ProtocolFeature.GPA_ADDRESSES))
+    this.features = (wanted | featureSet(Feature.VERSION_1, VhostFeature.PROTOCOL_FEATURES)) & offered
+    frontEnd.tell('SET_FEATURES', this.features)
+  }
+
+  shareMemory(): void {
+    const { file } = this.guest
+    this.frontEnd.tell(
+      'SET_MEM_TABLE',
+      { regions: 1, elements: [{ guestAddress: 0, size: file.size, userAddress: USER_BASE, mmapOffset: 0 }] },
+      [file.descriptor],
+    )
+  }
+
+  /** Sets a ring up, starts and enables it. @param base where it goes on */
+  startRing(index: number, base = hasFeature(this.features, Feature.RING_PACKED) ? 0x8000_8000 : 0): void {
+    const { frontEnd, guest } = this
+    const queue = guest.queues[index] ?? guest.makeQueue(index, this.#device.queueSizes[index], this.features)
+    const { descriptorArea, driverArea, deviceArea } = queue.addresses
+    frontEnd.tell('SET_VRING_NUM', { index, num: queue.size })
+    frontEnd.tell('SET_VRING_BASE', { index, num: base })
+    frontEnd.tell('SET_VRING_ADDR', {
+      index,
+      flags: 0,
+      descriptor: USER_BASE + descriptorArea,
+      used: USER_BASE + deviceArea,
+      available: USER_BASE + driverArea,
+      log: deviceArea,
+    })
+    frontEnd.tell('SET_VRING_CALL', index, [guest.calls[index].descriptor])
+    frontEnd.tell('SET_VRING_ERR', index, [guest.errors[index].descriptor])
+    frontEnd.tell('SET_VRING_KICK', index, [guest.kicks[index].descriptor])
+    if (hasFeature(this.features, VhostFeature.PROTOCOL_FEATURES)) {
+      frontEnd.tell('SET_VRING_ENABLE', { index, num: 1 })
+    }
+  }
+
+  /** Everything, up to rings that are served. @param wanted virtio features besides VERSION_1 */
+  start(wanted = 0n): void {
+    this.negotiate(wanted)
+    this.shareMemory()
+    for (let index = 0; index < this.#device.queueSizes.length; index++) this.startRing(index)
+  }
+
+  /** Stops a ring as a front-end does. @returns where it stands */
+  stopRing(index: number): number {
+    this.frontEnd.tell('SET_VRING_ENABLE', { index, num: 0 })
+    return this.frontEnd.ask('GET_VRING_BASE', { index, num: 0 }).value.num
+  }
+
+  kick(queue: number): void {
+    this.guest.kicks[queue].signal()
+    this.reactor.turn()
+  }
+
+  /** @see EchoClient.send */
+  send(queue: number, bytes: readonly number[]): number {
+    return this.#client.send(queue, bytes)
+  }
+
+  /** @see EchoClient.echo */
+  echo(queue: number, bytes: readonly number[]): number[] | undefined {
+    return this.#client.echo(queue, bytes)
+  }
+
+  /** The front-end goes without a word; what the back-end has to do about that is done. */
+  async hangUp(): Promise<void> {
+    this.frontEnd.close()
+    await this.reactor.idle()
+  }
+
+  /** All of it ends. */
+  async close(): Promise<void> {
+    await this.hangUp()
+    this.guest.close()
+  }
+}

@@ -1,0 +1,255 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { ffiMissing } from '../../host/linux/ffi.ts'
+import { Feature, featureSet } from '../../virtio/feature.ts'
+import { EchoDevice } from '../../virtio/testing/echo-device.ts'
+import { VhostUserRig } from './testing/vhost-user-rig.ts'
+
+const skip = ffiMissing() ?? false
+
+const RINGS = [
+  ['split', 0n],
+  ['split with event indices', featureSet(Feature.EVENT_IDX)],
+  ['packed', featureSet(Feature.RING_PACKED)],
+  ['packed with event indices, in order', featureSet(Feature.RING_PACKED, Feature.EVENT_IDX, Feature.IN_ORDER)],
+] as const
+
+for (const [ring, features] of RINGS) {
+  test(`${ring}: what a front-end sets up is served, ring by ring`, { skip }, async () => {
+    const rig = new VhostUserRig(new EchoDevice())
+    rig.start(features)
+    assert.deepEqual(rig.echo(0, [1, 2, 3]), [1, 2, 3])
+    assert.deepEqual(rig.echo(1, [4]), [4])
+    for (let i = 0; i < 200; i++) assert.deepEqual(rig.echo(0, [i]), [i])
+    assert.ok(rig.guest.calls[0].drain() > 0)
+    await rig.close()
+    assert.deepEqual(rig.logged, ['echo: the front-end is gone'])
+    assert.ok(rig.over)
+    assert.equal(rig.reactor.watches, 0)
+  })
+}
+
+test('a ring that stops goes on where it stood, and its driver keeps what it made', { skip }, async () => {
+  for (const [, features] of RINGS) {
+    const device = new EchoDevice()
+    const rig = new VhostUserRig(device)
+    rig.start(features)
+    for (let i = 0; i < 70; i++) rig.echo(0, [i])
+    const bases = [rig.stopRing(0), rig.stopRing(1)]
+    if (features === 0n) assert.deepEqual(bases, [70, 0])
+    for (const [index, base] of bases.entries()) rig.startRing(index, base)
+    assert.deepEqual(rig.echo(0, [5]), [5])
+    assert.deepEqual([device.activations, device.resets], [1, 0])
+    await rig.close()
+  }
+})
+
+test('a ring that begins anew after all have stopped is another driver: the device forgets the one before', {
+  skip,
+}, async () => {
+  const device = new EchoDevice()
+  const rig = new VhostUserRig(device)
+  rig.start()
+  rig.echo(0, [1])
+  rig.stopRing(0)
+  rig.stopRing(1)
+  rig.guest.queues.length = 0
+  rig.startRing(0)
+  rig.startRing(1)
+  assert.deepEqual([device.activations, device.resets], [2, 1])
+  assert.deepEqual(rig.echo(0, [2]), [2])
+  await rig.close()
+})
+
+test('a stopped ring is not looked at, and what came meanwhile is served when it goes on', { skip }, async () => {
+  const rig = new VhostUserRig(new EchoDevice())
+  rig.start()
+  const base = rig.stopRing(0)
+  assert.equal(rig.echo(0, [1]), undefined)
+  rig.startRing(0, base)
+  assert.ok(rig.guest.queues[0].collect())
+  await rig.close()
+})
+
+test('a disabled ring keeps its requests until it is enabled  @vhost-user Ring states', { skip }, async () => {
+  const rig = new VhostUserRig(new EchoDevice())
+  rig.start()
+  rig.frontEnd.tell('SET_VRING_ENABLE', { index: 0, num: 0 })
+  assert.equal(rig.echo(0, [1]), undefined)
+  rig.frontEnd.tell('SET_VRING_ENABLE', { index: 0, num: 1 })
+  assert.ok(rig.guest.queues[0].collect())
+  await rig.close()
+})
+
+test('without PROTOCOL_FEATURES all rings are enabled at once  @vhost-user SET_FEATURES', { skip }, async () => {
+  const rig = new VhostUserRig(new EchoDevice())
+  rig.features = featureSet(Feature.VERSION_1)
+  rig.frontEnd.tell('SET_FEATURES', rig.features)
+  rig.shareMemory()
+  rig.startRing(0)
+  assert.deepEqual(rig.echo(0, [1, 2]), [1, 2])
+  await rig.close()
+})
+
+test('a ring stops when what is in flight is done, and nothing else is looked at before that', { skip }, async () => {
+  const device = new EchoDevice({ slow: true })
+  const rig = new VhostUserRig(device)
+  rig.start()
+  rig.send(0, [1])
+  rig.send(0, [2])
+  rig.frontEnd.tell('GET_VRING_BASE', { index: 0, num: 0 })
+  rig.frontEnd.tell('GET_FEATURES', undefined)
+  assert.equal(rig.frontEnd.next(), undefined)
+  assert.equal(device.kept.length, 2)
+  device.answer()
+  await rig.reactor.idle()
+  assert.deepEqual([...(rig.frontEnd.next()?.payload ?? [])], [0, 0, 0, 0, 2, 0, 0, 0])
+  assert.equal(rig.frontEnd.next()?.request, 1)
+  assert.ok(rig.guest.queues[0].collect() && rig.guest.queues[0].collect())
+  assert.ok(rig.guest.calls[0].drain() > 0)
+  await rig.close()
+})
+
+test('where VERSION_1 is not accepted no ring is served, and people are told once', { skip }, async () => {
+  const rig = new VhostUserRig(new EchoDevice())
+  rig.frontEnd.tell('SET_FEATURES', 0n)
+  rig.shareMemory()
+  rig.startRing(0)
+  assert.equal(rig.echo(0, [1]), undefined)
+  assert.deepEqual(rig.logged, ['echo: ring 0 waits: VERSION_1 not accepted: no legacy drivers'])
+  await rig.close()
+})
+
+test('a message that is refused is answered with a failure where that was agreed on, and changes nothing', {
+  skip,
+}, async () => {
+  const rig = new VhostUserRig(new EchoDevice())
+  rig.start()
+  assert.equal(rig.frontEnd.acknowledged('SET_VRING_ENABLE', { index: 7, num: 1 }), 1)
+  assert.equal(rig.frontEnd.acknowledged('SET_VRING_NUM', { index: 0, num: 4 }), 1, 'in use')
+  assert.equal(rig.frontEnd.acknowledged('SET_FEATURES', 1n << 60n), 1)
+  assert.equal(rig.frontEnd.acknowledged('POSTCOPY_LISTEN', undefined), 1)
+  assert.equal(rig.frontEnd.acknowledged('SET_OWNER', undefined), 0)
+  assert.deepEqual(rig.echo(0, [1]), [1])
+  assert.match(rig.logged[0], /SET_VRING_ENABLE refused: no ring 7/)
+  await rig.close()
+})
+
+test('a message that is refused without anybody to tell ends the connection', { skip }, async () => {
+  const rig = new VhostUserRig(new EchoDevice())
+  rig.start()
+  rig.frontEnd.tell('SET_VRING_ENABLE', { index: 7, num: 1 })
+  assert.ok(rig.frontEnd.ended)
+  assert.match(rig.logged.at(-1) ?? '', /the front-end is gone: SET_VRING_ENABLE refused/)
+  await rig.close()
+})
+
+test('as many rings as the device has  @vhost-user GET_QUEUE_NUM', { skip }, async () => {
+  const rig = new VhostUserRig(new EchoDevice({ queueSizes: [8, 8, 8] }))
+  rig.negotiate()
+  assert.equal(rig.frontEnd.ask('GET_QUEUE_NUM', undefined).value, 3)
+  await rig.close()
+})
+
+test('RESET_DEVICE makes everything new, and what called the driver before still can', { skip }, async () => {
+  const device = new EchoDevice()
+  const rig = new VhostUserRig(device)
+  rig.start()
+  rig.echo(0, [1])
+  assert.equal(rig.frontEnd.acknowledged('RESET_DEVICE', undefined), 0)
+  assert.equal(device.resets, 1)
+  assert.equal(rig.echo(0, [2]), undefined)
+  rig.guest.queues.length = 0
+  rig.startRing(0)
+  assert.deepEqual(rig.echo(0, [3]), [3])
+  await rig.close()
+})
+
+test('the status is the virtio status, and 0 resets what is served  @vhost-user SET_STATUS', { skip }, async () => {
+  const device = new EchoDevice()
+  const rig = new VhostUserRig(device)
+  const status = () => rig.frontEnd.ask('GET_STATUS', undefined).value
+  rig.start()
+  rig.frontEnd.tell('SET_STATUS', 1 | 2 | 8)
+  rig.frontEnd.tell('SET_STATUS', 4)
+  assert.equal(status(), 15)
+  device.session?.needsReset('it is broken')
+  assert.equal(status(), 15 | 64)
+  assert.ok(rig.guest.errors[0].drain() > 0)
+  rig.frontEnd.tell('SET_STATUS', 0)
+  assert.equal(status(), 0)
+  assert.equal(device.resets, 1)
+  await rig.close()
+})
+
+test('features that are refused leave FEATURES_OK out of the status', { skip }, async () => {
+  const rig = new VhostUserRig(new EchoDevice())
+  rig.negotiate()
+  rig.frontEnd.tell('SET_FEATURES', 0n)
+  rig.frontEnd.tell('SET_STATUS', 1 | 2 | 8)
+  assert.equal(rig.frontEnd.ask('GET_STATUS', undefined).value, 3)
+  await rig.close()
+})
+
+test('a paused machine says status 0 with all rings stopped, and its driver keeps what it made', { skip }, async () => {
+  const device = new EchoDevice()
+  const rig = new VhostUserRig(device)
+  rig.start()
+  rig.echo(0, [1])
+  const bases = [rig.stopRing(0), rig.stopRing(1)]
+  rig.frontEnd.tell('SET_STATUS', 0)
+  rig.frontEnd.tell('SET_FEATURES', rig.features)
+  for (const [index, base] of bases.entries()) rig.startRing(index, base)
+  assert.equal(device.resets, 0)
+  assert.deepEqual(rig.echo(0, [2]), [2])
+  await rig.close()
+})
+
+test('other features are another driver', { skip }, async () => {
+  const device = new EchoDevice()
+  const rig = new VhostUserRig(device)
+  rig.start()
+  rig.stopRing(0)
+  rig.stopRing(1)
+  rig.frontEnd.tell('SET_FEATURES', rig.features | featureSet(Feature.EVENT_IDX))
+  assert.equal(device.resets, 1)
+  await rig.close()
+})
+
+test('a device that fails stops all rings, until its driver begins anew', { skip }, async () => {
+  const device = new EchoDevice()
+  const rig = new VhostUserRig(device)
+  rig.start()
+  device.onNotify = () => {
+    throw new Error('out of paper')
+  }
+  assert.equal(rig.echo(0, [1]), undefined)
+  device.onNotify = undefined
+  assert.equal(rig.echo(1, [1]), undefined)
+  assert.match(rig.logged[0], /needs a reset: notify failed: out of paper/)
+  rig.stopRing(0)
+  rig.stopRing(1)
+  rig.guest.queues.length = 0
+  rig.startRing(0)
+  assert.deepEqual(rig.echo(0, [2]), [2])
+  await rig.close()
+})
+
+test('a back-end that is closed finishes what is in flight, says so, and leaves', { skip }, async () => {
+  const device = new EchoDevice({ slow: true })
+  const rig = new VhostUserRig(device)
+  rig.start()
+  rig.guest.calls[0].drain()
+  rig.send(0, [1])
+  rig.backend.close()
+  rig.frontEnd.tell('GET_FEATURES', undefined)
+  assert.equal(rig.frontEnd.next(), undefined)
+  device.answer()
+  await rig.reactor.idle()
+  assert.ok(rig.over)
+  assert.ok(rig.frontEnd.ended)
+  assert.ok(rig.guest.queues[0].collect())
+  assert.ok(rig.guest.calls[0].drain() > 0)
+  assert.equal(device.resets, 1)
+  await rig.close()
+})
