@@ -1,7 +1,5 @@
+import { MessageChannel } from 'node:worker_threads'
 import { type CFunction, cFunction, eventLoopAddress } from '../ffi.ts'
-
-/** Longer than any reactor lives, and the longest that Node's timers know. */
-const FOR_EVER_MS = 0x7fff_ffff
 
 /**
  * This thread's event loop of Node's, seen from outside, so that another loop can sleep for both of them.
@@ -14,10 +12,16 @@ export class NodeLoop {
   readonly #address: number
   readonly #timeout: CFunction
   readonly #updateTime: CFunction
-  /** An event loop without anything to wait for says that it would not sleep at all. */
-  readonly #alive = setInterval(() => {}, FOR_EVER_MS)
+  /** Whoever waits for the event loop to have run. */
+  #waiting: (() => void) | undefined
+  /**
+   * A message to ourselves comes while the event loop looks at its descriptors. Not so an immediate or a timer: until the
+   * loop is through with those, it says that it would not sleep at all. So it says, too, without anything to wait for.
+   */
+  readonly #message = new MessageChannel()
 
   constructor() {
+    this.#message.port1.on('message', () => this.#waiting?.())
     this.#address = eventLoopAddress()
     this.fd = cFunction('int uv_backend_fd(intptr_t loop)')(this.#address)
     this.#timeout = cFunction('int uv_backend_timeout(intptr_t loop)')
@@ -37,11 +41,12 @@ export class NodeLoop {
   /** Lets it do what it has to do now. */
   breathe(): Promise<void> {
     return new Promise((resolve) => {
-      setImmediate(resolve)
+      this.#waiting = resolve
+      this.#message.port2.postMessage(undefined)
     })
   }
 
   close(): void {
-    clearInterval(this.#alive)
+    this.#message.port1.close()
   }
 }

@@ -196,6 +196,18 @@ for (const { kind, skip } of KINDS) {
     assert.deepEqual(seen, ['timer', 'immediate', 'signal'])
   })
 
+  withReactor('nothing to do is no turn, also after promises ran', async (reactor) => {
+    let turns = 0
+    const hook = reactor.onTurn(() => {
+      turns++
+      return false
+    })
+    reactor.timer(0, () => reactor.settle(Promise.resolve().then(() => reactor.timer(200, () => reactor.stop()))))
+    await reactor.run()
+    hook.close()
+    assert.ok(turns < 20, `${turns} turns with nothing to do`)
+  })
+
   withReactor('promises run until the one that was to be settled is', async (reactor) => {
     const seen: number[] = []
     const several = async () => {
