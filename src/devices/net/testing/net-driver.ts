@@ -71,7 +71,7 @@ export class NetDriver {
       const buffers = headerNumber(first, HEADER_NUM_BUFFERS)
       const group = replies.slice(i, i + buffers)
       if (buffers === 0 || group.length < buffers) throw new Error(`${buffers} buffers, ${group.length} are there`)
-      const bytes = Uint8Array.from(group.flatMap((reply) => [...reply.bytes]))
+      const bytes = join(group.map((reply) => reply.bytes))
       packets.push({
         header: bytes.slice(0, HEADER_BYTES),
         frame: bytes.slice(HEADER_BYTES),
@@ -84,7 +84,7 @@ export class NetDriver {
 
   /** Sends a packet: header and frame in one part, unless told how to cut them. */
   send(bytes: Uint8Array, packetHeader = header(), cuts: readonly number[] = [], pair = 0, layout?: Layout): Request {
-    const whole = Uint8Array.of(...packetHeader, ...bytes)
+    const whole = join([packetHeader, bytes])
     return this.rig.submit(2 * pair + 1, cut(whole, cuts), [], layout)
   }
 
@@ -107,4 +107,14 @@ export class NetDriver {
     }
     return replies
   }
+}
+
+function join(parts: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.length
+  }
+  return whole
 }

@@ -1,0 +1,88 @@
+import { formatMacAddress, parseMacAddress } from '../../src/devices/net/mac-address.ts'
+
+const IPV4 = 0x0800
+const ARP = 0x0806
+const UDP = 17
+/** Where in an Ethernet frame what follows it begins. */
+export const IP_OFFSET = 14
+export const UDP_OFFSET = IP_OFFSET + 20
+export const UDP_BYTES = 8
+/** Where in a UDP header its checksum is. */
+export const UDP_CHECKSUM = 6
+
+export interface Station {
+  readonly mac: string
+  readonly ip: string
+}
+
+function addressBytes(ip: string): number[] {
+  return ip.split('.').map(Number)
+}
+
+export function typeOf(frame: Uint8Array): number {
+  return (frame[12] << 8) | frame[13]
+}
+
+/** Who has this address? */
+export function arpRequest(from: Station, wanted: string): Uint8Array {
+  const mac = parseMacAddress(from.mac)
+  const target = [0, 0, 0, 0, 0, 0, ...addressBytes(wanted)]
+  return Uint8Array.of(
+    ...[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, ...mac, ARP >> 8, ARP & 0xff],
+    ...[0, 1, IPV4 >> 8, IPV4 & 0xff, 6, 4, 0, 1, ...mac, ...addressBytes(from.ip), ...target],
+  )
+}
+
+/** Whose the address is, where a frame says so. */
+export function arpAnswer(frame: Uint8Array, wanted: string): string | undefined {
+  if (typeOf(frame) !== ARP || frame[21] !== 2) return undefined
+  const sender = [...frame.subarray(28, 32)].join('.')
+  return sender === wanted ? formatMacAddress(frame.subarray(22, 28)) : undefined
+}
+
+/** A UDP datagram whose checksum is that of the pseudo header only. */
+export function udpFrame(from: Station, to: Station, fromPort: number, toPort: number, data: Uint8Array): Uint8Array {
+  const frame = new Uint8Array(UDP_OFFSET + UDP_BYTES + data.length)
+  const view = new DataView(frame.buffer)
+  frame.set([...parseMacAddress(to.mac), ...parseMacAddress(from.mac), IPV4 >> 8, IPV4 & 0xff])
+  view.setUint8(IP_OFFSET, 0x45)
+  view.setUint16(IP_OFFSET + 2, frame.length - IP_OFFSET)
+  view.setUint8(IP_OFFSET + 8, 64)
+  view.setUint8(IP_OFFSET + 9, UDP)
+  frame.set([...addressBytes(from.ip), ...addressBytes(to.ip)], IP_OFFSET + 12)
+  view.setUint16(IP_OFFSET + 10, ~sum(frame, IP_OFFSET, UDP_OFFSET) & 0xffff)
+  view.setUint16(UDP_OFFSET, fromPort)
+  view.setUint16(UDP_OFFSET + 2, toPort)
+  view.setUint16(UDP_OFFSET + 4, UDP_BYTES + data.length)
+  view.setUint16(UDP_OFFSET + UDP_CHECKSUM, pseudoHeaderSum(frame))
+  frame.set(data, UDP_OFFSET + UDP_BYTES)
+  return frame
+}
+
+/** What a UDP datagram to this port carries. */
+export function udpData(frame: Uint8Array, toPort: number): Uint8Array | undefined {
+  if (typeOf(frame) !== IPV4 || frame[IP_OFFSET + 9] !== UDP) return undefined
+  const view = new DataView(frame.buffer, frame.byteOffset)
+  if (view.getUint16(UDP_OFFSET + 2) !== toPort) return undefined
+  return frame.subarray(UDP_OFFSET + UDP_BYTES, UDP_OFFSET + view.getUint16(UDP_OFFSET + 4))
+}
+
+/** Whether a UDP datagram's checksum is right and complete. */
+export function udpChecksumGood(frame: Uint8Array): boolean {
+  return fold(pseudoHeaderSum(frame) + sum(frame, UDP_OFFSET, frame.length)) === 0xffff
+}
+
+function pseudoHeaderSum(frame: Uint8Array): number {
+  return fold(sum(frame, IP_OFFSET + 12, UDP_OFFSET) + UDP + (frame.length - UDP_OFFSET))
+}
+
+function sum(bytes: Uint8Array, from: number, to: number): number {
+  let total = 0
+  for (let i = from; i < to; i++) total += (i - from) % 2 === 0 ? bytes[i] << 8 : bytes[i]
+  return fold(total)
+}
+
+function fold(total: number): number {
+  while (total > 0xffff) total = (total & 0xffff) + (total >>> 16)
+  return total
+}
