@@ -1,0 +1,274 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { EventFd } from '../../host/linux/event-fd.ts'
+import { ffiMissing } from '../../host/linux/ffi.ts'
+import { MemoryFile } from '../../host/linux/memory-file.ts'
+import { Feature, featureSet } from '../../virtio/feature.ts'
+import { EchoDevice } from '../../virtio/testing/echo-device.ts'
+import { encodeMessage } from './message-stream.ts'
+import { FrontEndMessage, type RequestOf } from './messages.ts'
+import { MessageFlag } from './protocol.ts'
+import { openDescriptors } from './testing/open-descriptors.ts'
+import { USER_BASE, VhostUserRig } from './testing/vhost-user-rig.ts'
+
+const skip = ffiMissing() ?? false
+
+/** Starts a rig, does something to it, and sees that the back-end is served well afterwards and nothing is left behind. */
+async function survives(what: (rig: VhostUserRig) => void | Promise<void>, features = 0n): Promise<void> {
+  const before = openDescriptors()
+  const rig = new VhostUserRig(new EchoDevice())
+  rig.start(features)
+  await what(rig)
+  if (!rig.frontEnd.ended) assert.deepEqual(rig.echo(1, [9, 8]), [9, 8])
+  await rig.close()
+  assert.ok(rig.over)
+  assert.equal(rig.reactor.watches, 0)
+  assert.equal(openDescriptors(), before)
+}
+
+test('a message of the wrong size is refused, whichever it is', { skip }, async () => {
+  for (const { id } of Object.values(FrontEndMessage)) {
+    await survives((rig) => {
+      rig.frontEnd.raw(encodeMessage(id, MessageFlag.NEED_REPLY, new Uint8Array(1003)))
+      rig.frontEnd.next()
+    })
+  }
+})
+
+test('descriptors that do not belong to a message are closed, and so are those of one that is refused', {
+  skip,
+}, async () => {
+  for (const { id, request } of Object.values(FrontEndMessage)) {
+    await survives((rig) => {
+      const { descriptor } = rig.guest.file
+      const nine = new Array(9).fill(descriptor)
+      for (const payload of [new Uint8Array(8), new Uint8Array(40), new Uint8Array(0)]) {
+        for (const descriptors of [[descriptor], [descriptor, descriptor], nine]) {
+          rig.frontEnd.raw(encodeMessage(id, MessageFlag.NEED_REPLY, payload), descriptors)
+          const answer = rig.frontEnd.next()
+          for (const sent of answer?.descriptors ?? []) sent.close()
+        }
+      }
+      assert.ok(request)
+    })
+  }
+})
+
+test('rings that are nowhere are refused, whatever is wrong with their addresses', { skip }, async () => {
+  const rig = new VhostUserRig(new EchoDevice())
+  rig.negotiate()
+  rig.shareMemory()
+  const set = (descriptor: number, available: number, used: number) =>
+    rig.frontEnd.acknowledged('SET_VRING_ADDR', { index: 0, flags: 0, descriptor, available, used, log: 0 })
+  const end = USER_BASE + rig.guest.file.size
+  assert.equal(set(0, 0, 0), 1)
+  assert.equal(set(USER_BASE, USER_BASE, end), 1)
+  assert.equal(set(2 ** 63, USER_BASE, USER_BASE), 1)
+  assert.equal(set(USER_BASE - 1, USER_BASE, USER_BASE), 1)
+  await rig.close()
+})
+
+test('rings that end outside memory or are misaligned fail when they would be served, and say so', {
+  skip,
+}, async () => {
+  for (const [offset, size] of [
+    [(1 << 20) - 16, 64],
+    [4097, 64],
+    [4096, 63],
+  ]) {
+    const rig = new VhostUserRig(new EchoDevice())
+    rig.negotiate()
+    rig.shareMemory()
+    rig.guest.makeQueue(0, 64, rig.features)
+    const at = USER_BASE + offset
+    rig.frontEnd.tell('SET_VRING_NUM', { index: 0, num: size })
+    rig.frontEnd.tell('SET_VRING_ADDR', { index: 0, flags: 0, descriptor: at, available: at, used: at, log: 0 })
+    rig.frontEnd.tell('SET_VRING_ERR', 0, [rig.guest.errors[0].descriptor])
+    rig.frontEnd.tell('SET_VRING_KICK', 0, [rig.guest.kicks[0].descriptor])
+    rig.frontEnd.tell('SET_VRING_ENABLE', { index: 0, num: 1 })
+    assert.match(rig.logged[0], /needs a reset: ring 0/)
+    assert.equal(rig.guest.errors[0].drain(), 1)
+    assert.equal(rig.frontEnd.ask('GET_STATUS', undefined).value & 64, 64)
+    await rig.close()
+  }
+})
+
+test('memory that is not what it is said to be is refused, and the table stays as it was', { skip }, async () => {
+  await survives((rig) => {
+    const { descriptor, size } = rig.guest.file
+    const region = { guestAddress: 2 ** 40, size, userAddress: 2 ** 44, mmapOffset: 0 }
+    const add = (change: Partial<typeof region>) =>
+      rig.frontEnd.acknowledged('ADD_MEM_REG', { region: { ...region, ...change } }, [descriptor])
+    assert.equal(add({ size: size + 4096 }), 1, 'longer than its file')
+    assert.equal(add({ mmapOffset: 4096 }), 1)
+    assert.equal(add({ size: 0 }), 1)
+    assert.equal(add({ guestAddress: 2 ** 63 }), 1)
+    assert.equal(add({ userAddress: 2 ** 64 - 2048 }), 1)
+    assert.equal(add({ guestAddress: 4096 }), 1, 'over memory there is')
+    assert.equal(add({ userAddress: USER_BASE + 4096 }), 1, 'over the front-end memory there is')
+    assert.equal(add({ guestAddress: 3 }), 1)
+    const table = (elements: RequestOf<'SET_MEM_TABLE'>['elements'], count: number) =>
+      rig.frontEnd.acknowledged(
+        'SET_MEM_TABLE',
+        { regions: elements.length, elements },
+        new Array(count).fill(descriptor),
+      )
+    assert.equal(table([region, region], 2), 1)
+    assert.equal(table([region], 2), 1)
+    assert.equal(table([region, region], 1), 1)
+    assert.equal(table([{ ...region, size: 2 * size }], 1), 1)
+  })
+})
+
+test('a descriptor that is no eventfd is not written to', { skip }, async () => {
+  await survives((rig) => {
+    const { descriptor } = rig.guest.file
+    assert.equal(rig.frontEnd.acknowledged('SET_VRING_CALL', 0, [descriptor]), 1)
+    assert.equal(rig.frontEnd.acknowledged('SET_VRING_KICK', 0, [descriptor]), 1)
+    assert.equal(rig.frontEnd.acknowledged('SET_VRING_ERR', 0, [descriptor]), 1)
+    assert.equal(rig.frontEnd.acknowledged('SET_LOG_FD', undefined, [descriptor]), 1)
+    assert.equal(rig.frontEnd.acknowledged('SET_VRING_CALL', 0x100, [rig.guest.calls[0].descriptor]), 1, 'it says none')
+    assert.equal(rig.frontEnd.acknowledged('SET_VRING_CALL', 0), 1, 'it says one')
+    assert.equal(rig.frontEnd.acknowledged('SET_VRING_CALL', 0x100), 0)
+  })
+})
+
+test('an eventfd that nobody empties stalls nobody', { skip }, async () => {
+  await survives((rig) => {
+    const full = EventFd.create('full')
+    for (let i = 0; i < 3; i++) full.signal()
+    assert.equal(rig.frontEnd.acknowledged('SET_VRING_CALL', 0, [full.descriptor]), 0)
+    for (let i = 0; i < 100; i++) rig.echo(0, [1])
+    full.close()
+  })
+})
+
+test('an available index that runs away fails the device, until a new driver is there', { skip }, async () => {
+  const rig = new VhostUserRig(new EchoDevice())
+  rig.start()
+  const { driverArea } = rig.guest.queues[0].addresses
+  rig.guest.region.u16[driverArea / 2 + 1] = 1000
+  rig.kick(0)
+  assert.match(rig.logged[0], /needs a reset: ring 0: available index/)
+  assert.equal(rig.frontEnd.acknowledged('RESET_DEVICE', undefined), 0)
+  rig.guest.queues.length = 0
+  rig.startRing(0)
+  assert.deepEqual(rig.echo(0, [1]), [1])
+  await rig.close()
+})
+
+test('memory taken away while requests are in flight takes the requests to their end first', { skip }, async () => {
+  const before = openDescriptors()
+  const device = new EchoDevice({ slow: true })
+  const rig = new VhostUserRig(device)
+  rig.start()
+  const at = rig.send(0, [1, 2])
+  const region = { guestAddress: 0, size: rig.guest.file.size, userAddress: USER_BASE, mmapOffset: 0 }
+  rig.frontEnd.tell('REM_MEM_REG', { region }, [], MessageFlag.NEED_REPLY)
+  assert.equal(rig.frontEnd.next(), undefined)
+  device.answer()
+  await rig.reactor.idle()
+  assert.equal(rig.frontEnd.next()?.payload[0], 0)
+  assert.deepEqual([...rig.guest.region.u8.slice(at, at + 2)], [1, 2])
+  await rig.close()
+  assert.equal(openDescriptors(), before)
+})
+
+test('regions added and removed without end take nothing that stays', { skip }, async () => {
+  await survives((rig) => {
+    const file = MemoryFile.create('more', 4096)
+    const region = { guestAddress: 2 ** 40, size: 4096, userAddress: 2 ** 44, mmapOffset: 0 }
+    const before = openDescriptors()
+    for (let i = 0; i < 200; i++) {
+      assert.equal(rig.frontEnd.acknowledged('ADD_MEM_REG', { region }, [file.descriptor]), 0)
+      assert.equal(rig.frontEnd.acknowledged('REM_MEM_REG', { region }), 0)
+    }
+    assert.ok(openDescriptors() - before <= 66)
+    file.close()
+  })
+})
+
+/** All that a front-end says in a short life, one thing at a time. */
+function life(rig: VhostUserRig): (() => void)[] {
+  const { frontEnd, guest } = rig
+  const region = { guestAddress: 0, size: guest.file.size, userAddress: USER_BASE, mmapOffset: 0 }
+  const queue = guest.makeQueue(0, 64, 0n)
+  const { descriptorArea, driverArea, deviceArea } = queue.addresses
+  const [descriptor, available, used] = [descriptorArea, driverArea, deviceArea].map((area) => USER_BASE + area)
+  return [
+    () => frontEnd.tell('SET_OWNER', undefined),
+    () => frontEnd.tell('SET_PROTOCOL_FEATURES', frontEnd.ask('GET_PROTOCOL_FEATURES', undefined).value & ~(1n << 21n)),
+    () => frontEnd.tell('SET_FEATURES', featureSet(Feature.VERSION_1, 30)),
+    () => {
+      const area = frontEnd.ask('GET_INFLIGHT_FD', { mmapSize: 0, mmapOffset: 0, queues: 2, queueSize: 64 })
+      frontEnd.tell('SET_INFLIGHT_FD', area.value, area.descriptors)
+      for (const one of area.descriptors) one.close()
+    },
+    () => frontEnd.tell('ADD_MEM_REG', { region }, [guest.file.descriptor]),
+    () => frontEnd.ask('SET_LOG_BASE', { size: 4096, offset: 0 }, [guest.file.descriptor]),
+    () => frontEnd.tell('SET_LOG_FD', undefined, [guest.errors[0].descriptor]),
+    () => frontEnd.tell('SET_VRING_NUM', { index: 0, num: 64 }),
+    () => frontEnd.tell('SET_VRING_BASE', { index: 0, num: 0 }),
+    () => frontEnd.tell('SET_VRING_ADDR', { index: 0, flags: 1, descriptor, available, used, log: 0 }),
+    () => frontEnd.tell('SET_VRING_CALL', 0, [guest.calls[0].descriptor]),
+    () => frontEnd.tell('SET_VRING_ERR', 0, [guest.errors[0].descriptor]),
+    () => frontEnd.tell('SET_VRING_KICK', 0, [guest.kicks[0].descriptor]),
+    () => frontEnd.tell('SET_VRING_ENABLE', { index: 0, num: 1 }),
+    () => void rig.send(0, [1]),
+    () => void rig.send(0, [2]),
+    () => frontEnd.tell('GET_VRING_BASE', { index: 0, num: 0 }),
+    () => frontEnd.tell('REM_MEM_REG', { region }),
+    () => frontEnd.tell('RESET_DEVICE', undefined),
+  ]
+}
+
+test('a front-end that dies between any two messages leaves nothing behind, requests in flight or not', {
+  skip,
+}, async () => {
+  for (const slow of [false, true]) {
+    for (let after = 0; after <= 19; after++) {
+      const before = openDescriptors()
+      const device = new EchoDevice({ slow })
+      const rig = new VhostUserRig(device)
+      for (const say of life(rig).slice(0, after)) say()
+      rig.frontEnd.close()
+      rig.reactor.turn()
+      device.answer()
+      await rig.reactor.idle()
+      assert.ok(rig.over)
+      assert.equal(device.session, undefined)
+      rig.guest.close()
+      assert.equal(openDescriptors(), before, `after ${after} messages`)
+    }
+  }
+})
+
+test('a front-end that says its messages in any order gets answers or is left, and nothing stays', {
+  skip,
+}, async () => {
+  const orders = fc.array(fc.nat(18), { maxLength: 25 })
+  await fc.assert(
+    fc.asyncProperty(orders, fc.boolean(), async (order, slow) => {
+      const before = openDescriptors()
+      const device = new EchoDevice({ slow })
+      const rig = new VhostUserRig(device)
+      const says = life(rig)
+      for (const index of order) {
+        try {
+          says[index]()
+        } catch {
+          // No answer: the connection is over, or a message before waits for the device.
+        }
+      }
+      rig.frontEnd.close()
+      rig.reactor.turn()
+      device.answer()
+      await rig.reactor.idle()
+      assert.ok(rig.over)
+      rig.guest.close()
+      assert.equal(openDescriptors(), before)
+    }),
+    { numRuns: 60 },
+  )
+})
