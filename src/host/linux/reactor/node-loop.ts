@@ -1,5 +1,5 @@
-import { MessageChannel } from 'node:worker_threads'
-import { type CFunction, cFunction, eventLoopAddress } from '../ffi.ts'
+import { EventFd } from '../event-fd.ts'
+import { type CFunction, cFunction, eventLoopAddress, pollInEventLoop } from '../ffi.ts'
 
 /**
  * This thread's event loop of Node's, seen from outside, so that another loop can sleep for both of them.
@@ -12,16 +12,15 @@ export class NodeLoop {
   readonly #address: number
   readonly #timeout: CFunction
   readonly #updateTime: CFunction
-  /** Whoever waits for the event loop to have run. */
-  #waiting: (() => void) | undefined
   /**
-   * A message to ourselves comes while the event loop looks at its descriptors. Not so an immediate or a timer: until the
-   * loop is through with those, it says that it would not sleep at all. So it says, too, without anything to wait for.
+   * What brings a breath to its end. Not `setImmediate`: as long as one of those runs, libuv says that it would not sleep.
+   * The watch also keeps the event loop from being one that has nothing to wait for, which says the same.
    */
-  readonly #message = new MessageChannel()
+  readonly #breath = EventFd.create('a breath')
+  readonly #poll = pollInEventLoop(this.#breath.descriptor.fd, () => this.#breathed())
+  #resolve: (() => void) | undefined
 
   constructor() {
-    this.#message.port1.on('message', () => this.#waiting?.())
     this.#address = eventLoopAddress()
     this.fd = cFunction('int uv_backend_fd(intptr_t loop)')(this.#address)
     this.#timeout = cFunction('int uv_backend_timeout(intptr_t loop)')
@@ -41,12 +40,19 @@ export class NodeLoop {
   /** Lets it do what it has to do now. */
   breathe(): Promise<void> {
     return new Promise((resolve) => {
-      this.#waiting = resolve
-      this.#message.port2.postMessage(undefined)
+      this.#resolve = resolve
+      this.#breath.signal()
     })
   }
 
   close(): void {
-    this.#message.port1.close()
+    this.#poll.close()
+    this.#breath.close()
+  }
+
+  #breathed(): void {
+    this.#breath.drain()
+    this.#resolve?.()
+    this.#resolve = undefined
   }
 }

@@ -30,7 +30,7 @@ export class TurnReactor implements Reactor {
     this.kind = port.kind
     this.#port = port
     this.watch(this.#node.fd, () => {
-      this.#breathe = true
+      if (this.#node.busy) this.#breathe = true
     })
   }
 
