@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { ffiMissing } from '../../src/host/linux/ffi.ts'
 import { systemCall } from '../../src/host/linux/system-call.ts'
@@ -10,25 +10,19 @@ export function ip(...words: readonly string[]): string {
   return execFileSync('ip', words, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
 }
 
-/**
- * From here on this thread has a network of its own, without a way out, in which it may do anything.
- * @returns why not, and what to do about it; undefined where it has
- */
-export function enterNamespace(): string | undefined {
+/** Why there can be no interfaces of the test's own, and what to do about it; undefined where there can. */
+export function namespaceRefused(): string | undefined {
   const missing = ffiMissing()
   if (missing !== undefined) return missing
   if (!existsSync('/dev/net/tun'))
     return 'there is no /dev/net/tun: load the kernel module tun, and let it into the container'
-  try {
-    ip('-V')
-  } catch {
-    return 'install iproute2'
-  }
-  try {
-    systemCall<[flags: number]>('int unshare(int flags)')('making a network namespace', CLONE_NEWNET)
-  } catch {
-    return 'run as root: a network namespace was refused'
-  }
+  if (spawnSync('ip', ['-V']).error) return 'install iproute2'
+  const { status } = spawnSync('unshare', ['--net', 'ip', 'tuntap', 'add', 'dev', 'test', 'mode', 'tap'])
+  return status === 0 ? undefined : 'run as root: a network namespace, or an interface in it, was refused'
+}
+
+/** From here on this thread has a network of its own, without a way out, in which it may do anything. */
+export function enterNamespace(): void {
+  systemCall<[flags: number]>('int unshare(int flags)')('making a network namespace', CLONE_NEWNET)
   ip('link', 'set', 'lo', 'up')
-  return undefined
 }

@@ -8,14 +8,15 @@ import { createConnection } from 'node:net'
 import path from 'node:path'
 import { after, test } from 'node:test'
 import { NetDevice } from '../../src/devices/net/net.ts'
-import { CtrlAck, CtrlClass, CtrlMq, GsoType, HeaderFlag, NetFeature } from '../../src/devices/net/protocol.ts'
-import { header, NetDriver } from '../../src/devices/net/testing/net-driver.ts'
+import { CtrlAck, CtrlClass, CtrlMq, HeaderFlag, NetFeature } from '../../src/devices/net/protocol.ts'
+import { header } from '../../src/devices/net/testing/net-driver.ts'
 import { createReactor } from '../../src/host/linux/reactor/create-reactor.ts'
 import type { Reactor } from '../../src/host/linux/reactor/reactor.ts'
 import { KINDS } from '../../src/host/linux/reactor/testing/kinds.ts'
 import { runWith } from '../../src/host/linux/reactor/testing/run-with.ts'
 import { TapPort } from '../../src/host/net/tap-port.ts'
 import { Feature, featureSet } from '../../src/virtio/feature.ts'
+import { bridge } from './bridge.ts'
 import {
   arpAnswer,
   arpRequest,
@@ -26,48 +27,15 @@ import {
   udpData,
   udpFrame,
 } from './frames.ts'
-import { enterNamespace, ip } from './namespace.ts'
+import { Guest, until } from './guest.ts'
+import { enterNamespace, ip, namespaceRefused } from './namespace.ts'
 
-const skipAll = enterNamespace() ?? false
+const skipAll = namespaceRefused() ?? false
+if (skipAll === false) enterNamespace()
 const GUEST: Station = { mac: '52:54:00:12:34:56', ip: '10.9.0.2' }
 const HOST_IP = '10.9.0.1'
 /** Bytes of the transfer. */
 const TRANSFER = 8 << 20
-
-/** Asks again and again, since the other side takes its time; each time lets the reactor and Node run. */
-async function until<T>(ask: () => T | undefined): Promise<T> {
-  for (;;) {
-    const answer = ask()
-    if (answer !== undefined) return answer
-    await new Promise((resolve) => setTimeout(resolve, 2))
-  }
-}
-
-/** The guest's side: what comes in is kept, and buffers are given for more. */
-class Guest {
-  readonly driver: NetDriver
-  readonly #pairs: number
-  #given: number[]
-
-  constructor(device: NetDevice, features?: bigint) {
-    this.driver = new NetDriver(device, features === undefined ? {} : { features })
-    this.#pairs = device.queueSizes.length >> 1
-    this.#given = new Array(this.#pairs).fill(0)
-  }
-
-  /** Packets that came since, from any queue. */
-  take() {
-    return Array.from({ length: this.#pairs }, (_, pair) => {
-      const packets = this.driver.received(pair)
-      for (const { buffers } of packets) this.#given[pair] -= buffers.length
-      if (this.#given[pair] < 200) {
-        this.driver.post(new Array(240 - this.#given[pair]).fill(1536), pair)
-        this.#given[pair] = 240
-      }
-      return packets
-    }).flat()
-  }
-}
 
 function withTap(
   name: string,
@@ -177,21 +145,7 @@ withTap('TCP crosses two devices, in segments larger than frames, byte for byte'
   try {
     await once(station.stdout, 'data')
     ip('link', 'set', far.name, 'netns', String(station.pid))
-    const guests = [new Guest(device), new Guest(new NetDevice(far))]
-    for (const guest of guests) guest.driver.command(CtrlClass.RX, 0, [1])
-    const segmented = [0, 0]
-    const merged = [0, 0]
-    // What one driver gets the other sends: together they are a bridge.
-    const bridge = reactor.onTurn(() => {
-      guests.forEach((guest, side) => {
-        for (const packet of guest.take()) {
-          if (packet.header[1] !== GsoType.NONE) segmented[side]++
-          if (packet.buffers.length > 1) merged[side]++
-          guests[1 - side].driver.send(packet.frame, packet.header)
-        }
-      })
-      return undefined
-    })
+    const bridged = bridge([device, new NetDevice(far)], reactor)
     station.stdin.write('go\n')
     await once(station.stdout, 'data')
     const refused = () => port.counters.refused + far.counters.refused
@@ -205,9 +159,10 @@ withTap('TCP crosses two devices, in segments larger than frames, byte for byte'
       got.update(chunk)
       bytes += chunk.length
     }
-    bridge.close()
+    bridged.close()
     assert.equal(bytes, TRANSFER)
     assert.equal(got.digest('hex'), createHash('sha256').update(sent).digest('hex'))
+    const { segmented, merged } = bridged.counters
     for (const side of [0, 1]) assert.ok(segmented[side] > 0 && merged[side] > 0, `side ${side}`)
     assert.equal(refused(), before)
   } finally {

@@ -1,0 +1,97 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { chownSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { NetworkPortError } from './network-port-error.ts'
+
+/** How long it may take to be ready. */
+const PATIENCE_MS = 10_000
+/** The user and group passt becomes where it is started by root. */
+const NOBODY = 65534
+/** Of what it says, as much is kept as tells why it ended. */
+const MOST_KEPT = 4096
+
+export interface PasstProcessOptions {
+  /** More options of passt's own, such as `-t 2222:22` to reach a port of the guest's. */
+  readonly options?: readonly string[]
+  /** Takes a line when it ends by itself. */
+  readonly log?: (line: string) => void
+}
+
+/**
+ * passt, as a child of this process, on a socket of its own: the host's network for a guest, without root.
+ *
+ *     const passt = await PasstProcess.start()
+ *     const port = PasstPort.connect({ path: passt.path }, reactor)
+ *     ...
+ *     port.close()
+ *     passt.stop()
+ *
+ * It serves one connection and ends with it, so that it outlives nobody.
+ */
+export class PasstProcess {
+  /** The socket it listens on. */
+  readonly path: string
+  readonly #folder: string
+  readonly #child: ChildProcess
+  readonly #log: (line: string) => void
+  #said = ''
+  #ended: string | undefined
+  #stopped = false
+
+  /** Resolves when it listens. @throws {NetworkPortError} with what to install, or why it ended */
+  static async start(options: PasstProcessOptions = {}): Promise<PasstProcess> {
+    const passt = new PasstProcess(options)
+    try {
+      await passt.#ready()
+    } catch (error) {
+      passt.stop()
+      throw error
+    }
+    return passt
+  }
+
+  private constructor({ options = [], log = () => {} }: PasstProcessOptions) {
+    this.#log = log
+    this.#folder = mkdtempSync(path.join(tmpdir(), 'outboard-passt-'))
+    this.path = path.join(this.#folder, 'passt.sock')
+    // Only as another user can it make a socket here then, and nobody else can.
+    if (process.getuid?.() === 0) chownSync(this.#folder, NOBODY, NOBODY)
+    const words = ['--foreground', '--stderr', '--one-off', '--socket', this.path, ...options]
+    this.#child = spawn('passt', words, { stdio: ['ignore', 'ignore', 'pipe'] })
+    this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.#said = (this.#said + text).slice(-MOST_KEPT)
+    })
+    this.#child.on('error', (error) => this.#end('code' in error && error.code === 'ENOENT' ? MISSING : error.message))
+    this.#child.on('exit', (code, signal) => this.#end(`passt ended (${signal ?? code}): ${lastLine(this.#said)}`))
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.#child.kill()
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+
+  async #ready(): Promise<void> {
+    for (let waited = 0; !existsSync(this.path); waited += 10) {
+      if (this.#ended !== undefined) throw new NetworkPortError(this.#ended)
+      if (waited >= PATIENCE_MS) throw new NetworkPortError(`passt does not listen: ${lastLine(this.#said)}`)
+      await setTimeout(10)
+    }
+  }
+
+  #end(reason: string): void {
+    if (this.#ended !== undefined) return
+    this.#ended = reason
+    if (!this.#stopped) this.#log(reason)
+  }
+}
+
+const MISSING = 'passt is not installed: install the package passt'
+
+/** Where there is no system log, it complains of that too. */
+function lastLine(text: string): string {
+  const lines = text.split('\n').filter((line) => line !== '' && !line.includes('bytes to syslog'))
+  return lines.at(-1)?.trim() ?? 'it said nothing'
+}

@@ -1,0 +1,39 @@
+import type { NetDevice } from '../../src/devices/net/net.ts'
+import { CtrlClass, CtrlRx, GsoType, NetFeature } from '../../src/devices/net/protocol.ts'
+import type { Reactor } from '../../src/host/linux/reactor/reactor.ts'
+import { Feature, featureSet } from '../../src/virtio/feature.ts'
+import { Guest } from './guest.ts'
+
+/** What crossed a bridge from each side. */
+export interface BridgeCounters {
+  readonly packets: [number, number]
+  /** Packets to be cut into segments, and those that took several buffers. */
+  readonly segmented: [number, number]
+  readonly merged: [number, number]
+}
+
+/**
+ * The drivers of two devices, of which each sends what the other gets. Neither agrees to an offload that the other cannot
+ * ask for.
+ */
+export function bridge(devices: readonly [NetDevice, NetDevice], reactor: Reactor) {
+  const { CSUM, GUEST_CSUM, HOST_TSO4, GUEST_TSO4, HOST_TSO6, GUEST_TSO6 } = NetFeature
+  const offered = devices[0].features & devices[1].features
+  const others = featureSet(CSUM, GUEST_CSUM, HOST_TSO4, GUEST_TSO4, HOST_TSO6, GUEST_TSO6)
+  const plain = featureSet(Feature.VERSION_1, NetFeature.MRG_RXBUF, NetFeature.CTRL_VQ, NetFeature.CTRL_RX)
+  const guests = devices.map((device) => new Guest(device, (offered & others) | plain))
+  for (const { driver } of guests) driver.command(CtrlClass.RX, CtrlRx.PROMISC, [1])
+  const counters: BridgeCounters = { packets: [0, 0], segmented: [0, 0], merged: [0, 0] }
+  const hook = reactor.onTurn(() => {
+    guests.forEach((guest, side) => {
+      for (const packet of guest.take()) {
+        counters.packets[side]++
+        if (packet.header[1] !== GsoType.NONE) counters.segmented[side]++
+        if (packet.buffers.length > 1) counters.merged[side]++
+        guests[1 - side].driver.send(packet.frame, packet.header)
+      }
+    })
+    return undefined
+  })
+  return { counters, close: () => hook.close() }
+}
