@@ -1,0 +1,117 @@
+import { setTimeout } from 'node:timers/promises'
+import type { Descriptor } from '../../../host/linux/descriptor.ts'
+import type { UnixStream } from '../../../host/linux/unix-stream.ts'
+import { Feature, featureSet } from '../../../virtio/feature.ts'
+import type { Part } from '../../../virtqueue/driver/index.ts'
+import { FrontEndMessage, type MessageKind, type ReplyOf, type RequestOf } from '../messages.ts'
+import { ProtocolFeature, VhostFeature } from '../protocol.ts'
+import { FrontEnd } from './front-end.ts'
+import { GuestSide } from './guest-side.ts'
+import { USER_BASE } from './vhost-user-rig.ts'
+
+export interface RemoteDriverOptions {
+  readonly queues: number
+  readonly queueSize: number
+  /** Virtio features to accept besides VERSION_1. */
+  readonly features?: bigint
+}
+
+/** How long anything may take before it counts as never. */
+const PATIENCE_MS = 10_000
+
+/**
+ * A driver and its front-end against a back-end that runs by itself: another process, or a reactor in this one.
+ *
+ *     const driver = await RemoteDriver.start(UnixStream.connect('/run/disk.sock'), { queues: 1, queueSize: 64 })
+ *     const [data, status] = await driver.request(0, [header], [512, 1])
+ *     driver.close()
+ */
+export class RemoteDriver {
+  readonly guest = new GuestSide()
+  readonly #frontEnd: FrontEnd
+
+  private constructor(stream: UnixStream) {
+    this.#frontEnd = new FrontEnd(stream, () => {})
+  }
+
+  static async start(stream: UnixStream, options: RemoteDriverOptions): Promise<RemoteDriver> {
+    const driver = new RemoteDriver(stream)
+    const { guest } = driver
+    const wanted = featureSet(Feature.VERSION_1, VhostFeature.PROTOCOL_FEATURES) | (options.features ?? 0n)
+    const features = wanted & (await driver.#ask('GET_FEATURES', undefined))
+    const protocol = await driver.#ask('GET_PROTOCOL_FEATURES', undefined)
+    const slots = featureSet(ProtocolFeature.REPLY_ACK, ProtocolFeature.CONFIGURE_MEM_SLOTS)
+    driver.#frontEnd.tell('SET_PROTOCOL_FEATURES', protocol & slots)
+    driver.#frontEnd.tell('SET_OWNER', undefined)
+    driver.#frontEnd.tell('SET_FEATURES', features)
+    const region = { guestAddress: 0, size: guest.file.size, userAddress: USER_BASE, mmapOffset: 0 }
+    driver.#frontEnd.tell('ADD_MEM_REG', { region }, [guest.file.descriptor])
+    for (let index = 0; index < options.queues; index++) driver.#startRing(index, options.queueSize, features)
+    // An answer says that everything before was done.
+    await driver.#ask('GET_FEATURES', undefined)
+    return driver
+  }
+
+  /** Sends a request and waits for it. @param writable lengths @returns what came back, part by part */
+  async request(queue: number, readable: readonly Uint8Array[], writable: readonly number[]): Promise<Uint8Array[]> {
+    const { guest } = this
+    const { allocator, region } = guest
+    const place = (length: number): Part => ({ address: allocator.allocate(length), length })
+    const inputs = readable.map((bytes) => {
+      const part = place(bytes.length)
+      region.u8.set(bytes, part.address)
+      return part
+    })
+    const outputs = writable.map(place)
+    const driver = guest.queues[queue]
+    if (driver.add(inputs, outputs) < 0) throw new Error('the queue is full')
+    if (driver.kick()) guest.kicks[queue].signal()
+    await patiently(() => guest.calls[queue].drain() > 0 && driver.collect(), 'the device does not answer')
+    driver.enableInterrupts()
+    const answer = outputs.map(({ address, length }) => region.u8.slice(address, address + length))
+    for (const { address } of [...inputs, ...outputs]) allocator.free(address)
+    return answer
+  }
+
+  /** Hangs up without a word. */
+  close(): void {
+    this.#frontEnd.close()
+    this.guest.close()
+  }
+
+  #startRing(index: number, size: number, features: bigint): void {
+    const { guest } = this
+    const frontEnd = this.#frontEnd
+    const { descriptorArea, driverArea, deviceArea } = guest.makeQueue(index, size, features).addresses
+    const [descriptor, available, used] = [descriptorArea, driverArea, deviceArea].map((area) => USER_BASE + area)
+    frontEnd.tell('SET_VRING_NUM', { index, num: size })
+    frontEnd.tell('SET_VRING_BASE', { index, num: 0 })
+    frontEnd.tell('SET_VRING_ADDR', { index, flags: 0, descriptor, used, available, log: 0 })
+    frontEnd.tell('SET_VRING_CALL', index, [guest.calls[index].descriptor])
+    frontEnd.tell('SET_VRING_KICK', index, [guest.kicks[index].descriptor])
+    frontEnd.tell('SET_VRING_ENABLE', { index, num: 1 })
+  }
+
+  async #ask<N extends FrontEndMessage>(
+    name: N,
+    request: RequestOf<N>,
+    descriptors: readonly Descriptor[] = [],
+  ): Promise<ReplyOf<N>> {
+    const kind = FrontEndMessage[name] as unknown as MessageKind<RequestOf<N>, ReplyOf<N>>
+    this.#frontEnd.tell(name, request, descriptors)
+    const message = await patiently(() => this.#frontEnd.next(), `${name} is not answered`)
+    if (!kind.reply) throw new Error(`${name} has no answer`)
+    return kind.reply.parse(message.payload)
+  }
+}
+
+/** Looks again and again until there is something. */
+async function patiently<T>(look: () => T | undefined | false, complaint: string): Promise<T> {
+  const end = Date.now() + PATIENCE_MS
+  for (;;) {
+    const found = look()
+    if (found !== undefined && found !== false) return found
+    if (Date.now() > end) throw new Error(complaint)
+    await setTimeout(1)
+  }
+}

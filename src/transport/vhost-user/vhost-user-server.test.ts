@@ -1,0 +1,114 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { BlockDevice } from '../../devices/block/block.ts'
+import { MemoryDisk } from '../../devices/block/memory-disk.ts'
+import { BlkType } from '../../devices/block/protocol.ts'
+import { ffiMissing } from '../../host/linux/ffi.ts'
+import { createReactor } from '../../host/linux/reactor/create-reactor.ts'
+import { UnixListener } from '../../host/linux/unix-listener.ts'
+import { socketPair, UnixStream } from '../../host/linux/unix-stream.ts'
+import { EchoDevice } from '../../virtio/testing/echo-device.ts'
+import { openDescriptors } from './testing/open-descriptors.ts'
+import { RemoteDriver } from './testing/remote-driver.ts'
+import { serveVhostUser } from './vhost-user-server.ts'
+
+const skip = ffiMissing() ?? false
+
+function scratch(context: TestContext): string {
+  const folder = mkdtempSync(path.join(tmpdir(), 'vhost-user-'))
+  context.after(() => rmSync(folder, { recursive: true }))
+  return folder
+}
+
+/** A reactor that runs until the test is over. */
+function running(context: TestContext) {
+  const reactor = createReactor()
+  const run = reactor.run()
+  context.after(async () => {
+    reactor.stop()
+    await run
+    reactor.close()
+  })
+  return reactor
+}
+
+const header = (type: number, sector: number) => Uint8Array.of(type, 0, 0, 0, 0, 0, 0, 0, sector, 0, 0, 0, 0, 0, 0, 0)
+
+test('a disk is written and read over a Unix socket, by one front-end after another', { skip }, async (context) => {
+  const before = openDescriptors()
+  const socket = path.join(scratch(context), 'disk.sock')
+  const reactor = createReactor()
+  const run = reactor.run()
+  const logged: string[] = []
+  const device = new BlockDevice(new MemoryDisk(new Uint8Array(1 << 20)), { queues: 2 })
+  const server = serveVhostUser(device, UnixListener.listen(socket), reactor, { log: (line) => logged.push(line) })
+  for (let round = 0; round < 3; round++) {
+    const driver = await RemoteDriver.start(UnixStream.connect(socket), { queues: 2, queueSize: 64 })
+    for (let sector = 0; sector < 40; sector++) {
+      const data = new Uint8Array(512).fill(round * 50 + sector)
+      const queue = sector % 2
+      assert.deepEqual((await driver.request(queue, [header(BlkType.OUT, sector), data], [1])).at(-1), Uint8Array.of(0))
+      const [read, status] = await driver.request(queue, [header(BlkType.IN, sector)], [512, 1])
+      assert.deepEqual(status, Uint8Array.of(0))
+      assert.deepEqual(read, data)
+    }
+    driver.close()
+  }
+  server.close()
+  await server.over
+  reactor.stop()
+  await run
+  reactor.close()
+  assert.equal(logged.filter((line) => line === 'block: a front-end is here').length, 3)
+  assert.equal(openDescriptors(), before)
+})
+
+test('a front-end that comes while another is served waits for its turn', { skip }, async (context) => {
+  const socket = path.join(scratch(context), 'echo.sock')
+  const reactor = running(context)
+  const server = serveVhostUser(new EchoDevice(), UnixListener.listen(socket), reactor, { log: () => {} })
+  const first = await RemoteDriver.start(UnixStream.connect(socket), { queues: 2, queueSize: 16 })
+  const second = RemoteDriver.start(UnixStream.connect(socket), { queues: 2, queueSize: 16 })
+  assert.deepEqual(await first.request(0, [Uint8Array.of(1)], [1]), [Uint8Array.of(1)])
+  first.close()
+  const driver = await second
+  assert.deepEqual(await driver.request(1, [Uint8Array.of(2)], [1]), [Uint8Array.of(2)])
+  server.close()
+  await server.over
+  driver.close()
+})
+
+test('a connection that was made before is served once', { skip }, async (context) => {
+  const reactor = running(context)
+  const [ours, theirs] = socketPair('a connection')
+  const server = serveVhostUser(new EchoDevice(), theirs, reactor, { log: () => {} })
+  const driver = await RemoteDriver.start(ours, { queues: 2, queueSize: 16 })
+  assert.deepEqual(await driver.request(0, [Uint8Array.of(1)], [1]), [Uint8Array.of(1)])
+  driver.close()
+  await server.over
+})
+
+test('a front-end that listens is called until it is there, and again when it was gone', { skip }, async (context) => {
+  const socket = path.join(scratch(context), 'front-end.sock')
+  const reactor = running(context)
+  const logged: string[] = []
+  const options = { log: (line: string) => logged.push(line) }
+  const server = serveVhostUser(new EchoDevice(), { connectTo: socket }, reactor, options)
+  for (let round = 0; round < 2; round++) {
+    const listener = UnixListener.listen(socket)
+    let stream = listener.accept()
+    while (!stream) {
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      stream = listener.accept()
+    }
+    const driver = await RemoteDriver.start(stream, { queues: 2, queueSize: 16 })
+    assert.deepEqual(await driver.request(0, [Uint8Array.of(1)], [1]), [Uint8Array.of(1)])
+    listener.close()
+    driver.close()
+  }
+  server.close()
+  await server.over
+})
