@@ -56,6 +56,11 @@ export function eventLoopAddress(): number {
   return loop[0]
 }
 
+/** Has this thread's event loop call `ready` while a descriptor is readable, and stay alive for it until closed. */
+export function pollInEventLoop(fd: number, ready: () => void): { close(): void } {
+  return need().koffi.node.poll(fd, { readable: true }, ready)
+}
+
 function need(): Ffi {
   const ffi = attempt()
   if ('missing' in ffi) throw new Error(ffi.missing)

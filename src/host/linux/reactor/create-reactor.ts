@@ -1,24 +1,28 @@
 import { SystemCallError } from '../system-call-error.ts'
 import { EpollPort } from './epoll-port.ts'
 import type { Reactor, ReactorKind } from './reactor.ts'
+import { Spin } from './spin.ts'
 import { TurnReactor } from './turn-reactor.ts'
 import { UringPort } from './uring-port.ts'
 
 export interface ReactorOptions {
   /** `epoll` even where there is `io_uring`; the default is the best the kernel offers. */
   readonly prefer?: ReactorKind
+  /** How long to look for work before each sleep, while that pays; 0, as it is unless told, for never. */
+  readonly spinMicroseconds?: number
   /** Told in words for people why it is not `io_uring`, where that was preferred. */
   readonly refused?: (reason: string) => void
 }
 
 /** A reactor for this thread, which has to be the one to run it. */
 export function createReactor(options: ReactorOptions = {}): Reactor {
-  if (options.prefer === 'epoll') return new TurnReactor(new EpollPort())
+  const spin = new Spin(options.spinMicroseconds ?? 0)
+  if (options.prefer === 'epoll') return new TurnReactor(new EpollPort(), spin)
   try {
-    return new TurnReactor(new UringPort())
+    return new TurnReactor(new UringPort(), spin)
   } catch (error) {
     options.refused?.(reasonOf(error))
-    return new TurnReactor(new EpollPort())
+    return new TurnReactor(new EpollPort(), spin)
   }
 }
 

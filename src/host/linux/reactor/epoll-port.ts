@@ -100,21 +100,29 @@ export class EpollPort implements Port {
     })
   }
 
+  look(): boolean {
+    return this.#happen(0) > 0
+  }
+
   turn(timeout: number): boolean {
-    const events = this.#events
     // Rounded up: who wakes too early would turn without sleep until the time has come.
-    const milliseconds = timeout === Number.POSITIVE_INFINITY ? -1 : Math.min(Math.ceil(timeout), 0x7fff_ffff)
+    return this.#happen(timeout === Number.POSITIVE_INFINITY ? -1 : Math.min(Math.ceil(timeout), 0x7fff_ffff)) >= 0
+  }
+
+  /** @returns how many things happened; -1 where a signal came between */
+  #happen(milliseconds: number): number {
+    const events = this.#events
     const count = this.#wait(this.#epoll.fd, events, MOST_EVENTS, milliseconds)
     if (count < 0) {
       const reason = errno()
-      if (reason === Errno.EINTR) return false
+      if (reason === Errno.EINTR) return -1
       throw new SystemCallError('epoll_wait', reason, 'waiting')
     }
     for (let i = 0, at = 0; i < count; i++, at += EVENT_WORDS) {
       const entry = this.#entries.get(events[at + DATA])
       if (entry?.generation === events[at + DATA + 1]) dispatch(entry, events[at])
     }
-    return true
+    return count
   }
 
   close(): void {

@@ -1,6 +1,8 @@
 import { EventFd } from '../event-fd.ts'
 import { type CFunction, cFunction, eventLoopAddress, pollInEventLoop } from '../ffi.ts'
 
+const POLLIN = 1
+
 /**
  * This thread's event loop of Node's, seen from outside, so that another loop can sleep for both of them.
  *
@@ -12,6 +14,9 @@ export class NodeLoop {
   readonly #address: number
   readonly #timeout: CFunction
   readonly #updateTime: CFunction
+  readonly #pollCall: CFunction
+  /** What `poll` is asked about: struct pollfd. */
+  readonly #descriptors: Int32Array
   /**
    * What brings a breath to its end. Not `setImmediate`: as long as one of those runs, libuv says that it would not sleep.
    * The watch also keeps the event loop from being one that has nothing to wait for, which says the same.
@@ -23,8 +28,15 @@ export class NodeLoop {
   constructor() {
     this.#address = eventLoopAddress()
     this.fd = cFunction('int uv_backend_fd(intptr_t loop)')(this.#address)
+    this.#descriptors = Int32Array.of(this.fd, POLLIN)
+    this.#pollCall = cFunction('int poll(void *descriptors, uint64_t count, int timeout)')
     this.#timeout = cFunction('int uv_backend_timeout(intptr_t loop)')
     this.#updateTime = cFunction('void uv_update_time(intptr_t loop)')
+  }
+
+  /** Whether it has something to do with its descriptors now; what made `fd` readable may be done already. */
+  get busy(): boolean {
+    return this.#pollCall(this.#descriptors, 1, 0) > 0
   }
 
   /** How many milliseconds it would sleep; 0 where it has something to do now. */

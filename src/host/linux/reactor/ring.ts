@@ -181,11 +181,11 @@ export class Ring {
     return this.#call(1, ENTER_GETEVENTS | ENTER_EXT_ARG, this.#argument, this.#argument.byteLength)
   }
 
-  /** Gives each result that is there to its target. */
-  reap(targets: readonly Target[]): void {
+  /** Gives each result that is there to its target. @returns whether there was one */
+  reap(targets: readonly Target[]): boolean {
     const ring = this.#ring
     const tail = Atomics.load(ring, this.#cqTail)
-    if (tail === this.#head) return
+    if (tail === this.#head) return false
     try {
       while (this.#head !== tail) {
         const at = this.#cqes + (this.#head & this.#cqMask) * CQE_WORDS
@@ -195,6 +195,7 @@ export class Ring {
     } finally {
       Atomics.store(ring, this.#cqHead, this.#head)
     }
+    return true
   }
 
   close(): void {

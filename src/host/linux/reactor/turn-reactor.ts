@@ -4,6 +4,7 @@ import { NodeLoop } from './node-loop.ts'
 import { type Completion, Operation, OperationKind } from './operation.ts'
 import type { Port, PortWatch } from './port.ts'
 import { type Closable, Interest, type Reactor, type ReactorKind } from './reactor.ts'
+import type { Spin } from './spin.ts'
 import { Timers } from './timers.ts'
 
 /** A reactor over whichever port the kernel offers. */
@@ -26,9 +27,14 @@ export class TurnReactor implements Reactor {
   readonly #attentive = new Set<object>()
   #stopped = false
 
-  constructor(port: Port) {
+  readonly #spin: Spin
+  readonly #look: () => boolean
+
+  constructor(port: Port, spin: Spin) {
     this.kind = port.kind
     this.#port = port
+    this.#spin = spin
+    this.#look = () => port.look()
     this.watch(this.#node.fd, () => {
       if (this.#node.busy) this.#breathe = true
     })
@@ -138,7 +144,8 @@ export class TurnReactor implements Reactor {
     const node = this.#node.timeout
     if (node === 0) this.#breathe = true
     const sleepless = more || this.#breathe || this.#stopped
-    const calm = this.#port.turn(sleepless ? 0 : Math.min(node, this.#timers.left))
+    const timeout = sleepless ? 0 : Math.min(node, this.#timers.left)
+    const calm = (timeout > 0 && this.#spin.beforeSleep(timeout, this.#look)) || this.#port.turn(timeout)
     // Node tells its signal handlers from its event loop.
     if (!calm) this.#breathe = true
     this.#timers.fire()

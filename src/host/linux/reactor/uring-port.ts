@@ -80,6 +80,11 @@ export class UringPort implements Port {
     this.#submit(operation)
   }
 
+  look(): boolean {
+    this.#ring.enter(0)
+    return this.#ring.reap(this.#targets)
+  }
+
   turn(timeout: number): boolean {
     const calm = this.#ring.enter(timeout)
     this.#ring.reap(this.#targets)
