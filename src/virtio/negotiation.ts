@@ -19,16 +19,26 @@ export function offeredFeatures(device: VirtioDevice): bigint {
 
 /** Why a device cannot work with what the driver accepted, in words for people. @virtio 2.2.2, 6.2 */
 export function featureRefusal(device: VirtioDevice, accepted: bigint): string | undefined {
-  const unknown = accepted & ~offeredFeatures(device)
-  const names = (set: bigint) => featureNames(set, device.featureNames).join(', ')
-  if (unknown !== 0n) return `not offered: ${names(unknown)}`
-  if (!hasFeature(accepted, Feature.VERSION_1)) return 'VERSION_1 not accepted: no legacy drivers'
+  const refusal = partialRefusal(device, accepted)
+  if (refusal !== undefined) return refusal
   for (const [feature, requires] of device.featureDependencies ?? []) {
     if (hasFeature(accepted, feature) && !hasFeature(accepted, requires)) {
-      return `${names(featureSet(feature))} without ${names(featureSet(requires))}`
+      return `${names(device, featureSet(feature))} without ${names(device, featureSet(requires))}`
     }
   }
   return undefined
+}
+
+/** The same, where the driver may have agreed on more with somebody in between, who keeps that to himself. */
+export function partialRefusal(device: VirtioDevice, accepted: bigint): string | undefined {
+  const unknown = accepted & ~offeredFeatures(device)
+  if (unknown !== 0n) return `not offered: ${names(device, unknown)}`
+  if (!hasFeature(accepted, Feature.VERSION_1)) return 'VERSION_1 not accepted: no legacy drivers'
+  return undefined
+}
+
+function names(device: VirtioDevice, features: bigint): string {
+  return featureNames(features, device.featureNames).join(', ')
 }
 
 /** What was agreed on that makes a difference to queues. */

@@ -144,31 +144,28 @@ export class NetDevice implements VirtioDevice {
     if (this.linkUp) this.#port.transmit(0, packet)
   }
 
+  /** A front-end asks whether frames with so much payload can be carried. */
+  setMtu(mtu: number): boolean {
+    return mtu >= LEAST_MTU && mtu <= (this.#port.mtu ?? MOST_MTU)
+  }
+
   activate(session: DriverSession): void {
     const { features } = session
     this.#session = session
-    const mq = hasFeature(features, NetFeature.MQ)
-    const control = mq ? 2 * this.#port.pairs : 2
-    // A front-end that answers the commands itself keeps the control queue from us, and filters and steers as it likes.
-    const controlled = hasFeature(features, NetFeature.CTRL_VQ) && session.queues[control] !== undefined
-    this.#control = controlled ? control : undefined
-    this.#commands.reset(features)
-    this.#filter.reset(
-      this.#address,
-      !controlled || !hasFeature(features, NetFeature.CTRL_RX) || !hasFeature(features, NetFeature.MAC),
-      controlled && hasFeature(features, NetFeature.CTRL_VLAN),
-    )
+    this.#control = undefined
     const mtu = hasFeature(features, NetFeature.MTU) ? this.#port.mtu : undefined
     const offloads = receiveOffloads(features)
     this.#receiveRules = { mergeable: hasFeature(features, NetFeature.MRG_RXBUF), mtu, offloads }
     this.#transmitRules = { offloads: transmitOffloads(features), mtu }
-    // @virtio 5.1.6.5.6.2
-    this.#pairs = mq && !controlled ? this.#port.pairs : 1
+    this.#pairs = hasFeature(features, NetFeature.MQ) ? this.#port.pairs : 1
+    this.#filter.reset(this.#address, true, false)
+    this.#takeControl(session)
     if (!this.#port.setReceiveOffloads(offloads)) session.needsReset('the port cannot give packets as agreed')
     else if (!this.#port.setPairs(this.#pairs)) session.needsReset('the port cannot use as many queues as agreed')
   }
 
   notify(index: number): void {
+    if (this.#control === undefined && this.#session) this.#takeControl(this.#session)
     if (index === this.#control) this.#serveCommands()
     else if ((index & 1) === 1) this.#transmit(index >> 1)
     else this.#receiveInto(index >> 1)
@@ -206,6 +203,23 @@ export class NetDevice implements VirtioDevice {
       transmitters: this.#transmitters.map((transmitter) => transmitter.inspect()),
       port: this.#port.inspect?.() ?? {},
     }
+  }
+
+  /**
+   * Without a control queue, who carries the device answers the commands, and filters and steers as he likes: all goes
+   * through. With one, which may come later than others, the device begins as a driver expects it.
+   * @virtio 5.1.6.5.2.1, 5.1.6.5.3.1, 5.1.6.5.6.2
+   */
+  #takeControl({ features, queues }: DriverSession): void {
+    if (!hasFeature(features, NetFeature.CTRL_VQ)) return
+    const index = hasFeature(features, NetFeature.MQ) ? 2 * this.#port.pairs : 2
+    if (!queues[index]) return
+    this.#control = index
+    this.#commands.reset(features)
+    const filters = hasFeature(features, NetFeature.CTRL_RX) && hasFeature(features, NetFeature.MAC)
+    this.#filter.reset(this.#address, !filters, hasFeature(features, NetFeature.CTRL_VLAN))
+    this.#pairs = 1
+    this.#port.setPairs(1)
   }
 
   get #status(): number {

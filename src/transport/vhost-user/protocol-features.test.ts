@@ -307,6 +307,18 @@ test('what only network devices have is refused by others, and served by those',
   await rig.close()
 })
 
+test('a GPU keeps the socket for pictures, of which it sends none', { skip }, async () => {
+  const device: VirtioDevice = new EchoDevice()
+  const rig = new VhostUserRig(Object.assign(device, { id: DeviceId.GPU }))
+  const [ours, theirs] = socketPair('pictures')
+  rig.frontEnd.tell('GPU_SET_SOCKET', undefined, [theirs.descriptor])
+  theirs.close()
+  assert.equal(ours.receive(), undefined)
+  await rig.close()
+  assert.equal(ours.receive(), END)
+  ours.close()
+})
+
 test('messages that need an answer and are not ours are answered with a failure', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
   rig.negotiate()

@@ -3,7 +3,7 @@ import type { VirtioDevice } from '../../virtio/device.ts'
 import type { DeviceGuard } from '../../virtio/device-guard.ts'
 import { hasFeature } from '../../virtio/feature.ts'
 import { GatedQueue } from '../../virtio/gated-queue.ts'
-import { featureRefusal, offeredFeatures, ringFeatures } from '../../virtio/negotiation.ts'
+import { offeredFeatures, partialRefusal, ringFeatures } from '../../virtio/negotiation.ts'
 import { Session } from '../../virtio/session.ts'
 import { createDeviceQueue } from '../../virtqueue/create-device-queue.ts'
 import type { QueueSetup } from '../../virtqueue/device-queue.ts'
@@ -52,13 +52,14 @@ export class ServedDevice {
   /** @returns a promise where the driver before has to be forgotten first */
   setFeatures(features: bigint): void | Promise<void> {
     if ((features & ~this.offered) !== 0n)
-      throw new VhostUserError(featureRefusal(this.device, features) ?? 'not offered')
+      throw new VhostUserError(partialRefusal(this.device, features) ?? 'not offered')
     if (features === this.features && this.refusal === undefined) return
     const wait = this.#session && this.reset()
     const accept = () => {
       if (this.#detached) return
       this.features = features
-      this.refusal = featureRefusal(this.device, features)
+      // A front-end may keep a feature that another needs: QEMU itself has the control queue of a network device.
+      this.refusal = partialRefusal(this.device, features)
       if (this.refusal === undefined) this.guard.call('negotiated', () => this.device.negotiated?.(features))
     }
     if (wait) return wait.then(accept)

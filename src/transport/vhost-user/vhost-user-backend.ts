@@ -21,7 +21,7 @@ import { type Receiver, StreamConnection } from './stream-connection.ts'
 import { VhostUserError } from './vhost-user-error.ts'
 
 /** What a network device does for a front-end besides virtio. */
-export interface NetworkServices {
+interface NetworkServices {
   /** Announces the guest's address where it arrived, for guests that do not. */
   announce(mac: Uint8Array): void
   /** @returns whether frames of this size can be carried */
@@ -79,6 +79,7 @@ export class VhostUserBackend {
   readonly #dispatcher: Dispatcher
   readonly #hook: Closable
   #channel: BackendChannel | undefined
+  #gpuSocket: Descriptor | undefined
   #status = 0
   /** The configuration changed and the front-end was not told. */
   #configDue = false
@@ -205,6 +206,7 @@ export class VhostUserBackend {
       },
       SET_INFLIGHT_FD: (description, [descriptor]) => rings.adoptInflight(descriptor, description),
       SET_BACKEND_REQ_FD: (_, [descriptor]) => this.#setChannel(descriptor),
+      GPU_SET_SOCKET: (_, [descriptor]) => this.#setGpuSocket(descriptor),
       GET_SHMEM_CONFIG: () => this.#shared.describe(),
       SEND_RARP: ({ mac }) => this.#options.network?.announce(mac),
       NET_SET_MTU: (mtu) => {
@@ -280,6 +282,13 @@ export class VhostUserBackend {
     this.#mapShared()
   }
 
+  /** QEMU's GPU fails without it, and shows a picture only where somebody sends one: screens of ours are elsewhere. */
+  #setGpuSocket(descriptor: Descriptor): void {
+    if (this.#device.id !== DeviceId.GPU) throw new VhostUserError('the device is no GPU')
+    this.#gpuSocket?.close()
+    this.#gpuSocket = descriptor
+  }
+
   #mapShared(): void {
     if (!this.#channel || !this.#served.active || !this.#shared.any) return
     const { BACKEND_SEND_FD, SHMEM } = ProtocolFeature
@@ -302,6 +311,7 @@ export class VhostUserBackend {
     this.#device.config.onChange = undefined
     this.#rings.detach()
     this.#channel?.close()
+    this.#gpuSocket?.close()
     const finish = () => {
       this.#log.close()
       this.#rings.close()

@@ -6,7 +6,7 @@ import { StreamConnection } from './stream-connection.ts'
 import { VhostUserBackend, type VhostUserBackendOptions } from './vhost-user-backend.ts'
 
 /** A front-end that listens, and is called until it answers, each time it is gone. */
-export interface ConnectTo {
+interface ConnectTo {
   readonly connectTo: string
 }
 

@@ -3,6 +3,10 @@ import type { EventFd } from '../../../host/linux/event-fd.ts'
 import type { Closable } from '../../../host/linux/reactor/reactor.ts'
 import type { ServerReactor } from '../vhost-user-server.ts'
 
+/** What comes in pieces takes a turn for each. */
+const CALM_TURNS = 4
+const MOST_TURNS = 100
+
 interface Watch extends Closable {
   readonly ready: () => void
   closed: boolean
@@ -71,16 +75,13 @@ export class HandReactor implements ServerReactor {
     this.#signals.clear()
   }
 
-  /** Turns until no promise is waited for. @throws where that takes for ever */
+  /** Turns until no promise is waited for, a few turns long. @throws where that takes for ever */
   async idle(): Promise<void> {
-    for (let turns = 0; turns < 100; turns++) {
+    for (let turns = 0, calm = 0; calm < CALM_TURNS; turns++) {
+      if (turns > MOST_TURNS) throw new Error('promises that are never settled')
       this.turn()
       await setImmediate()
-      if (this.#unsettled === 0) {
-        this.turn()
-        return
-      }
+      calm = this.#unsettled === 0 ? calm + 1 : 0
     }
-    throw new Error('promises that are never settled')
   }
 }

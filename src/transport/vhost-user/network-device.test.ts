@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { NetDevice } from '../../devices/net/net.ts'
+import { NetFeature } from '../../devices/net/protocol.ts'
+import { HeldPort } from '../../devices/net/testing/held-port.ts'
+import { BROADCAST, frame, header, STATION } from '../../devices/net/testing/net-driver.ts'
+import { ffiMissing } from '../../host/linux/ffi.ts'
+import { featureSet } from '../../virtio/feature.ts'
+import { VhostUserRig } from './testing/vhost-user-rig.ts'
+
+const skip = ffiMissing() ?? false
+const OTHER = [2, 0, 0, 0, 0, 7]
+
+/** Adds a buffer or a packet of one part to a ring, and kicks. */
+function add(rig: VhostUserRig, queue: number, bytes: Uint8Array, writable: boolean): number {
+  const { allocator, region } = rig.guest
+  const part = { address: allocator.allocate(bytes.length), length: bytes.length }
+  region.u8.set(bytes, part.address - region.base)
+  rig.guest.queues[queue].add(writable ? [] : [part], writable ? [part] : [])
+  rig.guest.queues[queue].kick()
+  rig.kick(queue)
+  return part.address
+}
+
+test('features whose need is met by the front-end alone are served, and nothing is filtered', { skip }, async () => {
+  const port = new HeldPort({ pairs: 2 })
+  const device = new NetDevice(port)
+  const network = { announce: (mac: Uint8Array) => device.sendRarp(mac), setMtu: (mtu: number) => device.setMtu(mtu) }
+  const rig = new VhostUserRig(device, { network })
+  // As QEMU does, which answers the guest's commands itself.
+  rig.negotiate(featureSet(NetFeature.MRG_RXBUF, NetFeature.MQ, NetFeature.GUEST_ANNOUNCE))
+  rig.shareMemory()
+  for (let index = 0; index < 4; index++) rig.startRing(index)
+  assert.deepEqual(rig.logged, [])
+  assert.equal(port.usedPairs, 2)
+
+  add(rig, 3, Uint8Array.of(...header(), ...frame(60, 1)), false)
+  assert.deepEqual(port.sent, [{ pair: 1, header: header(), frame: frame(60, 1) }])
+  const { region } = rig.guest
+  const buffer = add(rig, 2, new Uint8Array(200), true)
+  port.arrive(frame(60, 2, OTHER), header(), 1)
+  assert.deepEqual(region.u8.slice(buffer + 12 - region.base, buffer + 72 - region.base), frame(60, 2, OTHER))
+
+  // A ring that stops gives back what the device held of it, so that none of the driver's buffers are lost.
+  add(rig, 0, new Uint8Array(200), true)
+  assert.equal(rig.stopRing(0), 1)
+  assert.ok(rig.guest.queues[0].collect())
+
+  assert.equal(rig.frontEnd.acknowledged('NET_SET_MTU', 1500), 0)
+  assert.equal(rig.frontEnd.acknowledged('NET_SET_MTU', 67), 1)
+  assert.equal(rig.frontEnd.acknowledged('SEND_RARP', { mac: Uint8Array.from(STATION) }), 0)
+  assert.deepEqual([...port.sent[1].frame.subarray(0, 12)], [...BROADCAST, ...STATION])
+  await rig.close()
+})
+
+test('a control queue that comes after the others is obeyed, and filters from then on', { skip }, async () => {
+  const port = new HeldPort({ pairs: 2 })
+  const device = new NetDevice(port)
+  const rig = new VhostUserRig(device)
+  const { MAC, CTRL_VQ, CTRL_RX, MQ } = NetFeature
+  rig.negotiate(featureSet(MAC, CTRL_VQ, CTRL_RX, MQ))
+  rig.shareMemory()
+  for (let index = 0; index < 4; index++) rig.startRing(index)
+  add(rig, 0, new Uint8Array(200), true)
+  port.arrive(frame(60, 1, OTHER))
+  assert.equal(device.counters.received.packets, 1)
+  rig.startRing(4)
+  assert.equal(port.usedPairs, 1)
+  const filter = device.inspect().filter as Record<string, unknown>
+  assert.equal(filter['promiscuous'], false)
+  add(rig, 4, Uint8Array.of(0, 0, 1), false)
+  assert.equal(device.counters.refusedCommands, 1, 'no room for an answer')
+  await rig.close()
+})
