@@ -39,7 +39,8 @@ export class GuestSide {
   }
 
   close(): void {
-    for (const event of [...this.kicks, ...this.calls, ...this.errors]) event.close()
+    // Not every ring needs to be there.
+    for (const events of [this.kicks, this.calls, this.errors]) for (const event of Object.values(events)) event.close()
     this.#mapping.close()
   }
 }
