@@ -22,8 +22,8 @@ const fcntl = systemCall<[fd: number, command: number, value: number]>('int fcnt
  * Memory that has a descriptor, so that other processes can map it too.
  *
  *     const file = MemoryFile.create('guest memory', 1 << 30)
- *     const mapping = file.map()
  *     stream.send(message, [file.descriptor])
+ *     const mapping = Mapping.of(file.descriptor, { offset: 0, length: file.size })    // which owns it from now on
  */
 export class MemoryFile {
   private constructor(

@@ -4,7 +4,7 @@ const SOL_SOCKET = 1
 const SCM_RIGHTS = 1
 const MSG_CTRUNC = 8
 /** More the kernel does not pass with one message. */
-export const MOST_DESCRIPTORS = 253
+const MOST_DESCRIPTORS = 253
 
 // struct msghdr, 56 bytes, on 64-bit systems                                                   recvmsg(2)
 //
