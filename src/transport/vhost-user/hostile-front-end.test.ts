@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict'
+import { mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { Descriptor } from '../../host/linux/descriptor.ts'
 import { EventFd } from '../../host/linux/event-fd.ts'
 import { ffiMissing } from '../../host/linux/ffi.ts'
 import { MemoryFile } from '../../host/linux/memory-file.ts'
@@ -119,6 +123,24 @@ test('memory that is not what it is said to be is refused, and the table stays a
     assert.equal(table([region, region], 1), 1)
     assert.equal(table([{ ...region, size: 2 * size }], 1), 1)
   })
+})
+
+test('memory that can vanish while it is used is warned of, once', { skip }, async () => {
+  const rig = new VhostUserRig(new EchoDevice())
+  rig.negotiate()
+  const folder = mkdtempSync(path.join(tmpdir(), 'vhost-user-'))
+  const file = path.join(folder, 'memory')
+  writeFileSync(file, new Uint8Array(8192))
+  const descriptor = new Descriptor(openSync(file, 'r+'), file)
+  for (const mmapOffset of [0, 4096]) {
+    const region = { guestAddress: mmapOffset, size: 4096, userAddress: USER_BASE + mmapOffset, mmapOffset }
+    assert.equal(rig.frontEnd.acknowledged('ADD_MEM_REG', { region }, [descriptor]), 0)
+  }
+  assert.equal(rig.logged.length, 1)
+  assert.match(rig.logged[0], /is not sealed/)
+  descriptor.close()
+  rmSync(folder, { recursive: true })
+  await rig.close()
 })
 
 test('a descriptor that is no eventfd is not written to', { skip }, async () => {

@@ -31,6 +31,10 @@ export class MemoryTable {
   readonly memory = new GuestMemory([])
   #slots: readonly Slot[] = []
   #retired: Mapping[] = []
+  #warned = false
+
+  /** @param warn told once where memory can vanish while it is in use */
+  constructor(private readonly warn: (line: string) => void) {}
 
   /** Mappings that were removed and not released. */
   get retired(): number {
@@ -120,6 +124,9 @@ export class MemoryTable {
     }
     this.#retired.push(...this.#slots.filter((slot) => !slots.includes(slot)).map((slot) => slot.mapping))
     this.#slots = slots
+    const risk = opened.find(({ mapping }) => mapping.mayShrink !== undefined)?.mapping.mayShrink
+    if (risk !== undefined && !this.#warned) this.warn(risk)
+    this.#warned ||= risk !== undefined
   }
 }
 

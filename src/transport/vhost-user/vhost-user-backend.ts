@@ -70,7 +70,7 @@ export class VhostUserBackend {
   readonly #reactor: BackendReactor
   readonly #options: VhostUserBackendOptions
   readonly #guard: DeviceGuard
-  readonly #table = new MemoryTable()
+  readonly #table: MemoryTable
   readonly #served: ServedDevice
   readonly #rings: Rings
   readonly #config: DeviceConfig
@@ -100,6 +100,7 @@ export class VhostUserBackend {
     this.#options = options
     this.#guard = new DeviceGuard(device.name, options.log, (reason) => this.#served.fail(reason))
     const log = (line: string) => this.#guard.log(line)
+    this.#table = new MemoryTable(log)
     this.#served = new ServedDevice(device, this.#table.memory, this.#guard, () => this.#rings.failed())
     this.#rings = new Rings(device, this.#served, this.#table, reactor, {
       inBand: (what, index) => {
