@@ -1,29 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
+import { bytesKept, garbage, NOISE, STRETCHES } from '../../test/garbage.ts'
 import { BarePair } from './testing/bare-pair.ts'
 
-setFlagsFromString('--expose-gc')
-const collectGarbage: () => void = runInNewContext('gc')
-const heapUsed = () => process.memoryUsage().heapUsed
-
-/** Small enough that garbage of one object a round does not fill the young generation, and so is seen. */
 const ROUNDS = 20_000
-const STRETCHES = 15
-/** Bytes a stretch may leave: what asking for the figure costs, and what the engine itself does meanwhile. */
-const NOISE = 8192
-
-/** Bytes that a stretch of rounds leaves on the heap, garbage included: the median, since the compiler works too. */
-function garbage(run: () => void): number {
-  const grown = Array.from({ length: STRETCHES }, () => {
-    collectGarbage()
-    const before = heapUsed()
-    run()
-    return heapUsed() - before
-  })
-  return grown.sort((a, b) => a - b)[STRETCHES >> 1]
-}
 
 test('garbage would be seen', () => {
   const kept: unknown[] = [undefined]
@@ -57,11 +37,9 @@ for (const packed of [false, true]) {
           }
         }
         run()
-        collectGarbage()
-        const before = heapUsed()
+        const before = bytesKept()
         assert.ok(garbage(run) < NOISE)
-        collectGarbage()
-        assert.ok(heapUsed() - before < STRETCHES * NOISE)
+        assert.ok(bytesKept() - before < STRETCHES * NOISE)
         assert.equal(queue.counters.popped, (STRETCHES + 1) * ROUNDS * 4)
       })
     }

@@ -5,7 +5,7 @@ import { Feature, featureSet } from '../../src/virtio/feature.ts'
 import { Guest } from './guest.ts'
 
 /** What crossed a bridge from each side. */
-export interface BridgeCounters {
+interface BridgeCounters {
   readonly packets: [number, number]
   /** Packets to be cut into segments, and those that took several buffers. */
   readonly segmented: [number, number]

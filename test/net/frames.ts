@@ -4,9 +4,9 @@ const IPV4 = 0x0800
 const ARP = 0x0806
 const UDP = 17
 /** Where in an Ethernet frame what follows it begins. */
-export const IP_OFFSET = 14
+const IP_OFFSET = 14
 export const UDP_OFFSET = IP_OFFSET + 20
-export const UDP_BYTES = 8
+const UDP_BYTES = 8
 /** Where in a UDP header its checksum is. */
 export const UDP_CHECKSUM = 6
 
@@ -19,7 +19,7 @@ function addressBytes(ip: string): number[] {
   return ip.split('.').map(Number)
 }
 
-export function typeOf(frame: Uint8Array): number {
+function typeOf(frame: Uint8Array): number {
   return (frame[12] << 8) | frame[13]
 }
 
