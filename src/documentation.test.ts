@@ -116,6 +116,7 @@ const EXAMPLES: readonly [file: string, name: string, given: () => Record<string
   ['devices/console/console.ts', 'ConsoleDevice', () => ({ terminal: { print: log }, keys: Uint8Array.of(10) })],
   ['devices/input/input.ts', 'InputDevice', () => ({ ...eventCodes, KEY_A: 30, description })],
   ['devices/entropy/entropy.ts', 'EntropyDevice', () => ({})],
+  ['devices/net/net.ts', 'NetDevice', () => ({ frame: new Uint8Array(60) })],
 ]
 
 const AsyncFunction = (async () => {}).constructor as new (...code: string[]) => (...given: unknown[]) => Promise<void>
