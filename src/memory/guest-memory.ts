@@ -31,8 +31,8 @@ export class GuestMemory {
   }
 
   /**
-   * The guest's memory is other regions from now on, as when some is plugged in. What was translated before stays with the
-   * regions it was translated to.
+   * The guest's memory is other regions from now on, as when some is plugged in. What was translated before stays with
+   * the regions it was translated to.
    * @throws {MemoryError} where two overlap; everything stays as it was
    */
   replace(regions: readonly MemoryRegion[]): void {
@@ -111,7 +111,9 @@ export class GuestMemory {
     }
   }
 
-  /** To be called for whatever a device wrote, after writing it. A queue does it for its rings and for what was pushed. */
+  /**
+   * To be called for whatever a device wrote, after writing it. A queue does it for its rings and for what was pushed.
+   */
   wrote(region: MemoryRegion, offset: number, length: number): void {
     this.onWrite?.(region.base + offset, length)
   }

@@ -11,9 +11,9 @@ export interface SavedChain {
 /**
  * Writes down which chains are in flight, where it can be read by whoever serves the queue next.
  *
- * A queue calls it at each step a chain takes: `descriptor` for each in a packed ring, `taken`, then `used`, and for a whole
- * batch of those `exposing` and `exposed`, with the one store that makes the batch visible in between. So whoever finds
- * the journal and the ring can always tell whether that store was made.
+ * A queue calls it at each step a chain takes: `descriptor` for each in a packed ring, `taken`, then `used`, and for a
+ * whole batch of those `exposing` and `exposed`, with the one store that makes the batch visible in between. So
+ * whoever finds the journal and the ring can always tell whether that store was made.
  */
 export interface ChainJournal {
   /** Chains to begin with, before what is available in the ring, in this order. */

@@ -54,8 +54,8 @@ export interface QueueCounters {
 }
 
 /**
- * In a split ring, indices that run freely over 16 bits. In a packed one, positions over two rounds, 0 to 2 * size - 1: in
- * the second the wrap counter is 0.
+ * In a split ring, indices that run freely over 16 bits. In a packed one, positions over two rounds, 0 to 2 * size -
+ * 1: in the second the wrap counter is 0.
  */
 export interface RingPosition {
   /** Next available entry the device will look at. */

@@ -17,8 +17,8 @@ export class DeviceConfig {
   }
 
   /**
-   * Writes what differs: some front-ends write all of it to change one byte. What a migration brings was the source's, and is
-   * this device's own here.
+   * Writes what differs: some front-ends write all of it to change one byte. What a migration brings was the source's,
+   * and is this device's own here.
    */
   write(offset: number, bytes: Uint8Array, flags: number): void {
     checkRange(offset, bytes.length)

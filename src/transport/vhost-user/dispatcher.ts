@@ -25,8 +25,8 @@ export class AnswerWithDescriptor<T> {
 type Answer<T> = T | AnswerWithDescriptor<T>
 
 /**
- * What is done about each message. A handler owns the descriptors, and throws to refuse: all that came with the message are
- * closed then. Messages without a handler are refused.
+ * What is done about each message. A handler owns the descriptors, and throws to refuse: all that came with the
+ * message are closed then. Messages without a handler are refused.
  */
 export type Handlers = {
   readonly [N in FrontEndMessage]?: (
@@ -48,8 +48,8 @@ export interface DispatcherEvents {
 /**
  * Takes messages off a connection one at a time, has them handled, and answers.
  *
- * A message that is refused is answered with a failure where its sender asked for that; otherwise it would never know, and
- * the connection ends. @vhost-user REPLY_ACK
+ * A message that is refused is answered with a failure where its sender asked for that; otherwise it would never know,
+ * and the connection ends. @vhost-user REPLY_ACK
  */
 export class Dispatcher implements Receiver {
   /** What was agreed on, as bits of `ProtocolFeature`. */

@@ -107,7 +107,8 @@ function perform(rig: VhostUserRig, device: EchoDevice, what: Act): void {
 }
 
 /**
- * The seed is printed with what fails, and `FUZZ_SEED` repeats it; `FUZZ_RUNS` makes it longer than it is for everybody.
+ * The seed is printed with what fails, and `FUZZ_SEED` repeats it; `FUZZ_RUNS` makes it longer than it is for
+ * everybody.
  */
 const seed = process.env['FUZZ_SEED'] === undefined ? {} : { seed: Number(process.env['FUZZ_SEED']) }
 const numRuns = Number(process.env['FUZZ_RUNS'] ?? 150)

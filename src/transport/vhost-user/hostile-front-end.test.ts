@@ -18,7 +18,9 @@ import { USER_BASE, VhostUserRig } from './testing/vhost-user-rig.ts'
 
 const skip = ffiMissing() ?? false
 
-/** Starts a rig, does something to it, and sees that the back-end is served well afterwards and nothing is left behind. */
+/**
+ * Starts a rig, does something to it, and sees that the back-end is served well afterwards and nothing is left behind.
+ */
 async function survives(what: (rig: VhostUserRig) => void | Promise<void>, features = 0n): Promise<void> {
   const before = openDescriptors()
   const rig = new VhostUserRig(new EchoDevice())

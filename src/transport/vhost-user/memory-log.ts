@@ -35,7 +35,9 @@ export class MemoryLog {
     this.#event = event
   }
 
-  /** Features or rings changed: from now on writes are logged, or not. While they are not, nothing is called for them. */
+  /**
+   * Features or rings changed: from now on writes are logged, or not. While they are not, nothing is called for them.
+   */
   update(): void {
     const wanted = this.#log && (this.all || this.rings.logged)
     this.memory.onWrite = wanted ? (address, length) => this.#wrote(address, length) : undefined

@@ -17,14 +17,15 @@ interface Slot extends MemoryRegionMessage {
 }
 
 /**
- * The guest's memory as the front-end describes it: where each part is in the guest, in the front-end, and in which file.
+ * The guest's memory as the front-end describes it: where each part is in the guest, in the front-end, and in which
+ * file.
  *
  *     table.add({ guestAddress: 0, size: 1 << 30, userAddress: 0x7f00_0000_0000, mmapOffset: 0 }, descriptor)
  *     table.guestAddress(0x7f00_0000_1000)       // 0x1000
  *     table.memory.translate(0x1000, 16, spans)
  *
- * What is removed stays mapped until `releaseRetired`, since a device may be in the middle of using it: often the same memory
- * comes back at once, cut another way.
+ * What is removed stays mapped until `releaseRetired`, since a device may be in the middle of using it: often the same
+ * memory comes back at once, cut another way.
  * @vhost-user Memory access
  */
 export class MemoryTable {

@@ -28,8 +28,8 @@ export type RingReactor = Pick<Reactor, 'watch' | 'signal'>
 /**
  * All rings of a device, from what the front-end says of them to queues that are served.
  *
- * A ring is served while it is started and enabled, and has addresses that lie in memory. What changes any of that ends in
- * `settle`, which opens what is to be open and closes what is not.
+ * A ring is served while it is started and enabled, and has addresses that lie in memory. What changes any of that
+ * ends in `settle`, which opens what is to be open and closes what is not.
  */
 export class Rings {
   readonly #rings: readonly Vring[]

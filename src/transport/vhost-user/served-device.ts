@@ -18,8 +18,8 @@ export type RingSetup = Omit<
 /**
  * A device as vhost-user drives it: features come when the front-end says so, and each ring comes and goes by itself.
  *
- * The device is activated with its first ring, and stays so while rings stop and go on, as when the machine is paused: what
- * the driver made outlives that. Only `reset` ends it.
+ * The device is activated with its first ring, and stays so while rings stop and go on, as when the machine is paused:
+ * what the driver made outlives that. Only `reset` ends it.
  */
 export class ServedDevice {
   /** What was agreed on, without the bits that are vhost's own. */

@@ -60,8 +60,9 @@ const BASIC_FEATURES = featureSet(
  *     await reactor.run()                    // the front-end describes memory and rings, and they are served
  *     await backend.over                     // it is gone; the device is as before any driver, and may be served again
  *
- * Every message is checked before anything is done about it, and one that cannot be met changes nothing. When the front-end
- * goes, what is in flight ends without a trace in its rings: whoever serves them next finds it in the journal, or there.
+ * Every message is checked before anything is done about it, and one that cannot be met changes nothing. When the
+ * front-end goes, what is in flight ends without a trace in its rings: whoever serves them next finds it in the
+ * journal, or there.
  */
 export class VhostUserBackend {
   /** Resolves when the front-end is gone and nothing of it is left here. */
@@ -249,8 +250,8 @@ export class VhostUserBackend {
   }
 
   /**
-   * Bits are only added, until 0 takes them all. QEMU says 0 whenever it stops the device, the machine being paused, too: with
-   * all rings stopped what comes next tells whether there is a new driver.
+   * Bits are only added, until 0 takes them all. QEMU says 0 whenever it stops the device, the machine being paused,
+   * too: with all rings stopped what comes next tells whether there is a new driver.
    */
   #setStatus(status: number): void | Promise<void> {
     if (status === 0) {

@@ -105,7 +105,7 @@ export class Vring {
   }
 }
 
-// Where a ring goes on, in one number                              @vhost-user Vring descriptor indices for packed virtqueues
+// Where a ring goes on, in one number                 @vhost-user Vring descriptor indices for packed virtqueues
 //
 //   split    bits 0-15: next available index
 //   packed   bits 0-14: next available descriptor, 15: its wrap counter, 16-30: next used one, 31: its wrap counter

@@ -146,7 +146,9 @@ function openJournal(packed: boolean, memory: GuestMemory, area: Uint8Array, bas
   })
 }
 
-/** A step: the driver adds a request of so many parts, or the device takes one, or uses the n-th it has, or publishes. */
+/**
+ * A step: the driver adds a request of so many parts, or the device takes one, or uses the n-th it has, or publishes.
+ */
 type Step = readonly ['add', number] | readonly ['take'] | readonly ['use', number] | readonly ['publish']
 
 /** Publications are rare enough for batches of several. */

@@ -7,8 +7,11 @@ import { nextCounter } from './split-journal.ts'
 
 // A packed queue's region                                                       @vhost-user Inflight I/O tracking
 //
-//   0          8         10         12          14              16         18             20          21             32
-//   | features | version | desc_num | free_head | old_free_head | used_idx | old_used_idx | used_wrap | old_used_wrap | desc[0] ...
+//   0          8         10         12          14              16
+//   | features | version | desc_num | free_head | old_free_head |
+//
+//   16         18             20          21              22         32
+//   | used_idx | old_used_idx | used_wrap | old_used_wrap |          | desc[0] ...
 //
 // An entry, one a descriptor. A chain's are linked by `next`; so are those that nothing uses.
 //
@@ -47,8 +50,8 @@ interface FoundChain {
  * different knows where this process ended. Used chains are linked into the free list only when they become visible,
  * since taking and using may take turns before that.
  *
- * Whoever shares the region can write anything there. It is believed once, when a queue opens; from then on this object's
- * own copy of the links counts.
+ * Whoever shares the region can write anything there. It is believed once, when a queue opens; from then on this
+ * object's own copy of the links counts.
  */
 export class PackedJournal implements ChainJournal {
   readonly unfinished: readonly SavedChain[]

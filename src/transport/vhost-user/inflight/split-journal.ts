@@ -31,8 +31,8 @@ const NO_DESCRIPTORS = new Uint32Array(0)
  * A batch is linked into a list before the used index moves, and its entries are cleared after: where this process ends
  * in between, the difference of the indices tells how many of that list are done.
  *
- * Whoever shares the region can write anything there. It is believed once, when a queue opens, and no index of it is used
- * without having been checked.
+ * Whoever shares the region can write anything there. It is believed once, when a queue opens, and no index of it is
+ * used without having been checked.
  */
 export class SplitJournal implements ChainJournal {
   readonly unfinished: readonly SavedChain[]

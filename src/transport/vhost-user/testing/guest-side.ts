@@ -7,7 +7,10 @@ import { GuestAllocator, PackedDriver, type QueueDriver, SplitDriver } from '../
 
 const MEMORY_BYTES = 1 << 20
 
-/** A guest that outlives connections and back-ends: memory in a file, rings in it, and events to kick and be called with. */
+/**
+ * A guest that outlives connections and back-ends: memory in a file, rings in it, and events to kick and be called
+ * with.
+ */
 export class GuestSide {
   readonly file = MemoryFile.create('guest memory', MEMORY_BYTES)
   readonly region: MemoryRegion

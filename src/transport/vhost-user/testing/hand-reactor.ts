@@ -13,8 +13,8 @@ interface Watch extends Closable {
 }
 
 /**
- * A reactor that a test turns by hand. It calls every watch each turn, whether there is something or not: who is called for
- * nothing has to cope.
+ * A reactor that a test turns by hand. It calls every watch each turn, whether there is something or not: who is
+ * called for nothing has to cope.
  *
  *     reactor.turn()                         // all that can happen now happens
  *     await reactor.idle()                   // and all that promises have to do with

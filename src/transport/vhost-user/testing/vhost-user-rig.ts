@@ -19,7 +19,8 @@ export interface RigOptions {
 }
 
 /**
- * A device behind a back-end, a front-end before it, and a guest whose memory both share: real descriptors, turned by hand.
+ * A device behind a back-end, a front-end before it, and a guest whose memory both share: real descriptors, turned by
+ * hand.
  *
  *     const rig = new VhostUserRig(new EchoDevice())
  *     rig.start()
@@ -55,7 +56,10 @@ export class VhostUserRig {
     this.#client = new EchoClient(guest.allocator, guest.queues, (queue) => this.kick(queue))
   }
 
-  /** Agrees on features. @param wanted virtio features besides VERSION_1, @param protocol all that are offered unless told */
+  /**
+   * Agrees on features. @param wanted virtio features besides VERSION_1, @param protocol all that are offered unless
+   * told
+   */
   negotiate(wanted = 0n, protocol?: bigint): void {
     const { frontEnd } = this
     frontEnd.tell('SET_OWNER', undefined)
