@@ -10,7 +10,8 @@ import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 import { fileURLToPath } from 'node:url'
 import { prepareKit } from '../src/engines/kit/kit.ts'
-import { I386_KIT } from '../src/engines/kit/recipe.ts'
+import { AMD64_KIT, I386_KIT } from '../src/engines/kit/recipe.ts'
+import { prepareQemu, prepareQemuTools } from '../src/engines/qemu/qemu.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -46,18 +47,23 @@ function runTests(files: readonly string[], outcome: Outcome): Promise<void> {
   })
 }
 
-/** Fetches what the guests boot from, so that no test waits for the network. */
-async function fetchGuestKit(): Promise<void> {
-  let step = ''
+/** Fetches what the guests boot from and what runs them, so that no test waits for the network. */
+async function fetchAll(): Promise<void> {
+  await fetch('guest kit', (onStep) => prepareKit(I386_KIT, { onProgress: ({ step }) => onStep(step) }))
+  await fetch('guest kit for QEMU', (onStep) => prepareKit(AMD64_KIT, { onProgress: ({ step }) => onStep(step) }))
+  await fetch('QEMU', (onStep) => prepareQemu({ onProgress: onStep }))
+  await fetch('QEMU', (onStep) => prepareQemuTools({ onProgress: onStep }))
+}
+
+async function fetch(what: string, prepare: (onStep: (step: string) => void) => Promise<unknown>): Promise<void> {
+  let last = ''
   try {
-    await prepareKit(I386_KIT, {
-      onProgress: (progress) => {
-        if (progress.step !== step) process.stdout.write(`guest kit: ${progress.step}\n`)
-        step = progress.step
-      },
+    await prepare((step) => {
+      if (step !== last) process.stdout.write(`${what}: ${step}\n`)
+      last = step
     })
   } catch (error) {
-    process.stdout.write(`guest kit: ${error instanceof Error ? error.message : error}\n`)
+    process.stdout.write(`${what}: ${error instanceof Error ? error.message : error}\n`)
   }
 }
 
@@ -72,7 +78,7 @@ if (quick.length + whole.length === 0) {
 }
 if (quick.length > 0) await runTests(quick, outcome)
 if (whole.length > 0) {
-  await fetchGuestKit()
+  await fetchAll()
   await runTests(whole, outcome)
 }
 

@@ -1,46 +1,81 @@
 import { access, constants } from 'node:fs/promises'
 import path from 'node:path'
 import { prepareKit } from '../engines/kit/kit.ts'
-import { I386_KIT } from '../engines/kit/recipe.ts'
+import { AMD64_KIT, I386_KIT } from '../engines/kit/recipe.ts'
 import { UsageError } from './exit-code.ts'
 import type { DiskOption, RunOptions } from './run-options.ts'
 
-/** The files a guest boots from. */
-export interface BootFiles {
+/** The kernel a guest boots, and what it needs with it. */
+export interface KernelFiles {
   readonly kernel: string
   readonly initrd?: string
-  readonly bios: string
-  readonly vgaBios: string
   readonly commandLine: string
 }
+
+/** The files a guest boots from that has no firmware of its own. */
+export interface BootFiles extends KernelFiles {
+  readonly bios: string
+  readonly vgaBios: string
+}
+
+type KernelOptions = Pick<RunOptions, 'kernel' | 'initrd' | 'append'>
+type OnProgress = (step: string, detail: string) => void
 
 /** Where distributions put SeaBIOS, for a machine that boots its own kernel and may have no apt to fetch one. */
 const FIRMWARE_FOLDERS = ['/usr/share/seabios', '/usr/share/qemu', '/usr/share/qemu-kvm']
 
 /** Kernel, ramdisk and firmware: those named on the command line, or the guest kit's, fetched where they are not there yet. */
 export async function bootFiles(
-  options: Pick<RunOptions, 'kernel' | 'initrd' | 'append'>,
+  options: KernelOptions,
   signal: AbortSignal,
-  onProgress: (step: string, detail: string) => void,
+  onProgress: OnProgress,
 ): Promise<BootFiles> {
-  const { kernel, initrd, append } = options
-  if (initrd !== undefined && kernel === undefined) throw new UsageError('--initrd needs --kernel too')
-  if (kernel !== undefined) await mustBeReadable('kernel', kernel)
-  if (initrd !== undefined) await mustBeReadable('initial ramdisk', initrd)
-  const firmware = kernel === undefined ? undefined : await installedFirmware()
-  if (kernel !== undefined && firmware) {
-    return { kernel, ...(initrd !== undefined && { initrd }), ...firmware, commandLine: append ?? '' }
-  }
+  const own = await ownKernel(options)
+  const firmware = own && (await installedFirmware())
+  if (own && firmware) return { ...own, ...firmware }
   const kit = await prepareKit(I386_KIT, {
     signal,
-    onProgress: ({ step, done, total }) => onProgress(step, total > 0 ? `${Math.floor((100 * done) / total)}%` : ''),
+    onProgress: ({ step, done, total }) => onProgress(step, percent(done, total)),
   })
   const { bios, vgaBios } = kit
-  if (kernel !== undefined) {
-    return { kernel, ...(initrd !== undefined && { initrd }), bios, vgaBios, commandLine: append ?? '' }
+  return { ...(own ?? kernelOf(kit, options)), bios, vgaBios }
+}
+
+/** Kernel and ramdisk for a machine that has firmware. */
+export async function kernelFiles(
+  options: KernelOptions,
+  signal: AbortSignal,
+  onProgress: OnProgress,
+): Promise<KernelFiles> {
+  const own = await ownKernel(options)
+  if (own) return own
+  const kit = await prepareKit(AMD64_KIT, {
+    signal,
+    onProgress: ({ step, done, total }) => onProgress(step, percent(done, total)),
+  })
+  return kernelOf(kit, options)
+}
+
+/** The kernel named on the command line, if one is. */
+async function ownKernel({ kernel, initrd, append = '' }: KernelOptions): Promise<KernelFiles | undefined> {
+  if (initrd !== undefined && kernel === undefined) throw new UsageError('--initrd needs --kernel too')
+  if (kernel === undefined) return undefined
+  await mustBeReadable('kernel', kernel)
+  if (initrd !== undefined) await mustBeReadable('initial ramdisk', initrd)
+  return { kernel, ...(initrd !== undefined && { initrd }), commandLine: append }
+}
+
+function kernelOf(kit: KernelFiles, { append }: KernelOptions): KernelFiles {
+  const { kernel, initrd, commandLine } = kit
+  return {
+    kernel,
+    ...(initrd !== undefined && { initrd }),
+    commandLine: append === undefined ? commandLine : `${commandLine} ${append}`,
   }
-  const commandLine = append === undefined ? kit.commandLine : `${kit.commandLine} ${append}`
-  return { kernel: kit.kernel, initrd: kit.initrd, bios, vgaBios, commandLine }
+}
+
+function percent(done: number, total: number): string {
+  return total > 0 ? `${Math.floor((100 * done) / total)}%` : ''
 }
 
 /** Finds out about a disk that cannot be used before anything is fetched or started. */

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
+import { deviceCommand } from './device.ts'
 import { doctorCommand } from './doctor.ts'
 import { ExitCode } from './exit-code.ts'
 import { runCommand } from './run.ts'
@@ -13,6 +14,7 @@ const program = new Command('outboard')
   .exitOverride()
   .configureHelp({ showGlobalOptions: false })
   .addCommand(runCommand())
+  .addCommand(deviceCommand())
   .addCommand(doctorCommand())
 
 try {

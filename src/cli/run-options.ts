@@ -2,9 +2,11 @@ import { InvalidArgumentError } from 'commander'
 
 /** What `outboard run` was asked, checked. */
 export interface RunOptions {
-  readonly engine: 'v86'
-  readonly memory: number
+  readonly engine: 'v86' | 'qemu'
+  /** MiB; what suits the engine where it is not said. */
+  readonly memory?: number
   readonly disk: readonly DiskOption[]
+  readonly boot: 'kernel' | 'disk'
   readonly kernel?: string
   readonly initrd?: string
   readonly append?: string

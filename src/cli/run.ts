@@ -1,8 +1,8 @@
 import { Command, Option } from 'commander'
 import { type ConsoleServer, serveConsole } from '../console/server.ts'
-import { createV86Machine } from '../engines/v86/machine.ts'
 import type { Machine } from '../machine/machine.ts'
-import { bootFiles, disksUsable } from './boot-files.ts'
+import { disksUsable } from './boot-files.ts'
+import { createMachine } from './create-machine.ts'
 import { type End, Ending } from './ending.ts'
 import { ExitCode, exitCodeOf, UsageError } from './exit-code.ts'
 import { Progress } from './progress.ts'
@@ -19,6 +19,8 @@ Examples:
   outboard run --disk data.img --disk base.img,readonly
   outboard run --display none                        the guest's console in this terminal (Ctrl-] leaves)
   outboard run --display none --exec 'uname -a'      one command, its output and its exit status
+  outboard run --engine qemu                         the same in QEMU, each device in a process of its own
+  outboard run --engine qemu --disk debian.raw --boot disk
   outboard run --display none --screenshot shot.png --exec 'cat /dev/urandom > /dev/fb0'
 
 Exit codes: 0, or with --exec the command's own; 2 wrong arguments or files; 124 --timeout is over;
@@ -29,15 +31,24 @@ export function runCommand(): Command {
   return new Command('run')
     .description('start a guest on devices of this project')
     .exitOverride()
-    .addOption(new Option('--engine <name>', 'what executes the guest').choices(['v86']).default('v86'))
-    .option('--memory <MiB>', 'memory of the guest', wholeNumber(64, 2047), 256)
+    .addOption(
+      new Option('--engine <name>', 'what executes the guest: an emulator in this process, or QEMU')
+        .choices(['v86', 'qemu'])
+        .default('v86'),
+    )
+    .option('--memory <MiB>', 'memory of the guest (default: 256, or 512 in QEMU)', wholeNumber(64, 1 << 20))
     .option(
       '--disk <file[,readonly]>',
       'a raw disk image or block device, /dev/vda first; may be repeated',
       parseDisk,
       [],
     )
-    .option('--kernel <file>', 'a kernel (i386 bzImage) of your own instead of the Debian one')
+    .addOption(
+      new Option('--boot <what>', 'a kernel, or with QEMU what the first disk holds')
+        .choices(['kernel', 'disk'])
+        .default('kernel'),
+    )
+    .option('--kernel <file>', 'a kernel (bzImage) of your own instead of the Debian one')
     .option('--initrd <file>', 'its initial ramdisk')
     .option('--append <arguments>', 'more kernel arguments')
     .addOption(
@@ -92,9 +103,8 @@ async function start(
 ): Promise<void> {
   await disksUsable(options.disk)
   const display = options.display ?? (options.exec === undefined ? 'web' : 'none')
-  const files = await bootFiles(options, ending.signal, (step, detail) => progress.show(step, detail))
-  if (ending.signal.aborted) return
-  const machine = createV86Machine({ ...files, memoryMiB: options.memory, disks: options.disk })
+  const machine = await createMachine(options, ending.signal, (step, detail) => progress.show(step, detail))
+  if (!machine) return
   started.machine = machine
   machine.listen({
     progress: (step) => progress.show(step),

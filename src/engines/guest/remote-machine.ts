@@ -68,14 +68,15 @@ export class RemoteMachine implements Machine {
   }
 
   start(): Promise<void> {
+    const started = new Promise<void>((resolve, reject) => {
+      this.#starting = { resolve, reject }
+    })
     this.#gone = false
     this.#engine.start({
       report: (report) => this.#receive(report),
       left: (message) => this.#leave({ kind: 'failure', message }),
     })
-    return new Promise((resolve, reject) => {
-      this.#starting = { resolve, reject }
-    })
+    return started
   }
 
   stop(): Promise<void> {

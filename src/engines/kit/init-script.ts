@@ -23,7 +23,7 @@ ip link set lo up
 # There is no udev: each device of the virtio bus names its driver itself. evdev belongs to no device.
 modprobe -q virtio_pci
 devices=$(cat /sys/bus/virtio/devices/*/modalias 2>/dev/null)
-[ -n "$devices" ] && modprobe -a $devices evdev
+[ -n "$devices" ] && modprobe -qa $devices evdev
 # A cursor that blinks would be damage to the screen, several times a second.
 [ -e /sys/class/graphics/fbcon/cursor_blink ] && echo 0 >/sys/class/graphics/fbcon/cursor_blink
 echo 'outboard: devices ready' >/dev/ttyS0

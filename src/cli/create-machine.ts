@@ -1,0 +1,62 @@
+import { fileURLToPath } from 'node:url'
+import { kvmMissing } from '../engines/qemu/accelerator.ts'
+import { createQemuMachine } from '../engines/qemu/machine.ts'
+import { prepareQemu } from '../engines/qemu/qemu.ts'
+import { createV86Machine } from '../engines/v86/machine.ts'
+import { ffiMissing } from '../host/linux/ffi.ts'
+import type { Machine } from '../machine/machine.ts'
+import { bootFiles, kernelFiles } from './boot-files.ts'
+import { UsageError } from './exit-code.ts'
+import type { RunOptions } from './run-options.ts'
+
+/** MiB of a guest unless told, by engine, and the most it can have. */
+const MEMORY = { v86: { usual: 256, most: 2047 }, qemu: { usual: 512, most: 1 << 20 } } as const
+
+type OnProgress = (step: string, detail: string) => void
+
+/**
+ * Makes the guest that was asked for, and fetches first what it needs and is not there.
+ * @returns undefined where that was aborted
+ */
+export async function createMachine(
+  options: RunOptions,
+  signal: AbortSignal,
+  onProgress: OnProgress,
+): Promise<Machine | undefined> {
+  const { usual, most } = MEMORY[options.engine]
+  const memoryMiB = options.memory ?? usual
+  if (memoryMiB > most) throw new UsageError(`--memory: ${options.engine} takes at most ${most} MiB`)
+  if (options.engine === 'qemu') return await createInQemu(options, memoryMiB, signal, onProgress)
+  if (options.boot === 'disk') throw new UsageError('--boot disk needs --engine qemu')
+  const files = await bootFiles(options, signal, onProgress)
+  return signal.aborted ? undefined : createV86Machine({ ...files, memoryMiB, disks: options.disk })
+}
+
+async function createInQemu(
+  options: RunOptions,
+  memoryMiB: number,
+  signal: AbortSignal,
+  onProgress: OnProgress,
+): Promise<Machine | undefined> {
+  const missing = ffiMissing()
+  if (missing !== undefined) throw new UsageError(`--engine qemu needs device processes: ${missing}`)
+  if (options.boot === 'disk' && options.disk.length === 0) throw new UsageError('--boot disk needs a --disk')
+  const boot = options.boot === 'kernel' ? await kernelFiles(options, signal, onProgress) : undefined
+  const { program } = await prepareQemu({
+    signal,
+    onProgress: (step, part) => onProgress(step, part === undefined ? '' : `${Math.floor(100 * part)}%`),
+  })
+  const accelerator = (await kvmMissing(program)) === undefined ? 'kvm' : 'tcg'
+  if (signal.aborted) return undefined
+  return createQemuMachine({
+    qemu: program,
+    accelerator,
+    memoryMiB,
+    ...(boot && { boot }),
+    disks: options.disk,
+    deviceProgram: {
+      command: process.execPath,
+      args: [fileURLToPath(new URL('./main.js', import.meta.url)), 'device'],
+    },
+  })
+}

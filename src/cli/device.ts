@@ -1,0 +1,44 @@
+import { Command, Option } from 'commander'
+import type { BackEnd } from './device-back-end.ts'
+import { blockBackEnd } from './device-block.ts'
+import { consoleBackEnd } from './device-console.ts'
+import { entropyBackEnd } from './device-entropy.ts'
+import { gpuBackEnd } from './device-gpu.ts'
+import { inputBackEnd } from './device-input.ts'
+import { logFormatOption } from './device-log.ts'
+import { type ServeOptions, serveBackEnd } from './device-serve.ts'
+import { socketOptions } from './device-socket.ts'
+
+const EXPLANATION = `
+Each is a process that serves one device to a virtual machine monitor over vhost-user; docs/qemu.md shows how one is used.
+Give it a socket with --socket-path or --fd, or let systemd: a listening socket serves one front-end after another, a
+connected one ends with its front-end. SIGTERM ends it when what is in flight is done, with exit code 0.`
+
+/** Every kind of device process. Adding one is a line here. */
+export function deviceCommand(): Command {
+  return new Command('device')
+    .description('serve one device to a virtual machine monitor, over vhost-user')
+    .exitOverride()
+    .addHelpText('after', EXPLANATION)
+    .addCommand(backEndCommand(blockBackEnd))
+    .addCommand(backEndCommand(consoleBackEnd))
+    .addCommand(backEndCommand(entropyBackEnd))
+    .addCommand(backEndCommand(gpuBackEnd))
+    .addCommand(backEndCommand(inputBackEnd))
+}
+
+function backEndCommand<Options>(backEnd: BackEnd<Options>): Command {
+  const command = new Command(backEnd.name).description(backEnd.summary).exitOverride()
+  for (const option of [...socketOptions, ...backEnd.options]) command.addOption(option)
+  command.addOption(logFormatOption())
+  command.addOption(new Option('--print-capabilities', 'print what it can do as JSON, for management software'))
+  // At once, whatever else is asked for. @vhost-user Backend program conventions
+  command.on('option:print-capabilities', () => {
+    const { type, features } = backEnd
+    process.stdout.write(`${JSON.stringify({ type, features }, undefined, 2)}\n`)
+    process.exit(0)
+  })
+  return command.action(async (options: Options & ServeOptions) => {
+    process.exitCode = await serveBackEnd(backEnd, options)
+  })
+}

@@ -1,0 +1,86 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { UnixListener } from '../../host/linux/unix-listener.ts'
+import type { Command, Report } from '../guest/messages.ts'
+
+/** How long a device may take to flush and end. */
+const STOP_PATIENCE_MS = 8000
+/** Where the process finds its socket: after standard input, output, errors and the channel to us. */
+const SOCKET_FD = 4
+
+/** Starts a device process: `command args KIND --fd=4 ...`. */
+export interface DeviceProgram {
+  readonly command: string
+  readonly args: readonly string[]
+}
+
+export interface DeviceProcessOptions {
+  readonly program: DeviceProgram
+  /** `block`, `console` ... and the options of that kind. */
+  readonly args: readonly string[]
+  /** Where QEMU meets it. */
+  readonly socket: string
+  readonly report: (report: Report) => void
+  /** It ended without being told to. */
+  readonly left: (why: string) => void
+}
+
+/**
+ * A device of the guest, in a process of its own. Its socket listens before the process runs, so that nobody waits for it
+ * to start.
+ */
+export class DeviceProcess {
+  readonly #child: ChildProcess
+  readonly #ended: Promise<void>
+  #stopping = false
+
+  constructor({ program, args, socket, report, left }: DeviceProcessOptions) {
+    const [kind = ''] = args
+    const listener = UnixListener.listen(socket)
+    try {
+      this.#child = spawn(program.command, [...program.args, ...args, `--fd=${SOCKET_FD}`], {
+        stdio: ['ignore', 'pipe', 'pipe', 'ipc', listener.fd],
+        serialization: 'advanced',
+        // A Ctrl-C at the terminal is for the machine, which then ends its devices in order.
+        detached: true,
+      })
+    } finally {
+      // The child has it now; its path stays until the folder goes.
+      listener.descriptor.close()
+    }
+    const child = this.#child
+    let lastLine = ''
+    for (const output of [child.stdout, child.stderr]) {
+      if (!output) continue
+      createInterface(output).on('line', (line) => {
+        lastLine = line
+        report({ type: 'log', line })
+      })
+    }
+    child.on('message', (message) => report(message as Report))
+    this.#ended = new Promise((resolve) => {
+      child.on('error', (error) => {
+        left(`the ${kind} device cannot be started: ${error.message}`)
+        resolve()
+      })
+      child.on('exit', (status, signal) => {
+        if (!this.#stopping) left(`the ${kind} device ended with ${status ?? signal}${lastLine && `: ${lastLine}`}`)
+        resolve()
+      })
+    })
+  }
+
+  send(command: Command): void {
+    // A command that comes when it is gone has nobody to tell.
+    if (this.#child.connected) this.#child.send(command, () => {})
+  }
+
+  /** Lets it finish what is in flight, and flush. */
+  async stop(): Promise<void> {
+    this.#stopping = true
+    this.#child.kill('SIGTERM')
+    const late = setTimeout(() => this.#child.kill('SIGKILL'), STOP_PATIENCE_MS)
+    await this.#ended
+    clearTimeout(late)
+  }
+}

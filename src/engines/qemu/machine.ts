@@ -1,0 +1,220 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { createInterface } from 'node:readline'
+import type { DeviceInspection, Machine, StopReason } from '../../machine/machine.ts'
+import type { Command, Report } from '../guest/messages.ts'
+import { type Engine, type EngineEvents, RemoteMachine } from '../guest/remote-machine.ts'
+import { SerialLog } from '../guest/serial-log.ts'
+import { type AttachedDevice, type QemuArgumentsOptions, qemuArguments } from './arguments.ts'
+import { DeviceProcess, type DeviceProgram } from './device-process.ts'
+import type { Program } from './program.ts'
+
+/** How long QEMU may take to end when it is told to. */
+const QEMU_PATIENCE_MS = 3000
+
+/** What makes a guest. */
+export interface QemuMachineOptions extends Pick<QemuArgumentsOptions, 'accelerator' | 'memoryMiB' | 'boot'> {
+  readonly qemu: Program
+  readonly deviceProgram: DeviceProgram
+  /** `/dev/vda` first. */
+  readonly disks: readonly { readonly path: string; readonly readOnly: boolean }[]
+}
+
+/** A guest in QEMU, with each device in a process of its own. Nothing is started yet. */
+export function createQemuMachine(options: QemuMachineOptions): Machine {
+  return new RemoteMachine(new QemuEngine(options))
+}
+
+/** A device of the guest, and the commands it obeys. */
+interface PlannedDevice {
+  readonly id: string
+  readonly kind: AttachedDevice['kind']
+  readonly args: readonly string[]
+  readonly obeys: readonly Command['type'][]
+}
+
+const DEVICES: readonly PlannedDevice[] = [
+  { id: 'gpu', kind: 'gpu', args: [], obeys: ['resize', 'damage-taken', 'read-pixels'] },
+  { id: 'keyboard', kind: 'input', args: ['--kind=keyboard'], obeys: ['key'] },
+  { id: 'tablet', kind: 'input', args: ['--kind=tablet'], obeys: ['button', 'pointer', 'wheel'] },
+  { id: 'console', kind: 'console', args: [], obeys: ['terminal', 'resize-terminal', 'execute', 'taken'] },
+  { id: 'entropy', kind: 'entropy', args: [], obeys: [] },
+]
+
+class QemuEngine implements Engine {
+  readonly #options: QemuMachineOptions
+  readonly #devices: PlannedDevice[]
+  readonly #processes = new Map<string, DeviceProcess>()
+  readonly #inspections = new Inspections()
+  #events: EngineEvents | undefined
+  #qemu: ChildProcess | undefined
+  #qemuEnded: Promise<void> = Promise.resolve()
+  /** Holds the sockets. */
+  #folder: string | undefined
+  #stopping: Promise<void> | undefined
+  /** Why the guest runs no more. */
+  #ended: StopReason | undefined
+
+  constructor(options: QemuMachineOptions) {
+    this.#options = options
+    const disks = options.disks.map(
+      ({ path: file, readOnly }, index): PlannedDevice => ({
+        id: `disk${index}`,
+        kind: 'block',
+        args: [`--blk-file=${file}`, ...(readOnly ? ['--read-only'] : [])],
+        obeys: [],
+      }),
+    )
+    this.#devices = [...DEVICES, ...disks]
+  }
+
+  start(events: EngineEvents): void {
+    this.#events = events
+    try {
+      this.#startAll(events)
+      events.report({ type: 'started' })
+    } catch (error) {
+      const { name, message } = error instanceof Error ? error : new Error(String(error))
+      events.report({ type: 'refused', name, message })
+      void this.terminate()
+    }
+  }
+
+  send(command: Command): void {
+    if (command.type === 'stop') void this.#stop()
+    else if (command.type === 'inspect') this.#inspect(command.id)
+    else {
+      const device = this.#devices.find(({ obeys }) => obeys.includes(command.type))
+      if (device) this.#processes.get(device.id)?.send(command)
+    }
+  }
+
+  async terminate(): Promise<void> {
+    await this.#end()
+  }
+
+  #startAll(events: EngineEvents): void {
+    const folder = mkdtempSync(path.join(tmpdir(), 'outboard-run-'))
+    this.#folder = folder
+    events.report({ type: 'progress', step: 'starting devices and QEMU' })
+    const attached = this.#devices.map(({ id, kind, args }) => {
+      const socket = path.join(folder, `${id}.sock`)
+      const process = new DeviceProcess({
+        program: this.#options.deviceProgram,
+        args: [kind, ...args],
+        socket,
+        report: (report) => this.#receive(id, report),
+        left: (why) => this.#left(why),
+      })
+      this.#processes.set(id, process)
+      return { id, kind, socket }
+    })
+    this.#startQemu(attached)
+  }
+
+  #startQemu(devices: readonly AttachedDevice[]): void {
+    const { qemu, accelerator, memoryMiB, boot } = this.#options
+    const args = qemuArguments({ accelerator, memoryMiB, devices, ...(boot && { boot }) })
+    const child = spawn(qemu.command, [...qemu.args, ...args], {
+      env: { ...process.env, ...qemu.env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+    })
+    this.#qemu = child
+    const serial = new SerialLog({
+      progress: (step) => this.#events?.report({ type: 'progress', step }),
+      line: (text) => this.#events?.report({ type: 'log', line: `guest: ${text}` }),
+      ended: (reason) => this.#guestEnded(reason),
+    })
+    child.stdout?.on('data', (bytes: Uint8Array) => {
+      for (const byte of bytes) serial.byte(byte)
+    })
+    let complaint = ''
+    if (child.stderr) {
+      createInterface(child.stderr).on('line', (line) => {
+        complaint = line
+        if (!this.#stopping) this.#events?.report({ type: 'log', line })
+      })
+    }
+    this.#qemuEnded = new Promise((resolve) => {
+      child.on('error', (error) => {
+        this.#left(`QEMU cannot be started: ${error.message}`)
+        resolve()
+      })
+      child.on('close', (status, signal) => {
+        if (status === 0) this.#guestEnded({ kind: 'power-off', message: 'the guest powered off' })
+        else this.#left(`QEMU ended with ${status ?? signal}${complaint && `: ${complaint}`}`)
+        resolve()
+      })
+    })
+  }
+
+  #receive(id: string, report: Report): void {
+    if (report.type === 'inspection') {
+      const inspection = this.#inspections.take(report.id, id, report.inspection.devices)
+      if (inspection) this.#events?.report(inspection)
+    } else this.#events?.report(report)
+  }
+
+  #inspect(id: number): void {
+    this.#inspections.begin(id, [...this.#processes.keys()])
+    for (const process of this.#processes.values()) process.send({ type: 'inspect', id })
+  }
+
+  /** By itself; its devices stay, since its screen can still be read. */
+  #guestEnded(reason: StopReason): void {
+    if (this.#stopping || this.#ended) return
+    this.#ended = reason
+    this.#events?.report({ type: 'ended', reason })
+    this.#qemu?.kill('SIGTERM')
+  }
+
+  /** A part ended that should not have: without it there is no guest. */
+  #left(why: string): void {
+    if (this.#stopping || this.#ended) return
+    this.#ended = { kind: 'failure', message: why }
+    void this.#end().then(() => this.#events?.left(why))
+  }
+
+  async #stop(): Promise<void> {
+    await this.#end()
+    this.#events?.report({ type: 'stopped' })
+  }
+
+  /** The guest first, then what it may have left in flight in its devices. */
+  #end(): Promise<void> {
+    this.#stopping ??= (async () => {
+      const qemu = this.#qemu
+      qemu?.kill('SIGTERM')
+      const late = setTimeout(() => qemu?.kill('SIGKILL'), QEMU_PATIENCE_MS)
+      await this.#qemuEnded
+      clearTimeout(late)
+      await Promise.all([...this.#processes.values()].map((process) => process.stop()))
+      if (this.#folder !== undefined) rmSync(this.#folder, { recursive: true, force: true })
+    })()
+    return this.#stopping
+  }
+}
+
+/** Answers of several devices to one question. */
+class Inspections {
+  readonly #open = new Map<number, Map<string, readonly DeviceInspection[] | undefined>>()
+
+  /** @param devices in the order the answer has */
+  begin(id: number, devices: readonly string[]): void {
+    this.#open.set(id, new Map(devices.map((device) => [device, undefined])))
+  }
+
+  /** @returns the whole answer, once it is */
+  take(id: number, device: string, answer: readonly DeviceInspection[]): Report | undefined {
+    const answers = this.#open.get(id)
+    if (!answers?.has(device)) return undefined
+    answers.set(device, answer)
+    const devices = [...answers.values()]
+    if (devices.some((one) => one === undefined)) return undefined
+    this.#open.delete(id)
+    return { type: 'inspection', id, inspection: { devices: devices.flatMap((one) => one ?? []) } }
+  }
+}

@@ -1,0 +1,19 @@
+import { findKit } from '../../src/engines/kit/kit.ts'
+import { AMD64_KIT } from '../../src/engines/kit/recipe.ts'
+import { findQemu } from '../../src/engines/qemu/qemu.ts'
+import { ffiMissing } from '../../src/host/linux/ffi.ts'
+
+const found = await findQemu()
+
+/** Why no guest can be run in QEMU here, or undefined where one can. */
+export const qemuMissing =
+  ffiMissing() ??
+  (found && findKit(AMD64_KIT)
+    ? undefined
+    : 'there is no QEMU with all vhost-user devices, or no guest kit for it; apt fetches both: apt-get install apt')
+
+/** QEMU; only where it is not missing. */
+export function qemu(): NonNullable<typeof found> {
+  if (!found) throw new Error('no QEMU')
+  return found
+}

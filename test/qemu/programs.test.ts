@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { test } from 'node:test'
+import { findKit, KitError, prepareKit } from '../../src/engines/kit/kit.ts'
+import { AMD64_KIT } from '../../src/engines/kit/recipe.ts'
+import { failureOfTinyGuest, kvmMissing } from '../../src/engines/qemu/accelerator.ts'
+import { runProgram } from '../../src/engines/qemu/program.ts'
+import { qemuTools, toolsMissing } from './device-program.ts'
+import { qemu, qemuMissing } from './guest.ts'
+
+test('a guest of one instruction runs where it is emulated', { skip: qemuMissing ?? false }, async () => {
+  const { program, version } = qemu()
+  assert.equal(await failureOfTinyGuest(program, 'tcg'), undefined)
+  assert.match(version, /^\d+\.\d+/)
+  const missing = await kvmMissing(program)
+  if (missing !== undefined) assert.doesNotMatch(missing, /\n/)
+})
+
+test('the tools are programs that run', { skip: toolsMissing ?? false }, async () => {
+  const { img, io, storageDaemon } = qemuTools()
+  for (const tool of [img, io, storageDaemon]) assert.match(await runProgram(tool, ['--version']), /version \d/)
+})
+
+test('the kit for QEMU has a 64-bit kernel and the drivers', async (context) => {
+  const kit = await prepareKit(AMD64_KIT).catch((error: unknown) => {
+    if (!(error instanceof KitError)) throw error
+    context.skip(error.message)
+  })
+  if (!kit) return
+  assert.deepEqual(findKit(AMD64_KIT), kit)
+  const kernel = readFileSync(kit.kernel)
+  const version = kernel.subarray(0x200 + kernel.readUInt16LE(0x20e)).toString('latin1', 0, 80)
+  assert.match(version, /^\d+\.\d+\.\d+\S*-amd64 /)
+  const initrd = readFileSync(kit.initrd)
+  for (const driver of ['blk', 'rng', 'gpu', 'input', 'net'])
+    assert.ok(initrd.includes(`/virtio_${driver}.ko\0`), driver)
+  for (const file of ['init', 'sbin/command-agent', 'bin/busybox', 'usr/bin/fallocate'])
+    assert.ok(initrd.includes(`${file}\0`), file)
+  assert.ok(!initrd.includes('~Module signature appended~'))
+})
