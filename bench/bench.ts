@@ -4,6 +4,8 @@ export type Figures = Readonly<Record<string, number>>
 /** One of the things compared in a bench. */
 export interface Variant {
   readonly name: string
+  /** The question it answers, where a bench has several: ratios are taken within it. */
+  readonly group?: string
   /** Measures once, long enough for a figure and short enough to be done many times, in turn with the others. */
   measure(): Promise<Figures>
   /** Lets go of what was kept from round to round. */
@@ -17,6 +19,6 @@ export interface Bench {
   readonly summary: string
   /** Columns of the report in their order, and what each means. Ratios are taken of the first. */
   readonly columns: Readonly<Record<string, string>>
-  /** The first variant is what the others are compared with. */
+  /** The first variant, of each group where there are several, is what the others are compared with. */
   prepare(random: () => number): readonly Variant[]
 }

@@ -1,13 +1,14 @@
 /** `npm run bench -- NAME`: measures one thing, prints one report. docs/bench.md tells how to read it. */
 import { parseArgs } from 'node:util'
 import type { Bench } from './bench.ts'
+import { blockBench } from './block.ts'
 import { seededRandom } from './random.ts'
 import { describeBench, formatReport, loadNow, machineFacts, type Report } from './report.ts'
 import { runRounds } from './rounds.ts'
 import { screenBench } from './screen.ts'
 import { virtqueueBench } from './virtqueue.ts'
 
-const BENCHES: readonly Bench[] = [virtqueueBench, screenBench]
+const BENCHES: readonly Bench[] = [virtqueueBench, screenBench, blockBench]
 const USAGE_ERROR = 2
 
 const HELP = `Usage: npm run bench -- NAME [options]

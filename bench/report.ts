@@ -37,7 +37,7 @@ export function formatReport(report: Report): string {
   const table = [
     [report.bench, ...names, 'ratio'],
     ...report.rows.map((row) => [
-      row.variant,
+      row.group === undefined ? row.variant : `${row.group}: ${row.variant}`,
       ...names.map((name) => formatNumber(row.figures[name].median)),
       row.ratio.toFixed(2),
     ]),
@@ -56,10 +56,13 @@ export function formatReport(report: Report): string {
     ...lines,
     '',
     ...names.map((name) => `${name.padEnd(width)}  ${columns[name]}`),
-    `${'ratio'.padEnd(width)}  ${names[0]}, compared with ${report.rows[0].variant} in the same round`,
+    `${'ratio'.padEnd(width)}  ${names[0]}, compared with ${baselineOf(report)} in the same round`,
     '',
   ].join('\n')
 }
+
+const baselineOf = ({ rows }: Report): string =>
+  rows[0].group === undefined ? rows[0].variant : `the first of its group, ${rows[0].variant},`
 
 function formatNumber(value: number): string {
   if (value >= 1e6) return `${(value / 1e6).toFixed(2)} M`

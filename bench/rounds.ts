@@ -8,8 +8,9 @@ interface Spread {
 
 export interface Row {
   readonly variant: string
+  readonly group?: string | undefined
   readonly figures: Readonly<Record<string, Spread>>
-  /** Median of the ratios to the first variant in the first column, round by round. */
+  /** Median of the ratios to the first variant of the group in the first column, round by round. */
   readonly ratio: number
 }
 
@@ -39,11 +40,13 @@ export async function runRounds(
     for (const variant of variants) await variant.close?.()
   }
   const [column] = Object.keys(bench.columns)
-  const baseline = results.get(variants[0]) ?? []
   return variants.map((variant) => {
     const measured = results.get(variant) ?? []
+    const first = variants.find(({ group }) => group === variant.group) ?? variant
+    const baseline = results.get(first) ?? []
     return {
       variant: variant.name,
+      group: variant.group,
       figures: Object.fromEntries(
         Object.keys(bench.columns).map((name) => [name, spread(measured.map((figures) => figures[name]))]),
       ),
