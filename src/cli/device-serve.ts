@@ -1,7 +1,7 @@
 import type { Command, Report } from '../engines/guest/messages.ts'
 import { createReactor } from '../host/linux/reactor/create-reactor.ts'
 import type { Reactor } from '../host/linux/reactor/reactor.ts'
-import { type FrontEnds, serveVhostUser } from '../transport/vhost-user/vhost-user-server.ts'
+import { type FrontEnds, serveVhostUser, type VhostUserServer } from '../transport/vhost-user/vhost-user-server.ts'
 import type { BackEnd, ServedDevice } from './device-back-end.ts'
 import { createLog, type Log, type LogFormat, LogLevel } from './device-log.ts'
 import { openSocket, type SocketOptions } from './device-socket.ts'
@@ -35,8 +35,7 @@ async function serve<Options>(backEnd: BackEnd<Options>, options: Options & Serv
   const reactor = createReactor({ refused: (reason) => log(LogLevel.WARNING, reason) })
   let served: ServedDevice | undefined
   try {
-    const report = process.send && ((message: Report) => void process.send?.(message))
-    served = await backEnd.make(options, { reactor, log, ...(report && { report }) })
+    served = await backEnd.make(options, { reactor, log, ...(process.send && { report }) })
     await serveTo(socket, served, reactor, log)
   } finally {
     socket.close()
@@ -48,7 +47,7 @@ async function serve<Options>(backEnd: BackEnd<Options>, options: Options & Serv
 async function serveTo(socket: FrontEnds, served: ServedDevice, reactor: Reactor, log: Log): Promise<void> {
   const server = serveVhostUser(served.device, socket, reactor, { log: (line) => log(LogLevel.INFO, line) })
   void server.over.then(() => reactor.stop())
-  const release = listen(served, () => {
+  const release = listen(served, server, () => {
     server.close()
     reactor.settle(server.over)
   })
@@ -60,10 +59,19 @@ async function serveTo(socket: FrontEnds, served: ServedDevice, reactor: Reactor
   }
 }
 
+/** Tells the machine that this process is a part of. */
+function report(message: Report): void {
+  process.send?.(message)
+}
+
 /** Signals, and the machine's commands. @returns what ends that */
-function listen(served: ServedDevice, stop: () => void): () => void {
+function listen(served: ServedDevice, server: VhostUserServer, stop: () => void): () => void {
   const refresh = (): void => served.refresh?.()
-  const obey = (command: Command): void => served.obey?.(command)
+  const obey = (command: Command): void => {
+    if (command.type === 'inspect')
+      report({ type: 'inspection', id: command.id, inspection: { devices: [server.inspect()] } })
+    else served.obey?.(command)
+  }
   process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', refresh)
   // Without its machine the device serves nobody.
   process.on('message', obey).on('disconnect', stop)

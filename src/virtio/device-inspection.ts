@@ -1,6 +1,6 @@
 import type { VirtioDevice } from './device.ts'
-import type { DeviceState } from './device-state.ts'
 import { Feature, featureNames, hasFeature } from './feature.ts'
+import type { QueueState } from './queue-state.ts'
 import { statusNames } from './status.ts'
 
 /** A device's state for people, as plain values. */
@@ -31,7 +31,15 @@ export interface QueueStateInspection {
   readonly broken: string | undefined
 }
 
-export function inspectDevice(device: VirtioDevice, state: DeviceState): DeviceStateInspection {
+/** What a transport knows of a device. */
+export interface InspectedState {
+  readonly status: number
+  readonly offered: bigint
+  readonly negotiated: bigint
+  readonly queues: readonly Pick<QueueState, 'size' | 'enabled' | 'live'>[]
+}
+
+export function inspectDevice(device: VirtioDevice, state: InspectedState): DeviceStateInspection {
   const { negotiated } = state
   const packed = hasFeature(negotiated, Feature.RING_PACKED)
   return {

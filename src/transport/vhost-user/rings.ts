@@ -53,6 +53,11 @@ export class Rings {
     return this.#rings.length
   }
 
+  /** For people to look at. */
+  get all(): readonly Vring[] {
+    return this.#rings
+  }
+
   get live(): boolean {
     return this.#rings.some((ring) => ring.live)
   }

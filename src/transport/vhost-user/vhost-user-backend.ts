@@ -4,6 +4,7 @@ import { UnixStream } from '../../host/linux/unix-stream.ts'
 import type { VirtioDevice } from '../../virtio/device.ts'
 import { DeviceGuard } from '../../virtio/device-guard.ts'
 import { DeviceId } from '../../virtio/device-id.ts'
+import { type DeviceStateInspection, inspectDevice } from '../../virtio/device-inspection.ts'
 import { featureSet, hasFeature } from '../../virtio/feature.ts'
 import { DRIVER_STATUS, Status } from '../../virtio/status.ts'
 import { BackendChannel } from './backend-channel.ts'
@@ -38,6 +39,9 @@ export type BackendReactor = Pick<Reactor, 'watch' | 'signal' | 'onTurn' | 'sett
 
 /** Removed mappings kept for a device that may be using them; past that, everything is drained to get rid of them. */
 const MOST_RETIRED = 64
+
+/** The status of a device with a driver. */
+const READY = Status.ACKNOWLEDGE | Status.DRIVER | Status.FEATURES_OK | Status.DRIVER_OK
 
 const BASIC_FEATURES = featureSet(
   ProtocolFeature.MQ,
@@ -122,6 +126,13 @@ export class VhostUserBackend {
       lost: (reason) => this.#lost(reason),
       log,
     })
+  }
+
+  /** Not every front-end tells the status: where it does not, a ring that is served is a driver's that is ready. */
+  inspect(): DeviceStateInspection {
+    const { active, features, offered } = this.#served
+    const status = this.#status || (active ? READY : 0)
+    return inspectDevice(this.#device, { status, offered, negotiated: features, queues: this.#rings.all })
   }
 
   /** Takes what is in flight to its end, then ends the connection from this side. */

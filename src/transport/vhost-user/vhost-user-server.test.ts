@@ -66,6 +66,34 @@ test('a disk is written and read over a Unix socket, by one front-end after anot
   assert.equal(openDescriptors(), before)
 })
 
+test('what a front-end made of the device can be looked at', { skip }, async (context) => {
+  const socket = path.join(scratch(context), 'disk.sock')
+  const reactor = running(context)
+  const device = new BlockDevice(new MemoryDisk(new Uint8Array(1 << 20)), { queues: 2 })
+  const server = serveVhostUser(device, UnixListener.listen(socket), reactor, { log: () => {} })
+  assert.deepEqual(server.inspect().status, [])
+  assert.deepEqual(
+    server.inspect().queues.map(({ enabled }) => enabled),
+    [false, false],
+  )
+  const driver = await RemoteDriver.start(UnixStream.connect(socket), { queues: 2, queueSize: 64 })
+  await driver.request(1, [header(BlkType.IN, 0)], [512, 1])
+  const { status, negotiated, queues, state } = server.inspect()
+  assert.ok(status.includes('DRIVER_OK') && status.includes('FEATURES_OK'), status.join())
+  assert.ok(negotiated.includes('VERSION_1'), negotiated.join())
+  assert.deepEqual(
+    queues.map(({ size, enabled, pushed }) => [size, enabled, pushed]),
+    [
+      [64, true, 0],
+      [64, true, 1],
+    ],
+  )
+  assert.deepEqual(state, device.inspect())
+  driver.close()
+  server.close()
+  await server.over
+})
+
 test('a front-end that comes while another is served waits for its turn', { skip }, async (context) => {
   const socket = path.join(scratch(context), 'echo.sock')
   const reactor = running(context)

@@ -2,6 +2,8 @@ import type { Closable, Reactor } from '../../host/linux/reactor/reactor.ts'
 import { UnixListener } from '../../host/linux/unix-listener.ts'
 import { UnixStream } from '../../host/linux/unix-stream.ts'
 import type { VirtioDevice } from '../../virtio/device.ts'
+import { type DeviceStateInspection, inspectDevice } from '../../virtio/device-inspection.ts'
+import { offeredFeatures } from '../../virtio/negotiation.ts'
 import { StreamConnection } from './stream-connection.ts'
 import { VhostUserBackend, type VhostUserBackendOptions } from './vhost-user-backend.ts'
 
@@ -54,6 +56,14 @@ export class VhostUserServer {
   /** A front-end is being served. */
   get connected(): boolean {
     return this.#backend !== undefined
+  }
+
+  /** The device, and what the front-end there is made of it. */
+  inspect(): DeviceStateInspection {
+    const device = this.#device
+    const queues = device.queueSizes.map((size) => ({ size, enabled: false, live: undefined }))
+    const idle = { status: 0, offered: offeredFeatures(device), negotiated: 0n, queues }
+    return this.#backend?.inspect() ?? inspectDevice(device, idle)
   }
 
   /** Serves no more: the front-end there is is left when what it asked for is done. */
