@@ -1,21 +1,25 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
-import { deviceCommand } from './device.ts'
-import { doctorCommand } from './doctor.ts'
 import { ExitCode } from './exit-code.ts'
-import { runCommand } from './run.ts'
 
 const { version, description } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'))
+
+/** Each is loaded when it is wanted: a device process needs no emulator, and is to be ready soon. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  run: async () => (await import('./run.ts')).runCommand(),
+  device: async () => (await import('./device.ts')).deviceCommand(),
+  doctor: async () => (await import('./doctor.ts')).doctorCommand(),
+}
 
 const program = new Command('outboard')
   .description(description)
   .version(version)
   .exitOverride()
   .configureHelp({ showGlobalOptions: false })
-  .addCommand(runCommand())
-  .addCommand(deviceCommand())
-  .addCommand(doctorCommand())
+
+const wanted = COMMANDS[process.argv[2]]
+for (const load of wanted ? [wanted] : Object.values(COMMANDS)) program.addCommand(await load())
 
 try {
   await program.parseAsync()
