@@ -1,5 +1,6 @@
 import type { NetDevice } from '../../src/devices/net/net.ts'
 import { CtrlClass, CtrlRx, GsoType, NetFeature } from '../../src/devices/net/protocol.ts'
+import type { ReceivedPacket } from '../../src/devices/net/testing/net-driver.ts'
 import type { Reactor } from '../../src/host/linux/reactor/reactor.ts'
 import { Feature, featureSet } from '../../src/virtio/feature.ts'
 import { Guest } from './guest.ts'
@@ -24,13 +25,20 @@ export function bridge(devices: readonly [NetDevice, NetDevice], reactor: Reacto
   const guests = devices.map((device) => new Guest(device, (offered & others) | plain))
   for (const { driver } of guests) driver.command(CtrlClass.RX, CtrlRx.PROMISC, [1])
   const counters: BridgeCounters = { packets: [0, 0], segmented: [0, 0], merged: [0, 0] }
+  /** What each side got and the other has no descriptors to send with yet. */
+  const waiting: [ReceivedPacket[], ReceivedPacket[]] = [[], []]
   const hook = reactor.onTurn(() => {
     guests.forEach((guest, side) => {
-      for (const packet of guest.take()) {
+      const { driver } = guests[1 - side]
+      // Nothing more is taken before that is sent.
+      const packets = waiting[side].length > 0 ? waiting[side] : guest.take()
+      waiting[side] = packets
+      while (packets.length > 0 && driver.rig.rigs[1].driver.free > 0) {
+        const [packet] = packets.splice(0, 1)
         counters.packets[side]++
         if (packet.header[1] !== GsoType.NONE) counters.segmented[side]++
         if (packet.buffers.length > 1) counters.merged[side]++
-        guests[1 - side].driver.send(packet.frame, packet.header)
+        driver.send(packet.frame, packet.header)
       }
     })
     return undefined

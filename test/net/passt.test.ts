@@ -25,7 +25,7 @@ const GUEST: Station = { mac: '52:54:00:12:34:56', ip: '10.77.0.2' }
 const GATEWAY = '10.77.0.1'
 /** The network passt gives, wherever this machine is. */
 const NETWORK = ['--address', GUEST.ip, '--netmask', '255.255.255.0', '--gateway', GATEWAY, '--ipv4-only']
-const FILE_BYTES = 8 << 20
+const FILE_BYTES = 4 << 20
 
 const skipPasst = spawnSync('passt', ['--version']).error ? 'install passt' : false
 const skipStation = skipPasst || (namespaceRefused() ?? false)
