@@ -3,12 +3,12 @@ import { createHash } from 'node:crypto'
 import { after, afterEach, before, test } from 'node:test'
 import type { Browser, Page } from 'playwright-core'
 import { type ConsoleServer, serveConsole } from '../../src/console/server.ts'
-import { bootGuest, type Guest, kitMissing } from '../guest/guest.ts'
+import { bootGuest, type Guest, guestMissing } from '../guest/guest.ts'
 import { BreakableLink } from './breakable-link.ts'
 import { browserMissing, canvasDigest, canvasSize, connected, launchBrowser, openPage } from './browser.ts'
 import { until } from './until.ts'
 
-const skip = browserMissing() ?? kitMissing() ?? false
+const skip = browserMissing() ?? guestMissing('v86') ?? false
 
 let browser: Browser
 let guest: Guest

@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from '
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, test } from 'node:test'
-import { bootGuest, kitMissing } from './guest.ts'
+import { bootGuest, ENGINES, guestMissing } from './guest.ts'
 
 /** e2fsprogs live in sbin, which is not in everybody's PATH. */
 const ENV = { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin:/sbin` }
@@ -23,60 +23,67 @@ function missingTool(): string | undefined {
   }
 }
 
-const skip = kitMissing() ?? missingTool() ?? false
-
-test('a file system the guest makes and fills is byte for byte on the host', { skip }, async () => {
-  const image = path.join(folder, 'fs.img')
-  const source = path.join(folder, 'source.img')
-  writeFileSync(image, '')
-  truncateSync(image, 48 * MIB)
-  const content = randomBytes(9 * MIB)
-  writeFileSync(source, content)
-  const guest = await bootGuest({
-    disks: [
-      { path: image, readOnly: false },
-      { path: source, readOnly: true },
-    ],
+for (const engine of ENGINES) {
+  test(`${engine}: a file system the guest makes and fills is byte for byte on the host`, {
+    skip: guestMissing(engine) ?? missingTool() ?? false,
+  }, async () => {
+    const image = path.join(folder, 'fs.img')
+    const source = path.join(folder, 'source.img')
+    writeFileSync(image, '')
+    truncateSync(image, 48 * MIB)
+    const content = randomBytes(9 * MIB)
+    writeFileSync(source, content)
+    const guest = await bootGuest({
+      engine,
+      disks: [
+        { path: image, readOnly: false },
+        { path: source, readOnly: true },
+      ],
+    })
+    try {
+      const made = await guest.run(
+        'set -e; mke2fs /dev/vda >/dev/null 2>&1; mkdir -p /disk; mount -t ext4 /dev/vda /disk; cat /dev/vdb > /disk/copy; ' +
+          'mkdir /disk/d; for i in 1 2 3 4 5 6 7 8 9; do echo "file $i" > /disk/d/$i; done; sha256sum < /disk/copy; umount /disk',
+      )
+      assert.equal(made.status, 0, made.stderr)
+      assert.equal(made.stdout.split(' ')[0], createHash('sha256').update(content).digest('hex'))
+      const refused = await guest.run('echo x > /dev/vdb')
+      assert.notEqual(refused.status, 0, 'a write to a read-only disk succeeded')
+    } finally {
+      await guest.stop()
+    }
+    execFileSync('e2fsck', ['-f', '-n', image], { env: ENV, stdio: 'pipe' })
+    execFileSync('debugfs', ['-R', `dump /copy ${path.join(folder, 'copy')}`, image], { env: ENV, stdio: 'pipe' })
+    assert.ok(readFileSync(path.join(folder, 'copy')).equals(content), 'the file read back from the image differs')
+    const small = execFileSync('debugfs', ['-R', 'cat /d/7', image], { env: ENV, stdio: ['ignore', 'pipe', 'ignore'] })
+    assert.equal(small.toString(), 'file 7\n')
+    assert.ok(readFileSync(source).equals(content), 'the read-only disk changed')
   })
-  try {
-    const made = await guest.run(
-      'set -e; mke2fs /dev/vda >/dev/null 2>&1; mkdir -p /disk; mount -t ext4 /dev/vda /disk; cat /dev/vdb > /disk/copy; ' +
-        'mkdir /disk/d; for i in 1 2 3 4 5 6 7 8 9; do echo "file $i" > /disk/d/$i; done; sha256sum < /disk/copy; umount /disk',
-    )
-    assert.equal(made.status, 0, made.stderr)
-    assert.equal(made.stdout.split(' ')[0], createHash('sha256').update(content).digest('hex'))
-    const refused = await guest.run('echo x > /dev/vdb')
-    assert.notEqual(refused.status, 0, 'a write to a read-only disk succeeded')
-  } finally {
-    await guest.stop()
-  }
-  execFileSync('e2fsck', ['-f', '-n', image], { env: ENV, stdio: 'pipe' })
-  execFileSync('debugfs', ['-R', `dump /copy ${path.join(folder, 'copy')}`, image], { env: ENV, stdio: 'pipe' })
-  assert.ok(readFileSync(path.join(folder, 'copy')).equals(content), 'the file read back from the image differs')
-  const small = execFileSync('debugfs', ['-R', 'cat /d/7', image], { env: ENV, stdio: ['ignore', 'pipe', 'ignore'] })
-  assert.equal(small.toString(), 'file 7\n')
-  assert.ok(readFileSync(source).equals(content), 'the read-only disk changed')
-})
+}
 
-test('write-zeroes and discard leave what the guest expects on the image', { skip }, async () => {
-  const image = path.join(folder, 'raw.img')
-  const before = randomBytes(4 * MIB)
-  writeFileSync(image, before)
-  const guest = await bootGuest({ disks: [{ path: image, readOnly: false }] })
-  try {
-    const done = await guest.run(
-      'set -e; /usr/bin/fallocate -p -o 1048576 -l 65536 /dev/vda; sync; cat /sys/block/vda/queue/write_zeroes_max_bytes; ' +
-        'cat /sys/block/vda/size; cat /sys/block/vda/queue/logical_block_size',
-    )
-    assert.equal(done.status, 0, done.stderr)
-    const [limit, sectors, blockSize] = done.stdout.trim().split('\n').map(Number)
-    assert.ok(limit > 0, 'the guest sees no write-zeroes')
-    assert.equal(sectors, (4 * MIB) / 512)
-    assert.equal(blockSize, 512)
-  } finally {
-    await guest.stop()
-  }
-  const expected = Buffer.from(before)
-  expected.fill(0, MIB, MIB + 65536)
-  assert.ok(readFileSync(image).equals(expected))
-})
+for (const engine of ENGINES) {
+  test(`${engine}: write-zeroes and discard leave what the guest expects on the image`, {
+    skip: guestMissing(engine) ?? missingTool() ?? false,
+  }, async () => {
+    const image = path.join(folder, 'raw.img')
+    const before = randomBytes(4 * MIB)
+    writeFileSync(image, before)
+    const guest = await bootGuest({ engine, disks: [{ path: image, readOnly: false }] })
+    try {
+      const done = await guest.run(
+        'set -e; /usr/bin/fallocate -p -o 1048576 -l 65536 /dev/vda; sync; cat /sys/block/vda/queue/write_zeroes_max_bytes; ' +
+          'cat /sys/block/vda/size; cat /sys/block/vda/queue/logical_block_size',
+      )
+      assert.equal(done.status, 0, done.stderr)
+      const [limit, sectors, blockSize] = done.stdout.trim().split('\n').map(Number)
+      assert.ok(limit > 0, 'the guest sees no write-zeroes')
+      assert.equal(sectors, (4 * MIB) / 512)
+      assert.equal(blockSize, 512)
+    } finally {
+      await guest.stop()
+    }
+    const expected = Buffer.from(before)
+    expected.fill(0, MIB, MIB + 65536)
+    assert.ok(readFileSync(image).equals(expected))
+  })
+}

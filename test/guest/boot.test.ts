@@ -1,40 +1,49 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { bootGuest, kitMissing } from './guest.ts'
+import { bootGuest, ENGINES, guestMissing } from './guest.ts'
 
-const skip = kitMissing() ?? false
+/** Each starts seven processes in QEMU. */
+const BOOTS = { v86: 10, qemu: 4 } as const
 
-test('a guest boots ten times in a row and each time finds all its devices', { skip }, async () => {
-  for (let boot = 1; boot <= 10; boot++) {
-    const guest = await bootGuest({})
-    try {
-      const found = await guest.run('ls /dev/hwrng /dev/fb0 /dev/input/event* && ls /sys/bus/virtio/devices | wc -l')
-      assert.equal(found.status, 0, `boot ${boot}: ${found.stderr}`)
-      const { devices } = await guest.machine.inspect()
-      for (const device of devices) {
-        assert.ok(device.status.includes('DRIVER_OK'), `boot ${boot}: ${device.name} is ${device.status.join(', ')}`)
+for (const engine of ENGINES) {
+  test(`${engine}: a guest boots again and again and each time finds all its devices`, {
+    skip: guestMissing(engine) ?? false,
+  }, async () => {
+    for (let boot = 1; boot <= BOOTS[engine]; boot++) {
+      const guest = await bootGuest({ engine })
+      try {
+        const found = await guest.run('ls /dev/hwrng /dev/fb0 /dev/input/event* && ls /sys/bus/virtio/devices | wc -l')
+        assert.equal(found.status, 0, `boot ${boot}: ${found.stderr}`)
+        const { devices } = await guest.machine.inspect()
+        for (const device of devices) {
+          assert.ok(device.status.includes('DRIVER_OK'), `boot ${boot}: ${device.name} is ${device.status.join(', ')}`)
+        }
+        assert.equal(Number(found.stdout.trim().split('\n').at(-1)), devices.length, `boot ${boot}`)
+      } finally {
+        await guest.stop()
       }
-      assert.equal(Number(found.stdout.trim().split('\n').at(-1)), devices.length, `boot ${boot}`)
-    } finally {
-      await guest.stop()
     }
-  }
-})
+  })
+}
 
-test('a guest that powers off or fails says so, and why', { skip }, async () => {
-  for (const [command, kind] of [
-    ['poweroff -f', 'power-off'],
-    ['echo c > /proc/sysrq-trigger', 'panic'],
-  ] as const) {
-    const guest = await bootGuest({})
-    try {
-      const stopped = new Promise<string>((resolve) =>
-        guest.machine.listen({ stopped: (reason) => resolve(reason.kind) }),
-      )
-      await assert.rejects(guest.run(command), /the command did not end/)
-      assert.equal(await stopped, kind)
-    } finally {
-      await guest.stop()
+for (const engine of ENGINES) {
+  test(`${engine}: a guest that powers off or fails says so, and why`, {
+    skip: guestMissing(engine) ?? false,
+  }, async () => {
+    for (const [command, kind] of [
+      ['poweroff -f', 'power-off'],
+      ['echo c > /proc/sysrq-trigger', 'panic'],
+    ] as const) {
+      const guest = await bootGuest({ engine })
+      try {
+        const stopped = new Promise<string>((resolve) =>
+          guest.machine.listen({ stopped: (reason) => resolve(reason.kind) }),
+        )
+        await assert.rejects(guest.run(command), /the command did not end/)
+        assert.equal(await stopped, kind)
+      } finally {
+        await guest.stop()
+      }
     }
-  }
-})
+  })
+}

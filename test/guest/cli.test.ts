@@ -8,10 +8,10 @@ import { after, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { decode } from 'fast-png'
-import { kitMissing } from './guest.ts'
+import { guestMissing } from './guest.ts'
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
-const skip = kitMissing() ?? false
+const skip = guestMissing('v86') ?? false
 
 const folder = mkdtempSync(path.join(tmpdir(), 'outboard-cli-'))
 after(() => rmSync(folder, { recursive: true }))

@@ -2,9 +2,7 @@ import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { bootGuest, type Guest, kitMissing } from './guest.ts'
-
-const skip = kitMissing() ?? false
+import { bootGuest, ENGINES, type Guest, guestMissing } from './guest.ts'
 
 /** What the terminal has shown, once it matches. */
 async function terminalShows(guest: Guest, pattern: RegExp, act: () => void): Promise<string> {
@@ -27,30 +25,38 @@ async function terminalShows(guest: Guest, pattern: RegExp, act: () => void): Pr
   }
 }
 
-test('the console works both ways, and follows the size of its window  @virtio 5.3.6', { skip }, async () => {
-  const guest = await bootGuest({})
-  try {
-    await terminalShows(guest, /\r\n42\r\n/, () => guest.machine.writeTerminal(Buffer.from('\necho $((6 * 7))\n')))
-    guest.machine.resizeTerminal(91, 33)
-    await terminalShows(guest, /33 91/, () => guest.machine.writeTerminal(Buffer.from('stty size\n')))
-  } finally {
-    await guest.stop()
-  }
-})
+for (const engine of ENGINES) {
+  test(`${engine}: the console works both ways, and follows the size of its window  @virtio 5.3.6`, {
+    skip: guestMissing(engine) ?? false,
+  }, async () => {
+    const guest = await bootGuest({ engine })
+    try {
+      await terminalShows(guest, /\r\n42\r\n/, () => guest.machine.writeTerminal(Buffer.from('\necho $((6 * 7))\n')))
+      guest.machine.resizeTerminal(91, 33)
+      await terminalShows(guest, /33 91/, () => guest.machine.writeTerminal(Buffer.from('stty size\n')))
+    } finally {
+      await guest.stop()
+    }
+  })
+}
 
-test('a command has its own output, error output and status, whatever bytes they hold', { skip }, async () => {
-  const guest = await bootGuest({})
-  try {
-    const both = await guest.run('echo out; echo err >&2; exit 7')
-    assert.deepEqual([both.status, both.stdout, both.stderr], [7, 'out\n', 'err\n'])
-    const blob = randomBytes(3000).toString('hex')
-    const echoed = await guest.run(`printf %s ${blob} | sha256sum`)
-    assert.equal(echoed.stdout.split(' ')[0], createHash('sha256').update(blob).digest('hex'))
-    const long = await guest.run('head -c 1000000 /dev/zero | tr "\\0" x')
-    assert.equal(long.stdout.length, 1_000_000)
-    const [first, second] = await Promise.all([guest.run('sleep 0.3; echo 1'), guest.run('echo 2')])
-    assert.deepEqual([first.stdout, second.stdout], ['1\n', '2\n'])
-  } finally {
-    await guest.stop()
-  }
-})
+for (const engine of ENGINES) {
+  test(`${engine}: a command has its own output, error output and status, whatever bytes they hold`, {
+    skip: guestMissing(engine) ?? false,
+  }, async () => {
+    const guest = await bootGuest({ engine })
+    try {
+      const both = await guest.run('echo out; echo err >&2; exit 7')
+      assert.deepEqual([both.status, both.stdout, both.stderr], [7, 'out\n', 'err\n'])
+      const blob = randomBytes(3000).toString('hex')
+      const echoed = await guest.run(`printf %s ${blob} | sha256sum`)
+      assert.equal(echoed.stdout.split(' ')[0], createHash('sha256').update(blob).digest('hex'))
+      const long = await guest.run('head -c 1000000 /dev/zero | tr "\\0" x')
+      assert.equal(long.stdout.length, 1_000_000)
+      const [first, second] = await Promise.all([guest.run('sleep 0.3; echo 1'), guest.run('echo 2')])
+      assert.deepEqual([first.stdout, second.stdout], ['1\n', '2\n'])
+    } finally {
+      await guest.stop()
+    }
+  })
+}

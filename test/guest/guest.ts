@@ -1,9 +1,18 @@
 import { findKit } from '../../src/engines/kit/kit.ts'
-import { I386_KIT } from '../../src/engines/kit/recipe.ts'
+import { AMD64_KIT, I386_KIT } from '../../src/engines/kit/recipe.ts'
+import { createQemuMachine } from '../../src/engines/qemu/machine.ts'
 import { createV86Machine } from '../../src/engines/v86/machine.ts'
 import type { Machine } from '../../src/machine/machine.ts'
+import { MAIN } from '../qemu/device-program.ts'
+import { qemu, qemuMissing } from '../qemu/guest.ts'
+
+/** What executes guests; every check of a guest is made in each. */
+export const ENGINES = ['v86', 'qemu'] as const
+export type Engine = (typeof ENGINES)[number]
 
 export interface GuestOptions {
+  /** v86 unless told. */
+  readonly engine?: Engine
   readonly disks?: readonly { readonly path: string; readonly readOnly: boolean }[]
   /** Whether the GPU offers blob resources; it does unless told. */
   readonly blob?: boolean
@@ -24,17 +33,16 @@ export interface Guest {
 }
 
 /** Why no guest can be booted here, or undefined where one can. */
-export function kitMissing(): string | undefined {
+export function guestMissing(engine: Engine): string | undefined {
+  if (engine === 'qemu') return qemuMissing
   return findKit(I386_KIT)
     ? undefined
     : 'there is no guest kit, which apt fetches: apt-get install apt, and a way to the Debian archive'
 }
 
 /** Boots the guest kit, and resolves when commands can be run. A guest that fails rejects with all it said. */
-export async function bootGuest({ disks = [], blob = true }: GuestOptions): Promise<Guest> {
-  const kit = findKit(I386_KIT)
-  if (!kit) throw new Error('no guest kit')
-  const machine = createV86Machine({ ...kit, memoryMiB: 256, disks, blob })
+export async function bootGuest({ engine = 'v86', disks = [], blob = true }: GuestOptions): Promise<Guest> {
+  const machine = engine === 'v86' ? machineInV86({ disks, blob }) : machineInQemu({ disks, blob })
   const said: string[] = []
   machine.listen({ progress: (step) => said.push(step), log: (line) => said.push(line) })
   const guest: Guest = { machine, run: (command) => run(machine, command), stop: () => machine.stop() }
@@ -46,6 +54,24 @@ export async function bootGuest({ disks = [], blob = true }: GuestOptions): Prom
     await machine.stop()
     throw new Error(`the guest did not boot: ${error}\n${said.join('\n')}`)
   }
+}
+
+type MachineOptions = Required<Omit<GuestOptions, 'engine'>>
+
+function machineInV86(options: MachineOptions): Machine {
+  const kit = findKit(I386_KIT)
+  if (!kit) throw new Error('no guest kit')
+  return createV86Machine({ ...kit, memoryMiB: 256, ...options })
+}
+
+function machineInQemu(options: MachineOptions): Machine {
+  const boot = findKit(AMD64_KIT)
+  if (!boot) throw new Error('no guest kit for QEMU')
+  const deviceProgram = { command: process.execPath, args: [MAIN, 'device'] }
+  return createQemuMachine({
+    ...{ qemu: qemu().program, accelerator: 'tcg', memoryMiB: 512, boot, deviceProgram },
+    ...options,
+  })
 }
 
 async function run(machine: Machine, command: string): Promise<Ran> {

@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { bootGuest, kitMissing } from './guest.ts'
-
-const skip = kitMissing() ?? false
+import { bootGuest, ENGINES, type Engine, guestMissing } from './guest.ts'
 
 const EV_KEY = 1
 const EV_REL = 2
@@ -12,71 +10,78 @@ const KEY_A = 30
 const BTN_LEFT = 0x110
 const REL_WHEEL = 8
 
-/** `struct input_event` of a 32-bit kernel: two 32-bit times, u16 type, u16 code, s32 value. */
-function events(hex: string): { type: number; code: number; value: number }[] {
+/** Bytes of a time in `struct input_event`, which the width of the kernel decides; u16 type, u16 code, s32 value follow. */
+const TIME_BYTES = { v86: 8, qemu: 16 } as const
+
+function events(hex: string, engine: Engine): { type: number; code: number; value: number }[] {
   const bytes = Buffer.from(hex.replaceAll(/\s/g, ''), 'hex')
-  return Array.from({ length: bytes.length / 16 }, (_, i) => ({
-    type: bytes.readUInt16LE(16 * i + 8),
-    code: bytes.readUInt16LE(16 * i + 10),
-    value: bytes.readInt32LE(16 * i + 12),
+  const time = TIME_BYTES[engine]
+  return Array.from({ length: bytes.length / (time + 8) }, (_, i) => ({
+    type: bytes.readUInt16LE((time + 8) * i + time),
+    code: bytes.readUInt16LE((time + 8) * i + time + 2),
+    value: bytes.readInt32LE((time + 8) * i + time + 4),
   }))
 }
 
-test('a typed key, a click and a turn of the wheel arrive as evdev events', { skip }, async () => {
-  const guest = await bootGuest({})
-  try {
-    // Every input device is recorded, so that an event on the wrong one would show.
-    const recording = guest.run(
-      'cd /dev/input; for f in event*; do (timeout 6 cat $f > /tmp/$f) & done; sleep 7; ' +
-        'for f in event*; do echo "$(cat /sys/class/input/$f/device/name)|$(hexdump -v -e \'1/1 "%02x"\' /tmp/$f)"; done',
-    )
-    await sleep(3000)
-    const { machine } = guest
-    machine.key(KEY_A, true)
-    machine.key(KEY_A, false)
-    machine.pointer(0, 0.5, 0.25)
-    machine.button(BTN_LEFT, true)
-    machine.button(BTN_LEFT, false)
-    machine.wheel(-1, 0)
-    const recorded = await recording
-    assert.equal(recorded.status, 0, recorded.stderr)
-    const all = recorded.stdout
-      .trim()
-      .split('\n')
-      .map((line) => {
-        const [name, hex] = line.split('|')
-        return { name, list: events(hex) }
-      })
-    const keysOf = (code: number): number[][] => {
-      const device = all.filter(({ list }) => list.some((event) => event.type === EV_KEY && event.code === code))
-      assert.equal(device.length, 1, `key ${code} arrived on ${device.length} devices`)
-      return device.flatMap(({ list }) =>
-        list.filter(({ type }) => type === EV_KEY).map((event) => [event.code, event.value]),
+for (const engine of ENGINES) {
+  test(`${engine}: a typed key, a click and a turn of the wheel arrive as evdev events`, {
+    skip: guestMissing(engine) ?? false,
+  }, async () => {
+    const guest = await bootGuest({ engine })
+    try {
+      // Every input device is recorded, so that an event on the wrong one would show.
+      const recording = guest.run(
+        'cd /dev/input; for f in event*; do (timeout 6 cat $f > /tmp/$f) & done; sleep 7; ' +
+          'for f in event*; do echo "$(cat /sys/class/input/$f/device/name)|$(hexdump -v -e \'1/1 "%02x"\' /tmp/$f)"; done',
       )
+      await sleep(3000)
+      const { machine } = guest
+      machine.key(KEY_A, true)
+      machine.key(KEY_A, false)
+      machine.pointer(0, 0.5, 0.25)
+      machine.button(BTN_LEFT, true)
+      machine.button(BTN_LEFT, false)
+      machine.wheel(-1, 0)
+      const recorded = await recording
+      assert.equal(recorded.status, 0, recorded.stderr)
+      const all = recorded.stdout
+        .trim()
+        .split('\n')
+        .map((line) => {
+          const [name, hex] = line.split('|')
+          return { name, list: events(hex, engine) }
+        })
+      const keysOf = (code: number): number[][] => {
+        const device = all.filter(({ list }) => list.some((event) => event.type === EV_KEY && event.code === code))
+        assert.equal(device.length, 1, `key ${code} arrived on ${device.length} devices`)
+        return device.flatMap(({ list }) =>
+          list.filter(({ type }) => type === EV_KEY).map((event) => [event.code, event.value]),
+        )
+      }
+      assert.deepEqual(keysOf(KEY_A), [
+        [KEY_A, 1],
+        [KEY_A, 0],
+      ])
+      assert.deepEqual(keysOf(BTN_LEFT), [
+        [BTN_LEFT, 1],
+        [BTN_LEFT, 0],
+      ])
+      const rest = all.flatMap(({ list }) => list)
+      const absolute = rest.filter(({ type }) => type === EV_ABS)
+      assert.ok(
+        absolute.some(({ code, value }) => code === 0 && value > 16000 && value < 16800),
+        'x in the middle',
+      )
+      assert.ok(
+        absolute.some(({ code, value }) => code === 1 && value > 7900 && value < 8500),
+        'y at a quarter',
+      )
+      assert.ok(
+        rest.some(({ type, code, value }) => type === EV_REL && code === REL_WHEEL && value === -1),
+        'a wheel step',
+      )
+    } finally {
+      await guest.stop()
     }
-    assert.deepEqual(keysOf(KEY_A), [
-      [KEY_A, 1],
-      [KEY_A, 0],
-    ])
-    assert.deepEqual(keysOf(BTN_LEFT), [
-      [BTN_LEFT, 1],
-      [BTN_LEFT, 0],
-    ])
-    const rest = all.flatMap(({ list }) => list)
-    const absolute = rest.filter(({ type }) => type === EV_ABS)
-    assert.ok(
-      absolute.some(({ code, value }) => code === 0 && value > 16000 && value < 16800),
-      'x in the middle',
-    )
-    assert.ok(
-      absolute.some(({ code, value }) => code === 1 && value > 7900 && value < 8500),
-      'y at a quarter',
-    )
-    assert.ok(
-      rest.some(({ type, code, value }) => type === EV_REL && code === REL_WHEEL && value === -1),
-      'a wheel step',
-    )
-  } finally {
-    await guest.stop()
-  }
-})
+  })
+}

@@ -20,6 +20,8 @@ export interface QemuMachineOptions extends Pick<QemuArgumentsOptions, 'accelera
   readonly deviceProgram: DeviceProgram
   /** `/dev/vda` first. */
   readonly disks: readonly { readonly path: string; readonly readOnly: boolean }[]
+  /** Whether the GPU offers blob resources (default), which it reads in place. */
+  readonly blob?: boolean
 }
 
 /** A guest in QEMU, with each device in a process of its own. Nothing is started yet. */
@@ -36,7 +38,6 @@ interface PlannedDevice {
 }
 
 const DEVICES: readonly PlannedDevice[] = [
-  { id: 'gpu', kind: 'gpu', args: [], obeys: ['resize', 'damage-taken', 'read-pixels'] },
   { id: 'keyboard', kind: 'input', args: ['--kind=keyboard'], obeys: ['key'] },
   { id: 'tablet', kind: 'input', args: ['--kind=tablet'], obeys: ['button', 'pointer', 'wheel'] },
   { id: 'console', kind: 'console', args: [], obeys: ['terminal', 'resize-terminal', 'execute', 'taken'] },
@@ -67,7 +68,13 @@ class QemuEngine implements Engine {
         obeys: [],
       }),
     )
-    this.#devices = [...DEVICES, ...disks]
+    const gpu: PlannedDevice = {
+      id: 'gpu',
+      kind: 'gpu',
+      args: options.blob === false ? ['--no-blob'] : [],
+      obeys: ['resize', 'damage-taken', 'read-pixels'],
+    }
+    this.#devices = [gpu, ...DEVICES, ...disks]
   }
 
   start(events: EngineEvents): void {

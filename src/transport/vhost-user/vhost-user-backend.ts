@@ -128,10 +128,10 @@ export class VhostUserBackend {
     })
   }
 
-  /** Not every front-end tells the status: where it does not, a ring that is served is a driver's that is ready. */
+  /** Few front-ends tell the whole status: a ring that is served is a driver's that is ready. */
   inspect(): DeviceStateInspection {
     const { active, features, offered } = this.#served
-    const status = this.#status || (active ? READY : 0)
+    const status = this.#status | (active ? READY : 0)
     return inspectDevice(this.#device, { status, offered, negotiated: features, queues: this.#rings.all })
   }
 
