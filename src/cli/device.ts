@@ -10,7 +10,7 @@ import { type ServeOptions, serveBackEnd } from './device-serve.ts'
 import { socketOptions } from './device-socket.ts'
 
 const EXPLANATION = `
-Each is a process that serves one device to a virtual machine monitor over vhost-user; docs/qemu.md shows how one is used.
+Each is a process that serves one device to a virtual machine monitor over vhost-user; docs/vhost-user.md tells what is served.
 Give it a socket with --socket-path or --fd, or let systemd: a listening socket serves one front-end after another, a
 connected one ends with its front-end. SIGTERM ends it when what is in flight is done, with exit code 0.`
 
