@@ -15,6 +15,7 @@ import { eventOf } from './event-of.ts'
 import { MemoryLog } from './memory-log.ts'
 import { MemoryTable, MOST_SLOTS } from './memory-table.ts'
 import { ProtocolFeature, VhostFeature } from './protocol.ts'
+import type { Service } from './reception.ts'
 import { Rings } from './rings.ts'
 import { ServedDevice } from './served-device.ts'
 import { SharedRegions } from './shared-regions.ts'
@@ -22,7 +23,7 @@ import { type Receiver, StreamConnection } from './stream-connection.ts'
 import { VhostUserError } from './vhost-user-error.ts'
 
 /** What a network device does for a front-end besides virtio. */
-interface NetworkServices {
+export interface NetworkServices {
   /** Announces the guest's address where it arrived, for guests that do not. */
   announce(mac: Uint8Array): void
   /** @returns whether frames of this size can be carried */
@@ -68,9 +69,8 @@ const BASIC_FEATURES = featureSet(
  * front-end goes, what is in flight ends without a trace in its rings: whoever serves them next finds it in the
  * journal, or there.
  */
-export class VhostUserBackend {
-  /** Resolves when the front-end is gone and nothing of it is left here. */
-  readonly over: Promise<void>
+export class VhostUserBackend implements Service {
+  readonly over: Promise<string | undefined>
   readonly #device: VirtioDevice
   readonly #reactor: BackendReactor
   readonly #options: VhostUserBackendOptions
@@ -88,7 +88,7 @@ export class VhostUserBackend {
   #status = 0
   /** The configuration changed and the front-end was not told. */
   #configDue = false
-  #finished: () => void = () => {}
+  #finished: (reason: string | undefined) => void = () => {}
 
   /** @param connect makes the connection to the front-end, which tells what comes to the receiver it is given */
   constructor(
@@ -135,7 +135,6 @@ export class VhostUserBackend {
     return inspectDevice(this.#device, { status, offered, negotiated: features, queues: this.#rings.all })
   }
 
-  /** Takes what is in flight to its end, then ends the connection from this side. */
   close(): void {
     this.#dispatcher.stop(() => this.#rings.drain())
   }
@@ -319,7 +318,6 @@ export class VhostUserBackend {
   }
 
   #lost(reason: string | undefined): void {
-    this.#options.log(`${this.#device.name}: the front-end is gone${reason === undefined ? '' : `: ${reason}`}`)
     this.#hook.close()
     this.#device.config.onChange = undefined
     this.#rings.detach()
@@ -329,7 +327,7 @@ export class VhostUserBackend {
       this.#log.close()
       this.#rings.close()
       this.#table.close()
-      this.#finished()
+      this.#finished(reason)
       this.#reactor.settle(this.over)
     }
     const wait = this.#served.reset()

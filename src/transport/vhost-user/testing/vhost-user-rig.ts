@@ -34,6 +34,8 @@ export class VhostUserRig {
   readonly guest: GuestSide
   readonly logged: string[] = []
   over = false
+  /** Why it is over, as far as that is for people to know. */
+  reason: string | undefined
   features = 0n
   readonly #device: VirtioDevice
   readonly #client: EchoClient
@@ -49,8 +51,9 @@ export class VhostUserRig {
       this.reactor,
       { log: (line) => this.logged.push(line), network },
     )
-    void this.backend.over.then(() => {
+    void this.backend.over.then((reason) => {
       this.over = true
+      this.reason = reason
     })
     this.frontEnd = new FrontEnd(ours, () => this.reactor.turn())
     this.#client = new EchoClient(guest.allocator, guest.queues, (queue) => this.kick(queue))

@@ -1,0 +1,119 @@
+import type { Closable, Reactor } from '../../host/linux/reactor/reactor.ts'
+import { UnixListener } from '../../host/linux/unix-listener.ts'
+import { UnixStream } from '../../host/linux/unix-stream.ts'
+
+/** A front-end that listens, and is called until it answers, each time it is gone. */
+interface ConnectTo {
+  readonly connectTo: string
+}
+
+/** Where front-ends come from: those that call here, the one that did already, or one that has to be called. */
+export type FrontEnds = UnixListener | UnixStream | ConnectTo
+
+/** What serves one front-end. */
+export interface Service {
+  /**
+   * Resolves when the front-end is gone and nothing of it is left here, with the reason for people; without one where it
+   * just closed the connection.
+   */
+  readonly over: Promise<string | undefined>
+  /** Takes what is in flight to its end, then ends the connection from this side. */
+  close(): void
+}
+
+export type ReceptionReactor = Pick<Reactor, 'watch' | 'settle' | 'timer'>
+
+/** Between attempts to reach a front-end. */
+const RETRY_MS = 500
+
+/** Has one front-end after another served. Those that come meanwhile wait. */
+export class Reception<S extends Service> {
+  /** Resolves when no front-end is served any more, and none will be. */
+  readonly over: Promise<void>
+  /** What serves the front-end there is. */
+  service: S | undefined
+  /** What waits for the next front-end. */
+  #waiting: Closable | undefined
+  #closed = false
+  #finished: () => void = () => {}
+
+  /**
+   * @param serve begins to serve one; the stream is its own from then on
+   * @param log lines about who comes and goes
+   */
+  constructor(
+    private readonly frontEnds: FrontEnds,
+    private readonly reactor: ReceptionReactor,
+    private readonly serve: (stream: UnixStream) => S,
+    private readonly log: (line: string) => void,
+  ) {
+    this.over = new Promise((resolve) => {
+      this.#finished = resolve
+    })
+    this.#next()
+  }
+
+  /** Serves no more: the front-end there is is left when what it asked for is done. */
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#waiting?.close()
+    this.#waiting = undefined
+    if (this.frontEnds instanceof UnixListener) this.frontEnds.close()
+    if (this.service) this.service.close()
+    else this.#finish()
+  }
+
+  /** Waits for the next front-end. */
+  #next(): void {
+    const { frontEnds } = this
+    if (frontEnds instanceof UnixStream) this.#begin(frontEnds)
+    else if (frontEnds instanceof UnixListener) this.#listen(frontEnds)
+    else this.#call(frontEnds.connectTo)
+  }
+
+  #listen(listener: UnixListener): void {
+    this.#waiting = this.reactor.watch(listener.fd, () => {
+      const stream = this.#attempt(() => listener.accept())
+      if (stream) this.#begin(stream)
+    })
+  }
+
+  #call(path: string): void {
+    this.#waiting = this.reactor.timer(0, () => {
+      const stream = this.#attempt(() => UnixStream.connect(path))
+      if (stream) this.#begin(stream)
+      else this.#waiting = this.reactor.timer(RETRY_MS, () => this.#call(path))
+    })
+  }
+
+  #attempt(get: () => UnixStream | undefined): UnixStream | undefined {
+    try {
+      return get()
+    } catch (error) {
+      this.log(error instanceof Error ? error.message : String(error))
+      return undefined
+    }
+  }
+
+  #begin(stream: UnixStream): void {
+    this.#waiting?.close()
+    this.#waiting = undefined
+    this.log('a front-end is here')
+    this.service = this.serve(stream)
+    void this.service.over.then((reason) => this.#left(reason))
+  }
+
+  #left(reason: string | undefined): void {
+    this.log(`the front-end is gone${reason === undefined ? '' : `: ${reason}`}`)
+    this.service = undefined
+    if (this.#closed || this.frontEnds instanceof UnixStream) this.#finish()
+    else this.#next()
+  }
+
+  #finish(): void {
+    this.#finished()
+    // Promises run when somebody waits for one.
+    this.reactor.settle(this.over)
+  }
+}
