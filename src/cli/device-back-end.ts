@@ -1,6 +1,7 @@
 import type { Option } from 'commander'
 import type { Command, Report } from '../engines/guest/messages.ts'
 import type { Reactor } from '../host/linux/reactor/reactor.ts'
+import type { NetworkServices } from '../transport/vhost-user/vhost-user-backend.ts'
 import type { VirtioDevice } from '../virtio/device.ts'
 import type { Log } from './device-log.ts'
 
@@ -12,6 +13,8 @@ export interface BackEnd<Options> {
   readonly type: string
   readonly features: readonly string[]
   readonly options: readonly Option[]
+  /** Shown below the options. */
+  readonly examples?: string
   /** @throws {UsageError} or an error about a file, in one line */
   make(options: Options, host: BackEndHost): ServedDevice | Promise<ServedDevice>
 }
@@ -26,6 +29,8 @@ export interface BackEndHost {
 
 export interface ServedDevice {
   readonly device: VirtioDevice
+  /** What a network device does for a front-end besides. */
+  readonly network?: NetworkServices
   /** A command of the machine. */
   obey?(command: Command): void
   /** SIGHUP: what it serves may have changed. */

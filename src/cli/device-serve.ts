@@ -1,7 +1,7 @@
 import type { Command, Report } from '../engines/guest/messages.ts'
 import { createReactor } from '../host/linux/reactor/create-reactor.ts'
 import type { Reactor } from '../host/linux/reactor/reactor.ts'
-import type { FrontEnds } from '../transport/vhost-user/reception.ts'
+import type { Peers } from '../transport/socket/reception.ts'
 import { serveVhostUser, type VhostUserServer } from '../transport/vhost-user/vhost-user-server.ts'
 import type { BackEnd, ServedDevice } from './device-back-end.ts'
 import { createLog, type Log, type LogFormat, LogLevel } from './device-log.ts'
@@ -45,7 +45,7 @@ async function serve<Options>(backEnd: BackEnd<Options>, options: Options & Serv
   }
 }
 
-async function serveTo(socket: FrontEnds, served: ServedDevice, reactor: Reactor, log: Log): Promise<void> {
+async function serveTo(socket: Peers, served: ServedDevice, reactor: Reactor, log: Log): Promise<void> {
   const { device, network } = served
   const server = serveVhostUser(device, socket, reactor, { log: (line) => log(LogLevel.INFO, line), network })
   void server.over.then(() => reactor.stop())

@@ -6,6 +6,7 @@ import { entropyBackEnd } from './device-entropy.ts'
 import { gpuBackEnd } from './device-gpu.ts'
 import { inputBackEnd } from './device-input.ts'
 import { logFormatOption } from './device-log.ts'
+import { netBackEnd } from './device-net.ts'
 import { type ServeOptions, serveBackEnd } from './device-serve.ts'
 import { socketOptions } from './device-socket.ts'
 
@@ -25,12 +26,14 @@ export function deviceCommand(): Command {
     .addCommand(backEndCommand(entropyBackEnd))
     .addCommand(backEndCommand(gpuBackEnd))
     .addCommand(backEndCommand(inputBackEnd))
+    .addCommand(backEndCommand(netBackEnd))
 }
 
 function backEndCommand<Options>(backEnd: BackEnd<Options>): Command {
   const command = new Command(backEnd.name).description(backEnd.summary).exitOverride()
   for (const option of [...socketOptions, ...backEnd.options]) command.addOption(option)
   command.addOption(logFormatOption())
+  if (backEnd.examples !== undefined) command.addHelpText('after', `\nExamples:\n${backEnd.examples}`)
   command.addOption(new Option('--print-capabilities', 'print what it can do as JSON, for management software'))
   // At once, whatever else is asked for. @vhost-user Backend program conventions
   command.on('option:print-capabilities', () => {

@@ -20,10 +20,10 @@ export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
 
-/** Errors of other layers that are about a file the command line named. */
-const ABOUT_FILES = ['DiskError']
+/** Errors of other layers that are about a file, or an interface, that the command line named. */
+const ABOUT_NAMES = ['DiskError', 'NetworkPortError']
 
 export function exitCodeOf(error: unknown): ExitCode {
-  const usage = error instanceof UsageError || (error instanceof Error && ABOUT_FILES.includes(error.name))
+  const usage = error instanceof UsageError || (error instanceof Error && ABOUT_NAMES.includes(error.name))
   return usage ? ExitCode.USAGE : ExitCode.FAILURE
 }

@@ -19,7 +19,7 @@ writeFileSync(disk, '')
 truncateSync(disk, 1 << 20)
 
 /** Of QEMU's vhost-user.json, as far as there are devices of ours. */
-const TYPES = { block: 'block', console: 'console', entropy: 'rng', gpu: 'gpu', input: 'input' }
+const TYPES = { block: 'block', console: 'console', entropy: 'rng', gpu: 'gpu', input: 'input', net: 'net' }
 
 test('capabilities are printed at once, whatever else is asked for  @vhost-user Backend program conventions', async () => {
   for (const [kind, type] of Object.entries(TYPES)) {
@@ -51,6 +51,11 @@ test('what is wrong is one line and exit code 2', { skip }, async () => {
     [['entropy', '--fd=99'], /descriptor 99 is no socket/],
     [['input', '--socket-path=x.sock', '--kind=mouse'], /--kind/],
     [['gpu', '--socket-path=x.sock'], /outboard run --engine qemu/],
+    [['net', '--socket-path=x.sock'], /name one network: --tap/],
+    [['net', '--socket-path=x.sock', '--tap=tap0', '--passt'], /name one network/],
+    [['net', '--socket-path=x.sock', '--passt', '--queue-pairs=2'], /--queue-pairs is for --tap/],
+    [['net', '--socket-path=x.sock', '--tap=a name too long to be'], /not a name of an interface/],
+    [['net', '--socket-path=x.sock', '--passt', '--mac=01:00:00:00:00:00'], /--mac.* no address of one station/],
     [['toaster'], /unknown command/],
   ]
   for (const [args, says] of cases) {

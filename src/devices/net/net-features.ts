@@ -56,12 +56,12 @@ export const FEATURE_DEPENDENCIES: readonly (readonly [feature: number, requires
 ]
 
 /** What a device on this port offers. @virtio 5.1.3 */
-export function netFeatures(port: NetworkPort): bigint {
+export function netFeatures(port: NetworkPort, mtu: number | undefined): bigint {
   const { MAC, STATUS, SPEED_DUPLEX, MRG_RXBUF, MTU, MQ } = NetFeature
   const { CTRL_VQ, CTRL_RX, CTRL_RX_EXTRA, CTRL_VLAN, CTRL_MAC_ADDR, CTRL_GUEST_OFFLOADS, GUEST_ANNOUNCE } = NetFeature
   let features = featureSet(MAC, STATUS, SPEED_DUPLEX, MRG_RXBUF)
   features |= featureSet(CTRL_VQ, CTRL_RX, CTRL_RX_EXTRA, CTRL_VLAN, CTRL_MAC_ADDR, GUEST_ANNOUNCE)
-  if (port.mtu !== undefined) features |= featureSet(MTU)
+  if (mtu !== undefined) features |= featureSet(MTU)
   if (port.pairs > 1) features |= featureSet(MQ)
   for (const [feature, needs] of HOST_OFFLOADS) {
     if ((port.transmitOffloads & needs) === needs) features |= featureSet(feature)
@@ -88,12 +88,12 @@ export function receiveOffloads(features: bigint): number {
 }
 
 /** Fills the configuration space but for the status. What belongs to a feature that is not offered is 0. @virtio 5.1.4 */
-export function writeConfig(view: DataView, port: NetworkPort, address: Uint8Array): void {
+export function writeConfig(view: DataView, port: NetworkPort, address: Uint8Array, mtu: number | undefined): void {
   address.forEach((byte, i) => {
     view.setUint8(CONFIG_MAC + i, byte)
   })
   if (port.pairs > 1) view.setUint16(CONFIG_MAX_VIRTQUEUE_PAIRS, port.pairs, true)
-  view.setUint16(CONFIG_MTU, port.mtu ?? 0, true)
+  view.setUint16(CONFIG_MTU, mtu ?? 0, true)
   view.setUint32(CONFIG_SPEED, port.speed ?? SPEED_UNKNOWN, true)
   view.setUint8(CONFIG_DUPLEX, port.speed === undefined ? DUPLEX_UNKNOWN : DUPLEX_FULL)
 }

@@ -89,6 +89,15 @@ test('an MTU outside what there is is refused at once  @virtio 5.1.4.1', () => {
   for (const mtu of [67, 65536, Number.NaN]) assert.throws(() => new NetDevice(new HeldPort({ mtu })), RangeError)
 })
 
+test('a device may give less than its port carries, and no more  @virtio 5.1.4', () => {
+  const device = new NetDevice(new HeldPort({ mtu: 1500 }), { mtu: 1280 })
+  assert.equal(device.config.read(10, 2), 1280)
+  assert.ok(device.setMtu(1280))
+  assert.ok(!device.setMtu(1500))
+  assert.ok((new NetDevice(new HeldPort(), { mtu: 9000 }).features & featureSet(NetFeature.MTU)) !== 0n)
+  assert.throws(() => new NetDevice(new HeldPort({ mtu: 1500 }), { mtu: 1501 }), RangeError)
+})
+
 test('the link goes up and down with the port and with the cable, and the driver is told each time  @virtio 5.1.4', () => {
   const port = new HeldPort()
   const device = new NetDevice(port)

@@ -36,6 +36,8 @@ const CONTROL_QUEUE_SIZE = 64
 export interface NetDeviceOptions {
   /** The station's address, such as `52:54:00:12:34:56`; a random one unless told. */
   readonly mac?: string
+  /** Largest payload of a frame, which the driver is told; the port's unless told. No more than the port carries. */
+  readonly mtu?: number
 }
 
 /** Counts since the device was made. */
@@ -70,6 +72,7 @@ export class NetDevice implements VirtioDevice {
   readonly config = new ConfigSpace(CONFIG_BYTES)
   readonly counters: NetCounters
   readonly #port: NetworkPort
+  readonly #mtu: number | undefined
   /** As the host gave it; a driver may use another one until a reset. */
   readonly #address: Uint8Array
   readonly #filter = new ReceiveFilter()
@@ -90,13 +93,18 @@ export class NetDevice implements VirtioDevice {
   #told: boolean
 
   constructor(port: NetworkPort, options: NetDeviceOptions = {}) {
-    const { mtu, pairs } = port
-    if (mtu !== undefined && !(mtu >= LEAST_MTU && mtu <= MOST_MTU)) throw new RangeError(`MTU ${mtu}`)
+    const { pairs } = port
+    const { mtu = port.mtu } = options
+    const most = Math.min(port.mtu ?? MOST_MTU, MOST_MTU)
+    if (mtu !== undefined && !(mtu >= LEAST_MTU && mtu <= most)) {
+      throw new RangeError(`an MTU of ${mtu} is not from ${LEAST_MTU} to ${most}`)
+    }
     this.#port = port
+    this.#mtu = mtu
     this.#address = options.mac === undefined ? randomMacAddress() : parseMacAddress(options.mac)
     this.name = `net ${formatMacAddress(this.#address)}`
     this.queueSizes = [...new Array<number>(2 * pairs).fill(PACKET_QUEUE_SIZE), CONTROL_QUEUE_SIZE]
-    this.features = netFeatures(port)
+    this.features = netFeatures(port, mtu)
     const received = { packets: 0, bytes: 0, merged: 0, filtered: 0, badLength: 0, badHeader: 0, noRoom: 0 }
     const sent = { packets: 0, bytes: 0, badLength: 0, badHeader: 0, linkDown: 0, waits: 0 }
     this.counters = { received: { ...received, starved: 0, badBuffers: 0 }, sent, commands: 0, refusedCommands: 0 }
@@ -104,7 +112,7 @@ export class NetDevice implements VirtioDevice {
     this.#receivers = Array.from({ length: pairs }, () => new Receiver(counters.received, this.#filter))
     this.#transmitters = Array.from({ length: pairs }, () => new Transmitter(counters.sent))
     this.#commands = new ControlCommands(this.#filter, this.#controlTarget())
-    writeConfig(this.config.view, port, this.#address)
+    writeConfig(this.config.view, port, this.#address, mtu)
     writeStatus(this.config.view, this.#status)
     this.#told = this.linkUp
     port.attach(this.#portListener())
@@ -146,14 +154,14 @@ export class NetDevice implements VirtioDevice {
 
   /** A front-end asks whether frames with so much payload can be carried. */
   setMtu(mtu: number): boolean {
-    return mtu >= LEAST_MTU && mtu <= (this.#port.mtu ?? MOST_MTU)
+    return mtu >= LEAST_MTU && mtu <= (this.#mtu ?? MOST_MTU)
   }
 
   activate(session: DriverSession): void {
     const { features } = session
     this.#session = session
     this.#control = undefined
-    const mtu = hasFeature(features, NetFeature.MTU) ? this.#port.mtu : undefined
+    const mtu = hasFeature(features, NetFeature.MTU) ? this.#mtu : undefined
     const offloads = receiveOffloads(features)
     this.#receiveRules = { mergeable: hasFeature(features, NetFeature.MRG_RXBUF), mtu, offloads }
     this.#transmitRules = { offloads: transmitOffloads(features), mtu }
@@ -181,7 +189,7 @@ export class NetDevice implements VirtioDevice {
     this.#session = undefined
     this.#control = undefined
     this.#announcing = false
-    writeConfig(this.config.view, this.#port, this.#address)
+    writeConfig(this.config.view, this.#port, this.#address, this.#mtu)
     writeStatus(this.config.view, this.#status)
   }
 

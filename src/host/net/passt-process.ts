@@ -10,7 +10,7 @@ const PATIENCE_MS = 10_000
 /** The user and group passt becomes where it is started by root. */
 const NOBODY = 65534
 /** Of what it says, as much is kept as tells why it ended. */
-const MOST_KEPT = 4096
+const MOST_KEPT = 16384
 
 export interface PasstProcessOptions {
   /** More options of passt's own, such as `-t 2222:22` to reach a port of the guest's. */
@@ -90,8 +90,9 @@ export class PasstProcess {
 
 const MISSING = 'passt is not installed: install the package passt'
 
-/** Where there is no system log, it complains of that too. */
+/** What is wrong with its options stands before all that it could be given; where there is no system log, it complains of that too. */
 function lastLine(text: string): string {
-  const lines = text.split('\n').filter((line) => line !== '' && !line.includes('bytes to syslog'))
+  const [said = ''] = text.split(/^Usage:/m)
+  const lines = said.split('\n').filter((line) => line !== '' && !line.includes('bytes to syslog'))
   return lines.at(-1)?.trim() ?? 'it said nothing'
 }
