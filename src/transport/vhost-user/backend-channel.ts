@@ -1,9 +1,9 @@
 import type { Descriptor } from '../../host/linux/descriptor.ts'
-import type { Connection } from './connection.ts'
+import type { Connection } from '../socket/connection.ts'
+import type { Receiver } from '../socket/stream-connection.ts'
 import { encodeMessage, MessageStream } from './message-stream.ts'
 import { acknowledgement, BackEndMessage, type MessageKind, type RequestOf } from './messages.ts'
 import { MessageFlag } from './protocol.ts'
-import type { Receiver } from './stream-connection.ts'
 
 /** Answers that are waited for; a front-end that answers none gets no more. */
 const MOST_WAITING = 1024

@@ -1,6 +1,7 @@
 import type { Descriptor } from '../../host/linux/descriptor.ts'
 import { hasFeature } from '../../virtio/feature.ts'
-import type { Connection } from './connection.ts'
+import type { Connection } from '../socket/connection.ts'
+import type { Receiver } from '../socket/stream-connection.ts'
 import { encodeMessage, MessageStream, type RawMessage } from './message-stream.ts'
 import {
   acknowledgement,
@@ -11,7 +12,6 @@ import {
   type RequestOf,
 } from './messages.ts'
 import { MessageFlag, ProtocolFeature } from './protocol.ts'
-import type { Receiver } from './stream-connection.ts'
 import { VhostUserError } from './vhost-user-error.ts'
 
 /** An answer with a descriptor beside it, which stays whose it is. */

@@ -4,10 +4,10 @@ import fc from 'fast-check'
 import { ffiMissing } from '../../host/linux/ffi.ts'
 import { Feature, featureSet } from '../../virtio/feature.ts'
 import { EchoDevice } from '../../virtio/testing/echo-device.ts'
+import { openDescriptors } from '../socket/testing/open-descriptors.ts'
 import { encodeMessage } from './message-stream.ts'
 import { FrontEndMessage, type MessageKind } from './messages.ts'
 import { MessageFlag } from './protocol.ts'
-import { openDescriptors } from './testing/open-descriptors.ts'
 import { USER_BASE, VhostUserRig } from './testing/vhost-user-rig.ts'
 
 const skip = ffiMissing() ?? false

@@ -10,10 +10,10 @@ import { ffiMissing } from '../../host/linux/ffi.ts'
 import { MemoryFile } from '../../host/linux/memory-file.ts'
 import { Feature, featureSet } from '../../virtio/feature.ts'
 import { EchoDevice } from '../../virtio/testing/echo-device.ts'
+import { openDescriptors } from '../socket/testing/open-descriptors.ts'
 import { encodeMessage } from './message-stream.ts'
 import { FrontEndMessage, type RequestOf } from './messages.ts'
 import { MessageFlag } from './protocol.ts'
-import { openDescriptors } from './testing/open-descriptors.ts'
 import { USER_BASE, VhostUserRig } from './testing/vhost-user-rig.ts'
 
 const skip = ffiMissing() ?? false

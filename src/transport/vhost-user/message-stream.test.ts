@@ -3,8 +3,8 @@ import { openSync } from 'node:fs'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { Descriptor } from '../../host/linux/descriptor.ts'
+import { openDescriptors } from '../socket/testing/open-descriptors.ts'
 import { encodeMessage, MessageStream } from './message-stream.ts'
-import { openDescriptors } from './testing/open-descriptors.ts'
 
 const descriptor = () => new Descriptor(openSync('/dev/null', 'r'), 'something')
 

@@ -43,8 +43,8 @@ test('a table of memory regions has as many as it says, and no more  @vhost-user
   assert.throws(() => request.parse(wire.subarray(0, 40)), /40 bytes instead of 72/)
   wire[0] = 0xff
   wire[3] = 0xff
-  assert.throws(() => request.parse(wire), { name: 'VhostUserError' })
-  assert.throws(() => request.parse(wire.subarray(0, 4)), { name: 'VhostUserError' })
+  assert.throws(() => request.parse(wire), { name: 'MessageError' })
+  assert.throws(() => request.parse(wire.subarray(0, 4)), { name: 'MessageError' })
 })
 
 test('a description of what is in flight comes with or without the four bytes C adds to it', () => {
@@ -55,7 +55,7 @@ test('a description of what is in flight comes with or without the four bytes C 
   assert.deepEqual(wire.slice(16, 20), bytes('02008000'))
   assert.deepEqual(request.parse(wire), value)
   assert.deepEqual(request.parse(wire.subarray(0, 20)), value)
-  assert.throws(() => request.parse(wire.subarray(0, 22)), { name: 'VhostUserError' })
+  assert.throws(() => request.parse(wire.subarray(0, 22)), { name: 'MessageError' })
 })
 
 test('sizes of shared memory regions go out for all 256 ids  @vhost-user VIRTIO Shared Memory Region configuration', () => {
@@ -77,7 +77,7 @@ test('no bytes make a parser do anything but give a value or refuse', () => {
       try {
         kind.request.parse(wire)
       } catch (error) {
-        assert.equal((error as Error).name, 'VhostUserError')
+        assert.equal((error as Error).name, 'MessageError')
       }
     }),
   )

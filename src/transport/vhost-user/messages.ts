@@ -1,4 +1,3 @@
-import { MOST_TABLE_REGIONS, ProtocolFeature, SHMEM_REGIONS } from './protocol.ts'
 import {
   anything,
   bits,
@@ -14,7 +13,8 @@ import {
   u32,
   u64,
   withBytes,
-} from './wire.ts'
+} from '../socket/wire.ts'
+import { MOST_TABLE_REGIONS, ProtocolFeature, SHMEM_REGIONS } from './protocol.ts'
 
 // Payloads                                                                            @vhost-user Message Specification
 

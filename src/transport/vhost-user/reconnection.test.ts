@@ -4,8 +4,8 @@ import type { Descriptor } from '../../host/linux/descriptor.ts'
 import { ffiMissing } from '../../host/linux/ffi.ts'
 import { Feature, featureSet } from '../../virtio/feature.ts'
 import { EchoDevice } from '../../virtio/testing/echo-device.ts'
+import { openDescriptors } from '../socket/testing/open-descriptors.ts'
 import type { InflightDescription } from './inflight/inflight-area.ts'
-import { openDescriptors } from './testing/open-descriptors.ts'
 import { VhostUserRig } from './testing/vhost-user-rig.ts'
 
 const skip = ffiMissing() ?? false

@@ -7,19 +7,19 @@ import { DeviceId } from '../../virtio/device-id.ts'
 import { type DeviceStateInspection, inspectDevice } from '../../virtio/device-inspection.ts'
 import { featureSet, hasFeature } from '../../virtio/feature.ts'
 import { DRIVER_STATUS, Status } from '../../virtio/status.ts'
+import type { Connection } from '../socket/connection.ts'
+import { eventOf } from '../socket/event-of.ts'
+import type { Service } from '../socket/reception.ts'
+import { type Receiver, StreamConnection } from '../socket/stream-connection.ts'
 import { BackendChannel } from './backend-channel.ts'
-import type { Connection } from './connection.ts'
 import { DeviceConfig } from './device-config.ts'
 import { AnswerWithDescriptor, Dispatcher, type Handlers } from './dispatcher.ts'
-import { eventOf } from './event-of.ts'
 import { MemoryLog } from './memory-log.ts'
 import { MemoryTable, MOST_SLOTS } from './memory-table.ts'
 import { ProtocolFeature, VhostFeature } from './protocol.ts'
-import type { Service } from './reception.ts'
 import { Rings } from './rings.ts'
 import { ServedDevice } from './served-device.ts'
 import { SharedRegions } from './shared-regions.ts'
-import { type Receiver, StreamConnection } from './stream-connection.ts'
 import { VhostUserError } from './vhost-user-error.ts'
 
 /** What a network device does for a front-end besides virtio. */
@@ -32,6 +32,8 @@ export interface NetworkServices {
 
 export interface VhostUserBackendOptions {
   readonly log: (line: string) => void
+  /** Protocol features that are not offered, as bits. */
+  readonly withheld?: bigint
   /** Offers RARP and MTU with it. */
   readonly network?: NetworkServices | undefined
 }
@@ -145,7 +147,7 @@ export class VhostUserBackend implements Service {
 
   get #protocolFeatures(): bigint {
     const { CONFIG, MTU, RARP, SHMEM } = ProtocolFeature
-    let offered = BASIC_FEATURES
+    let offered = BASIC_FEATURES & ~(this.#options.withheld ?? 0n)
     if (this.#device.config.size > 0) offered |= featureSet(CONFIG)
     if (this.#options.network) offered |= featureSet(MTU, RARP)
     if (this.#shared.any) offered |= featureSet(SHMEM)

@@ -1,4 +1,6 @@
+import { MessageError } from '../socket/message-error.ts'
+
 /** A message that is refused, and why. Whatever came with it is closed, and nothing else is changed. */
-export class VhostUserError extends Error {
+export class VhostUserError extends MessageError {
   override readonly name = 'VhostUserError'
 }

@@ -11,7 +11,7 @@ import { createReactor } from '../../host/linux/reactor/create-reactor.ts'
 import { UnixListener } from '../../host/linux/unix-listener.ts'
 import { socketPair, UnixStream } from '../../host/linux/unix-stream.ts'
 import { EchoDevice } from '../../virtio/testing/echo-device.ts'
-import { openDescriptors } from './testing/open-descriptors.ts'
+import { openDescriptors } from '../socket/testing/open-descriptors.ts'
 import { RemoteDriver } from './testing/remote-driver.ts'
 import { serveVhostUser } from './vhost-user-server.ts'
 

@@ -2,8 +2,8 @@ import type { Reactor } from '../../host/linux/reactor/reactor.ts'
 import type { VirtioDevice } from '../../virtio/device.ts'
 import { type DeviceStateInspection, inspectDevice } from '../../virtio/device-inspection.ts'
 import { offeredFeatures } from '../../virtio/negotiation.ts'
-import { type FrontEnds, Reception } from './reception.ts'
-import { StreamConnection } from './stream-connection.ts'
+import { type Peers, Reception } from '../socket/reception.ts'
+import { StreamConnection } from '../socket/stream-connection.ts'
 import { VhostUserBackend, type VhostUserBackendOptions } from './vhost-user-backend.ts'
 
 export type ServerReactor = Pick<Reactor, 'watch' | 'signal' | 'onTurn' | 'settle' | 'timer'>
@@ -21,10 +21,11 @@ export class VhostUserServer {
   readonly #device: VirtioDevice
   readonly #reception: Reception<VhostUserBackend>
 
-  constructor(device: VirtioDevice, frontEnds: FrontEnds, reactor: ServerReactor, options: VhostUserBackendOptions) {
+  constructor(device: VirtioDevice, frontEnds: Peers, reactor: ServerReactor, options: VhostUserBackendOptions) {
     this.#device = device
     this.#reception = new Reception(
       frontEnds,
+      'front-end',
       reactor,
       (stream) =>
         new VhostUserBackend(device, (receiver) => new StreamConnection(stream, reactor, receiver), reactor, options),
@@ -39,10 +40,7 @@ export class VhostUserServer {
 
   /** The device, and what the front-end there is made of it. */
   inspect(): DeviceStateInspection {
-    const device = this.#device
-    const queues = device.queueSizes.map((size) => ({ size, enabled: false, live: undefined }))
-    const idle = { status: 0, offered: offeredFeatures(device), negotiated: 0n, queues }
-    return this.#reception.service?.inspect() ?? inspectDevice(device, idle)
+    return this.#reception.service?.inspect() ?? inspectUnserved(this.#device)
   }
 
   /** Serves no more: the front-end there is is left when what it asked for is done. */
@@ -51,10 +49,16 @@ export class VhostUserServer {
   }
 }
 
+/** A device that no front-end has. */
+export function inspectUnserved(device: VirtioDevice): DeviceStateInspection {
+  const queues = device.queueSizes.map((size) => ({ size, enabled: false, live: undefined }))
+  return inspectDevice(device, { status: 0, offered: offeredFeatures(device), negotiated: 0n, queues })
+}
+
 /** Serves a device to whoever comes. The listener or stream is the server's from now on. */
 export function serveVhostUser(
   device: VirtioDevice,
-  frontEnds: FrontEnds,
+  frontEnds: Peers,
   reactor: ServerReactor,
   options: VhostUserBackendOptions,
 ): VhostUserServer {

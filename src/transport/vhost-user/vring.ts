@@ -4,7 +4,7 @@ import type { Closable } from '../../host/linux/reactor/reactor.ts'
 import type { MemoryRegion } from '../../memory/memory-region.ts'
 import type { GatedQueue } from '../../virtio/gated-queue.ts'
 import type { RingPosition } from '../../virtqueue/device-queue.ts'
-import { eventOf } from './event-of.ts'
+import { eventOf } from '../socket/event-of.ts'
 import type { VringAddressMessage } from './messages.ts'
 import { VhostUserError } from './vhost-user-error.ts'
 

@@ -2,12 +2,12 @@ import { socketPair } from '../../../host/linux/unix-stream.ts'
 import type { VirtioDevice } from '../../../virtio/device.ts'
 import { Feature, featureSet, hasFeature } from '../../../virtio/feature.ts'
 import { EchoClient } from '../../../virtio/testing/echo-client.ts'
+import { StreamConnection } from '../../socket/stream-connection.ts'
+import { HandReactor } from '../../socket/testing/hand-reactor.ts'
 import { ProtocolFeature, VhostFeature } from '../protocol.ts'
-import { StreamConnection } from '../stream-connection.ts'
 import { VhostUserBackend, type VhostUserBackendOptions } from '../vhost-user-backend.ts'
 import { FrontEnd } from './front-end.ts'
 import { GuestSide } from './guest-side.ts'
-import { HandReactor } from './hand-reactor.ts'
 
 /** Where the front-end has the guest's memory, as it says. */
 export const USER_BASE = 0x7f12_3400_0000

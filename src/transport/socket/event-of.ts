@@ -1,10 +1,10 @@
 import { readlinkSync } from 'node:fs'
 import type { Descriptor } from '../../host/linux/descriptor.ts'
 import { EventFd } from '../../host/linux/event-fd.ts'
-import { VhostUserError } from './vhost-user-error.ts'
+import { MessageError } from './message-error.ts'
 
 /**
- * The event behind a descriptor that came from the front-end. It owns the descriptor.
+ * The event behind a descriptor that came from the peer. It owns the descriptor.
  * @throws where it is not an event's, which then is closed: writing to anything else could end or stall this process
  */
 export function eventOf(descriptor: Descriptor): EventFd {
@@ -17,5 +17,5 @@ export function eventOf(descriptor: Descriptor): EventFd {
   }
   if (kind === 'anon_inode:[eventfd]') return EventFd.fromDescriptor(descriptor)
   descriptor.close()
-  throw new VhostUserError(`${kind} where an eventfd belongs`)
+  throw new MessageError(`${kind} where an eventfd belongs`)
 }

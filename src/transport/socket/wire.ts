@@ -1,4 +1,4 @@
-import { VhostUserError } from './vhost-user-error.ts'
+import { MessageError } from './message-error.ts'
 
 /** One kind of value in a payload: how it is read and written. */
 export interface Field<T> {
@@ -32,7 +32,10 @@ export const bits: Field<bigint> = {
   put: (view, offset, value) => view.setBigUint64(offset, value, true),
 }
 
-/** An address, size or offset. One of 2^53 or more is not exact, and never below that: who uses it has to refuse it. */
+/**
+ * An address, size or offset. One of 2^53 or more is not exact, and never below that, not even where it is passed on: who
+ * uses it has to refuse it.
+ */
 export const u64: Field<number> = {
   size: 8,
   get: (view, offset) => Number(view.getBigUint64(offset, true)),
@@ -88,7 +91,7 @@ export function record<const F extends Fields>(fields: F): Field<Values<F>> {
 
 /** A whole payload: its parser and its writer. */
 export interface Payload<T> {
-  /** @throws {VhostUserError} where the size is wrong, or wrong for what it says */
+  /** @throws {MessageError} where the size is wrong, or wrong for what it says */
   parse(bytes: Uint8Array): T
   write(value: T): Uint8Array
 }
@@ -161,12 +164,12 @@ export function withBytes<H>(head: Field<H>, count: (head: H) => number): Payloa
 }
 
 function headOf<H>(bytes: Uint8Array, head: Field<H>): H {
-  if (bytes.length < head.size) throw new VhostUserError(`${bytes.length} bytes are less than its ${head.size}`)
+  if (bytes.length < head.size) throw new MessageError(`${bytes.length} bytes are less than its ${head.size}`)
   return head.get(viewOf(bytes), 0)
 }
 
 function expect(bytes: Uint8Array, size: number): void {
-  if (bytes.length !== size) throw new VhostUserError(`${bytes.length} bytes instead of ${size}`)
+  if (bytes.length !== size) throw new MessageError(`${bytes.length} bytes instead of ${size}`)
 }
 
 function viewOf(bytes: Uint8Array): DataView {

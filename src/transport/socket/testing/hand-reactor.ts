@@ -1,7 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
 import type { EventFd } from '../../../host/linux/event-fd.ts'
-import type { Closable } from '../../../host/linux/reactor/reactor.ts'
-import type { ServerReactor } from '../vhost-user-server.ts'
+import type { Closable, Reactor } from '../../../host/linux/reactor/reactor.ts'
 
 /** What comes in pieces takes a turn for each. */
 const CALM_TURNS = 4
@@ -19,7 +18,7 @@ interface Watch extends Closable {
  *     reactor.turn()                         // all that can happen now happens
  *     await reactor.idle()                   // and all that promises have to do with
  */
-export class HandReactor implements ServerReactor {
+export class HandReactor implements Pick<Reactor, 'watch' | 'signal' | 'timer' | 'onTurn' | 'settle'> {
   readonly #watches = new Set<Watch>()
   readonly #hooks = new Set<() => boolean | undefined>()
   readonly #signals = new Set<EventFd>()

@@ -2,18 +2,18 @@ import type { Closable, Reactor } from '../../host/linux/reactor/reactor.ts'
 import { UnixListener } from '../../host/linux/unix-listener.ts'
 import { UnixStream } from '../../host/linux/unix-stream.ts'
 
-/** A front-end that listens, and is called until it answers, each time it is gone. */
+/** A peer that listens, and is called until it answers, each time it is gone. */
 interface ConnectTo {
   readonly connectTo: string
 }
 
-/** Where front-ends come from: those that call here, the one that did already, or one that has to be called. */
-export type FrontEnds = UnixListener | UnixStream | ConnectTo
+/** Where peers come from: those that call here, the one that did already, or one that has to be called. */
+export type Peers = UnixListener | UnixStream | ConnectTo
 
-/** What serves one front-end. */
+/** What serves one peer. */
 export interface Service {
   /**
-   * Resolves when the front-end is gone and nothing of it is left here, with the reason for people; without one where it
+   * Resolves when the peer is gone and nothing of it is left here, with the reason for people; without one where it
    * just closed the connection.
    */
   readonly over: Promise<string | undefined>
@@ -23,26 +23,28 @@ export interface Service {
 
 export type ReceptionReactor = Pick<Reactor, 'watch' | 'settle' | 'timer'>
 
-/** Between attempts to reach a front-end. */
+/** Between attempts to reach a peer. */
 const RETRY_MS = 500
 
-/** Has one front-end after another served. Those that come meanwhile wait. */
+/** Has one peer after another served. Those that come meanwhile wait. */
 export class Reception<S extends Service> {
-  /** Resolves when no front-end is served any more, and none will be. */
+  /** Resolves when no peer is served any more, and none will be. */
   readonly over: Promise<void>
-  /** What serves the front-end there is. */
+  /** What serves the peer there is. */
   service: S | undefined
-  /** What waits for the next front-end. */
+  /** What waits for the next peer. */
   #waiting: Closable | undefined
   #closed = false
   #finished: () => void = () => {}
 
   /**
+   * @param who what a peer is called, for people
    * @param serve begins to serve one; the stream is its own from then on
    * @param log lines about who comes and goes
    */
   constructor(
-    private readonly frontEnds: FrontEnds,
+    private readonly peers: Peers,
+    private readonly who: string,
     private readonly reactor: ReceptionReactor,
     private readonly serve: (stream: UnixStream) => S,
     private readonly log: (line: string) => void,
@@ -53,23 +55,23 @@ export class Reception<S extends Service> {
     this.#next()
   }
 
-  /** Serves no more: the front-end there is is left when what it asked for is done. */
+  /** Serves no more: the peer there is is left when what it asked for is done. */
   close(): void {
     if (this.#closed) return
     this.#closed = true
     this.#waiting?.close()
     this.#waiting = undefined
-    if (this.frontEnds instanceof UnixListener) this.frontEnds.close()
+    if (this.peers instanceof UnixListener) this.peers.close()
     if (this.service) this.service.close()
     else this.#finish()
   }
 
-  /** Waits for the next front-end. */
+  /** Waits for the next peer. */
   #next(): void {
-    const { frontEnds } = this
-    if (frontEnds instanceof UnixStream) this.#begin(frontEnds)
-    else if (frontEnds instanceof UnixListener) this.#listen(frontEnds)
-    else this.#call(frontEnds.connectTo)
+    const { peers } = this
+    if (peers instanceof UnixStream) this.#begin(peers)
+    else if (peers instanceof UnixListener) this.#listen(peers)
+    else this.#call(peers.connectTo)
   }
 
   #listen(listener: UnixListener): void {
@@ -99,15 +101,15 @@ export class Reception<S extends Service> {
   #begin(stream: UnixStream): void {
     this.#waiting?.close()
     this.#waiting = undefined
-    this.log('a front-end is here')
+    this.log(`a ${this.who} is here`)
     this.service = this.serve(stream)
     void this.service.over.then((reason) => this.#left(reason))
   }
 
   #left(reason: string | undefined): void {
-    this.log(`the front-end is gone${reason === undefined ? '' : `: ${reason}`}`)
+    this.log(`the ${this.who} is gone${reason === undefined ? '' : `: ${reason}`}`)
     this.service = undefined
-    if (this.#closed || this.frontEnds instanceof UnixStream) this.#finish()
+    if (this.#closed || this.peers instanceof UnixStream) this.#finish()
     else this.#next()
   }
 
