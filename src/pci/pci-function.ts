@@ -9,6 +9,7 @@ export interface PciFunction {
   /** Little-endian value of `width` (1, 2 or 4) bytes of the configuration space. */
   configRead(offset: number, width: number): number
   configWrite(offset: number, width: number, value: number): void
+  /** The bus decodes addresses, by itself or by what `bars` says: it asks only for what the function is to answer. */
   barRead(bar: number, offset: number, width: number): number
   barWrite(bar: number, offset: number, width: number, value: number): void
   /** Bus reset: no interrupt asserted and no request in flight when it resolves. */
@@ -22,7 +23,7 @@ export interface PciBar {
   readonly prefetchable: boolean
   /** Where the driver or firmware put it: a guest address, 0 until it did. */
   readonly address: number
-  /** Whether the function answers at `address`: memory decoding is on, and it was put somewhere. */
+  /** Whether the function is to answer at `address`: memory decoding is on, and it was put somewhere. */
   readonly decoded: boolean
 }
 

@@ -60,8 +60,7 @@ const NOTIFY_MULTIPLIER = 4
  *     pci.configWrite(0x04, 2, 0x0006)        // memory decoding and bus mastering on
  *     pci.barRead(0, 18, 2)                   // num_queues
  *
- * Memory decoding off, BARs read as all ones and writes to them are lost. Bus mastering off, the device starts no
- * request and sends no message; both wait until it is on.
+ * Bus mastering off, the device starts no request and sends no message; both wait until it is on.
  */
 export class VirtioPciFunction implements PciFunction {
   readonly name: string
@@ -136,12 +135,12 @@ export class VirtioPciFunction implements PciFunction {
   }
 
   barRead(bar: number, offset: number, width: number): number {
-    if (!this.#space.bars[bar]?.decoded) return width === 4 ? 0xffff_ffff : 2 ** (8 * width) - 1
+    if (!this.#space.bars[bar]) return width === 4 ? 0xffff_ffff : 2 ** (8 * width) - 1
     return this.#read(bar, offset, width)
   }
 
   barWrite(bar: number, offset: number, width: number, value: number): void {
-    if (this.#space.bars[bar]?.decoded) this.#write(bar, offset, width, value)
+    if (this.#space.bars[bar]) this.#write(bar, offset, width, value)
   }
 
   reset(): void | Promise<void> {
