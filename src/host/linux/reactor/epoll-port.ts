@@ -100,18 +100,10 @@ export class EpollPort implements Port {
     })
   }
 
-  look(): boolean {
-    return this.#happen(0) > 0
-  }
-
-  turn(timeout: number): boolean {
-    // Rounded up: who wakes too early would turn without sleep until the time has come.
-    return this.#happen(timeout === Number.POSITIVE_INFINITY ? -1 : Math.min(Math.ceil(timeout), 0x7fff_ffff)) >= 0
-  }
-
-  /** @returns how many things happened; -1 where a signal came between */
-  #happen(milliseconds: number): number {
+  turn(timeout: number): 1 | 0 | -1 {
     const events = this.#events
+    // Rounded up: who wakes too early would turn without sleep until the time has come.
+    const milliseconds = timeout === Number.POSITIVE_INFINITY ? -1 : Math.min(Math.ceil(timeout), 0x7fff_ffff)
     const count = this.#wait(this.#epoll.fd, events, MOST_EVENTS, milliseconds)
     if (count < 0) {
       const reason = errno()
@@ -122,7 +114,7 @@ export class EpollPort implements Port {
       const entry = this.#entries.get(events[at + DATA])
       if (entry?.generation === events[at + DATA + 1]) dispatch(entry, events[at])
     }
-    return count
+    return count > 0 ? 1 : 0
   }
 
   close(): void {

@@ -21,13 +21,11 @@ export interface Port {
   signal(event: EventFd): void
   /** Starts an operation, and starts it again until it `took` its last result, within this call or `turn`. */
   start(operation: Operation): void
-  /** As `turn` without sleep. @returns whether something happened */
-  look(): boolean
   /**
    * Starts all that was asked for, sleeps until something happened or the time is over, and calls whoever waits for it.
    * @param timeout milliseconds; 0 not to sleep, Infinity for as long as it takes
-   * @returns false where a signal to this process came between
+   * @returns whether something happened; -1 where a signal to this process came between
    */
-  turn(timeout: number): boolean
+  turn(timeout: number): 1 | 0 | -1
   close(): void
 }

@@ -113,6 +113,19 @@ for (const { kind, skip } of KINDS) {
     await reactor.run()
   })
 
+  withReactor('a watch may be closed in the turn that made it, and its descriptor too', async (reactor) => {
+    for (const interest of Object.values(Interest)) {
+      reactor.timer(0, () => {
+        const event = EventFd.create('a test')
+        const watch = reactor.watch(event.descriptor.fd, () => assert.fail('it was closed'), interest)
+        watch.close()
+        event.close()
+      })
+    }
+    reactor.timer(2, () => reactor.stop())
+    await reactor.run()
+  })
+
   withReactor('a watch that is closed calls no more, not even for what had come already', async (reactor) => {
     const events = [EventFd.create('a test'), EventFd.create('a test')]
     let calls = 0
@@ -252,6 +265,30 @@ for (const { kind, skip } of KINDS) {
     await reactor.run()
     assert.equal(calls, events.length)
     for (const event of events) event.close()
+  })
+
+  test(`a reactor that is closed refuses what it is asked for, and what it gave out can be closed: ${kind}`, {
+    skip,
+  }, async () => {
+    const reactor = createReactor({ prefer: kind })
+    const event = EventFd.create('a test')
+    const watches = Object.values(Interest).map((interest) => reactor.watch(event.descriptor.fd, () => {}, interest))
+    const hook = reactor.onTurn(() => {
+      assert.throws(() => reactor.close(), /a reactor that runs cannot be closed/)
+      reactor.stop()
+      return undefined
+    })
+    await reactor.run()
+    reactor.close()
+    reactor.close()
+    for (const closable of [...watches, hook, reactor.attend(), reactor.timer(0, () => {})]) closable.close()
+    reactor.signal(event)
+    reactor.settle(Promise.resolve())
+    const refused = /the reactor is closed/
+    assert.throws(() => reactor.watch(event.descriptor.fd, () => {}), refused)
+    assert.throws(() => reactor.sync(event.descriptor.fd, { done: () => {} }), refused)
+    await assert.rejects(reactor.run(), refused)
+    event.close()
   })
 
   test(`a reactor that is closed leaves no descriptor: ${kind}`, { skip }, async () => {

@@ -24,6 +24,14 @@ export interface Closable {
   close(): void
 }
 
+/** Work that is seen in memory by whoever looks: rings of a driver. */
+export interface Poller {
+  /** Does what there is to do; nobody need tell of more until `rest`. @returns whether there was something */
+  poll(): boolean
+  /** The thread is about to sleep: whoever has more is to tell, and what came before it knew that is done now. */
+  rest(): void
+}
+
 /**
  * One thread's only place to wait: kicks, sockets, interrupts, disk I/O, timers and the signal to stop, in turns.
  *
@@ -61,6 +69,8 @@ export interface Reactor {
    * at once, and nobody sleeps.
    */
   onTurn(hook: () => boolean | undefined): Closable
+  /** Looks for this work too in the moments before a sleep, where the reactor was made to have such. */
+  poll(poller: Poller): Closable
   /** Lets promises and microtasks run after every turn until closed: some microseconds each, for devices that need it. */
   attend(): Closable
   /** Does the same until this promise is settled. */
@@ -69,6 +79,9 @@ export interface Reactor {
   run(): Promise<void>
   /** Ends `run` after this turn. From another thread or a signal: `StopSignal`. */
   stop(): void
-  /** Gives everything back. Not while it runs. */
+  /**
+   * Gives everything back. Afterwards it refuses what it is asked for, and what it gave out can still be closed.
+   * @throws {Error} while it runs
+   */
   close(): void
 }

@@ -26,6 +26,8 @@ const OFF_SQES = 0x1000_0000
 const WAYS = [SETUP_COOP_TASKRUN | SETUP_SINGLE_ISSUER | SETUP_DEFER_TASKRUN, SETUP_COOP_TASKRUN, 0] as const
 
 const SQ_ENTRIES = 512
+/** Entries submitted at once. What the page cache has is moved while they are: the first results shall not wait for hundreds. */
+const BATCH = 32
 const CQ_ENTRIES = 8192
 
 // struct io_uring_params, 120 bytes                                                            io_uring_setup(2)
@@ -77,8 +79,8 @@ export class Ring {
   readonly #ringPages: Pages
   readonly #entryPages: Pages
   /** Heads and tails, and the results. */
-  readonly #ring: Int32Array
-  readonly #entries: Int32Array
+  #ring: Int32Array
+  #entries: Int32Array
   readonly #sqHead: number
   readonly #sqTail: number
   readonly #sqEntries: number
@@ -164,13 +166,18 @@ export class Ring {
     this.#unsubmitted++
   }
 
+  /** Whether there are entries for more than the next `enter`. */
+  get behind(): boolean {
+    return this.#unsubmitted > BATCH
+  }
+
   /**
-   * Submits the entries made, and sleeps until there is a result or the time is over.
+   * Submits the entries made, or the first of many; where that is all, sleeps until there is a result or the time is over.
    * @param timeout milliseconds; 0 not to sleep, Infinity for as long as it takes
    * @returns false where a signal to this process came between
    */
   enter(timeout: number): boolean {
-    const sleeps = timeout > 0 && Atomics.load(this.#ring, this.#cqTail) === this.#head
+    const sleeps = timeout > 0 && !this.behind && Atomics.load(this.#ring, this.#cqTail) === this.#head
     if (!sleeps || timeout === Number.POSITIVE_INFINITY) {
       return this.#call(sleeps ? 1 : 0, ENTER_GETEVENTS, null, 8)
     }
@@ -201,6 +208,8 @@ export class Ring {
   close(): void {
     if (this.#descriptor.closed) return
     this.#descriptor.close()
+    // Whoever comes late finds no memory here, rather than none of this process's.
+    this.#ring = this.#entries = new Int32Array(0)
     unmap(this.#ringPages)
     unmap(this.#entryPages)
   }
@@ -214,7 +223,7 @@ export class Ring {
   #call(wait: number, flags: number, argument: BigUint64Array | null, size: number): boolean {
     Atomics.store(this.#ring, this.#sqTail, this.#tail)
     const fd = this.#descriptor.fd
-    const result = this.#enter(IO_URING_ENTER, fd, this.#unsubmitted, wait, flags, argument, size)
+    const result = this.#enter(IO_URING_ENTER, fd, Math.min(this.#unsubmitted, BATCH), wait, flags, argument, size)
     const reason = result < 0 ? errno() : 0
     // Whatever it says it did, the head tells what it took.
     this.#unsubmitted = (this.#tail - Atomics.load(this.#ring, this.#sqHead)) | 0

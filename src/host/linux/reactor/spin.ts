@@ -8,6 +8,10 @@ const REST = 64
  * processor more than the work itself. Where nothing comes in that moment, time and again, it stops looking for a while.
  */
 export class Spin {
+  /** When the moment is over; 0 outside of one. */
+  #end = 0
+  /** Something came within it. */
+  #fruitful = false
   #fruitless = 0
   #rest = 0
 
@@ -15,27 +19,39 @@ export class Spin {
   constructor(private readonly microseconds: number) {}
 
   /**
-   * @param milliseconds how long the thread would sleep
-   * @param look whether there is work
-   * @returns whether there is work by now
+   * To be asked before each sleep.
+   * @param worked whether there was work since this was last asked
+   * @returns whether to look for more instead of sleeping
    */
-  beforeSleep(milliseconds: number, look: () => boolean): boolean {
+  looks(worked: boolean): boolean {
     if (this.microseconds === 0) return false
+    if (this.#end === 0) return worked && this.#begin()
+    const now = performance.now()
+    if (worked) {
+      this.#fruitful = true
+      this.#end = now + this.microseconds / 1000
+      return true
+    }
+    if (now < this.#end) return true
+    this.#over()
+    return false
+  }
+
+  #begin(): boolean {
     if (this.#rest > 0) {
       this.#rest--
       return false
     }
-    const end = performance.now() + Math.min(this.microseconds / 1000, milliseconds)
-    do {
-      if (look()) {
-        this.#fruitless = 0
-        return true
-      }
-    } while (performance.now() < end)
-    if (++this.#fruitless === PATIENCE) {
-      this.#fruitless = 0
-      this.#rest = REST
-    }
-    return false
+    this.#end = performance.now() + this.microseconds / 1000
+    this.#fruitful = false
+    return true
+  }
+
+  #over(): void {
+    this.#end = 0
+    this.#fruitless = this.#fruitful ? 0 : this.#fruitless + 1
+    if (this.#fruitless < PATIENCE) return
+    this.#fruitless = 0
+    this.#rest = REST
   }
 }

@@ -3,17 +3,18 @@ import type { EventFd } from '../event-fd.ts'
 import { NodeLoop } from './node-loop.ts'
 import { type Completion, Operation, OperationKind } from './operation.ts'
 import type { Port, PortWatch } from './port.ts'
-import { type Closable, Interest, type Reactor, type ReactorKind } from './reactor.ts'
+import { type Closable, Interest, type Poller, type Reactor, type ReactorKind } from './reactor.ts'
 import type { Spin } from './spin.ts'
 import { Timers } from './timers.ts'
 
 /** A reactor over whichever port the kernel offers. */
 export class TurnReactor implements Reactor {
   readonly kind: ReactorKind
-  readonly #port: Port
+  #port: Port
   readonly #node = new NodeLoop()
   readonly #timers = new Timers()
   readonly #hooks: (() => boolean | undefined)[] = []
+  readonly #pollers: Poller[] = []
   /** To be signalled when the turn ends. */
   readonly #signals: EventFd[] = []
   /** Operations not in use. */
@@ -26,15 +27,16 @@ export class TurnReactor implements Reactor {
   /** Those who want promises to run after every turn. */
   readonly #attentive = new Set<object>()
   #stopped = false
+  #running = false
 
+  /** Something happened in the turn before. */
+  #worked = false
   readonly #spin: Spin
-  readonly #look: () => boolean
 
   constructor(port: Port, spin: Spin) {
     this.kind = port.kind
     this.#port = port
     this.#spin = spin
-    this.#look = () => port.look()
     this.watch(this.#node.fd, () => {
       if (this.#node.busy) this.#breathe = true
     })
@@ -75,13 +77,11 @@ export class TurnReactor implements Reactor {
   }
 
   onTurn(hook: () => boolean | undefined): Closable {
-    this.#hooks.push(hook)
-    return {
-      close: () => {
-        const index = this.#hooks.indexOf(hook)
-        if (index >= 0) this.#hooks.splice(index, 1)
-      },
-    }
+    return listed(this.#hooks, hook)
+  }
+
+  poll(poller: Poller): Closable {
+    return listed(this.#pollers, poller)
   }
 
   attend(): Closable {
@@ -98,11 +98,16 @@ export class TurnReactor implements Reactor {
 
   async run(): Promise<void> {
     this.#stopped = false
-    while (!this.#stopped) {
-      this.#turn()
-      if (!this.#breathe && this.#attentive.size === 0) continue
-      this.#breathe = false
-      await this.#node.breathe()
+    this.#running = true
+    try {
+      while (!this.#stopped) {
+        this.#turn()
+        if (!this.#breathe && this.#attentive.size === 0) continue
+        this.#breathe = false
+        await this.#node.breathe()
+      }
+    } finally {
+      this.#running = false
     }
   }
 
@@ -111,7 +116,10 @@ export class TurnReactor implements Reactor {
   }
 
   close(): void {
+    if (this.#running) throw new Error('a reactor that runs cannot be closed: stop it, and wait for `run`')
+    if (this.#port === CLOSED) return
     this.#port.close()
+    this.#port = CLOSED
     this.#node.close()
   }
 
@@ -132,7 +140,8 @@ export class TurnReactor implements Reactor {
   }
 
   #turn(): void {
-    let more = false
+    const looks = this.#poll()
+    let more = looks
     for (const hook of this.#hooks) {
       if (hook() === true) more = true
     }
@@ -144,11 +153,50 @@ export class TurnReactor implements Reactor {
     const node = this.#node.timeout
     if (node === 0) this.#breathe = true
     const sleepless = more || this.#breathe || this.#stopped
-    const timeout = sleepless ? 0 : Math.min(node, this.#timers.left)
-    const calm = (timeout > 0 && this.#spin.beforeSleep(timeout, this.#look)) || this.#port.turn(timeout)
+    const happened = this.#port.turn(sleepless ? 0 : Math.min(node, this.#timers.left))
+    if (happened > 0) this.#worked = true
     // Node tells its signal handlers from its event loop.
-    if (!calm) this.#breathe = true
+    else if (happened < 0) this.#breathe = true
     this.#timers.fire()
+  }
+
+  /** Looks for work, or lets all be told that nobody looks any more. @returns whether to look again instead of sleeping */
+  #poll(): boolean {
+    if (this.#pollers.length === 0) return false
+    const looks = this.#spin.looks(this.#worked)
+    this.#worked = false
+    for (const poller of this.#pollers) {
+      if (!looks) poller.rest()
+      else if (poller.poll()) this.#worked = true
+    }
+    return looks
+  }
+}
+
+/** What is left of the port of a reactor that is closed. */
+const CLOSED: Port = {
+  kind: 'epoll',
+  watch: refuse,
+  unwatch() {},
+  signal: refuse,
+  start: refuse,
+  look: refuse,
+  turn: refuse,
+  close() {},
+}
+
+function refuse(): never {
+  throw new Error('the reactor is closed')
+}
+
+/** Adds something to a list until it is closed. */
+function listed<T>(list: T[], item: T): Closable {
+  list.push(item)
+  return {
+    close() {
+      const index = list.indexOf(item)
+      if (index >= 0) list.splice(index, 1)
+    },
   }
 }
 

@@ -64,8 +64,8 @@ export class UringPort implements Port {
   }
 
   signal(event: EventFd): void {
-    // Writing to one that may block would take a thread of the kernel's.
-    if (event.blocking) event.signal()
+    // Writing to one that may block would take a thread of the kernel's; and it shall not wait behind what is to be moved.
+    if (event.blocking || this.#ring.behind) event.signal()
     else {
       const fd = event.descriptor.fd
       this.#ring.add(OP_WRITE, fd, CURRENT_POSITION, this.#event, EVENT_BYTES, 0, NOBODY_TAG, SKIP_SUCCESS)
@@ -80,19 +80,17 @@ export class UringPort implements Port {
     this.#submit(operation)
   }
 
-  look(): boolean {
-    this.#ring.enter(0)
-    return this.#ring.reap(this.#targets)
-  }
-
-  turn(timeout: number): boolean {
+  turn(timeout: number): 1 | 0 | -1 {
     const calm = this.#ring.enter(timeout)
-    this.#ring.reap(this.#targets)
-    return calm
+    const happened = this.#ring.reap(this.#targets)
+    if (!calm) return -1
+    return happened ? 1 : 0
   }
 
   close(): void {
     this.#ring.close()
+    // There is nothing to remove from any more.
+    for (const poll of this.#polls.values()) poll.armed = false
   }
 
   #arm(poll: Poll): void {
@@ -141,8 +139,10 @@ class Poll implements Target {
 
   completed(result: number, more: boolean): void {
     if (!more) this.armed = false
-    if (result === -Errno.EBADF) throw new SystemCallError('io_uring_enter', Errno.EBADF, 'watching a descriptor')
-    if (!this.watch.closed) this.watch.ready()
+    if (!this.watch.closed) {
+      if (result === -Errno.EBADF) throw new SystemCallError('io_uring_enter', Errno.EBADF, 'watching a descriptor')
+      this.watch.ready()
+    }
     if (more) return
     if (this.watch.closed) this.forget(this)
     else this.rearm(this)
