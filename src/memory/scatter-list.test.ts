@@ -5,6 +5,7 @@ import { GuestMemory } from './guest-memory.ts'
 import { MemoryError } from './memory-error.ts'
 import { MemoryRegion } from './memory-region.ts'
 import { ScatterList } from './scatter-list.ts'
+import { SpanList } from './span-list.ts'
 
 /** Regions 0-63, 64-127 (touching) and 256-319, with every byte its own address modulo 251. */
 function rig(): { memory: GuestMemory; log: number[][] } {
@@ -16,6 +17,12 @@ function rig(): { memory: GuestMemory; log: number[][] } {
     ),
   )
   return { memory: new GuestMemory(regions, (address, length) => log.push([address, length])), log }
+}
+
+function bytesOf({ count, regions, offsets, lengths }: SpanList): number[] {
+  return Array.from({ length: count }, (_, i) => [
+    ...regions[i].u8.subarray(offsets[i], offsets[i] + lengths[i]),
+  ]).flat()
 }
 
 test('neighbours in a scatter list are merged, and pieces of length 0 vanish', () => {
@@ -75,6 +82,26 @@ test('a scatter list gives a view of the bytes themselves where one piece holds 
   assert.equal(list.linear(12, 5), undefined, 'past the end')
   assert.equal(list.linear(-1, 2), undefined)
   assert.equal(list.linear(0, 0)?.length, 0)
+})
+
+test('a scatter list tells where its bytes lie, which may go on from a span that was there before', () => {
+  const { memory } = rig()
+  const list = new ScatterList(memory)
+  list.add(16, 8)
+  list.add(256, 8)
+  const into = new SpanList()
+  into.add(memory.regions[0], 12, 8)
+  assert.ok(list.locate(4, 8, into))
+  const spans = Array.from({ length: into.count }, (_, i) => [into.regions[i].base, into.offsets[i], into.lengths[i]])
+  assert.deepEqual(spans, [
+    [0, 12, 12],
+    [256, 0, 4],
+  ])
+  assert.equal(into.byteLength, 16)
+  assert.ok(!list.locate(9, 8, into), 'past the end')
+  assert.ok(!list.locate(-1, 2, into))
+  assert.ok(!list.locate(Number.NaN, 2, into))
+  assert.equal(into.byteLength, 16)
 })
 
 test('reads and writes before the start or past the end of a scatter list move nothing', () => {
@@ -138,6 +165,10 @@ test('a scatter list reads and writes as the run of bytes it stands for', () => 
             assert.deepEqual([...bytes.subarray(0, range.length)], range.map(byteAt))
             const view = list.linear(offset, range.length)
             if (view) assert.deepEqual([...view], range.map(byteAt))
+            const spans = new SpanList()
+            const all = offset + length <= addresses.length
+            assert.equal(list.locate(offset, length, spans), all)
+            assert.deepEqual(bytesOf(spans), all ? range.map(byteAt) : [])
           }
         }
       },

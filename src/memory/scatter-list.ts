@@ -101,6 +101,22 @@ export class ScatterList {
     return this.spans.regions[i].u8.subarray(start, start + length)
   }
 
+  /**
+   * Appends to `into` where `length` bytes from `offset` on lie; the first may become part of the span before it.
+   * @returns false where they are not all there, with `into` as it was
+   */
+  locate(offset: number, length: number, into: SpanList): boolean {
+    if (!(offset >= 0 && length >= 0 && offset + length <= this.byteLength)) return false
+    const spans = this.spans
+    for (let i = this.#find(offset), done = 0; done < length; i++) {
+      const skip = offset + done - this.#starts[i]
+      const take = Math.min(length - done, spans.lengths[i] - skip)
+      into.merge(spans.regions[i], spans.offsets[i] + skip, take)
+      done += take
+    }
+    return true
+  }
+
   /** The piece that holds `offset`; any where none does. */
   #find(offset: number): number {
     const starts = this.#starts
