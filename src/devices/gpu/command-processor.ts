@@ -136,7 +136,8 @@ export class CommandProcessor {
   #getDisplayInfo(): GpuResponse {
     let x = 0
     // Side by side, in their order. @virtio 5.7.6.8
-    const modes = this.#scanouts.map(({ preferred: { width, height } }) => {
+    const modes = this.#scanouts.map(({ connected, preferred: { width, height } }) => {
+      if (!connected) return NO_MODE
       const rect = { x, y: 0, width, height }
       x += width
       return { rect, enabled: 1, flags: 0 }
@@ -150,7 +151,7 @@ export class CommandProcessor {
     if (!request) return ERR_INVALID_PARAMETER
     const scanout = this.#scanouts[request.scanoutId]
     if (!scanout) return ERR_INVALID_SCANOUT_ID
-    const edid = createEdid({ ...scanout.preferred, serial: scanout.index + 1 })
+    const edid = scanout.edid ?? createEdid({ ...scanout.preferred, serial: scanout.index + 1 })
     this.#payload = RESP_EDID.encode({ size: edid.length, edid })
     return GpuResponse.OK_EDID
   }
@@ -303,6 +304,9 @@ export class CommandProcessor {
     return OK_NODATA
   }
 }
+
+/** Of a scanout that nobody looks at. */
+const NO_MODE = { rect: { x: 0, y: 0, width: 0, height: 0 }, enabled: 0, flags: 0 }
 
 /** What 32-bit coordinates reach. */
 const UNBOUNDED = { width: 0xffff_ffff, height: 0xffff_ffff }

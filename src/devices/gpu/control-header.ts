@@ -12,6 +12,8 @@ export const HEADER_SIZE = 24
 /** The header of the request at hand, used again for each; and of its response. */
 export class ControlHeader {
   type = 0
+  /** Without a whole header there is no fence to answer either. */
+  whole = false
   #flags = 0
   /** The fence's 64 bits are the driver's own: they go back as they came, in two halves. */
   #fenceLow = 0
@@ -19,9 +21,8 @@ export class ControlHeader {
   #context = 0
   #ring = 0
 
-  /** @returns whether there was a whole header; without one there is no fence to answer either */
-  read(reader: Reader): boolean {
-    const whole = reader.remaining >= HEADER_SIZE
+  read(reader: Reader): void {
+    this.whole = reader.remaining >= HEADER_SIZE
     this.type = reader.u32()
     this.#flags = reader.u32()
     this.#fenceLow = reader.u32()
@@ -29,8 +30,7 @@ export class ControlHeader {
     this.#context = reader.u32()
     this.#ring = reader.u8()
     reader.skip(3)
-    if (!whole) this.#flags = 0
-    return whole
+    if (!this.whole) this.#flags = 0
   }
 
   /** Writes the response's header: with the fence where the request had one, which by now is reached. */

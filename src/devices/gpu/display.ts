@@ -1,3 +1,4 @@
+import type { SpanList } from '../../memory/span-list.ts'
 import type { Rect } from './rect.ts'
 
 export type { Rect } from './rect.ts'
@@ -25,6 +26,21 @@ export interface Display {
   cursor(index: number, cursor: CursorPicture | undefined): void
   /** Where the cursor's top left corner is; parts of it may lie outside the scanout, so either may be negative. */
   moveCursor(index: number, x: number, y: number): void
+  /**
+   * Finds out what its viewers want, where they have to be asked each time the driver asks: the driver's question waits
+   * until `told` is called, within this call or later. Without it they want what `GpuDevice.resize` said last.
+   */
+  ask?(told: (wishes: Wishes) => void): void
+}
+
+/** What viewers want of each scanout, from the first on; undefined where nobody looks at it. */
+export type Wishes = readonly (Wish | undefined)[]
+
+export interface Wish {
+  readonly width: number
+  readonly height: number
+  /** What describes the viewer's monitor, whole blocks and no more than 1024 bytes; the GPU makes one where it is missing. */
+  readonly edid?: Uint8Array
 }
 
 /**
@@ -45,6 +61,12 @@ export interface Surface {
    * @returns the bytes copied: those of the rectangle, less what the guest does not back any more, which reads as 0
    */
   read(rect: Rect, target: Uint8Array, targetOffset: number, targetStride: number): number
+  /**
+   * Appends where a rectangle's pixels lie, row after row, for whoever can take them from there without a copy.
+   * @returns false where they cannot be had that way, being in another order or gone: what was appended means nothing then, and
+   *   `read` copies them
+   */
+  locate(rect: Rect, into: SpanList): boolean
 }
 
 export type SurfacePath = 'in-place' | 'shadow'

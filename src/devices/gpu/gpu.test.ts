@@ -222,7 +222,7 @@ test('a reset lets go of everything the driver made, on the displays too  @virti
 test('a reset queue goes on where the driver left off  @virtio 2.6.1', () => {
   const gpu = new GpuRig()
   gpu.create2d(1, 1, 8, 4)
-  gpu.device.resetQueue()
+  gpu.device.resetQueue(0)
   assert.equal(gpu.setScanout(0, 1, WHOLE).type, R.OK_NODATA)
 })
 
@@ -247,6 +247,7 @@ test('everything said is counted by its name', () => {
   assert.deepEqual(errors, { ERR_UNSPEC: 1 })
   assert.deepEqual(scanouts, [
     {
+      connected: true,
       preferred: { width: 1024, height: 768 },
       mode: { width: 8, height: 4 },
       path: 'shadow',

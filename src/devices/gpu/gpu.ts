@@ -5,7 +5,7 @@ import { featureSet } from '../../virtio/feature.ts'
 import type { Chain } from '../../virtqueue/chain.ts'
 import { CommandProcessor } from './command-processor.ts'
 import { ControlHeader, HEADER_SIZE } from './control-header.ts'
-import type { Display } from './display.ts'
+import type { Display, Wishes } from './display.ts'
 import {
   CONFIG_BLOB_ALIGNMENT,
   CONFIG_EVENTS_CLEAR,
@@ -53,7 +53,7 @@ export type GpuInspection = {
  *
  * Queue 0 (controlq) carries all commands but the cursor's, queue 1 (cursorq) those. Each is a header, what the command
  * needs, and room for a response; it is answered before the next one is looked at, so a fence is reached when its
- * command returns.
+ * command returns. A question about the display may wait for its viewers, and all that comes behind it, too.
  *
  * @virtio 5.7
  */
@@ -71,7 +71,11 @@ export class GpuDevice implements VirtioDevice {
   #session: DriverSession | undefined
   /** What the driver made; it outlives `quiesce`, so that a stopped guest's screen can still be read. */
   #processor: CommandProcessor | undefined
-  readonly #header = new ControlHeader()
+  readonly #display: Display
+  /** A question of the driver's that waits for the display; what came behind it in the control queue waits, too. */
+  #asked: { readonly chain: Chain } | undefined
+  /** Of the request at hand in each queue. */
+  readonly #headers = [new ControlHeader(), new ControlHeader()]
   readonly #commands = new Tally(GpuCommand)
   readonly #errors = new Tally(GpuResponse)
 
@@ -80,6 +84,7 @@ export class GpuDevice implements VirtioDevice {
     if (scanouts.length < 1 || scanouts.length > MAX_SCANOUTS) {
       throw new RangeError(`a GPU has 1 to ${MAX_SCANOUTS} scanouts, not ${scanouts.length}`)
     }
+    this.#display = display
     this.#scanouts = scanouts.map((size, index) => new Scanout(index, size, display))
     this.#maxHostBytes = maxHostBytes
     this.features =
@@ -95,17 +100,24 @@ export class GpuDevice implements VirtioDevice {
   notify(index: number): void {
     const queue = this.#session?.queues[index]
     const processor = this.#processor
-    if (!queue || !processor) return
-    for (let chain = queue.pop(); chain; chain = queue.pop()) queue.push(chain, this.#serve(processor, index, chain))
+    if (!queue || !processor || (index === GpuQueue.CONTROL && this.#asked)) return
+    for (let chain = queue.pop(); chain; chain = queue.pop()) {
+      this.#headers[index].read(chain.reader)
+      if (index === GpuQueue.CONTROL && this.#waits(chain)) break
+      queue.push(chain, this.#serve(processor, index, chain))
+    }
     queue.publish()
   }
 
-  /** Nothing is ever in flight. */
+  /** Nothing is ever in flight but a question to the display, which then is answered with what was known before. */
   quiesce(): void {
+    this.#answerAsked()
     this.#session = undefined
   }
 
-  resetQueue(): void {}
+  resetQueue(index: number): void {
+    if (index === GpuQueue.CONTROL) this.#answerAsked()
+  }
 
   reset(): void {
     this.#processor?.release()
@@ -122,7 +134,7 @@ export class GpuDevice implements VirtioDevice {
   resize(scanout: number, width: number, height: number): void {
     const target = this.#scanouts[scanout]
     if (!target) throw new RangeError(`there is no scanout ${scanout}: the GPU has ${this.#scanouts.length}`)
-    if (!target.resize({ width, height })) return
+    if (!target.wish({ width, height })) return
     this.#events |= GpuEvent.DISPLAY
     this.config.update((view) => this.#fillConfig(view))
   }
@@ -141,8 +153,46 @@ export class GpuDevice implements VirtioDevice {
     }
   }
 
+  /** Asks the display before a question about it is answered. @returns whether that takes longer than this call */
+  #waits(chain: Chain): boolean {
+    const { type, whole } = this.#headers[GpuQueue.CONTROL]
+    const isQuestion = whole && (type === GpuCommand.GET_DISPLAY_INFO || type === GpuCommand.GET_EDID)
+    if (!isQuestion || !this.#display.ask) return false
+    const asked = { chain }
+    this.#asked = asked
+    let later = false
+    this.#display.ask((wishes) => {
+      this.#grant(wishes)
+      // Nobody may be waiting for it any more.
+      if (this.#asked !== asked) return
+      if (later) this.#goOn()
+      else this.#asked = undefined
+    })
+    later = true
+    return this.#asked === asked
+  }
+
+  /** No event tells the driver: it is the one who asked. */
+  #grant(wishes: Wishes): void {
+    for (const [i, wish] of wishes.slice(0, this.#scanouts.length).entries()) this.#scanouts[i].wish(wish)
+  }
+
+  #goOn(): void {
+    this.#answerAsked()
+    this.notify(GpuQueue.CONTROL)
+  }
+
+  #answerAsked(): void {
+    const asked = this.#asked
+    const queue = this.#session?.queues[GpuQueue.CONTROL]
+    this.#asked = undefined
+    if (!asked || !queue || !this.#processor) return
+    queue.push(asked.chain, this.#serve(this.#processor, GpuQueue.CONTROL, asked.chain))
+    queue.publish()
+  }
+
   /**
-   * Executes one request and answers it.
+   * Executes one request, whose header was read, and answers it.
    *
    * Linux leaves no room for answers in the cursor queue: such a command is done all the same. Room for some of an
    * answer is of no use to anybody, and gets an error if that fits.
@@ -150,7 +200,7 @@ export class GpuDevice implements VirtioDevice {
    */
   #serve(processor: CommandProcessor, queue: number, chain: Chain): number {
     const { writer } = chain
-    const header = this.#header
+    const header = this.#headers[queue]
     let response = this.#execute(processor, queue, chain)
     let payload = processor.takePayload()
     if (payload && writer.remaining < HEADER_SIZE + payload.length) {
@@ -165,12 +215,10 @@ export class GpuDevice implements VirtioDevice {
   }
 
   #execute(processor: CommandProcessor, queue: number, chain: Chain): GpuResponse {
-    const header = this.#header
-    if (!header.read(chain.reader)) return GpuResponse.ERR_UNSPEC
-    this.#commands.count(header.type)
-    return queue === GpuQueue.CURSOR
-      ? processor.cursor(header.type, chain.reader)
-      : processor.control(header.type, chain.reader)
+    const { type, whole } = this.#headers[queue]
+    if (!whole) return GpuResponse.ERR_UNSPEC
+    this.#commands.count(type)
+    return queue === GpuQueue.CURSOR ? processor.cursor(type, chain.reader) : processor.control(type, chain.reader)
   }
 
   /** The driver wrote somewhere: only events_clear is its to write, and always reads as 0. @virtio 5.7.4.1 */

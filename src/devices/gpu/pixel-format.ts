@@ -33,10 +33,15 @@ export function pixelFormat(code: number): PixelFormat | undefined {
   return FORMATS.get(code)
 }
 
+/** Whether its bytes are in another order than displays get them in. */
+export function needsConversion({ blue, red }: PixelFormat): boolean {
+  return blue !== BGRA.blue || red !== BGRA.red
+}
+
 /** Turns a row of pixels into B, G, R, A in place; the fourth byte goes along as it is. */
 export function convertRow(format: PixelFormat, bytes: Uint8Array, offset: number, pixels: number): void {
   const { blue, green, red, alpha } = format
-  if (blue === BGRA.blue && red === BGRA.red) return
+  if (!needsConversion(format)) return
   if ((bytes.byteOffset + offset) % 4 === 0) {
     const words = new Uint32Array(bytes.buffer, bytes.byteOffset + offset, pixels)
     for (let i = 0; i < pixels; i++) {

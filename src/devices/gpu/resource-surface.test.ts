@@ -4,8 +4,10 @@ import fc from 'fast-check'
 import { GuestMemory } from '../../memory/guest-memory.ts'
 import { MemoryRegion } from '../../memory/memory-region.ts'
 import { ScatterList } from '../../memory/scatter-list.ts'
+import { SpanList } from '../../memory/span-list.ts'
+import { packedImage } from './image-layout.ts'
 import { pixelFormat } from './pixel-format.ts'
-import { GuestBlob } from './resource.ts'
+import { GuestBlob, Resource2d } from './resource.ts'
 import { ResourceSurface } from './resource-surface.ts'
 
 /** Where blue, green, red and the rest are in each format, by the letters of its name. */
@@ -60,6 +62,40 @@ test('any rectangle, stride, offset and format reads as B, G, R, X, and touches 
       assert.deepEqual(target, expected)
     }),
   )
+})
+
+test('where pixels lie is told where they are in the order that displays want, and all there', () => {
+  const bytes = Uint8Array.from({ length: 128 }, (_, i) => i)
+  const blob = blobOver(bytes)
+  const surfaceIn = (code: number) => {
+    const format = pixelFormat(code)
+    assert.ok(format)
+    const image = { width: 4, height: 4, format, stride: 20, offset: 8 }
+    return new ResourceSurface(blob, image, { x: 1, y: 0, width: 3, height: 4 })
+  }
+  const rect = { x: 1, y: 1, width: 2, height: 2 }
+  const spans = new SpanList()
+  assert.ok(surfaceIn(2).locate(rect, spans))
+  assert.deepEqual([...spans.offsets.subarray(0, spans.count)], [36, 56])
+  assert.deepEqual([...spans.lengths.subarray(0, spans.count)], [8, 8])
+  assert.ok(!surfaceIn(67).locate(rect, spans), 'red is where blue belongs')
+  assert.ok(!surfaceIn(2).locate({ x: 0, y: 0, width: 4, height: 4 }, spans), 'outside')
+  blob.backing = undefined
+  assert.ok(!surfaceIn(2).locate(rect, spans), 'gone')
+})
+
+test('whole rows without gaps are one piece, in the host copy too', () => {
+  const format = pixelFormat(1)
+  assert.ok(format)
+  const resource = new Resource2d(1, packedImage(4, 4, format))
+  resource.shadow.set([1, 2, 3], 16)
+  const surface = new ResourceSurface(resource, resource.image, { x: 0, y: 0, width: 4, height: 4 })
+  const spans = new SpanList()
+  assert.ok(surface.locate({ x: 0, y: 1, width: 4, height: 2 }, spans))
+  assert.deepEqual([spans.count, spans.offsets[0], spans.lengths[0]], [1, 16, 32])
+  assert.deepEqual([...spans.regions[0].u8.subarray(16, 20)], [1, 2, 3, 0])
+  resource.release()
+  assert.ok(!surface.locate({ x: 0, y: 1, width: 4, height: 2 }, new SpanList()))
 })
 
 test('a rectangle outside the surface, or a target without room, copies nothing and throws nothing', () => {

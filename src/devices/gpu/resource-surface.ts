@@ -1,6 +1,7 @@
+import type { SpanList } from '../../memory/span-list.ts'
 import type { Surface, SurfacePath } from './display.ts'
 import type { ImageLayout } from './image-layout.ts'
-import { BYTES_PER_PIXEL, convertRow, type PixelFormat } from './pixel-format.ts'
+import { BYTES_PER_PIXEL, convertRow, needsConversion, type PixelFormat } from './pixel-format.ts'
 import { fits, type Rect } from './rect.ts'
 import type { Resource } from './resource.ts'
 
@@ -55,6 +56,17 @@ export class ResourceSurface implements Surface {
     }
     this.bytesRead += copied
     return copied
+  }
+
+  locate(rect: Rect, into: SpanList): boolean {
+    if (!fits(rect, this.width, this.height) || needsConversion(this.#format)) return false
+    const stride = this.#stride
+    const rowBytes = rect.width * BYTES_PER_PIXEL
+    const source = this.#offset + rect.y * stride + rect.x * BYTES_PER_PIXEL
+    for (let y = 0; y < rect.height; y++) {
+      if (!this.#resource.locate(source + y * stride, rowBytes, into)) return false
+    }
+    return true
   }
 
   /** Copies whole pixels that follow each other, in the order of bytes that displays want. */

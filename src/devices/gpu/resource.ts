@@ -1,5 +1,7 @@
 import { copyBytes } from '../../memory/copy-bytes.ts'
+import { MemoryRegion } from '../../memory/memory-region.ts'
 import type { ScatterList } from '../../memory/scatter-list.ts'
+import type { SpanList } from '../../memory/span-list.ts'
 import { backingCost } from './backing.ts'
 import type { SurfacePath } from './display.ts'
 import { type ImageLayout, imageEnd } from './image-layout.ts'
@@ -34,6 +36,9 @@ export abstract class Resource {
   /** Copies up to `length` bytes, within `target`. @returns the bytes copied: fewer where there are none to copy */
   abstract read(offset: number, target: Uint8Array, targetOffset: number, length: number): number
 
+  /** Appends where `length` bytes lie. @returns whether they are all there */
+  abstract locate(offset: number, length: number, into: SpanList): boolean
+
   /** Lets go of all it holds; surfaces that still read it see nothing. */
   release(): void {
     this.backing = undefined
@@ -49,6 +54,8 @@ export class Resource2d extends Resource {
   readonly reason = '2D resource: what it shows changes at TRANSFER_TO_HOST_2D only, whatever becomes of the pages'
   /** The host's copy, laid out as `image` says. */
   shadow: Uint8Array
+  /** The copy for those who take it from where it lies. */
+  #region: MemoryRegion | undefined
 
   /** @throws {RangeError} where the host has no memory for the copy */
   constructor(
@@ -78,9 +85,17 @@ export class Resource2d extends Resource {
     return take
   }
 
+  locate(offset: number, length: number, into: SpanList): boolean {
+    if (offset + length > this.shadow.length) return false
+    this.#region ??= MemoryRegion.over(0, this.shadow)
+    into.merge(this.#region, offset, length)
+    return true
+  }
+
   override release(): void {
     super.release()
     this.shadow = new Uint8Array(0)
+    this.#region = undefined
   }
 }
 
@@ -103,5 +118,9 @@ export class GuestBlob extends Resource {
 
   read(offset: number, target: Uint8Array, targetOffset: number, length: number): number {
     return this.backing?.read(offset, target, targetOffset, Math.min(length, this.size - offset)) ?? 0
+  }
+
+  locate(offset: number, length: number, into: SpanList): boolean {
+    return offset + length <= this.size && (this.backing?.locate(offset, length, into) ?? false)
   }
 }

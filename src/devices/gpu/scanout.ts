@@ -1,4 +1,4 @@
-import type { CursorPicture, Display, SurfacePath } from './display.ts'
+import type { CursorPicture, Display, SurfacePath, Wish } from './display.ts'
 import type { ImageLayout } from './image-layout.ts'
 import { intersect, type Rect } from './rect.ts'
 import type { Resource } from './resource.ts'
@@ -16,6 +16,8 @@ export interface ScanoutSize {
 
 /** What the inspector shows of a scanout. */
 export type ScanoutInspection = {
+  /** Somebody looks at it. */
+  readonly connected: boolean
   readonly preferred: ScanoutSize
   /** What the guest made of it; null while it shows nothing. */
   readonly mode: ScanoutSize | null
@@ -31,6 +33,10 @@ export type ScanoutInspection = {
 
 /** One of the device's outputs: the size its viewer wants, and what the guest shows on it. @virtio 5.7.6.4 */
 export class Scanout {
+  /** Somebody looks at it. */
+  connected = true
+  /** What describes the viewer's monitor, where the viewer has a description of its own. */
+  edid: Uint8Array | undefined
   #preferred: ScanoutSize
   readonly #display: Display
   #resource: Resource | undefined
@@ -58,11 +64,19 @@ export class Scanout {
     return this.#preferred
   }
 
-  /** @returns whether that is news */
-  resize(wanted: ScanoutSize): boolean {
+  /** What its viewer wants from now on; undefined where it has none. @returns whether that is news */
+  wish(wish: Wish | undefined): boolean {
+    const { connected, edid } = this
     const { width, height } = this.#preferred
-    this.#preferred = sensibleSize(wanted)
-    return this.#preferred.width !== width || this.#preferred.height !== height
+    this.connected = wish !== undefined
+    this.edid = wish?.edid
+    if (wish) this.#preferred = sensibleSize(wish)
+    return (
+      this.connected !== connected ||
+      this.edid !== edid ||
+      this.#preferred.width !== width ||
+      this.#preferred.height !== height
+    )
   }
 
   /** Shows a rectangle, inside it, of a picture in a resource. */
@@ -116,6 +130,7 @@ export class Scanout {
   inspect(): ScanoutInspection {
     const surface = this.#surface
     return {
+      connected: this.connected,
       preferred: { ...this.#preferred },
       mode: surface ? { width: surface.width, height: surface.height } : null,
       path: surface?.path ?? null,

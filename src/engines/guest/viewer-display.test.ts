@@ -18,6 +18,7 @@ function surface(width: number, height: number): Surface {
       }
       return rect.width * rect.height * 4
     },
+    locate: () => false,
   }
 }
 

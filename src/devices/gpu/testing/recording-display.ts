@@ -8,6 +8,8 @@ export class RecordingDisplay implements Display {
   readonly positions: { readonly x: number; readonly y: number }[] = []
   /** Damage in the order it came, with its scanout. */
   readonly damages: (Rect & { readonly index: number })[] = []
+  /** What is done where a test's viewers have to be asked. */
+  ask?: NonNullable<Display['ask']>
 
   scanout(index: number, surface: Surface | undefined): void {
     this.surfaces[index] = surface
