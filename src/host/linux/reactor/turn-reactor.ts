@@ -180,7 +180,6 @@ const CLOSED: Port = {
   unwatch() {},
   signal: refuse,
   start: refuse,
-  look: refuse,
   turn: refuse,
   close() {},
 }
