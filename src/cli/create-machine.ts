@@ -7,12 +7,12 @@ import { ffiMissing } from '../host/linux/ffi.ts'
 import type { Machine } from '../machine/machine.ts'
 import { bootFiles, kernelFiles } from './boot-files.ts'
 import { UsageError } from './exit-code.ts'
+import { chooseNetwork } from './guest-network.ts'
+import type { Progress } from './progress.ts'
 import type { RunOptions } from './run-options.ts'
 
 /** MiB of a guest unless told, by engine, and the most it can have. */
 const MEMORY = { v86: { usual: 256, most: 2047 }, qemu: { usual: 512, most: 1 << 20 } } as const
-
-type OnProgress = (step: string, detail: string) => void
 
 /**
  * Makes the guest that was asked for, and fetches first what it needs and is not there.
@@ -21,14 +21,15 @@ type OnProgress = (step: string, detail: string) => void
 export async function createMachine(
   options: RunOptions,
   signal: AbortSignal,
-  onProgress: OnProgress,
+  progress: Progress,
 ): Promise<Machine | undefined> {
   const { usual, most } = MEMORY[options.engine]
   const memoryMiB = options.memory ?? usual
   if (memoryMiB > most) throw new UsageError(`--memory: ${options.engine} takes at most ${most} MiB`)
-  if (options.engine === 'qemu') return await createInQemu(options, memoryMiB, signal, onProgress)
+  if (options.engine === 'qemu') return await createInQemu(options, memoryMiB, signal, progress)
   if (options.boot === 'disk') throw new UsageError('--boot disk needs --engine qemu')
-  const files = await bootFiles(options, signal, onProgress)
+  if (options.net !== undefined && options.net.kind !== 'none') throw new UsageError('--net needs --engine qemu')
+  const files = await bootFiles(options, signal, (step, detail) => progress.show(step, detail))
   return signal.aborted ? undefined : createV86Machine({ ...files, memoryMiB, disks: options.disk })
 }
 
@@ -36,11 +37,13 @@ async function createInQemu(
   options: RunOptions,
   memoryMiB: number,
   signal: AbortSignal,
-  onProgress: OnProgress,
+  progress: Progress,
 ): Promise<Machine | undefined> {
   const missing = ffiMissing()
   if (missing !== undefined) throw new UsageError(`--engine qemu needs device processes: ${missing}`)
   if (options.boot === 'disk' && options.disk.length === 0) throw new UsageError('--boot disk needs a --disk')
+  const network = await chooseNetwork(options.net, (line) => progress.line(line))
+  const onProgress = (step: string, detail: string): void => progress.show(step, detail)
   const boot = options.boot === 'kernel' ? await kernelFiles(options, signal, onProgress) : undefined
   const { program } = await prepareQemu({
     signal,
@@ -53,6 +56,7 @@ async function createInQemu(
     accelerator,
     memoryMiB,
     ...(boot && { boot }),
+    ...(network && { network }),
     disks: options.disk,
     deviceProgram: {
       command: process.execPath,

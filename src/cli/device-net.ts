@@ -4,7 +4,7 @@ import { NetDevice } from '../devices/net/net.ts'
 import type { NetworkPort } from '../devices/net/network-port.ts'
 import { LEAST_MTU, MOST_MTU } from '../devices/net/protocol.ts'
 import { PasstPort } from '../host/net/passt-port.ts'
-import { PasstProcess } from '../host/net/passt-process.ts'
+import { PasstProcess, passtOptions } from '../host/net/passt-process.ts'
 import { TapPort } from '../host/net/tap-port.ts'
 import type { BackEnd, BackEndHost } from './device-back-end.ts'
 import { LogLevel } from './device-log.ts'
@@ -67,7 +67,7 @@ export const netBackEnd: BackEnd<NetOptions> = {
 /** A port, and what ends with it. */
 interface Plug {
   readonly port: NetworkPort
-  close(): void
+  close(): void | Promise<void>
 }
 
 async function plugIn(options: NetOptions, host: BackEndHost): Promise<Plug> {
@@ -97,7 +97,7 @@ function connect(path: string, { reactor, log }: BackEndHost): Plug {
 }
 
 async function startPasst({ passt, mtu }: NetOptions, host: BackEndHost): Promise<Plug> {
-  const words = passt === true || passt === undefined ? [] : passt.split(/\s+/).filter((word) => word !== '')
+  const words = typeof passt === 'string' ? passtOptions(passt) : []
   // It tells the guest too, in what it answers to DHCP.
   if (mtu !== undefined) words.push(`--mtu=${mtu}`)
   const child = await PasstProcess.start({ options: words, log: (line) => host.log(LogLevel.ERROR, line) })
@@ -106,7 +106,7 @@ async function startPasst({ passt, mtu }: NetOptions, host: BackEndHost): Promis
     port,
     close() {
       port.close()
-      child.stop()
+      return child.stop()
     },
   }
 }

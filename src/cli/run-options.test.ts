@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { parseDisk, parseSeconds, wholeNumber } from './run-options.ts'
+import { parseDisk, parseNet, parseSeconds, wholeNumber } from './run-options.ts'
 
 test('disks keep their order, and only a last ",readonly" is an option', () => {
   const first = parseDisk('a,b.img', [])
@@ -10,6 +10,16 @@ test('disks keep their order, and only a last ",readonly" is an option', () => {
     { path: 'c.img', readOnly: true },
   ])
   assert.throws(() => parseDisk(',readonly', []), /name of a file/)
+})
+
+test('a network is none, passt with or without options of its own, or an interface', () => {
+  assert.deepEqual(parseNet('none'), { kind: 'none' })
+  assert.deepEqual(parseNet('passt'), { kind: 'passt' })
+  assert.deepEqual(parseNet('passt:-t 2222:22'), { kind: 'passt', options: '-t 2222:22' })
+  assert.deepEqual(parseNet('tap:tap0'), { kind: 'tap', name: 'tap0' })
+  for (const wrong of ['', 'tap', 'tap:', 'none:x', 'bridge:br0', 'passt:']) {
+    assert.throws(() => parseNet(wrong), /tap:NAME/, wrong)
+  }
 })
 
 test('numbers out of range or with anything behind them are refused', () => {

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander'
+import type { GuestNetwork } from '../engines/qemu/guest-network.ts'
 
 /** What `outboard run` was asked, checked. */
 export interface RunOptions {
@@ -15,7 +16,11 @@ export interface RunOptions {
   readonly screenshot?: string
   readonly exec?: string
   readonly timeout?: number
+  /** What suits the machine where it is not said. */
+  readonly net?: NetOption
 }
+
+export type NetOption = GuestNetwork | { readonly kind: 'none' }
 
 export interface DiskOption {
   readonly path: string
@@ -30,6 +35,15 @@ export function parseDisk(value: string, before: readonly DiskOption[]): DiskOpt
   const path = readOnly ? value.slice(0, comma) : value
   if (path === '') throw new InvalidArgumentError('Give the name of a file: --disk FILE[,readonly].')
   return [...before, { path, readOnly }]
+}
+
+/** `none`, `passt`, `passt:OPTIONS` or `tap:NAME`. */
+export function parseNet(value: string): NetOption {
+  const [, kind, rest] = /^(none|passt|tap)(?::(.+))?$/.exec(value) ?? []
+  if (kind === 'tap' && rest !== undefined) return { kind, name: rest }
+  if (kind === 'passt') return { kind, ...(rest !== undefined && { options: rest }) }
+  if (kind === 'none' && rest === undefined) return { kind }
+  throw new InvalidArgumentError('Give none, passt, passt:OPTIONS or tap:NAME.')
 }
 
 /** A parser of whole numbers from `least` to `most`. */

@@ -6,7 +6,7 @@ import { createMachine } from './create-machine.ts'
 import { type End, Ending } from './ending.ts'
 import { ExitCode, exitCodeOf, UsageError } from './exit-code.ts'
 import { Progress } from './progress.ts'
-import { parseDisk, parseSeconds, type RunOptions, wholeNumber } from './run-options.ts'
+import { parseDisk, parseNet, parseSeconds, type RunOptions, wholeNumber } from './run-options.ts'
 import { saveScreenshot } from './screenshot.ts'
 import { attachTerminal } from './terminal.ts'
 
@@ -20,7 +20,7 @@ Examples:
   outboard run --display none                        the guest's console in this terminal (Ctrl-] leaves)
   outboard run --display none --exec 'uname -a'      one command, its output and its exit status
   outboard run --engine qemu                         the same in QEMU, each device in a process of its own
-  outboard run --engine qemu --disk debian.raw --boot disk
+  outboard run --engine qemu --disk debian.raw --boot disk --net 'passt:-t 2222:22'
   outboard run --display none --screenshot shot.png --exec 'cat /dev/urandom > /dev/fb0'
 
 Exit codes: 0, or with --exec the command's own; 2 wrong arguments or files; 124 --timeout is over;
@@ -47,6 +47,12 @@ export function runCommand(): Command {
       new Option('--boot <what>', 'a kernel, or with QEMU what the first disk holds')
         .choices(['kernel', 'disk'])
         .default('kernel'),
+    )
+    .option(
+      '--net <network>',
+      'in QEMU: none, passt (the network of this machine, without root), passt:OPTIONS of its own, or tap:NAME ' +
+        '(default: passt, where it is installed)',
+      parseNet,
     )
     .option('--kernel <file>', 'a kernel (bzImage) of your own instead of the Debian one')
     .option('--initrd <file>', 'its initial ramdisk')
@@ -103,7 +109,7 @@ async function start(
 ): Promise<void> {
   await disksUsable(options.disk)
   const display = options.display ?? (options.exec === undefined ? 'web' : 'none')
-  const machine = await createMachine(options, ending.signal, (step, detail) => progress.show(step, detail))
+  const machine = await createMachine(options, ending.signal, progress)
   if (!machine) return
   started.machine = machine
   machine.listen({

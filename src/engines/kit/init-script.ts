@@ -1,8 +1,9 @@
 /**
  * `/init` of the guest: the first process, written for the shell of busybox.
  *
- * It loads the drivers of the devices that are there, says how far it is on the first serial port, starts the command
- * agent and shells on the screen and on the console; then it collects what ends, and shuts down when told to.
+ * It loads the drivers of the devices that are there, says how far it is on the first serial port, starts shells on the
+ * screen and on the console, asks networks for addresses, and starts the command agent; then it collects what ends, and
+ * shuts down when told to.
  */
 export const INIT_SCRIPT = String.raw`#!/bin/busybox sh
 # Outboard's guest kit: the first process.
@@ -38,7 +39,14 @@ keep_shell() {
 printf '\033[H\033[JOutboard: Linux %s on devices written in TypeScript.\nDisks are /dev/vda and up: mount them anywhere. poweroff ends the guest.\n' "$(uname -r)" >/dev/tty1
 keep_shell tty1 linux &
 keep_shell hvc0 xterm-256color &
-(. /sbin/command-agent) </dev/null >/dev/null 2>&1 &
+
+# Commands find a network as it is to be, if it answers; if not, it is asked again and again behind them.
+bring_up_network() {
+	for interface in $(cd /sys/class/net && echo e*); do
+		ip link set $interface up && udhcpc -i $interface -s /sbin/dhcp-lease -O mtu -b -t 3 -T 1 -A 10
+	done
+}
+(bring_up_network; . /sbin/command-agent) </dev/null >/dev/null 2>&1 &
 uevent /sbin/hotplug </dev/null >/dev/null 2>&1 &
 
 for port in /sys/class/virtio-ports/*; do

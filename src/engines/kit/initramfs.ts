@@ -14,6 +14,7 @@ import {
   withDependencies,
   withoutSignature,
 } from './kernel-modules.ts'
+import { DHCP_SCRIPT } from './network-script.ts'
 import type { Recipe } from './recipe.ts'
 import { unpackXz } from './xz.ts'
 
@@ -51,6 +52,7 @@ export async function buildInitramfs(recipe: Recipe, root: string, release: stri
   archive.file('init', encode(INIT_SCRIPT), 0o755)
   archive.file('sbin/command-agent', encode(COMMAND_AGENT_SCRIPT), 0o755)
   archive.file('sbin/hotplug', encode(HOTPLUG_SCRIPT), 0o755)
+  archive.file('sbin/dhcp-lease', encode(DHCP_SCRIPT), 0o755)
   for (const [file, text] of Object.entries(SETTINGS)) archive.file(file, encode(text), 0o644)
 
   const folder = `lib/modules/${release}`

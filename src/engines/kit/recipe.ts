@@ -4,6 +4,7 @@ import { extname } from 'node:path'
 import { COMMAND_AGENT_SCRIPT } from './command-agent.ts'
 import { HOTPLUG_SCRIPT } from './hotplug-script.ts'
 import { INIT_SCRIPT } from './init-script.ts'
+import { DHCP_SCRIPT } from './network-script.ts'
 
 /** What a guest kit is made of. `Firmware`: names of firmware that comes with it. */
 export interface Recipe<Firmware extends string = string> {
@@ -98,7 +99,7 @@ const BUILDER = ['cpio', 'elf', 'initramfs', 'kernel-image', 'kernel-modules', '
 /** Short name of a kit made by this version: another version makes another kit. */
 export function recipeId(
   recipe: Recipe,
-  scripts: readonly string[] = [INIT_SCRIPT, COMMAND_AGENT_SCRIPT, HOTPLUG_SCRIPT],
+  scripts: readonly string[] = [INIT_SCRIPT, COMMAND_AGENT_SCRIPT, HOTPLUG_SCRIPT, DHCP_SCRIPT],
 ): string {
   const hash = createHash('sha256').update(JSON.stringify([recipe, scripts]))
   for (const name of BUILDER) {

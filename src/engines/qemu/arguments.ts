@@ -5,8 +5,10 @@ import { Transport } from './qemu.ts'
 export interface AttachedDevice {
   /** Its name, in QEMU too. */
   readonly id: string
-  readonly kind: 'block' | 'console' | 'entropy' | 'gpu' | 'input'
+  readonly kind: 'block' | 'console' | 'entropy' | 'gpu' | 'input' | 'net'
   readonly socket: string
+  /** Of a network card: QEMU tells the guest. */
+  readonly mac?: string
 }
 
 export interface QemuArgumentsOptions {
@@ -38,12 +40,13 @@ export function qemuArguments({ accelerator, memoryMiB, boot, devices }: QemuArg
       : []),
     ...devices.flatMap((device) => [
       ...['-chardev', `socket,id=${device.id},path=${escaped(device.socket)}`],
+      ...(device.kind === 'net' ? ['-netdev', `vhost-user,id=${device.id},chardev=${device.id}`] : []),
       ...['-device', deviceArgument(device)],
     ]),
   ]
 }
 
-function deviceArgument({ id, kind }: AttachedDevice): string {
+function deviceArgument({ id, kind, mac }: AttachedDevice): string {
   switch (kind) {
     case 'block':
       return `${Transport.BLOCK},chardev=${id}`
@@ -51,6 +54,9 @@ function deviceArgument({ id, kind }: AttachedDevice): string {
       return `${Transport.ENTROPY},chardev=${id}`
     case 'input':
       return `${Transport.INPUT},chardev=${id}`
+    case 'net':
+      // Without the ROM of QEMU's that looks for something to boot on the network.
+      return `${Transport.NET},netdev=${id},romfile=${mac === undefined ? '' : `,mac=${mac}`}`
     case 'console':
     case 'gpu': {
       const { id: virtioId, queues, queueSize, config } = GENERIC[kind]

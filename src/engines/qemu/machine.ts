@@ -9,6 +9,7 @@ import { type Engine, type EngineEvents, RemoteMachine } from '../guest/remote-m
 import { SerialLog } from '../guest/serial-log.ts'
 import { type AttachedDevice, type QemuArgumentsOptions, qemuArguments } from './arguments.ts'
 import { DeviceProcess, type DeviceProgram } from './device-process.ts'
+import { cardAddress, type GuestNetwork, networkArguments } from './guest-network.ts'
 import type { Program } from './program.ts'
 
 /** How long QEMU may take to end when it is told to. */
@@ -22,6 +23,8 @@ export interface QemuMachineOptions extends Pick<QemuArgumentsOptions, 'accelera
   readonly disks: readonly { readonly path: string; readonly readOnly: boolean }[]
   /** Whether the GPU offers blob resources (default), which it reads in place. */
   readonly blob?: boolean
+  /** The guest has no network card without one. */
+  readonly network?: GuestNetwork
 }
 
 /** A guest in QEMU, with each device in a process of its own. Nothing is started yet. */
@@ -34,6 +37,7 @@ interface PlannedDevice {
   readonly id: string
   readonly kind: AttachedDevice['kind']
   readonly args: readonly string[]
+  readonly mac?: string
   readonly obeys: readonly Command['type'][]
 }
 
@@ -43,6 +47,11 @@ const DEVICES: readonly PlannedDevice[] = [
   { id: 'console', kind: 'console', args: [], obeys: ['terminal', 'resize-terminal', 'execute', 'taken'] },
   { id: 'entropy', kind: 'entropy', args: [], obeys: [] },
 ]
+
+function card(network: GuestNetwork): PlannedDevice {
+  const mac = cardAddress(network)
+  return { id: 'net', kind: 'net', args: [...networkArguments(network), `--mac=${mac}`], mac, obeys: [] }
+}
 
 class QemuEngine implements Engine {
   readonly #options: QemuMachineOptions
@@ -74,7 +83,7 @@ class QemuEngine implements Engine {
       args: options.blob === false ? ['--no-blob'] : [],
       obeys: ['resize', 'damage-taken', 'read-pixels'],
     }
-    this.#devices = [gpu, ...DEVICES, ...disks]
+    this.#devices = [gpu, ...DEVICES, ...disks, ...(options.network ? [card(options.network)] : [])]
   }
 
   start(events: EngineEvents): void {
@@ -106,7 +115,7 @@ class QemuEngine implements Engine {
     const folder = mkdtempSync(path.join(tmpdir(), 'outboard-run-'))
     this.#folder = folder
     events.report({ type: 'progress', step: 'starting devices and QEMU' })
-    const attached = this.#devices.map(({ id, kind, args }) => {
+    const attached = this.#devices.map(({ id, kind, args, mac }) => {
       const socket = path.join(folder, `${id}.sock`)
       const process = new DeviceProcess({
         program: this.#options.deviceProgram,
@@ -116,7 +125,7 @@ class QemuEngine implements Engine {
         left: (why) => this.#left(why),
       })
       this.#processes.set(id, process)
-      return { id, kind, socket }
+      return { id, kind, socket, ...(mac !== undefined && { mac }) }
     })
     this.#startQemu(attached)
   }

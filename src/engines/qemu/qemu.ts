@@ -9,6 +9,8 @@ export const Transport = {
   ENTROPY: 'vhost-user-rng-pci',
   INPUT: 'vhost-user-input-pci',
   GPU: 'vhost-user-gpu-pci',
+  /** With a back-end of ours as its peer. */
+  NET: 'virtio-net-pci',
   /** Any device, named by its number. It is there from QEMU 11.1 on. */
   ANY: 'vhost-user-test-device-pci',
 } as const
@@ -31,6 +33,7 @@ export interface QemuTools {
 }
 
 const EMULATOR = 'qemu-system-x86_64'
+const NBD_SERVER = 'qemu-nbd'
 const CLIENT_DRIVER = 'virtio-blk-vhost-user'
 
 /** Whether a whole machine can be made of our devices with it. */
@@ -87,6 +90,15 @@ export async function prepareQemuTools(options: PrepareOptions = {}): Promise<Qe
   const tools = await examineTools((name) => unpacked.program(name))
   if (!tools) throw new QemuError(`the qemu-img that was fetched has no driver ${CLIENT_DRIVER}: report it`)
   return tools
+}
+
+/** The server of disk images in QEMU's formats, if it is here. */
+export async function findNbdServer(): Promise<Program | undefined> {
+  const unpacked = findUnpackedQemu()
+  for (const program of [systemProgram(NBD_SERVER), unpacked?.program(NBD_SERVER)]) {
+    if (program && (await said(program, ['--version'])) !== undefined) return program
+  }
+  return undefined
 }
 
 async function examine(program: Program, origin: Qemu['origin']): Promise<Qemu | undefined> {

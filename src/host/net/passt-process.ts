@@ -35,6 +35,7 @@ export class PasstProcess {
   readonly path: string
   readonly #folder: string
   readonly #child: ChildProcess
+  readonly #exited: Promise<void>
   readonly #log: (line: string) => void
   #said = ''
   #ended: string | undefined
@@ -46,10 +47,22 @@ export class PasstProcess {
     try {
       await passt.#ready()
     } catch (error) {
-      passt.stop()
+      await passt.stop()
       throw error
     }
     return passt
+  }
+
+  /** Why none can be had with these options, tried out; undefined where one can. */
+  static async refused(options: readonly string[] = []): Promise<string | undefined> {
+    try {
+      const passt = await PasstProcess.start({ options })
+      await passt.stop()
+      return undefined
+    } catch (error) {
+      if (error instanceof NetworkPortError) return error.message
+      throw error
+    }
   }
 
   private constructor({ options = [], log = () => {} }: PasstProcessOptions) {
@@ -63,14 +76,23 @@ export class PasstProcess {
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#said = (this.#said + text).slice(-MOST_KEPT)
     })
-    this.#child.on('error', (error) => this.#end('code' in error && error.code === 'ENOENT' ? MISSING : error.message))
-    this.#child.on('exit', (code, signal) => this.#end(`passt ended (${signal ?? code}): ${lastLine(this.#said)}`))
+    this.#exited = new Promise((resolve) => {
+      const end = (reason: string): void => {
+        this.#end(reason)
+        resolve()
+      }
+      this.#child
+        .on('error', (error) => end('code' in error && error.code === 'ENOENT' ? MISSING : error.message))
+        .on('close', (code, signal) => end(`passt ended (${signal ?? code}): ${lastLine(this.#said)}`))
+    })
   }
 
-  stop(): void {
+  /** Resolves when it is gone, and ports it had are free. */
+  stop(): Promise<void> {
     this.#stopped = true
     this.#child.kill()
     rmSync(this.#folder, { recursive: true, force: true })
+    return this.#exited
   }
 
   async #ready(): Promise<void> {
@@ -90,7 +112,15 @@ export class PasstProcess {
 
 const MISSING = 'passt is not installed: install the package passt'
 
-/** What is wrong with its options stands before all that it could be given; where there is no system log, it complains of that too. */
+/** Options as one writes them in a line. */
+export function passtOptions(line: string): string[] {
+  return line.split(/\s+/).filter((word) => word !== '')
+}
+
+/**
+ * Why it ended: what is wrong with an option stands before a list of all there are. Where there is no system log, it
+ * complains of that too.
+ */
 function lastLine(text: string): string {
   const [said = ''] = text.split(/^Usage:/m)
   const lines = said.split('\n').filter((line) => line !== '' && !line.includes('bytes to syslog'))

@@ -1,0 +1,22 @@
+import type { GuestNetwork } from '../engines/qemu/guest-network.ts'
+import { PasstProcess, passtOptions } from '../host/net/passt-process.ts'
+import { UsageError } from './exit-code.ts'
+import type { NetOption } from './run-options.ts'
+
+/**
+ * The network that was asked for; where none was, passt if it runs here.
+ * @param say takes a line about a guest that has no network, though nobody said so
+ * @throws {UsageError}
+ */
+export async function chooseNetwork(
+  asked: NetOption | undefined,
+  say: (line: string) => void,
+): Promise<GuestNetwork | undefined> {
+  if (asked?.kind === 'none') return undefined
+  if (asked?.kind === 'tap') return asked
+  const refused = await PasstProcess.refused(passtOptions(asked?.options ?? ''))
+  if (refused === undefined) return asked ?? { kind: 'passt' }
+  if (asked) throw new UsageError(`--net passt: ${refused}`)
+  say(`outboard: the guest has no network: ${refused}`)
+  return undefined
+}
