@@ -93,7 +93,7 @@ const EXAMPLES: readonly [file: string, name: string, given: () => Record<string
   [
     'pci/configuration-space.ts',
     'ConfigurationSpace',
-    () => ({ identity, bars, msix: new outboard.Msix(1, 1, log), onChange: log }),
+    () => ({ identity, bars, msix: new outboard.Msix(1, 1, { sendMessage: log }), onChange: log }),
   ],
   ['pci/msix.ts', 'Msix', () => ({ bus })],
   ['transport/virtio-pci/register-block.ts', 'RegisterBlock', () => ({ RegisterBlock, select: 0, size: 8 })],

@@ -12,7 +12,7 @@ const IDENTITY = { vendor: 1, device: 2, revision: 3, classCode: 4, subsystemVen
 /** MSI-X on a function of its own, bus mastering on, with the messages it sent. */
 function make(vectors = 3) {
   const sent: [address: number, data: number][] = []
-  const msix = new Msix(vectors, 1, (address, data) => sent.push([address, data]))
+  const msix = new Msix(vectors, 1, { sendMessage: (address, data) => sent.push([address, data]) })
   const space = new ConfigurationSpace(IDENTITY, [], [msix.capability], () => {})
   msix.hold(false)
   return {
@@ -190,4 +190,35 @@ test('a device reset forgets what is pending and keeps the table; a function res
   msix.signal(1)
   msix.reset()
   assert.deepEqual([pending(), msix.read(0, 4), msix.read(12, 4)], [0, 0, 1])
+})
+
+test('where the bus keeps the table, vectors go by their number, and what it masks stays pending', () => {
+  const sent: number[] = []
+  const masked = new Set([1, 40])
+  const msix = new Msix(64, 1, {
+    sendVector: (vector) => {
+      if (masked.has(vector)) return false
+      sent.push(vector)
+      return true
+    },
+  })
+  const space = new ConfigurationSpace(IDENTITY, [], [msix.capability], () => {})
+  msix.hold(false)
+  msix.signal(0)
+  assert.deepEqual(sent, [], 'MSI-X is off')
+  space.write(CONTROL, 2, ENABLE)
+  for (const vector of [0, 1, 1, 40, 63, 64]) msix.signal(vector)
+  assert.deepEqual(sent, [0, 63], 'its own table, all masked, does not count')
+  assert.equal(msix.read(64 * 16, 4), 2)
+  assert.equal(msix.read(64 * 16 + 4, 4), 1 << 8)
+  masked.delete(1)
+  msix.retry()
+  assert.deepEqual(sent, [0, 63, 1])
+  assert.equal(msix.read(64 * 16, 4), 0)
+  space.write(CONTROL, 2, ENABLE | FUNCTION_MASK)
+  masked.clear()
+  msix.retry()
+  assert.deepEqual(sent, [0, 63, 1], 'the function is masked')
+  space.write(CONTROL, 2, ENABLE)
+  assert.deepEqual(sent, [0, 63, 1, 40])
 })

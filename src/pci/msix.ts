@@ -1,4 +1,5 @@
 import { CapabilityId, type PciCapability } from './capability.ts'
+import type { PciBus } from './pci-function.ts'
 
 // MSI-X table entry, 16 bytes, in 32-bit words                         @pci 6.8.2
 //
@@ -26,7 +27,7 @@ export const MSIX_MOST_VECTORS = 2048
 /**
  * Message-signalled interrupts: a table of messages, one a vector, and a bit a vector for what could not be sent yet.
  *
- *     const msix = new Msix(3, 1, (address, data) => bus.sendMessage(address, data))
+ *     const msix = new Msix(3, 1, bus)
  *     msix.signal(2)      // sends vector 2's message, or keeps it pending while it is masked
  *
  * Both live in one BAR: the table first, then the pending bits.
@@ -44,12 +45,12 @@ export class Msix {
   /**
    * @param vectors 1 to 2048
    * @param bar the BAR that is all the table's
-   * @param send sends one message
+   * @param bus what carries the messages
    */
   constructor(
     readonly vectors: number,
     bar: number,
-    private readonly send: (address: number, data: number) => void,
+    private readonly bus: Pick<PciBus, 'sendMessage' | 'sendVector'>,
   ) {
     this.#table = new Uint32Array(vectors * ENTRY_WORDS)
     // Pending bits are read as 64-bit words: a whole number of those.
@@ -69,7 +70,7 @@ export class Msix {
       afterWrite: (bytes) => {
         this.#enabled = (bytes[CONTROL_HIGH_BYTE] & ENABLE) !== 0
         this.#masked = (bytes[CONTROL_HIGH_BYTE] & FUNCTION_MASK) !== 0
-        this.#flush()
+        this.retry()
       },
     }
   }
@@ -82,20 +83,25 @@ export class Msix {
   /** Messages are writes to memory: without bus mastering they wait as pending. */
   hold(held: boolean): void {
     this.#held = held
-    this.#flush()
+    this.retry()
   }
 
   /** An event of a vector; a vector that is not there, or MSI-X being off, makes it nothing. */
   signal(vector: number): void {
     if (!this.#enabled || vector >= this.vectors) return
-    if (this.#held || this.#masked || this.#vectorMasked(vector)) {
-      this.#pending[vector >>> 5] |= 1 << (vector & 31)
-      return
+    if (this.#held || this.#masked || !this.#send(vector)) this.#pending[vector >>> 5] |= 1 << (vector & 31)
+  }
+
+  /** Sends what is pending and masked no more. */
+  retry(): void {
+    if (!this.#enabled || this.#masked || this.#held) return
+    for (let word = 0; word < this.#pending.length; word++) {
+      for (let bits = this.#pending[word]; bits !== 0; bits &= bits - 1) {
+        const vector = word * 32 + (31 - Math.clz32(bits & -bits))
+        this.#pending[word] &= ~(1 << (vector & 31))
+        this.signal(vector)
+      }
     }
-    const at = vector * ENTRY_WORDS
-    // The two lowest address bits are to be 0: a message is one aligned 32-bit write.
-    const low = (this.#table[at + ADDRESS_LO] & ~3) >>> 0
-    this.send(low + this.#table[at + ADDRESS_HI] * 2 ** 32, this.#table[at + DATA])
   }
 
   read(offset: number, width: number): number {
@@ -114,7 +120,7 @@ export class Msix {
       const merged = (this.#table[word] & ~(0xff << shift)) | (((value >>> (8 * i)) & 0xff) << shift)
       this.#table[word] = word % ENTRY_WORDS === CONTROL ? merged & CONTROL_MASKED : merged
     }
-    this.#flush()
+    this.retry()
   }
 
   /** Every vector masked, nothing pending; the capability's bits are reset with the configuration space. */
@@ -134,26 +140,20 @@ export class Msix {
     for (let vector = 0; vector < this.vectors; vector++) this.#table[vector * ENTRY_WORDS + CONTROL] = CONTROL_MASKED
   }
 
-  #vectorMasked(vector: number): boolean {
-    return (this.#table[vector * ENTRY_WORDS + CONTROL] & CONTROL_MASKED) !== 0
-  }
-
   #readByte(offset: number): number {
     const words = offset < this.#table.byteLength ? this.#table : this.#pending
     const at = words === this.#table ? offset : offset - this.#table.byteLength
     return ((words[at >>> 2] ?? 0) >>> (8 * (at & 3))) & 0xff
   }
 
-  /** Sends what is pending and masked no more. */
-  #flush(): void {
-    if (!this.#enabled || this.#masked || this.#held) return
-    for (let word = 0; word < this.#pending.length; word++) {
-      for (let bits = this.#pending[word]; bits !== 0; bits &= bits - 1) {
-        const vector = word * 32 + (31 - Math.clz32(bits & -bits))
-        if (this.#vectorMasked(vector)) continue
-        this.#pending[word] &= ~(1 << (vector & 31))
-        this.signal(vector)
-      }
-    }
+  /** @returns whether it could be sent: it is not masked */
+  #send(vector: number): boolean {
+    if (this.bus.sendVector) return this.bus.sendVector(vector)
+    const at = vector * ENTRY_WORDS
+    if ((this.#table[at + CONTROL] & CONTROL_MASKED) !== 0) return false
+    // The two lowest address bits are to be 0: a message is one aligned 32-bit write.
+    const low = (this.#table[at + ADDRESS_LO] & ~3) >>> 0
+    this.bus.sendMessage?.(low + this.#table[at + ADDRESS_HI] * 2 ** 32, this.#table[at + DATA])
+    return true
   }
 }

@@ -12,6 +12,8 @@ export interface PciFunction {
   /** The bus decodes addresses, by itself or by what `bars` says: it asks only for what the function is to answer. */
   barRead(bar: number, offset: number, width: number): number
   barWrite(bar: number, offset: number, width: number, value: number): void
+  /** A vector that `sendVector` refused may be sent now. */
+  retryVectors?(): void
   /** Bus reset: no interrupt asserted and no request in flight when it resolves. */
   reset(): void | Promise<void>
 }
@@ -31,8 +33,14 @@ export interface PciBar {
 export interface PciBus {
   /** Level of the function's interrupt pin. */
   setInterruptLine(asserted: boolean): void
-  /** A message-signalled interrupt; absent where the bus has none, and then MSI-X is not offered. */
+  /** A message-signalled interrupt. Where the bus has neither this nor the next, MSI-X is not offered. */
   sendMessage?: (address: number, data: number) => void
+  /**
+   * The same on a bus that keeps the table of messages to itself, and with it what is masked: the function's own table
+   * says nothing there.
+   * @returns false where the vector is masked; then it stays pending until `retryVectors`
+   */
+  sendVector?: (vector: number) => boolean
   /** A BAR moved, or memory decoding went on or off. */
   barsChanged?: () => void
 }

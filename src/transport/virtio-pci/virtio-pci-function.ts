@@ -82,9 +82,8 @@ export class VirtioPciFunction implements PciFunction {
     this.#notifyStart = DEVICE_CFG + Math.max(1, Math.ceil(this.#configSize / PAGE)) * PAGE
     // A device without queues has a structure for them all the same. @virtio 4.1.4.4.1
     this.#notifyEnd = this.#notifyStart + Math.max(1, queues) * NOTIFY_MULTIPLIER
-    if (bus.sendMessage) {
-      const send = bus.sendMessage.bind(bus)
-      this.#msix = new Msix(Math.min(queues + 1, MSIX_MOST_VECTORS), MESSAGES, send)
+    if (bus.sendMessage || bus.sendVector) {
+      this.#msix = new Msix(Math.min(queues + 1, MSIX_MOST_VECTORS), MESSAGES, bus)
     }
     if (device.sharedMemory?.length) this.#shared = new SharedMemoryBar(device.sharedMemory)
     this.#space = new ConfigurationSpace(
@@ -141,6 +140,10 @@ export class VirtioPciFunction implements PciFunction {
 
   barWrite(bar: number, offset: number, width: number, value: number): void {
     if (this.#space.bars[bar]) this.#write(bar, offset, width, value)
+  }
+
+  retryVectors(): void {
+    this.#msix?.retry()
   }
 
   reset(): void | Promise<void> {
