@@ -1,4 +1,4 @@
-import type { PciBar } from './pci-function.ts'
+import type { MappableParts, PciBar } from './pci-function.ts'
 
 /** What a function asks for in one base address register. */
 export interface BaseAddressRequest {
@@ -10,6 +10,7 @@ export interface BaseAddressRequest {
   readonly prefetchable: boolean
   /** Where a reset puts it, for a bus whose firmware does not place functions; 0 for nowhere. */
   readonly address: number
+  readonly mappable?: MappableParts | undefined
 }
 
 /**
@@ -25,6 +26,7 @@ export class BaseAddress implements PciBar {
   readonly size: number
   readonly kind: 'memory32' | 'memory64'
   readonly prefetchable: boolean
+  readonly mappable: MappableParts | undefined
   address = 0
   decoded = false
 
@@ -37,6 +39,7 @@ export class BaseAddress implements PciBar {
     this.size = size
     this.kind = kind
     this.prefetchable = request.prefetchable
+    this.mappable = request.mappable
   }
 
   /** The register's words after a reset, low first. */

@@ -27,6 +27,17 @@ export interface PciBar {
   readonly address: number
   /** Whether the function is to answer at `address`: memory decoding is on, and it was put somewhere. */
   readonly decoded: boolean
+  /** What of it a monitor can map into the guest, where there is something. */
+  readonly mappable?: MappableParts | undefined
+}
+
+/** Parts of a BAR that lie in a file. Mapped into the guest, an access to them costs no exit. */
+export interface MappableParts {
+  readonly fd: number
+  /** Where in the file the BAR's first byte is. */
+  readonly offset: number
+  /** Whole pages, in ascending order. */
+  readonly areas: readonly { readonly offset: number; readonly size: number }[]
 }
 
 /** What a function needs from the bus it sits on. */

@@ -1,7 +1,10 @@
+import type { MappableParts } from '../../pci/pci-function.ts'
 import type { SharedMemoryRegion } from '../../virtio/device.ts'
 
 /** Regions start at multiples of the largest page a guest is likely to have, so that it can map each by itself. */
 const ALIGNMENT = 1 << 16
+/** Files are mapped in these. */
+const PAGE = 0x1000
 
 interface Placed {
   readonly region: SharedMemoryRegion
@@ -23,6 +26,20 @@ export class SharedMemoryBar {
       return { region, offset }
     })
     this.size = 2 ** Math.ceil(Math.log2(Math.max(end, ALIGNMENT)))
+  }
+
+  /** The regions that lie in the same file as the first, as far away from it as in the BAR. */
+  get mappable(): MappableParts | undefined {
+    const [first] = this.placed
+    const backing = first?.region.memory.backing
+    if (!backing) return undefined
+    const areas = this.placed
+      .filter(({ region: { memory }, offset }) => {
+        const place = memory.backing
+        return place?.fd === backing.fd && place.offset - offset === backing.offset && memory.size % PAGE === 0
+      })
+      .map(({ region, offset }) => ({ offset, size: region.memory.size }))
+    return areas.length > 0 && backing.offset % PAGE === 0 ? { ...backing, areas } : undefined
   }
 
   /** Bytes between and after the regions read as 0. */

@@ -126,6 +126,26 @@ test('shared memory regions are found by their id, and lie in a BAR of their own
   assert.equal(pci.barRead(2, 65536 + 1, 2), 0xadbe)
 })
 
+test('regions in one file, as far apart in it as in their BAR, can be mapped by a monitor', () => {
+  const region = (size: number, fd: number, offset: number) =>
+    new MemoryRegion(0, size, () => new Uint8Array(size), { fd, offset })
+  const mappable = (...memory: MemoryRegion[]) => {
+    const device = new EchoDevice({ sharedMemory: memory.map((one, id) => ({ id, memory: one })) })
+    return new EchoMachine({ device }).pci.bars[2]?.mappable
+  }
+  assert.deepEqual(mappable(region(4096, 5, 8192), region(8192, 5, 8192 + 65536), region(4096, 6, 8192 + 131072)), {
+    fd: 5,
+    offset: 8192,
+    areas: [
+      { offset: 0, size: 4096 },
+      { offset: 65536, size: 8192 },
+    ],
+  })
+  assert.equal(mappable(region(4096, 5, 4)), undefined)
+  assert.equal(mappable(region(4100, 5, 0)), undefined)
+  assert.equal(mappable(MemoryRegion.over(0, new Uint8Array(4096))), undefined)
+})
+
 test('a shared memory region can be larger than 4 GiB  @virtio 4.1.4.7', () => {
   const { body } = sharedMemoryCapability(3, { bar: 2, offset: 2 ** 32 + 16, length: 2 ** 33 + 32 })
   const view = new DataView(body.buffer)

@@ -3,7 +3,7 @@ import type { BaseAddressRequest } from '../../pci/base-address.ts'
 import type { PciCapability } from '../../pci/capability.ts'
 import { ConfigurationSpace } from '../../pci/configuration-space.ts'
 import { MSIX_MOST_VECTORS, Msix } from '../../pci/msix.ts'
-import type { PciBar, PciBus, PciFunction } from '../../pci/pci-function.ts'
+import type { MappableParts, PciBar, PciBus, PciFunction } from '../../pci/pci-function.ts'
 import type { VirtioDevice } from '../../virtio/device.ts'
 import type { DeviceStateInspection } from '../../virtio/device-inspection.ts'
 import { DeviceState } from '../../virtio/device-state.ts'
@@ -191,13 +191,14 @@ export class VirtioPciFunction implements PciFunction {
 
   #requestBars(addresses: Readonly<Record<number, number>>): BaseAddressRequest[] {
     const requests: BaseAddressRequest[] = []
-    const request = (index: number, size: number, kind: BaseAddressRequest['kind']) => {
+    const request = (index: number, size: number, kind: BaseAddressRequest['kind'], mappable?: MappableParts) => {
       const whole = 2 ** Math.ceil(Math.log2(Math.max(size, PAGE)))
-      requests.push({ index, size: whole, kind, prefetchable: kind === 'memory64', address: addresses[index] ?? 0 })
+      const address = addresses[index] ?? 0
+      requests.push({ index, size: whole, kind, prefetchable: kind === 'memory64', address, mappable })
     }
     request(REGISTERS, this.#notifyEnd, 'memory32')
     if (this.#msix) request(MESSAGES, this.#msix.size, 'memory32')
-    if (this.#shared) request(SHARED_MEMORY, this.#shared.size, 'memory64')
+    if (this.#shared) request(SHARED_MEMORY, this.#shared.size, 'memory64', this.#shared.mappable)
     return requests
   }
 
