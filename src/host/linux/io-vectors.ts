@@ -1,0 +1,116 @@
+import type { MemoryRegion } from '../../memory/memory-region.ts'
+import type { SpanList } from '../../memory/span-list.ts'
+import { Errno } from './errno.ts'
+import { addressOf, type CFunction, cFunction, errno } from './ffi.ts'
+import { MappedRegion } from './mapping.ts'
+
+// struct iovec on 64-bit systems, 16 bytes                                                     readv(2)
+//
+//   0         8        16
+//   | address | length |
+//
+const VECTOR_WORDS = 4
+/** The most vectors one system call takes. */
+const MOST_VECTORS = 1024
+
+let bound: { readonly readv: CFunction; readonly writev: CFunction } | undefined
+
+/** Where arrays lie that are no mappings: an engine's memory is another array when it moved. */
+const addresses = new WeakMap<Uint8Array, number>()
+
+/**
+ * Pieces of memory, wherever they lie, to be read to or written from in one system call.
+ *
+ *     vectors.clear()
+ *     vectors.addBytes(header, 0, header.length)
+ *     vectors.addSpans(data, 0, data.byteLength)
+ *     const moved = vectors.write(fd)                      // or -errno
+ *
+ * One is used again and again, and nothing is made for a call. Arrays that are added have a buffer of their own making, or
+ * are large: small ones may be moved.
+ */
+export class IoVectors {
+  /** Bytes in all. */
+  byteLength = 0
+  readonly #words = new Uint32Array(MOST_VECTORS * VECTOR_WORDS)
+  readonly #address = addressOf(this.#words)
+  #count = 0
+
+  clear(): void {
+    this.#count = 0
+    this.byteLength = 0
+  }
+
+  /** Whether one call takes no more. */
+  get full(): boolean {
+    return this.#count === MOST_VECTORS
+  }
+
+  /** Adds a part of an array. It is left out where they are full. */
+  addBytes(bytes: Uint8Array, offset: number, length: number): void {
+    if (!this.full) this.#append(arrayAddress(bytes) + offset, length)
+  }
+
+  /** Adds `length` bytes of spans, from `skip` on, or as much of that as there is room for. */
+  addSpans({ count, regions, offsets, lengths }: SpanList, skip: number, length: number): void {
+    let left = length
+    for (let i = 0; i < count && left > 0 && !this.full; i++) {
+      if (skip >= lengths[i]) {
+        skip -= lengths[i]
+        continue
+      }
+      const take = Math.min(lengths[i] - skip, left)
+      this.#append(regionAddress(regions[i]) + offsets[i] + skip, take)
+      left -= take
+      skip = 0
+    }
+  }
+
+  /** @returns the bytes read, or -errno */
+  read(fd: number): number {
+    return this.#call(calls().readv, fd)
+  }
+
+  /** @returns the bytes written, or -errno */
+  write(fd: number): number {
+    return this.#call(calls().writev, fd)
+  }
+
+  #append(address: number, length: number): void {
+    const at = this.#count++ * VECTOR_WORDS
+    this.#words[at] = address
+    this.#words[at + 1] = address / 2 ** 32
+    this.#words[at + 2] = length
+    this.byteLength += length
+  }
+
+  #call(call: CFunction, fd: number): number {
+    for (;;) {
+      const result = call(fd, this.#address, this.#count)
+      if (result >= 0) return result
+      const reason = errno()
+      if (reason !== Errno.EINTR) return -reason
+    }
+  }
+}
+
+function regionAddress(region: MemoryRegion): number {
+  return region instanceof MappedRegion ? region.address : arrayAddress(region.u8)
+}
+
+function arrayAddress(bytes: Uint8Array): number {
+  let address = addresses.get(bytes)
+  if (address === undefined) {
+    address = addressOf(bytes)
+    addresses.set(bytes, address)
+  }
+  return address
+}
+
+function calls() {
+  bound ??= {
+    readv: cFunction('int64_t readv(int fd, intptr_t vectors, int count)'),
+    writev: cFunction('int64_t writev(int fd, intptr_t vectors, int count)'),
+  }
+  return bound
+}

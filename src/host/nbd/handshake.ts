@@ -1,0 +1,130 @@
+import { DiskError } from '../node/disk-error.ts'
+import type { Peer } from './peer.ts'
+import {
+  clientFlags,
+  goOption,
+  greeting,
+  HandshakeFlag,
+  Info,
+  infoBlockSize,
+  infoExport,
+  Magic,
+  MOST_PAYLOAD,
+  NBD_OPT_GO,
+  OptionReply,
+  optionReply,
+  TransmissionFlag,
+} from './protocol.ts'
+
+const SECTOR_BYTES = 512
+/** More than any answer to one option needs: replies, and bytes in one of them. */
+const MOST_REPLIES = 64
+const MOST_REPLY_BYTES = 8192
+/** No smallest block is larger. @nbd Block size constraints */
+const MOST_MINIMUM = 1 << 16
+
+/** What a server says of what it exports, checked. */
+export interface NbdExport {
+  /** A multiple of 512. */
+  readonly byteLength: number
+  readonly readOnly: boolean
+  readonly canDiscard: boolean
+  /** 512 or a larger power of two: what requests are multiples of, and what they are best multiples of. */
+  readonly blockSize: number
+  readonly physicalBlockSize: number
+  /** The longest request, a multiple of `blockSize`. */
+  readonly mostBytes: number
+}
+
+/**
+ * Speaks with a server until it serves its export without a name.
+ * @throws {DiskError} where it does not, or not what a disk needs
+ */
+export async function enterExport(peer: Peer): Promise<NbdExport> {
+  const { magic, optionMagic, flags } = greeting.read(await peer.read(greeting.byteLength))
+  if (magic !== Magic.GREETING || optionMagic !== Magic.OPTION || (flags & HandshakeFlag.FIXED_NEWSTYLE) === 0) {
+    throw new DiskError('what answers is no NBD server of today')
+  }
+  peer.send(clientFlags.write({ flags: HandshakeFlag.FIXED_NEWSTYLE }))
+  const length = goOption.byteLength - optionHeaderBytes
+  peer.send(
+    goOption.write({
+      magic: Magic.OPTION,
+      option: NBD_OPT_GO,
+      length,
+      nameLength: 0,
+      infos: 1,
+      info: Info.BLOCK_SIZE,
+    }),
+  )
+  const about = await readInfos(peer)
+  if (peer.saysMore) throw new DiskError('the server answers what nobody asked')
+  return about
+}
+
+/** What comes before the data of an option. */
+const optionHeaderBytes = 16
+
+async function readInfos(peer: Peer): Promise<NbdExport> {
+  let about: ReturnType<typeof infoExport.read> | undefined
+  let sizes = { minimum: 1, preferred: 4096, maximum: MOST_PAYLOAD }
+  for (let replies = 0; replies < MOST_REPLIES; replies++) {
+    const { type, payload } = await readReply(peer)
+    if (type === OptionReply.ACK) {
+      if (!about) throw new DiskError('the server does not say what it exports')
+      return checkedExport(about, sizes)
+    }
+    if (type >= OptionReply.ERROR_BIT) throw new DiskError(refusal(type, payload))
+    if (type !== OptionReply.INFO || payload.length < 2) throw new DiskError(`the server answers with type ${type}`)
+    const info = (payload[0] << 8) | payload[1]
+    if (info === Info.EXPORT && payload.length === infoExport.byteLength) about = infoExport.read(payload)
+    else if (info === Info.BLOCK_SIZE && payload.length === infoBlockSize.byteLength)
+      sizes = infoBlockSize.read(payload)
+    else if (info === Info.EXPORT || info === Info.BLOCK_SIZE) {
+      throw new DiskError(`the server says ${payload.length} bytes about its export`)
+    }
+  }
+  throw new DiskError('the server does not come to an end')
+}
+
+async function readReply(peer: Peer): Promise<{ type: number; payload: Uint8Array }> {
+  const { magic, option, type, length } = optionReply.read(await peer.read(optionReply.byteLength))
+  if (magic !== Magic.OPTION_REPLY || option !== NBD_OPT_GO) throw new DiskError('the server answers something else')
+  if (length > MOST_REPLY_BYTES) throw new DiskError(`the server answers with ${length} bytes`)
+  return { type, payload: await peer.read(length) }
+}
+
+function refusal(type: number, payload: Uint8Array): string {
+  const words = new TextDecoder().decode(payload).replace(/[^\x20-\x7e]+/g, ' ')
+  return `the server refuses: ${words || `error ${type - OptionReply.ERROR_BIT}`}`
+}
+
+function checkedExport(
+  { size, flags }: { readonly size: bigint; readonly flags: number },
+  { minimum, preferred, maximum }: { readonly minimum: number; readonly preferred: number; readonly maximum: number },
+): NbdExport {
+  if ((flags & TransmissionFlag.HAS_FLAGS) === 0) throw new DiskError('the server does not say what it can do')
+  if (size < SECTOR_BYTES) throw new DiskError('it is smaller than one sector of 512 bytes')
+  if (size > Number.MAX_SAFE_INTEGER) throw new DiskError(`it is too large: ${size} bytes`)
+  if (!isPowerOfTwo(minimum) || minimum > MOST_MINIMUM || !isPowerOfTwo(preferred) || preferred < minimum) {
+    throw new DiskError(`the server says its blocks have ${minimum} to ${preferred} bytes`)
+  }
+  const blockSize = Math.max(SECTOR_BYTES, minimum)
+  const mostBytes = Math.min(maximum, MOST_PAYLOAD)
+  if (mostBytes < blockSize) throw new DiskError(`the server takes at most ${maximum} bytes`)
+  const readOnly = (flags & TransmissionFlag.READ_ONLY) !== 0
+  const needed = TransmissionFlag.SEND_FLUSH | TransmissionFlag.SEND_WRITE_ZEROES
+  if (!readOnly && (flags & needed) !== needed) throw new DiskError('the server cannot flush, or not write zeroes')
+  return {
+    byteLength: Number(size - (size % BigInt(SECTOR_BYTES))),
+    readOnly,
+    canDiscard: !readOnly && (flags & TransmissionFlag.SEND_TRIM) !== 0,
+    blockSize,
+    physicalBlockSize: Math.max(preferred, blockSize),
+    mostBytes: mostBytes - (mostBytes % blockSize),
+  }
+}
+
+function isPowerOfTwo(value: number): boolean {
+  return value > 0 && (value & (value - 1)) === 0
+}

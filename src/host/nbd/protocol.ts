@@ -1,0 +1,60 @@
+import { layout } from './layout.ts'
+
+/** Magic numbers, by what begins with them. */
+export const Magic = {
+  GREETING: 0x4e42_444d_4147_4943n,
+  OPTION: 0x4948_4156_454f_5054n,
+  OPTION_REPLY: 0x0003_e889_0455_65a9n,
+  REQUEST: 0x2560_9513,
+  SIMPLE_REPLY: 0x6744_6698,
+} as const
+
+// Handshake                                                                            @nbd Fixed newstyle negotiation
+
+export const HandshakeFlag = { FIXED_NEWSTYLE: 1 } as const
+
+export const NBD_OPT_GO = 7
+
+export const OptionReply = { ACK: 1, INFO: 3, ERROR_BIT: 2 ** 31 } as const
+
+export const Info = { EXPORT: 0, BLOCK_SIZE: 3 } as const
+
+export const greeting = layout({ magic: 8, optionMagic: 8, flags: 2 })
+export const clientFlags = layout({ flags: 4 })
+/** For the export without a name, with one more thing wanted to be known. */
+export const goOption = layout({ magic: 8, option: 4, length: 4, nameLength: 4, infos: 2, info: 2 })
+export const optionReply = layout({ magic: 8, option: 4, type: 4, length: 4 })
+export const infoExport = layout({ info: 2, size: 8, flags: 2 })
+export const infoBlockSize = layout({ info: 2, minimum: 4, preferred: 4, maximum: 4 })
+
+export const TransmissionFlag = {
+  HAS_FLAGS: 1 << 0,
+  READ_ONLY: 1 << 1,
+  SEND_FLUSH: 1 << 2,
+  SEND_TRIM: 1 << 5,
+  SEND_WRITE_ZEROES: 1 << 6,
+} as const
+
+// Requests, most significant byte first                                                           @nbd Request message
+//
+//   0       4       6      8                   16       24       28
+//   | magic | flags | type | cookie            | offset | length | data of a WRITE ...
+//                          | generation | slot |
+//
+export const REQUEST_BYTES = 28
+export const requestHeader = layout({ magic: 4, flags: 2, type: 2, cookie: 8, offset: 8, length: 4 })
+
+// Simple replies                                                                              @nbd Simple reply message
+//
+//   0       4       8                   16
+//   | magic | error | cookie            | data of a READ that did not fail ...
+//
+export const REPLY_BYTES = 16
+
+export const NbdCommand = { READ: 0, WRITE: 1, DISC: 2, FLUSH: 3, TRIM: 4, WRITE_ZEROES: 6 } as const
+export type NbdCommand = (typeof NbdCommand)[keyof typeof NbdCommand]
+
+export const NBD_CMD_FLAG_NO_HOLE = 1 << 1
+
+/** Lengths of payloads below this are no attack to any server. @nbd Block size constraints */
+export const MOST_PAYLOAD = 1 << 25
