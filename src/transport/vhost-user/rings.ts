@@ -301,6 +301,8 @@ export class Rings {
     ring.place = place
     ring.journal = journal
     ring.complained = false
+    const unfinished = journal?.unfinished.length ?? 0
+    if (unfinished > 0) this.events.log(`ring ${ring.index}: ${unfinished} in flight are served again`)
     this.events.opened()
     // Whoever served the ring before may have ended between using buffers and saying so.
     if (ring.call) this.reactor.signal(ring.call)
