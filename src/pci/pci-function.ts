@@ -12,6 +12,11 @@ export interface PciFunction {
   /** The bus decodes addresses, by itself or by what `bars` says: it asks only for what the function is to answer. */
   barRead(bar: number, offset: number, width: number): number
   barWrite(bar: number, offset: number, width: number, value: number): void
+  /**
+   * The guest's memory is other than it was. When it resolves, nothing of the function touches what is gone.
+   * @param gone whether anything is
+   */
+  memoryChanged?(gone: boolean): void | Promise<void>
   /** A vector that `sendVector` refused may be sent now. */
   retryVectors?(): void
   /** Bus reset: no interrupt asserted and no request in flight when it resolves. */

@@ -50,6 +50,8 @@ export class DeviceState {
   /** The reset that is going on. */
   #resetting: Promise<void> | undefined
   #held = false
+  /** The guest's memory changed, and the queues are not yet where they are to be. */
+  #moving = false
   readonly #guard: DeviceGuard
 
   constructor(device: VirtioDevice, transport: DeviceTransport) {
@@ -138,6 +140,24 @@ export class DeviceState {
     for (let i = 0; i < this.queues.length; i++) this.notify(i)
   }
 
+  /**
+   * The guest's memory is other than it was. What is in flight is finished if any is gone, in memory as it was; queues
+   * whose rings moved go on where they stood, and those whose rings are gone wait for them to come back.
+   */
+  memoryChanged(gone: boolean): void | Promise<void> {
+    if (this.#resetting) return this.#resetting
+    const session = this.#session
+    const { memory } = this.#transport
+    const concerned = (queue: QueueState) =>
+      queue.displaced(memory) || queue.returned(memory) || (gone && (queue.live?.position.inFlight ?? 0) > 0)
+    if (!session || !this.queues.some(concerned)) return
+    this.#moving = true
+    this.#updateGates()
+    const wait = this.#guard.call('quiesce', () => this.#device.quiesce())
+    if (wait) return this.#guard.settle('quiesce', wait).then(() => this.#settleQueues(session))
+    this.#settleQueues(session)
+  }
+
   /** The queue, where the driver may set its size and addresses: it exists, is not enabled, and no reset is going on. */
   configurableQueue(index: number): QueueState | undefined {
     const queue = this.queues[index]
@@ -181,7 +201,9 @@ export class DeviceState {
 
   /** The driver made chains available. Before DRIVER_OK, or for a queue that is not there, it says nothing. */
   notify(index: number): void {
-    if (!this.queues[index]?.live?.open) return
+    const queue = this.queues[index]
+    if (queue?.stoppedAt) this.#guard.log(`queue ${index} is notified of, and its ring is not in memory`)
+    if (!queue?.live?.open) return
     try {
       this.#device.notify(index)
     } catch (error) {
@@ -265,6 +287,7 @@ export class DeviceState {
         driverArea: state.address(QueueArea.DRIVER),
         deviceArea: state.address(QueueArea.DEVICE),
         ...ringFeatures(session.features),
+        start: state.begin(session.memory),
         interrupt: () => this.#transport.queueInterrupt(index),
         onBroken: (reason) => session.needsReset(`queue ${index}: ${reason}`),
       }),
@@ -274,8 +297,27 @@ export class DeviceState {
     session.queues[index] = state.live
   }
 
+  /** Nothing is in flight: queues go where their rings are now. */
+  #settleQueues(session: Session): void {
+    this.#moving = false
+    const { memory } = session
+    const current = session === this.#session && !this.resetting
+    for (let i = 0; current && i < this.queues.length; i++) {
+      const queue = this.queues[i]
+      if (queue.displaced(memory)) {
+        queue.stop()
+        session.queues[i] = undefined
+      }
+      if (queue.returned(memory)) this.#openQueue(session, i)
+    }
+    if (current) this.#guard.call('activate', () => this.#device.activate(session))
+    this.#updateGates()
+    for (let i = 0; i < this.queues.length; i++) if (this.queues[i].live) this.notify(i)
+  }
+
   #updateGates(): void {
-    const open = this.#session !== undefined && !this.#held && (this.#status & Status.DEVICE_NEEDS_RESET) === 0
+    const open =
+      this.#session !== undefined && !this.#held && !this.#moving && (this.#status & Status.DEVICE_NEEDS_RESET) === 0
     for (const queue of this.queues) if (queue.live) queue.live.open = open && !queue.resetting && !this.resetting
   }
 

@@ -1,3 +1,6 @@
+import type { GuestMemory } from '../memory/guest-memory.ts'
+import type { MemoryRegion } from '../memory/memory-region.ts'
+import type { RingPosition } from '../virtqueue/device-queue.ts'
 import type { GatedQueue } from './gated-queue.ts'
 
 /** Which of a queue's three areas, as the index of its low word in `QueueState.addressWords`. @virtio 2.6 */
@@ -20,6 +23,10 @@ export class QueueState {
   resetting = false
   /** The queue itself, from DRIVER_OK on while enabled. */
   live: GatedQueue | undefined
+  /** Where it stood when its memory went, while it waits for that to come back. */
+  stoppedAt: RingPosition | undefined
+  /** Where the areas of `live` were found. */
+  #regions: readonly (MemoryRegion | undefined)[] = []
 
   constructor(readonly maxSize: number) {
     this.size = maxSize
@@ -37,13 +44,45 @@ export class QueueState {
     return this.addressWords[area] + this.addressWords[area + 1] * 2 ** 32
   }
 
+  /** It becomes `live` in this memory. @returns where in the ring */
+  begin(memory: GuestMemory): RingPosition | undefined {
+    const position = this.stoppedAt
+    this.stoppedAt = undefined
+    this.#regions = this.#find(memory)
+    return position
+  }
+
+  /** Its memory went, and what is there now, if anything, is another. */
+  displaced(memory: GuestMemory): boolean {
+    return this.live !== undefined && this.#find(memory).some((region, i) => region !== this.#regions[i])
+  }
+
+  /** It waits for its memory, and that is there. */
+  returned(memory: GuestMemory): boolean {
+    return this.stoppedAt !== undefined && !this.#find(memory).includes(undefined)
+  }
+
+  /** It is not `live` any more, and can begin again where it stands. Nothing of it may be in flight. */
+  stop(): void {
+    if (!this.live) return
+    this.live.publish()
+    this.stoppedAt = this.live.position
+    this.live.detach()
+    this.live = undefined
+  }
+
   /** As before any driver; what is still in flight goes nowhere. */
   reset(): void {
     this.live?.detach()
     this.live = undefined
+    this.stoppedAt = undefined
     this.size = this.maxSize
     this.addressWords.fill(0)
     this.enabled = false
     this.resetting = false
+  }
+
+  #find(memory: GuestMemory): (MemoryRegion | undefined)[] {
+    return [QueueArea.DESCRIPTOR, QueueArea.DRIVER, QueueArea.DEVICE].map((area) => memory.find(this.address(area)))
   }
 }

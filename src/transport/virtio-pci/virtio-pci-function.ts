@@ -142,6 +142,10 @@ export class VirtioPciFunction implements PciFunction {
     if (this.#space.bars[bar]) this.#write(bar, offset, width, value)
   }
 
+  memoryChanged(gone: boolean): void | Promise<void> {
+    return this.#state.memoryChanged(gone)
+  }
+
   retryVectors(): void {
     this.#msix?.retry()
   }

@@ -21,6 +21,7 @@ export class StateRig {
   readonly device: EchoDevice
   readonly state: DeviceState
   readonly region = MemoryRegion.over(0, new Uint8Array(1 << 20))
+  readonly memory = new GuestMemory([this.region])
   readonly queues: QueueDriver[] = []
   /** What the transport was told, in order. */
   readonly told: string[] = []
@@ -33,7 +34,7 @@ export class StateRig {
   constructor(device = new EchoDevice()) {
     this.device = device
     this.state = new DeviceState(device, {
-      memory: new GuestMemory([this.region]),
+      memory: this.memory,
       queueInterrupt: (queue) => this.told.push(`queue ${queue}`),
       configInterrupt: () => {
         this.told.push('config')

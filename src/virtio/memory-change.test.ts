@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { MemoryRegion } from '../memory/memory-region.ts'
+import { Feature, featureSet } from './feature.ts'
+import { EchoDevice } from './testing/echo-device.ts'
+import { StateRig } from './testing/state-rig.ts'
+
+/** The same memory in one piece, though another object. */
+function again(rig: StateRig): MemoryRegion {
+  return MemoryRegion.over(0, rig.region.u8)
+}
+
+/** The same memory in two pieces. */
+function halves(rig: StateRig): MemoryRegion[] {
+  const half = rig.region.size / 2
+  return [MemoryRegion.over(0, rig.region.u8.subarray(0, half)), MemoryRegion.over(half, rig.region.u8.subarray(half))]
+}
+
+for (const [name, features] of [
+  ['split', 0n],
+  ['packed', featureSet(Feature.RING_PACKED, Feature.EVENT_IDX)],
+] as const) {
+  test(`rings that move go on where they stood: ${name}`, () => {
+    const rig = new StateRig()
+    rig.start(features)
+    for (let i = 0; i < 100; i++) {
+      assert.deepEqual(rig.echo(0, [i, 1]), [i, 1])
+      rig.memory.replace(i % 2 === 0 ? [again(rig)] : halves(rig))
+      assert.equal(rig.state.memoryChanged(true), undefined)
+    }
+    assert.equal(rig.device.resets, 0)
+  })
+
+  test(`a queue whose ring is gone waits for it, and loses nothing: ${name}`, () => {
+    const rig = new StateRig()
+    rig.start(features)
+    assert.deepEqual(rig.echo(0, [1]), [1])
+    rig.memory.replace([])
+    rig.state.memoryChanged(true)
+    rig.send(0, [2])
+    assert.equal(rig.queues[0].collect(), false)
+    assert.deepEqual(rig.logged, ['echo: queue 0 is notified of, and its ring is not in memory'])
+    rig.memory.replace([again(rig)])
+    rig.state.memoryChanged(false)
+    assert.equal(rig.queues[0].collect(), true)
+    rig.queues[0].enableInterrupts()
+    assert.deepEqual(rig.echo(0, [3]), [3])
+    assert.deepEqual(rig.echo(1, [4]), [4])
+  })
+}
+
+test('what is in flight ends before memory is let go, and nothing begins meanwhile', async () => {
+  const rig = new StateRig(new EchoDevice({ slow: true }))
+  rig.start()
+  rig.send(0, [1])
+  rig.memory.replace([again(rig)])
+  let changed = false
+  const wait = Promise.resolve(rig.state.memoryChanged(true)).then(() => {
+    changed = true
+  })
+  rig.send(0, [2])
+  await Promise.resolve()
+  assert.equal(changed, false)
+  assert.equal(rig.device.kept.length, 1)
+  rig.device.answer()
+  await wait
+  assert.equal(rig.device.kept.length, 1, 'the second came through then')
+  assert.equal(rig.queues[0].collect(), true)
+  rig.device.answer()
+})
+
+test('memory that comes, or goes while nothing is in flight, disturbs nobody', () => {
+  const rig = new StateRig(new EchoDevice({ slow: true }))
+  rig.start()
+  const more = MemoryRegion.over(1 << 21, new Uint8Array(4096))
+  rig.memory.replace([rig.region, more])
+  rig.state.memoryChanged(false)
+  rig.memory.replace([rig.region])
+  rig.state.memoryChanged(true)
+  rig.send(0, [1])
+  rig.memory.replace([rig.region, more])
+  assert.equal(rig.state.memoryChanged(false), undefined)
+  assert.equal(rig.device.activations, 1)
+})
+
+test('a device that is reset while its memory changes begins anew', async () => {
+  const rig = new StateRig(new EchoDevice({ slow: true }))
+  rig.start()
+  rig.send(0, [1])
+  rig.memory.replace([again(rig)])
+  const moved = rig.state.memoryChanged(true)
+  const reset = rig.state.reset()
+  rig.device.answer()
+  await Promise.all([moved, reset])
+  assert.equal(rig.state.status, 0)
+  assert.equal(rig.state.memoryChanged(true), undefined)
+  rig.start()
+  rig.send(0, [2])
+  rig.device.answer()
+  assert.equal(rig.queues[0].collect(), true)
+})
+
+test('before there is a driver memory may change as it likes', () => {
+  const rig = new StateRig()
+  rig.memory.replace([])
+  assert.equal(rig.state.memoryChanged(true), undefined)
+  rig.memory.replace([rig.region])
+  rig.start()
+  assert.deepEqual(rig.echo(0, [1]), [1])
+})
