@@ -22,9 +22,12 @@ export interface Pages {
   readonly length: number
 }
 
-/** Maps part of a file, shared, to be read and written. */
-export function mapFile(purpose: string, fd: number, offset: number, length: number): Pages {
-  const flags = MAP_SHARED | MAP_NORESERVE
+/**
+ * Maps part of a file, to be read and written.
+ * @param shared whether what is written reaches the file, and others
+ */
+export function mapFile(purpose: string, fd: number, offset: number, length: number, shared = true): Pages {
+  const flags = (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_NORESERVE
   return { address: mmap(purpose, 0, length, PROT_READ | PROT_WRITE, flags, fd, offset), length }
 }
 

@@ -4,6 +4,7 @@ import { ftruncateSync, readdirSync, readSync } from 'node:fs'
 import { test } from 'node:test'
 import { GuestMemory } from '../../memory/guest-memory.ts'
 import { SpanList } from '../../memory/span-list.ts'
+import { Descriptor } from './descriptor.ts'
 import { ffiMissing } from './ffi.ts'
 import { MappedRegion, Mapping } from './mapping.ts'
 import { MemoryFile, Seal } from './memory-file.ts'
@@ -11,6 +12,8 @@ import { systemCall } from './system-call.ts'
 
 const skip = ffiMissing() ?? false
 const GIB = 1 << 30
+const dupCall = systemCall<[fd: number]>('int dup(int fd)')
+const dup = (fd: number) => dupCall('a test', fd)
 
 test('a memory file is what was asked for, and cannot be shrunk or grown', { skip }, () => {
   const file = MemoryFile.create('a test', 65536)
@@ -32,6 +35,41 @@ test('what is written to a mapping is in the file, and the other way round', { s
   assert.equal(mapping.mayShrink, undefined)
   mapping.close()
   assert.ok(file.descriptor.closed)
+})
+
+test('what is written to a private mapping reaches nobody', { skip }, () => {
+  const file = MemoryFile.create('a test', 65536)
+  const other = Mapping.of(new Descriptor(dup(file.descriptor.fd), 'the same'), { offset: 0, length: 65536 })
+  const mapping = Mapping.of(file.descriptor, { offset: 4096, length: 4096, private: true })
+  other.bytes[4096] = 7
+  assert.equal(mapping.bytes[0], 7)
+  mapping.bytes[1] = 9
+  assert.equal(other.bytes[4097], 0)
+  mapping.close()
+  other.close()
+})
+
+test('part of a mapping is regions like the whole', { skip }, () => {
+  const size = 2 * GIB + 65536
+  const mapping = Mapping.of(MemoryFile.create('a test', size).descriptor, { offset: 4096, length: size - 8192 })
+  for (const [start, length] of [
+    [0, size - 8192],
+    [4096, 4096],
+    [GIB - 8192, 16384],
+    [2 * GIB, 4096],
+    [GIB - 4096, 4096],
+  ]) {
+    const regions = mapping.regions(1 << 20, start, length)
+    let at = start
+    for (const region of regions) {
+      assert.equal(region.base, (1 << 20) + at - start)
+      assert.equal(region.address, mapping.address + at)
+      assert.equal(region.backing?.offset, 4096 + at)
+      at += region.size
+    }
+    assert.equal(at, start + length)
+  }
+  mapping.close()
 })
 
 test('more than 1 GiB is several regions that touch, each where its address says', { skip }, () => {

@@ -13,6 +13,8 @@ export interface MappingRange {
   /** First byte in the file, a multiple of 4. */
   readonly offset: number
   readonly length: number
+  /** What is written stays in this mapping, and reaches neither the file nor others. */
+  readonly private?: boolean
 }
 
 /** A region of guest memory that lies in this process's address space, where system calls can reach it. */
@@ -90,7 +92,8 @@ export class Mapping {
     // Files of huge pages are mapped in whole ones, whose size they tell as that of their blocks.
     const page = Math.max(PAGE_BYTES, blksize)
     const lead = offset % page
-    const pages = mapFile(`mapping ${file.what}`, file.fd, offset - lead, Math.ceil((lead + length) / page) * page)
+    const whole = Math.ceil((lead + length) / page) * page
+    const pages = mapFile(`mapping ${file.what}`, file.fd, offset - lead, whole, range.private !== true)
     return new Mapping(file, range, pages, lead)
   }
 
@@ -101,15 +104,24 @@ export class Mapping {
     return this.#windows[0]
   }
 
-  /** Regions of guest memory, of at most 1 GiB each and touching, that are this mapping from guest address `base` on. */
-  regions(base: number): MappedRegion[] {
+  /**
+   * Regions of guest memory, of at most 1 GiB each and touching, that are this mapping, or part of it, from guest address
+   * `base` on.
+   */
+  regions(base: number, start = 0, length = this.length): MappedRegion[] {
     const fd = this.#file.fd
+    const end = start + length
+    const regions: MappedRegion[] = []
     let at = 0
-    return this.#windows.map((bytes) => {
-      const region = new MappedRegion(base + at, bytes, this.address + at, { fd, offset: this.#offset + at })
-      at += bytes.length
-      return region
-    })
+    for (const window of this.#windows) {
+      const from = Math.max(start, at)
+      const bytes = window.subarray(from - at, Math.max(0, end - at))
+      at += window.length
+      if (bytes.length === 0) continue
+      const backing = { fd, offset: this.#offset + from }
+      regions.push(new MappedRegion(base + from - start, bytes, this.address + from, backing))
+    }
+    return regions
   }
 
   /** Lets go of the file. What is still under way in the kernel ends in memory that nobody reads. */
