@@ -19,6 +19,9 @@ const MOST_TRIM = 1 << 30
 /** How long the last flush may take. */
 const FLUSH_PATIENCE_MS = 60_000
 
+/** What it uses of a reactor. */
+type Carrier = Pick<Reactor, 'watch' | 'onTurn'>
+
 export interface NbdDiskOptions {
   /** What it is called in messages: the name of the image. */
   readonly name: string
@@ -47,7 +50,7 @@ export class NbdDisk implements Disk {
   readonly #mostBytes: number
   readonly #log: (line: string) => void
   readonly #logLast: (line: string) => void
-  readonly #reactor: Reactor
+  readonly #reactor: Carrier
   readonly #vectors = new IoVectors()
   /** By slot; those not in use. */
   readonly #requests: NbdRequest[] = []
@@ -73,7 +76,7 @@ export class NbdDisk implements Disk {
   #closed = false
 
   /** Agrees with a server on what it serves. The stream is the disk's from then on. @throws {DiskError} */
-  static async open(stream: UnixStream, reactor: Reactor, options: NbdDiskOptions): Promise<NbdDisk> {
+  static async open(stream: UnixStream, reactor: Carrier, options: NbdDiskOptions): Promise<NbdDisk> {
     try {
       return new NbdDisk(stream, await enterExport(new Peer(stream)), reactor, options)
     } catch (error) {
@@ -85,7 +88,7 @@ export class NbdDisk implements Disk {
   private constructor(
     stream: UnixStream,
     about: NbdExport,
-    reactor: Reactor,
+    reactor: Carrier,
     { name, log = () => {} }: NbdDiskOptions,
   ) {
     this.#stream = stream
