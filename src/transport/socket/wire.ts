@@ -39,8 +39,9 @@ export const bits: Field<bigint> = {
 export const u64: Field<number> = {
   size: 8,
   get: (view, offset) => Number(view.getBigUint64(offset, true)),
-  put: (view, offset, value) => view.setBigUint64(offset, BigInt(value), true),
+  put: (view, offset, value) => view.setBigUint64(offset, value < 2 ** 64 ? BigInt(value) : MOST_U64, true),
 }
+const MOST_U64 = 2n ** 64n - 1n
 
 export function byteArray(size: number): Field<Uint8Array> {
   return {
@@ -146,12 +147,15 @@ export function counted<H, T>(
   }
 }
 
-/** A head that tells how many bytes follow it. */
-export function withBytes<H>(head: Field<H>, count: (head: H) => number): Payload<H & { readonly bytes: Uint8Array }> {
+/** A head that tells how many bytes follow it, if it does. */
+export function withBytes<H>(
+  head: Field<H>,
+  count: ((head: H) => number) | undefined,
+): Payload<H & { readonly bytes: Uint8Array }> {
   return {
     parse: (bytes) => {
       const value = headOf(bytes, head)
-      expect(bytes, head.size + count(value))
+      if (count) expect(bytes, head.size + count(value))
       return { ...value, bytes: bytes.slice(head.size) }
     },
     write: (value) => {
@@ -161,6 +165,11 @@ export function withBytes<H>(head: Field<H>, count: (head: H) => number): Payloa
       return bytes
     },
   }
+}
+
+/** A head with whatever follows it. */
+export function followed<H>(head: Field<H>): Payload<H & { readonly bytes: Uint8Array }> {
+  return withBytes(head, undefined)
 }
 
 function headOf<H>(bytes: Uint8Array, head: Field<H>): H {

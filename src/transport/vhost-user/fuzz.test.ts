@@ -5,141 +5,43 @@ import { ffiMissing } from '../../host/linux/ffi.ts'
 import { Feature, featureSet } from '../../virtio/feature.ts'
 import { EchoDevice } from '../../virtio/testing/echo-device.ts'
 import { openDescriptors } from '../socket/testing/open-descriptors.ts'
-import { encodeMessage } from './message-stream.ts'
-import { FrontEndMessage, type MessageKind } from './messages.ts'
-import { MessageFlag } from './protocol.ts'
-import { USER_BASE, VhostUserRig } from './testing/vhost-user-rig.ts'
+import { fuzzParameters, hostileAct, perform } from './testing/hostile-acts.ts'
+import { VhostUserRig } from './testing/vhost-user-rig.ts'
 
 const skip = ffiMissing() ?? false
-
-const MEMORY = 1 << 20
-
-/** A number that may well be an address, a size, an index or a set of flags; or anything. */
-const number = fc.oneof(
-  fc.nat(2),
-  fc.nat(300),
-  fc.nat(MEMORY / 16).map((n) => USER_BASE + n * 16),
-  fc.nat(MEMORY / 16).map((n) => n * 16),
-  fc.constantFrom(MEMORY, 4096, 2 ** 32, 2 ** 53, 0x8000_8000, 0x100),
-  fc.maxSafeNat(),
-)
-
-/** A payload in the shape of a message's: words of 4 or 8 bytes, cut to a length that is right more often than not. */
-const payload = fc.tuple(
-  fc.array(fc.tuple(number, fc.boolean()), { maxLength: 12 }),
-  fc.constantFrom(0, 8, 8, 8, 16, 24, 40, 40, 40, 72, 12, 13),
-)
-
-/** What a hostile front-end and guest do. */
-const act = fc.oneof(
-  {
-    weight: 8,
-    arbitrary: fc.record({
-      do: fc.constant('say' as const),
-      kind: fc.nat(44),
-      payload,
-      fds: fc.array(fc.nat(3), { maxLength: 3 }),
-      ack: fc.boolean(),
-    }),
-  },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant('babble' as const), bytes: fc.uint8Array({ maxLength: 40 }) }) },
-  {
-    weight: 3,
-    arbitrary: fc.record({
-      do: fc.constant('scribble' as const),
-      ring: fc.nat(1),
-      words: fc.array(fc.tuple(fc.nat(100), fc.nat(0xffff))),
-    }),
-  },
-  { weight: 3, arbitrary: fc.record({ do: fc.constant('request' as const), ring: fc.nat(1) }) },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant('kick' as const), ring: fc.nat(1) }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant('answer' as const) }) },
-)
-type Act = typeof act extends fc.Arbitrary<infer T> ? T : never
-
-const kinds: readonly MessageKind<unknown, unknown>[] = Object.values(FrontEndMessage)
-
-function wire([words, length]: readonly [readonly (readonly [number, boolean])[], number]): Uint8Array {
-  const bytes = new Uint8Array(12 * 8)
-  const view = new DataView(bytes.buffer)
-  let at = 0
-  for (const [value, wide] of words) {
-    if (wide) view.setBigUint64(at, BigInt(value), true)
-    else view.setUint32(at, value, true)
-    at += wide ? 8 : 4
-  }
-  return bytes.subarray(0, length)
-}
-
-function perform(rig: VhostUserRig, device: EchoDevice, what: Act): void {
-  const { guest, frontEnd } = rig
-  if (what.do === 'say') {
-    const fds = [
-      guest.file.descriptor,
-      guest.kicks[0].descriptor,
-      guest.calls[0].descriptor,
-      guest.errors[0].descriptor,
-    ]
-    const flags = what.ack ? MessageFlag.NEED_REPLY : 0
-    frontEnd.raw(
-      encodeMessage(kinds[what.kind].id, flags, wire(what.payload)),
-      what.fds.map((i) => fds[i]),
-    )
-    const answer = frontEnd.next()
-    for (const descriptor of answer?.descriptors ?? []) descriptor.close()
-  } else if (what.do === 'babble') {
-    frontEnd.raw(what.bytes)
-  } else if (what.do === 'scribble') {
-    const { descriptorArea, driverArea } = guest.queues[what.ring].addresses
-    const halves = guest.region.u16
-    for (const [i, value] of what.words) halves[(i % 2 === 0 ? descriptorArea : driverArea) / 2 + (i >> 1)] = value
-  } else if (what.do === 'request') {
-    try {
-      rig.send(what.ring, [1, 2, 3])
-    } catch {
-      // The queue is full.
-    }
-  } else if (what.do === 'kick') {
-    rig.kick(what.ring)
-  } else {
-    device.answer()
-  }
-}
-
-/**
- * The seed is printed with what fails, and `FUZZ_SEED` repeats it; `FUZZ_RUNS` makes it longer than it is for
- * everybody.
- */
-const seed = process.env['FUZZ_SEED'] === undefined ? {} : { seed: Number(process.env['FUZZ_SEED']) }
-const numRuns = Number(process.env['FUZZ_RUNS'] ?? 150)
 
 test('whatever a front-end says and a guest writes, the back-end neither falls nor stalls, and leaves nothing behind', {
   skip,
 }, async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(act, { maxLength: 60 }), fc.boolean(), fc.boolean(), async (acts, slow, packed) => {
-      const before = openDescriptors()
-      const device = new EchoDevice({ slow })
-      const rig = new VhostUserRig(device)
-      rig.start(packed ? featureSet(Feature.RING_PACKED) : 0n)
-      for (const what of acts) perform(rig, device, what)
-      rig.frontEnd.close()
-      rig.reactor.turn()
-      device.answer()
-      await rig.reactor.idle()
-      assert.ok(rig.over)
-      assert.equal(device.session, undefined)
-      assert.equal(rig.reactor.watches, 0)
-      // The device is as good as new for the next.
-      const next = new VhostUserRig(device)
-      next.start()
-      next.send(0, [7])
-      device.answer()
-      assert.ok(next.guest.queues[0].collect())
-      await next.close()
-      rig.guest.close()
-      assert.equal(openDescriptors(), before)
-    }),
-    { numRuns, ...seed },
+    fc.asyncProperty(
+      fc.array(hostileAct, { maxLength: 60 }),
+      fc.boolean(),
+      fc.boolean(),
+      async (acts, slow, packed) => {
+        const before = openDescriptors()
+        const device = new EchoDevice({ slow })
+        const rig = new VhostUserRig(device)
+        rig.start(packed ? featureSet(Feature.RING_PACKED) : 0n)
+        for (const what of acts) perform(rig, () => device.answer(), what)
+        rig.frontEnd.close()
+        rig.reactor.turn()
+        device.answer()
+        await rig.reactor.idle()
+        assert.ok(rig.over)
+        assert.equal(device.session, undefined)
+        assert.equal(rig.reactor.watches, 0)
+        // The device is as good as new for the next.
+        const next = new VhostUserRig(device)
+        next.start()
+        next.send(0, [7])
+        device.answer()
+        assert.ok(next.guest.queues[0].collect())
+        await next.close()
+        rig.guest.close()
+        assert.equal(openDescriptors(), before)
+      },
+    ),
+    fuzzParameters(150),
   )
 })

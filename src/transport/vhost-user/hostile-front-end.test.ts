@@ -14,7 +14,8 @@ import { openDescriptors } from '../socket/testing/open-descriptors.ts'
 import { encodeMessage } from './message-stream.ts'
 import { FrontEndMessage, type RequestOf } from './messages.ts'
 import { MessageFlag } from './protocol.ts'
-import { USER_BASE, VhostUserRig } from './testing/vhost-user-rig.ts'
+import { USER_BASE } from './testing/start-ring.ts'
+import { VhostUserRig } from './testing/vhost-user-rig.ts'
 
 const skip = ffiMissing() ?? false
 

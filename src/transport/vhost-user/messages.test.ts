@@ -82,3 +82,10 @@ test('no bytes make a parser do anything but give a value or refuse', () => {
     }),
   )
 })
+
+test('a number that is not exact stays too large for anything when it is passed on', () => {
+  const { request } = FrontEndMessage.SET_VRING_ADDR
+  const address = { index: 0, flags: 0, descriptor: 2 ** 64, used: 2 ** 53, available: 4096, log: 0 }
+  const again = request.parse(request.write(address))
+  assert.deepEqual(again, address)
+})

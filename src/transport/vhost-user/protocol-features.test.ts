@@ -12,7 +12,8 @@ import { EchoDevice } from '../../virtio/testing/echo-device.ts'
 import { encodeMessage, MessageStream, type RawMessage } from './message-stream.ts'
 import { BackEndMessage } from './messages.ts'
 import { MessageFlag, ProtocolFeature, VhostFeature } from './protocol.ts'
-import { USER_BASE, VhostUserRig } from './testing/vhost-user-rig.ts'
+import { USER_BASE } from './testing/start-ring.ts'
+import { VhostUserRig } from './testing/vhost-user-rig.ts'
 
 const skip = ffiMissing() ?? false
 

@@ -64,8 +64,13 @@ export class FrontEnd {
     request: RequestOf<N>,
     descriptors: readonly Descriptor[] = [],
   ): Answer<ReplyOf<N>> {
-    const kind = FrontEndMessage[name] as unknown as MessageKind<RequestOf<N>, ReplyOf<N>>
     this.tell(name, request, descriptors)
+    return this.answerTo(name)
+  }
+
+  /** Reads the answer to a message that was sent. */
+  answerTo<N extends FrontEndMessage>(name: N): Answer<ReplyOf<N>> {
+    const kind = FrontEndMessage[name] as unknown as MessageKind<RequestOf<N>, ReplyOf<N>>
     const message = this.next()
     if (!message) throw new Error(`${name} was not answered`)
     if (message.request !== kind.id || !kind.reply) throw new Error(`${name} was answered by ${message.request}`)
@@ -79,6 +84,11 @@ export class FrontEnd {
     descriptors: readonly Descriptor[] = [],
   ): number {
     this.tell(name, request, descriptors, MessageFlag.NEED_REPLY)
+    return this.acknowledgementOf(name)
+  }
+
+  /** Reads the acknowledgement of a message that was sent and asked for it. */
+  acknowledgementOf(name: FrontEndMessage): number {
     const message = this.next()
     if (message?.request !== FrontEndMessage[name].id) throw new Error(`${name} was not acknowledged`)
     return acknowledgement.parse(message.payload)

@@ -7,7 +7,7 @@ import { FrontEndMessage, type MessageKind, type ReplyOf, type RequestOf } from 
 import { ProtocolFeature, VhostFeature } from '../protocol.ts'
 import { FrontEnd } from './front-end.ts'
 import { GuestSide } from './guest-side.ts'
-import { USER_BASE } from './vhost-user-rig.ts'
+import { startRing, USER_BASE } from './start-ring.ts'
 
 export interface RemoteDriverOptions {
   readonly queues: number
@@ -46,7 +46,8 @@ export class RemoteDriver {
     driver.#frontEnd.tell('SET_FEATURES', features)
     const region = { guestAddress: 0, size: guest.file.size, userAddress: USER_BASE, mmapOffset: 0 }
     driver.#frontEnd.tell('ADD_MEM_REG', { region }, [guest.file.descriptor])
-    for (let index = 0; index < options.queues; index++) driver.#startRing(index, options.queueSize, features)
+    const size = options.queueSize
+    for (let index = 0; index < options.queues; index++) startRing(driver.#frontEnd, guest, { index, size, features })
     // An answer says that everything before was done.
     await driver.#ask('GET_FEATURES', undefined)
     return driver
@@ -77,19 +78,6 @@ export class RemoteDriver {
   close(): void {
     this.#frontEnd.close()
     this.guest.close()
-  }
-
-  #startRing(index: number, size: number, features: bigint): void {
-    const { guest } = this
-    const frontEnd = this.#frontEnd
-    const { descriptorArea, driverArea, deviceArea } = guest.makeQueue(index, size, features).addresses
-    const [descriptor, available, used] = [descriptorArea, driverArea, deviceArea].map((area) => USER_BASE + area)
-    frontEnd.tell('SET_VRING_NUM', { index, num: size })
-    frontEnd.tell('SET_VRING_BASE', { index, num: 0 })
-    frontEnd.tell('SET_VRING_ADDR', { index, flags: 0, descriptor, used, available, log: 0 })
-    frontEnd.tell('SET_VRING_CALL', index, [guest.calls[index].descriptor])
-    frontEnd.tell('SET_VRING_KICK', index, [guest.kicks[index].descriptor])
-    frontEnd.tell('SET_VRING_ENABLE', { index, num: 1 })
   }
 
   async #ask<N extends FrontEndMessage>(

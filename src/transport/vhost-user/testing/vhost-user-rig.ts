@@ -1,6 +1,6 @@
 import { socketPair } from '../../../host/linux/unix-stream.ts'
 import type { VirtioDevice } from '../../../virtio/device.ts'
-import { Feature, featureSet, hasFeature } from '../../../virtio/feature.ts'
+import { Feature, featureSet } from '../../../virtio/feature.ts'
 import { EchoClient } from '../../../virtio/testing/echo-client.ts'
 import { StreamConnection } from '../../socket/stream-connection.ts'
 import { HandReactor } from '../../socket/testing/hand-reactor.ts'
@@ -8,9 +8,7 @@ import { ProtocolFeature, VhostFeature } from '../protocol.ts'
 import { VhostUserBackend, type VhostUserBackendOptions } from '../vhost-user-backend.ts'
 import { FrontEnd } from './front-end.ts'
 import { GuestSide } from './guest-side.ts'
-
-/** Where the front-end has the guest's memory, as it says. */
-export const USER_BASE = 0x7f12_3400_0000
+import { shareMemory, startRing } from './start-ring.ts'
 
 export interface RigOptions {
   /** A guest that was there before. */
@@ -74,35 +72,13 @@ export class VhostUserRig {
   }
 
   shareMemory(): void {
-    const { file } = this.guest
-    this.frontEnd.tell(
-      'SET_MEM_TABLE',
-      { regions: 1, elements: [{ guestAddress: 0, size: file.size, userAddress: USER_BASE, mmapOffset: 0 }] },
-      [file.descriptor],
-    )
+    shareMemory(this.frontEnd, this.guest)
   }
 
   /** Sets a ring up, starts and enables it. @param base where it goes on */
-  startRing(index: number, base = hasFeature(this.features, Feature.RING_PACKED) ? 0x8000_8000 : 0): void {
-    const { frontEnd, guest } = this
-    const queue = guest.queues[index] ?? guest.makeQueue(index, this.#device.queueSizes[index], this.features)
-    const { descriptorArea, driverArea, deviceArea } = queue.addresses
-    frontEnd.tell('SET_VRING_NUM', { index, num: queue.size })
-    frontEnd.tell('SET_VRING_BASE', { index, num: base })
-    frontEnd.tell('SET_VRING_ADDR', {
-      index,
-      flags: 0,
-      descriptor: USER_BASE + descriptorArea,
-      used: USER_BASE + deviceArea,
-      available: USER_BASE + driverArea,
-      log: deviceArea,
-    })
-    frontEnd.tell('SET_VRING_CALL', index, [guest.calls[index].descriptor])
-    frontEnd.tell('SET_VRING_ERR', index, [guest.errors[index].descriptor])
-    frontEnd.tell('SET_VRING_KICK', index, [guest.kicks[index].descriptor])
-    if (hasFeature(this.features, VhostFeature.PROTOCOL_FEATURES)) {
-      frontEnd.tell('SET_VRING_ENABLE', { index, num: 1 })
-    }
+  startRing(index: number, base?: number): void {
+    const { features } = this
+    startRing(this.frontEnd, this.guest, { index, size: this.#device.queueSizes[index], features, base })
   }
 
   /** Everything, up to rings that are served. @param wanted virtio features besides VERSION_1 */

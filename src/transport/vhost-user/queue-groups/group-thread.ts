@@ -1,0 +1,118 @@
+import { type MessagePort, parentPort } from 'node:worker_threads'
+import { Descriptor } from '../../../host/linux/descriptor.ts'
+import { createReactor } from '../../../host/linux/reactor/create-reactor.ts'
+import type { Reactor } from '../../../host/linux/reactor/reactor.ts'
+import { UnixStream } from '../../../host/linux/unix-stream.ts'
+import type { VirtioDevice } from '../../../virtio/device.ts'
+import { StreamConnection } from '../../socket/stream-connection.ts'
+import { VhostUserBackend } from '../vhost-user-backend.ts'
+import { inspectUnserved } from '../vhost-user-server.ts'
+import { WITHHELD } from './splitter.ts'
+import type { NumberedOrder, Order, ThreadReport } from './thread-messages.ts'
+
+/** What a group's device is made in: a reactor of its own, and a log that is the process's. */
+export interface GroupHost {
+  readonly reactor: Reactor
+  readonly warn: (line: string) => void
+}
+
+export interface GroupDevice {
+  /** With all of the rings. */
+  readonly device: VirtioDevice
+  /** What it serves has changed. */
+  refresh?(): void
+  /** Nothing is in flight any more. */
+  close?(): void
+}
+
+/** The whole life of the thread of a queue group, which the main thread has as a `ThreadGroup`. */
+export async function runGroupThread(make: (host: GroupHost) => GroupDevice): Promise<void> {
+  if (!parentPort) throw new Error('a queue group is a thread')
+  await new GroupThread(parentPort, make).run()
+}
+
+class GroupThread {
+  readonly #port: MessagePort
+  readonly #reactor: Reactor
+  readonly #served: GroupDevice
+  #backend: VhostUserBackend | undefined
+  #ended: (value: undefined) => void = () => {}
+
+  constructor(port: MessagePort, make: (host: GroupHost) => GroupDevice) {
+    const warn = (line: string): void => this.#report({ type: 'warning', line })
+    this.#port = port
+    this.#reactor = createReactor({ refused: warn })
+    this.#served = make({ reactor: this.#reactor, warn })
+  }
+
+  async run(): Promise<void> {
+    this.#port.on('message', ({ id, order }: NumberedOrder) => this.#take(id, order))
+    this.#report({ type: 'ready' })
+    await this.#reactor.run()
+    this.#ended(undefined)
+  }
+
+  #report(message: ThreadReport): void {
+    this.#port.postMessage(message)
+  }
+
+  #take(id: number, order: Order): void {
+    const failed = (error: unknown): void => {
+      const { name, message } = error instanceof Error ? error : new Error(String(error))
+      this.#report({ type: 'failed', id, name, message })
+    }
+    const done = (value: unknown): void => this.#report({ type: 'done', id, value })
+    try {
+      const result = this.#obey(order)
+      if (result instanceof Promise) void result.then(done, failed)
+      else done(result)
+    } catch (error) {
+      failed(error)
+    }
+  }
+
+  #obey(order: Order): unknown {
+    const { device } = this.#served
+    switch (order.type) {
+      case 'serve':
+        return this.#serve(new UnixStream(new Descriptor(order.fd, 'the way to the front-end')))
+      case 'leave':
+        return this.#backend?.close()
+      case 'inspect':
+        return this.#backend?.inspect() ?? inspectUnserved(device)
+      case 'refresh':
+        return this.#served.refresh?.()
+      case 'end':
+        return this.#end()
+    }
+  }
+
+  #serve(stream: UnixStream): Promise<string | undefined> {
+    const reactor = this.#reactor
+    const backend = new VhostUserBackend(
+      this.#served.device,
+      (receiver) => new StreamConnection(stream, reactor, receiver),
+      reactor,
+      { log: (line) => this.#report({ type: 'log', line }), withheld: WITHHELD },
+    )
+    this.#backend = backend
+    return backend.over.finally(() => {
+      this.#backend = undefined
+    })
+  }
+
+  async #end(): Promise<void> {
+    const ended = new Promise<undefined>((resolve) => {
+      this.#ended = resolve
+    })
+    this.#reactor.stop()
+    await ended
+    try {
+      this.#served.close?.()
+    } finally {
+      this.#reactor.close()
+      // With nothing to wait for the thread ends.
+      this.#port.unref()
+    }
+  }
+}

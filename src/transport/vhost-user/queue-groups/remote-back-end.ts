@@ -1,0 +1,98 @@
+import type { Descriptor } from '../../../host/linux/descriptor.ts'
+import type { Connection } from '../../socket/connection.ts'
+import type { Receiver } from '../../socket/stream-connection.ts'
+import { encodeMessage, MessageStream, type RawMessage } from '../message-stream.ts'
+import { acknowledgement, FrontEndMessage, type MessageKind, type ReplyOf, type RequestOf } from '../messages.ts'
+import { MessageFlag, ProtocolFeature } from '../protocol.ts'
+import { VhostUserError } from '../vhost-user-error.ts'
+
+/** What a back-end said to a message. */
+export interface RemoteAnswer<T> {
+  readonly value: T
+  /** Whoever asked closes them. */
+  readonly descriptors: readonly Descriptor[]
+}
+
+/** A message without an answer yet. */
+interface Asked {
+  readonly kind: MessageKind<unknown, unknown>
+  resolve(answer: RemoteAnswer<unknown>): void
+  reject(error: Error): void
+}
+
+/**
+ * A back-end at the other end of a connection, as its front-end sees it.
+ *
+ *     const backEnd = new RemoteBackEnd(connect, (reason) => ...)
+ *     const { value } = await backEnd.ask('GET_FEATURES', undefined)
+ *     await backEnd.ask('SET_FEATURES', value)       // rejects where it is refused
+ *
+ * It agrees on REPLY_ACK before anything else, so that exactly one answer comes to every message.
+ */
+export class RemoteBackEnd implements Receiver {
+  readonly #connection: Connection
+  readonly #stream = new MessageStream()
+  /** In the order of their answers. */
+  readonly #waiting: Asked[] = []
+  #closed = false
+
+  /** @param gone told once when the back-end ends the connection */
+  constructor(
+    connect: (receiver: Receiver) => Connection,
+    private readonly gone: (reason: string | undefined) => void,
+  ) {
+    this.#connection = connect(this)
+    // If this is refused, so is all that follows.
+    this.ask('SET_PROTOCOL_FEATURES', REPLY_ACK).catch(() => {})
+  }
+
+  /** Asks for something, with descriptors, which it borrows during the call. Rejects where it is refused. */
+  ask<N extends FrontEndMessage>(
+    name: N,
+    request: RequestOf<N>,
+    descriptors: readonly Descriptor[] = [],
+  ): Promise<RemoteAnswer<ReplyOf<N>>> {
+    const kind = FrontEndMessage[name] as unknown as MessageKind<RequestOf<N>, ReplyOf<N>>
+    return new Promise((resolve, reject) => {
+      if (this.#closed) throw new VhostUserError(HUNG_UP)
+      this.#connection.send(encodeMessage(kind.id, MessageFlag.NEED_REPLY, kind.request.write(request)), descriptors)
+      this.#waiting.push({ kind, resolve, reject } as Asked)
+    })
+  }
+
+  receive(bytes: Uint8Array, descriptors: readonly Descriptor[]): void {
+    this.#stream.add(bytes, descriptors)
+    for (let message = this.#stream.next(); message; message = this.#stream.next()) this.#take(message)
+    if (this.#stream.fault !== undefined) this.ended(this.#stream.fault)
+  }
+
+  ended(reason?: string): void {
+    if (this.#closed) return
+    this.close()
+    this.gone(reason)
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#stream.close()
+    this.#connection.close()
+    for (const { reject } of this.#waiting.splice(0)) reject(new VhostUserError(HUNG_UP))
+  }
+
+  #take({ request, payload, descriptors }: RawMessage): void {
+    const asked = this.#waiting.shift()
+    try {
+      if (asked?.kind.id !== request) throw new VhostUserError(`an answer to message ${request}, which nobody asked`)
+      if (asked.kind.reply) asked.resolve({ value: asked.kind.reply.parse(payload), descriptors })
+      else if (acknowledgement.parse(payload) === 0) asked.resolve({ value: undefined, descriptors })
+      else throw new VhostUserError('by whoever serves it')
+    } catch (error) {
+      for (const descriptor of descriptors) descriptor.close()
+      asked?.reject(error instanceof Error ? error : new VhostUserError(String(error)))
+    }
+  }
+}
+
+const REPLY_ACK = 1n << BigInt(ProtocolFeature.REPLY_ACK)
+const HUNG_UP = 'whoever serves it hung up'

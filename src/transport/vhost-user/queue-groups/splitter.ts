@@ -1,0 +1,162 @@
+import type { Descriptor } from '../../../host/linux/descriptor.ts'
+import { socketPair, type UnixStream } from '../../../host/linux/unix-stream.ts'
+import { featureSet } from '../../../virtio/feature.ts'
+import type { ReceptionReactor, Service } from '../../socket/reception.ts'
+import { StreamConnection } from '../../socket/stream-connection.ts'
+import { AnswerWithDescriptor, Dispatcher, type Handlers } from '../dispatcher.ts'
+import { FrontEndMessage, type ReplyOf, type RequestOf } from '../messages.ts'
+import { ProtocolFeature, VRING_INDEX_MASK } from '../protocol.ts'
+import { type RemoteAnswer, RemoteBackEnd } from './remote-back-end.ts'
+
+/**
+ * Who serves some of a device's rings: of G groups, group g has rings g, g + G, g + 2G ...
+ *
+ * Each has a device with all of the rings, so that none is numbered anew, and is never told of those that are not its own.
+ */
+export interface QueueGroup {
+  /** Serves a connection, on which nothing of `WITHHELD` is offered. The stream is the group's from now on. */
+  serve(stream: UnixStream): Service
+}
+
+/** Not offered by groups: what VRING_CALL and VRING_ERR are told with is one channel, and the first group has it. */
+export const WITHHELD = featureSet(ProtocolFeature.INBAND_NOTIFICATIONS)
+
+/** About one ring, in the low byte of a number. */
+const NUMBERED: readonly FrontEndMessage[] = ['SET_VRING_KICK', 'SET_VRING_CALL', 'SET_VRING_ERR']
+/** What there can only be one of. */
+const FIRST_ONLY: readonly FrontEndMessage[] = ['GET_INFLIGHT_FD', 'SET_BACKEND_REQ_FD', 'GPU_SET_SOCKET']
+
+/**
+ * One front-end on one side, several back-ends on the other, each with some of the rings: what the front-end says is passed on
+ * to whom it concerns, and answered when all of them have answered.
+ *
+ *     front-end ---- Dispatcher ---+--- RemoteBackEnd ---- group 0: rings 0, 2
+ *                                  +--- RemoteBackEnd ---- group 1: rings 1, 3
+ *
+ * Only messages come through here. Guest memory, rings, kicks, interrupts and the area for what is in flight are descriptors,
+ * which the groups use by themselves.
+ */
+export class Splitter implements Service {
+  readonly over: Promise<string | undefined>
+  readonly #remotes: readonly RemoteBackEnd[]
+  readonly #services: readonly Service[]
+  readonly #dispatcher: Dispatcher
+  /** Went with the last answer that had one. */
+  #sent: Descriptor | undefined
+  /** The refusal that is to be told next has been told by those who refused. */
+  #told = false
+  /** Groups hang up because they were asked to. */
+  #leaving = false
+  #reason: string | undefined
+
+  /** The stream is the splitter's from now on. */
+  constructor(
+    groups: readonly QueueGroup[],
+    stream: UnixStream,
+    private readonly reactor: ReceptionReactor,
+    log: (line: string) => void,
+  ) {
+    const ends = groups.map((_, i) => socketPair(`the way to queue group ${i}`))
+    this.#remotes = ends.map(
+      ([ours]) =>
+        new RemoteBackEnd(
+          (receiver) => new StreamConnection(ours, reactor, receiver),
+          (reason) => this.#hungUp(reason),
+        ),
+    )
+    this.#services = groups.map((group, i) => group.serve(ends[i][1]))
+    this.over = Promise.all(this.#services.map((service) => service.over)).then(
+      (reasons) => reasons.find((reason) => reason !== undefined) ?? this.#reason,
+    )
+    this.#dispatcher = new Dispatcher((receiver) => new StreamConnection(stream, reactor, receiver), this.#handlers(), {
+      settle: (promise) => reactor.settle(promise),
+      lost: (reason) => this.#lost(reason),
+      log: (line) => {
+        if (!this.#told) log(line)
+        this.#told = false
+      },
+    })
+  }
+
+  close(): void {
+    this.#dispatcher.stop(() => {
+      this.#leaving = true
+      for (const service of this.#services) service.close()
+      return this.over.then(() => {})
+    })
+  }
+
+  #handlers(): Handlers {
+    const pass = (name: FrontEndMessage) => [
+      name,
+      async (request: never, descriptors: readonly Descriptor[]) =>
+        (await this.#pass(name, request, descriptors))[0].value,
+    ]
+    return {
+      ...(Object.fromEntries(Object.keys(FrontEndMessage).map((name) => pass(name as FrontEndMessage))) as Handlers),
+      SET_PROTOCOL_FEATURES: async (features) => {
+        await this.#pass('SET_PROTOCOL_FEATURES', features | featureSet(ProtocolFeature.REPLY_ACK), [])
+        this.#dispatcher.protocolFeatures = features
+      },
+      GET_STATUS: async () => {
+        const answers = await this.#pass('GET_STATUS', undefined, [])
+        return answers.reduce((status, { value }) => status | value, 0)
+      },
+      GET_INFLIGHT_FD: async (request) => {
+        const [{ value, descriptors }] = await this.#pass('GET_INFLIGHT_FD', request, [])
+        this.#sent?.close()
+        this.#sent = descriptors[0]
+        return new AnswerWithDescriptor(value, descriptors[0])
+      },
+    }
+  }
+
+  /** Passes a message on to whom it concerns. @returns what all of them answered; rejects where one refused it */
+  async #pass<N extends FrontEndMessage>(
+    name: N,
+    request: RequestOf<N>,
+    descriptors: readonly Descriptor[],
+  ): Promise<RemoteAnswer<ReplyOf<N>>[]> {
+    this.#told = false
+    const concerned = this.#concerned(name, request)
+    const outcomes = await Promise.allSettled(concerned.map((remote) => remote.ask(name, request, descriptors)))
+    const answers = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []))
+    const refused = outcomes.find((outcome) => outcome.status === 'rejected')
+    if (!refused) {
+      for (const descriptor of descriptors) descriptor.close()
+      return answers
+    }
+    this.#told = true
+    if (answers.length > 0) {
+      // What some of them did cannot be taken back, and a device in two states can no longer be served.
+      this.#reason = `${name} was refused by some queue groups and not by others`
+      this.#dispatcher.stop(() => {})
+    }
+    throw refused.reason
+  }
+
+  #concerned(name: FrontEndMessage, request: unknown): readonly RemoteBackEnd[] {
+    if (FIRST_ONLY.includes(name)) return this.#remotes.slice(0, 1)
+    const ring = NUMBERED.includes(name) ? Number(request) & VRING_INDEX_MASK : ringOf(request)
+    if (ring === undefined) return this.#remotes
+    const group = ring % this.#remotes.length
+    return this.#remotes.slice(group, group + 1)
+  }
+
+  #hungUp(reason: string | undefined): void {
+    if (!this.#leaving) this.#dispatcher.ended(reason ?? 'a queue group hung up')
+  }
+
+  #lost(reason: string | undefined): void {
+    this.#leaving = true
+    this.#reason ??= reason
+    for (const remote of this.#remotes) remote.close()
+    this.#sent?.close()
+    this.reactor.settle(this.over)
+  }
+}
+
+/** The ring a message is about, if it is about one. */
+function ringOf(request: unknown): number | undefined {
+  return typeof request === 'object' && request !== null && 'index' in request ? Number(request.index) : undefined
+}

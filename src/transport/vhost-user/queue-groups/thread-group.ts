@@ -1,0 +1,119 @@
+import { Worker } from 'node:worker_threads'
+import type { UnixStream } from '../../../host/linux/unix-stream.ts'
+import type { DeviceStateInspection } from '../../../virtio/device-inspection.ts'
+import type { Service } from '../../socket/reception.ts'
+import type { InspectedGroup } from './queue-group-server.ts'
+import type { Order, ThreadReport } from './thread-messages.ts'
+
+export interface ThreadGroupOptions {
+  /** The thread's file, which calls `runGroupThread`. */
+  readonly file: URL
+  /** What it finds in `workerData`. */
+  readonly data: unknown
+  readonly log: (line: string) => void
+  readonly warn: (line: string) => void
+  /** The thread ended without being told to. */
+  readonly died: (error: Error) => void
+}
+
+interface Waiting {
+  resolve(value: unknown): void
+  reject(error: Error): void
+}
+
+/**
+ * A queue group in a thread of its own, as the main thread has it.
+ *
+ *     const group = await ThreadGroup.start({ file: new URL('./thread.js', import.meta.url), data, log, died })
+ *     ...
+ *     await group.end()                      // whatever it served is served no more
+ */
+export class ThreadGroup implements InspectedGroup {
+  readonly #worker: Worker
+  readonly #gone: Promise<void>
+  /** Orders that are not done, by number. */
+  readonly #waiting = new Map<number, Waiting>()
+  #orders = 0
+  #dead = false
+
+  /** Resolves when its device is there; rejects where that fails. */
+  static async start(options: ThreadGroupOptions): Promise<ThreadGroup> {
+    return await new Promise((resolve, reject) => {
+      const group: ThreadGroup = new ThreadGroup(options, () => resolve(group), reject)
+    })
+  }
+
+  private constructor(options: ThreadGroupOptions, ready: () => void, failed: (error: Error) => void) {
+    const worker = new Worker(options.file, { workerData: options.data })
+    this.#worker = worker
+    worker.on('message', (report: ThreadReport) => {
+      switch (report.type) {
+        case 'ready':
+          ready()
+          break
+        case 'log':
+          options.log(report.line)
+          break
+        case 'warning':
+          options.warn(report.line)
+          break
+        default:
+          this.#finish(report)
+      }
+    })
+    const died = (error: Error): void => {
+      if (this.#dead) return
+      this.#dead = true
+      failed(error)
+      options.died(error)
+    }
+    worker.on('error', died)
+    this.#gone = new Promise((resolve) => {
+      worker.on('exit', () => {
+        died(new Error('it ended'))
+        resolve()
+      })
+    })
+  }
+
+  serve(stream: UnixStream): Service {
+    const over = this.#order({ type: 'serve', fd: stream.descriptor.release() }) as Promise<string | undefined>
+    return { over, close: () => void this.#order({ type: 'leave' }) }
+  }
+
+  async inspect(): Promise<DeviceStateInspection> {
+    return (await this.#order({ type: 'inspect' })) as DeviceStateInspection
+  }
+
+  /** What its device serves has changed. */
+  async refresh(): Promise<void> {
+    await this.#order({ type: 'refresh' })
+  }
+
+  /** Ends the thread. Rejects where its device says that something may be lost. */
+  async end(): Promise<void> {
+    if (this.#dead) return
+    const ended = this.#order({ type: 'end' })
+    this.#dead = true
+    try {
+      // One that dies of this tells nobody.
+      await Promise.race([ended, this.#gone])
+    } finally {
+      await this.#gone
+    }
+  }
+
+  /** A thread that is dead does nothing any more. */
+  #order(order: Order): Promise<unknown> {
+    const id = this.#orders++
+    this.#worker.postMessage({ id, order })
+    return new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject }))
+  }
+
+  #finish(report: Extract<ThreadReport, { id: number }>): void {
+    const waiting = this.#waiting.get(report.id)
+    this.#waiting.delete(report.id)
+    if (report.type === 'done') waiting?.resolve(report.value)
+    else waiting?.reject(Object.assign(new Error(report.message), { name: report.name }))
+  }
+}
