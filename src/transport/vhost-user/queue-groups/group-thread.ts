@@ -36,6 +36,7 @@ class GroupThread {
   readonly #reactor: Reactor
   readonly #served: GroupDevice
   #backend: VhostUserBackend | undefined
+  #dead = false
   #ended: (value: undefined) => void = () => {}
 
   constructor(port: MessagePort, make: (host: GroupHost) => GroupDevice) {
@@ -47,9 +48,24 @@ class GroupThread {
 
   async run(): Promise<void> {
     this.#port.on('message', ({ id, order }: NumberedOrder) => this.#take(id, order))
+    // A thread that ends before its reactor is closed can take the process with it, before a word is said.
+    process.on('uncaughtException', (error) => this.#die(error))
     this.#report({ type: 'ready' })
-    await this.#reactor.run()
-    this.#ended(undefined)
+    await this.#reactor.run().catch((error: unknown) => this.#die(error))
+    if (this.#dead) this.#close()
+    else this.#ended(undefined)
+  }
+
+  #die(error: unknown): void {
+    this.#dead = true
+    this.#report({ type: 'died', message: error instanceof Error ? error.message : String(error) })
+    this.#reactor.stop()
+  }
+
+  #close(): void {
+    this.#reactor.close()
+    // With nothing to wait for the thread ends.
+    this.#port.unref()
   }
 
   #report(message: ThreadReport): void {
@@ -110,9 +126,7 @@ class GroupThread {
     try {
       this.#served.close?.()
     } finally {
-      this.#reactor.close()
-      // With nothing to wait for the thread ends.
-      this.#port.unref()
+      this.#close()
     }
   }
 }

@@ -46,6 +46,12 @@ export class ThreadGroup implements InspectedGroup {
   private constructor(options: ThreadGroupOptions, ready: () => void, failed: (error: Error) => void) {
     const worker = new Worker(options.file, { workerData: options.data })
     this.#worker = worker
+    const died = (error: Error): void => {
+      if (this.#dead) return
+      this.#dead = true
+      failed(error)
+      options.died(error)
+    }
     worker.on('message', (report: ThreadReport) => {
       switch (report.type) {
         case 'ready':
@@ -57,16 +63,13 @@ export class ThreadGroup implements InspectedGroup {
         case 'warning':
           options.warn(report.line)
           break
+        case 'died':
+          died(new Error(report.message))
+          break
         default:
           this.#finish(report)
       }
     })
-    const died = (error: Error): void => {
-      if (this.#dead) return
-      this.#dead = true
-      failed(error)
-      options.died(error)
-    }
     worker.on('error', died)
     this.#gone = new Promise((resolve) => {
       worker.on('exit', () => {
@@ -92,7 +95,10 @@ export class ThreadGroup implements InspectedGroup {
 
   /** Ends the thread. Rejects where its device says that something may be lost. */
   async end(): Promise<void> {
-    if (this.#dead) return
+    if (this.#dead) {
+      await this.#gone
+      return
+    }
     const ended = this.#order({ type: 'end' })
     this.#dead = true
     try {

@@ -24,5 +24,7 @@ export type ThreadReport =
   | { readonly type: 'done'; readonly id: number; readonly value: unknown }
   /** An order failed, with this error. */
   | { readonly type: 'failed'; readonly id: number; readonly name: string; readonly message: string }
+  /** Nothing comes any more, for this reason. */
+  | { readonly type: 'died'; readonly message: string }
   /** For whoever reads the log. */
   | { readonly type: 'log' | 'warning'; readonly line: string }
