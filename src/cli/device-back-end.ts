@@ -1,6 +1,7 @@
 import type { Option } from 'commander'
 import type { Command, Report } from '../engines/guest/messages.ts'
 import type { Reactor } from '../host/linux/reactor/reactor.ts'
+import type { InspectedGroup } from '../transport/vhost-user/queue-groups/queue-group-server.ts'
 import type { NetworkServices } from '../transport/vhost-user/vhost-user-backend.ts'
 import type { VirtioDevice } from '../virtio/device.ts'
 import type { Log } from './device-log.ts'
@@ -16,21 +17,20 @@ export interface BackEnd<Options> {
   /** Shown below the options. */
   readonly examples?: string
   /** @throws {UsageError} or an error about a file, in one line */
-  make(options: Options, host: BackEndHost): ServedDevice | Promise<ServedDevice>
+  make(options: Options, host: BackEndHost): Served | Promise<Served>
 }
 
 /** What a device is made in. */
 export interface BackEndHost {
   readonly reactor: Reactor
   readonly log: Log
+  /** It cannot go on: the process ends with this error. */
+  readonly fail: (error: Error) => void
   /** Takes what it tells the machine it belongs to, where `outboard run` started it. */
   readonly report?: (report: Report) => void
 }
 
-export interface ServedDevice {
-  readonly device: VirtioDevice
-  /** What a network device does for a front-end besides. */
-  readonly network?: NetworkServices
+interface ServedSomehow {
   /** A command of the machine. */
   obey?(command: Command): void
   /** SIGHUP: what it serves may have changed. */
@@ -38,3 +38,19 @@ export interface ServedDevice {
   /** Nothing is in flight any more. */
   close?(): void | Promise<void>
 }
+
+/** A device that the main thread serves. */
+export interface ServedDevice extends ServedSomehow {
+  readonly device: VirtioDevice
+  /** What a network device does for a front-end besides. */
+  readonly network?: NetworkServices
+}
+
+/** A device whose queues are served by threads of their own. */
+export interface ServedGroups extends ServedSomehow {
+  /** The device's. */
+  readonly name: string
+  readonly groups: readonly InspectedGroup[]
+}
+
+export type Served = ServedDevice | ServedGroups

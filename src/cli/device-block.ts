@@ -2,15 +2,25 @@ import { Option } from 'commander'
 import { BlockDevice } from '../devices/block/block.ts'
 import { DiskFile } from '../host/linux/disk/disk-file.ts'
 import { ReactorDisk } from '../host/linux/disk/reactor-disk.ts'
+import type { Reactor } from '../host/linux/reactor/reactor.ts'
+import type { ImageServer, ImageServerOptions } from '../host/nbd/image-server.ts'
+import { DISK_FORMATS, type DiskFormat, formatByContent } from '../host/node/image-format.ts'
 import type { BackEnd } from './device-back-end.ts'
 import { LogLevel } from './device-log.ts'
 import { UsageError } from './exit-code.ts'
+import { wholeNumber } from './run-options.ts'
+
+/** A ring's number has 8 bits. */
+const MOST_QUEUES = 256
 
 interface BlockOptions {
   readonly blkFile?: string
+  readonly format?: DiskFormat
   readonly readOnly?: boolean
   readonly direct?: boolean
   readonly serial?: string
+  readonly queues: number
+  readonly workers: number
 }
 
 export const blockBackEnd: BackEnd<BlockOptions> = {
@@ -19,17 +29,39 @@ export const blockBackEnd: BackEnd<BlockOptions> = {
   type: 'block',
   features: ['blk-file', 'read-only'],
   options: [
-    new Option('--blk-file <path>', 'the raw image file or block device'),
+    new Option('--blk-file <path>', 'the image file or block device'),
+    new Option('--format <name>', 'how it is read, by QEMU where not raw (default: raw)').choices(DISK_FORMATS),
     new Option('--read-only', 'the guest cannot write to it'),
     new Option('--direct', 'past the page cache (O_DIRECT)'),
     new Option('--serial <text>', 'its serial number in the guest, up to 20 characters'),
+    new Option('--queues <number>', 'request queues').argParser(wholeNumber(1, MOST_QUEUES)).default(1),
+    new Option('--workers <number>', 'threads that serve them: queue Q is served by thread Q modulo their number')
+      .argParser(wholeNumber(1, MOST_QUEUES))
+      .default(1),
   ],
-  make({ blkFile, readOnly = false, direct = false, serial }, { log, reactor }) {
+  async make({ blkFile, format, readOnly = false, direct = false, serial, queues, workers }, host) {
+    const { log, reactor } = host
     if (blkFile === undefined) throw new UsageError('name the disk: --blk-file FILE')
+    if (workers > queues) throw new UsageError(`${workers} workers have nothing to do with ${queues} queues: --queues`)
     const warn = (line: string): void => log(LogLevel.WARNING, line)
+    const settings = { queues, ...(serial !== undefined && { serial }) }
+    if (format !== undefined && format !== 'raw') {
+      if (workers > 1) throw new UsageError('more than one worker serve raw disks only')
+      const server = await startImageServer({ path: blkFile, format, readOnly, direct, log: warn }, reactor)
+      return {
+        device: new BlockDevice(server.disk, settings),
+        refresh: () => warn(`${blkFile}: the size of an image that is not raw changes when it is opened again`),
+        close: () => server.close(),
+      }
+    }
+    if (format === undefined) warnOfFormat(blkFile, warn)
     const file = DiskFile.open(blkFile, { readOnly, direct, log: warn })
+    if (workers > 1) {
+      const { serveInThreads } = await import('./device-block-groups.ts')
+      return await serveInThreads(file, workers, settings, host)
+    }
     const disk = new ReactorDisk(file.shared, reactor, warn)
-    const device = new BlockDevice(disk, { ...(serial !== undefined && { serial }) })
+    const device = new BlockDevice(disk, settings)
     return {
       device,
       refresh() {
@@ -44,4 +76,22 @@ export const blockBackEnd: BackEnd<BlockOptions> = {
       },
     }
   },
+}
+
+/** Loads what other formats need only where they are wanted: a device is to be ready soon. */
+async function startImageServer(options: Omit<ImageServerOptions, 'program'>, reactor: Reactor): Promise<ImageServer> {
+  const { findNbdServer } = await import('../engines/qemu/qemu.ts')
+  const { ImageServer } = await import('../host/nbd/image-server.ts')
+  const program = await findNbdServer()
+  if (!program) {
+    throw new UsageError(`${options.path}: it takes qemu-nbd to read ${options.format}: apt-get install qemu-utils`)
+  }
+  return await ImageServer.start({ ...options, program }, reactor)
+}
+
+/** A raw disk may look like anything, but mostly somebody forgot to say what it is. */
+function warnOfFormat(path: string, warn: (line: string) => void): void {
+  const format = formatByContent(path)
+  if (format)
+    warn(`${path} begins like an image of format ${format} and is served as raw bytes: --format ${format} if it is one`)
 }

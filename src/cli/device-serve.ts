@@ -2,8 +2,10 @@ import type { Command, Report } from '../engines/guest/messages.ts'
 import { createReactor } from '../host/linux/reactor/create-reactor.ts'
 import type { Reactor } from '../host/linux/reactor/reactor.ts'
 import type { Peers } from '../transport/socket/reception.ts'
-import { serveVhostUser, type VhostUserServer } from '../transport/vhost-user/vhost-user-server.ts'
-import type { BackEnd, ServedDevice } from './device-back-end.ts'
+import { QueueGroupServer } from '../transport/vhost-user/queue-groups/queue-group-server.ts'
+import { serveVhostUser } from '../transport/vhost-user/vhost-user-server.ts'
+import type { DeviceStateInspection } from '../virtio/device-inspection.ts'
+import type { BackEnd, Served } from './device-back-end.ts'
 import { createLog, type Log, type LogFormat, LogLevel } from './device-log.ts'
 import { openSocket, type SocketOptions } from './device-socket.ts'
 import { ExitCode, exitCodeOf } from './exit-code.ts'
@@ -34,10 +36,16 @@ export async function serveBackEnd<Options>(
 async function serve<Options>(backEnd: BackEnd<Options>, options: Options & ServeOptions, log: Log): Promise<void> {
   const socket = openSocket(options, process.env)
   const reactor = createReactor({ refused: (reason) => log(LogLevel.WARNING, reason) })
-  let served: ServedDevice | undefined
+  let failure: Error | undefined
+  const fail = (error: Error): void => {
+    failure ??= error
+    reactor.stop()
+  }
+  let served: Served | undefined
   try {
-    served = await backEnd.make(options, { reactor, log, ...(process.send && { report }) })
+    served = await backEnd.make(options, { reactor, log, fail, ...(process.send && { report }) })
     await serveTo(socket, served, reactor, log)
+    if (failure) throw failure
   } finally {
     socket.close()
     await served?.close?.()
@@ -45,9 +53,8 @@ async function serve<Options>(backEnd: BackEnd<Options>, options: Options & Serv
   }
 }
 
-async function serveTo(socket: Peers, served: ServedDevice, reactor: Reactor, log: Log): Promise<void> {
-  const { device, network } = served
-  const server = serveVhostUser(device, socket, reactor, { log: (line) => log(LogLevel.INFO, line), network })
+async function serveTo(socket: Peers, served: Served, reactor: Reactor, log: Log): Promise<void> {
+  const server = startServer(socket, served, reactor, (line) => log(LogLevel.INFO, line))
   void server.over.then(() => reactor.stop())
   const release = listen(served, server, () => {
     server.close()
@@ -61,17 +68,32 @@ async function serveTo(socket: Peers, served: ServedDevice, reactor: Reactor, lo
   }
 }
 
+/** Serves front-ends one after another. */
+interface Server {
+  readonly over: Promise<void>
+  inspect(): DeviceStateInspection | Promise<DeviceStateInspection>
+  close(): void
+}
+
+function startServer(socket: Peers, served: Served, reactor: Reactor, log: (line: string) => void): Server {
+  if ('groups' in served) return new QueueGroupServer(served.groups, socket, reactor, { name: served.name, log })
+  const { device, network } = served
+  return serveVhostUser(device, socket, reactor, { log, network })
+}
+
 /** Tells the machine that this process is a part of. */
 function report(message: Report): void {
   process.send?.(message)
 }
 
 /** Signals, and the machine's commands. @returns what ends that */
-function listen(served: ServedDevice, server: VhostUserServer, stop: () => void): () => void {
+function listen(served: Served, server: Server, stop: () => void): () => void {
   const refresh = (): void => served.refresh?.()
+  const inspect = async (id: number): Promise<void> => {
+    report({ type: 'inspection', id, inspection: { devices: [await server.inspect()] } })
+  }
   const obey = (command: Command): void => {
-    if (command.type === 'inspect')
-      report({ type: 'inspection', id: command.id, inspection: { devices: [server.inspect()] } })
+    if (command.type === 'inspect') void inspect(command.id)
     else served.obey?.(command)
   }
   process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', refresh)
