@@ -18,4 +18,4 @@ export interface PciCapability {
   afterWrite?(body: Uint8Array, from: number, to: number): void
 }
 
-export const CapabilityId = { VENDOR: 0x09, MSIX: 0x11 } as const
+export const CapabilityId = { MSI: 0x05, VENDOR: 0x09, MSIX: 0x11 } as const

@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
 import type { EventFd } from '../../../host/linux/event-fd.ts'
-import type { Closable, Reactor } from '../../../host/linux/reactor/reactor.ts'
+import type { Closable, Poller, Reactor } from '../../../host/linux/reactor/reactor.ts'
 
 /** What comes in pieces takes a turn for each. */
 const CALM_TURNS = 4
@@ -13,15 +13,17 @@ interface Watch extends Closable {
 
 /**
  * A reactor that a test turns by hand. It calls every watch each turn, whether there is something or not: who is
- * called for nothing has to cope.
+ * called for nothing has to cope. Pollers look in every second turn, and rest in the others.
  *
  *     reactor.turn()                         // all that can happen now happens
  *     await reactor.idle()                   // and all that promises have to do with
  */
-export class HandReactor implements Pick<Reactor, 'watch' | 'signal' | 'timer' | 'onTurn' | 'settle'> {
+export class HandReactor implements Pick<Reactor, 'watch' | 'signal' | 'timer' | 'onTurn' | 'poll' | 'settle'> {
   readonly #watches = new Set<Watch>()
   readonly #hooks = new Set<() => boolean | undefined>()
+  readonly #pollers = new Set<Poller>()
   readonly #signals = new Set<EventFd>()
+  #looks = false
   #unsettled = 0
 
   /** Descriptors that are being watched. */
@@ -59,6 +61,11 @@ export class HandReactor implements Pick<Reactor, 'watch' | 'signal' | 'timer' |
     return { close: () => this.#hooks.delete(hook) }
   }
 
+  poll(poller: Poller): Closable {
+    this.#pollers.add(poller)
+    return { close: () => this.#pollers.delete(poller) }
+  }
+
   settle(promise: Promise<unknown>): void {
     this.#unsettled++
     const settled = () => {
@@ -69,6 +76,11 @@ export class HandReactor implements Pick<Reactor, 'watch' | 'signal' | 'timer' |
 
   turn(): void {
     for (const watch of [...this.#watches]) if (!watch.closed) watch.ready()
+    this.#looks = !this.#looks
+    for (const poller of this.#pollers) {
+      if (this.#looks) poller.poll()
+      else poller.rest()
+    }
     for (const hook of this.#hooks) hook()
     for (const event of this.#signals) if (!event.descriptor.closed) event.signal()
     this.#signals.clear()

@@ -1,0 +1,194 @@
+import { Errno } from '../../host/linux/errno.ts'
+import type { Reactor } from '../../host/linux/reactor/reactor.ts'
+import type { GuestMemory } from '../../memory/guest-memory.ts'
+import type { PciFunction } from '../../pci/pci-function.ts'
+import type { Connection } from '../socket/connection.ts'
+import type { Service } from '../socket/reception.ts'
+import type { Receiver } from '../socket/stream-connection.ts'
+import { AnswerWithDescriptor, Dispatcher, type Handlers } from './dispatcher.ts'
+import { DmaLog } from './dma-log.ts'
+import { DmaTable } from './dma-table.ts'
+import type { Interrupts } from './interrupts.ts'
+import { type FeatureMessage, loggingReport, loggingStart, type RequestOf } from './messages.ts'
+import { DeviceFeature, DeviceFlag, FEATURE_MASK, FeatureFlag, IRQS, REGIONS, UNMAP_ALL } from './protocol.ts'
+import { RegionAccess } from './region-access.ts'
+import { regionInfo } from './region-info.ts'
+import { agree } from './version.ts'
+import { VfioUserError } from './vfio-user-error.ts'
+
+/** Bytes of DEVICE_GET_INFO, DEVICE_GET_IRQ_INFO, and of what DEVICE_FEATURE has before its data. */
+const DEVICE_INFO_BYTES = 16
+const IRQ_INFO_BYTES = 16
+const FEATURE_BYTES = 8
+const UNMAP_BYTES = 24
+/** Lines a client can have written: what it does wrong it may do for ever. */
+const MOST_LOG_LINES = 100
+
+/** What a client is served. */
+export interface ServedFunction {
+  readonly pci: PciFunction
+  readonly interrupts: Interrupts
+  /** Which the client describes. */
+  readonly memory: GuestMemory
+}
+
+export type SessionReactor = Pick<Reactor, 'settle'>
+
+/**
+ * One client of a PCI function, from the connection to its end: then the function is as after a reset, and nothing of the
+ * client is left here.
+ */
+export class ClientSession implements Service {
+  readonly over: Promise<string | undefined>
+  readonly #served: ServedFunction
+  readonly #reactor: SessionReactor
+  readonly #table: DmaTable
+  readonly #dirty: DmaLog
+  readonly #regions: RegionAccess
+  readonly #dispatcher: Dispatcher
+  readonly #print: (line: string) => void
+  #lines = 0
+  #finished: (reason: string | undefined) => void = () => {}
+
+  /** @param connect makes the connection to the client, which tells what comes to the receiver it is given */
+  constructor(
+    served: ServedFunction,
+    connect: (receiver: Receiver) => Connection,
+    reactor: SessionReactor,
+    log: (line: string) => void,
+  ) {
+    this.over = new Promise((resolve) => {
+      this.#finished = resolve
+    })
+    this.#served = served
+    this.#reactor = reactor
+    this.#print = log
+    this.#table = new DmaTable(served.memory, (line) => this.#log(line))
+    this.#dirty = new DmaLog(served.memory)
+    this.#regions = new RegionAccess(served.pci)
+    this.#dispatcher = new Dispatcher(connect, this.#handlers(), this.#regions, {
+      settle: (promise) => reactor.settle(promise),
+      lost: (reason) => this.#lost(reason),
+      log: (line) => this.#log(line),
+    })
+  }
+
+  close(): void {
+    this.#dispatcher.stop(() => this.#served.pci.reset())
+  }
+
+  #handlers(): Handlers {
+    const { pci, interrupts } = this.#served
+    let agreed = false
+    return {
+      VERSION: (request) => {
+        if (agreed) throw new VfioUserError(Errno.EINVAL, 'a version was agreed on')
+        const answer = agree(request)
+        agreed = true
+        return answer
+      },
+      DMA_MAP: (range, [descriptor]) => {
+        this.#table.map(range, descriptor)
+        return pci.memoryChanged?.(false)
+      },
+      DMA_UNMAP: (request) => this.#unmap(request),
+      DEVICE_GET_INFO: ({ argsz }) => {
+        expectRoom(argsz, DEVICE_INFO_BYTES)
+        const flags = DeviceFlag.RESET | DeviceFlag.PCI
+        return { argsz: DEVICE_INFO_BYTES, flags, regions: REGIONS, irqs: IRQS, bytes: NOTHING }
+      },
+      DEVICE_GET_REGION_INFO: (request) => {
+        const { answer, fd } = regionInfo(pci, this.#regions, request)
+        return fd === undefined ? answer : new AnswerWithDescriptor(answer, fd)
+      },
+      DEVICE_GET_IRQ_INFO: ({ argsz, index }) => {
+        expectRoom(argsz, IRQ_INFO_BYTES)
+        if (index >= IRQS) throw new VfioUserError(Errno.EINVAL, `there are no interrupts ${index}`)
+        const [flags, count] = [interrupts.flags(index), interrupts.count(index)]
+        return { argsz: IRQ_INFO_BYTES, flags, index, count, bytes: NOTHING }
+      },
+      DEVICE_SET_IRQS: (request, descriptors) => interrupts.set(request, descriptors),
+      DEVICE_RESET: () => pci.reset(),
+      DEVICE_FEATURE: (request) => this.#feature(request),
+    }
+  }
+
+  #unmap(request: RequestOf<'DMA_UNMAP'>): RequestOf<'DMA_UNMAP'> | Promise<RequestOf<'DMA_UNMAP'>> {
+    const { argsz, flags, address, size } = request
+    expectRoom(argsz, UNMAP_BYTES)
+    const all = flags === UNMAP_ALL
+    if ((flags !== 0 && !all) || (all && (address !== 0 || size !== 0))) {
+      throw new VfioUserError(Errno.EINVAL, `flags are 0x${flags.toString(16)}`)
+    }
+    if (all) this.#table.unmapAll()
+    else this.#table.unmap(address, size)
+    const finish = () => {
+      this.#table.releaseRetired()
+      return request
+    }
+    const wait = this.#served.pci.memoryChanged?.(true)
+    return wait ? wait.then(finish) : finish()
+  }
+
+  /** @vfio-user DEVICE_FEATURE */
+  #feature(request: FeatureMessage): FeatureMessage {
+    const { argsz, flags, bytes } = request
+    expectRoom(argsz, FEATURE_BYTES)
+    const feature = flags & FEATURE_MASK
+    const { GET, SET, PROBE } = FeatureFlag
+    const action = flags & (GET | SET | PROBE)
+    const can =
+      feature === DeviceFeature.DMA_LOGGING_REPORT
+        ? GET
+        : feature === DeviceFeature.DMA_LOGGING_START || feature === DeviceFeature.DMA_LOGGING_STOP
+          ? SET
+          : 0
+    if (can === 0) throw new VfioUserError(Errno.EOPNOTSUPP, `there is no feature ${feature}`)
+    if ((action & (GET | SET) & ~can) !== 0 || (action !== can && (action & PROBE) === 0)) {
+      throw new VfioUserError(Errno.EINVAL, `flags are 0x${flags.toString(16)}`)
+    }
+    if ((action & PROBE) !== 0) return { ...request, argsz: FEATURE_BYTES, bytes: NOTHING }
+    const data = this.#logging(feature, bytes, argsz - FEATURE_BYTES)
+    return { ...request, argsz: FEATURE_BYTES + data.length, bytes: data }
+  }
+
+  #logging(feature: number, bytes: Uint8Array, room: number): Uint8Array {
+    if (feature === DeviceFeature.DMA_LOGGING_STOP) {
+      this.#dirty.stop()
+      return bytes
+    }
+    if (feature === DeviceFeature.DMA_LOGGING_START) {
+      const start = loggingStart.parse(bytes)
+      return loggingStart.write({ ...start, pageSize: this.#dirty.start(start.pageSize) })
+    }
+    const { address, length, pageSize } = loggingReport.parse(bytes)
+    if (Math.ceil(length / pageSize / 8) + bytes.length > room) {
+      throw new VfioUserError(Errno.EINVAL, `argsz is too small for ${length} bytes`)
+    }
+    return loggingReport.write({ address, length, pageSize, bytes: this.#dirty.report(address, length, pageSize) })
+  }
+
+  #log(line: string): void {
+    if (this.#lines++ < MOST_LOG_LINES) this.#print(line)
+  }
+
+  #lost(reason: string | undefined): void {
+    const { pci, interrupts } = this.#served
+    interrupts.disconnect()
+    const finish = () => {
+      this.#dirty.stop()
+      this.#table.close()
+      this.#finished(reason)
+      this.#reactor.settle(this.over)
+    }
+    const wait = pci.reset()
+    if (wait) this.#reactor.settle(wait.then(finish))
+    else finish()
+  }
+}
+
+const NOTHING = new Uint8Array(0)
+
+function expectRoom(argsz: number, bytes: number): void {
+  if (argsz < bytes) throw new VfioUserError(Errno.EINVAL, `argsz is ${argsz}`)
+}

@@ -1,0 +1,147 @@
+import type { Descriptor } from '../../host/linux/descriptor.ts'
+import { Errno } from '../../host/linux/errno.ts'
+import type { Mapping } from '../../host/linux/mapping.ts'
+import type { GuestMemory } from '../../memory/guest-memory.ts'
+import type { MemoryRegion } from '../../memory/memory-region.ts'
+import type { DmaMapMessage } from './messages.ts'
+import { DmaFlag, MOST_MAPS, PAGE } from './protocol.ts'
+import { SharedFiles, type SharedPart } from './shared-files.ts'
+import { VfioUserError } from './vfio-user-error.ts'
+
+const FLAGS = DmaFlag.READ | DmaFlag.WRITE
+/** More is no guest's memory. */
+const MOST_BYTES = 2 ** 42
+
+/** A range the function may reach. */
+interface Range {
+  readonly address: number
+  readonly size: number
+  /** Where its bytes are; undefined where the client does not share them. */
+  readonly part: SharedPart | undefined
+  readonly regions: readonly MemoryRegion[]
+}
+
+/**
+ * The guest's memory as the client describes it, range by range.
+ *
+ *     table.map({ flags: 3, offset: 0, address: 0, size: 1 << 30 }, descriptor)
+ *     table.unmap(0, 1 << 30)
+ *     table.releaseRetired()
+ *
+ * What is unmapped stays where it is until `releaseRetired`, since a device may be in the middle of using it. Ranges
+ * without a file (ROM, BARs of other devices, memory the client keeps to itself) are known, and no device reaches them.
+ * @vfio-user DMA_MAP, DMA_UNMAP
+ */
+export class DmaTable {
+  readonly #files: SharedFiles
+  /** By address. */
+  #ranges = new Map<number, Range>()
+  #retired: Mapping[] = []
+  #warned = false
+
+  /**
+   * @param memory kept as the client describes it
+   * @param warn told once where memory can vanish while it is in use
+   */
+  constructor(
+    private readonly memory: GuestMemory,
+    warn: (line: string) => void,
+  ) {
+    this.#files = new SharedFiles((line) => {
+      if (!this.#warned) warn(line)
+      this.#warned = true
+    })
+  }
+
+  /** Ranges that are mapped. */
+  get size(): number {
+    return this.#ranges.size
+  }
+
+  /** Whether all of a range is the client's memory, and it keeps some of it to itself. */
+  isUnshared(address: number): boolean {
+    for (const range of this.#ranges.values()) {
+      if (address >= range.address && address - range.address < range.size) return range.part === undefined
+    }
+    return false
+  }
+
+  /** Adds a range. The descriptor is the table's, whatever happens. @throws where it cannot be; nothing is changed then */
+  map(message: Omit<DmaMapMessage, 'argsz'>, descriptor: Descriptor | undefined): void {
+    try {
+      this.#check(message)
+    } catch (error) {
+      descriptor?.close()
+      throw error
+    }
+    const { flags, offset, address, size } = message
+    const isPrivate = (flags & DmaFlag.WRITE) === 0
+    // What nobody may read is as good as not shared.
+    if ((flags & DmaFlag.READ) === 0) descriptor?.close()
+    const isShared = descriptor && !descriptor.closed
+    const part = isShared ? this.#files.open(descriptor, { offset, length: size, private: isPrivate }) : undefined
+    this.#ranges.set(address, { address, size, part, regions: part?.regions(address) ?? [] })
+    if (part) this.#publish()
+  }
+
+  /**
+   * Takes ranges out: those that lie in this one, of which there has to be one.
+   * @throws {VfioUserError} where there is none, or only part of one would go
+   */
+  unmap(address: number, size: number): void {
+    const gone = [...this.#ranges.values()].filter(
+      (range) => range.address < address + size && address < range.address + range.size,
+    )
+    const what = `${size} bytes at ${address.toString(16)}`
+    if (gone.length === 0) throw new VfioUserError(Errno.ENOENT, `nothing is mapped in ${what}`)
+    if (gone.some((range) => range.address < address || range.address + range.size > address + size)) {
+      throw new VfioUserError(Errno.EINVAL, `${what} are part of what was mapped`)
+    }
+    this.#remove(gone)
+  }
+
+  unmapAll(): void {
+    this.#remove([...this.#ranges.values()])
+  }
+
+  /** Lets go of everything that was unmapped. Nobody may be in the middle of using it. */
+  releaseRetired(): void {
+    for (const mapping of this.#retired.splice(0)) mapping.close()
+  }
+
+  close(): void {
+    this.unmapAll()
+    this.releaseRetired()
+  }
+
+  #check({ flags, offset, address, size }: Omit<DmaMapMessage, 'argsz'>): void {
+    const end = address + size
+    if ((flags & ~FLAGS) !== 0) throw new VfioUserError(Errno.EINVAL, `flags are 0x${flags.toString(16)}`)
+    if (size === 0 || address % PAGE !== 0 || size % PAGE !== 0 || offset % PAGE !== 0) {
+      throw new VfioUserError(Errno.EINVAL, `${size} bytes at ${address.toString(16)} are no pages`)
+    }
+    if (size > MOST_BYTES) throw new VfioUserError(Errno.ENOSPC, `${size} bytes are too many`)
+    if (!Number.isSafeInteger(end) || !Number.isSafeInteger(offset + size)) {
+      throw new VfioUserError(Errno.EINVAL, `a range that ends at ${end.toString(16)}`)
+    }
+    if (this.#ranges.size >= MOST_MAPS) throw new VfioUserError(Errno.ENOSPC, `more than ${MOST_MAPS} ranges`)
+    for (const range of this.#ranges.values()) {
+      if (range.address < end && address < range.address + range.size) {
+        throw new VfioUserError(Errno.EEXIST, `something is mapped at ${range.address.toString(16)}`)
+      }
+    }
+  }
+
+  #remove(gone: readonly Range[]): void {
+    for (const range of gone) {
+      this.#ranges.delete(range.address)
+      const mapping = range.part?.release()
+      if (mapping) this.#retired.push(mapping)
+    }
+    if (gone.some(({ part }) => part)) this.#publish()
+  }
+
+  #publish(): void {
+    this.memory.replace([...this.#ranges.values()].flatMap(({ regions }) => regions))
+  }
+}

@@ -1,0 +1,226 @@
+import type { Descriptor } from '../../host/linux/descriptor.ts'
+import { Errno } from '../../host/linux/errno.ts'
+import type { EventFd } from '../../host/linux/event-fd.ts'
+import type { Closable, Reactor } from '../../host/linux/reactor/reactor.ts'
+import { CapabilityId } from '../../pci/capability.ts'
+import type { PciBus, PciFunction } from '../../pci/pci-function.ts'
+import { eventOf } from '../socket/event-of.ts'
+import type { IrqSetMessage } from './messages.ts'
+import { IRQS, IrqFlag, IrqIndex, IrqSet } from './protocol.ts'
+import { VfioUserError } from './vfio-user-error.ts'
+
+const DATA = IrqSet.DATA_NONE | IrqSet.DATA_BOOL | IrqSet.DATA_EVENTFD
+const ACTION = IrqSet.ACTION_MASK | IrqSet.ACTION_UNMASK | IrqSet.ACTION_TRIGGER
+/** Kinds that go by vector. */
+const MESSAGES = [IrqIndex.MSIX, IrqIndex.MSI]
+const IRQ_SET_BYTES = 20
+/** More entries a list of capabilities in 256 bytes cannot have. */
+const MOST_CAPABILITIES = 48
+
+/** One kind of interrupts of the function, as the client set it up. */
+interface Kind {
+  /** By number: what to signal. */
+  readonly events: (EventFd | undefined)[]
+  /** Those the client keeps from being signalled. */
+  readonly masked: Set<number>
+}
+
+/**
+ * The bus of a function behind vfio-user: its interrupts are events of the client's.
+ *
+ * INTx is level-triggered: while the pin is asserted and not masked the event is signalled once, and masks it; unmasking
+ * it looks again. Of MSI-X the client has the table and the masks. A vector without an event is pending until it has one.
+ * @vfio-user DEVICE_SET_IRQS
+ */
+export class Interrupts implements PciBus {
+  #pci: PciFunction | undefined
+  #asserted = false
+  #kinds = makeKinds()
+  /** Unmasks INTx when signalled: how KVM says that the guest is done with it. */
+  #unmask: { readonly event: EventFd; readonly watch: Closable } | undefined
+
+  constructor(private readonly reactor: Pick<Reactor, 'watch' | 'signal'>) {}
+
+  /** @param pci whose bus this is */
+  attach(pci: PciFunction): void {
+    this.#pci = pci
+  }
+
+  setInterruptLine(asserted: boolean): void {
+    this.#asserted = asserted
+    this.#signalLine()
+  }
+
+  sendVector(vector: number): boolean {
+    for (const index of MESSAGES) {
+      const { events, masked } = this.#kinds[index]
+      const event = events[vector]
+      if (!event || masked.has(vector)) continue
+      this.reactor.signal(event)
+      return true
+    }
+    return false
+  }
+
+  /** How many interrupts of a kind there are: what the function's configuration space says. */
+  count(index: number): number {
+    const pci = this.#pci
+    if (!pci) return 0
+    if (index === IrqIndex.INTX) return pci.configRead(0x3d, 1) === 0 ? 0 : 1
+    const control = messageControl(pci, index === IrqIndex.MSIX ? CapabilityId.MSIX : CapabilityId.MSI)
+    if (control === undefined) return 0
+    if (index === IrqIndex.MSIX) return (control & 0x7ff) + 1
+    return index === IrqIndex.MSI ? 1 << ((control >>> 1) & 7) : 0
+  }
+
+  /** @vfio-user DEVICE_GET_IRQ_INFO */
+  flags(index: number): number {
+    return IrqFlag.EVENTFD | IrqFlag.MASKABLE | (index === IrqIndex.INTX ? IrqFlag.AUTOMASKED : 0)
+  }
+
+  /** Does what the client says. The descriptors are taken. @throws {VfioUserError} */
+  set(message: IrqSetMessage, descriptors: readonly Descriptor[]): void {
+    const { flags, index, start, count, bytes } = message
+    this.#check(message, descriptors)
+    const numbers = Array.from({ length: count }, (_, i) => start + i)
+    const meant = (flags & IrqSet.DATA_BOOL) === 0 ? numbers : numbers.filter((_, i) => bytes[i] !== 0)
+    switch (flags & (DATA | ACTION)) {
+      case IrqSet.DATA_NONE | IrqSet.ACTION_TRIGGER:
+        if (count === 0) this.#disable(index)
+        else this.#trigger(index, meant)
+        break
+      case IrqSet.DATA_BOOL | IrqSet.ACTION_TRIGGER:
+        this.#trigger(index, meant)
+        break
+      case IrqSet.DATA_EVENTFD | IrqSet.ACTION_TRIGGER:
+        this.#assign(index, numbers, descriptors)
+        break
+      case IrqSet.DATA_EVENTFD | IrqSet.ACTION_UNMASK:
+        this.#watchUnmask(index, descriptors)
+        break
+      case IrqSet.DATA_NONE | IrqSet.ACTION_MASK:
+      case IrqSet.DATA_BOOL | IrqSet.ACTION_MASK:
+        for (const number of meant) this.#kinds[index].masked.add(number)
+        break
+      case IrqSet.DATA_NONE | IrqSet.ACTION_UNMASK:
+      case IrqSet.DATA_BOOL | IrqSet.ACTION_UNMASK:
+        this.#unmaskAll(index, meant)
+        break
+      default:
+        throw new VfioUserError(Errno.EINVAL, `events cannot tell that interrupts ${index} were masked`)
+    }
+  }
+
+  /** The client is gone, and its events with it. */
+  disconnect(): void {
+    for (let index = 0; index < IRQS; index++) this.#disable(index)
+    this.#closeUnmask()
+    this.#kinds = makeKinds()
+  }
+
+  #check({ argsz, flags, index, start, count, bytes }: IrqSetMessage, descriptors: readonly Descriptor[]): void {
+    const refuse = (reason: string) => {
+      throw new VfioUserError(Errno.EINVAL, reason)
+    }
+    if (argsz < IRQ_SET_BYTES) refuse(`argsz is ${argsz}`)
+    if (!isOneOf(flags & DATA) || !isOneOf(flags & ACTION) || (flags & ~(DATA | ACTION)) !== 0) {
+      refuse(`flags are 0x${flags.toString(16)}`)
+    }
+    if (index >= IRQS) refuse(`there are no interrupts ${index}`)
+    const there = this.count(index)
+    if (start + count > there) refuse(`interrupts ${start} to ${start + count} of ${there}`)
+    if (count === 0 && (start !== 0 || flags !== (IrqSet.DATA_NONE | IrqSet.ACTION_TRIGGER)))
+      refuse('no interrupts named')
+    if (bytes.length !== ((flags & IrqSet.DATA_BOOL) === 0 ? 0 : count)) refuse(`${bytes.length} bytes of data`)
+    const most = (flags & IrqSet.DATA_EVENTFD) === 0 ? 0 : count
+    if (descriptors.length !== 0 && descriptors.length !== most) refuse(`${descriptors.length} descriptors for ${most}`)
+  }
+
+  /** @param descriptors as many as numbers, or none to take the events away */
+  #assign(index: number, numbers: readonly number[], descriptors: readonly Descriptor[]): void {
+    const events = eventsOf(descriptors)
+    const kind = this.#kinds[index]
+    for (const [i, number] of numbers.entries()) {
+      kind.events[number]?.close()
+      kind.events[number] = events[i]
+    }
+    if (index === IrqIndex.INTX) this.#unmaskAll(index, numbers)
+    else this.#pci?.retryVectors?.()
+  }
+
+  #disable(index: number): void {
+    const kind = this.#kinds[index]
+    for (const event of kind.events.splice(0)) event?.close()
+    kind.masked.clear()
+    if (index === IrqIndex.INTX) this.#closeUnmask()
+  }
+
+  /** The client wants to see interrupts that did not happen. */
+  #trigger(index: number, numbers: readonly number[]): void {
+    for (const number of numbers) {
+      const event = this.#kinds[index].events[number]
+      if (event) this.reactor.signal(event)
+    }
+  }
+
+  #unmaskAll(index: number, numbers: readonly number[]): void {
+    for (const number of numbers) this.#kinds[index].masked.delete(number)
+    if (index === IrqIndex.INTX) this.#signalLine()
+    else this.#pci?.retryVectors?.()
+  }
+
+  #watchUnmask(index: number, descriptors: readonly Descriptor[]): void {
+    if (index !== IrqIndex.INTX) throw new VfioUserError(Errno.EINVAL, 'only INTx is unmasked by an event')
+    const [event] = eventsOf(descriptors)
+    this.#closeUnmask()
+    if (!event) return
+    const watch = this.reactor.watch(event.descriptor.fd, () => {
+      if (event.drain() > 0) this.#unmaskAll(index, [0])
+    })
+    this.#unmask = { event, watch }
+  }
+
+  #closeUnmask(): void {
+    this.#unmask?.watch.close()
+    this.#unmask?.event.close()
+    this.#unmask = undefined
+  }
+
+  #signalLine(): void {
+    const { events, masked } = this.#kinds[IrqIndex.INTX]
+    const [event] = events
+    if (!this.#asserted || !event || masked.has(0)) return
+    masked.add(0)
+    this.reactor.signal(event)
+  }
+}
+
+function makeKinds(): Kind[] {
+  return Array.from({ length: IRQS }, () => ({ events: [], masked: new Set() }))
+}
+
+function isOneOf(bits: number): boolean {
+  return bits !== 0 && (bits & (bits - 1)) === 0
+}
+
+/** All of them, or none: where one is no event, the others are closed too. */
+function eventsOf(descriptors: readonly Descriptor[]): EventFd[] {
+  const events: EventFd[] = []
+  try {
+    for (const descriptor of descriptors) events.push(eventOf(descriptor))
+  } catch (error) {
+    for (const event of events) event.close()
+    throw error
+  }
+  return events
+}
+
+/** The control word of the function's capability for messages. */
+function messageControl(pci: PciFunction, id: number): number | undefined {
+  let at = pci.configRead(0x34, 1)
+  for (let i = 0; i < MOST_CAPABILITIES && at !== 0; i++) {
+    if (pci.configRead(at, 1) === id) return pci.configRead(at + 2, 2)
+    at = pci.configRead(at + 1, 1)
+  }
+  return undefined
+}

@@ -1,0 +1,105 @@
+import {
+  anything,
+  bits,
+  counted,
+  fixed,
+  followed,
+  nothing,
+  type Payload,
+  record,
+  u16,
+  u32,
+  u64,
+  withBytes,
+} from '../socket/wire.ts'
+import { MOST_DESCRIPTORS } from './protocol.ts'
+
+// What is in a message                                                          @vfio-user Protocol Specification
+//
+// `argsz` is, in a command, how long an answer the client has room for (where there is none: how long the command is); in
+// an answer, how long it is when it is whole.
+
+const version = followed(record({ major: u16, minor: u16 }))
+const dmaMap = fixed(record({ argsz: u32, flags: u32, offset: u64, address: u64, size: u64 }))
+const dmaUnmap = fixed(record({ argsz: u32, flags: u32, address: u64, size: u64 }))
+const deviceInfo = followed(record({ argsz: u32, flags: u32, regions: u32, irqs: u32 }))
+export const REGION_INFO_BYTES = 32
+const regionInfo = followed(record({ argsz: u32, flags: u32, index: u32, capOffset: u32, size: u64, offset: u64 }))
+const irqInfo = followed(record({ argsz: u32, flags: u32, index: u32, count: u32 }))
+const irqSet = followed(record({ argsz: u32, flags: u32, index: u32, start: u32, count: u32 }))
+const regionPart = record({ offset: u64, region: u32, count: u32 })
+const regionData = withBytes(regionPart, (head) => head.count)
+/** Up to 8 bytes to write, in as many. */
+const smallWrite = record({ offset: u64, region: u32, count: u32, data: bits })
+const smallWrites = counted(record({ count: u64 }), (head) => head.count, smallWrite)
+const feature = followed(record({ argsz: u32, flags: u32 }))
+
+export type DmaMapMessage = ReturnType<typeof dmaMap.parse>
+export type IrqSetMessage = ReturnType<typeof irqSet.parse>
+export type FeatureMessage = ReturnType<typeof feature.parse>
+
+/** In DEVICE_FEATURE of DMA_LOGGING_START and DMA_LOGGING_REPORT. */
+export const loggingStart: Payload<{ pageSize: number; elements: readonly { address: number; length: number }[] }> =
+  counted(
+    record({ pageSize: u64, ranges: u32, reserved: u32 }),
+    (head) => head.ranges,
+    record({ address: u64, length: u64 }),
+  )
+export const loggingReport = followed(record({ address: u64, length: u64, pageSize: u64 }))
+
+/** After the head of an answer to DEVICE_GET_REGION_INFO. */
+export const sparseAreas = counted(
+  record({ id: u16, version: u16, next: u32, areas: u32, reserved: u32 }),
+  (head) => head.areas,
+  record({ offset: u64, size: u64 }),
+)
+
+/** What there is to know of a command before it is looked at. */
+export interface CommandKind<Q, R> {
+  readonly id: number
+  readonly request: Payload<Q>
+  readonly reply: Payload<R>
+  /** The most descriptors that come with it. */
+  readonly descriptors: number
+}
+
+function command<Q, R = void>(
+  id: number,
+  request: Payload<Q>,
+  options: { readonly reply: Payload<R>; readonly descriptors?: number },
+): CommandKind<Q, R> {
+  return { descriptors: 0, ...options, id, request }
+}
+
+const NO_REPLY = { reply: nothing }
+
+/** What a client sends. @vfio-user Commands */
+export const ClientCommand = {
+  VERSION: command(1, version, { reply: version }),
+  DMA_MAP: command(2, dmaMap, { ...NO_REPLY, descriptors: 1 }),
+  DMA_UNMAP: command(3, dmaUnmap, { reply: dmaUnmap }),
+  DEVICE_GET_INFO: command(4, deviceInfo, { reply: deviceInfo }),
+  DEVICE_GET_REGION_INFO: command(5, regionInfo, { reply: regionInfo }),
+  DEVICE_GET_REGION_IO_FDS: command(6, anything, { reply: anything }),
+  DEVICE_GET_IRQ_INFO: command(7, irqInfo, { reply: irqInfo }),
+  DEVICE_SET_IRQS: command(8, irqSet, { ...NO_REPLY, descriptors: MOST_DESCRIPTORS }),
+  REGION_READ: command(9, fixed(regionPart), { reply: regionData }),
+  REGION_WRITE: command(10, regionData, { reply: fixed(regionPart) }),
+  DEVICE_RESET: command(13, nothing, NO_REPLY),
+  REGION_WRITE_MULTI: command(15, smallWrites, { reply: fixed(record({ count: u64 })) }),
+  DEVICE_FEATURE: command(16, feature, { reply: feature }),
+  MIG_DATA_READ: command(17, anything, { reply: anything }),
+  MIG_DATA_WRITE: command(18, anything, NO_REPLY),
+} as const
+export type ClientCommand = keyof typeof ClientCommand
+
+type Kinds = typeof ClientCommand
+export type RequestOf<N extends ClientCommand> = Kinds[N] extends CommandKind<infer Q, infer _> ? Q : never
+export type ReplyOf<N extends ClientCommand> = Kinds[N] extends CommandKind<infer _, infer R> ? R : never
+
+const NAMES = new Map(Object.entries(ClientCommand).map(([name, { id }]) => [id, name as ClientCommand]))
+
+/** @returns undefined where the protocol has no such command from a client */
+export function clientCommandName(id: number): ClientCommand | undefined {
+  return NAMES.get(id)
+}

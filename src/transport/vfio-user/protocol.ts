@@ -1,0 +1,76 @@
+// Numbers of the vfio-user protocol, as QEMU's docs/interop/vfio-user.rst and <linux/vfio.h> have them. Everything is
+// little-endian here.
+
+// A message, either way                                                                         @vfio-user Header
+//
+//   0    2         4      8       12      16
+//   | id | command | size | flags | error | data |          size: of the whole message
+//
+export const HEADER_BYTES = 16
+export const HEADER_ID = 0
+export const HEADER_COMMAND = 2
+export const HEADER_SIZE = 4
+export const HEADER_FLAGS = 8
+export const HEADER_ERROR = 12
+
+export const MessageFlag = {
+  TYPE_MASK: 0xf,
+  COMMAND: 0x0,
+  REPLY: 0x1,
+  NO_REPLY: 1 << 4,
+  ERROR: 1 << 5,
+} as const
+
+/** The only major version there is, and the newest minor one known here. */
+export const MAJOR = 0
+export const MINOR = 1
+
+/** What is said of ourselves in VERSION. @vfio-user VERSION */
+export const MOST_TRANSFER = 1 << 20
+/** More QEMU takes for a mistake. Clients that send more at once, up to what the kernel passes, are served all the same. */
+export const TOLD_DESCRIPTORS = 16
+export const MOST_DESCRIPTORS = 253
+export const MOST_MAPS = 4096
+export const PAGE = 0x1000
+
+/** A region access with as much data as there can be; whatever else there is, is shorter. */
+export const MOST_MESSAGE = HEADER_BYTES + 16 + MOST_TRANSFER
+
+/** @vfio-user DEVICE_GET_INFO */
+export const DeviceFlag = { RESET: 1 << 0, PCI: 1 << 1 } as const
+
+/** Regions of a PCI device, by index: 0 to 5 are its BARs. */
+export const RegionIndex = { ROM: 6, CONFIG: 7, VGA: 8 } as const
+export const REGIONS = 9
+export const RegionFlag = { READ: 1 << 0, WRITE: 1 << 1, MMAP: 1 << 2, CAPS: 1 << 3 } as const
+export const CAP_SPARSE_MMAP = 1
+
+/** Kinds of interrupts of a PCI device. */
+export const IrqIndex = { INTX: 0, MSI: 1, MSIX: 2, ERR: 3, REQ: 4 } as const
+export type IrqIndex = (typeof IrqIndex)[keyof typeof IrqIndex]
+export const IRQS = 5
+export const IrqFlag = { EVENTFD: 1 << 0, MASKABLE: 1 << 1, AUTOMASKED: 1 << 2, NORESIZE: 1 << 3 } as const
+
+/** @vfio-user DEVICE_SET_IRQS */
+export const IrqSet = {
+  DATA_NONE: 1 << 0,
+  DATA_BOOL: 1 << 1,
+  DATA_EVENTFD: 1 << 2,
+  ACTION_MASK: 1 << 3,
+  ACTION_UNMASK: 1 << 4,
+  ACTION_TRIGGER: 1 << 5,
+} as const
+
+/** @vfio-user DMA_MAP */
+export const DmaFlag = { READ: 1 << 0, WRITE: 1 << 1 } as const
+/** Of DMA_UNMAP: everything; address and size are 0 then. */
+export const UNMAP_ALL = 1 << 1
+
+/** @vfio-user DEVICE_FEATURE */
+export const FEATURE_MASK = 0xffff
+export const FeatureFlag = { GET: 1 << 16, SET: 1 << 17, PROBE: 1 << 18 } as const
+export const DeviceFeature = {
+  DMA_LOGGING_START: 6,
+  DMA_LOGGING_STOP: 7,
+  DMA_LOGGING_REPORT: 8,
+} as const

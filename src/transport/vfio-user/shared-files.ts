@@ -1,0 +1,78 @@
+import { fstatSync } from 'node:fs'
+import type { Descriptor } from '../../host/linux/descriptor.ts'
+import { type MappedRegion, Mapping, type MappingRange } from '../../host/linux/mapping.ts'
+
+/** Larger files are not mapped as a whole: they are more than a guest's memory. */
+const MOST_WHOLE = 2 ** 42
+
+/** A mapping, and how many parts of it are in use. */
+interface Shared {
+  readonly mapping: Mapping
+  /** The file, told from others; undefined where the mapping is for one part only. */
+  readonly file: string | undefined
+  users: number
+}
+
+/** Part of a file that is mapped. */
+export interface SharedPart {
+  regions(base: number): MappedRegion[]
+  /** It is not used any more. @returns the mapping to be closed, where nobody else uses it */
+  release(): Mapping | undefined
+}
+
+/**
+ * Files of guest memory, each mapped once, however many parts of it the client names: firmware and IOMMUs make a client
+ * map and unmap parts of the same file all the time.
+ */
+export class SharedFiles {
+  readonly #byFile = new Map<string, Shared>()
+
+  /** @param warn told once where memory can vanish while it is in use */
+  constructor(private readonly warn: (line: string) => void) {}
+
+  /**
+   * Part of a file. The descriptor is taken, even where this fails.
+   * @throws {SystemCallError | RangeError}
+   */
+  open(descriptor: Descriptor, range: MappingRange): SharedPart {
+    const shared = this.#find(descriptor, range)
+    const { mapping, file } = shared
+    const start = file === undefined ? 0 : range.offset
+    shared.users++
+    return {
+      regions: (base) => mapping.regions(base, start, range.length),
+      release: () => {
+        if (--shared.users > 0) return undefined
+        if (file !== undefined) this.#byFile.delete(file)
+        return mapping
+      },
+    }
+  }
+
+  #find(descriptor: Descriptor, range: MappingRange): Shared {
+    let whole: { readonly file: string; readonly size: number }
+    try {
+      const { dev, ino, size } = fstatSync(descriptor.fd)
+      whole = { file: `${dev}:${ino}`, size }
+    } catch (error) {
+      descriptor.close()
+      throw error
+    }
+    const end = range.offset + range.length
+    if (range.private || whole.size > MOST_WHOLE || end > whole.size) return this.#map(descriptor, range)
+    const known = this.#byFile.get(whole.file)
+    if (known && end <= known.mapping.length) {
+      descriptor.close()
+      return known
+    }
+    const shared = this.#map(descriptor, { offset: 0, length: whole.size }, whole.file)
+    this.#byFile.set(whole.file, shared)
+    return shared
+  }
+
+  #map(descriptor: Descriptor, range: MappingRange, file?: string): Shared {
+    const mapping = Mapping.of(descriptor, range)
+    if (mapping.mayShrink !== undefined) this.warn(mapping.mayShrink)
+    return { mapping, file, users: 0 }
+  }
+}

@@ -1,0 +1,73 @@
+import { Errno } from '../../host/linux/errno.ts'
+import type { RequestOf } from './messages.ts'
+import { MAJOR, MINOR, MOST_MAPS, MOST_TRANSFER, PAGE, TOLD_DESCRIPTORS } from './protocol.ts'
+import { VfioUserError } from './vfio-user-error.ts'
+
+/** How many descriptors a client may want with one message, at most; more is nobody's intention. */
+const MOST_CLIENT_DESCRIPTORS = 1024
+
+/** What was agreed on at the start of a connection. */
+export interface Agreement {
+  readonly major: number
+  readonly minor: number
+  /** What we say of ourselves, with its end: JSON and a NUL. */
+  readonly bytes: Uint8Array
+  /** The most bytes the client takes in one DMA_READ or DMA_WRITE. */
+  readonly clientTransfer: number
+}
+
+/**
+ * Agrees on a version, which is the client's or an older one, and on what both sides can do.
+ * @vfio-user VERSION
+ * @throws {VfioUserError} where that is not possible
+ */
+export function agree({ major, minor, bytes }: RequestOf<'VERSION'>): Agreement {
+  if (major !== MAJOR) throw new VfioUserError(Errno.EINVAL, `version ${major}.${minor}`)
+  const proposed = capabilitiesIn(bytes)
+  const number = (name: 'max_msg_fds' | 'max_data_xfer_size', most: number, otherwise: number) => {
+    const value = proposed[name] ?? otherwise
+    if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= most) return value
+    throw new VfioUserError(Errno.EINVAL, `${name} is ${JSON.stringify(value)}`)
+  }
+  number('max_msg_fds', MOST_CLIENT_DESCRIPTORS, 1)
+  const clientTransfer = number('max_data_xfer_size', 0xffff_ffff, MOST_TRANSFER)
+  const capabilities = {
+    max_msg_fds: TOLD_DESCRIPTORS,
+    max_data_xfer_size: MOST_TRANSFER,
+    max_dma_maps: MOST_MAPS,
+    pgsizes: PAGE,
+    ...(proposed.write_multiple === true && { write_multiple: true }),
+  }
+  return {
+    major,
+    minor: Math.min(minor, MINOR),
+    bytes: new TextEncoder().encode(`${JSON.stringify({ capabilities })}\0`),
+    clientTransfer,
+  }
+}
+
+/** What a client may say of itself. */
+interface Capabilities {
+  readonly max_msg_fds?: unknown
+  readonly max_data_xfer_size?: unknown
+  readonly write_multiple?: unknown
+}
+
+function capabilitiesIn(bytes: Uint8Array): Capabilities {
+  if (bytes.length === 0) return {}
+  if (bytes[bytes.length - 1] !== 0) throw new VfioUserError(Errno.EINVAL, 'capabilities without an end')
+  const text = new TextDecoder().decode(bytes.subarray(0, bytes.length - 1))
+  let said: { readonly capabilities?: unknown } | undefined
+  try {
+    said = objectOf(JSON.parse(text))
+  } catch {
+    throw new VfioUserError(Errno.EINVAL, 'capabilities that are no JSON')
+  }
+  const capabilities = said && objectOf(said.capabilities ?? {})
+  if (!capabilities) throw new VfioUserError(Errno.EINVAL, 'capabilities that are no object')
+  return capabilities
+}
+
+function objectOf(value: unknown): object | undefined {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : undefined
+}

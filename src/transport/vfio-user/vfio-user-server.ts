@@ -1,0 +1,75 @@
+import type { Reactor } from '../../host/linux/reactor/reactor.ts'
+import { GuestMemory } from '../../memory/guest-memory.ts'
+import type { PciBus, PciFunction } from '../../pci/pci-function.ts'
+import { type Peers, Reception } from '../socket/reception.ts'
+import { StreamConnection } from '../socket/stream-connection.ts'
+import { ClientSession } from './client-session.ts'
+import { Interrupts } from './interrupts.ts'
+
+export type VfioUserReactor = Pick<Reactor, 'watch' | 'signal' | 'settle' | 'timer'>
+
+export interface VfioUserOptions {
+  readonly log: (line: string) => void
+}
+
+/** Makes the function that is served, on a bus and with the memory of whichever guest it is given to. */
+export type MakeFunction = (bus: PciBus, memory: GuestMemory) => PciFunction
+
+/**
+ * Serves a PCI function to one client after another. Those that come meanwhile wait.
+ *
+ *     const server = serveVfioUser(
+ *       (bus, memory) => new VirtioPciFunction(device, bus, { memory, log }),
+ *       UnixListener.listen('/run/disk.sock'),
+ *       reactor,
+ *       { log },
+ *     )
+ *     await reactor.run()
+ *     ...
+ *     server.close()                         // what is in flight ends first
+ *     await server.over
+ */
+export class VfioUserServer {
+  readonly #reception: Reception<ClientSession>
+
+  constructor(make: MakeFunction, clients: Peers, reactor: VfioUserReactor, { log }: VfioUserOptions) {
+    const memory = new GuestMemory([])
+    const interrupts = new Interrupts(reactor)
+    const pci = make(interrupts, memory)
+    interrupts.attach(pci)
+    const print = (line: string) => log(`${pci.name}: ${line}`)
+    this.#reception = new Reception(
+      clients,
+      'client',
+      reactor,
+      (stream) =>
+        new ClientSession(
+          { pci, interrupts, memory },
+          (receiver) => new StreamConnection(stream, reactor, receiver),
+          reactor,
+          print,
+        ),
+      print,
+    )
+  }
+
+  /** Resolves when no client is served any more, and none will be. */
+  get over(): Promise<void> {
+    return this.#reception.over
+  }
+
+  /** Serves no more: the client there is is left when what it asked for is done. */
+  close(): void {
+    this.#reception.close()
+  }
+}
+
+/** Serves a PCI function to whoever comes. The listener or stream is the server's from now on. */
+export function serveVfioUser(
+  make: MakeFunction,
+  clients: Peers,
+  reactor: VfioUserReactor,
+  options: VfioUserOptions,
+): VfioUserServer {
+  return new VfioUserServer(make, clients, reactor, options)
+}
