@@ -31,6 +31,18 @@ export class GatedQueue implements DeviceQueue {
     return this.queue.position
   }
 
+  get polled(): boolean {
+    return this.queue.polled
+  }
+
+  set polled(polled: boolean) {
+    this.queue.polled = polled
+  }
+
+  news(): boolean {
+    return this.queue.news()
+  }
+
   pop(): Chain | undefined {
     return this.open ? this.queue.pop() : undefined
   }

@@ -20,6 +20,13 @@ export interface DeviceQueue {
   /** Where device and driver stand. */
   readonly position: QueuePosition
   /**
+   * Whether somebody looks for `news` all the time, so that the driver need not notify. Once nobody does any more, `pop`
+   * until there is nothing: that asks for it again.
+   */
+  polled: boolean
+  /** Whether the driver made something available since this was last asked. */
+  news(): boolean
+  /**
    * The next chain the driver made available. When there is none, the driver is asked to notify of the next one and
    * the ring is looked at once more, so that a device may return to sleep on undefined.
    */

@@ -54,6 +54,8 @@ export class PackedQueue extends RingQueue {
   #publishedFlags = -1
   /** Descriptors read and not published as used: never more than the ring has. */
   #outstanding = 0
+  /** The position of the descriptor that `news` told of. */
+  #told = -1
   /** The position at which the driver was asked to notify; -1 while it was not. */
   #armedAt = -1
 
@@ -92,12 +94,18 @@ export class PackedQueue extends RingQueue {
     this.#outstanding = this.#distance(used, available)
   }
 
+  news(): boolean {
+    if (this.#next === this.#told || !this.live || !this.#isNextAvailable()) return false
+    this.#told = this.#next
+    return true
+  }
+
   protected look(): boolean {
     if (this.#isNextAvailable()) {
       this.#disarm()
       return true
     }
-    if (!this.live || this.#armedAt === this.#next) return false
+    if (!this.live || this.polled || this.#armedAt === this.#next) return false
     this.#arm()
     // The driver may have added a chain before it saw that it has to notify.
     if (!this.#isNextAvailable()) return false

@@ -18,6 +18,7 @@ export abstract class RingQueue implements DeviceQueue {
     interrupts: 0,
     suppressed: 0,
   }
+  polled = false
   protected readonly memory: GuestMemory
   protected readonly builder: ChainBuilder
   protected readonly journal: ChainJournal | undefined
@@ -49,7 +50,9 @@ export abstract class RingQueue implements DeviceQueue {
 
   abstract get position(): QueuePosition
 
-  /** Whether there is a chain to read; where not, the driver was asked to notify of the next one. */
+  abstract news(): boolean
+
+  /** Whether there is a chain to read; where not and nobody polls, the driver was asked to notify of the next one. */
   protected abstract look(): boolean
   /** Reads the next available chain and moves past it, whatever is wrong with it. */
   protected abstract read(chain: Chain): ChainFault | undefined

@@ -48,6 +48,8 @@ export class SplitQueue extends RingQueue {
   #used = 0
   /** The used index as the driver sees it. */
   #published = 0
+  /** The available index that `news` told of. */
+  #told = -1
   /** The available index at which the driver was asked to notify; -1 while it was not. */
   #armedAt = -1
 
@@ -83,13 +85,20 @@ export class SplitQueue extends RingQueue {
     return { available: this.#next, used: this.#used, inFlight: this.inFlight }
   }
 
+  news(): boolean {
+    const index = Atomics.load(this.#available.u16, this.#availableHalf + AVAIL_IDX)
+    if (index === this.#told || !this.live) return false
+    this.#told = index
+    return true
+  }
+
   protected look(): boolean {
     if (this.#next !== this.#seen) return true
     if (this.#refresh()) {
       this.#disarm()
       return true
     }
-    if (!this.live || this.#armedAt === this.#next) return false
+    if (!this.live || this.polled || this.#armedAt === this.#next) return false
     this.#arm()
     // The driver may have added an entry before it saw that it has to notify. @virtio 2.7.10
     if (!this.#refresh()) return false

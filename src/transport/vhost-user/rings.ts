@@ -214,6 +214,28 @@ export class Rings {
     for (const ring of this.#rings) ring.live?.publish()
   }
 
+  /** Serves what drivers made available without being told. @returns whether there was something */
+  poll(): boolean {
+    let found = false
+    for (const { index, live } of this.#rings) {
+      if (!live?.open) continue
+      live.polled = true
+      if (!live.news()) continue
+      this.served.notify(index)
+      found = true
+    }
+    return found
+  }
+
+  /** Nobody polls any more. */
+  rest(): void {
+    for (const { index, live } of this.#rings) {
+      if (!live?.polled) continue
+      live.polled = false
+      this.served.notify(index)
+    }
+  }
+
   /** The device failed. */
   failed(): void {
     for (const ring of this.#rings) {

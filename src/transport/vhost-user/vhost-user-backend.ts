@@ -38,7 +38,7 @@ export interface VhostUserBackendOptions {
   readonly network?: NetworkServices | undefined
 }
 
-export type BackendReactor = Pick<Reactor, 'watch' | 'signal' | 'onTurn' | 'settle'>
+export type BackendReactor = Pick<Reactor, 'watch' | 'signal' | 'onTurn' | 'poll' | 'settle'>
 
 /** Removed mappings kept for a device that may be using them; past that, everything is drained to get rid of them. */
 const MOST_RETIRED = 64
@@ -85,6 +85,7 @@ export class VhostUserBackend implements Service {
   readonly #log: MemoryLog
   readonly #dispatcher: Dispatcher
   readonly #hook: Closable
+  readonly #poller: Closable
   #channel: BackendChannel | undefined
   #gpuSocket: Descriptor | undefined
   #status = 0
@@ -123,6 +124,7 @@ export class VhostUserBackend implements Service {
       this.#configDue = true
     }
     this.#hook = reactor.onTurn(() => this.#turn())
+    this.#poller = reactor.poll(this.#rings)
     this.#dispatcher = new Dispatcher(connect, this.#handlers(), {
       settle: (promise) => reactor.settle(promise),
       lost: (reason) => this.#lost(reason),
@@ -321,6 +323,7 @@ export class VhostUserBackend implements Service {
 
   #lost(reason: string | undefined): void {
     this.#hook.close()
+    this.#poller.close()
     this.#device.config.onChange = undefined
     this.#rings.detach()
     this.#channel?.close()

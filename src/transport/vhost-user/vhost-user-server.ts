@@ -6,7 +6,7 @@ import { type Peers, Reception } from '../socket/reception.ts'
 import { StreamConnection } from '../socket/stream-connection.ts'
 import { VhostUserBackend, type VhostUserBackendOptions } from './vhost-user-backend.ts'
 
-export type ServerReactor = Pick<Reactor, 'watch' | 'signal' | 'onTurn' | 'settle' | 'timer'>
+export type ServerReactor = Pick<Reactor, 'watch' | 'signal' | 'onTurn' | 'poll' | 'settle' | 'timer'>
 
 /**
  * Serves a device to one front-end after another. Those that come meanwhile wait.

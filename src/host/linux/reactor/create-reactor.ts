@@ -8,15 +8,17 @@ import { UringPort } from './uring-port.ts'
 export interface ReactorOptions {
   /** `epoll` even where there is `io_uring`; the default is the best the kernel offers. */
   readonly prefer?: ReactorKind
-  /** How long to look for work before each sleep, while that pays; 0, as it is unless told, for never. */
+  /** How long to look for work before each sleep, while that pays; as long as QEMU's threads do unless told, 0 for never. */
   readonly spinMicroseconds?: number
   /** Told in words for people why it is not `io_uring`, where that was preferred. */
   readonly refused?: (reason: string) => void
 }
 
+const SPIN_MICROSECONDS = 32
+
 /** A reactor for this thread, which has to be the one to run it. */
 export function createReactor(options: ReactorOptions = {}): Reactor {
-  const spin = new Spin(options.spinMicroseconds ?? 0)
+  const spin = new Spin(options.spinMicroseconds ?? SPIN_MICROSECONDS)
   if (options.prefer === 'epoll') return new TurnReactor(new EpollPort(), spin)
   try {
     return new TurnReactor(new UringPort(), spin)

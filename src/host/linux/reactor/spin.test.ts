@@ -2,34 +2,37 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Spin } from './spin.ts'
 
-test('work that comes in the moment before a sleep is found', () => {
+test('after work it looks for more, for as long as there is', () => {
   const spin = new Spin(10_000_000)
-  let looks = 0
-  assert.equal(
-    spin.beforeSleep(Number.POSITIVE_INFINITY, () => ++looks === 50),
-    true,
-  )
-  assert.equal(looks, 50)
+  assert.equal(spin.looks(true), true)
+  for (let turn = 0; turn < 50; turn++) assert.equal(spin.looks(turn % 10 === 0), true)
+})
+
+test('without work there is no moment to look in', () => {
+  const spin = new Spin(10_000_000)
+  assert.equal(spin.looks(false), false)
 })
 
 test('where nothing comes, it looks no more for a while, and then again', () => {
   const spin = new Spin(1)
-  const sleepsWithLook: boolean[] = []
+  const lookedBeforeSleep: boolean[] = []
   for (let sleep = 0; sleep < 4 + 64 + 1; sleep++) {
-    let looked = false
-    const found = spin.beforeSleep(1, () => {
-      looked = true
-      return false
-    })
-    assert.equal(found, false)
-    sleepsWithLook.push(looked)
+    const looks = spin.looks(true)
+    lookedBeforeSleep.push(looks)
+    while (looks && spin.looks(false)) {}
   }
-  assert.deepEqual(sleepsWithLook, [...Array(4).fill(true), ...Array(64).fill(false), true])
+  assert.deepEqual(lookedBeforeSleep, [...Array(4).fill(true), ...Array(64).fill(false), true])
+})
+
+test('where something comes, it goes on looking before every sleep', () => {
+  const spin = new Spin(1000)
+  for (let sleep = 0; sleep < 20; sleep++) {
+    assert.equal(spin.looks(true), true)
+    assert.equal(spin.looks(true), true)
+    while (spin.looks(false)) {}
+  }
 })
 
 test('of 0 microseconds nothing is looked for', () => {
-  assert.equal(
-    new Spin(0).beforeSleep(1, () => true),
-    false,
-  )
+  assert.equal(new Spin(0).looks(true), false)
 })
