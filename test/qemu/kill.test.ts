@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { SPLIT_LAYOUT } from '../../src/transport/vhost-user/inflight/split-journal.ts'
+import { type RunningDevice, scratchFolder, startDevice } from './device-program.ts'
+import { bootDiskGuest } from './disk-guest.ts'
+import { qemuMissing } from './guest.ts'
+import { LOAD_BYTES, LoadContents, VerifiedLoad } from './verified-load.ts'
+
+const folder = scratchFolder()
+const KILLS = Number(process.env['KILLS'] ?? 50)
+const SEED = Number(process.env['KILL_SEED'] ?? Math.floor(Math.random() * 2 ** 32))
+/** Writes between two kills, by anybody. */
+const WRITES = 12
+/** The longest time between the last of these and a kill that does not look what is in flight. */
+const LONGEST_MS = 100
+/** How long requests gather before that. */
+const GATHER_MS = 200
+/** How long to look for a moment with something in flight. */
+const LOOK_MS = 2000
+
+/** Random numbers from 0 to 1 that a seed repeats. */
+function* random(seed: number): Generator<number, never> {
+  for (let state = seed >>> 0; ; ) {
+    state = (state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    yield ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+/** What the process of a disk has in flight, as it wrote that down for the next one. */
+class Inflight {
+  readonly #fd: number
+
+  constructor({ child: { pid } }: RunningDevice) {
+    const folder = `/proc/${pid}/fd`
+    const name = readdirSync(folder).find((fd) => readlinkSync(`${folder}/${fd}`).startsWith('/memfd:inflight'))
+    if (name === undefined) throw new Error('the process keeps no account of what is in flight')
+    this.#fd = openSync(`${folder}/${name}`, 'r')
+  }
+
+  count(): number {
+    const { head, entry } = SPLIT_LAYOUT
+    const bytes = readFileSync(`/proc/self/fd/${this.#fd}`)
+    let count = 0
+    for (let at = head; at < bytes.length; at += entry) count += bytes[at]
+    return count
+  }
+
+  close(): void {
+    closeSync(this.#fd)
+  }
+}
+
+/**
+ * Stops a process at a moment when it has something in flight. Before that it may not run for a while, so that it finds more
+ * than one request at once: the guest is the slower of the two.
+ * @returns how much is in flight; 0 where there is no such moment
+ */
+async function stopInTheMiddle({ child }: RunningDevice, inflight: Inflight, dice: Iterator<number>): Promise<number> {
+  child.kill('SIGSTOP')
+  await sleep(GATHER_MS)
+  for (const end = performance.now() + LOOK_MS; performance.now() < end; ) {
+    child.kill('SIGCONT')
+    const moment = performance.now() + dice.next().value
+    while (performance.now() < moment) {}
+    child.kill('SIGSTOP')
+    const count = inflight.count()
+    if (count > 0) return count
+  }
+  child.kill('SIGCONT')
+  return 0
+}
+
+async function kill({ child }: RunningDevice): Promise<void> {
+  const ended = once(child, 'exit')
+  child.kill('SIGKILL')
+  await ended
+}
+
+test(`a disk whose process is killed ${KILLS} times in the middle of writes loses none and corrupts none  @vhost-user INFLIGHT_SHMFD`, {
+  skip: qemuMissing ?? false,
+}, async (context) => {
+  context.diagnostic(`KILL_SEED=${SEED} KILLS=${KILLS}`)
+  const [image, data, socket] = ['disk.img', 'contents', 'disk.sock'].map((name) => path.join(folder, name))
+  writeFileSync(image, '')
+  truncateSync(image, LOAD_BYTES)
+  const contents = new LoadContents(data)
+  const serve = () => startDevice(['block', `--socket-path=${socket}`, `--blk-file=${image}`])
+  const dice = random(SEED)
+  let device = await serve()
+  const guest = await bootDiskGuest({ socket, folder, data })
+  const inflight = new Inflight(device)
+  const caught: number[] = []
+  const log: string[] = []
+  try {
+    const load = await VerifiedLoad.start(guest, contents)
+    for (let i = 0; i < KILLS; i++) {
+      await load.progress(WRITES)
+      // Some at any moment at all, which is that of sleep as a rule.
+      if (dice.next().value < 0.2) await sleep(dice.next().value * LONGEST_MS)
+      else caught.push(await stopInTheMiddle(device, inflight, dice))
+      await kill(device)
+      log.push(...device.log)
+      device = await serve()
+    }
+    await load.allProgress()
+    await load.stop()
+    log.push(...device.log)
+    const resubmitted = log.flatMap((line) => /: (\d+) in flight are served again$/.exec(line)?.[1] ?? [])
+    context.diagnostic(`${load.total} writes; in flight when stopped: ${caught.join(' ')}`)
+    context.diagnostic(`served again by the next, after ${resubmitted.length} of the kills: ${resubmitted.join(' ')}`)
+    assert.doesNotMatch(await guest.run('dmesg'), /I\/O error|blocked for more than/)
+    assert.deepEqual(load.check(image), [])
+    assert.ok(resubmitted.length >= KILLS / 4, 'too rarely was anything in flight')
+    assert.doesNotMatch(log.join('\n'), /warning|error/)
+  } catch (error) {
+    throw new Error(`KILL_SEED=${SEED} KILLS=${KILLS}\n${log.join('\n')}`, { cause: error })
+  } finally {
+    inflight.close()
+    await guest.kill()
+    await device.stop()
+  }
+})
