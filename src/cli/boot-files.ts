@@ -2,6 +2,7 @@ import { access, constants } from 'node:fs/promises'
 import path from 'node:path'
 import { prepareKit } from '../engines/kit/kit.ts'
 import { AMD64_KIT, I386_KIT } from '../engines/kit/recipe.ts'
+import { formatByContent } from '../host/node/image-format.ts'
 import { UsageError } from './exit-code.ts'
 import type { DiskOption, RunOptions } from './run-options.ts'
 
@@ -78,10 +79,16 @@ function percent(done: number, total: number): string {
   return total > 0 ? `${Math.floor((100 * done) / total)}%` : ''
 }
 
-/** Finds out about a disk that cannot be used before anything is fetched or started. */
-export async function disksUsable(disks: readonly DiskOption[]): Promise<void> {
-  for (const { path: file, readOnly } of disks) {
+/**
+ * Finds out about a disk that cannot be used before anything is fetched or started.
+ * @param warn takes a line about one whose format may have been forgotten
+ */
+export async function disksUsable(disks: readonly DiskOption[], warn: (line: string) => void): Promise<void> {
+  for (const { path: file, readOnly, format } of disks) {
     await mustBeReadable('disk', file)
+    const looksLike = format === undefined ? formatByContent(file) : undefined
+    if (looksLike)
+      warn(`${file} is taken as raw bytes, and begins like ${looksLike}: ${file},format=${looksLike} if it is that`)
     if (readOnly) continue
     await access(file, constants.W_OK).catch(() => {
       throw new UsageError(`cannot write the disk ${file}: give it as ${file},readonly or change its permissions`)

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { kvmMissing } from '../engines/qemu/accelerator.ts'
 import { createQemuMachine } from '../engines/qemu/machine.ts'
-import { prepareQemu } from '../engines/qemu/qemu.ts'
+import { prepareNbdServer, prepareQemu } from '../engines/qemu/qemu.ts'
 import { createV86Machine } from '../engines/v86/machine.ts'
 import { ffiMissing } from '../host/linux/ffi.ts'
 import type { Machine } from '../machine/machine.ts'
@@ -9,7 +9,7 @@ import { bootFiles, kernelFiles } from './boot-files.ts'
 import { UsageError } from './exit-code.ts'
 import { chooseNetwork } from './guest-network.ts'
 import type { Progress } from './progress.ts'
-import type { RunOptions } from './run-options.ts'
+import type { DiskOption, RunOptions } from './run-options.ts'
 
 /** MiB of a guest unless told, by engine, and the most it can have. */
 const MEMORY = { v86: { usual: 256, most: 2047 }, qemu: { usual: 512, most: 1 << 20 } } as const
@@ -28,6 +28,11 @@ export async function createMachine(
   if (memoryMiB > most) throw new UsageError(`--memory: ${options.engine} takes at most ${most} MiB`)
   if (options.engine === 'qemu') return await createInQemu(options, memoryMiB, signal, progress)
   if (options.boot === 'disk') throw new UsageError('--boot disk needs --engine qemu')
+  const image = options.disk.find(isImage)
+  if (image) {
+    const asRaw = `${image.path},format=raw, if it is raw all the same`
+    throw new UsageError(`--disk ${image.path} (${image.format}) needs --engine qemu; or give it as ${asRaw}`)
+  }
   if (options.net !== undefined && options.net.kind !== 'none') throw new UsageError('--net needs --engine qemu')
   const files = await bootFiles(options, signal, (step, detail) => progress.show(step, detail))
   return signal.aborted ? undefined : createV86Machine({ ...files, memoryMiB, disks: options.disk })
@@ -45,10 +50,13 @@ async function createInQemu(
   const network = await chooseNetwork(options.net, (line) => progress.line(line))
   const onProgress = (step: string, detail: string): void => progress.show(step, detail)
   const boot = options.boot === 'kernel' ? await kernelFiles(options, signal, onProgress) : undefined
-  const { program } = await prepareQemu({
+  const preparing = {
     signal,
-    onProgress: (step, part) => onProgress(step, part === undefined ? '' : `${Math.floor(100 * part)}%`),
-  })
+    onProgress: (step: string, part?: number) =>
+      onProgress(step, part === undefined ? '' : `${Math.floor(100 * part)}%`),
+  }
+  const { program } = await prepareQemu(preparing)
+  if (options.disk.some(isImage)) await prepareNbdServer(preparing)
   const accelerator = (await kvmMissing(program)) === undefined ? 'kvm' : 'tcg'
   if (signal.aborted) return undefined
   return createQemuMachine({
@@ -63,4 +71,9 @@ async function createInQemu(
       args: [fileURLToPath(new URL('./main.js', import.meta.url)), 'device'],
     },
   })
+}
+
+/** Whether QEMU's tools are needed to read it. */
+function isImage({ format = 'raw' }: DiskOption): boolean {
+  return format !== 'raw'
 }

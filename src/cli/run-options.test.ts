@@ -12,6 +12,22 @@ test('disks keep their order, and only a last ",readonly" is an option', () => {
   assert.throws(() => parseDisk(',readonly', []), /name of a file/)
 })
 
+test('the format of a disk is what is said, or else what its name says', () => {
+  const formats = ['a.qcow2', 'a.VMDK,readonly', 'a.img', 'a.img,format=vhdx', 'a.qcow2,format=raw,readonly']
+  assert.deepEqual(
+    formats.reduce<ReturnType<typeof parseDisk>>((disks, value) => parseDisk(value, disks), []),
+    [
+      { path: 'a.qcow2', readOnly: false, format: 'qcow2' },
+      { path: 'a.VMDK', readOnly: true, format: 'vmdk' },
+      { path: 'a.img', readOnly: false },
+      { path: 'a.img', readOnly: false, format: 'vhdx' },
+      { path: 'a.qcow2', readOnly: true, format: 'raw' },
+    ],
+  )
+  assert.throws(() => parseDisk('a.img,format=ext4', []), /raw, qcow2/)
+  assert.throws(() => parseDisk(',format=raw', []), /name of a file/)
+})
+
 test('a network is none, passt with or without options of its own, or an interface', () => {
   assert.deepEqual(parseNet('none'), { kind: 'none' })
   assert.deepEqual(parseNet('passt'), { kind: 'passt' })

@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from 'commander'
 import type { GuestNetwork } from '../engines/qemu/guest-network.ts'
+import { DISK_FORMATS, type DiskFormat, formatByName } from '../host/node/image-format.ts'
 
 /** What `outboard run` was asked, checked. */
 export interface RunOptions {
@@ -25,16 +26,32 @@ export type NetOption = GuestNetwork | { readonly kind: 'none' }
 export interface DiskOption {
   readonly path: string
   readonly readOnly: boolean
+  /** What was said, or else the name says; raw where neither does. */
+  readonly format?: DiskFormat
 }
 
-/** `FILE` or `FILE,readonly`; options are collected in the order given: /dev/vda, /dev/vdb ... */
+/**
+ * `FILE`, `FILE,readonly`, `FILE,format=FORMAT` or both; what else is after a comma is the file's name. Options are collected in
+ * the order given: /dev/vda, /dev/vdb ...
+ */
 export function parseDisk(value: string, before: readonly DiskOption[]): DiskOption[] {
-  const comma = value.lastIndexOf(',')
-  const option = comma < 0 ? '' : value.slice(comma + 1)
-  const readOnly = option === 'readonly' || option === 'ro'
-  const path = readOnly ? value.slice(0, comma) : value
-  if (path === '') throw new InvalidArgumentError('Give the name of a file: --disk FILE[,readonly].')
-  return [...before, { path, readOnly }]
+  let path = value
+  let readOnly = false
+  let format: DiskFormat | undefined
+  for (;;) {
+    const [, rest = '', option = ''] = /^(.*),(readonly|ro|format=[^,]*)$/s.exec(path) ?? []
+    if (option === '') break
+    path = rest
+    if (!option.startsWith('format=')) readOnly = true
+    else format = DISK_FORMATS.find((known) => option === `format=${known}`) ?? unknownFormat()
+  }
+  if (path === '') throw new InvalidArgumentError('Give the name of a file: --disk FILE[,readonly][,format=FORMAT].')
+  format ??= formatByName(path)
+  return [...before, { path, readOnly, ...(format && { format }) }]
+}
+
+function unknownFormat(): never {
+  throw new InvalidArgumentError(`A format is one of ${DISK_FORMATS.join(', ')}.`)
 }
 
 /** `none`, `passt`, `passt:OPTIONS` or `tap:NAME`. */

@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander'
 import { type ConsoleServer, serveConsole } from '../console/server.ts'
+import { DISK_FORMATS } from '../host/node/image-format.ts'
 import type { Machine } from '../machine/machine.ts'
 import { disksUsable } from './boot-files.ts'
 import { createMachine } from './create-machine.ts'
@@ -20,7 +21,7 @@ Examples:
   outboard run --display none                        the guest's console in this terminal (Ctrl-] leaves)
   outboard run --display none --exec 'uname -a'      one command, its output and its exit status
   outboard run --engine qemu                         the same in QEMU, each device in a process of its own
-  outboard run --engine qemu --disk debian.raw --boot disk --net 'passt:-t 2222:22'
+  outboard run --engine qemu --disk debian.qcow2 --boot disk --net 'passt:-t 2222:22'
   outboard run --display none --screenshot shot.png --exec 'cat /dev/urandom > /dev/fb0'
 
 Exit codes: 0, or with --exec the command's own; 2 wrong arguments or files; 124 --timeout is over;
@@ -38,8 +39,9 @@ export function runCommand(): Command {
     )
     .option('--memory <MiB>', 'memory of the guest (default: 256, or 512 in QEMU)', wholeNumber(64, 1 << 20))
     .option(
-      '--disk <file[,readonly]>',
-      'a raw disk image or block device, /dev/vda first; may be repeated',
+      '--disk <file[,readonly][,format=name]>',
+      'a disk image or block device, /dev/vda first; may be repeated. Raw, unless the name ends like another format ' +
+        `or one is named (${DISK_FORMATS.join(', ')}), which needs QEMU`,
       parseDisk,
       [],
     )
@@ -107,7 +109,7 @@ async function start(
   ending: Ending,
   started: { machine?: Machine; page?: ConsoleServer },
 ): Promise<void> {
-  await disksUsable(options.disk)
+  await disksUsable(options.disk, (line) => progress.line(line))
   const display = options.display ?? (options.exec === undefined ? 'web' : 'none')
   const machine = await createMachine(options, ending.signal, progress)
   if (!machine) return

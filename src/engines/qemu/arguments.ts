@@ -30,6 +30,7 @@ const GENERIC = {
  * device processes map; the serial port is QEMU's standard output.
  */
 export function qemuArguments({ accelerator, memoryMiB, boot, devices }: QemuArgumentsOptions): string[] {
+  const bootDisk = boot ? undefined : devices.find(({ kind }) => kind === 'block')
   return [
     ...['-accel', accelerator, '-cpu', accelerator === 'kvm' ? 'host' : 'max'],
     ...['-machine', 'q35,memory-backend=memory', '-m', `${memoryMiB}`],
@@ -41,7 +42,7 @@ export function qemuArguments({ accelerator, memoryMiB, boot, devices }: QemuArg
     ...devices.flatMap((device) => [
       ...['-chardev', `socket,id=${device.id},path=${escaped(device.socket)}`],
       ...(device.kind === 'net' ? ['-netdev', `vhost-user,id=${device.id},chardev=${device.id}`] : []),
-      ...['-device', deviceArgument(device)],
+      ...['-device', `${deviceArgument(device)}${device === bootDisk ? ',bootindex=0' : ''}`],
     ]),
   ]
 }

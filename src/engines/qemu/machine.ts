@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
+import type { DiskFormat } from '../../host/node/image-format.ts'
 import type { DeviceInspection, Machine, StopReason } from '../../machine/machine.ts'
 import type { Command, Report } from '../guest/messages.ts'
 import { type Engine, type EngineEvents, RemoteMachine } from '../guest/remote-machine.ts'
@@ -15,12 +16,19 @@ import type { Program } from './program.ts'
 /** How long QEMU may take to end when it is told to. */
 const QEMU_PATIENCE_MS = 3000
 
+/** A disk, in a raw image unless told. */
+interface QemuDisk {
+  readonly path: string
+  readonly readOnly: boolean
+  readonly format?: DiskFormat
+}
+
 /** What makes a guest. */
 export interface QemuMachineOptions extends Pick<QemuArgumentsOptions, 'accelerator' | 'memoryMiB' | 'boot'> {
   readonly qemu: Program
   readonly deviceProgram: DeviceProgram
   /** `/dev/vda` first. */
-  readonly disks: readonly { readonly path: string; readonly readOnly: boolean }[]
+  readonly disks: readonly QemuDisk[]
   /** Whether the GPU offers blob resources (default), which it reads in place. */
   readonly blob?: boolean
   /** The guest has no network card without one. */
@@ -70,10 +78,10 @@ class QemuEngine implements Engine {
   constructor(options: QemuMachineOptions) {
     this.#options = options
     const disks = options.disks.map(
-      ({ path: file, readOnly }, index): PlannedDevice => ({
+      ({ path: file, readOnly, format = 'raw' }, index): PlannedDevice => ({
         id: `disk${index}`,
         kind: 'block',
-        args: [`--blk-file=${file}`, ...(readOnly ? ['--read-only'] : [])],
+        args: [`--blk-file=${file}`, `--format=${format}`, ...(readOnly ? ['--read-only'] : [])],
         obeys: [],
       }),
     )

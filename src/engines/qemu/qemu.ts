@@ -101,6 +101,14 @@ export async function findNbdServer(): Promise<Program | undefined> {
   return undefined
 }
 
+/**
+ * Sees to it that there is one: fetches it where it is not there yet.
+ * @throws {QemuError}
+ */
+export async function prepareNbdServer(options: PrepareOptions = {}): Promise<void> {
+  if (!(await findNbdServer())) await unpackQemu(options)
+}
+
 async function examine(program: Program, origin: Qemu['origin']): Promise<Qemu | undefined> {
   const says = await said(program, ['-version'])
   const listed = says === undefined ? undefined : await said(program, ['-device', 'help'])
