@@ -267,6 +267,50 @@ for (const { kind, skip } of KINDS) {
     for (const event of events) event.close()
   })
 
+  test(`after work pollers look for more, and rest before the sleep: ${kind}`, { skip }, async () => {
+    const reactor = createReactor({ prefer: kind, spinMicroseconds: 2000 })
+    const event = EventFd.create('a test')
+    const seen: string[] = []
+    const poller = reactor.poll({
+      poll() {
+        if (seen.at(-1) === 'worked') seen.push('polled')
+        return false
+      },
+      rest() {
+        if (seen.at(-1) !== 'polled') return
+        seen.push('rested')
+        reactor.stop()
+      },
+    })
+    const watch = reactor.watch(event.descriptor.fd, () => {
+      event.drain()
+      seen.push('worked')
+    })
+    reactor.timer(1, () => event.signal())
+    await reactor.run()
+    assert.deepEqual(seen, ['worked', 'polled', 'rested'])
+    poller.close()
+    watch.close()
+    event.close()
+    reactor.close()
+  })
+
+  test(`without a moment to look in, pollers are never asked: ${kind}`, { skip }, async () => {
+    const reactor = createReactor({ prefer: kind, spinMicroseconds: 0 })
+    let polled = 0
+    reactor.poll({
+      poll() {
+        polled++
+        return true
+      },
+      rest() {},
+    })
+    reactor.timer(2, () => reactor.stop())
+    await reactor.run()
+    assert.equal(polled, 0)
+    reactor.close()
+  })
+
   test(`a reactor that is closed refuses what it is asked for, and what it gave out can be closed: ${kind}`, {
     skip,
   }, async () => {
