@@ -77,8 +77,8 @@ interface Server {
 
 function startServer(socket: Peers, served: Served, reactor: Reactor, log: (line: string) => void): Server {
   if ('groups' in served) return new QueueGroupServer(served.groups, socket, reactor, { name: served.name, log })
-  const { device, network } = served
-  return serveVhostUser(device, socket, reactor, { log, network })
+  const { device, network, screen } = served
+  return serveVhostUser(device, socket, reactor, { log, network, screen })
 }
 
 /** Tells the machine that this process is a part of. */

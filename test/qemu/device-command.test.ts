@@ -50,7 +50,6 @@ test('what is wrong is one line and exit code 2', { skip }, async () => {
     [['entropy', '--socket-path=none/x.sock'], /folder of none\/x\.sock/],
     [['entropy', '--fd=99'], /descriptor 99 is no socket/],
     [['input', '--socket-path=x.sock', '--kind=mouse'], /--kind/],
-    [['gpu', '--socket-path=x.sock'], /outboard run --engine qemu/],
     [['net', '--socket-path=x.sock'], /name one network: --tap/],
     [['net', '--socket-path=x.sock', '--tap=tap0', '--passt'], /name one network/],
     [['net', '--socket-path=x.sock', '--passt', '--queue-pairs=2'], /--queue-pairs is for --tap/],
@@ -102,7 +101,6 @@ test('what is installed is found by management software, and starts', async () =
   assert.deepEqual(
     names,
     Object.values(TYPES)
-      .filter((type) => type !== 'gpu')
       .sort()
       .map((type) => `50-outboard-${type}.json`),
   )

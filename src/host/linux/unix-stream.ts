@@ -14,6 +14,9 @@ const MSG_DONTWAIT = 0x40
 const MSG_NOSIGNAL = 0x4000
 const MSG_CMSG_CLOEXEC = 0x4000_0000
 const POLLOUT = 4
+const F_GETFL = 3
+const F_SETFL = 4
+const O_NONBLOCK = 0x800
 /** How long a message waits for a peer that does not read. Longer, and it keeps up those who wait for us. */
 const PATIENCE_MS = 1000
 const BUFFER_BYTES = 0x1_0000
@@ -27,6 +30,7 @@ const connect = systemCall<[fd: number, address: Uint8Array, length: number]>(
 const socketpair = systemCall<[domain: number, type: number, protocol: number, fds: Int32Array]>(
   'int socketpair(int domain, int type, int protocol, void *fds)',
 )
+const fcntl = systemCall<[fd: number, command: number, value: number]>('int fcntl(int fd, int command, int64_t value)')
 const pollOne = systemCall<[descriptors: Int32Array, count: number, timeout: number]>(
   'int poll(void *descriptors, uint64_t count, int timeout)',
 )
@@ -123,6 +127,12 @@ export class UnixStream {
     if (result < 0) throw new SystemCallError('recvmsg', -result, `receiving from ${this.descriptor.what}`)
     const descriptors = header.received().map((fd) => new Descriptor(fd, `a descriptor from ${this.descriptor.what}`))
     return { bytes: buffer.subarray(0, result), descriptors, truncated: header.truncated }
+  }
+
+  /** Has other calls than those here not wait for the peer either: a socket that somebody else made may be one that does. */
+  unblock(): void {
+    const { fd, what } = this.descriptor
+    fcntl(`unblocking ${what}`, fd, F_SETFL, fcntl(`looking at ${what}`, fd, F_GETFL, 0) | O_NONBLOCK)
   }
 
   close(): void {

@@ -7,7 +7,7 @@ import type { Closable, Interest, Reactor } from '../linux/reactor/reactor.ts'
  * last, so the watch stays; only when it calls and nobody had asked is it given up.
  */
 export class Readiness {
-  readonly #reactor: Reactor
+  readonly #reactor: Pick<Reactor, 'watch'>
   readonly #fd: number
   readonly #interest: Interest
   readonly #tell: () => void
@@ -21,7 +21,7 @@ export class Readiness {
     if (!this.#asked) this.close()
   }
 
-  constructor(reactor: Reactor, fd: number, interest: Interest, tell: () => void) {
+  constructor(reactor: Pick<Reactor, 'watch'>, fd: number, interest: Interest, tell: () => void) {
     this.#reactor = reactor
     this.#fd = fd
     this.#interest = interest

@@ -32,6 +32,9 @@ export class MessageStream {
   /** Where in the stream `#bytes` begins. */
   #start = 0
 
+  /** @param version what messages say of themselves */
+  constructor(private readonly version: number = MessageFlag.VERSION) {}
+
   add(bytes: Uint8Array, descriptors: readonly Descriptor[] = []): void {
     const joined = new Uint8Array(this.#bytes.length + bytes.length)
     joined.set(this.#bytes)
@@ -51,7 +54,7 @@ export class MessageStream {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
     const flags = view.getUint32(HEADER_FLAGS, true)
     const size = view.getUint32(HEADER_SIZE, true)
-    if ((flags & MessageFlag.VERSION_MASK) !== MessageFlag.VERSION) {
+    if ((flags & MessageFlag.VERSION_MASK) !== this.version) {
       this.fault = `a message of version ${flags & MessageFlag.VERSION_MASK}`
     } else if (size > MOST_PAYLOAD) {
       this.fault = `a message of ${size} bytes`
@@ -83,11 +86,16 @@ export class MessageStream {
 }
 
 /** A message, whole. */
-export function encodeMessage(request: number, flags: number, payload: Uint8Array): Uint8Array {
+export function encodeMessage(
+  request: number,
+  flags: number,
+  payload: Uint8Array,
+  version: number = MessageFlag.VERSION,
+): Uint8Array {
   const bytes = new Uint8Array(HEADER_BYTES + payload.length)
   const view = new DataView(bytes.buffer)
   view.setUint32(HEADER_REQUEST, request, true)
-  view.setUint32(HEADER_FLAGS, flags | MessageFlag.VERSION, true)
+  view.setUint32(HEADER_FLAGS, flags | version, true)
   view.setUint32(HEADER_SIZE, payload.length, true)
   bytes.set(payload, HEADER_BYTES)
   return bytes

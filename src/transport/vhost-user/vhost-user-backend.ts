@@ -30,12 +30,21 @@ export interface NetworkServices {
   setMtu(mtu: number): boolean
 }
 
+/** What shows a GPU's pictures where the front-end wants them. */
+export interface GpuScreen {
+  /** The front-end's socket for pictures, instead of the one before. It is the screen's from now on. */
+  connect(stream: UnixStream): void
+  /** The front-end is gone. */
+  disconnect(): void
+}
+
 export interface VhostUserBackendOptions {
   readonly log: (line: string) => void
   /** Protocol features that are not offered, as bits. */
   readonly withheld?: bigint
   /** Offers RARP and MTU with it. */
   readonly network?: NetworkServices | undefined
+  readonly screen?: GpuScreen | undefined
 }
 
 export type BackendReactor = Pick<Reactor, 'watch' | 'signal' | 'onTurn' | 'poll' | 'settle'>
@@ -298,9 +307,14 @@ export class VhostUserBackend implements Service {
     this.#mapShared()
   }
 
-  /** QEMU's GPU fails without it, and shows a picture only where somebody sends one: screens of ours are elsewhere. */
+  /** QEMU's GPU fails without it. Where the screen is elsewhere it is kept, and no picture is sent. */
   #setGpuSocket(descriptor: Descriptor): void {
     if (this.#device.id !== DeviceId.GPU) throw new VhostUserError('the device is no GPU')
+    const { screen } = this.#options
+    if (screen) {
+      screen.connect(new UnixStream(descriptor))
+      return
+    }
     this.#gpuSocket?.close()
     this.#gpuSocket = descriptor
   }
@@ -328,6 +342,7 @@ export class VhostUserBackend implements Service {
     this.#rings.detach()
     this.#channel?.close()
     this.#gpuSocket?.close()
+    this.#options.screen?.disconnect()
     const finish = () => {
       this.#log.close()
       this.#rings.close()

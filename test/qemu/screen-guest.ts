@@ -1,0 +1,146 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { createConnection, type Socket } from 'node:net'
+import path from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { findKit } from '../../src/engines/kit/kit.ts'
+import { AMD64_KIT } from '../../src/engines/kit/recipe.ts'
+import { qemuArguments } from '../../src/engines/qemu/arguments.ts'
+import { Transport } from '../../src/engines/qemu/qemu.ts'
+import { type RunningDevice, startDevice } from './device-program.ts'
+import { qemu } from './guest.ts'
+
+export interface ScreenGuestOptions {
+  /** Holds the sockets. */
+  readonly folder: string
+  /** `/dev/vda` */
+  readonly disk: string
+  /** Screens it has. */
+  readonly heads?: number
+  /** Further arguments of QEMU. */
+  readonly args?: readonly string[]
+}
+
+/** A guest whose screen is QEMU's own, out of a stock `vhost-user-gpu-pci`; its console and its monitor are the test's. */
+export class ScreenGuest {
+  /** What QEMU and the screen's process said. */
+  readonly said: string[] = []
+  readonly gpu: RunningDevice
+  readonly #devices: readonly RunningDevice[]
+  readonly #qemu: ChildProcess
+  readonly #console: RunningDevice
+  #monitor: Socket | undefined
+  readonly #answers: ((answer: unknown) => void)[] = []
+  /** What the guest printed. */
+  #printed = ''
+  #lastCommand = 0
+
+  /** Boots it, and resolves when commands can be run. */
+  static async boot(options: ScreenGuestOptions): Promise<ScreenGuest> {
+    const { folder, disk } = options
+    const socket = (name: string) => path.join(folder, `${name}.sock`)
+    const devices = await Promise.all([
+      startDevice(['gpu', `--socket-path=${socket('gpu')}`]),
+      startDevice(['console', `--socket-path=${socket('console')}`]),
+      startDevice(['block', `--socket-path=${socket('disk')}`, `--blk-file=${disk}`, '--read-only']),
+    ])
+    const guest = new ScreenGuest(options, devices)
+    try {
+      await guest.#connect(socket('monitor'))
+      await guest.#until('a shell', () => guest.#printed.includes('~ # ') || undefined)
+      return guest
+    } catch (error) {
+      await guest.stop()
+      throw new Error(`the guest did not boot: ${error}\n${guest.said.join('\n')}\n${guest.#printed}`)
+    }
+  }
+
+  private constructor({ folder, heads = 1, args = [] }: ScreenGuestOptions, devices: readonly RunningDevice[]) {
+    const boot = findKit(AMD64_KIT)
+    if (!boot) throw new Error('no guest kit for QEMU')
+    const [gpu, console] = devices
+    this.#devices = devices
+    this.gpu = gpu
+    this.#console = console
+    const { program } = qemu()
+    const machine = qemuArguments({
+      ...{ accelerator: 'tcg', memoryMiB: 512, boot },
+      devices: [{ id: 'disk', kind: 'block', socket: path.join(folder, 'disk.sock') }],
+    })
+    this.#qemu = spawn(
+      program.command,
+      [
+        ...[...program.args, ...machine],
+        // One port, and no more queues than that.
+        ...['-chardev', `socket,id=console,path=${path.join(folder, 'console.sock')}`],
+        ...['-device', `${Transport.ANY},chardev=console,virtio-id=3,num_vqs=2,vq_size=64,config_size=12`],
+        ...['-chardev', `socket,id=gpu,path=${path.join(folder, 'gpu.sock')}`],
+        ...['-device', `${Transport.GPU},id=gpu0,chardev=gpu,max_outputs=${heads}`],
+        ...['-qmp', `unix:${path.join(folder, 'monitor.sock')},server=on,wait=off`],
+        ...args,
+      ],
+      { env: { ...process.env, ...program.env }, stdio: ['ignore', 'pipe', 'pipe'] },
+    )
+    for (const output of [this.#qemu.stdout, this.#qemu.stderr]) {
+      if (output) createInterface(output).on('line', (line) => this.said.push(line))
+    }
+    this.#console.child.stdout?.on('data', (bytes) => {
+      this.#printed += bytes
+    })
+  }
+
+  /** Runs a command in the guest's shell. @throws where it fails */
+  async run(command: string): Promise<void> {
+    const end = `end-${++this.#lastCommand}=`
+    // In pieces, so that the terminal's echo of the command is not taken for its end.
+    this.#console.child.stdin?.write(`${command}; echo end''-${this.#lastCommand}=$?\n`)
+    const status = await this.#until(`${command} to end`, () => new RegExp(`${end}(\\d+)`).exec(this.#printed)?.[1])
+    if (status !== '0') throw new Error(`${command}: ${this.#printed.slice(-2000)}`)
+  }
+
+  /** A command of QEMU's monitor. @returns what it answers */
+  async monitor(execute: string, args: Record<string, unknown> = {}): Promise<unknown> {
+    const answer = new Promise((resolve) => this.#answers.push(resolve))
+    this.#monitor?.write(`${JSON.stringify({ execute, arguments: args })}\n`)
+    const reply = await answer
+    if (typeof reply === 'object' && reply !== null && 'error' in reply) throw new Error(JSON.stringify(reply.error))
+    return reply
+  }
+
+  async stop(): Promise<void> {
+    this.#monitor?.destroy()
+    if (this.#qemu.exitCode === null && this.#qemu.signalCode === null) {
+      const ended = once(this.#qemu, 'exit')
+      this.#qemu.kill('SIGKILL')
+      await ended
+    }
+    await Promise.all(this.#devices.map((device) => device.stop()))
+    this.said.push(...this.gpu.log)
+  }
+
+  async #connect(file: string): Promise<void> {
+    await this.#until('a monitor', () => existsSync(file) || undefined)
+    const monitor = createConnection(file)
+    this.#monitor = monitor
+    await once(monitor, 'connect')
+    monitor.on('error', (error) => this.said.push(error.message))
+    createInterface(monitor).on('line', (line) => {
+      const message: unknown = JSON.parse(line)
+      if (typeof message !== 'object' || message === null) return
+      if ('return' in message || 'error' in message) this.#answers.shift()?.(message)
+    })
+    await this.monitor('qmp_capabilities')
+  }
+
+  async #until<T>(what: string, find: () => T | undefined): Promise<T> {
+    for (let tries = 0; tries < 1200; tries++) {
+      const found = find()
+      if (found !== undefined) return found
+      if (this.#qemu.exitCode !== null) throw new Error(`QEMU ended: ${this.said.join('\n')}`)
+      await sleep(50)
+    }
+    throw new Error(`${what} never came: ${this.#printed.slice(-2000)}`)
+  }
+}
