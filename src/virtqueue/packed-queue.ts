@@ -234,7 +234,8 @@ export class PackedQueue extends RingQueue {
   #disarm(): void {
     if (this.#armedAt < 0) return
     this.#armedAt = -1
-    if (!this.#eventIdx) this.#store(EVENT_FLAGS, RING_EVENT_FLAGS_DISABLE)
+    // The driver passes the old position in silence, but comes there again within two rounds.
+    if (!this.#eventIdx || this.polled) this.#store(EVENT_FLAGS, RING_EVENT_FLAGS_DISABLE)
   }
 
   #store(half: number, value: number): void {
