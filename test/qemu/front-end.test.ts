@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type RunningDevice, scratchFolder, startDevice } from './device-program.ts'
+import { bootDiskGuest } from './disk-guest.ts'
+import { qemuMissing } from './guest.ts'
+import { LOAD_BYTES, LoadContents, VerifiedLoad } from './verified-load.ts'
+
+const folder = scratchFolder()
+const ROUNDS = 3
+/** Writes acknowledged before a front-end is killed. */
+const WRITES = 40
+/** How long the process may take to be rid of one. */
+const PATIENCE_MS = 10_000
+
+const descriptors = ({ child: { pid } }: RunningDevice): number => readdirSync(`/proc/${pid}/fd`).length
+
+/** Memory of others that a process has mapped: the guest's, and that of the account of what is in flight. */
+function foreignMemory({ child: { pid } }: RunningDevice): string[] {
+  return readFileSync(`/proc/${pid}/maps`, 'latin1')
+    .split('\n')
+    .filter((line) => line.includes('/memfd:'))
+}
+
+async function until(done: () => boolean, what: string): Promise<void> {
+  for (const end = Date.now() + PATIENCE_MS; !done(); await sleep(10)) {
+    if (Date.now() > end) throw new Error(`not in ${PATIENCE_MS} ms: ${what}`)
+  }
+}
+
+test(`QEMU killed in the middle of writes leaves nothing in the disk's process, which serves the next, ${ROUNDS} times`, {
+  skip: qemuMissing ?? false,
+}, async () => {
+  const [image, data, socket] = ['disk.img', 'contents', 'disk.sock'].map((name) => path.join(folder, name))
+  const contents = new LoadContents(data)
+  writeFileSync(image, new Uint8Array(LOAD_BYTES))
+  const device = await startDevice(['block', `--socket-path=${socket}`, `--blk-file=${image}`])
+  try {
+    const before = descriptors(device)
+    assert.deepEqual(foreignMemory(device), [])
+    for (let round = 1; round <= ROUNDS; round++) {
+      writeFileSync(image, new Uint8Array(LOAD_BYTES), { flag: 'r+' })
+      const guest = await bootDiskGuest({ socket, folder, data })
+      try {
+        const load = await VerifiedLoad.start(guest, contents)
+        await load.progress(WRITES)
+        assert.ok(foreignMemory(device).length > 0, 'the guest is served without its memory')
+        await guest.kill()
+        await until(() => descriptors(device) === before, `${before} descriptors, as before any front-end`)
+        assert.deepEqual(foreignMemory(device), [])
+        assert.deepEqual(load.check(image, false), [], `round ${round}`)
+      } finally {
+        await guest.kill()
+      }
+      const gone = () => device.log.filter((line) => line.endsWith('the front-end is gone')).length
+      await until(() => gone() === round, 'the log tells of the end')
+    }
+  } finally {
+    assert.equal(await device.stop(), 0, device.log.join('\n'))
+  }
+  assert.doesNotMatch(device.log.join('\n'), /warning|error/)
+})
