@@ -1,12 +1,7 @@
 import { Command, Option } from 'commander'
+import { addWanted, type CommandTable } from './command-table.ts'
 import type { BackEnd } from './device-back-end.ts'
-import { blockBackEnd } from './device-block.ts'
-import { consoleBackEnd } from './device-console.ts'
-import { entropyBackEnd } from './device-entropy.ts'
-import { gpuBackEnd } from './device-gpu.ts'
-import { inputBackEnd } from './device-input.ts'
 import { logFormatOption } from './device-log.ts'
-import { netBackEnd } from './device-net.ts'
 import { type ServeOptions, serveBackEnd } from './device-serve.ts'
 import { socketOptions } from './device-socket.ts'
 
@@ -15,18 +10,23 @@ Each is a process that serves one device to a virtual machine monitor over vhost
 Give it a socket with --socket-path or --fd, or let systemd: a listening socket serves one front-end after another, a
 connected one ends with its front-end. SIGTERM ends it when what is in flight is done, with exit code 0.`
 
-/** Every kind of device process. Adding one is a line here. */
-export function deviceCommand(): Command {
-  return new Command('device')
+/** Every kind of device process. Adding one is a line here; each is loaded when it is wanted, to be ready soon. */
+const KINDS: CommandTable = {
+  block: async () => backEndCommand((await import('./device-block.ts')).blockBackEnd),
+  console: async () => backEndCommand((await import('./device-console.ts')).consoleBackEnd),
+  entropy: async () => backEndCommand((await import('./device-entropy.ts')).entropyBackEnd),
+  gpu: async () => backEndCommand((await import('./device-gpu.ts')).gpuBackEnd),
+  input: async () => backEndCommand((await import('./device-input.ts')).inputBackEnd),
+  net: async () => backEndCommand((await import('./device-net.ts')).netBackEnd),
+}
+
+/** @param kind the one that is wanted, where that is known */
+export async function deviceCommand(kind: string | undefined): Promise<Command> {
+  const command = new Command('device')
     .description('serve one device to a virtual machine monitor, over vhost-user')
     .exitOverride()
     .addHelpText('after', EXPLANATION)
-    .addCommand(backEndCommand(blockBackEnd))
-    .addCommand(backEndCommand(consoleBackEnd))
-    .addCommand(backEndCommand(entropyBackEnd))
-    .addCommand(backEndCommand(gpuBackEnd))
-    .addCommand(backEndCommand(inputBackEnd))
-    .addCommand(backEndCommand(netBackEnd))
+  return await addWanted(command, KINDS, kind)
 }
 
 function backEndCommand<Options>(backEnd: BackEnd<Options>): Command {

@@ -1,14 +1,17 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
+import { addWanted, type CommandTable } from './command-table.ts'
 import { ExitCode } from './exit-code.ts'
 
 const { version, description } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'))
 
+const [wanted, kind] = process.argv.slice(2)
+
 /** Each is loaded when it is wanted: a device process needs no emulator, and is to be ready soon. */
-const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+const COMMANDS: CommandTable = {
   run: async () => (await import('./run.ts')).runCommand(),
-  device: async () => (await import('./device.ts')).deviceCommand(),
+  device: async () => (await import('./device.ts')).deviceCommand(kind),
   doctor: async () => (await import('./doctor.ts')).doctorCommand(),
 }
 
@@ -18,8 +21,7 @@ const program = new Command('outboard')
   .exitOverride()
   .configureHelp({ showGlobalOptions: false })
 
-const wanted = COMMANDS[process.argv[2]]
-for (const load of wanted ? [wanted] : Object.values(COMMANDS)) program.addCommand(await load())
+await addWanted(program, COMMANDS, wanted)
 
 try {
   await program.parseAsync()

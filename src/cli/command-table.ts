@@ -1,0 +1,11 @@
+import type { Command } from 'commander'
+
+/** How each command is loaded. */
+export type CommandTable = Readonly<Record<string, () => Promise<Command>>>
+
+/** Adds the command that is wanted to the one above it, and loads no other; all of them where it is none of these. */
+export async function addWanted(above: Command, table: CommandTable, wanted: string | undefined): Promise<Command> {
+  const load = wanted === undefined || !Object.hasOwn(table, wanted) ? undefined : table[wanted]
+  for (const each of load ? [load] : Object.values(table)) above.addCommand(await each())
+  return above
+}
