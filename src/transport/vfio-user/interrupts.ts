@@ -66,6 +66,8 @@ export class Interrupts implements PciBus {
   count(index: number): number {
     const pci = this.#pci
     if (!pci) return 0
+    // An error event that never comes: QEMU warns where it cannot have one.
+    if (index === IrqIndex.ERR) return 1
     if (index === IrqIndex.INTX) return pci.configRead(0x3d, 1) === 0 ? 0 : 1
     const control = messageControl(pci, index === IrqIndex.MSIX ? CapabilityId.MSIX : CapabilityId.MSI)
     if (control === undefined) return 0
@@ -75,7 +77,8 @@ export class Interrupts implements PciBus {
 
   /** @vfio-user DEVICE_GET_IRQ_INFO */
   flags(index: number): number {
-    return IrqFlag.EVENTFD | IrqFlag.MASKABLE | (index === IrqIndex.INTX ? IrqFlag.AUTOMASKED : 0)
+    if (index === IrqIndex.INTX) return IrqFlag.EVENTFD | IrqFlag.MASKABLE | IrqFlag.AUTOMASKED
+    return index < IrqIndex.ERR ? IrqFlag.EVENTFD | IrqFlag.MASKABLE : IrqFlag.EVENTFD
   }
 
   /** Does what the client says. The descriptors are taken. @throws {VfioUserError} */
@@ -129,6 +132,7 @@ export class Interrupts implements PciBus {
     if (index >= IRQS) refuse(`there are no interrupts ${index}`)
     const there = this.count(index)
     if (start + count > there) refuse(`interrupts ${start} to ${start + count} of ${there}`)
+    if (index >= IrqIndex.ERR && (flags & IrqSet.ACTION_TRIGGER) === 0) refuse(`interrupts ${index} have no mask`)
     if (count === 0 && (start !== 0 || flags !== (IrqSet.DATA_NONE | IrqSet.ACTION_TRIGGER)))
       refuse('no interrupts named')
     if (bytes.length !== ((flags & IrqSet.DATA_BOOL) === 0 ? 0 : count)) refuse(`${bytes.length} bytes of data`)

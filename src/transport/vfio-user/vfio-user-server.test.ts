@@ -5,14 +5,9 @@ import { Feature, featureSet } from '../../virtio/feature.ts'
 import { EchoDevice } from '../../virtio/testing/echo-device.ts'
 import { openDescriptors } from '../socket/testing/open-descriptors.ts'
 import { IrqIndex } from './protocol.ts'
-import { VfioUserRig, virtioFunction } from './testing/vfio-user-rig.ts'
+import { echoRig } from './testing/echo-rig.ts'
 
 const skip = ffiMissing() ?? false
-
-function echoRig(device = new EchoDevice()): VfioUserRig {
-  const rig: VfioUserRig = new VfioUserRig(virtioFunction(device, (line) => rig.logged.push(line)))
-  return rig
-}
 
 for (const [name, features] of [
   ['split', 0n],
