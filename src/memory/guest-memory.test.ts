@@ -97,3 +97,15 @@ test('numbers that are no address are outside', () => {
   }
   assert.equal(memory.contains(0, 2 ** 53), false)
 })
+
+test('an address that is nowhere can be heard of', () => {
+  const memory = new GuestMemory([MemoryRegion.over(0x1000, new Uint8Array(0x1000))])
+  const missed: number[] = []
+  memory.onMiss = (address) => missed.push(address)
+  memory.find(0x1fff)
+  memory.find(0x2000)
+  memory.contains(0x1ff0, 0x20)
+  memory.replace([])
+  memory.find(0x1000)
+  assert.deepEqual(missed, [0x2000, 0x2000, 0x1000])
+})

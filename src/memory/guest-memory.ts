@@ -15,6 +15,8 @@ export type WriteListener = (address: number, length: number) => void
  */
 export class GuestMemory {
   #regions: readonly MemoryRegion[] = []
+  /** Told of addresses that were looked for in vain. */
+  onMiss?: ((address: number) => void) | undefined
   /** The region found last: mostly the next one too. */
   #last: MemoryRegion | undefined
 
@@ -55,16 +57,18 @@ export class GuestMemory {
 
   #search(address: number): MemoryRegion | undefined {
     const regions = this.#regions
-    if (regions.length === 0) return undefined
     let low = 0
     for (let high = regions.length; high - low > 1; ) {
       const middle = (low + high) >>> 1
       if (regions[middle].base <= address) low = middle
       else high = middle
     }
-    const region = regions[low]
+    const region = regions.length > 0 ? regions[low] : undefined
     // Written so that NaN and negative addresses are nowhere.
-    if (!(address >= region.base && address - region.base < region.size)) return undefined
+    if (!(region && address >= region.base && address - region.base < region.size)) {
+      this.onMiss?.(address)
+      return undefined
+    }
     this.#last = region
     return region
   }
