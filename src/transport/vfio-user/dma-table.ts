@@ -12,6 +12,9 @@ const FLAGS = DmaFlag.READ | DmaFlag.WRITE
 /** More is no guest's memory. */
 const MOST_BYTES = 2 ** 42
 
+const UNSHARED =
+  'the driver uses memory that the client keeps to itself: share it (QEMU: memory-backend-memfd,share=on as memory-backend)'
+
 /** A range the function may reach. */
 interface Range {
   readonly address: number
@@ -41,7 +44,7 @@ export class DmaTable {
 
   /**
    * @param memory kept as the client describes it
-   * @param warn told once where memory can vanish while it is in use
+   * @param warn told once where memory can vanish while it is in use, and where a device would need what is not shared
    */
   constructor(
     private readonly memory: GuestMemory,
@@ -51,19 +54,16 @@ export class DmaTable {
       if (!this.#warned) warn(line)
       this.#warned = true
     })
+    memory.onMiss = (address) => {
+      if (!this.#isUnshared(address)) return
+      warn(UNSHARED)
+      memory.onMiss = undefined
+    }
   }
 
   /** Ranges that are mapped. */
   get size(): number {
     return this.#ranges.size
-  }
-
-  /** Whether all of a range is the client's memory, and it keeps some of it to itself. */
-  isUnshared(address: number): boolean {
-    for (const range of this.#ranges.values()) {
-      if (address >= range.address && address - range.address < range.size) return range.part === undefined
-    }
-    return false
   }
 
   /** Adds a range. The descriptor is the table's, whatever happens. @throws where it cannot be; nothing is changed then */
@@ -110,8 +110,17 @@ export class DmaTable {
   }
 
   close(): void {
+    this.memory.onMiss = undefined
     this.unmapAll()
     this.releaseRetired()
+  }
+
+  /** Whether it is the client's memory, which it keeps to itself. */
+  #isUnshared(address: number): boolean {
+    for (const range of this.#ranges.values()) {
+      if (address >= range.address && address - range.address < range.size) return range.part === undefined
+    }
+    return false
   }
 
   #check({ flags, offset, address, size }: Omit<DmaMapMessage, 'argsz'>): void {

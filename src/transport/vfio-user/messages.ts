@@ -39,12 +39,11 @@ export type IrqSetMessage = ReturnType<typeof irqSet.parse>
 export type FeatureMessage = ReturnType<typeof feature.parse>
 
 /** In DEVICE_FEATURE of DMA_LOGGING_START and DMA_LOGGING_REPORT. */
-export const loggingStart: Payload<{ pageSize: number; elements: readonly { address: number; length: number }[] }> =
-  counted(
-    record({ pageSize: u64, ranges: u32, reserved: u32 }),
-    (head) => head.ranges,
-    record({ address: u64, length: u64 }),
-  )
+export const loggingStart = counted(
+  record({ pageSize: u64, ranges: u32, reserved: u32 }),
+  (head) => head.ranges,
+  record({ address: u64, length: u64 }),
+)
 export const loggingReport = followed(record({ address: u64, length: u64, pageSize: u64 }))
 
 /** After the head of an answer to DEVICE_GET_REGION_INFO. */
