@@ -28,6 +28,10 @@ export interface DiskGuestOptions {
   readonly folder: string
   /** A file for a second disk, which QEMU serves, to be read only. */
   readonly data?: string
+  /** Of the disk, 1 unless told; the guest uses as many as it has processors. */
+  readonly queues?: number
+  /** Whether the disk's rings are packed ones. */
+  readonly packed?: boolean
 }
 
 const PORTS = ['command', 'stdout', 'stderr'] as const
@@ -38,7 +42,13 @@ const RECONNECT_MS = 20
  * Boots a guest in QEMU, with a disk at a socket and QEMU's own console device for commands: the kit's command agent does
  * not care whose ports it finds.
  */
-export async function bootDiskGuest({ socket, folder, data }: DiskGuestOptions): Promise<DiskGuest> {
+export async function bootDiskGuest({
+  socket,
+  folder,
+  data,
+  queues = 1,
+  packed = false,
+}: DiskGuestOptions): Promise<DiskGuest> {
   const boot = findKit(AMD64_KIT)
   if (!boot) throw new Error('no guest kit for QEMU')
   const { program } = qemu()
@@ -49,7 +59,8 @@ export async function bootDiskGuest({ socket, folder, data }: DiskGuestOptions):
       ...program.args,
       ...qemuArguments({ accelerator: 'tcg', memoryMiB: MEMORY_MIB, boot, devices: [] }),
       ...['-chardev', `socket,id=disk,path=${socket},reconnect-ms=${RECONNECT_MS}`],
-      ...['-device', `${Transport.BLOCK},chardev=disk`, '-device', 'virtio-serial-pci'],
+      ...['-device', `${Transport.BLOCK},chardev=disk,num-queues=${queues},packed=${packed ? 'on' : 'off'}`],
+      ...['-smp', `${queues}`, '-device', 'virtio-serial-pci'],
       ...(data === undefined
         ? []
         : ['-drive', `if=none,id=data,format=raw,readonly=on,file=${data}`, '-device', 'virtio-blk-pci,drive=data']),

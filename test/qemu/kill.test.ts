@@ -2,8 +2,10 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { RegionLayout } from '../../src/transport/vhost-user/inflight/inflight-area.ts'
+import { PACKED_LAYOUT } from '../../src/transport/vhost-user/inflight/packed-journal.ts'
 import { SPLIT_LAYOUT } from '../../src/transport/vhost-user/inflight/split-journal.ts'
 import { type RunningDevice, scratchFolder, startDevice } from './device-program.ts'
 import { bootDiskGuest } from './disk-guest.ts'
@@ -36,7 +38,10 @@ function* random(seed: number): Generator<number, never> {
 class Inflight {
   readonly #fd: number
 
-  constructor({ child: { pid } }: RunningDevice) {
+  constructor(
+    { child: { pid } }: RunningDevice,
+    private readonly layout: RegionLayout,
+  ) {
     const folder = `/proc/${pid}/fd`
     const name = readdirSync(folder).find((fd) => readlinkSync(`${folder}/${fd}`).startsWith('/memfd:inflight'))
     if (name === undefined) throw new Error('the process keeps no account of what is in flight')
@@ -44,9 +49,10 @@ class Inflight {
   }
 
   count(): number {
-    const { head, entry } = SPLIT_LAYOUT
+    const { head, entry } = this.layout
     const bytes = readFileSync(`/proc/self/fd/${this.#fd}`)
     let count = 0
+    // Every entry begins with whether it is in flight. Regions of several queues keep the step.
     for (let at = head; at < bytes.length; at += entry) count += bytes[at]
     return count
   }
@@ -82,24 +88,43 @@ async function kill({ child }: RunningDevice): Promise<void> {
   await ended
 }
 
-test(`a disk whose process is killed ${KILLS} times in the middle of writes loses none and corrupts none  @vhost-user INFLIGHT_SHMFD`, {
-  skip: qemuMissing ?? false,
-}, async (context) => {
+/** Ways in which a disk is served, and how many kills each gets. */
+const DISKS = [
+  { what: 'a disk', kills: KILLS, options: [], queues: 1, packed: false },
+  { what: 'a disk with a packed ring', kills: Math.ceil(KILLS / 5), options: [], queues: 1, packed: true },
+  {
+    ...{ what: 'a disk of two threads', kills: Math.ceil(KILLS / 5), queues: 2, packed: false },
+    options: ['--queues=2', '--workers=2'],
+  },
+]
+
+for (const disk of DISKS) {
+  test(
+    `${disk.what}, whose process is killed ${disk.kills} times in the middle of writes, loses none  @vhost-user INFLIGHT_SHMFD`,
+    {
+      skip: qemuMissing ?? false,
+    },
+    (context) => killed(disk, context),
+  )
+}
+
+async function killed(disk: (typeof DISKS)[number], context: TestContext): Promise<void> {
+  const { kills, options, queues, packed } = disk
   context.diagnostic(`KILL_SEED=${SEED} KILLS=${KILLS}`)
   const [image, data, socket] = ['disk.img', 'contents', 'disk.sock'].map((name) => path.join(folder, name))
   writeFileSync(image, '')
   truncateSync(image, LOAD_BYTES)
   const contents = new LoadContents(data)
-  const serve = () => startDevice(['block', `--socket-path=${socket}`, `--blk-file=${image}`])
+  const serve = () => startDevice(['block', `--socket-path=${socket}`, `--blk-file=${image}`, ...options])
   const dice = random(SEED)
   let device = await serve()
-  const guest = await bootDiskGuest({ socket, folder, data })
-  const inflight = new Inflight(device)
+  const guest = await bootDiskGuest({ socket, folder, data, queues, packed })
+  const inflight = new Inflight(device, packed ? PACKED_LAYOUT : SPLIT_LAYOUT)
   const caught: number[] = []
   const log: string[] = []
   try {
     const load = await VerifiedLoad.start(guest, contents)
-    for (let i = 0; i < KILLS; i++) {
+    for (let i = 0; i < kills; i++) {
       await load.progress(WRITES)
       // Some at any moment at all, which is that of sleep as a rule.
       if (dice.next().value < 0.2) await sleep(dice.next().value * LONGEST_MS)
@@ -116,7 +141,7 @@ test(`a disk whose process is killed ${KILLS} times in the middle of writes lose
     context.diagnostic(`served again by the next, after ${resubmitted.length} of the kills: ${resubmitted.join(' ')}`)
     assert.doesNotMatch(await guest.run('dmesg'), /I\/O error|blocked for more than/)
     assert.deepEqual(load.check(image), [])
-    assert.ok(resubmitted.length >= KILLS / 4, 'too rarely was anything in flight')
+    assert.ok(resubmitted.length >= kills / 4, 'too rarely was anything in flight')
     assert.doesNotMatch(log.join('\n'), /warning|error/)
   } catch (error) {
     throw new Error(`KILL_SEED=${SEED} KILLS=${KILLS}\n${log.join('\n')}`, { cause: error })
@@ -125,4 +150,4 @@ test(`a disk whose process is killed ${KILLS} times in the middle of writes lose
     await guest.kill()
     await device.stop()
   }
-})
+}
