@@ -1,11 +1,23 @@
 import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
 import { ffiMissing } from '../../host/linux/ffi.ts'
+import { createReactor } from '../../host/linux/reactor/create-reactor.ts'
+import { KINDS } from '../../host/linux/reactor/testing/kinds.ts'
+import { runWith } from '../../host/linux/reactor/testing/run-with.ts'
+import { UnixListener } from '../../host/linux/unix-listener.ts'
+import { UnixStream } from '../../host/linux/unix-stream.ts'
 import { Feature, featureSet } from '../../virtio/feature.ts'
 import { EchoDevice } from '../../virtio/testing/echo-device.ts'
 import { openDescriptors } from '../socket/testing/open-descriptors.ts'
 import { IrqIndex } from './protocol.ts'
+import { Client } from './testing/client.ts'
 import { echoRig } from './testing/echo-rig.ts'
+import { versionRequest, virtioFunction } from './testing/vfio-user-rig.ts'
+import { serveVfioUser } from './vfio-user-server.ts'
 
 const skip = ffiMissing() ?? false
 
@@ -52,3 +64,36 @@ test('a client that is gone leaves the device as before any driver', { skip }, a
   await rig.close()
   assert.equal(openDescriptors(), before)
 })
+
+for (const { kind, skip } of KINDS) {
+  test(`one client after another is served over a socket: ${kind}`, { skip }, async (context) => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'vfio-user-'))
+    context.after(() => rmSync(folder, { recursive: true }))
+    const before = openDescriptors()
+    const socket = path.join(folder, 'echo.sock')
+    const reactor = createReactor({ prefer: kind })
+    const logged: string[] = []
+    const log = (line: string) => logged.push(line)
+    const server = serveVfioUser(virtioFunction(new EchoDevice(), log), UnixListener.listen(socket), reactor, { log })
+    await runWith(reactor, async () => {
+      for (let round = 0; round < 5; round++) {
+        const client = new Client(UnixStream.connect(socket), () => {})
+        client.tell('VERSION', versionRequest())
+        client.tell('DMA_MAP', { argsz: 32, flags: 3, offset: 0, address: 0, size: 4096 })
+        client.tell('REGION_READ', { region: 7, offset: 0, count: 4 })
+        client.tell('DEVICE_RESET', undefined)
+        for (const command of [1, 2, 9, 13]) {
+          let answer = client.next()
+          for (; !answer; answer = client.next()) await setTimeout(1)
+          assert.deepEqual([answer.command, answer.error], [command, 0])
+        }
+        client.close()
+      }
+      server.close()
+      await server.over
+    })
+    reactor.close()
+    assert.equal(openDescriptors(), before)
+    assert.equal(logged.filter((line) => line === 'echo: a client is here').length, 5)
+  })
+}
