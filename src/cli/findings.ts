@@ -9,6 +9,8 @@ import { kvmMissing } from '../engines/qemu/accelerator.ts'
 import { findQemus, findQemuTools, type Qemu, servesAllDevices, Transport } from '../engines/qemu/qemu.ts'
 import { ffiMissing } from '../host/linux/ffi.ts'
 import { uringRefused } from '../host/linux/reactor/create-reactor.ts'
+import { PASST_MISSING, PasstProcess } from '../host/net/passt-process.ts'
+import { TUN_DEVICE, tunRefused } from '../host/net/tap-interface.ts'
 
 /** Whether something is there: if not, something else may be in its place, or nothing is. */
 export const Level = { OK: 'ok', LIMITED: 'limited', MISSING: 'missing' } as const
@@ -45,7 +47,7 @@ export async function examineMachine(): Promise<Finding[]> {
     kit('kit-i386', I386_KIT, 'v86'),
     kit('kit-amd64', AMD64_KIT, 'QEMU'),
     kvm(qemus),
-    deviceFile('tap', '/dev/net/tun', 'no network through a TAP device'),
+    tap(),
     passt(),
     clients(),
   ])
@@ -120,21 +122,30 @@ async function deviceFile(id: string, file: string, without: string): Promise<Fi
   }
 }
 
+/** An interface that is there already is opened by whoever may, and a new one only by root. */
+function tap(): Finding {
+  const refused = tunRefused()
+  if (refused === undefined) {
+    return { id: 'tap', level: Level.OK, says: `${TUN_DEVICE} can be opened: a guest can have a TAP interface` }
+  }
+  return {
+    id: 'tap',
+    level: Level.LIMITED,
+    says: `no network through a TAP interface: ${refused}`,
+    remedy: `load the kernel module tun, and let this user, or this container, open ${TUN_DEVICE}`,
+  }
+}
+
 async function passt(): Promise<Finding> {
-  const folders = (process.env['PATH'] ?? '').split(':')
-  for (const folder of folders) {
-    const file = path.join(folder, 'passt')
-    const there = await access(file, constants.X_OK).then(
-      () => true,
-      () => false,
-    )
-    if (there) return { id: 'passt', level: Level.OK, says: 'passt connects a guest to the network without root' }
+  const refused = await PasstProcess.refused()
+  if (refused === undefined) {
+    return { id: 'passt', level: Level.OK, says: 'passt connects a guest to the network without root' }
   }
   return {
     id: 'passt',
     level: Level.LIMITED,
-    says: 'no network without root: passt is not on this machine',
-    remedy: 'apt-get install passt',
+    says: `no network for a guest without root: ${refused}`,
+    ...(refused === PASST_MISSING && { remedy: 'apt-get install passt' }),
   }
 }
 

@@ -1,5 +1,6 @@
 import { findKit } from '../../src/engines/kit/kit.ts'
 import { AMD64_KIT, I386_KIT } from '../../src/engines/kit/recipe.ts'
+import type { GuestNetwork } from '../../src/engines/qemu/guest-network.ts'
 import { createQemuMachine } from '../../src/engines/qemu/machine.ts'
 import { createV86Machine } from '../../src/engines/v86/machine.ts'
 import type { Machine } from '../../src/machine/machine.ts'
@@ -16,6 +17,8 @@ export interface GuestOptions {
   readonly disks?: readonly { readonly path: string; readonly readOnly: boolean }[]
   /** Whether the GPU offers blob resources; it does unless told. */
   readonly blob?: boolean
+  /** In QEMU. */
+  readonly network?: GuestNetwork
 }
 
 /** What a command in the guest printed, and how it ended. */
@@ -41,8 +44,9 @@ export function guestMissing(engine: Engine): string | undefined {
 }
 
 /** Boots the guest kit, and resolves when commands can be run. A guest that fails rejects with all it said. */
-export async function bootGuest({ engine = 'v86', disks = [], blob = true }: GuestOptions): Promise<Guest> {
-  const machine = engine === 'v86' ? machineInV86({ disks, blob }) : machineInQemu({ disks, blob })
+export async function bootGuest({ engine = 'v86', disks = [], blob = true, network }: GuestOptions): Promise<Guest> {
+  const machine =
+    engine === 'v86' ? machineInV86({ disks, blob }) : machineInQemu({ disks, blob, ...(network && { network }) })
   const said: string[] = []
   machine.listen({ progress: (step) => said.push(step), log: (line) => said.push(line) })
   const guest: Guest = { machine, run: (command) => run(machine, command), stop: () => machine.stop() }
@@ -56,7 +60,7 @@ export async function bootGuest({ engine = 'v86', disks = [], blob = true }: Gue
   }
 }
 
-type MachineOptions = Required<Omit<GuestOptions, 'engine'>>
+type MachineOptions = Required<Pick<GuestOptions, 'disks' | 'blob'>> & Pick<GuestOptions, 'network'>
 
 function machineInV86(options: MachineOptions): Machine {
   const kit = findKit(I386_KIT)

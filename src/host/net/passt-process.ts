@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { chownSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { chownSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout } from 'node:timers/promises'
@@ -82,7 +82,7 @@ export class PasstProcess {
         resolve()
       }
       this.#child
-        .on('error', (error) => end('code' in error && error.code === 'ENOENT' ? MISSING : error.message))
+        .on('error', (error) => end('code' in error && error.code === 'ENOENT' ? PASST_MISSING : error.message))
         .on('close', (code, signal) => end(`passt ended (${signal ?? code}): ${lastLine(this.#said)}`))
     })
   }
@@ -96,7 +96,7 @@ export class PasstProcess {
   }
 
   async #ready(): Promise<void> {
-    for (let waited = 0; !existsSync(this.path); waited += 10) {
+    for (let waited = 0; !isListening(this.path); waited += 10) {
       if (this.#ended !== undefined) throw new NetworkPortError(this.#ended)
       if (waited >= PATIENCE_MS) throw new NetworkPortError(`passt does not listen: ${lastLine(this.#said)}`)
       await setTimeout(10)
@@ -110,7 +110,18 @@ export class PasstProcess {
   }
 }
 
-const MISSING = 'passt is not installed: install the package passt'
+/** The reason where there is none. */
+export const PASST_MISSING = 'passt is not installed: install the package passt'
+
+/** Column of listening sockets in the kernel's table of Unix sockets. */
+const LISTENS = ' 00010000 '
+
+/** A socket has its path a moment before it can be connected to: the kernel tells which it is, without a connection. */
+function isListening(path: string): boolean {
+  if (!existsSync(path)) return false
+  const table = readFileSync('/proc/net/unix', 'latin1').split('\n')
+  return table.some((line) => line.includes(LISTENS) && line.endsWith(` ${path}`))
+}
 
 /** Options as one writes them in a line. */
 export function passtOptions(line: string): string[] {

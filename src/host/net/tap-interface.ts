@@ -1,4 +1,4 @@
-import { constants, openSync } from 'node:fs'
+import { closeSync, constants, openSync } from 'node:fs'
 import { Offload } from '../../devices/net/network-port.ts'
 import { HEADER_BYTES } from '../../devices/net/protocol.ts'
 import { Descriptor } from '../linux/descriptor.ts'
@@ -7,7 +7,7 @@ import { SystemCallError } from '../linux/system-call-error.ts'
 import { unixSocket } from '../linux/unix-stream.ts'
 import { NetworkPortError } from './network-port-error.ts'
 
-const TUN_DEVICE = '/dev/net/tun'
+export const TUN_DEVICE = '/dev/net/tun'
 
 // Requests of linux/if_tun.h and linux/sockios.h, as most architectures number them.
 const TUNSETIFF = 0x4004_54ca
@@ -136,6 +136,17 @@ export function bringUp(name: string): boolean {
       throw error
     }
   })
+}
+
+/** Why no TAP interface can be opened here, whatever its name; undefined where one may be. */
+export function tunRefused(): string | undefined {
+  try {
+    closeSync(openTun())
+    return undefined
+  } catch (error) {
+    if (error instanceof NetworkPortError) return error.message
+    throw error
+  }
 }
 
 function openTun(): number {
