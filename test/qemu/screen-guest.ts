@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
+import { existsSync, mkdtempSync } from 'node:fs'
 import { createConnection, type Socket } from 'node:net'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
@@ -13,7 +13,7 @@ import { type RunningDevice, startDevice } from './device-program.ts'
 import { qemu } from './guest.ts'
 
 export interface ScreenGuestOptions {
-  /** Holds the sockets. */
+  /** Holds the sockets, in a folder of their own. */
   readonly folder: string
   /** `/dev/vda` */
   readonly disk: string
@@ -39,14 +39,15 @@ export class ScreenGuest {
 
   /** Boots it, and resolves when commands can be run. */
   static async boot(options: ScreenGuestOptions): Promise<ScreenGuest> {
-    const { folder, disk } = options
+    const { disk } = options
+    const folder = mkdtempSync(path.join(options.folder, 'guest-'))
     const socket = (name: string) => path.join(folder, `${name}.sock`)
     const devices = await Promise.all([
       startDevice(['gpu', `--socket-path=${socket('gpu')}`]),
       startDevice(['console', `--socket-path=${socket('console')}`]),
       startDevice(['block', `--socket-path=${socket('disk')}`, `--blk-file=${disk}`, '--read-only']),
     ])
-    const guest = new ScreenGuest(options, devices)
+    const guest = new ScreenGuest({ ...options, folder }, devices)
     try {
       await guest.#connect(socket('monitor'))
       await guest.#until('a shell', () => guest.#printed.includes('~ # ') || undefined)
@@ -100,6 +101,11 @@ export class ScreenGuest {
     if (status !== '0') throw new Error(`${command}: ${this.#printed.slice(-2000)}`)
   }
 
+  /** Runs a command again and again until it succeeds. */
+  async eventually(command: string): Promise<void> {
+    await this.run(`for i in $(seq 200); do { ${command}; } && break; sleep 0.1; done; ${command}`)
+  }
+
   /** A command of QEMU's monitor. @returns what it answers */
   async monitor(execute: string, args: Record<string, unknown> = {}): Promise<unknown> {
     const answer = new Promise((resolve) => this.#answers.push(resolve))
@@ -125,8 +131,13 @@ export class ScreenGuest {
     const monitor = createConnection(file)
     this.#monitor = monitor
     await once(monitor, 'connect')
-    monitor.on('error', (error) => this.said.push(error.message))
-    createInterface(monitor).on('line', (line) => {
+    const lines = createInterface(monitor)
+    // QEMU ended: what it said tells why.
+    for (const end of [monitor, lines]) end.on('error', () => {})
+    monitor.on('close', () => {
+      for (const answer of this.#answers.splice(0)) answer({ error: `QEMU is gone: ${this.said.join('\n')}` })
+    })
+    lines.on('line', (line) => {
       const message: unknown = JSON.parse(line)
       if (typeof message !== 'object' || message === null) return
       if ('return' in message || 'error' in message) this.#answers.shift()?.(message)

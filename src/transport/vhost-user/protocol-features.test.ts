@@ -308,7 +308,32 @@ test('what only network devices have is refused by others, and served by those',
   await rig.close()
 })
 
-test('a GPU keeps the socket for pictures, of which it sends none', { skip }, async () => {
+test('a GPU whose screen is the front-end hands it the socket for pictures, and says when it is gone', {
+  skip,
+}, async () => {
+  const device: VirtioDevice = new EchoDevice()
+  const streams: UnixStream[] = []
+  let gone = 0
+  const screen = { connect: (stream: UnixStream) => streams.push(stream), disconnect: () => gone++ }
+  const rig = new VhostUserRig(Object.assign(device, { id: DeviceId.GPU }), { screen })
+  for (const text of ['first', 'again']) {
+    const [ours, theirs] = socketPair('pictures')
+    rig.frontEnd.tell('GPU_SET_SOCKET', undefined, [theirs.descriptor])
+    theirs.close()
+    streams.at(-1)?.send(Buffer.from(text))
+    const received = ours.receive()
+    assert.ok(received && received !== END)
+    assert.equal(Buffer.from(received.bytes).toString(), text)
+    ours.close()
+  }
+  assert.equal(gone, 0)
+  await rig.close()
+  assert.equal(gone, 1)
+  assert.equal(streams.length, 2)
+  for (const stream of streams) stream.close()
+})
+
+test('a GPU with a screen elsewhere keeps the socket for pictures, of which it sends none', { skip }, async () => {
   const device: VirtioDevice = new EchoDevice()
   const rig = new VhostUserRig(Object.assign(device, { id: DeviceId.GPU }))
   const [ours, theirs] = socketPair('pictures')

@@ -14,6 +14,7 @@ export interface RigOptions {
   /** A guest that was there before. */
   readonly guest?: GuestSide
   readonly network?: VhostUserBackendOptions['network']
+  readonly screen?: VhostUserBackendOptions['screen']
 }
 
 /**
@@ -39,7 +40,7 @@ export class VhostUserRig {
   readonly #client: EchoClient
 
   constructor(device: VirtioDevice, options: RigOptions = {}) {
-    const { guest = new GuestSide(), network } = options
+    const { guest = new GuestSide(), network, screen } = options
     this.#device = device
     this.guest = guest
     const [ours, theirs] = socketPair('a connection')
@@ -47,7 +48,7 @@ export class VhostUserRig {
       device,
       (receiver) => new StreamConnection(theirs, this.reactor, receiver),
       this.reactor,
-      { log: (line) => this.logged.push(line), network },
+      { log: (line) => this.logged.push(line), network, screen },
     )
     void this.backend.over.then((reason) => {
       this.over = true
