@@ -16,13 +16,15 @@ test('a disk that grows and shrinks is another size in the guest that uses it, a
   const image = path.join(folder, 'disk.img')
   const socket = path.join(folder, 'disk.sock')
   writeFileSync(image, new Uint8Array(8 * MIB))
-  const device = await startDevice(['block', `--socket-path=${socket}`, `--blk-file=${image}`])
+  const serve = () => startDevice(['block', `--socket-path=${socket}`, `--blk-file=${image}`])
+  let device = await serve()
   const guest = await bootDiskGuest({ socket, folder })
+  const seen = (mebibytes: number): Promise<string> =>
+    guest.run(`until [ $(cat /sys/block/vda/size) = ${(mebibytes * MIB) / 512} ]; do sleep 0.05; done`)
   const resize = async (mebibytes: number): Promise<void> => {
     truncateSync(image, mebibytes * MIB)
     device.child.kill('SIGHUP')
-    const sectors = (mebibytes * MIB) / 512
-    await guest.run(`until [ $(cat /sys/block/vda/size) = ${sectors} ]; do sleep 0.05; done`)
+    await seen(mebibytes)
   }
   const dd = (operands: string, blockAt: number): Promise<string> =>
     guest.run(
@@ -57,6 +59,12 @@ test('a disk that grows and shrinks is another size in the guest that uses it, a
     await guest.run(`cmp -n ${BLOCK} /tmp/read /dev/zero`)
     await write(16 * MIB - BLOCK)
     assert.ok(readFileSync(image).subarray(-BLOCK).equals(block))
+
+    // Nobody was told of this one: the next process begins with it.
+    assert.equal(await device.stop(), 0, device.log.join('\n'))
+    truncateSync(image, 20 * MIB)
+    device = await serve()
+    await seen(20)
     await guest.run('! grep -v records /tmp/errors')
     assert.match(await guest.run('dmesg'), /vda: detected capacity change from \d+ to 24576/)
   } finally {

@@ -214,6 +214,17 @@ export class Rings {
     for (const ring of this.#rings) ring.live?.publish()
   }
 
+  /** Looks at rings that have no descriptor to tell with. @returns whether there are any: nobody may sleep */
+  lookAtUntold(): boolean {
+    let any = false
+    for (const ring of this.#rings) {
+      if (!ring.live?.open || ring.kicked) continue
+      this.served.notify(ring.index)
+      any = true
+    }
+    return any
+  }
+
   /** Serves what drivers made available without being told. @returns whether there was something */
   poll(): boolean {
     let found = false

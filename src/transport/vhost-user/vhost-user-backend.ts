@@ -16,7 +16,7 @@ import { DeviceConfig } from './device-config.ts'
 import { AnswerWithDescriptor, Dispatcher, type Handlers } from './dispatcher.ts'
 import { MemoryLog } from './memory-log.ts'
 import { MemoryTable, MOST_SLOTS } from './memory-table.ts'
-import { ProtocolFeature, VhostFeature } from './protocol.ts'
+import { ProtocolFeature, VhostFeature, VRING_INDEX_MASK } from './protocol.ts'
 import { Rings } from './rings.ts'
 import { ServedDevice } from './served-device.ts'
 import { SharedRegions } from './shared-regions.ts'
@@ -100,6 +100,8 @@ export class VhostUserBackend implements Service {
   #status = 0
   /** The configuration changed and the front-end was not told. */
   #configDue = false
+  /** The account of what is in flight began with this connection. */
+  #ownAccount = false
   #finished: (reason: string | undefined) => void = () => {}
 
   /** @param connect makes the connection to the front-end, which tells what comes to the receiver it is given */
@@ -121,7 +123,7 @@ export class VhostUserBackend implements Service {
     this.#served = new ServedDevice(device, this.#table.memory, this.#guard, () => this.#rings.failed())
     this.#rings = new Rings(device, this.#served, this.#table, reactor, {
       inBand: (what, index) => {
-        if (this.#dispatcher.agreed(ProtocolFeature.INBAND_NOTIFICATIONS)) this.#channel?.send(what, { index, num: 0 })
+        if (this.#agreedInBand) this.#channel?.send(what, { index, num: 0 })
       },
       opened: () => this.#mapShared(),
       log,
@@ -210,7 +212,13 @@ export class VhostUserBackend implements Service {
         const base = rings.stop(index)
         return typeof base === 'number' ? { index, num: base } : base.then((num) => ({ index, num }))
       },
-      SET_VRING_KICK: (ring, [descriptor]) => rings.setKick(ring, descriptor),
+      SET_VRING_KICK: (ring, [descriptor]) => {
+        if (!descriptor && !this.#agreedInBand)
+          this.#guard.log(
+            `ring ${ring & VRING_INDEX_MASK}: nobody tells of requests, so it is looked at without a pause`,
+          )
+        return rings.setKick(ring, descriptor)
+      },
       SET_VRING_CALL: (ring, [descriptor]) => rings.setCall(ring, descriptor),
       SET_VRING_ERR: (ring, [descriptor]) => rings.setError(ring, descriptor),
       SET_VRING_ENABLE: ({ index, num }) => {
@@ -226,10 +234,15 @@ export class VhostUserBackend implements Service {
       RESET_DEVICE: () => this.#reset(),
 
       GET_INFLIGHT_FD: ({ queues, queueSize }) => {
+        this.#ownAccount = true
         const area = rings.createInflight(queues, queueSize)
         return new AnswerWithDescriptor(area.description, area.descriptor)
       },
-      SET_INFLIGHT_FD: (description, [descriptor]) => rings.adoptInflight(descriptor, description),
+      SET_INFLIGHT_FD: (description, [descriptor]) => {
+        rings.adoptInflight(descriptor, description)
+        // Another process served this driver, of a device that may have been configured otherwise.
+        if (!this.#ownAccount) this.#configDue = true
+      },
       SET_BACKEND_REQ_FD: (_, [descriptor]) => this.#setChannel(descriptor),
       GPU_SET_SOCKET: (_, [descriptor]) => this.#setGpuSocket(descriptor),
       GET_SHMEM_CONFIG: () => this.#shared.describe(),
@@ -325,11 +338,21 @@ export class VhostUserBackend implements Service {
     if (this.#dispatcher.agreed(SHMEM) && this.#dispatcher.agreed(BACKEND_SEND_FD)) this.#shared.map(this.#channel)
   }
 
-  /** Before each sleep: what was used becomes visible, and what is due is told. */
-  #turn(): undefined {
+  get #agreedInBand(): boolean {
+    return this.#dispatcher.agreed(ProtocolFeature.INBAND_NOTIFICATIONS)
+  }
+
+  /** Before each sleep: what was used becomes visible, and what is due is told. @returns whether nobody may sleep */
+  #turn(): boolean {
+    const looks = !this.#agreedInBand && this.#rings.lookAtUntold()
     this.#rings.publish()
     this.#log.signal()
-    // A device whose rings are all stopped says nothing. @vhost-user Suspended device state
+    this.#tellConfig()
+    return looks
+  }
+
+  /** A device whose rings are all stopped says nothing. @vhost-user Suspended device state */
+  #tellConfig(): void {
     if (!this.#configDue || !this.#channel || !this.#rings.live) return
     this.#configDue = false
     if (this.#dispatcher.agreed(ProtocolFeature.CONFIG)) this.#channel.send('CONFIG_CHANGE_MSG', undefined)

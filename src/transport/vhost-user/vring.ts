@@ -52,6 +52,11 @@ export class Vring {
     this.size = size
   }
 
+  /** There is a descriptor that tells of new requests. */
+  get kicked(): boolean {
+    return this.#kick !== undefined
+  }
+
   get call(): EventFd | undefined {
     return this.#call
   }

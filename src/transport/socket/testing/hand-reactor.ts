@@ -74,16 +74,18 @@ export class HandReactor implements Pick<Reactor, 'watch' | 'signal' | 'timer' |
     promise.then(settled, settled)
   }
 
-  turn(): void {
+  /** @returns whether there is more to do at once: a reactor that runs would not sleep */
+  turn(): boolean {
     for (const watch of [...this.#watches]) if (!watch.closed) watch.ready()
     this.#looks = !this.#looks
     for (const poller of this.#pollers) {
       if (this.#looks) poller.poll()
       else poller.rest()
     }
-    for (const hook of this.#hooks) hook()
+    const wishes = [...this.#hooks].map((hook) => hook())
     for (const event of this.#signals) if (!event.descriptor.closed) event.signal()
     this.#signals.clear()
+    return wishes.includes(true)
   }
 
   /** Turns until no promise is waited for, a few turns long. @throws where that takes for ever */
