@@ -14,6 +14,10 @@ import type { DiskOption, RunOptions } from './run-options.ts'
 /** MiB of a guest unless told, by engine, and the most it can have. */
 const MEMORY = { v86: { usual: 256, most: 2047 }, qemu: { usual: 512, most: 1 << 20 } } as const
 
+/** The emulator keeps what it made of code until the guest itself changes that; a disk in another process changes it unseen. */
+const STALE_CODE =
+  'without KVM, a boot loader that has the next one loaded over itself hangs (that of DOS, Windows or syslinux); GRUB does not'
+
 /**
  * Makes the guest that was asked for, and fetches first what it needs and is not there.
  * @returns undefined where that was aborted
@@ -58,6 +62,7 @@ async function createInQemu(
   const { program } = await prepareQemu(preparing)
   if (options.disk.some(isImage)) await prepareNbdServer(preparing)
   const accelerator = (await kvmMissing(program)) === undefined ? 'kvm' : 'tcg'
+  if (accelerator === 'tcg' && options.boot === 'disk') progress.line(STALE_CODE)
   if (signal.aborted) return undefined
   return createQemuMachine({
     qemu: program,
