@@ -16,7 +16,7 @@ const MEMORY = { v86: { usual: 256, most: 2047 }, qemu: { usual: 512, most: 1 <<
 
 /** The emulator keeps what it made of code until the guest itself changes that; a disk in another process changes it unseen. */
 const STALE_CODE =
-  'without KVM, a boot loader that has the next one loaded over itself hangs (that of DOS, Windows or syslinux); GRUB does not'
+  'without KVM, a boot loader that has the next one loaded over itself hangs, as that of syslinux does; GRUB does not'
 
 /**
  * Makes the guest that was asked for, and fetches first what it needs and is not there.
