@@ -1,5 +1,6 @@
 import type { GuestNetwork } from '../engines/qemu/guest-network.ts'
 import { PasstProcess, passtOptions } from '../host/net/passt-process.ts'
+import { tapRefused } from '../host/net/tap-interface.ts'
 import { UsageError } from './exit-code.ts'
 import type { NetOption } from './run-options.ts'
 
@@ -13,7 +14,12 @@ export async function chooseNetwork(
   say: (line: string) => void,
 ): Promise<GuestNetwork | undefined> {
   if (asked?.kind === 'none') return undefined
-  if (asked?.kind === 'tap') return asked
+  if (asked?.kind === 'tap') {
+    // A device that ends takes QEMU with it, and QEMU has nothing to say about why.
+    const refused = tapRefused(asked.name)
+    if (refused !== undefined) throw new UsageError(`--net tap: ${refused}`)
+    return asked
+  }
   const refused = await PasstProcess.refused(passtOptions(asked?.options ?? ''))
   if (refused === undefined) return asked ?? { kind: 'passt' }
   if (asked) throw new UsageError(`--net passt: ${refused}`)

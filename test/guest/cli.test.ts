@@ -84,6 +84,7 @@ test('a missing disk, a wrong option or a wrong value is one line and exit code 
     [['--nonsense'], /--nonsense/],
     [['--net', 'passt'], /--net needs --engine qemu/],
     [['--net', 'tap'], /tap:NAME/],
+    [['--engine', 'qemu', '--net', 'tap:lo'], /--net tap: |needs device processes/],
     [['--kernel', 'missing.bz'], /missing\.bz/],
     [['--initrd', disk], /--kernel/],
   ]

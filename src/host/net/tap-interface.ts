@@ -140,8 +140,17 @@ export function bringUp(name: string): boolean {
 
 /** Why no TAP interface can be opened here, whatever its name; undefined where one may be. */
 export function tunRefused(): string | undefined {
+  return refusalOf(() => closeSync(openTun()))
+}
+
+/** Why this one cannot be opened, tried out; undefined where it can. */
+export function tapRefused(name: string): string | undefined {
+  return refusalOf(() => openTapQueue(name, false).queue.close())
+}
+
+function refusalOf(open: () => void): string | undefined {
   try {
-    closeSync(openTun())
+    open()
     return undefined
   } catch (error) {
     if (error instanceof NetworkPortError) return error.message
