@@ -11,8 +11,11 @@ import { QemuError } from './qemu-error.ts'
 /** The release that has the newest QEMU. It moves on: what was unpacked once is kept. */
 const SUITE = 'sid'
 
-/** The block drivers of `qemu-block-extra` are how programs of QEMU reach a vhost-user disk. */
-const PACKAGES = ['qemu-system-x86', 'qemu-utils', 'qemu-block-extra']
+/**
+ * The block drivers of `qemu-block-extra` are how programs of QEMU reach a vhost-user disk; the display over D-Bus of
+ * `qemu-system-modules-opengl` is the one whose window sizes a screen without a GPU of this machine's.
+ */
+const PACKAGES = ['qemu-system-x86', 'qemu-utils', 'qemu-block-extra', 'qemu-system-modules-opengl']
 
 /** What no program reads. */
 const UNUSED = ['doc', 'man', 'locale', 'info', 'bash-completion', 'zsh', 'lintian']
