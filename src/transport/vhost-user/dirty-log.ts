@@ -10,16 +10,26 @@ import { LOG_PAGE } from './protocol.ts'
  */
 export class DirtyLog {
   readonly #mapping: Mapping
+  readonly #bytes: Uint8Array
 
-  /** @param mapping the log from the bit of guest address 0 on; it is the log's from now on */
+  /**
+   * @param mapping the log from the bit of guest address 0 on; it is the log's from now on, whatever happens
+   * @throws {RangeError} where it is longer than one view: 1 GiB, which is the log of 32 TiB
+   */
   constructor(mapping: Mapping) {
     this.#mapping = mapping
+    try {
+      this.#bytes = mapping.bytes
+    } catch (error) {
+      mapping.close()
+      throw error
+    }
   }
 
   /** Marks every page that holds a byte of the range. What the log has no bits for is not logged. */
   mark(address: number, length: number): void {
     if (length === 0) return
-    const bytes = this.#mapping.bytes
+    const bytes = this.#bytes
     const last = Math.min(Math.floor((address + length - 1) / LOG_PAGE), bytes.length * 8 - 1)
     for (let page = Math.floor(address / LOG_PAGE); page <= last; page++) {
       const byte = Math.floor(page / 8)

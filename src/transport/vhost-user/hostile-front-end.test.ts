@@ -146,6 +146,16 @@ test('memory that can vanish while it is used is warned of, once', { skip }, asy
   await rig.close()
 })
 
+test('a log longer than can be looked at is refused', { skip }, async () => {
+  await survives((rig) => {
+    const size = (1 << 30) + 4096
+    const file = MemoryFile.create('log', size)
+    rig.frontEnd.tell('SET_LOG_BASE', { size, offset: 0 }, [file.descriptor])
+    assert.ok(rig.frontEnd.ended)
+    file.close()
+  })
+})
+
 test('a descriptor that is no eventfd is not written to', { skip }, async () => {
   await survives((rig) => {
     const { descriptor } = rig.guest.file
