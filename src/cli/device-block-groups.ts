@@ -35,9 +35,10 @@ export async function serveInThreads(
     file.close()
     for (const end of ends) if (end.status === 'rejected') throw end.reason
   }
-  if (groups.length < workers) {
+  for (const outcome of started) {
+    if (outcome.status === 'fulfilled') continue
     await close()
-    throw new Error('not every worker starts')
+    throw outcome.reason
   }
   const { name } = await groups[0].inspect()
   return {
