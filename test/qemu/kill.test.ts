@@ -16,7 +16,7 @@ const folder = scratchFolder()
 const KILLS = Number(process.env['KILLS'] ?? 50)
 const SEED = Number(process.env['KILL_SEED'] ?? Math.floor(Math.random() * 2 ** 32))
 /** Writes between two kills, by anybody. */
-const WRITES = 12
+const WRITES = 8
 /** The longest time between the last of these and a kill that does not look what is in flight. */
 const LONGEST_MS = 100
 /** How long requests gather before that. */

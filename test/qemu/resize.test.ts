@@ -45,10 +45,12 @@ test('a disk that grows and shrinks is another size in the guest that uses it, a
     assert.match(block.toString('latin1'), /^outboard\noutboard\n/)
     assert.ok(readFileSync(image).subarray(-BLOCK).equals(block), 'what the guest wrote at the new end is not there')
 
-    // Until somebody says so the device does not know that the file is shorter: what is gone cannot be read.
+    // Until somebody says so the device does not know that the file is shorter: what is gone cannot be read, and can be written.
     truncateSync(image, 4 * MIB)
     await assert.rejects(read(8 * MIB), /I\/O error|Input\/output error/)
     await read(4 * MIB - BLOCK)
+    await write(6 * MIB)
+    assert.equal(statSync(image).size, 6 * MIB + BLOCK)
     await resize(4)
     await assert.rejects(write(8 * MIB))
     await write(4 * MIB - BLOCK)
