@@ -14,6 +14,7 @@ export const Errno = {
   EPIPE: 32,
   ENOSYS: 38,
   ETIME: 62,
+  EBADFD: 77,
   EOPNOTSUPP: 95,
   ECONNRESET: 104,
 } as const

@@ -1,0 +1,40 @@
+import type { SpanList } from '../../../memory/span-list.ts'
+import { pageSize } from '../address-space.ts'
+import type { FileExtent } from './protocol.ts'
+import { UdmabufError, UdmabufProblem } from './udmabuf-error.ts'
+
+/**
+ * Where in their memory files pieces of guest memory lie: neighbours are one extent, also across regions of one file.
+ *
+ *     list.locate(0, list.byteLength, spans)              // a scatter list of the guest's
+ *     const extents = fileExtents(spans)
+ *     udmabuf.create(extents, 'scanout 0')                // or LinearView.of(extents, ...)
+ *
+ * @throws {UdmabufError} NO_FILE, EMPTY, or UNALIGNED where one does not begin and end at whole pages
+ */
+export function fileExtents({ count, regions, offsets, lengths }: SpanList): FileExtent[] {
+  const extents: { fd: number; offset: number; length: number }[] = []
+  for (let i = 0; i < count; i++) {
+    const { base, backing } = regions[i]
+    if (!backing) {
+      const where = `guest memory at ${(base + offsets[i]).toString(16)} has no file behind it`
+      throw new UdmabufError(UdmabufProblem.NO_FILE, where, 'give the guest memory that is a memfd')
+    }
+    const offset = backing.offset + offsets[i]
+    const last = extents.at(-1)
+    if (last?.fd === backing.fd && last.offset + last.length === offset) last.length += lengths[i]
+    else extents.push({ fd: backing.fd, offset, length: lengths[i] })
+  }
+  checkWholePages(extents)
+  return extents
+}
+
+function checkWholePages(extents: readonly FileExtent[]): void {
+  if (extents.length === 0) throw new UdmabufError(UdmabufProblem.EMPTY, 'no memory at all', 'give it some')
+  const page = pageSize()
+  for (const [i, { offset, length }] of extents.entries()) {
+    if (offset % page === 0 && length % page === 0 && length > 0) continue
+    const piece = `piece ${i + 1} of ${extents.length}, ${length} bytes from ${offset} of its file, is not whole pages`
+    throw new UdmabufError(UdmabufProblem.UNALIGNED, piece, `its driver has to allocate multiples of ${page} bytes`)
+  }
+}

@@ -1,0 +1,67 @@
+import { fstatSync } from 'node:fs'
+import { Seal } from '../memory-file.ts'
+import { systemCall } from '../system-call.ts'
+import { SystemCallError } from '../system-call-error.ts'
+import type { FileExtent } from './protocol.ts'
+import { UdmabufError, UdmabufProblem } from './udmabuf-error.ts'
+
+const F_ADD_SEALS = 1033
+const F_GET_SEALS = 1034
+/** Like `Seal.WRITE`, but what is mapped already stays writable. */
+const F_SEAL_FUTURE_WRITE = 0x10
+
+const fcntl = systemCall<[fd: number, command: number, value: number]>('int fcntl(int fd, int command, int64_t value)')
+
+/** Whose the memory is. What is `OURS` gets the seal it lacks. */
+export const MemoryOwner = { OURS: 'ours', PEER: 'peer' } as const
+export type MemoryOwner = (typeof MemoryOwner)[keyof typeof MemoryOwner]
+
+/**
+ * Sees to it that the files behind a buffer hold its bytes, and promise to keep them.
+ * @param what the buffer is, for messages
+ * @throws {UdmabufError}
+ */
+export function checkFiles(extents: readonly FileExtent[], what: string, owner: MemoryOwner): void {
+  const sizes = new Map<number, number>()
+  for (const [i, { fd, offset, length }] of extents.entries()) {
+    let size = sizes.get(fd)
+    if (size === undefined) {
+      checkSeals(fd, what, owner)
+      size = fstatSync(fd).size
+      sizes.set(fd, size)
+    }
+    if (offset + length <= size) continue
+    const piece = `piece ${i + 1} of ${what}, ${length} bytes from ${offset}, is not all in its file of ${size}`
+    throw new UdmabufError(UdmabufProblem.BEYOND_FILE, piece, 'make the file as large as the guest’s memory')
+  }
+}
+
+function checkSeals(fd: number, what: string, owner: MemoryOwner): void {
+  const seals = sealsOf(fd, what)
+  if (seals & (Seal.WRITE | F_SEAL_FUTURE_WRITE)) {
+    const sealed = `the memory of ${what} is sealed against writing`
+    throw new UdmabufError(UdmabufProblem.WRITE_SEALED, sealed, 'a dma-buf is writable: share memory that is too')
+  }
+  if (seals & Seal.SHRINK) return
+  const open = `the memory of ${what} may be shrunk`
+  if (owner !== MemoryOwner.OURS) {
+    throw new UdmabufError(UdmabufProblem.NOT_SEALED, open, 'have who made it add F_SEAL_SHRINK (in QEMU: seal=on)')
+  }
+  try {
+    fcntl(`sealing the memory of ${what}`, fd, F_ADD_SEALS, Seal.SHRINK)
+  } catch (cause) {
+    const remedy = 'make it with MFD_ALLOW_SEALING, and without F_SEAL_SEAL'
+    throw new UdmabufError(UdmabufProblem.NOT_SEALED, `${open}, and takes no seal`, remedy, { cause })
+  }
+}
+
+function sealsOf(fd: number, what: string): number {
+  try {
+    return fcntl(`reading the seals of ${what}`, fd, F_GET_SEALS, 0)
+  } catch (cause) {
+    if (!(cause instanceof SystemCallError)) throw cause
+    const reason = cause.code === 'EBADF' ? 'a file that is closed' : 'no memory file'
+    const remedy = 'share a memfd: with QEMU, memory-backend-memfd'
+    throw new UdmabufError(UdmabufProblem.NOT_MEMORY_FILE, `the memory of ${what} is ${reason}`, remedy, { cause })
+  }
+}

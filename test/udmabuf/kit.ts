@@ -1,0 +1,10 @@
+import { AMD64_KIT, type Recipe } from '../../src/engines/kit/recipe.ts'
+
+/**
+ * The kit for QEMU with drivers that only tests want: this machine's files inside the guest, and two graphics drivers that
+ * import buffers. The driver of /dev/udmabuf is part of the kernel.
+ */
+export const UDMABUF_KIT: Recipe<never> = {
+  ...AMD64_KIT,
+  modules: ['9p', '9pnet_virtio', 'vgem', 'virtio_gpu'],
+}
