@@ -138,7 +138,7 @@ async function killed(disk: (typeof DISKS)[number], context: TestContext): Promi
     log.push(...device.log)
     const resubmitted = log.flatMap((line) => /: (\d+) in flight are served again$/.exec(line)?.[1] ?? [])
     context.diagnostic(`${load.total} writes; in flight when stopped: ${caught.join(' ')}`)
-    context.diagnostic(`served again by the next, after ${resubmitted.length} of the kills: ${resubmitted.join(' ')}`)
+    context.diagnostic(`served again by the next, ring by ring: ${resubmitted.join(' ')}`)
     assert.doesNotMatch(await guest.run('dmesg'), /I\/O error|blocked for more than/)
     assert.deepEqual(load.check(image), [])
     assert.ok(resubmitted.length >= kills / 4, 'too rarely was anything in flight')
