@@ -17,6 +17,8 @@ export interface PciFunction {
    * @param gone whether anything is
    */
   memoryChanged?(gone: boolean): void | Promise<void>
+  /** Tells the driver of what is finished, where that waits for the end of a batch. To be called before a thread sleeps. */
+  publish?(): void
   /** A vector that `sendVector` refused may be sent now. */
   retryVectors?(): void
   /** Bus reset: no interrupt asserted and no request in flight when it resolves. */

@@ -51,3 +51,17 @@ test('a held device can be reset, and a release during the reset begins nothing'
   await reset
   assert.equal(rig.state.status, 0)
 })
+
+test('what a device pushed and did not publish is made visible before a thread sleeps', () => {
+  const rig = new StateRig()
+  rig.start()
+  const device = rig.device
+  device.notify = (index) => {
+    const queue = device.session?.queues[index]
+    for (let chain = queue?.pop(); chain; chain = queue?.pop()) queue?.push(chain, 0)
+  }
+  rig.send(0, [1])
+  assert.equal(rig.queues[0].collect(), false)
+  rig.state.publish()
+  assert.equal(rig.queues[0].collect(), true)
+})

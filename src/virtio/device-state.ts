@@ -199,6 +199,11 @@ export class DeviceState {
     else done()
   }
 
+  /** Makes visible what was used, for devices that leave that to a microtask, where none runs before a thread sleeps. */
+  publish(): void {
+    for (const { live } of this.queues) live?.publish()
+  }
+
   /** The driver made chains available. Before DRIVER_OK, or for a queue that is not there, it says nothing. */
   notify(index: number): void {
     const queue = this.queues[index]

@@ -6,7 +6,7 @@ import { StreamConnection } from '../socket/stream-connection.ts'
 import { ClientSession } from './client-session.ts'
 import { Interrupts } from './interrupts.ts'
 
-export type VfioUserReactor = Pick<Reactor, 'watch' | 'signal' | 'settle' | 'timer'>
+export type VfioUserReactor = Pick<Reactor, 'watch' | 'signal' | 'settle' | 'timer' | 'onTurn'>
 
 export interface VfioUserOptions {
   readonly log: (line: string) => void
@@ -30,6 +30,8 @@ export type MakeFunction = (bus: PciBus, memory: GuestMemory) => PciFunction
  *     await server.over
  */
 export class VfioUserServer {
+  /** Resolves when no client is served any more, and none will be. */
+  readonly over: Promise<void>
   readonly #reception: Reception<ClientSession>
 
   constructor(make: MakeFunction, clients: Peers, reactor: VfioUserReactor, { log }: VfioUserOptions) {
@@ -51,11 +53,12 @@ export class VfioUserServer {
         ),
       print,
     )
-  }
-
-  /** Resolves when no client is served any more, and none will be. */
-  get over(): Promise<void> {
-    return this.#reception.over
+    const hook = reactor.onTurn(() => {
+      pci.publish?.()
+      return undefined
+    })
+    this.over = this.#reception.over
+    void this.over.then(() => hook.close())
   }
 
   /** Serves no more: the client there is is left when what it asked for is done. */

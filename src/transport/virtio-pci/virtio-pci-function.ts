@@ -146,6 +146,10 @@ export class VirtioPciFunction implements PciFunction {
     return this.#state.memoryChanged(gone)
   }
 
+  publish(): void {
+    this.#state.publish()
+  }
+
   retryVectors(): void {
     this.#msix?.retry()
   }
