@@ -7,12 +7,13 @@ import { serveVhostUser } from '../transport/vhost-user/vhost-user-server.ts'
 import type { DeviceStateInspection } from '../virtio/device-inspection.ts'
 import type { BackEnd, Served } from './device-back-end.ts'
 import { createLog, type Log, type LogFormat, LogLevel } from './device-log.ts'
-import { openSocket, type SocketOptions } from './device-socket.ts'
-import { ExitCode, exitCodeOf } from './exit-code.ts'
+import { openSocket, type SocketOptions, type Transport } from './device-socket.ts'
+import { ExitCode, exitCodeOf, UsageError } from './exit-code.ts'
 
 /** Options of every device process. */
 export interface ServeOptions extends SocketOptions {
   readonly logFormat: LogFormat
+  readonly transport: Transport
 }
 
 /**
@@ -44,23 +45,28 @@ async function serve<Options>(backEnd: BackEnd<Options>, options: Options & Serv
   let served: Served | undefined
   try {
     served = await backEnd.make(options, { reactor, log, fail, ...(process.send && { report }) })
-    await serveTo(socket, served, reactor, log)
+    await serveTo(socket, served, options.transport, reactor, log)
     if (failure) throw failure
   } finally {
     socket.close()
-    await served?.close?.()
-    reactor.close()
+    try {
+      await served?.close?.()
+    } finally {
+      // It keeps the process alive.
+      reactor.close()
+    }
   }
 }
 
-async function serveTo(socket: Peers, served: Served, reactor: Reactor, log: Log): Promise<void> {
-  const server = startServer(socket, served, reactor, (line) => log(LogLevel.INFO, line))
+async function serveTo(socket: Peers, served: Served, transport: Transport, reactor: Reactor, log: Log): Promise<void> {
+  const server = await startServer(socket, served, transport, reactor, log)
   void server.over.then(() => reactor.stop())
   const release = listen(served, server, () => {
     server.close()
     reactor.settle(server.over)
   })
-  log(LogLevel.INFO, `ready, on ${reactor.kind}`)
+  const threads = 'groups' in served ? `, with ${served.groups.length} workers` : ''
+  log(LogLevel.INFO, `ready, on ${reactor.kind}${threads}`)
   try {
     await reactor.run()
   } finally {
@@ -68,14 +74,27 @@ async function serveTo(socket: Peers, served: Served, reactor: Reactor, log: Log
   }
 }
 
-/** Serves front-ends one after another. */
-interface Server {
+/** Serves one peer after another. */
+export interface DeviceServer {
   readonly over: Promise<void>
   inspect(): DeviceStateInspection | Promise<DeviceStateInspection>
   close(): void
 }
 
-function startServer(socket: Peers, served: Served, reactor: Reactor, log: (line: string) => void): Server {
+async function startServer(
+  socket: Peers,
+  served: Served,
+  transport: Transport,
+  reactor: Reactor,
+  tell: Log,
+): Promise<DeviceServer> {
+  const log = (line: string): void => tell(LogLevel.INFO, line)
+  if (transport === 'vfio-user') {
+    if ('groups' in served) throw new UsageError('more than one worker serve vhost-user only')
+    if (served.screen) tell(LogLevel.WARNING, 'nobody sees its screens: the protocol has no pictures')
+    const { startVfioUserServer } = await import('./device-vfio-user.ts')
+    return startVfioUserServer(served.device, socket, reactor, log)
+  }
   if ('groups' in served) return new QueueGroupServer(served.groups, socket, reactor, { name: served.name, log })
   const { device, network, screen } = served
   return serveVhostUser(device, socket, reactor, { log, network, screen })
@@ -87,7 +106,7 @@ function report(message: Report): void {
 }
 
 /** Signals, and the machine's commands. @returns what ends that */
-function listen(served: Served, server: Server, stop: () => void): () => void {
+function listen(served: Served, server: DeviceServer, stop: () => void): () => void {
   const refresh = (): void => served.refresh?.()
   const inspect = async (id: number): Promise<void> => {
     report({ type: 'inspection', id, inspection: { devices: [await server.inspect()] } })

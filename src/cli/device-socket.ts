@@ -6,6 +6,10 @@ import { UnixStream } from '../host/linux/unix-stream.ts'
 import { UsageError } from './exit-code.ts'
 import { wholeNumber } from './run-options.ts'
 
+/** What is spoken over the socket. */
+const TRANSPORTS = ['vhost-user', 'vfio-user'] as const
+export type Transport = (typeof TRANSPORTS)[number]
+
 /** Where a back-end meets its front-ends. */
 export interface SocketOptions {
   readonly socketPath?: string
@@ -14,6 +18,10 @@ export interface SocketOptions {
 
 /** The first descriptor that systemd gives. @see sd_listen_fds(3) */
 const FIRST_ACTIVATED = 3
+
+export const transportOption = new Option('--transport <protocol>', 'what the monitor speaks')
+  .choices(TRANSPORTS)
+  .default('vhost-user')
 
 export const socketOptions = [
   new Option('--socket-path <path>', 'listen on a Unix socket'),

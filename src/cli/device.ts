@@ -3,10 +3,12 @@ import { addWanted, type CommandTable } from './command-table.ts'
 import type { BackEnd } from './device-back-end.ts'
 import { logFormatOption } from './device-log.ts'
 import { type ServeOptions, serveBackEnd } from './device-serve.ts'
-import { socketOptions } from './device-socket.ts'
+import { socketOptions, transportOption } from './device-socket.ts'
 
 const EXPLANATION = `
-Each is a process that serves one device to a virtual machine monitor over vhost-user; docs/vhost-user.md tells what is served.
+Each is a process that serves one device to a virtual machine monitor, over vhost-user or as a whole PCI device over
+vfio-user; docs/vhost-user.md and docs/vfio-user.md tell what is served, and docs/qemu.md shows
+whole command lines for QEMU, libvirt, crosvm and Cloud Hypervisor.
 Give it a socket with --socket-path or --fd, or let systemd: a listening socket serves one front-end after another, a
 connected one ends with its front-end. SIGTERM ends it when what is in flight is done, with exit code 0.`
 
@@ -23,7 +25,7 @@ const KINDS: CommandTable = {
 /** @param kind the one that is wanted, where that is known */
 export async function deviceCommand(kind: string | undefined): Promise<Command> {
   const command = new Command('device')
-    .description('serve one device to a virtual machine monitor, over vhost-user')
+    .description('serve one device to a virtual machine monitor, over vhost-user or vfio-user')
     .exitOverride()
     .addHelpText('after', EXPLANATION)
   return await addWanted(command, KINDS, kind)
@@ -32,7 +34,7 @@ export async function deviceCommand(kind: string | undefined): Promise<Command> 
 function backEndCommand<Options>(backEnd: BackEnd<Options>): Command {
   const command = new Command(backEnd.name).description(backEnd.summary).exitOverride()
   for (const option of [...socketOptions, ...backEnd.options]) command.addOption(option)
-  command.addOption(logFormatOption())
+  command.addOption(transportOption).addOption(logFormatOption())
   if (backEnd.examples !== undefined) command.addHelpText('after', `\nExamples:\n${backEnd.examples}`)
   command.addOption(new Option('--print-capabilities', 'print what it can do as JSON, for management software'))
   // At once, whatever else is asked for. @vhost-user Backend program conventions

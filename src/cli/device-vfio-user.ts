@@ -1,0 +1,28 @@
+import type { Reactor } from '../host/linux/reactor/reactor.ts'
+import type { Peers } from '../transport/socket/reception.ts'
+import { serveVfioUser } from '../transport/vfio-user/vfio-user-server.ts'
+import { VirtioPciFunction } from '../transport/virtio-pci/virtio-pci-function.ts'
+import type { VirtioDevice } from '../virtio/device.ts'
+import type { DeviceServer } from './device-serve.ts'
+
+/** Serves a device as a whole PCI function. */
+export function startVfioUserServer(
+  device: VirtioDevice,
+  socket: Peers,
+  reactor: Reactor,
+  log: (line: string) => void,
+): DeviceServer {
+  let inspect: DeviceServer['inspect'] | undefined
+  const server = serveVfioUser(
+    (bus, memory) => {
+      const pci = new VirtioPciFunction(device, bus, { memory, log })
+      inspect = () => pci.inspect()
+      return pci
+    },
+    socket,
+    reactor,
+    { log },
+  )
+  if (!inspect) throw new Error('a server that serves nothing')
+  return { over: server.over, inspect, close: () => server.close() }
+}

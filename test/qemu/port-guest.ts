@@ -1,0 +1,105 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import path from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { findKit } from '../../src/engines/kit/kit.ts'
+import { AMD64_KIT } from '../../src/engines/kit/recipe.ts'
+import { qemuArguments } from '../../src/engines/qemu/arguments.ts'
+import { qemu } from './guest.ts'
+
+/** A guest with a console of QEMU's own, so that it takes commands whatever becomes of our devices. */
+export interface PortGuest {
+  readonly qemu: ChildProcess
+  /** What QEMU, and the guest's kernel, said so far. */
+  readonly said: readonly string[]
+  /** Runs a shell command whose output is whole lines. @returns that, and errors @throws where it fails, and where the guest is gone */
+  run(command: string): Promise<string>
+  /** Ends it as a failing machine would, if it is there still. */
+  kill(): Promise<void>
+}
+
+export interface PortGuestOptions {
+  /** For the sockets of its ports; none is there yet. */
+  readonly folder: string
+  /** More of QEMU's arguments: our devices. */
+  readonly arguments: readonly string[]
+  /** For its kernel, besides what the kit says. */
+  readonly append?: string
+}
+
+const PORTS = ['command', 'stdout', 'stderr'] as const
+const MEMORY_MIB = 512
+
+/** Boots a guest in QEMU. The kit's command agent does not care whose ports it finds. */
+export async function bootPortGuest(options: PortGuestOptions): Promise<PortGuest> {
+  const boot = findKit(AMD64_KIT)
+  if (!boot) throw new Error('no guest kit for QEMU')
+  const { program } = qemu()
+  const file = (port: string): string => path.join(options.folder, `${port}.sock`)
+  const commandLine = `${boot.commandLine} ${options.append ?? ''}`
+  const child = spawn(
+    program.command,
+    [
+      ...program.args,
+      ...qemuArguments({ accelerator: 'tcg', memoryMiB: MEMORY_MIB, boot: { ...boot, commandLine }, devices: [] }),
+      ...['-device', 'virtio-serial-pci'],
+      ...PORTS.flatMap((port) => [
+        ...['-chardev', `socket,id=${port},path=${file(port)},server=on,wait=off`],
+        ...['-device', `virtserialport,chardev=${port},name=org.outboard.${port}`],
+      ]),
+      ...options.arguments,
+    ],
+    { env: { ...process.env, ...program.env }, stdio: ['ignore', 'pipe', 'pipe'] },
+  )
+  const said: string[] = []
+  for (const output of [child.stdout, child.stderr]) createInterface(output).on('line', (line) => said.push(line))
+  const ended = once(child, 'exit')
+  const gone = ended.then(([status, signal]) => {
+    throw new Error(`QEMU ended with ${status ?? signal}\n${said.join('\n')}`)
+  })
+  gone.catch(() => {})
+  const [command, stdout] = await Promise.race([Promise.all(PORTS.map((port) => connected(file(port)))), gone])
+  let take = (_line: string): void => {}
+  createInterface(stdout).on('line', (line) => take(line))
+  const guest = {
+    qemu: child,
+    said,
+    run: async (text: string): Promise<string> => {
+      const lines: string[] = []
+      const over = new Promise<number>((resolve) => {
+        take = (line) => {
+          const end = /^end of command: (\d+)$/.exec(line)
+          if (end) resolve(Number(end[1]))
+          else lines.push(line)
+        }
+      })
+      const script = `{\n${text}\n} 2>&1\necho "end of command: $?"`
+      command.write(`${Buffer.from(script).toString('base64')}\n`)
+      const status = await Promise.race([over, gone])
+      if (status !== 0) throw new Error(`the guest's command ended with ${status}\n${[...lines, ...said].join('\n')}`)
+      return lines.join('\n')
+    },
+    kill: async (): Promise<void> => {
+      child.kill('SIGKILL')
+      await ended
+    },
+  }
+  await Promise.race([once(command, 'data'), gone])
+  command.resume()
+  return guest
+}
+
+/** A socket that QEMU makes when it starts. */
+async function connected(file: string): Promise<Socket> {
+  for (;;) {
+    const socket = connect(file)
+    try {
+      await once(socket, 'connect')
+      return socket.on('error', () => {})
+    } catch {
+      await sleep(20)
+    }
+  }
+}
