@@ -16,6 +16,8 @@ export interface PortGuest {
   readonly said: readonly string[]
   /** Runs a shell command whose output is whole lines. @returns that, and errors @throws where it fails, and where the guest is gone */
   run(command: string): Promise<string>
+  /** Told each line of the output of commands, from now on. */
+  onLine: (line: string) => void
   /** Ends it as a failing machine would, if it is there still. */
   kill(): Promise<void>
 }
@@ -25,8 +27,6 @@ export interface PortGuestOptions {
   readonly folder: string
   /** More of QEMU's arguments: our devices. */
   readonly arguments: readonly string[]
-  /** For its kernel, besides what the kit says. */
-  readonly append?: string
 }
 
 const PORTS = ['command', 'stdout', 'stderr'] as const
@@ -38,12 +38,11 @@ export async function bootPortGuest(options: PortGuestOptions): Promise<PortGues
   if (!boot) throw new Error('no guest kit for QEMU')
   const { program } = qemu()
   const file = (port: string): string => path.join(options.folder, `${port}.sock`)
-  const commandLine = `${boot.commandLine} ${options.append ?? ''}`
   const child = spawn(
     program.command,
     [
       ...program.args,
-      ...qemuArguments({ accelerator: 'tcg', memoryMiB: MEMORY_MIB, boot: { ...boot, commandLine }, devices: [] }),
+      ...qemuArguments({ accelerator: 'tcg', memoryMiB: MEMORY_MIB, boot, devices: [] }),
       ...['-device', 'virtio-serial-pci'],
       ...PORTS.flatMap((port) => [
         ...['-chardev', `socket,id=${port},path=${file(port)},server=on,wait=off`],
@@ -62,11 +61,12 @@ export async function bootPortGuest(options: PortGuestOptions): Promise<PortGues
   gone.catch(() => {})
   const [command, stdout] = await Promise.race([Promise.all(PORTS.map((port) => connected(file(port)))), gone])
   let take = (_line: string): void => {}
-  createInterface(stdout).on('line', (line) => take(line))
-  const guest = {
+  const drained = once(stdout, 'close')
+  const guest: PortGuest = {
     qemu: child,
     said,
-    run: async (text: string): Promise<string> => {
+    onLine: () => {},
+    async run(text) {
       const lines: string[] = []
       const over = new Promise<number>((resolve) => {
         take = (line) => {
@@ -81,11 +81,17 @@ export async function bootPortGuest(options: PortGuestOptions): Promise<PortGues
       if (status !== 0) throw new Error(`the guest's command ended with ${status}\n${[...lines, ...said].join('\n')}`)
       return lines.join('\n')
     },
-    kill: async (): Promise<void> => {
+    async kill() {
       child.kill('SIGKILL')
       await ended
+      // What the guest had said before is still on its way.
+      await drained
     },
   }
+  createInterface(stdout).on('line', (line) => {
+    guest.onLine(line)
+    take(line)
+  })
   await Promise.race([once(command, 'data'), gone])
   command.resume()
   return guest

@@ -1,36 +1,26 @@
 import { Errno } from '../../host/linux/errno.ts'
-import type { RequestOf } from './messages.ts'
+import type { ReplyOf, RequestOf } from './messages.ts'
 import { MAJOR, MINOR, MOST_MAPS, MOST_TRANSFER, PAGE, TOLD_DESCRIPTORS } from './protocol.ts'
 import { VfioUserError } from './vfio-user-error.ts'
 
 /** How many descriptors a client may want with one message, at most; more is nobody's intention. */
 const MOST_CLIENT_DESCRIPTORS = 1024
 
-/** What was agreed on at the start of a connection. */
-export interface Agreement {
-  readonly major: number
-  readonly minor: number
-  /** What we say of ourselves, with its end: JSON and a NUL. */
-  readonly bytes: Uint8Array
-  /** The most bytes the client takes in one DMA_READ or DMA_WRITE. */
-  readonly clientTransfer: number
-}
-
 /**
  * Agrees on a version, which is the client's or an older one, and on what both sides can do.
  * @vfio-user VERSION
  * @throws {VfioUserError} where that is not possible
  */
-export function agree({ major, minor, bytes }: RequestOf<'VERSION'>): Agreement {
+export function agree({ major, minor, bytes }: RequestOf<'VERSION'>): ReplyOf<'VERSION'> {
   if (major !== MAJOR) throw new VfioUserError(Errno.EINVAL, `version ${major}.${minor}`)
   const proposed = capabilitiesIn(bytes)
-  const number = (name: 'max_msg_fds' | 'max_data_xfer_size', most: number, otherwise: number) => {
-    const value = proposed[name] ?? otherwise
-    if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= most) return value
+  const expectNumber = (name: 'max_msg_fds' | 'max_data_xfer_size', most: number) => {
+    const value = proposed[name]
+    if (value === undefined || (Number.isInteger(value) && Number(value) >= 0 && Number(value) <= most)) return
     throw new VfioUserError(Errno.EINVAL, `${name} is ${JSON.stringify(value)}`)
   }
-  number('max_msg_fds', MOST_CLIENT_DESCRIPTORS, 1)
-  const clientTransfer = number('max_data_xfer_size', 0xffff_ffff, MOST_TRANSFER)
+  expectNumber('max_msg_fds', MOST_CLIENT_DESCRIPTORS)
+  expectNumber('max_data_xfer_size', 0xffff_ffff)
   const capabilities = {
     max_msg_fds: TOLD_DESCRIPTORS,
     max_data_xfer_size: MOST_TRANSFER,
@@ -41,8 +31,8 @@ export function agree({ major, minor, bytes }: RequestOf<'VERSION'>): Agreement 
   return {
     major,
     minor: Math.min(minor, MINOR),
+    // With its end.
     bytes: new TextEncoder().encode(`${JSON.stringify({ capabilities })}\0`),
-    clientTransfer,
   }
 }
 

@@ -16,7 +16,7 @@ import { RemoteFunction } from './remote-function.ts'
 
 export const MEMORY_BYTES = 1 << 20
 /** Everything DMA_MAP may allow. */
-export const READ_WRITE = 3
+const READ_WRITE = 3
 
 /** What a client says of itself, as QEMU does. */
 const CAPABILITIES = { capabilities: { max_msg_fds: 16, max_data_xfer_size: 1 << 20, write_multiple: true } }
