@@ -2,23 +2,24 @@ import type { GuestMemory } from '../../memory/guest-memory.ts'
 import type { DriverSession } from '../../virtio/device.ts'
 import { hasFeature } from '../../virtio/feature.ts'
 import type { Reader } from '../../virtqueue/reader.ts'
+import type { RandomSource } from '../entropy/random-source.ts'
 import { takeBacking } from './backing.ts'
+import { BlobCommands } from './blob-commands.ts'
+import { ContextCommands } from './context-commands.ts'
 import { loadCursor } from './cursor.ts'
 import { createEdid } from './edid.ts'
 import { type ImageLayout, imageEnd, packedImage } from './image-layout.ts'
 import { BYTES_PER_PIXEL, pixelFormat } from './pixel-format.ts'
 import {
-  BlobFlag,
-  BlobMem,
   CURSOR_SIZE,
   FLUSH_SIZE,
   GET_EDID,
   GpuCommand,
   GpuFeature,
   GpuResponse,
+  RESOURCE_ASSIGN_UUID,
   RESOURCE_ATTACH_BACKING,
   RESOURCE_CREATE_2D,
-  RESOURCE_CREATE_BLOB,
   RESOURCE_DETACH_BACKING,
   RESOURCE_UNREF,
   RESP_DISPLAY_INFO,
@@ -29,43 +30,71 @@ import {
   takeRect,
 } from './protocol.ts'
 import { fits, type MutableRect, type Rect } from './rect.ts'
-import { GuestBlob, type Resource, Resource2d } from './resource.ts'
+import type { Renderer } from './renderer.ts'
+import { Blob, type Resource, Resource2d } from './resource.ts'
 import { ResourceTable } from './resource-table.ts'
 import { MAX_SIDE, type Scanout } from './scanout.ts'
 import { transferToHost } from './transfer.ts'
+import { createUuid } from './uuid.ts'
 
 const { OK_NODATA, ERR_UNSPEC, ERR_OUT_OF_MEMORY } = GpuResponse
 const { ERR_INVALID_SCANOUT_ID, ERR_INVALID_RESOURCE_ID, ERR_INVALID_PARAMETER } = GpuResponse
 
-const BLOB_FLAGS = BlobFlag.USE_MAPPABLE | BlobFlag.USE_SHAREABLE | BlobFlag.USE_CROSS_DEVICE
+/** What a processor needs of its device. */
+export interface ProcessorHost {
+  readonly scanouts: readonly Scanout[]
+  readonly renderers: readonly Renderer[]
+  /** Names for resources are made of it. */
+  readonly random: RandomSource
+  /** What the guest can make this host hold. */
+  readonly maxHostBytes: number
+}
 
 /**
  * What each command does, for one driver from DRIVER_OK to reset.
  *
- *     const response = processor.control(GpuCommand.SET_SCANOUT, reader)   // OK_NODATA, or the error to answer
- *     const payload = processor.takePayload()                              // where there is more to it
+ *     const response = processor.control(GpuCommand.SET_SCANOUT, reader, 0)   // OK_NODATA, or the error to answer
+ *     const payload = processor.takePayload()                                 // where there is more to it
  *
  * Every command is done when it returns. A command that fails changes nothing.
  *
- * @virtio 5.7.6.8, 5.7.6.10
+ * @virtio 5.7.6.8, 5.7.6.9, 5.7.6.10
  */
 export class CommandProcessor {
   readonly resources: ResourceTable
+  readonly contexts: ContextCommands
+  readonly #blobs: BlobCommands
   readonly #memory: GuestMemory
   readonly #scanouts: readonly Scanout[]
+  readonly #random: RandomSource
   /** Commands that exist only where their feature was negotiated. */
-  readonly #edid: boolean
-  readonly #blobs: boolean
+  readonly #has: {
+    readonly edid: boolean
+    readonly uuids: boolean
+    readonly blobs: boolean
+    readonly contexts: boolean
+  }
   #payload: Uint8Array | undefined
   /** The rectangle of the request at hand. */
   readonly #rect: MutableRect = { x: 0, y: 0, width: 0, height: 0 }
 
-  constructor(session: DriverSession, scanouts: readonly Scanout[], maxHostBytes: number) {
-    this.#memory = session.memory
+  constructor({ memory, features }: DriverSession, { scanouts, renderers, random, maxHostBytes }: ProcessorHost) {
+    this.#memory = memory
     this.#scanouts = scanouts
-    this.#edid = hasFeature(session.features, GpuFeature.VIRTIO_GPU_F_EDID)
-    this.#blobs = hasFeature(session.features, GpuFeature.VIRTIO_GPU_F_RESOURCE_BLOB)
+    this.#random = random
+    this.#has = {
+      edid: hasFeature(features, GpuFeature.VIRTIO_GPU_F_EDID),
+      uuids: hasFeature(features, GpuFeature.VIRTIO_GPU_F_RESOURCE_UUID),
+      blobs: hasFeature(features, GpuFeature.VIRTIO_GPU_F_RESOURCE_BLOB),
+      contexts: hasFeature(features, GpuFeature.VIRTIO_GPU_F_VIRGL),
+    }
+    const answer = (payload: Uint8Array): void => {
+      this.#payload = payload
+    }
+    const typed = hasFeature(features, GpuFeature.VIRTIO_GPU_F_CONTEXT_INIT)
     this.resources = new ResourceTable(maxHostBytes)
+    this.contexts = new ContextCommands(renderers, this.resources, typed, answer)
+    this.#blobs = new BlobCommands(memory, this.resources, this.#has.contexts ? this.contexts : undefined, answer)
   }
 
   /** What follows the header of the response to the last command. */
@@ -75,8 +104,8 @@ export class CommandProcessor {
     return payload
   }
 
-  /** Executes a command of the control queue. @param reader what follows its header */
-  control(type: number, reader: Reader): GpuResponse {
+  /** Executes a command of the control queue. @param reader what follows its header @param context what that names */
+  control(type: number, reader: Reader, context: number): GpuResponse {
     switch (type) {
       case GpuCommand.TRANSFER_TO_HOST_2D:
         return this.#transferToHost(reader)
@@ -85,11 +114,11 @@ export class CommandProcessor {
       case GpuCommand.GET_DISPLAY_INFO:
         return this.#getDisplayInfo()
       case GpuCommand.GET_EDID:
-        return this.#edid ? this.#getEdid(reader) : ERR_UNSPEC
+        return this.#has.edid ? this.#getEdid(reader) : ERR_UNSPEC
       case GpuCommand.RESOURCE_CREATE_2D:
         return this.#create2d(reader)
       case GpuCommand.RESOURCE_CREATE_BLOB:
-        return this.#blobs ? this.#createBlob(reader) : ERR_UNSPEC
+        return this.#has.blobs ? this.#blobs.create(reader, context) : ERR_UNSPEC
       case GpuCommand.RESOURCE_UNREF:
         return this.#unref(reader)
       case GpuCommand.RESOURCE_ATTACH_BACKING:
@@ -99,13 +128,19 @@ export class CommandProcessor {
       case GpuCommand.SET_SCANOUT:
         return this.#setScanout(reader)
       case GpuCommand.SET_SCANOUT_BLOB:
-        return this.#blobs ? this.#setScanoutBlob(reader) : ERR_UNSPEC
+        return this.#has.blobs ? this.#setScanoutBlob(reader) : ERR_UNSPEC
+      case GpuCommand.RESOURCE_ASSIGN_UUID:
+        return this.#has.uuids ? this.#assignUuid(reader) : ERR_UNSPEC
+      case GpuCommand.RESOURCE_MAP_BLOB:
+        return this.#has.blobs && this.#has.contexts ? this.#blobs.map(reader) : ERR_UNSPEC
+      case GpuCommand.RESOURCE_UNMAP_BLOB:
+        return this.#has.blobs && this.#has.contexts ? this.#blobs.unmap(reader) : ERR_UNSPEC
       case GpuCommand.GET_CAPSET_INFO:
+        return this.contexts.getCapsetInfo(reader)
       case GpuCommand.GET_CAPSET:
-        // The index must be less than num_capsets, which is 0.
-        return ERR_INVALID_PARAMETER
+        return this.contexts.getCapset(reader)
       default:
-        return ERR_UNSPEC
+        return this.#has.contexts ? this.contexts.control(type, reader, context) : ERR_UNSPEC
     }
   }
 
@@ -130,6 +165,7 @@ export class CommandProcessor {
   /** Lets go of everything the driver made. */
   release(): void {
     for (const scanout of this.#scanouts) scanout.reset()
+    this.contexts.release()
     this.resources.clear()
   }
 
@@ -171,33 +207,26 @@ export class CommandProcessor {
     }
   }
 
-  #createBlob(reader: Reader): GpuResponse {
-    const request = RESOURCE_CREATE_BLOB.read(reader)
-    if (!request) return ERR_INVALID_PARAMETER
-    const { resourceId, blobMem, blobFlags, entryCount, size } = request
-    // Memory of the host is a renderer's to allocate. @virtio 5.7.6.8
-    if (blobMem !== BlobMem.GUEST || (blobFlags & ~BLOB_FLAGS) !== 0) return ERR_INVALID_PARAMETER
-    if (size === 0 || !Number.isSafeInteger(size)) return ERR_INVALID_PARAMETER
-    const blob = new GuestBlob(resourceId, size)
-    const admitted = this.resources.admits(resourceId, blob.hostBytes)
-    if (admitted !== OK_NODATA) return admitted
-    if (entryCount > 0) {
-      const backing = takeBacking(reader, entryCount, this.#memory)
-      if (typeof backing === 'number') return backing
-      if (!blob.accepts(backing)) return ERR_INVALID_PARAMETER
-      blob.backing = backing
-    }
-    return this.resources.add(blob)
-  }
-
   #unref(reader: Reader): GpuResponse {
     const request = RESOURCE_UNREF.read(reader)
     if (!request) return ERR_INVALID_PARAMETER
     const resource = this.resources.get(request.resourceId)
     if (!resource) return ERR_INVALID_RESOURCE_ID
     for (const scanout of this.#scanouts) if (scanout.shows(resource)) scanout.disable()
+    this.contexts.forget(resource)
     this.resources.remove(resource)
     return OK_NODATA
+  }
+
+  /** The name stays the same for as long as the resource is there. */
+  #assignUuid(reader: Reader): GpuResponse {
+    const request = RESOURCE_ASSIGN_UUID.read(reader)
+    if (!request) return ERR_INVALID_PARAMETER
+    const resource = this.resources.get(request.resourceId)
+    if (!resource) return ERR_INVALID_RESOURCE_ID
+    resource.uuid ??= createUuid(this.#random)
+    this.#payload = resource.uuid
+    return GpuResponse.OK_RESOURCE_UUID
   }
 
   #attachBacking(reader: Reader): GpuResponse {
@@ -247,8 +276,8 @@ export class CommandProcessor {
       return OK_NODATA
     }
     const resource = this.resources.get(request.resourceId)
-    if (!(resource instanceof GuestBlob)) return ERR_INVALID_RESOURCE_ID
-    if (!resource.backing) return ERR_UNSPEC
+    if (!(resource instanceof Blob)) return ERR_INVALID_RESOURCE_ID
+    if (!resource.hasBytes) return ERR_UNSPEC
     const format = pixelFormat(request.format)
     if (!format) return ERR_INVALID_PARAMETER
     // All formats have one plane; what is said of the other three means nothing.

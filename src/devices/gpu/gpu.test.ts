@@ -8,10 +8,10 @@ import { RecordingDisplay } from './testing/recording-display.ts'
 
 const WHOLE = { x: 0, y: 0, width: 8, height: 4 }
 
-test('the device offers EDID, and blobs unless told otherwise  @virtio 5.7.3', () => {
+test('the device offers EDID and UUIDs, and blobs unless told otherwise  @virtio 5.7.3', () => {
   const display = new RecordingDisplay()
-  assert.equal(new GpuDevice(display).features, 0b1010n)
-  assert.equal(new GpuDevice(display, { blob: false }).features, 0b0010n)
+  assert.equal(new GpuDevice(display).features, 0b1110n)
+  assert.equal(new GpuDevice(display, { blob: false }).features, 0b0110n)
 })
 
 test('a device has 1 to 16 scanouts  @virtio 5.7.4.1', () => {
@@ -135,6 +135,9 @@ test('a command cut short gets ERR_INVALID_PARAMETER and does nothing  @virtio 5
     [T.RESOURCE_CREATE_2D, 4],
     [T.RESOURCE_CREATE_BLOB, 8],
     [T.RESOURCE_UNREF, 2],
+    [T.RESOURCE_ASSIGN_UUID, 2],
+    [T.GET_CAPSET_INFO, 2],
+    [T.GET_CAPSET, 2],
     [T.RESOURCE_ATTACH_BACKING, 2],
     [T.RESOURCE_DETACH_BACKING, 2],
     [T.SET_SCANOUT, 6],
@@ -184,7 +187,7 @@ test('there are no capability sets to ask for  @virtio 5.7.6.8', () => {
 
 test('what is not offered, and what belongs to the other queue, gets ERR_UNSPEC  @virtio 5.7.6.7', () => {
   const gpu = new GpuRig()
-  const unknown = [0, 0xff, 0x10e, 0x1100, 0xffff_ffff, T.RESOURCE_ASSIGN_UUID, T.CTX_CREATE, T.SUBMIT_3D]
+  const unknown = [0, 0xff, 0x10e, 0x1100, 0xffff_ffff, T.CTX_CREATE, T.SUBMIT_3D, T.RESOURCE_CREATE_3D]
   for (const type of [...unknown, T.RESOURCE_MAP_BLOB, T.UPDATE_CURSOR, T.MOVE_CURSOR]) {
     assert.equal(gpu.control(type, Array(16).fill(0)).type, R.ERR_UNSPEC, type.toString(16))
   }
@@ -194,6 +197,7 @@ test('what is not offered, and what belongs to the other queue, gets ERR_UNSPEC 
 test('commands of features that were not negotiated get ERR_UNSPEC  @virtio 5.7.6.8', () => {
   const gpu = new GpuRig({}, { features: featureSet(Feature.VERSION_1) })
   assert.equal(gpu.control(T.GET_EDID, [0, 0]).type, R.ERR_UNSPEC)
+  assert.equal(gpu.control(T.RESOURCE_ASSIGN_UUID, [1, 0]).type, R.ERR_UNSPEC)
   assert.equal(gpu.createBlob(1, 4096, [gpu.page(4096)]).type, R.ERR_UNSPEC)
   assert.equal(gpu.setScanoutBlob(0, 1, { width: 4, height: 4 }).type, R.ERR_UNSPEC)
 })

@@ -1,11 +1,16 @@
 import { ConfigSpace } from '../../virtio/config-space.ts'
-import type { DriverSession, VirtioDevice } from '../../virtio/device.ts'
+import type { DriverSession, SharedMemoryRegion, VirtioDevice } from '../../virtio/device.ts'
 import { DeviceId } from '../../virtio/device-id.ts'
 import { featureSet } from '../../virtio/feature.ts'
 import type { Chain } from '../../virtqueue/chain.ts'
+import { cryptoRandomSource, type RandomSource } from '../entropy/random-source.ts'
 import { CommandProcessor } from './command-processor.ts'
+import type { ContextInspection } from './context-commands.ts'
 import { ControlHeader, HEADER_SIZE } from './control-header.ts'
+import { CrossDomainRenderer } from './cross-domain/cross-domain-renderer.ts'
 import type { Display, Wishes } from './display.ts'
+import { type FencedRequest, Fences } from './fences.ts'
+import { type GpuHeap, HEAP_PAGE, type HeapInspection } from './heap.ts'
 import {
   CONFIG_BLOB_ALIGNMENT,
   CONFIG_EVENTS_CLEAR,
@@ -19,7 +24,9 @@ import {
   GpuQueue,
   GpuResponse,
   MAX_SCANOUTS,
+  VIRTIO_GPU_SHM_ID_HOST_VISIBLE,
 } from './protocol.ts'
+import type { Renderer } from './renderer.ts'
 import { Scanout, type ScanoutInspection, type ScanoutSize } from './scanout.ts'
 import { Tally } from './tally.ts'
 
@@ -28,14 +35,25 @@ export interface GpuOptions {
   readonly scanouts?: readonly ScanoutSize[]
   /** Whether the guest may show its own pages (RESOURCE_BLOB); otherwise every frame is copied to the host first. */
   readonly blob?: boolean
-  /** What a guest can make this host hold, in bytes; 256 MiB unless told. */
+  /** What a guest can make this host hold besides the heap, in bytes; 256 MiB unless told. */
   readonly maxHostBytes?: number
+  /** Graphics memory for the guest, which it maps; it needs `blob`. Without one there are no blobs of host memory. */
+  readonly heap?: GpuHeap
+  /** What executes commands of the guest's programs, each a kind; the one that allocates from the heap, unless told. */
+  readonly renderers?: readonly Renderer[]
+  /** What resources are named with, for other devices; the host's generator unless told. */
+  readonly random?: RandomSource
 }
 
 /** What the inspector shows of a GPU. */
 export type GpuInspection = {
   readonly scanouts: readonly ScanoutInspection[]
   readonly resources: { readonly count: number; readonly hostBytes: number; readonly maxHostBytes: number }
+  readonly contexts: readonly ContextInspection[]
+  /** Null where there is none. */
+  readonly heap: HeapInspection | null
+  /** Requests that are done but for their fences. */
+  readonly fences: number
   readonly commands: Readonly<Record<string, number>>
   readonly errors: Readonly<Record<string, number>>
 }
@@ -52,8 +70,8 @@ export type GpuInspection = {
  *     gpu.resize(0, 1920, 1080)               // the viewer's window grew: the guest may follow
  *
  * Queue 0 (controlq) carries all commands but the cursor's, queue 1 (cursorq) those. Each is a header, what the command
- * needs, and room for a response; it is answered before the next one is looked at, so a fence is reached when its
- * command returns. A question about the display may wait for its viewers, and all that comes behind it, too.
+ * needs, and room for a response; it is answered before the next one is looked at, unless it has a fence and its context's
+ * renderer needs longer. A question about the display may wait for its viewers, and all that comes behind it, too.
  *
  * @virtio 5.7
  */
@@ -63,9 +81,18 @@ export class GpuDevice implements VirtioDevice {
   readonly queueSizes = [256, 16]
   readonly features: bigint
   readonly featureNames = GpuFeature
+  readonly featureDependencies = [
+    [GpuFeature.VIRTIO_GPU_F_CONTEXT_INIT, GpuFeature.VIRTIO_GPU_F_VIRGL],
+    [GpuFeature.VIRTIO_GPU_F_BLOB_ALIGNMENT, GpuFeature.VIRTIO_GPU_F_RESOURCE_BLOB],
+  ] as const
+  readonly sharedMemory: readonly SharedMemoryRegion[]
   readonly config = new ConfigSpace(CONFIG_SIZE, () => this.#configWritten())
   readonly #scanouts: readonly Scanout[]
   readonly #maxHostBytes: number
+  readonly #heap: GpuHeap | undefined
+  readonly #renderers: readonly Renderer[]
+  readonly #random: RandomSource
+  readonly #fences = new Fences()
   /** What happened and the driver has not cleared: bits of `GpuEvent`. */
   #events = 0
   #session: DriverSession | undefined
@@ -80,21 +107,35 @@ export class GpuDevice implements VirtioDevice {
   readonly #errors = new Tally(GpuResponse)
 
   constructor(display: Display, options: GpuOptions = {}) {
-    const { scanouts = [{ width: 1024, height: 768 }], blob = true, maxHostBytes = 256 << 20 } = options
+    const { scanouts = [{ width: 1024, height: 768 }], blob = true, maxHostBytes = 256 << 20, heap } = options
     if (scanouts.length < 1 || scanouts.length > MAX_SCANOUTS) {
       throw new RangeError(`a GPU has 1 to ${MAX_SCANOUTS} scanouts, not ${scanouts.length}`)
     }
     this.#display = display
     this.#scanouts = scanouts.map((size, index) => new Scanout(index, size, display))
+    if (heap && !blob) throw new RangeError('a heap is of use only to a GPU with blobs')
     this.#maxHostBytes = maxHostBytes
+    this.#heap = heap
+    this.#renderers = options.renderers ?? (heap ? [new CrossDomainRenderer(heap)] : [])
+    this.#random = options.random ?? cryptoRandomSource
+    this.sharedMemory = heap ? [{ id: VIRTIO_GPU_SHM_ID_HOST_VISIBLE, memory: heap.window }] : []
+    const { VIRTIO_GPU_F_VIRGL, VIRTIO_GPU_F_CONTEXT_INIT, VIRTIO_GPU_F_BLOB_ALIGNMENT } = GpuFeature
     this.features =
-      featureSet(GpuFeature.VIRTIO_GPU_F_EDID) | (blob ? featureSet(GpuFeature.VIRTIO_GPU_F_RESOURCE_BLOB) : 0n)
+      featureSet(GpuFeature.VIRTIO_GPU_F_EDID, GpuFeature.VIRTIO_GPU_F_RESOURCE_UUID) |
+      (blob ? featureSet(GpuFeature.VIRTIO_GPU_F_RESOURCE_BLOB) : 0n) |
+      (heap ? featureSet(VIRTIO_GPU_F_BLOB_ALIGNMENT) : 0n) |
+      (this.#renderers.length > 0 ? featureSet(VIRTIO_GPU_F_VIRGL, VIRTIO_GPU_F_CONTEXT_INIT) : 0n)
     this.#fillConfig(this.config.view)
   }
 
   activate(session: DriverSession): void {
     this.#session = session
-    this.#processor ??= new CommandProcessor(session, this.#scanouts, this.#maxHostBytes)
+    this.#processor ??= new CommandProcessor(session, {
+      scanouts: this.#scanouts,
+      renderers: this.#renderers,
+      random: this.#random,
+      maxHostBytes: this.#maxHostBytes,
+    })
   }
 
   notify(index: number): void {
@@ -104,19 +145,26 @@ export class GpuDevice implements VirtioDevice {
     for (let chain = queue.pop(); chain; chain = queue.pop()) {
       this.#headers[index].read(chain.reader)
       if (index === GpuQueue.CONTROL && this.#waits(chain)) break
-      queue.push(chain, this.#serve(processor, index, chain))
+      const written = this.#serve(processor, index, chain)
+      if (written !== LATER) queue.push(chain, written)
     }
     queue.publish()
   }
 
-  /** Nothing is ever in flight but a question to the display, which then is answered with what was known before. */
+  /**
+   * In flight may be a question to the display, which then is answered with what was known before, and requests whose
+   * fences are not reached: the driver stops, and does not wait for them.
+   */
   quiesce(): void {
     this.#answerAsked()
+    this.#answerFenced(this.#fences.takeAll())
     this.#session = undefined
   }
 
   resetQueue(index: number): void {
-    if (index === GpuQueue.CONTROL) this.#answerAsked()
+    if (index !== GpuQueue.CONTROL) return
+    this.#answerAsked()
+    this.#answerFenced(this.#fences.takeAll())
   }
 
   reset(): void {
@@ -148,6 +196,9 @@ export class GpuDevice implements VirtioDevice {
         hostBytes: resources?.hostBytes ?? 0,
         maxHostBytes: this.#maxHostBytes,
       },
+      contexts: this.#processor?.contexts.inspect() ?? [],
+      heap: this.#heap?.inspect() ?? null,
+      fences: this.#fences.count,
       commands: this.#commands.inspect(),
       errors: this.#errors.inspect(),
     }
@@ -187,7 +238,18 @@ export class GpuDevice implements VirtioDevice {
     const queue = this.#session?.queues[GpuQueue.CONTROL]
     this.#asked = undefined
     if (!asked || !queue || !this.#processor) return
-    queue.push(asked.chain, this.#serve(this.#processor, GpuQueue.CONTROL, asked.chain))
+    const written = this.#serve(this.#processor, GpuQueue.CONTROL, asked.chain)
+    if (written !== LATER) queue.push(asked.chain, written)
+    queue.publish()
+  }
+
+  #answerFenced(requests: readonly FencedRequest[]): void {
+    const queue = this.#session?.queues[GpuQueue.CONTROL]
+    if (!queue || requests.length === 0) return
+    for (const { chain, header, response } of requests) {
+      header.respond(chain.writer, response)
+      queue.push(chain, chain.writer.written)
+    }
     queue.publish()
   }
 
@@ -196,7 +258,7 @@ export class GpuDevice implements VirtioDevice {
    *
    * Linux leaves no room for answers in the cursor queue: such a command is done all the same. Room for some of an
    * answer is of no use to anybody, and gets an error if that fits.
-   * @returns the bytes written
+   * @returns the bytes written, or `LATER`
    */
   #serve(processor: CommandProcessor, queue: number, chain: Chain): number {
     const { writer } = chain
@@ -209,16 +271,34 @@ export class GpuDevice implements VirtioDevice {
     }
     if (response >= GpuResponse.ERR_UNSPEC) this.#errors.count(response)
     if (writer.remaining < HEADER_SIZE) return 0
+    if (response === GpuResponse.OK_NODATA && header.fenced && this.#waitsForFence(processor, chain, header))
+      return LATER
     header.respond(writer, response)
     if (payload) writer.write(payload)
     return writer.written
   }
 
+  /** Keeps a request that is done but for its fence. @returns whether it is one */
+  #waitsForFence(processor: CommandProcessor, chain: Chain, header: ControlHeader): boolean {
+    const { context, ring, type } = header
+    if (type !== GpuCommand.SUBMIT_3D || ring === undefined) return false
+    const request = this.#fences.add(chain, header, GpuResponse.OK_NODATA)
+    if (processor.contexts.fence(context, ring, () => this.#answerFenced(this.#fences.take(request)))) return true
+    this.#fences.take(request)
+    return false
+  }
+
   #execute(processor: CommandProcessor, queue: number, chain: Chain): GpuResponse {
-    const { type, whole } = this.#headers[queue]
+    const { type, whole, context, ring } = this.#headers[queue]
     if (!whole) return GpuResponse.ERR_UNSPEC
     this.#commands.count(type)
-    return queue === GpuQueue.CURSOR ? processor.cursor(type, chain.reader) : processor.control(type, chain.reader)
+    if (queue === GpuQueue.CURSOR) return processor.cursor(type, chain.reader)
+    if (ring === undefined) return GpuResponse.ERR_INVALID_PARAMETER
+    const response = processor.control(type, chain.reader, context)
+    if (type === GpuCommand.CTX_DESTROY && response === GpuResponse.OK_NODATA) {
+      this.#answerFenced(this.#fences.takeAll(context))
+    }
+    return response
   }
 
   /** The driver wrote somewhere: only events_clear is its to write, and always reads as 0. @virtio 5.7.4.1 */
@@ -231,8 +311,11 @@ export class GpuDevice implements VirtioDevice {
     view.setUint32(CONFIG_EVENTS_READ, this.#events, true)
     view.setUint32(CONFIG_EVENTS_CLEAR, 0, true)
     view.setUint32(CONFIG_NUM_SCANOUTS, this.#scanouts.length, true)
-    view.setUint32(CONFIG_NUM_CAPSETS, 0, true)
-    // Guest blobs may begin and end anywhere. Valid only with VIRTIO_GPU_F_BLOB_ALIGNMENT, which is not offered.
-    view.setUint32(CONFIG_BLOB_ALIGNMENT, 1, true)
+    view.setUint32(CONFIG_NUM_CAPSETS, this.#renderers.length, true)
+    // Guest blobs may begin and end anywhere, blobs of the heap at pages. Valid only with VIRTIO_GPU_F_BLOB_ALIGNMENT.
+    view.setUint32(CONFIG_BLOB_ALIGNMENT, this.#heap ? HEAP_PAGE : 1, true)
   }
 }
+
+/** What is answered when its fence is reached. */
+const LATER = -1

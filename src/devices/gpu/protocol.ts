@@ -90,6 +90,21 @@ export const BlobMem = { GUEST: 1, HOST3D: 2, HOST3D_GUEST: 3 } as const
 /** What a blob is for: `VIRTIO_GPU_BLOB_FLAG_*`. @virtio 5.7.6.8 */
 export const BlobFlag = { USE_MAPPABLE: 1, USE_SHAREABLE: 2, USE_CROSS_DEVICE: 4 } as const
 
+/** Capability sets, which also are the types of contexts: `VIRTIO_GPU_CAPSET_*`. @virtio 5.7.6.8 */
+export const Capset = { VIRGL: 1, VIRGL2: 2, GFXSTREAM: 3, VENUS: 4, CROSS_DOMAIN: 5 } as const
+
+/** The lowest bits of `context_init`: which capability set the context speaks. @virtio 5.7.6.9 */
+export const CONTEXT_INIT_CAPSET_ID_MASK = 0xff
+
+/** Rings of a context that fences can be on: 0 to 63. @virtio 5.7.6.7 */
+export const RINGS = 64
+
+/** The shared memory region that host blobs are mapped in. @virtio 5.7.5 */
+export const VIRTIO_GPU_SHM_ID_HOST_VISIBLE = 1
+
+/** How the guest should map a blob: `VIRTIO_GPU_MAP_CACHE_*`. @virtio 5.7.6.9 */
+export const MapCache = { NONE: 0, CACHED: 1, UNCACHED: 2, WC: 3 } as const
+
 /** `VIRTIO_GPU_MAX_SCANOUTS` */
 export const MAX_SCANOUTS = 16
 
@@ -129,6 +144,10 @@ export const RESP_DISPLAY_INFO = wireStruct({
 export const GET_EDID = wireStruct({ scanoutId: u32, padding: padding(4) })
 export const RESP_EDID = wireStruct({ size: u32, padding: padding(4), edid: byteArray(1024) })
 
+export const GET_CAPSET_INFO = wireStruct({ index: u32, padding: padding(4) })
+export const RESP_CAPSET_INFO = wireStruct({ id: u32, maxVersion: u32, maxSize: u32, padding: padding(4) })
+export const GET_CAPSET = wireStruct({ id: u32, version: u32 })
+
 export const RESOURCE_CREATE_2D = wireStruct({ resourceId: u32, format: u32, width: u32, height: u32 })
 
 export const RESOURCE_CREATE_BLOB = wireStruct({
@@ -141,6 +160,8 @@ export const RESOURCE_CREATE_BLOB = wireStruct({
 })
 
 export const RESOURCE_UNREF = wireStruct(RESOURCE_ONLY)
+/** Its response is 16 bytes of UUID. */
+export const RESOURCE_ASSIGN_UUID = wireStruct(RESOURCE_ONLY)
 export const RESOURCE_ATTACH_BACKING = wireStruct({ resourceId: u32, entryCount: u32 })
 export const RESOURCE_DETACH_BACKING = wireStruct(RESOURCE_ONLY)
 
@@ -157,3 +178,14 @@ export const SET_SCANOUT_BLOB = wireStruct({
   strides: array(u32, 4),
   offsets: array(u32, 4),
 })
+
+// Messages of 3D, without the header.                                                @virtio 5.7.6.9
+
+export const CTX_CREATE = wireStruct({ nameLength: u32, contextInit: u32, debugName: byteArray(64) })
+export const CTX_RESOURCE = wireStruct(RESOURCE_ONLY)
+/** That many bytes of commands follow. */
+export const SUBMIT_3D = wireStruct({ size: u32, padding: padding(4) })
+
+export const RESOURCE_MAP_BLOB = wireStruct({ ...RESOURCE_ONLY, offset: u64 })
+export const RESP_MAP_INFO = wireStruct({ mapInfo: u32, padding: padding(4) })
+export const RESOURCE_UNMAP_BLOB = wireStruct(RESOURCE_ONLY)

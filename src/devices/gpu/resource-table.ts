@@ -6,7 +6,7 @@ import type { Resource } from './resource.ts'
 /** More than desktops use by far; each may be small, but none is free. */
 const MAX_RESOURCES = 16384
 
-/** The guest's resources by the ids it gave them, and what they cost the host, which is bounded. */
+/** The guest's resources by the ids it gave them, and what all that is the guest's costs the host, which is bounded. */
 export class ResourceTable {
   readonly #resources = new Map<number, Resource>()
   #hostBytes = 0
@@ -66,6 +66,18 @@ export class ResourceTable {
 
   clear(): void {
     for (const resource of this.#resources.values()) this.remove(resource)
+  }
+
+  /** Something else the guest makes the host hold. @returns whether it may */
+  charge(bytes: number): boolean {
+    if (!this.#affords(bytes)) return false
+    this.#hostBytes += bytes
+    return true
+  }
+
+  /** What was charged is not held any more. */
+  refund(bytes: number): void {
+    this.#hostBytes -= bytes
   }
 
   #affords(cost: number): boolean {

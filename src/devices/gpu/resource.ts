@@ -22,6 +22,8 @@ export abstract class Resource {
   backing: ScatterList | undefined
   /** Bytes the guest had copied into it. */
   bytesTransferred = 0
+  /** What other devices call it, once the guest asked for a name. @virtio 5.7.6.8 RESOURCE_ASSIGN_UUID */
+  uuid: Uint8Array | undefined
 
   constructor(readonly id: number) {}
 
@@ -99,10 +101,11 @@ export class Resource2d extends Resource {
   }
 }
 
-/** Pages of the guest that are the resource themselves: nothing is copied before somebody looks. */
-export class GuestBlob extends Resource {
+/** Bytes without a format, that the guest and the host both see: nothing is copied before somebody looks. */
+export abstract class Blob extends Resource {
   readonly path = 'in-place'
-  readonly reason = 'guest blob: read straight out of the guest pages'
+  /** Whether there is anything to scan out. */
+  abstract readonly hasBytes: boolean
 
   /** @param size bytes the guest says it has */
   constructor(
@@ -110,6 +113,15 @@ export class GuestBlob extends Resource {
     readonly size: number,
   ) {
     super(id)
+  }
+}
+
+/** Pages of the guest that are the resource themselves. */
+export class GuestBlob extends Blob {
+  readonly reason = 'guest blob: read straight out of the guest pages'
+
+  get hasBytes(): boolean {
+    return this.backing !== undefined
   }
 
   accepts(backing: ScatterList): boolean {

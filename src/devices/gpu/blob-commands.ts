@@ -1,0 +1,90 @@
+import type { GuestMemory } from '../../memory/guest-memory.ts'
+import type { Reader } from '../../virtqueue/reader.ts'
+import { takeBacking } from './backing.ts'
+import type { ContextCommands } from './context-commands.ts'
+import { HEAP_PAGE } from './heap.ts'
+import { HostBlob } from './host-blob.ts'
+import {
+  BlobFlag,
+  BlobMem,
+  GpuResponse,
+  RESOURCE_CREATE_BLOB,
+  RESOURCE_MAP_BLOB,
+  RESOURCE_UNMAP_BLOB,
+  RESP_MAP_INFO,
+} from './protocol.ts'
+import { type Blob, GuestBlob } from './resource.ts'
+import type { ResourceTable } from './resource-table.ts'
+
+const { OK_NODATA, ERR_INVALID_RESOURCE_ID, ERR_INVALID_PARAMETER } = GpuResponse
+
+const BLOB_FLAGS = BlobFlag.USE_MAPPABLE | BlobFlag.USE_SHAREABLE | BlobFlag.USE_CROSS_DEVICE
+
+/** Makes blobs, and maps those of the host. @virtio 5.7.6.8, 5.7.6.9 */
+export class BlobCommands {
+  readonly #memory: GuestMemory
+  readonly #resources: ResourceTable
+  /** Undefined where the driver cannot have any. */
+  readonly #contexts: ContextCommands | undefined
+  readonly #answer: (payload: Uint8Array) => void
+
+  /** @param answer takes what follows the header of a response */
+  constructor(
+    memory: GuestMemory,
+    resources: ResourceTable,
+    contexts: ContextCommands | undefined,
+    answer: (payload: Uint8Array) => void,
+  ) {
+    this.#memory = memory
+    this.#resources = resources
+    this.#contexts = contexts
+    this.#answer = answer
+  }
+
+  /** @param context what the request's header names: memory of the host is its renderer's to allocate */
+  create(reader: Reader, context: number): GpuResponse {
+    const request = RESOURCE_CREATE_BLOB.read(reader)
+    if (!request) return ERR_INVALID_PARAMETER
+    const { resourceId, blobMem, blobFlags, entryCount, size } = request
+    if ((blobFlags & ~BLOB_FLAGS) !== 0 || size === 0 || !Number.isSafeInteger(size)) return ERR_INVALID_PARAMETER
+    // Only blobs that are the host's alone cannot have pages of the guest.
+    if (blobMem === BlobMem.HOST3D && entryCount > 0) return ERR_INVALID_PARAMETER
+    const backing = entryCount > 0 ? takeBacking(reader, entryCount, this.#memory) : undefined
+    if (typeof backing === 'number') return backing
+    const admitted = this.#resources.admits(resourceId, 0)
+    if (admitted !== OK_NODATA) return admitted
+    const blob = this.#make(context, request)
+    if (typeof blob === 'number') return blob
+    const accepted = !backing || blob.accepts(backing)
+    if (accepted) blob.backing = backing
+    const added = accepted ? this.#resources.add(blob) : ERR_INVALID_PARAMETER
+    if (added !== OK_NODATA) blob.release()
+    return added
+  }
+
+  map(reader: Reader): GpuResponse {
+    const request = RESOURCE_MAP_BLOB.read(reader)
+    if (!request) return ERR_INVALID_PARAMETER
+    const blob = this.#resources.get(request.resourceId)
+    if (!(blob instanceof HostBlob)) return ERR_INVALID_RESOURCE_ID
+    const mapped = blob.mappable ? blob.map(request.offset) : ERR_INVALID_PARAMETER
+    if (mapped !== OK_NODATA) return mapped
+    this.#answer(RESP_MAP_INFO.encode({ mapInfo: blob.mapInfo }))
+    return GpuResponse.OK_MAP_INFO
+  }
+
+  unmap(reader: Reader): GpuResponse {
+    const request = RESOURCE_UNMAP_BLOB.read(reader)
+    if (!request) return ERR_INVALID_PARAMETER
+    const blob = this.#resources.get(request.resourceId)
+    return blob instanceof HostBlob ? blob.unmap() : ERR_INVALID_RESOURCE_ID
+  }
+
+  #make(context: number, request: ReturnType<typeof RESOURCE_CREATE_BLOB.take>): Blob | GpuResponse {
+    const { blobMem, resourceId, size } = request
+    if (blobMem === BlobMem.GUEST) return new GuestBlob(resourceId, size)
+    if (blobMem !== BlobMem.HOST3D && blobMem !== BlobMem.HOST3D_GUEST) return ERR_INVALID_PARAMETER
+    if (!this.#contexts) return ERR_INVALID_PARAMETER
+    return size % HEAP_PAGE === 0 ? this.#contexts.createBlob(context, request) : ERR_INVALID_PARAMETER
+  }
+}

@@ -1,0 +1,181 @@
+import { copyBytes } from '../../memory/copy-bytes.ts'
+import type { MemoryRegion } from '../../memory/memory-region.ts'
+import type { SpanList } from '../../memory/span-list.ts'
+import { type Range, RangeMap } from './heap-ranges.ts'
+import { GpuResponse } from './protocol.ts'
+
+/** What a heap's places are multiples of: pages of guest and host. */
+export const HEAP_PAGE = 0x1000
+
+const { OK_NODATA, ERR_OUT_OF_MEMORY, ERR_INVALID_PARAMETER } = GpuResponse
+
+/** Memory that the host gives a heap; all of it zero at first. */
+export interface HeapMemory {
+  /** What the guest sees of it, whole pages. Where in it a block is mapped, the guest chooses. */
+  readonly window: MemoryRegion
+  /** For blocks that have lost their place in the window: as large, so that they fit unless it is in pieces. */
+  readonly store: MemoryRegion
+  /** Makes bytes zero, and keeps no memory for them where it can do without. */
+  discard(region: MemoryRegion, offset: number, length: number): void
+}
+
+/** What the inspector shows of a heap. */
+export type HeapInspection = {
+  readonly blocks: number
+  /** Of the quota. */
+  readonly bytes: number
+  readonly quota: number
+  readonly mapped: number
+  /** Blocks whose place in the window the guest gave to others. */
+  readonly stored: number
+  /** How often a block was copied from one place to another. */
+  readonly moves: number
+}
+
+/** Where a block's bytes are. */
+interface Place extends Range {
+  readonly region: MemoryRegion
+  readonly block: HeapBlock
+}
+
+/** Memory of a heap: bytes that the guest and the host both see. */
+export class HeapBlock {
+  /** None before it is mapped for the first time: nobody wrote to it, and all of it is zero. */
+  place: Place | undefined
+  /** Whether the guest has it mapped where it is. */
+  mapped = false
+
+  /** @param length whole pages */
+  constructor(readonly length: number) {}
+
+  /** Copies up to `length` bytes to `target`. @returns the bytes copied: none where there are none but zeroes */
+  read(offset: number, target: Uint8Array, targetOffset: number, length: number): number {
+    const { place } = this
+    if (!place) return 0
+    const take = Math.max(0, Math.min(length, this.length - offset))
+    copyBytes(place.region.u8, place.offset + offset, target, targetOffset, take)
+    return take
+  }
+
+  /** Appends where `length` bytes lie. @returns whether they are all there */
+  locate(offset: number, length: number, into: SpanList): boolean {
+    const { place } = this
+    if (!place || offset + length > this.length) return false
+    into.merge(place.region, place.offset + offset, length)
+    return true
+  }
+}
+
+/**
+ * Graphics memory that belongs to the device, and that guests map through the host-visible window.
+ *
+ *     const heap = new GpuHeap(memory)
+ *     const block = heap.create(8 << 20)        // undefined: more than the quota
+ *     heap.map(block, 0x10000)                  // where the guest wants it, from then on its bytes are there
+ *     heap.unmap(block)                         // they stay there until the guest maps another one over them
+ *     heap.free(block)                          // and nobody finds them any more: the bytes are zero
+ *
+ * The window is mapped as a whole, once, by whatever carries the device, so that mapping a block moves no page and costs the
+ * guest no exit. For that a block's memory is where the guest maps it. One that is mapped nowhere keeps its place as long as
+ * nobody else wants it; then it is copied to the store, and back when it is mapped again.
+ */
+export class GpuHeap {
+  readonly quota: number
+  readonly #memory: HeapMemory
+  readonly #window: RangeMap<Place>
+  readonly #store: RangeMap<Place>
+  #blocks = 0
+  #bytes = 0
+  #mapped = 0
+  #moves = 0
+
+  constructor(memory: HeapMemory) {
+    this.#memory = memory
+    this.quota = memory.window.size
+    this.#window = new RangeMap(memory.window.size)
+    this.#store = new RangeMap(memory.store.size)
+  }
+
+  get window(): MemoryRegion {
+    return this.#memory.window
+  }
+
+  /** A block of at least `size` bytes, all zero; undefined where that is more than the heap has. */
+  create(size: number): HeapBlock | undefined {
+    const length = Math.ceil(size / HEAP_PAGE) * HEAP_PAGE
+    if (!(length > 0 && this.#bytes + length <= this.quota)) return undefined
+    this.#blocks++
+    this.#bytes += length
+    return new HeapBlock(length)
+  }
+
+  /** Puts a block where the guest wants it in the window. @virtio 5.7.6.9 RESOURCE_MAP_BLOB */
+  map(block: HeapBlock, offset: number): GpuResponse {
+    const { window } = this.#memory
+    if (block.mapped || offset % HEAP_PAGE !== 0 || offset + block.length > window.size) return ERR_INVALID_PARAMETER
+    const here = block.place?.region === window && block.place.offset === offset
+    if (!here) {
+      const others = this.#window.within(offset, block.length)
+      if (others.some((place) => place.block.mapped)) return ERR_INVALID_PARAMETER
+      // It may be one of them.
+      for (const place of others) if (!this.#putAway(place.block)) return ERR_OUT_OF_MEMORY
+      this.#move(block, { region: window, offset, length: block.length, block })
+    }
+    block.mapped = true
+    this.#mapped++
+    return OK_NODATA
+  }
+
+  unmap(block: HeapBlock): GpuResponse {
+    if (!block.mapped) return ERR_INVALID_PARAMETER
+    block.mapped = false
+    this.#mapped--
+    return OK_NODATA
+  }
+
+  /** Takes a block back, mapped or not. */
+  free(block: HeapBlock): void {
+    this.unmap(block)
+    this.#move(block, undefined)
+    this.#blocks--
+    this.#bytes -= block.length
+  }
+
+  inspect(): HeapInspection {
+    return {
+      blocks: this.#blocks,
+      bytes: this.#bytes,
+      quota: this.quota,
+      mapped: this.#mapped,
+      stored: this.#store.count,
+      moves: this.#moves,
+    }
+  }
+
+  /** Copies a block from the window to the store. @returns whether there was room */
+  #putAway(block: HeapBlock): boolean {
+    const { length } = block
+    const offset = this.#store.place(length, HEAP_PAGE)
+    if (offset === undefined) return false
+    this.#move(block, { region: this.#memory.store, offset, length, block })
+    return true
+  }
+
+  /** Gives a block another place, or none, and leaves zeroes in the one it had. */
+  #move(block: HeapBlock, to: Place | undefined): void {
+    const from = block.place
+    block.place = to
+    if (to) this.#rangesOf(to).add(to)
+    if (!from) return
+    if (to) {
+      copyBytes(from.region.u8, from.offset, to.region.u8, to.offset, from.length)
+      this.#moves++
+    }
+    this.#rangesOf(from).remove(from)
+    this.#memory.discard(from.region, from.offset, from.length)
+  }
+
+  #rangesOf({ region }: Place): RangeMap<Place> {
+    return region === this.#memory.window ? this.#window : this.#store
+  }
+}

@@ -1,0 +1,54 @@
+import type { ScatterList } from '../../memory/scatter-list.ts'
+import type { SpanList } from '../../memory/span-list.ts'
+import type { GpuHeap, HeapBlock } from './heap.ts'
+import { BlobFlag, BlobMem, type GpuResponse, MapCache } from './protocol.ts'
+import type { BlobRequest } from './renderer.ts'
+import { Blob } from './resource.ts'
+
+/** A blob in memory of the device, which the guest maps. @virtio 5.7.6.8 BLOB_MEM_HOST3D, BLOB_MEM_HOST3D_GUEST */
+export class HostBlob extends Blob {
+  readonly reason = "host blob: read straight out of the device's heap"
+  readonly hasBytes = true
+  /** How the guest should map it. */
+  readonly mapInfo = MapCache.CACHED
+  /** Whether the guest said that it would. */
+  readonly mappable: boolean
+  readonly #heap: GpuHeap
+  readonly #block: HeapBlock
+  /** Whether it may have pages of the guest besides. */
+  readonly #shadowed: boolean
+
+  /** @param block of the heap, the blob's from now on */
+  constructor({ resourceId, blobMem, blobFlags, size }: BlobRequest, heap: GpuHeap, block: HeapBlock) {
+    super(resourceId, size)
+    this.mappable = (blobFlags & BlobFlag.USE_MAPPABLE) !== 0
+    this.#heap = heap
+    this.#block = block
+    this.#shadowed = blobMem === BlobMem.HOST3D_GUEST
+  }
+
+  map(offset: number): GpuResponse {
+    return this.#heap.map(this.#block, offset)
+  }
+
+  unmap(): GpuResponse {
+    return this.#heap.unmap(this.#block)
+  }
+
+  accepts(backing: ScatterList): boolean {
+    return this.#shadowed && backing.byteLength >= this.size
+  }
+
+  read(offset: number, target: Uint8Array, targetOffset: number, length: number): number {
+    return this.#block.read(offset, target, targetOffset, Math.min(length, this.size - offset))
+  }
+
+  locate(offset: number, length: number, into: SpanList): boolean {
+    return offset + length <= this.size && this.#block.locate(offset, length, into)
+  }
+
+  override release(): void {
+    super.release()
+    this.#heap.free(this.#block)
+  }
+}
