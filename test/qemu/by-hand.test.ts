@@ -72,8 +72,8 @@ class Terminal {
 }
 
 /** What the page has names for; undefined where the test is skipped for want of something. */
-async function names(context: TestContext): Promise<Readonly<Record<string, string>> | undefined> {
-  const run = path.join(folder, context.name.replaceAll(/\W+/g, '-'))
+async function names(context: TestContext, name: string): Promise<Readonly<Record<string, string>> | undefined> {
+  const run = path.join(folder, name)
   const disk = path.join(run, 'disk.img')
   mkdirSync(run)
   mkdirSync(programs, { recursive: true })
@@ -98,8 +98,8 @@ async function sockets(devices: string, { RUN = '' }: Readonly<Record<string, st
   }
 }
 
-test('a disk', { skip }, async (context) => {
-  const given = await names(context)
+test('what the page says of a disk boots a guest from it', { skip }, async (context) => {
+  const given = await names(context, 'disk')
   if (!given) return
   const [device, machine] = commandsOf('A disk')
   const first = new Terminal(device, given)
@@ -115,8 +115,8 @@ test('a disk', { skip }, async (context) => {
   }
 })
 
-test('a whole machine', { skip }, async (context) => {
-  const given = await names(context)
+test('what the page says of a whole machine gives its guest every device', { skip }, async (context) => {
+  const given = await names(context, 'machine')
   if (!given) return
   const [devices, machine] = commandsOf('A whole machine')
   const first = new Terminal(devices, given)
