@@ -24,7 +24,8 @@ function asUser(file: string): string {
 
 test('the guide to writing a device shows the example and its test as they are', () => {
   const guide = read('docs/writing-a-device.md')
-  for (const file of ['examples/random-byte-device.ts', 'examples/random-byte-device.test.ts']) {
+  const examples = ['random-byte-device.ts', 'random-byte-device.test.ts', 'pattern-function.ts']
+  for (const file of examples.map((name) => `examples/${name}`)) {
     assert.ok(guide.includes(`\`\`\`ts\n${asUser(file)}\`\`\``), file)
   }
 })
