@@ -88,7 +88,8 @@ modprobe -a 9pnet_virtio 9p vgem virtio_gpu
 report=/dev/vport0p1
 for port in /sys/class/virtio-ports/*; do report=/dev/\${port##*/}; done
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro ${FILE_MOUNT} ${ROOT} >$report 2>&1
-for folder in dev proc sys; do mount -o bind /$folder ${ROOT}/$folder; done
+mount -t debugfs debugfs /sys/kernel/debug
+for folder in dev proc sys; do mount -o rbind /$folder ${ROOT}/$folder; done
 mkdir -p /dev/shm
 # Of 2 MiB each.
 echo 8 >/proc/sys/vm/nr_hugepages

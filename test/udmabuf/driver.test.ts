@@ -16,7 +16,7 @@ test('the real driver, on a kernel that has it', async (context) => {
     context.skip(missing ?? (typeof kit === 'string' ? kit : `there is no QEMU with ${NEEDED.join(', ')}`))
     return
   }
-  const { results, status, said } = await runInGuest(qemu, kit, new URL('./in-guest/driver.js', import.meta.url))
+  const { results, status, said } = await runInGuest(qemu, kit, new URL('./in-guest/all.js', import.meta.url))
   for (const { name, failure, skipped } of results) {
     await context.test(name, (inner) => {
       if (skipped !== undefined) inner.skip(skipped)
@@ -27,8 +27,9 @@ test('the real driver, on a kernel that has it', async (context) => {
   assert.ok(results.length > 0, said)
 })
 
+/** The newest there is. */
 async function suitableQemu(): Promise<Qemu | undefined> {
-  return (await findQemus()).find(({ devices }) => NEEDED.every((device) => devices.has(device)))
+  return (await findQemus()).findLast(({ devices }) => NEEDED.every((device) => devices.has(device)))
 }
 
 async function kitOrReason(): Promise<GuestKit | string> {

@@ -13,24 +13,23 @@ interface TestEvent {
   readonly type: string
   readonly data: {
     readonly name?: string
-    readonly nesting?: number
     readonly skip?: string | boolean
-    readonly details?: { readonly error?: unknown }
     readonly message?: string
+    readonly details?: { readonly error?: Error }
   }
 }
 
-/** A reporter for `node --test-reporter`: a line of JSON for each test. */
+/** A reporter for `node --test-reporter`: a line of JSON for each test, and what programs print as it is. */
 export default async function* resultLines(events: AsyncIterable<TestEvent>): AsyncGenerator<string> {
   for await (const { type, data } of events) {
-    if (type === 'test:diagnostic' && data.nesting !== 0) continue
+    if (type === 'test:stdout' || type === 'test:stderr') yield `${data.message}\n`
     const line = lineOf(type, data)
     if (line) yield `${JSON.stringify(line)}\n`
   }
 }
 
 function lineOf(type: string, { name = '', skip, details }: TestEvent['data']): ResultLine | undefined {
-  if (type === 'test:fail') return { name, failure: inspect(details?.error, { depth: 4 }) }
+  if (type === 'test:fail') return { name, failure: inspect(details?.error?.cause ?? details?.error, { depth: 4 }) }
   if (type !== 'test:pass') return undefined
   return skip === undefined || skip === false ? { name } : { name, skipped: `${skip}` }
 }

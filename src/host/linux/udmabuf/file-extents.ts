@@ -10,6 +10,8 @@ import { UdmabufError, UdmabufProblem } from './udmabuf-error.ts'
  *     const extents = fileExtents(spans)
  *     udmabuf.create(extents, 'scanout 0')                // or LinearView.of(extents, ...)
  *
+ * To be used at once: the descriptors are of whoever has the memory, who may close them and get the numbers again.
+ *
  * @throws {UdmabufError} NO_FILE, EMPTY, or UNALIGNED where one does not begin and end at whole pages
  */
 export function fileExtents({ count, regions, offsets, lengths }: SpanList): FileExtent[] {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import { openSync, readFileSync, readSync } from 'node:fs'
+import { openSync, readFileSync, readSync, writeSync } from 'node:fs'
 import { test } from 'node:test'
 import { Descriptor } from '../descriptor.ts'
+import { FallocateMode, fallocate } from '../fallocate.ts'
 import { ffiMissing } from '../ffi.ts'
 import { fileExtents } from './file-extents.ts'
 import { LinearView } from './linear-view.ts'
@@ -65,6 +66,17 @@ test('a view that is closed has let go of the pages, and shows zeroes to who kep
   const read = new Uint8Array(1)
   readSync(file.fd, read, 0, 1, PAGE)
   assert.equal(read[0], 66)
+  file.close()
+})
+
+test('a hole punched in the file is a hole in the view', { skip }, () => {
+  const file = letteredFile(2)
+  const view = LinearView.of([pagesOf(file, 1), pagesOf(file, 0)], 'a picture', WHY)
+  fallocate('a test', file.fd, FallocateMode.PUNCH_HOLE | FallocateMode.KEEP_SIZE, PAGE, PAGE)
+  assert.equal(lettersOf(view.bytes), '\0A')
+  writeSync(file.fd, Uint8Array.of(90), 0, 1, PAGE)
+  assert.equal(lettersOf(view.bytes), 'ZA')
+  view.close()
   file.close()
 })
 

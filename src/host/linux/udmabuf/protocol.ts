@@ -16,7 +16,7 @@ export const Request = {
   DMA_BUF_IOCTL_IMPORT_SYNC_FILE: 0x4008_6203,
 } as const
 
-export const UDMABUF_FLAGS_CLOEXEC = 1
+const UDMABUF_FLAGS_CLOEXEC = 1
 
 /** What a consumer does with a dma-buf's bytes; DMA_BUF_SYNC_READ, WRITE and RW. */
 export const DmaBufAccess = { READ: 1, WRITE: 2, READ_WRITE: 3 } as const

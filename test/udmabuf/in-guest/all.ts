@@ -1,0 +1,5 @@
+// One program, one test after the other: some change what others measure.
+import './rows.ts'
+import './sharing.ts'
+import './sizes.ts'
+import './endurance.ts'

@@ -1,0 +1,65 @@
+import { closeSync, openSync, readdirSync, realpathSync } from 'node:fs'
+import { Descriptor } from '../../../src/host/linux/descriptor.ts'
+import { DmaBuf } from '../../../src/host/linux/udmabuf/dma-buf.ts'
+import { ioctl } from '../../../src/host/linux/udmabuf/protocol.ts'
+
+// Requests of drm/drm.h and drm/vgem_drm.h.
+const DRM_IOCTL_GEM_CLOSE = 0x4008_6409
+const DRM_IOCTL_PRIME_HANDLE_TO_FD = 0xc00c_642d
+const DRM_IOCTL_PRIME_FD_TO_HANDLE = 0xc00c_642e
+const DRM_IOCTL_MODE_MAP_DUMB = 0xc010_64b3
+const DRM_IOCTL_VGEM_FENCE_ATTACH = 0xc010_6441
+const DRM_IOCTL_VGEM_FENCE_SIGNAL = 0x4008_6442
+const VGEM_FENCE_WRITE = 1
+const O_RDWR_CLOEXEC = 0x8_0002
+
+/** A graphics driver that buffers are given to. */
+export class DrmDevice {
+  readonly #fd: number
+
+  /** @param place a part of its device's, in the system: `platform/vgem`, `pci` */
+  constructor(place: string) {
+    const cards = readdirSync('/sys/class/drm').filter((name) => /^card\d+$/.test(name))
+    const card = cards.find((name) => realpathSync(`/sys/class/drm/${name}`).includes(`/devices/${place}`))
+    if (card === undefined) throw new Error(`there is no ${place} among ${cards}`)
+    this.#fd = openSync(`/dev/dri/${card}`, 'r+')
+  }
+
+  /** Imports a buffer. @returns its handle in this driver */
+  import(buffer: DmaBuf): number {
+    const argument = Int32Array.of(0, 0, buffer.descriptor.fd)
+    ioctl('importing a buffer', this.#fd, DRM_IOCTL_PRIME_FD_TO_HANDLE, argument)
+    return argument[0]
+  }
+
+  /** Gives a buffer out again. */
+  export(handle: number): DmaBuf {
+    const argument = Int32Array.of(handle, O_RDWR_CLOEXEC, -1)
+    ioctl('exporting a buffer', this.#fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, argument)
+    return DmaBuf.fromDescriptor(new Descriptor(argument[2], 'a buffer of a driver'))
+  }
+
+  /** Asks where a buffer can be mapped through this driver. */
+  mapDumb(handle: number): void {
+    ioctl('mapping a buffer', this.#fd, DRM_IOCTL_MODE_MAP_DUMB, Int32Array.of(handle, 0, 0, 0))
+  }
+
+  forget(handle: number): void {
+    ioctl('closing a buffer', this.#fd, DRM_IOCTL_GEM_CLOSE, Int32Array.of(handle, 0))
+  }
+
+  /** Begins work on a buffer, of a device that writes it or only reads it. @returns its fence, for `end` */
+  begin(handle: number, writes: boolean): number {
+    const argument = Int32Array.of(handle, writes ? VGEM_FENCE_WRITE : 0, 0, 0)
+    ioctl('beginning work', this.#fd, DRM_IOCTL_VGEM_FENCE_ATTACH, argument)
+    return argument[2]
+  }
+
+  end(fence: number): void {
+    ioctl('ending work', this.#fd, DRM_IOCTL_VGEM_FENCE_SIGNAL, Int32Array.of(fence, 0))
+  }
+
+  close(): void {
+    closeSync(this.#fd)
+  }
+}

@@ -1,0 +1,74 @@
+import { openSync, readFileSync, writeFileSync } from 'node:fs'
+import { Descriptor } from '../../../src/host/linux/descriptor.ts'
+import { Errno } from '../../../src/host/linux/errno.ts'
+import { SystemCallError } from '../../../src/host/linux/system-call-error.ts'
+import { DmaBuf } from '../../../src/host/linux/udmabuf/dma-buf.ts'
+import {
+  createArgument,
+  createListArgument,
+  type FileExtent,
+  ioctl,
+  Request,
+} from '../../../src/host/linux/udmabuf/protocol.ts'
+
+/** The driver with nothing of ours before it. */
+export const device = new Descriptor(openSync('/dev/udmabuf', 'r'), '/dev/udmabuf')
+
+/** What the kernel answers: `ok`, or the name of the error. */
+export function outcome(attempt: () => unknown): string {
+  try {
+    attempt()
+    return 'ok'
+  } catch (error) {
+    if (!(error instanceof SystemCallError)) throw error
+    // Node has no name for this one.
+    return error.errno === Errno.EBADFD ? 'EBADFD' : error.code
+  }
+}
+
+export function create(extent: FileExtent, flags?: number): DmaBuf {
+  return buffer(ioctl('a test', device.fd, Request.UDMABUF_CREATE, createArgument(extent, flags)))
+}
+
+export function createList(extents: readonly FileExtent[]): DmaBuf {
+  return buffer(ioctl('a test', device.fd, Request.UDMABUF_CREATE_LIST, createListArgument(extents)))
+}
+
+export function creating(extent: FileExtent, flags?: number): string {
+  return outcome(() => create(extent, flags).close())
+}
+
+export function creatingList(extents: readonly FileExtent[]): string {
+  return outcome(() => createList(extents).close())
+}
+
+function buffer(fd: number): DmaBuf {
+  return DmaBuf.fromDescriptor(new Descriptor(fd, 'a dma-buf'))
+}
+
+/** All dma-bufs that the kernel has, whoever they belong to, and how many devices are attached to them. */
+export function allBuffers(): { readonly count: number; readonly attachments: number } {
+  const list = readFileSync('/sys/kernel/debug/dma_buf/bufinfo', 'latin1')
+  const attachments = [...list.matchAll(/^Total (\d+) devices attached$/gm)].reduce((sum, [, n]) => sum + Number(n), 0)
+  return { count: Number(/^Total (\d+) objects/m.exec(list)?.[1]), attachments }
+}
+
+/** A figure of /proc/meminfo in bytes, or of /proc/vmstat as it is: with what each processor has counted so far. */
+export function systemFigure(name: string): number {
+  writeFileSync('/proc/sys/vm/stat_refresh', '1')
+  const meminfo = new RegExp(`^${name}: +(\\d+) kB$`, 'm').exec(readFileSync('/proc/meminfo', 'latin1'))
+  if (meminfo) return Number(meminfo[1]) * 1024
+  return Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(readFileSync('/proc/vmstat', 'latin1'))?.[1])
+}
+
+/** Changes a limit of the driver as its administrator would, for as long as something runs. */
+export function withLimit(name: 'list_limit' | 'size_limit_mb', value: number, run: () => void): void {
+  const file = `/sys/module/udmabuf/parameters/${name}`
+  const before = readFileSync(file, 'latin1')
+  writeFileSync(file, `${value}`)
+  try {
+    run()
+  } finally {
+    writeFileSync(file, before)
+  }
+}
