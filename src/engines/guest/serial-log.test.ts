@@ -27,6 +27,10 @@ test('power off, restart and panic are ends', () => {
   assert.deepEqual(read('echo reboot: System halted\n').ends, [])
 })
 
+test('what a boot loader draws its menu with is cut off', () => {
+  assert.deepEqual(read('\x1b[H\x1b[J\x1b[1;1H\x1b[0;37;40mGNU GRUB\x1b[m\r\n').lines, ['GNU GRUB'])
+})
+
 test('a line that never ends, and bytes that are no text, cost nothing', () => {
   const { lines } = read(`${'y'.repeat(100_000)}\u0007\u001b\nnext\n`)
   assert.equal(lines[0].length, 512)

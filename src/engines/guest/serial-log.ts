@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from 'node:util'
 import type { StopReason } from '../../machine/machine.ts'
 
 /** Longest line kept; a guest that never ends one costs no more. */
@@ -11,6 +12,7 @@ export interface SerialLogListener {
   ended(reason: StopReason): void
 }
 
+const ESCAPE = '\x1b'
 /** What the guest kit's init script begins a line with to tell how far it is. */
 const MARK = 'outboard: '
 
@@ -28,10 +30,12 @@ export class SerialLog {
 
   byte(value: number): void {
     if (value === 0x0a) {
-      const line = this.#line.replace(/^\[ *\d+\.\d+\] /, '').trimEnd()
+      // Firmware and boot loaders draw their menus.
+      const text = stripVTControlCharacters(this.#line).replaceAll(ESCAPE, '')
+      const line = text.replace(/^\[ *\d+\.\d+\] /, '').trimEnd()
       this.#line = ''
       if (line !== '') this.#read(line)
-    } else if (this.#line.length < MOST_LINE && value >= 0x20) {
+    } else if (this.#line.length < MOST_LINE && (value >= 0x20 || value === 0x1b)) {
       this.#line += String.fromCharCode(value)
     }
   }
