@@ -51,7 +51,7 @@ function runTests(files: readonly string[], outcome: Outcome): Promise<void> {
 async function fetchAll(): Promise<void> {
   await fetch('guest kit', (onStep) => prepareKit(I386_KIT, { onProgress: ({ step }) => onStep(step) }))
   await fetch('guest kit for QEMU', (onStep) => prepareKit(AMD64_KIT, { onProgress: ({ step }) => onStep(step) }))
-  await fetch('QEMU', (onStep) => prepareQemu({ onProgress: onStep }))
+  await fetch('QEMU', (onStep) => prepareQemu('vhost-user', { onProgress: onStep }))
   await fetch('QEMU', (onStep) => prepareQemuTools({ onProgress: onStep }))
 }
 

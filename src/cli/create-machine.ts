@@ -31,6 +31,7 @@ export async function createMachine(
   const memoryMiB = options.memory ?? usual
   if (memoryMiB > most) throw new UsageError(`--memory: ${options.engine} takes at most ${most} MiB`)
   if (options.engine === 'qemu') return await createInQemu(options, memoryMiB, signal, progress)
+  if (options.transport !== undefined) throw new UsageError('--transport needs --engine qemu')
   if (options.boot === 'disk') throw new UsageError('--boot disk needs --engine qemu')
   const image = options.disk.find(isImage)
   if (image) {
@@ -59,7 +60,8 @@ async function createInQemu(
     onProgress: (step: string, part?: number) =>
       onProgress(step, part === undefined ? '' : `${Math.floor(100 * part)}%`),
   }
-  const { program } = await prepareQemu(preparing)
+  const { transport = 'vhost-user' } = options
+  const { program } = await prepareQemu(transport, preparing)
   if (options.disk.some(isImage)) await prepareNbdServer(preparing)
   const accelerator = (await kvmMissing(program)) === undefined ? 'kvm' : 'tcg'
   if (accelerator === 'tcg' && options.boot === 'disk') progress.line(STALE_CODE)
@@ -68,6 +70,7 @@ async function createInQemu(
     qemu: program,
     accelerator,
     memoryMiB,
+    transport,
     ...(boot && { boot }),
     ...(network && { network }),
     disks: options.disk,

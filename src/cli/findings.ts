@@ -6,7 +6,16 @@ import { AptError } from '../engines/debian/apt-error.ts'
 import { findKit } from '../engines/kit/kit.ts'
 import { AMD64_KIT, I386_KIT } from '../engines/kit/recipe.ts'
 import { kvmMissing } from '../engines/qemu/accelerator.ts'
-import { findQemus, findQemuTools, type Qemu, servesAllDevices, Transport } from '../engines/qemu/qemu.ts'
+import {
+  DEVICE_TRANSPORTS,
+  type DeviceTransport,
+  findQemus,
+  findQemuTools,
+  missingDevices,
+  type Qemu,
+  Transport,
+  VFIO_USER,
+} from '../engines/qemu/qemu.ts'
 import { ffiMissing } from '../host/linux/ffi.ts'
 import { uringRefused } from '../host/linux/reactor/create-reactor.ts'
 import { PASST_MISSING, PasstProcess } from '../host/net/passt-process.ts'
@@ -33,7 +42,7 @@ export interface Finding {
 const NODE = [20, 19] as const
 
 /** The other ways to reach a device that a QEMU may have. */
-const MORE_TRANSPORTS = ['vhost-user-fs-pci', 'vhost-user-vsock-pci', 'vhost-user-snd-pci', 'vfio-user-pci']
+const MORE_TRANSPORTS = ['vhost-user-fs-pci', 'vhost-user-vsock-pci', 'vhost-user-snd-pci', VFIO_USER]
 
 /** Looks at everything the project can use on this machine. Nothing is fetched, made or changed. */
 export async function examineMachine(): Promise<Finding[]> {
@@ -51,7 +60,7 @@ export async function examineMachine(): Promise<Finding[]> {
     passt(),
     clients(),
   ])
-  return [...found, ...(qemus.length > 0 ? qemus.map(qemuFinding) : [noQemu()])]
+  return [...found, ...(qemus.length > 0 ? qemus.map((qemu) => qemuFinding(qemu, qemus)) : [noQemu()])]
 }
 
 function node(): Finding {
@@ -170,18 +179,24 @@ function noQemu(): Finding {
   }
 }
 
-function qemuFinding(qemu: Qemu): Finding {
+/** @param qemus in the order in which they are looked at: the first that will do is taken */
+function qemuFinding(qemu: Qemu, qemus: readonly Qemu[]): Finding {
   const names = [...Object.values(Transport), ...MORE_TRANSPORTS]
   const transports = Object.fromEntries(names.map((name) => [name, qemu.devices.has(name)]))
-  const whole = servesAllDevices(qemu)
-  const says = `QEMU ${qemu.version}, ${qemu.origin}`
-  const missing = Object.values(Transport).filter((name) => !qemu.devices.has(name))
+  const uses = DEVICE_TRANSPORTS.map((transport) => useOf(qemu, transport, qemus))
   return {
     id: `qemu-${qemu.origin}`,
-    level: whole ? Level.OK : Level.LIMITED,
-    says: whole
-      ? `${says}: runs guests on our devices`
-      : `${says}: not for whole guests, since it has no ${missing.join(', no ')}`,
+    level: uses.every(({ serves }) => serves) ? Level.OK : Level.LIMITED,
+    says: `QEMU ${qemu.version}, ${qemu.origin}: ${uses.map(({ says }) => says).join('; ')}`,
     transports,
   }
+}
+
+/** What becomes of it when a guest is to run on our devices. */
+function useOf(qemu: Qemu, transport: DeviceTransport, qemus: readonly Qemu[]): { serves: boolean; says: string } {
+  const missing = missingDevices(qemu, transport)
+  if (missing.length > 0)
+    return { serves: false, says: `not for ${transport}, since it has no ${missing.join(', no ')}` }
+  const taken = qemus.find((other) => missingDevices(other, transport).length === 0)
+  return { serves: true, says: `${taken === qemu ? 'taken' : `the ${taken?.origin} one is taken`} for ${transport}` }
 }

@@ -1,10 +1,13 @@
 import { InvalidArgumentError } from 'commander'
 import type { GuestNetwork } from '../engines/qemu/guest-network.ts'
+import type { DeviceTransport } from '../engines/qemu/qemu.ts'
 import { DISK_FORMATS, type DiskFormat, formatByName } from '../host/node/image-format.ts'
 
 /** What `outboard run` was asked, checked. */
 export interface RunOptions {
   readonly engine: 'v86' | 'qemu'
+  /** Of devices to QEMU; vhost-user where it is not said. */
+  readonly transport?: DeviceTransport
   /** MiB; what suits the engine where it is not said. */
   readonly memory?: number
   readonly disk: readonly DiskOption[]

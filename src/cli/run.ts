@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander'
 import { type ConsoleServer, serveConsole } from '../console/server.ts'
+import { DEVICE_TRANSPORTS } from '../engines/qemu/qemu.ts'
 import { DISK_FORMATS } from '../host/node/image-format.ts'
 import type { Machine } from '../machine/machine.ts'
 import { disksUsable } from './boot-files.ts'
@@ -36,6 +37,12 @@ export function runCommand(): Command {
       new Option('--engine <name>', 'what executes the guest: an emulator in this process, or QEMU')
         .choices(['v86', 'qemu'])
         .default('v86'),
+    )
+    .addOption(
+      new Option(
+        '--transport <protocol>',
+        'what QEMU and its devices speak: vhost-user, or vfio-user, where each is a whole PCI function (default: vhost-user)',
+      ).choices(DEVICE_TRANSPORTS),
     )
     .option('--memory <MiB>', 'memory of the guest (default: 256, or 512 in QEMU)', wholeNumber(64, 1 << 20))
     .option(

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { bootGuest, ENGINES, guestMissing } from './guest.ts'
 
 /** Each starts seven processes in QEMU. */
-const BOOTS = { v86: 10, qemu: 4 } as const
+const BOOTS = { v86: 10, qemu: 4, 'qemu over vfio-user': 4 } as const
 
 for (const engine of ENGINES) {
   test(`${engine}: a guest boots again and again and each time finds all its devices`, {

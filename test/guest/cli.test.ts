@@ -82,6 +82,8 @@ test('a missing disk, a wrong option or a wrong value is one line and exit code 
     [['--memory', '12'], /--memory/],
     [['--engine', 'none'], /--engine/],
     [['--nonsense'], /--nonsense/],
+    [['--transport', 'vfio-user'], /--transport needs --engine qemu/],
+    [['--transport', 'vsock'], /--transport/],
     [['--net', 'passt'], /--net needs --engine qemu/],
     [['--net', 'tap'], /tap:NAME/],
     [['--engine', 'qemu', '--net', 'tap:lo'], /--net tap: |needs device processes/],

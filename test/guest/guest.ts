@@ -2,13 +2,14 @@ import { findKit } from '../../src/engines/kit/kit.ts'
 import { AMD64_KIT, I386_KIT } from '../../src/engines/kit/recipe.ts'
 import type { GuestNetwork } from '../../src/engines/qemu/guest-network.ts'
 import { createQemuMachine } from '../../src/engines/qemu/machine.ts'
+import type { DeviceTransport } from '../../src/engines/qemu/qemu.ts'
 import { createV86Machine } from '../../src/engines/v86/machine.ts'
 import type { Machine } from '../../src/machine/machine.ts'
 import { MAIN } from '../qemu/device-program.ts'
-import { qemu, qemuMissing } from '../qemu/guest.ts'
+import { qemu, qemuMissing, vfioUserMissing } from '../qemu/guest.ts'
 
 /** What executes guests; every check of a guest is made in each. */
-export const ENGINES = ['v86', 'qemu'] as const
+export const ENGINES = ['v86', 'qemu', 'qemu over vfio-user'] as const
 export type Engine = (typeof ENGINES)[number]
 
 export interface GuestOptions {
@@ -38,6 +39,7 @@ export interface Guest {
 /** Why no guest can be booted here, or undefined where one can. */
 export function guestMissing(engine: Engine): string | undefined {
   if (engine === 'qemu') return qemuMissing
+  if (engine === 'qemu over vfio-user') return qemuMissing ?? vfioUserMissing
   return findKit(I386_KIT)
     ? undefined
     : 'there is no guest kit, which apt fetches: apt-get install apt, and a way to the Debian archive'
@@ -46,7 +48,9 @@ export function guestMissing(engine: Engine): string | undefined {
 /** Boots the guest kit, and resolves when commands can be run. A guest that fails rejects with all it said. */
 export async function bootGuest({ engine = 'v86', disks = [], blob = true, network }: GuestOptions): Promise<Guest> {
   const machine =
-    engine === 'v86' ? machineInV86({ disks, blob }) : machineInQemu({ disks, blob, ...(network && { network }) })
+    engine === 'v86'
+      ? machineInV86({ disks, blob })
+      : machineInQemu(engine === 'qemu' ? 'vhost-user' : 'vfio-user', { disks, blob, ...(network && { network }) })
   const said: string[] = []
   machine.listen({ progress: (step) => said.push(step), log: (line) => said.push(line) })
   const guest: Guest = { machine, run: (command) => run(machine, command), stop: () => machine.stop() }
@@ -68,12 +72,12 @@ function machineInV86(options: MachineOptions): Machine {
   return createV86Machine({ ...kit, memoryMiB: 256, ...options })
 }
 
-function machineInQemu(options: MachineOptions): Machine {
+function machineInQemu(transport: DeviceTransport, options: MachineOptions): Machine {
   const boot = findKit(AMD64_KIT)
   if (!boot) throw new Error('no guest kit for QEMU')
   const deviceProgram = { command: process.execPath, args: [MAIN, 'device'] }
   return createQemuMachine({
-    ...{ qemu: qemu().program, accelerator: 'tcg', memoryMiB: 512, boot, deviceProgram },
+    ...{ qemu: qemu().program, accelerator: 'tcg', memoryMiB: 512, boot, deviceProgram, transport },
     ...options,
   })
 }

@@ -1,9 +1,9 @@
 import { findKit } from '../../src/engines/kit/kit.ts'
 import { AMD64_KIT } from '../../src/engines/kit/recipe.ts'
-import { findQemu } from '../../src/engines/qemu/qemu.ts'
+import { findQemu, VFIO_USER } from '../../src/engines/qemu/qemu.ts'
 import { ffiMissing } from '../../src/host/linux/ffi.ts'
 
-const found = await findQemu()
+const found = await findQemu('vhost-user')
 
 /** Why no guest can be run in QEMU here, or undefined where one can. */
 export const qemuMissing =
@@ -11,6 +11,12 @@ export const qemuMissing =
   (found && findKit(AMD64_KIT)
     ? undefined
     : 'there is no QEMU with all vhost-user devices, or no guest kit for it; apt fetches both: apt-get install apt')
+
+/** Why this QEMU takes no PCI functions of ours, or undefined where it does. */
+export const vfioUserMissing =
+  found === undefined || found.devices.has(VFIO_USER)
+    ? undefined
+    : `QEMU ${found.version} has no ${VFIO_USER}: from 10.1 on it may have it`
 
 /** QEMU; only where it is not missing. */
 export function qemu(): NonNullable<typeof found> {

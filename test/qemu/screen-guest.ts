@@ -68,7 +68,7 @@ export class ScreenGuest {
     const { program } = qemu()
     const machine = qemuArguments({
       ...{ accelerator: 'tcg', memoryMiB: 512, boot },
-      devices: [{ id: 'disk', kind: 'block', socket: path.join(folder, 'disk.sock') }],
+      devices: [{ id: 'disk', kind: 'block', transport: 'vhost-user', socket: path.join(folder, 'disk.sock') }],
     })
     this.#qemu = spawn(
       program.command,

@@ -3,20 +3,18 @@ import { createHash } from 'node:crypto'
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
+import { VFIO_USER } from '../../src/engines/qemu/qemu.ts'
 import { scratchFolder, startDevice } from './device-program.ts'
-import { qemu, qemuMissing } from './guest.ts'
+import { qemuMissing, vfioUserMissing } from './guest.ts'
 import { bootPortGuest } from './port-guest.ts'
 
-const DRIVER = 'vfio-user-pci'
-const skip =
-  qemuMissing ??
-  (qemu().devices.has(DRIVER) ? false : `QEMU ${qemu().version} has no ${DRIVER}: from 10.1 on it may have it`)
+const skip = qemuMissing ?? vfioUserMissing ?? false
 const folder = scratchFolder()
 const DISK_BYTES = 16 << 20
 
 /** QEMU's argument for what is served at a socket; only as JSON it takes a socket's address. */
 function plugged(socket: string): string[] {
-  return ['-device', JSON.stringify({ driver: DRIVER, socket: { type: 'unix', path: socket } })]
+  return ['-device', JSON.stringify({ driver: VFIO_USER, socket: { type: 'unix', path: socket } })]
 }
 
 test('a guest uses a disk of two queues and random bytes, each device a PCI device of its own', { skip }, async () => {

@@ -1,13 +1,14 @@
 import { DeviceId } from '../../virtio/device-id.ts'
-import { Transport } from './qemu.ts'
+import { type DeviceTransport, Transport, VFIO_USER } from './qemu.ts'
 
 /** What a device is to QEMU. */
 export interface AttachedDevice {
   /** Its name, in QEMU too. */
   readonly id: string
   readonly kind: 'block' | 'console' | 'entropy' | 'gpu' | 'input' | 'net'
+  readonly transport: DeviceTransport
   readonly socket: string
-  /** Of a network card: QEMU tells the guest. */
+  /** Of a network card: over vhost-user QEMU tells the guest. */
   readonly mac?: string
 }
 
@@ -39,11 +40,26 @@ export function qemuArguments({ accelerator, memoryMiB, boot, devices }: QemuArg
     ...(boot
       ? ['-kernel', boot.kernel, ...(boot.initrd ? ['-initrd', boot.initrd] : []), '-append', boot.commandLine]
       : []),
-    ...devices.flatMap((device) => [
-      ...['-chardev', `socket,id=${device.id},path=${escaped(device.socket)}`],
-      ...(device.kind === 'net' ? ['-netdev', `vhost-user,id=${device.id},chardev=${device.id}`] : []),
-      ...['-device', `${deviceArgument(device)}${device === bootDisk ? ',bootindex=0' : ''}`],
-    ]),
+    ...devices.flatMap((device) =>
+      device.transport === 'vfio-user'
+        ? functionArguments(device, device === bootDisk)
+        : backEndArguments(device, device === bootDisk),
+    ),
+  ]
+}
+
+/** Only as JSON it takes the address of a socket. What a card's address is, the guest learns from the device. */
+function functionArguments({ id, socket }: AttachedDevice, boots: boolean): string[] {
+  const address = { type: 'unix', path: socket }
+  return ['-device', JSON.stringify({ driver: VFIO_USER, id, socket: address, ...(boots && { bootindex: 0 }) })]
+}
+
+function backEndArguments(device: AttachedDevice, boots: boolean): string[] {
+  const { id, kind, socket } = device
+  return [
+    ...['-chardev', `socket,id=${id},path=${escaped(socket)}`],
+    ...(kind === 'net' ? ['-netdev', `vhost-user,id=${id},chardev=${id}`] : []),
+    ...['-device', `${deviceArgument(device)}${boots ? ',bootindex=0' : ''}`],
   ]
 }
 

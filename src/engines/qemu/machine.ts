@@ -12,6 +12,7 @@ import { type AttachedDevice, type QemuArgumentsOptions, qemuArguments } from '.
 import { DeviceProcess, type DeviceProgram } from './device-process.ts'
 import { cardAddress, type GuestNetwork, networkArguments } from './guest-network.ts'
 import type { Program } from './program.ts'
+import type { DeviceTransport } from './qemu.ts'
 
 /** How long QEMU may take to end when it is told to. */
 const QEMU_PATIENCE_MS = 3000
@@ -27,6 +28,8 @@ interface QemuDisk {
 export interface QemuMachineOptions extends Pick<QemuArgumentsOptions, 'accelerator' | 'memoryMiB' | 'boot'> {
   readonly qemu: Program
   readonly deviceProgram: DeviceProgram
+  /** What all devices speak. */
+  readonly transport: DeviceTransport
   /** `/dev/vda` first. */
   readonly disks: readonly QemuDisk[]
   /** Whether the GPU offers blob resources (default), which it reads in place. */
@@ -122,18 +125,19 @@ class QemuEngine implements Engine {
   #startAll(events: EngineEvents): void {
     const folder = mkdtempSync(path.join(tmpdir(), 'outboard-run-'))
     this.#folder = folder
+    const { deviceProgram: program, transport } = this.#options
     events.report({ type: 'progress', step: 'starting devices and QEMU' })
     const attached = this.#devices.map(({ id, kind, args, mac }) => {
       const socket = path.join(folder, `${id}.sock`)
       const process = new DeviceProcess({
-        program: this.#options.deviceProgram,
-        args: [kind, ...args],
+        program,
+        args: [kind, `--transport=${transport}`, ...args],
         socket,
         report: (report) => this.#receive(id, report),
         left: (why) => this.#left(why),
       })
       this.#processes.set(id, process)
-      return { id, kind, socket, ...(mac !== undefined && { mac }) }
+      return { id, kind, transport, socket, ...(mac !== undefined && { mac }) }
     })
     this.#startQemu(attached)
   }

@@ -15,6 +15,13 @@ export const Transport = {
   ANY: 'vhost-user-test-device-pci',
 } as const
 
+/** Takes any PCI function of ours, whole. It is there from QEMU 10.1 on, where that was built with it. */
+export const VFIO_USER = 'vfio-user-pci'
+
+/** How the devices of a machine reach QEMU: behind PCI functions of its own, or as PCI functions. */
+export const DEVICE_TRANSPORTS = ['vhost-user', 'vfio-user'] as const
+export type DeviceTransport = (typeof DEVICE_TRANSPORTS)[number]
+
 /** The system emulator: its version, and which of its devices there are. */
 export interface Qemu {
   readonly program: Program
@@ -36,9 +43,10 @@ const EMULATOR = 'qemu-system-x86_64'
 const NBD_SERVER = 'qemu-nbd'
 const CLIENT_DRIVER = 'virtio-blk-vhost-user'
 
-/** Whether a whole machine can be made of our devices with it. */
-export function servesAllDevices(qemu: Qemu): boolean {
-  return Object.values(Transport).every((device) => qemu.devices.has(device))
+/** What it lacks for a whole machine of our devices. */
+export function missingDevices(qemu: Qemu, transport: DeviceTransport): string[] {
+  const needed = transport === 'vfio-user' ? [VFIO_USER] : Object.values(Transport)
+  return needed.filter((device) => !qemu.devices.has(device))
 }
 
 /** Every QEMU there is, this machine's first. */
@@ -52,21 +60,21 @@ export async function findQemus(): Promise<Qemu[]> {
 }
 
 /** A QEMU for whole machines, if one is here. */
-export async function findQemu(): Promise<Qemu | undefined> {
-  return (await findQemus()).find(servesAllDevices)
+export async function findQemu(transport: DeviceTransport): Promise<Qemu | undefined> {
+  return (await findQemus()).find((qemu) => missingDevices(qemu, transport).length === 0)
 }
 
 /**
  * A QEMU for whole machines: this machine's, or else Debian's newest, fetched where it is not there yet.
  * @throws {QemuError}
  */
-export async function prepareQemu(options: PrepareOptions = {}): Promise<Qemu> {
-  const found = await findQemu()
+export async function prepareQemu(transport: DeviceTransport, options: PrepareOptions = {}): Promise<Qemu> {
+  const found = await findQemu(transport)
   if (found) return found
   const unpacked = await unpackQemu(options)
   const qemu = await examine(unpacked.program(EMULATOR), 'unpacked')
   if (!qemu) throw new QemuError('the QEMU that was fetched does not start: report it')
-  const missing = Object.values(Transport).filter((device) => !qemu.devices.has(device))
+  const missing = missingDevices(qemu, transport)
   if (missing.length > 0) {
     throw new QemuError(`QEMU ${qemu.version}, the newest of Debian, has no ${missing.join(', no ')}: report it`)
   }
