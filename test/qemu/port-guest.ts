@@ -4,7 +4,7 @@ import { connect, type Socket } from 'node:net'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { findKit } from '../../src/engines/kit/kit.ts'
+import { findKit, type GuestKit } from '../../src/engines/kit/kit.ts'
 import { AMD64_KIT } from '../../src/engines/kit/recipe.ts'
 import { qemuArguments } from '../../src/engines/qemu/arguments.ts'
 import { qemu } from './guest.ts'
@@ -27,6 +27,9 @@ export interface PortGuestOptions {
   readonly folder: string
   /** More of QEMU's arguments: our devices. */
   readonly arguments: readonly string[]
+  /** What it boots, where the usual kit lacks a driver; and how much memory it needs for that. */
+  readonly kit?: GuestKit
+  readonly memoryMiB?: number
 }
 
 const PORTS = ['command', 'stdout', 'stderr'] as const
@@ -34,7 +37,7 @@ const MEMORY_MIB = 512
 
 /** Boots a guest in QEMU. The kit's command agent does not care whose ports it finds. */
 export async function bootPortGuest(options: PortGuestOptions): Promise<PortGuest> {
-  const boot = findKit(AMD64_KIT)
+  const { kit: boot = findKit(AMD64_KIT), memoryMiB = MEMORY_MIB } = options
   if (!boot) throw new Error('no guest kit for QEMU')
   const { program } = qemu()
   const file = (port: string): string => path.join(options.folder, `${port}.sock`)
@@ -42,7 +45,7 @@ export async function bootPortGuest(options: PortGuestOptions): Promise<PortGues
     program.command,
     [
       ...program.args,
-      ...qemuArguments({ accelerator: 'tcg', memoryMiB: MEMORY_MIB, boot, devices: [] }),
+      ...qemuArguments({ accelerator: 'tcg', memoryMiB, boot, devices: [] }),
       ...['-device', 'virtio-serial-pci'],
       ...PORTS.flatMap((port) => [
         ...['-chardev', `socket,id=${port},path=${file(port)},server=on,wait=off`],

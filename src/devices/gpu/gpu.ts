@@ -79,6 +79,7 @@ export class GpuDevice implements VirtioDevice {
   readonly id = DeviceId.GPU
   readonly name = 'gpu'
   readonly queueSizes = [256, 16]
+  readonly reachesMemory = true
   readonly features: bigint
   readonly featureNames = GpuFeature
   readonly featureDependencies = [

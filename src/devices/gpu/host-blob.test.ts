@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { GpuResponse as R } from './protocol.ts'
+import { GpuHeap } from './heap.ts'
+import { GpuResponse as R, GpuCommand as T } from './protocol.ts'
 import { ContextRig } from './testing/context-rig.ts'
+import { MemoryHeap } from './testing/memory-heap.ts'
+import { SlowRenderer } from './testing/slow-renderer.ts'
 
 const CONTEXT = 7
 const PAGE = 4096
@@ -159,6 +162,25 @@ test('a blob that is the host’s alone has no pages of the guest  @virtio 5.7.6
   gpu.createHostBlob(CONTEXT, 1, blobId, size)
   assert.equal(gpu.attach(1, [gpu.page(size)]).type, R.ERR_INVALID_PARAMETER)
   assert.equal(gpu.createBlob(2, size, [gpu.page(size)], 2).type, R.ERR_INVALID_PARAMETER)
+})
+
+test('a blob of a renderer that can may have pages of the guest besides, as many as it is large  @virtio 5.7.6.8', () => {
+  const heap = new GpuHeap(new MemoryHeap(1 << 20))
+  const gpu = new ContextRig({ heap, renderers: [new SlowRenderer(heap)] })
+  gpu.createContext(CONTEXT, 4)
+  const [small, large] = [gpu.page(PAGE), gpu.page(2 * PAGE)]
+  const create = (id: number, { address, length }: { address: number; length: number }) => {
+    const words = [id, 3, 1, 1, 0, 0, 2 * PAGE, 0, address, 0, length, 0]
+    return gpu.control(T.RESOURCE_CREATE_BLOB, words, { context: CONTEXT }).type
+  }
+  assert.equal(create(1, small), R.ERR_INVALID_PARAMETER)
+  assert.equal(heap.inspect().blocks, 0)
+  assert.equal(create(1, large), R.OK_NODATA)
+  assert.equal(gpu.detach(1).type, R.OK_NODATA)
+  assert.equal(gpu.attach(1, [small]).type, R.ERR_INVALID_PARAMETER)
+  assert.equal(gpu.attach(1, [large]).type, R.OK_NODATA)
+  assert.equal(gpu.map(1, 0).type, R.OK_MAP_INFO)
+  assert.equal(gpu.createHostBlob(CONTEXT, 2, 0, 2 * PAGE + 1, 3).type, R.ERR_INVALID_PARAMETER)
 })
 
 test('a reset gives the whole heap back, empty  @virtio 2.4', async () => {

@@ -1,0 +1,150 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import path from 'node:path'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import type { GpuInspection } from '../../src/devices/gpu/gpu.ts'
+import type { Command, Report } from '../../src/engines/guest/messages.ts'
+import { type GuestKit, KitError, prepareKit } from '../../src/engines/kit/kit.ts'
+import type { Pixels } from '../../src/machine/machine.ts'
+import { UDMABUF_KIT } from '../udmabuf/kit.ts'
+import { MAIN, scratchFolder } from './device-program.ts'
+import type { Told } from './graphics-program.ts'
+import { qemu, qemuMissing } from './guest.ts'
+import { bootPortGuest } from './port-guest.ts'
+
+const NEEDED = ['vfio-user-pci', 'virtio-9p-pci']
+const [WIDTH, HEIGHT] = [1024, 768]
+const PROGRAM = fileURLToPath(new URL('./graphics-program.js', import.meta.url))
+const folder = scratchFolder()
+
+test('a guest’s program draws in the heap over vfio-user, and what it shows is read there, in place', async (context) => {
+  const kit = await kitOrReason()
+  const missing = qemuMissing ?? NEEDED.find((name) => !qemu().devices.has(name))
+  if (missing !== undefined || typeof kit === 'string' || process.arch !== 'x64') {
+    context.skip(missing ?? (typeof kit === 'string' ? kit : 'this machine’s Node is none for the guest'))
+    return
+  }
+  const gpu = await startGpu(path.join(folder, 'gpu.sock'))
+  const guest = await bootPortGuest({
+    folder,
+    kit,
+    memoryMiB: 1024,
+    arguments: [
+      ...['-device', JSON.stringify({ driver: 'vfio-user-pci', socket: { type: 'unix', path: gpu.socket } })],
+      ...['-fsdev', 'local,id=files,path=/,security_model=none,readonly=on,multidevs=remap'],
+      ...['-device', 'virtio-9p-pci,fsdev=files,mount_tag=root'],
+    ],
+  })
+  try {
+    await guest.run('modprobe -a 9pnet_virtio 9p virtio_gpu; mkdir -p /mnt')
+    await guest.run('mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro root /mnt')
+    await guest.run('for folder in dev proc sys; do mount -o rbind /$folder /mnt/$folder; done')
+    const log = await guest.run('dmesg')
+    assert.match(log, /features: \+virgl \+edid \+resource_blob \+host_visible/)
+    assert.match(log, /features: \+context_init/)
+    assert.match(log, /cap set 0: id 5, max-version 0, max-size 16/)
+    const interrupts = await guest.run('cat /proc/interrupts')
+    for (const queue of ['control', 'cursor'])
+      assert.match(interrupts, new RegExp(`PCI-MSIX.*virtio\\d+-${queue}$`, 'm'))
+
+    const said = await guest.run(
+      `chroot /mnt ${process.execPath} ${PROGRAM} >/tmp/said 2>&1 </dev/null &
+       echo $! >/tmp/program
+       while kill -0 $! 2>/dev/null && ! grep -q '^{' /tmp/said; do sleep 0.1; done
+       cat /tmp/said`,
+    )
+    assert.match(said, /^\{/, said)
+    const told: Told = JSON.parse(said)
+    const picture = { stride: WIDTH * 4, size: WIDTH * HEIGHT * 4, blobId: 1, before: false }
+    assert.deepEqual(told, { capset: [1, 0, 0, 1], ...picture })
+
+    const { data } = await gpu.pixels()
+    const seen = new Uint32Array(data.slice().buffer)
+    const drawn = seen.map((_, i) => (Math.floor(i / WIDTH) << 12) | (i % WIDTH))
+    drawn[100 * WIDTH + 200] = 0xab_cd_ef
+    assert.ok(Buffer.from(seen.buffer).equals(Buffer.from(drawn.buffer)))
+    const { scanouts, contexts, heap, errors } = await gpu.inspect()
+    // This kernel flushes the whole framebuffer, whatever a program says has changed of it.
+    assert.deepEqual(
+      [scanouts[0].path, scanouts[0].lastDamage],
+      ['in-place', { x: 0, y: 0, width: WIDTH, height: HEIGHT }],
+    )
+    // The kernel's console has one, too, of a type that it leaves to the device.
+    assert.deepEqual(
+      contexts.map(({ capset, name, resources }) => [capset, name, resources]),
+      [
+        [5, 'modprobe', 0],
+        [5, 'node', 2],
+      ],
+    )
+    assert.deepEqual([heap?.blocks, heap?.mapped, heap?.moves], [1, 1, 0])
+    assert.deepEqual(errors, {})
+
+    await guest.run('kill $(cat /tmp/program); while kill -0 $(cat /tmp/program) 2>/dev/null; do sleep 0.1; done')
+    const after = await gpu.inspect()
+    assert.deepEqual([after.contexts.length, after.heap?.blocks, after.errors], [1, 0, {}])
+  } finally {
+    await guest.kill()
+    await gpu.stop()
+  }
+})
+
+async function kitOrReason(): Promise<GuestKit | string> {
+  try {
+    return await prepareKit(UDMABUF_KIT)
+  } catch (error) {
+    if (error instanceof KitError) return error.message
+    throw error
+  }
+}
+
+/** A GPU as a part of a machine: it answers what the page would ask. */
+async function startGpu(socket: string) {
+  const child = spawn(
+    process.execPath,
+    [MAIN, 'device', 'gpu', '--transport=vfio-user', '--heap=64M', `--socket-path=${socket}`],
+    { stdio: ['ignore', 'inherit', 'pipe', 'ipc'], serialization: 'advanced' },
+  )
+  const { stderr } = child
+  assert.ok(stderr)
+  const ended = once(child, 'exit')
+  const gone = ended.then(([status, signal]) => {
+    throw new Error(`the device ended with ${status ?? signal}`)
+  })
+  gone.catch(() => {})
+  for (;;) {
+    const [text] = await Promise.race([once(stderr, 'data'), gone])
+    if (/\bready, on /.test(String(text))) break
+  }
+  stderr.resume()
+  const ask = async <T extends Report['type']>(command: Command, type: T): Promise<Extract<Report, { type: T }>> => {
+    const answered = new Promise<Extract<Report, { type: T }>>((resolve) => {
+      const take = (report: Report): void => {
+        if (report.type !== type) return
+        child.off('message', take)
+        resolve(report as Extract<Report, { type: T }>)
+      }
+      child.on('message', take)
+    })
+    child.send(command)
+    return await Promise.race([answered, gone])
+  }
+  return {
+    socket,
+    async pixels(): Promise<Pixels> {
+      const { pixels } = await ask({ type: 'read-pixels', id: 1, scanout: 0, rect: undefined }, 'pixels')
+      assert.ok(pixels)
+      return pixels
+    },
+    async inspect(): Promise<GpuInspection> {
+      const { inspection } = await ask({ type: 'inspect', id: 1 }, 'inspection')
+      return inspection.devices[0].state as GpuInspection
+    },
+    async stop(): Promise<void> {
+      child.kill()
+      await ended
+    },
+  }
+}
