@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from '
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, test } from 'node:test'
-import { bootGuest, ENGINES, guestMissing } from './guest.ts'
+import { ALL_ENGINES, bootGuest, ENGINES, guestMissing } from './guest.ts'
 
 /** e2fsprogs live in sbin, which is not in everybody's PATH. */
 const ENV = { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin:/sbin` }
@@ -23,7 +23,7 @@ function missingTool(): string | undefined {
   }
 }
 
-for (const engine of ENGINES) {
+for (const engine of ALL_ENGINES) {
   test(`${engine}: a file system the guest makes and fills is byte for byte on the host`, {
     skip: guestMissing(engine) ?? missingTool() ?? false,
   }, async () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { bootGuest, ENGINES, type Guest, guestMissing } from './guest.ts'
+import { ALL_ENGINES, bootGuest, ENGINES, type Guest, guestMissing } from './guest.ts'
 
 /** What the terminal has shown, once it matches. */
 async function terminalShows(guest: Guest, pattern: RegExp, act: () => void): Promise<string> {
@@ -25,7 +25,7 @@ async function terminalShows(guest: Guest, pattern: RegExp, act: () => void): Pr
   }
 }
 
-for (const engine of ENGINES) {
+for (const engine of ALL_ENGINES) {
   test(`${engine}: the console works both ways, and follows the size of its window  @virtio 5.3.6`, {
     skip: guestMissing(engine) ?? false,
   }, async () => {

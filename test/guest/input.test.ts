@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { bootGuest, ENGINES, type Engine, guestMissing } from './guest.ts'
+import { ALL_ENGINES, bootGuest, type Engine, guestMissing } from './guest.ts'
 
 const EV_KEY = 1
 const EV_REL = 2
@@ -23,7 +23,7 @@ function events(hex: string, engine: Engine): { type: number; code: number; valu
   }))
 }
 
-for (const engine of ENGINES) {
+for (const engine of ALL_ENGINES) {
   test(`${engine}: a typed key, a click and a turn of the wheel arrive as evdev events`, {
     skip: guestMissing(engine) ?? false,
   }, async () => {

@@ -7,7 +7,7 @@ import { after, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { decode } from 'fast-png'
 import { saveScreenshot } from '../../src/cli/screenshot.ts'
-import { bootGuest, ENGINES, type Guest, guestMissing } from './guest.ts'
+import { ALL_ENGINES, bootGuest, type Guest, guestMissing } from './guest.ts'
 
 const WIDTH = 1024
 const HEIGHT = 768
@@ -44,7 +44,7 @@ function assertIsPicture(image: ReturnType<typeof decode>): void {
   assert.equal(wrong, 0, `${wrong} of ${WIDTH * HEIGHT} pixels differ`)
 }
 
-for (const engine of ENGINES) {
+for (const engine of ALL_ENGINES) {
   for (const blob of [true, false]) {
     test(`${engine}: the screen's pixels are what the guest drew, ${blob ? 'read in place from a guest blob' : 'through a 2D resource'}  @virtio 5.7.6.7`, {
       skip: guestMissing(engine) ?? false,
@@ -96,7 +96,7 @@ test('only what changed moves: a small change is small damage  @virtio 5.7.6.7',
   }
 })
 
-for (const engine of ENGINES) {
+for (const engine of ALL_ENGINES) {
   test(`${engine}: another size asked for by the viewer reaches the guest  @virtio 5.7.6.3`, {
     skip: guestMissing(engine) ?? false,
   }, async () => {
