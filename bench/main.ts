@@ -6,9 +6,10 @@ import { seededRandom } from './random.ts'
 import { describeBench, formatReport, loadNow, machineFacts, type Report } from './report.ts'
 import { runRounds } from './rounds.ts'
 import { screenBench } from './screen.ts'
+import { transportBench } from './transport.ts'
 import { virtqueueBench } from './virtqueue.ts'
 
-const BENCHES: readonly Bench[] = [virtqueueBench, screenBench, blockBench]
+const BENCHES: readonly Bench[] = [virtqueueBench, screenBench, blockBench, transportBench]
 const USAGE_ERROR = 2
 
 const HELP = `Usage: npm run bench -- NAME [options]
