@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -59,6 +60,9 @@ test('a guest’s program draws in the heap over vfio-user, and what it shows is
     const told: Told = JSON.parse(said)
     const picture = { stride: WIDTH * 4, size: WIDTH * HEIGHT * 4, blobId: 1, before: false }
     assert.deepEqual(told, { capset: [1, 0, 0, 1], ...picture })
+
+    // QEMU has the window in its address space: nothing that the guest draws comes as a message.
+    assert.match(readFileSync(`/proc/${guest.qemu.pid}/maps`, 'utf8'), /rw-s .*memfd:graphics heap /)
 
     const { data } = await gpu.pixels()
     const seen = new Uint32Array(data.slice().buffer)
