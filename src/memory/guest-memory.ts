@@ -1,5 +1,6 @@
 import { MemoryError } from './memory-error.ts'
 import type { MemoryRegion } from './memory-region.ts'
+import type { RemoteMemory } from './remote-memory.ts'
 import type { SpanList } from './span-list.ts'
 
 /** Told of every range a device wrote: a just-in-time compiler that must forget code, a log of dirty pages. */
@@ -17,6 +18,8 @@ export class GuestMemory {
   #regions: readonly MemoryRegion[] = []
   /** Told of addresses that were looked for in vain. */
   onMiss?: ((address: number) => void) | undefined
+  /** Where the memory really is, while the regions are only its shadow. */
+  remote: RemoteMemory | undefined
   /** The region found last: mostly the next one too. */
   #last: MemoryRegion | undefined
 
@@ -120,5 +123,6 @@ export class GuestMemory {
    */
   wrote(region: MemoryRegion, offset: number, length: number): void {
     this.onWrite?.(region.base + offset, length)
+    this.remote?.wrote(region, offset, length)
   }
 }

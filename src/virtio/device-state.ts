@@ -1,11 +1,14 @@
 import type { GuestMemory } from '../memory/guest-memory.ts'
+import type { RemoteMemory } from '../memory/remote-memory.ts'
 import { createDeviceQueue } from '../virtqueue/create-device-queue.ts'
+import type { QueueSetup } from '../virtqueue/device-queue.ts'
+import { DistantRing } from '../virtqueue/distant-ring.ts'
 import type { VirtioDevice } from './device.ts'
 import { DeviceGuard } from './device-guard.ts'
 import { type DeviceStateInspection, inspectDevice } from './device-inspection.ts'
 import { Feature, hasFeature } from './feature.ts'
 import { GatedQueue } from './gated-queue.ts'
-import { featureRefusal, offeredFeatures, ringFeatures } from './negotiation.ts'
+import { distantFeatures, distantRefusal, featureRefusal, offeredFeatures, ringFeatures } from './negotiation.ts'
 import { QueueArea, QueueState } from './queue-state.ts'
 import { Session } from './session.ts'
 import { DRIVER_STATUS, Status } from './status.ts'
@@ -86,7 +89,7 @@ export class DeviceState {
 
   /** 32 of the offered feature bits, from bit 32 * `word` on; 0 past the last. */
   offeredFeatures(word: number): number {
-    return featureWord(this.offered, word)
+    return featureWord(this.#transport.memory.remote ? distantFeatures(this.offered) : this.offered, word)
   }
 
   /** 32 of the feature bits the driver accepted. */
@@ -115,7 +118,9 @@ export class DeviceState {
     const set = value & DRIVER_STATUS & ~this.#status
     this.#status |= set & ~(Status.FEATURES_OK | Status.DRIVER_OK)
     if ((set & Status.FEATURES_OK) !== 0) {
-      const refusal = featureRefusal(this.#device, this.#accepted)
+      const refusal =
+        featureRefusal(this.#device, this.#accepted) ??
+        (this.#transport.memory.remote && distantRefusal(this.#device, this.#accepted))
       if (refusal === undefined) {
         this.#status |= Status.FEATURES_OK
         this.#guard.call('negotiated', () => this.#device.negotiated?.(this.#accepted))
@@ -194,7 +199,8 @@ export class DeviceState {
     }
     queue.resetting = true
     live.open = false
-    const wait = this.#guard.call('resetQueue', () => this.#device.resetQueue?.(index))
+    queue.distant?.close()
+    const wait = this.#delivered(this.#guard.call('resetQueue', () => this.#device.resetQueue?.(index)))
     if (wait) void this.#guard.settle('resetQueue', wait).then(done)
     else done()
   }
@@ -208,7 +214,12 @@ export class DeviceState {
   notify(index: number): void {
     const queue = this.queues[index]
     if (queue?.stoppedAt) this.#guard.log(`queue ${index} is notified of, and its ring is not in memory`)
-    if (!queue?.live?.open) return
+    if (queue?.distant && queue.live?.open) queue.distant.look()
+    else this.#serve(index)
+  }
+
+  #serve(index: number): void {
+    if (!this.queues[index]?.live?.open) return
     try {
       this.#device.notify(index)
     } catch (error) {
@@ -240,8 +251,11 @@ export class DeviceState {
       this.#finishReset()
       return
     }
-    for (const queue of this.queues) if (queue.live) queue.live.open = false
-    const wait = this.#guard.call('quiesce', () => this.#device.quiesce())
+    for (const queue of this.queues) {
+      if (queue.live) queue.live.open = false
+      queue.distant?.close()
+    }
+    const wait = this.#delivered(this.#guard.call('quiesce', () => this.#device.quiesce()))
     if (!wait) {
       this.#finishReset()
       return
@@ -252,6 +266,13 @@ export class DeviceState {
 
   inspect(): DeviceStateInspection {
     return inspectDevice(this.#device, this)
+  }
+
+  /** Waits, and then until the driver's memory, where that is elsewhere, has what was written to it. */
+  #delivered(wait: void | Promise<void>): void | Promise<void> {
+    const { remote } = this.#transport.memory
+    if (!remote) return wait
+    return wait ? wait.then(() => remote.settled()) : remote.settled()
   }
 
   #finishReset(): void {
@@ -283,8 +304,11 @@ export class DeviceState {
 
   #openQueue(session: Session, index: number): void {
     const state = this.queues[index]
-    const queue = this.#guard.call('queue', () =>
-      createDeviceQueue({
+    const { remote } = session.memory
+    const interrupt = () => this.#transport.queueInterrupt(index)
+    const setup = this.#guard.call(
+      'queue',
+      (): QueueSetup => ({
         index,
         memory: session.memory,
         size: state.size,
@@ -293,13 +317,28 @@ export class DeviceState {
         deviceArea: state.address(QueueArea.DEVICE),
         ...ringFeatures(session.features),
         start: state.begin(session.memory),
-        interrupt: () => this.#transport.queueInterrupt(index),
+        interrupt: remote ? () => remote.after(interrupt) : interrupt,
         onBroken: (reason) => session.needsReset(`queue ${index}: ${reason}`),
       }),
     )
+    const queue = setup && this.#guard.call('queue', () => createDeviceQueue(setup))
     if (!queue || session !== this.#session) return
     state.live = new GatedQueue(queue)
+    if (remote) this.#openDistant(state, setup, remote)
     session.queues[index] = state.live
+  }
+
+  #openDistant(state: QueueState, setup: QueueSetup, remote: RemoteMemory): void {
+    const refusal = distantRefusal(this.#device, this.#accepted)
+    if (refusal !== undefined) {
+      setup.onBroken(refusal)
+      return
+    }
+    if (state.live) state.live.polled = true
+    state.distant = new DistantRing(setup, remote, {
+      ready: () => this.#serve(setup.index),
+      broken: setup.onBroken,
+    })
   }
 
   /** Nothing is in flight: queues go where their rings are now. */

@@ -24,6 +24,8 @@ export interface VirtioDevice {
   readonly featureDependencies?: readonly (readonly [feature: number, requires: number])[]
   readonly config: ConfigSpace
   readonly sharedMemory?: readonly SharedMemoryRegion[]
+  /** It reads guest memory by addresses that a driver tells it, not only what a chain holds. */
+  readonly reachesMemory?: boolean
   /**
    * FEATURES_OK: for what the driver reads from the configuration space before DRIVER_OK and that depends on what was
    * agreed. `reset` takes it back.

@@ -11,6 +11,24 @@ const RING_FEATURES = featureSet(
   Feature.IN_ORDER,
 )
 
+/**
+ * What cannot be offered where memory is elsewhere: there a queue is fetched by notification, so that the driver has to
+ * give one for whatever it adds, and only split rings are.
+ */
+const NEAR_FEATURES = featureSet(Feature.EVENT_IDX, Feature.RING_PACKED)
+
+/** What is offered of that to a driver whose memory is elsewhere. */
+export function distantFeatures(offered: bigint): bigint {
+  return offered & ~NEAR_FEATURES
+}
+
+/** Why a device cannot work with a driver whose memory is elsewhere, in words for people. */
+export function distantRefusal(device: VirtioDevice, accepted: bigint): string | undefined {
+  if (device.reachesMemory) return 'it needs memory that is shared, and the driver has none'
+  const near = accepted & NEAR_FEATURES
+  return near === 0n ? undefined : `not offered where memory is not shared: ${names(device, near)}`
+}
+
 /** What a device offers, with what its queues can do for it. */
 export function offeredFeatures(device: VirtioDevice): bigint {
   const ring = device.resetQueue ? RING_FEATURES | featureSet(Feature.RING_RESET) : RING_FEATURES

@@ -1,6 +1,7 @@
 import type { GuestMemory } from '../memory/guest-memory.ts'
 import type { MemoryRegion } from '../memory/memory-region.ts'
 import type { RingPosition } from '../virtqueue/device-queue.ts'
+import type { DistantRing } from '../virtqueue/distant-ring.ts'
 import type { GatedQueue } from './gated-queue.ts'
 
 /** Which of a queue's three areas, as the index of its low word in `QueueState.addressWords`. @virtio 2.6 */
@@ -23,6 +24,8 @@ export class QueueState {
   resetting = false
   /** The queue itself, from DRIVER_OK on while enabled. */
   live: GatedQueue | undefined
+  /** What brings its chains here, where memory is elsewhere. */
+  distant: DistantRing | undefined
   /** Where it stood when its memory went, while it waits for that to come back. */
   stoppedAt: RingPosition | undefined
   /** Where the areas of `live` were found. */
@@ -69,17 +72,24 @@ export class QueueState {
     this.stoppedAt = this.live.position
     this.live.detach()
     this.live = undefined
+    this.#forgetDistant()
   }
 
   /** As before any driver; what is still in flight goes nowhere. */
   reset(): void {
     this.live?.detach()
     this.live = undefined
+    this.#forgetDistant()
     this.stoppedAt = undefined
     this.size = this.maxSize
     this.addressWords.fill(0)
     this.enabled = false
     this.resetting = false
+  }
+
+  #forgetDistant(): void {
+    this.distant?.close()
+    this.distant = undefined
   }
 
   #find(memory: GuestMemory): (MemoryRegion | undefined)[] {

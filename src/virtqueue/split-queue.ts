@@ -202,8 +202,9 @@ export class SplitQueue extends RingQueue {
     const start = this.#usedHalf * 2
     const first = from & this.#mask
     const straight = Math.min(count, this.size - first)
-    this.memory.wrote(this.#usedRegion, start + 2, 2)
     this.memory.wrote(this.#usedRegion, start + 4 + first * 8, straight * 8)
     if (straight < count) this.memory.wrote(this.#usedRegion, start + 4, (count - straight) * 8)
+    // Last, for who copies what is told of: the entries have to be there before the index says so.
+    this.memory.wrote(this.#usedRegion, start + 2, 2)
   }
 }

@@ -25,6 +25,8 @@ export interface PortGuest {
 export interface PortGuestOptions {
   /** For the sockets of its ports; none is there yet. */
   readonly folder: string
+  /** The guest's memory is QEMU's alone: no device process can map it. */
+  readonly privateMemory?: boolean
   /** More of QEMU's arguments: our devices. */
   readonly arguments: readonly string[]
   /** What it boots, where the usual kit lacks a driver; and how much memory it needs for that. */
@@ -41,11 +43,12 @@ export async function bootPortGuest(options: PortGuestOptions): Promise<PortGues
   if (!boot) throw new Error('no guest kit for QEMU')
   const { program } = qemu()
   const file = (port: string): string => path.join(options.folder, `${port}.sock`)
+  const machine = qemuArguments({ accelerator: 'tcg', memoryMiB, boot, devices: [] })
   const child = spawn(
     program.command,
     [
       ...program.args,
-      ...qemuArguments({ accelerator: 'tcg', memoryMiB, boot, devices: [] }),
+      ...(options.privateMemory ? unshared(machine) : machine),
       ...['-device', 'virtio-serial-pci'],
       ...PORTS.flatMap((port) => [
         ...['-chardev', `socket,id=${port},path=${file(port)},server=on,wait=off`],
@@ -98,6 +101,12 @@ export async function bootPortGuest(options: PortGuestOptions): Promise<PortGues
   await Promise.race([once(command, 'data'), gone])
   command.resume()
   return guest
+}
+
+/** The same machine without memory that is shared. */
+function unshared(args: readonly string[]): string[] {
+  const object = args.indexOf('-object')
+  return args.filter((_, i) => i !== object && i !== object + 1).map((arg) => arg.replace(',memory-backend=memory', ''))
 }
 
 /** A socket that QEMU makes when it starts. */

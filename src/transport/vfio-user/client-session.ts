@@ -7,13 +7,14 @@ import type { Service } from '../socket/reception.ts'
 import type { Receiver } from '../socket/stream-connection.ts'
 import { AnswerWithDescriptor, Dispatcher, type Handlers } from './dispatcher.ts'
 import { DmaLog } from './dma-log.ts'
+import { DmaMessages } from './dma-messages.ts'
 import { DmaTable } from './dma-table.ts'
 import type { Interrupts } from './interrupts.ts'
 import { type FeatureMessage, loggingReport, loggingStart, type RequestOf } from './messages.ts'
 import { DeviceFeature, DeviceFlag, FEATURE_MASK, FeatureFlag, IRQS, REGIONS, UNMAP_ALL } from './protocol.ts'
 import { RegionAccess } from './region-access.ts'
 import { regionInfo } from './region-info.ts'
-import { agree } from './version.ts'
+import { agree, mostTransfer } from './version.ts'
 import { VfioUserError } from './vfio-user-error.ts'
 
 /** Bytes of DEVICE_GET_INFO, DEVICE_GET_IRQ_INFO, and of what DEVICE_FEATURE has before its data. */
@@ -43,6 +44,7 @@ export class ClientSession implements Service {
   readonly #served: ServedFunction
   readonly #reactor: SessionReactor
   readonly #table: DmaTable
+  readonly #messages: DmaMessages
   readonly #dirty: DmaLog
   readonly #regions: RegionAccess
   readonly #dispatcher: Dispatcher
@@ -63,18 +65,25 @@ export class ClientSession implements Service {
     this.#served = served
     this.#reactor = reactor
     this.#print = log
-    this.#table = new DmaTable(served.memory, (line) => this.#log(line))
+    this.#messages = new DmaMessages(served.memory, {
+      send: (command, id, payload) => this.#dispatcher.command(command, id, payload),
+      settle: (promise) => reactor.settle(promise),
+      fail: (reason) => this.#dispatcher.ended(reason),
+      log: (line) => this.#log(line),
+    })
+    this.#table = new DmaTable(served.memory, this.#messages, (line) => this.#log(line))
     this.#dirty = new DmaLog(served.memory)
     this.#regions = new RegionAccess(served.pci)
     this.#dispatcher = new Dispatcher(connect, this.#handlers(), this.#regions, {
       settle: (promise) => reactor.settle(promise),
       lost: (reason) => this.#lost(reason),
       log: (line) => this.#log(line),
+      answered: (message) => this.#messages.take(message),
     })
   }
 
   close(): void {
-    this.#dispatcher.stop(() => this.#served.pci.reset())
+    this.#dispatcher.stop(() => this.#reset())
   }
 
   #handlers(): Handlers {
@@ -84,12 +93,13 @@ export class ClientSession implements Service {
       VERSION: (request) => {
         if (agreed) throw new VfioUserError(Errno.EINVAL, 'a version was agreed on')
         const answer = agree(request)
+        this.#messages.limit(mostTransfer(request))
         agreed = true
         return answer
       },
       DMA_MAP: (range, [descriptor]) => {
         this.#table.map(range, descriptor)
-        return pci.memoryChanged?.(false)
+        return this.#memoryChanged()
       },
       DMA_UNMAP: (request) => this.#unmap(request),
       DEVICE_GET_INFO: ({ argsz }) => {
@@ -108,7 +118,7 @@ export class ClientSession implements Service {
         return { argsz: IRQ_INFO_BYTES, flags, index, count, bytes: NOTHING }
       },
       DEVICE_SET_IRQS: (request, descriptors) => interrupts.set(request, descriptors),
-      DEVICE_RESET: () => pci.reset(),
+      DEVICE_RESET: () => this.#reset(),
       DEVICE_FEATURE: (request) => this.#feature(request),
     }
   }
@@ -122,12 +132,25 @@ export class ClientSession implements Service {
     }
     if (all) this.#table.unmapAll()
     else this.#table.unmap(address, size)
-    const finish = () => {
-      this.#table.releaseRetired()
-      return request
-    }
-    const wait = this.#served.pci.memoryChanged?.(true)
-    return wait ? wait.then(finish) : finish()
+    // The client waits for us now, and answers nothing.
+    if (all) this.#messages.forget()
+    else this.#messages.forget(address, size)
+    const wait = this.#memoryChanged()
+    return wait ? wait.then(() => request) : request
+  }
+
+  #memoryChanged(): void | Promise<void> {
+    const gone = this.#table.isRetiring
+    const wait = this.#served.pci.memoryChanged?.(gone)
+    if (!gone) return wait
+    if (wait) return wait.then(() => this.#table.releaseRetired())
+    this.#table.releaseRetired()
+  }
+
+  /** What goes by message is dropped: while the client waits for this to be done, it answers nothing. */
+  #reset(): void | Promise<void> {
+    this.#messages.forget()
+    return this.#served.pci.reset()
   }
 
   /** @vfio-user DEVICE_FEATURE */
@@ -175,6 +198,7 @@ export class ClientSession implements Service {
   #lost(reason: string | undefined): void {
     const { pci, interrupts } = this.#served
     interrupts.disconnect()
+    this.#messages.close()
     const finish = () => {
       this.#dirty.stop()
       this.#table.close()

@@ -41,6 +41,8 @@ export interface DispatcherEvents {
   /** The connection is over. Called once. @param reason for people; undefined where the client just closed it */
   lost(reason: string | undefined): void
   log(line: string): void
+  /** @returns whether it answers something that was sent */
+  answered(message: RawMessage): boolean
 }
 
 /**
@@ -85,6 +87,11 @@ export class Dispatcher implements Receiver {
     this.events.lost(reason)
   }
 
+  /** Sends a command of ours. */
+  command(command: number, id: number, payload: Uint8Array): void {
+    this.#send(encodeMessage({ id, command, flags: MessageFlag.COMMAND, error: 0 }, payload))
+  }
+
   /** Ends the connection, after the command that is under way, and after what is to be done before. */
   stop(before: () => void | Promise<void>): void {
     if (this.#stopping || this.#over) return
@@ -111,7 +118,7 @@ export class Dispatcher implements Receiver {
   #handle(message: RawMessage): void {
     if ((message.flags & MessageFlag.TYPE_MASK) === MessageFlag.REPLY) {
       closeAll(message.descriptors)
-      this.events.log(`an answer to ${message.id}, which nobody asked for`)
+      if (!this.events.answered(message)) this.events.log(`an answer to ${message.id}, which nobody asked for`)
       return
     }
     let result: unknown

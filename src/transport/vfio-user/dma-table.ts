@@ -1,8 +1,10 @@
 import type { Descriptor } from '../../host/linux/descriptor.ts'
 import { Errno } from '../../host/linux/errno.ts'
 import type { Mapping } from '../../host/linux/mapping.ts'
+import { MemoryFile } from '../../host/linux/memory-file.ts'
 import type { GuestMemory } from '../../memory/guest-memory.ts'
 import type { MemoryRegion } from '../../memory/memory-region.ts'
+import type { RemoteMemory } from '../../memory/remote-memory.ts'
 import type { DmaMapMessage } from './messages.ts'
 import { DmaFlag, MOST_MAPS, PAGE } from './protocol.ts'
 import { SharedFiles, type SharedPart } from './shared-files.ts'
@@ -12,6 +14,10 @@ const FLAGS = DmaFlag.READ | DmaFlag.WRITE
 /** More is no guest's memory. */
 const MOST_BYTES = 2 ** 42
 
+/** Memory of our own for what a client that shares nothing has; untouched it takes no space. */
+const MOST_SHADOWS = 256
+const MOST_SHADOW_BYTES = 2 ** 36
+
 const UNSHARED =
   'the driver uses memory that the client keeps to itself: share it (QEMU: memory-backend-memfd,share=on as memory-backend)'
 
@@ -19,9 +25,12 @@ const UNSHARED =
 interface Range {
   readonly address: number
   readonly size: number
-  /** Where its bytes are; undefined where the client does not share them. */
-  readonly part: SharedPart | undefined
-  readonly regions: readonly MemoryRegion[]
+  readonly flags: number
+  /** Whether the client shares it. */
+  readonly shared: boolean
+  /** Where its bytes are, or what stands for them while the client shares nothing at all. */
+  part: SharedPart | undefined
+  regions: readonly MemoryRegion[]
 }
 
 /**
@@ -32,7 +41,8 @@ interface Range {
  *     table.releaseRetired()
  *
  * What is unmapped stays where it is until `releaseRetired`, since a device may be in the middle of using it. Ranges
- * without a file (ROM, BARs of other devices, memory the client keeps to itself) are known, and no device reaches them.
+ * without a file (ROM, BARs of other devices, memory the client keeps to itself) are known, and no device reaches them,
+ * but for those of a client that shares nothing: they have shadows, and bytes come and go by message.
  * @vfio-user DMA_MAP, DMA_UNMAP
  */
 export class DmaTable {
@@ -44,10 +54,12 @@ export class DmaTable {
 
   /**
    * @param memory kept as the client describes it
+   * @param messages how to reach what a client that shares nothing has
    * @param warn told once where memory can vanish while it is in use, and where a device would need what is not shared
    */
   constructor(
     private readonly memory: GuestMemory,
+    private readonly messages: RemoteMemory,
     warn: (line: string) => void,
   ) {
     this.#files = new SharedFiles((line) => {
@@ -80,8 +92,9 @@ export class DmaTable {
     if ((flags & DmaFlag.READ) === 0) descriptor?.close()
     const isShared = descriptor && !descriptor.closed
     const part = isShared ? this.#files.open(descriptor, { offset, length: size, private: isPrivate }) : undefined
-    this.#ranges.set(address, { address, size, part, regions: part?.regions(address) ?? [] })
-    if (part) this.#publish()
+    const regions = part?.regions(address) ?? []
+    this.#ranges.set(address, { address, size, flags, shared: part !== undefined, part, regions })
+    this.#publish()
   }
 
   /**
@@ -115,6 +128,11 @@ export class DmaTable {
     this.releaseRetired()
   }
 
+  /** Whether something that was memory is not any more, and waits for `releaseRetired`. */
+  get isRetiring(): boolean {
+    return this.#retired.length > 0
+  }
+
   /** Whether it is the client's memory, which it keeps to itself. */
   #isUnshared(address: number): boolean {
     for (const range of this.#ranges.values()) {
@@ -144,13 +162,42 @@ export class DmaTable {
   #remove(gone: readonly Range[]): void {
     for (const range of gone) {
       this.#ranges.delete(range.address)
-      const mapping = range.part?.release()
-      if (mapping) this.#retired.push(mapping)
+      this.#retire(range)
     }
-    if (gone.some(({ part }) => part)) this.#publish()
+    this.#publish()
+  }
+
+  #retire(range: Range): void {
+    const mapping = range.part?.release()
+    if (mapping) this.#retired.push(mapping)
+    range.part = undefined
+    range.regions = []
   }
 
   #publish(): void {
-    this.memory.replace([...this.#ranges.values()].flatMap(({ regions }) => regions))
+    const ranges = [...this.#ranges.values()]
+    if (ranges.length > 0 && !ranges.some(({ shared }) => shared)) {
+      this.#cast(ranges)
+      this.memory.remote = this.messages
+    } else {
+      for (const range of ranges) if (!range.shared) this.#retire(range)
+      this.memory.remote = undefined
+    }
+    this.memory.replace(ranges.flatMap(({ regions }) => regions))
+  }
+
+  /** Gives shadows to ranges that have none. What a device may not both read and write is left out, and what is too much. */
+  #cast(ranges: readonly Range[]): void {
+    let [count, bytes] = [0, 0]
+    for (const range of ranges) {
+      const { address, size, flags } = range
+      if ((flags & FLAGS) !== FLAGS || count === MOST_SHADOWS || bytes + size > MOST_SHADOW_BYTES) continue
+      count++
+      bytes += size
+      if (range.part) continue
+      const file = MemoryFile.create('memory that is not shared', size)
+      range.part = this.#files.open(file.descriptor, { offset: 0, length: size })
+      range.regions = range.part.regions(address)
+    }
   }
 }

@@ -175,11 +175,14 @@ test('what may only be read is not written, whatever a driver wants', { skip }, 
   await rig.close()
 })
 
-test('memory that is not shared is no memory to a device, and the log tells what to do', { skip }, async () => {
+test('where other memory is shared, what is not is no memory to a device, and the log tells what to do', {
+  skip,
+}, async () => {
   const rig = echoRig()
   const driver = rig.plug()
   rig.unmap()
   rig.client.ask('DMA_MAP', { ...map, address: 0, size: MEMORY_BYTES })
+  rig.client.ask('DMA_MAP', { ...map, address: MEMORY_BYTES }, [rig.file.descriptor])
   await driver.start()
   assert.equal(driver.get('device_status') & 0x40, 0x40, 'DEVICE_NEEDS_RESET')
   assert.equal(rig.logged.filter((line) => /keeps to itself: share it/.test(line)).length, 1, rig.logged.join('\n'))

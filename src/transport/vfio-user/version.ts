@@ -36,6 +36,11 @@ export function agree({ major, minor, bytes }: RequestOf<'VERSION'>): ReplyOf<'V
   }
 }
 
+/** How many bytes a client moves at once. */
+export function mostTransfer({ bytes }: RequestOf<'VERSION'>): number {
+  return Number(capabilitiesIn(bytes).max_data_xfer_size ?? MOST_TRANSFER)
+}
+
 /** What a client may say of itself. */
 interface Capabilities {
   readonly max_msg_fds?: unknown

@@ -23,6 +23,8 @@ export class Client {
   readonly #answers = new MessageStream()
   readonly #turn: () => void
   #ended = false
+  /** Told of commands from the server, in place of whoever asks for the next message. */
+  onCommand: ((message: RawMessage) => void) | undefined
   #id = 0x1000
 
   constructor(stream: UnixStream, turn: () => void) {
@@ -83,12 +85,20 @@ export class Client {
   /** The next message; undefined where there is none. */
   next(): RawMessage | undefined {
     for (let tries = 0; tries < 3; tries++) {
-      const message = this.#answers.next()
+      const message = this.#take()
       if (message) return message
       this.#turn()
       this.#receive()
     }
-    return this.#answers.next()
+    return this.#take()
+  }
+
+  #take(): RawMessage | undefined {
+    for (let message = this.#answers.next(); message; message = this.#answers.next()) {
+      if (!this.onCommand || (message.flags & MessageFlag.TYPE_MASK) !== MessageFlag.COMMAND) return message
+      this.onCommand(message)
+    }
+    return undefined
   }
 
   close(): void {

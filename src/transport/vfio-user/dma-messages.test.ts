@@ -1,0 +1,186 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { ffiMissing } from '../../host/linux/ffi.ts'
+import { Feature, featureSet, hasFeature } from '../../virtio/feature.ts'
+import { Status } from '../../virtio/status.ts'
+import { EchoDevice } from '../../virtio/testing/echo-device.ts'
+import { openDescriptors } from '../socket/testing/open-descriptors.ts'
+import { ServerCommand } from './dma-messages.ts'
+import { IrqIndex } from './protocol.ts'
+import { echoRig } from './testing/echo-rig.ts'
+import { PrivateMemory } from './testing/private-memory.ts'
+import type { VfioUserRig } from './testing/vfio-user-rig.ts'
+
+const skip = ffiMissing() ?? false
+
+/** An echo device before a client that shares nothing, up to queues that are served. */
+async function started(dataAt: 12 | 16 = 16, features = 0n, device = new EchoDevice()) {
+  const rig = echoRig(device)
+  const driver = rig.plug()
+  rig.unmap()
+  const memory = new PrivateMemory(rig, dataAt)
+  memory.map()
+  await driver.start(features)
+  await memory.serve()
+  return { rig, memory, driver }
+}
+
+/** Has bytes echoed. */
+async function echo(rig: VfioUserRig, memory: PrivateMemory, queue: number, bytes: readonly number[]) {
+  const at = rig.send(queue, bytes)
+  await memory.serve()
+  const driver = rig.driver.queues[queue]
+  return driver.collect() ? [...rig.region.u8.slice(at, at + driver.written)] : undefined
+}
+
+for (const dataAt of [12, 16] as const) {
+  test(`chains come and go by message, data from byte ${dataAt} on  @vfio-user DMA_READ`, { skip }, async () => {
+    const { rig, memory } = await started(dataAt)
+    for (let i = 0; i < 20; i++) {
+      const bytes = Array.from({ length: 100 + i }, (_, at) => (at * 7 + i) & 0xff)
+      assert.deepEqual(await echo(rig, memory, i & 1, bytes), bytes)
+    }
+    assert.equal(rig.logged.filter((line) => /shares no memory: .*slow.*share=on/.test(line)).length, 1)
+    await rig.close()
+  })
+}
+
+test('indirect tables are fetched too, and long data in pieces', { skip }, async () => {
+  const { rig, memory } = await started(16, featureSet(Feature.INDIRECT_DESC))
+  const bytes = Array.from({ length: 100_000 }, (_, at) => (at * 31) & 0xff)
+  assert.deepEqual(await echo(rig, memory, 0, bytes), bytes)
+  await rig.close()
+})
+
+test('the interrupt comes after the used index was written, and that after the data', { skip }, async () => {
+  const { rig, memory, driver } = await started()
+  const [, event] = rig.listen(IrqIndex.MSIX, 3)
+  driver.pci.configWrite((driver.capabilities.find(({ id }) => id === 0x11)?.at ?? 0) + 2, 2, 0x8000)
+  driver.set('queue_select', 0)
+  driver.set('queue_msix_vector', 1)
+  const at = rig.send(0, [1, 2, 3])
+  memory.answering = false
+  const { deviceArea } = driver.queues[0].addresses
+  for (let i = 0; i < 20 && !memory.written.includes(deviceArea + 2); i++) {
+    await memory.serve()
+    assert.equal(event.drain(), 0)
+    memory.answer()
+  }
+  await memory.serve()
+  assert.equal(event.drain(), 1)
+  assert.deepEqual(memory.written, [at, deviceArea + 4, deviceArea + 2])
+  await rig.close()
+})
+
+test('event indices and packed rings are not offered where memory is not shared, nor taken', { skip }, async () => {
+  const { rig, driver } = await started()
+  for (const feature of [Feature.EVENT_IDX, Feature.RING_PACKED]) {
+    assert.equal(hasFeature(driver.offered(), feature), false)
+    assert.equal(await driver.negotiate(featureSet(Feature.VERSION_1, feature)), false)
+  }
+  assert.ok(rig.logged.some((line) => /FEATURES_OK refused: not offered where memory is not shared/.test(line)))
+  await rig.close()
+})
+
+test('a device that reaches memory by itself is refused there', { skip }, async () => {
+  const rig = echoRig(Object.assign(new EchoDevice(), { reachesMemory: true }))
+  const driver = rig.plug()
+  rig.unmap()
+  new PrivateMemory(rig, 16).map()
+  assert.equal(await driver.negotiate(featureSet(Feature.VERSION_1)), false)
+  assert.ok(rig.logged.some((line) => /needs memory that is shared/.test(line)))
+  await rig.close()
+})
+
+test('a client that never answers is served what it asks, and leaves nothing behind', { skip }, async () => {
+  const before = openDescriptors()
+  const { rig, memory, driver } = await started()
+  memory.answering = false
+  assert.equal(await echo(rig, memory, 0, [1]), undefined)
+  assert.equal(memory.asked.length, 1)
+  assert.equal(driver.get('num_queues'), 2)
+  rig.client.ask('DEVICE_RESET', undefined)
+  assert.equal(driver.get('device_status'), 0)
+  rig.unmap()
+  await rig.close()
+  assert.equal(openDescriptors(), before)
+})
+
+for (const [what, answer] of [
+  ['an error', (memory: PrivateMemory) => memory.reply(memory.asked[0], new Uint8Array(0), 14)],
+  ['too little', (memory: PrivateMemory) => memory.reply(memory.asked[0], memory.asked[0].payload)],
+  ['too much', (memory: PrivateMemory) => memory.reply(memory.asked[0], new Uint8Array(1000))],
+] as const) {
+  test(`where a read is answered with ${what}, the device needs a reset`, { skip }, async () => {
+    const { rig, memory, driver } = await started()
+    memory.answering = false
+    await echo(rig, memory, 0, [1])
+    answer(memory)
+    await memory.serve()
+    assert.equal(driver.get('device_status') & Status.DEVICE_NEEDS_RESET, Status.DEVICE_NEEDS_RESET)
+    assert.ok(rig.logged.some((line) => /cannot be read or written by message/.test(line)))
+    memory.asked.splice(0)
+    memory.answering = true
+    await driver.start()
+    await memory.serve()
+    assert.deepEqual(await echo(rig, memory, 0, [4, 5]), [4, 5])
+    await rig.close()
+  })
+}
+
+test('a second answer is nobody’s', { skip }, async () => {
+  const { rig, memory } = await started()
+  memory.answering = false
+  await echo(rig, memory, 0, [1])
+  const [first] = memory.asked
+  memory.answer()
+  memory.reply(first, new Uint8Array(20))
+  memory.answering = true
+  await memory.serve()
+  while (memory.asked.length > 0) {
+    memory.answer()
+    await memory.serve()
+  }
+  assert.ok(rig.logged.some((line) => /which nobody asked for/.test(line)))
+  assert.deepEqual(await echo(rig, memory, 1, [7]), [7])
+  await rig.close()
+})
+
+test('an unmap is answered at once, and nothing more is written there', { skip }, async () => {
+  const device = new EchoDevice({ slow: true })
+  const { rig, memory } = await started(16, 0n, device)
+  rig.send(0, [1, 2])
+  await memory.serve()
+  assert.equal(device.kept.length, 1)
+  memory.answering = false
+  device.answer()
+  await memory.serve()
+  assert.deepEqual(
+    memory.asked.map(({ command }) => command),
+    [ServerCommand.DMA_WRITE],
+  )
+  rig.unmap()
+  memory.answer()
+  await memory.serve()
+  assert.equal(memory.asked.length, 0)
+  await rig.close()
+})
+
+test('a reset ends when what was written is in the guest’s memory', { skip }, async () => {
+  const device = new EchoDevice({ slow: true })
+  const { rig, memory, driver } = await started(16, 0n, device)
+  rig.send(0, [1, 2])
+  await memory.serve()
+  memory.answering = false
+  device.answer()
+  driver.set('device_status', 0)
+  await memory.serve()
+  assert.notEqual(driver.get('device_status'), 0)
+  memory.answering = true
+  while (memory.asked.length > 0) {
+    memory.answer()
+    await memory.serve()
+  }
+  assert.equal(driver.get('device_status'), 0)
+  await rig.close()
+})
