@@ -1,7 +1,5 @@
 /** `node dist/examples/serve-pattern.js SOCKET`: gives the device to a monitor that speaks vfio-user, one after another. */
-import { createReactor } from '../src/host/linux/reactor/create-reactor.ts'
-import { UnixListener } from '../src/host/linux/unix-listener.ts'
-import { serveVfioUser } from '../src/transport/vfio-user/vfio-user-server.ts'
+import { createReactor, serveVfioUser, UnixListener } from '../src/host.ts'
 import { PatternFunction } from './pattern-function.ts'
 
 const socket = UnixListener.listen(process.argv[2])

@@ -14,6 +14,8 @@ export { cryptoRandomSource, type RandomSource } from './devices/entropy/random-
 export type { CursorPicture, Display, Surface, SurfacePath, Wish, Wishes } from './devices/gpu/display.ts'
 export type { Monitor } from './devices/gpu/edid.ts'
 export { GpuDevice, type GpuInspection, type GpuOptions } from './devices/gpu/gpu.ts'
+export { GpuHeap, type HeapInspection, type HeapMemory } from './devices/gpu/heap.ts'
+export type { BlobRequest, CapabilitySet, RenderContext, Renderer } from './devices/gpu/renderer.ts'
 export type { InputDescription } from './devices/input/description.ts'
 export type { InputEvent } from './devices/input/event-backlog.ts'
 export { InputDevice, type StatusListener } from './devices/input/input.ts'

@@ -1,0 +1,11 @@
+/**
+ * Outboard's devices as processes of Linux: what a program needs besides `outboard` to serve one over vhost-user or vfio-user.
+ */
+export { DiskFile } from './host/linux/disk/disk-file.ts'
+export { ReactorDisk } from './host/linux/disk/reactor-disk.ts'
+export { createReactor, type ReactorOptions } from './host/linux/reactor/create-reactor.ts'
+export type { Reactor } from './host/linux/reactor/reactor.ts'
+export { UnixListener } from './host/linux/unix-listener.ts'
+export { UnixStream } from './host/linux/unix-stream.ts'
+export { serveVfioUser, type VfioUserServer } from './transport/vfio-user/vfio-user-server.ts'
+export { serveVhostUser, type VhostUserServer } from './transport/vhost-user/vhost-user-server.ts'
