@@ -184,3 +184,21 @@ test('a reset ends when what was written is in the guest’s memory', { skip }, 
   assert.equal(driver.get('device_status'), 0)
   await rig.close()
 })
+
+test('memory that goes while it is read, and comes back, costs no request', { skip }, async () => {
+  const { rig, memory, driver } = await started()
+  assert.deepEqual(await echo(rig, memory, 0, [1]), [1])
+  memory.answering = false
+  const at = rig.send(0, [2, 3])
+  await memory.serve()
+  assert.equal(memory.asked.length, 1)
+  rig.unmap()
+  memory.map()
+  memory.answering = true
+  memory.answer()
+  await memory.serve()
+  assert.equal(driver.get('device_status') & Status.DEVICE_NEEDS_RESET, 0)
+  assert.ok(driver.queues[0].collect())
+  assert.deepEqual([...rig.region.u8.slice(at, at + 2)], [2, 3])
+  await rig.close()
+})
