@@ -7,6 +7,7 @@ import { after, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { decode } from 'fast-png'
 import { saveScreenshot } from '../../src/cli/screenshot.ts'
+import type { GpuInspection } from '../../src/devices/gpu/gpu.ts'
 import { ALL_ENGINES, bootGuest, type Guest, guestMissing } from './guest.ts'
 
 const WIDTH = 1024
@@ -55,6 +56,9 @@ for (const engine of ALL_ENGINES) {
         const inspection = await guest.machine.inspect()
         const gpu = inspection.devices.find((device) => device.id === 16)
         assert.equal(gpu?.negotiated.includes('VIRTIO_GPU_F_RESOURCE_BLOB'), blob)
+        const state = gpu?.state as GpuInspection | undefined
+        assert.equal(state?.scanouts[0].path, blob ? 'in-place' : 'shadow')
+        assert.ok(state.scanouts[0].lastDamage)
       } finally {
         await guest.stop()
       }
