@@ -19,6 +19,9 @@ export interface PciFunction {
   memoryChanged?(gone: boolean): void | Promise<void>
   /** Tells the driver of what is finished, where that waits for the end of a batch. To be called before a thread sleeps. */
   publish?(): void
+  /** Does what the driver asks for in memory, which need not tell of it until `rest`. @returns whether there was something */
+  poll?(): boolean
+  rest?(): void
   /** A vector that `sendVector` refused may be sent now. */
   retryVectors?(): void
   /** Bus reset: no interrupt asserted and no request in flight when it resolves. */

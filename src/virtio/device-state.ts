@@ -210,6 +210,31 @@ export class DeviceState {
     for (const { live } of this.queues) live?.publish()
   }
 
+  /** Serves what the driver made available without being told. @returns whether there was something */
+  poll(): boolean {
+    let found = false
+    for (let index = 0; index < this.queues.length; index++) {
+      const { live, distant } = this.queues[index]
+      // A ring that is elsewhere is not to be looked at.
+      if (!live?.open || distant) continue
+      live.polled = true
+      if (!live.news()) continue
+      this.#serve(index)
+      found = true
+    }
+    return found
+  }
+
+  /** Nobody polls any more. */
+  rest(): void {
+    for (let index = 0; index < this.queues.length; index++) {
+      const { live, distant } = this.queues[index]
+      if (!live?.polled || distant) continue
+      live.polled = false
+      this.#serve(index)
+    }
+  }
+
   /** The driver made chains available. Before DRIVER_OK, or for a queue that is not there, it says nothing. */
   notify(index: number): void {
     const queue = this.queues[index]

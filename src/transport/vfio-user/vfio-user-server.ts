@@ -6,7 +6,7 @@ import { StreamConnection } from '../socket/stream-connection.ts'
 import { ClientSession } from './client-session.ts'
 import { Interrupts } from './interrupts.ts'
 
-export type VfioUserReactor = Pick<Reactor, 'watch' | 'signal' | 'settle' | 'timer' | 'onTurn'>
+export type VfioUserReactor = Pick<Reactor, 'watch' | 'signal' | 'settle' | 'timer' | 'onTurn' | 'poll'>
 
 export interface VfioUserOptions {
   readonly log: (line: string) => void
@@ -57,8 +57,12 @@ export class VfioUserServer {
       pci.publish?.()
       return undefined
     })
+    const poller = reactor.poll({ poll: () => pci.poll?.() === true, rest: () => pci.rest?.() })
     this.over = this.#reception.over
-    void this.over.then(() => hook.close())
+    void this.over.then(() => {
+      hook.close()
+      poller.close()
+    })
   }
 
   /** Serves no more: the client there is is left when what it asked for is done. */

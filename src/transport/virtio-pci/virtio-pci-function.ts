@@ -150,6 +150,14 @@ export class VirtioPciFunction implements PciFunction {
     this.#state.publish()
   }
 
+  poll(): boolean {
+    return this.#state.poll()
+  }
+
+  rest(): void {
+    this.#state.rest()
+  }
+
   retryVectors(): void {
     this.#msix?.retry()
   }
