@@ -51,7 +51,7 @@ async function withDisk(
   kind: Reactor['kind'],
   content: Uint8Array,
   options: DiskFileOptions & { folder?: Scratch },
-  body: (disk: ReactorDisk, file: DiskFile, lines: string[]) => Promise<void>,
+  body: (disk: ReactorDisk, file: DiskFile, lines: string[], reactor: Reactor) => Promise<void>,
 ): Promise<string> {
   const path = (options.folder ?? scratch).image(content)
   const lines: string[] = []
@@ -60,7 +60,7 @@ async function withDisk(
   const reactor = createReactor({ prefer: kind })
   const disk = new ReactorDisk(file.shared, reactor, log)
   try {
-    await runWith(reactor, () => body(disk, file, lines))
+    await runWith(reactor, () => body(disk, file, lines, reactor))
   } finally {
     reactor.close()
   }
@@ -186,16 +186,12 @@ for (const { kind, skip } of KINDS) {
   })
 
   test(`a disk that is full fails the write, and no other: ${kind}`, { skip }, async () => {
-    await withDisk(kind, pattern(8192, 3), {}, async (disk, file, lines) => {
+    await withDisk(kind, pattern(8192, 3), {}, async (disk, file, lines, reactor) => {
       const shared = { ...file.shared, fd: openSync('/dev/full', 'r+'), path: '/dev/full' }
-      const reactor = createReactor({ prefer: kind })
       const full = new ReactorDisk(shared, reactor, (line) => lines.push(line))
-      await runWith(reactor, async () => {
-        const failure = 'write of 512 bytes at 0: ENOSPC'
-        assert.equal(await send(full, DiskOp.WRITE, 0, 512, { cuts: [512] }), failure)
-        assert.deepEqual(lines, [`/dev/full: ${failure}`])
-      })
-      reactor.close()
+      const failure = 'write of 512 bytes at 0: ENOSPC'
+      assert.equal(await send(full, DiskOp.WRITE, 0, 512, { cuts: [512] }), failure)
+      assert.deepEqual(lines, [`/dev/full: ${failure}`])
       assert.equal(await send(disk, DiskOp.WRITE, 0, 512, { cuts: [512] }), undefined)
       disk.close()
       file.close()
@@ -203,15 +199,11 @@ for (const { kind, skip } of KINDS) {
   })
 
   test(`a flush that failed fails for good, for all that share the file: ${kind}`, { skip }, async () => {
-    await withDisk(kind, pattern(8192, 3), {}, async (disk, file, lines) => {
+    await withDisk(kind, pattern(8192, 3), {}, async (disk, file, lines, reactor) => {
       // This is nothing that can be flushed.
       const fd = openSync('/dev/null', 'r+')
-      const reactor = createReactor({ prefer: kind })
       const broken = new ReactorDisk({ ...file.shared, fd }, reactor, (line) => lines.push(line))
-      await runWith(reactor, async () => {
-        assert.match((await send(broken, DiskOp.FLUSH)) ?? '', /^flush: EINVAL$/)
-      })
-      reactor.close()
+      assert.match((await send(broken, DiskOp.FLUSH)) ?? '', /^flush: EINVAL$/)
       assert.equal(lines.length, 1)
       assert.match(lines[0], /what the guest wrote may be lost, and no flush succeeds any more/)
       assert.equal(await send(disk, DiskOp.FLUSH), 'flush: EINVAL')
