@@ -1,0 +1,136 @@
+import type { Descriptor } from '../../host/linux/descriptor.ts'
+import type { Connection } from './connection.ts'
+import type { Receiver } from './stream-connection.ts'
+
+/** What cuts a stream of bytes into messages. */
+export interface MessageSource<M> {
+  /** Why what comes cannot be understood any more. */
+  readonly fault: string | undefined
+  add(bytes: Uint8Array, descriptors: readonly Descriptor[]): void
+  next(): M | undefined
+  close(): void
+}
+
+export interface ConversationEvents {
+  /** A promise that has to be settled before anything else happens. */
+  settle(promise: Promise<unknown>): void
+  /** The connection is over. Called once. @param reason for people; undefined where the peer just closed it */
+  lost(reason: string | undefined): void
+  log(line: string): void
+}
+
+/**
+ * Takes messages off a connection one at a time, has them handled, and answers: the next is not looked at before the one before
+ * it is done with, however long that takes. What a message says is the protocol's, in the classes that extend this.
+ */
+export abstract class Conversation<M> implements Receiver {
+  readonly #connection: Connection
+  readonly #messages: MessageSource<M>
+  /** The message that is being handled, where that takes a while. */
+  #underWay: Promise<void> | undefined
+  #stopping = false
+  #over = false
+
+  constructor(
+    connect: (receiver: Receiver) => Connection,
+    messages: MessageSource<M>,
+    protected readonly events: ConversationEvents,
+  ) {
+    this.#messages = messages
+    this.#connection = connect(this)
+  }
+
+  /** Does what a message asks for. @returns the answer, or a promise of it. @throws where it is refused */
+  protected abstract call(message: M): unknown
+  protected abstract answer(message: M, answer: unknown): void
+  protected abstract refuse(message: M, error: unknown): void
+
+  receive(bytes: Uint8Array, descriptors: readonly Descriptor[]): void {
+    if (this.#over) {
+      closeAll(descriptors)
+      return
+    }
+    this.#messages.add(bytes, descriptors)
+    this.#next()
+  }
+
+  ended(reason?: string): void {
+    if (this.#over) return
+    this.#over = true
+    this.#messages.close()
+    this.#connection.close()
+    this.events.lost(reason)
+  }
+
+  /** Ends the connection, after the message that is under way, and after what is to be done before. */
+  stop(before: () => void | Promise<void>): void {
+    if (this.#stopping || this.#over) return
+    this.#stopping = true
+    this.#connection.hold(true)
+    const last = () => {
+      const wait = before()
+      if (wait) this.events.settle(wait.then(() => this.ended()))
+      else this.ended()
+    }
+    if (this.#underWay) this.events.settle(this.#underWay.then(last))
+    else last()
+  }
+
+  /** Sends bytes, with a descriptor that is borrowed. A peer that does not take them is gone. */
+  protected send(bytes: Uint8Array, descriptor?: Descriptor): void {
+    if (this.#over) return
+    try {
+      this.#connection.send(bytes, descriptor ? [descriptor] : NO_DESCRIPTORS)
+    } catch (error) {
+      this.ended(reasonOf(error))
+    }
+  }
+
+  #next(): void {
+    while (!this.#underWay && !this.#stopping && !this.#over) {
+      const message = this.#messages.next()
+      if (!message) break
+      this.#handle(message)
+    }
+    if (this.#messages.fault !== undefined) this.ended(this.#messages.fault)
+  }
+
+  #handle(message: M): void {
+    let result: unknown
+    try {
+      result = this.call(message)
+    } catch (error) {
+      this.refuse(message, error)
+      return
+    }
+    if (result instanceof Promise) this.#await(message, result)
+    else this.answer(message, result)
+  }
+
+  #await(message: M, result: Promise<unknown>): void {
+    this.#connection.hold(true)
+    this.#underWay = result
+      .then(
+        (answer) => this.answer(message, answer),
+        (error) => this.refuse(message, error),
+      )
+      .then(() => {
+        this.#underWay = undefined
+        if (this.#stopping || this.#over) return
+        this.#connection.hold(false)
+        this.#next()
+      })
+    this.events.settle(this.#underWay)
+  }
+}
+
+const NO_DESCRIPTORS: readonly Descriptor[] = []
+
+export function closeAll(descriptors: readonly Descriptor[]): void {
+  for (const descriptor of descriptors) descriptor.close()
+}
+
+/** What an error says, for people. */
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
