@@ -1,7 +1,7 @@
 import { GuestMemory } from '../src/memory/guest-memory.ts'
-import { encodeMessage } from '../src/transport/vhost-user/message-stream.ts'
 import { FrontEndMessage } from '../src/transport/vhost-user/messages.ts'
 import { MessageFlag, ProtocolFeature } from '../src/transport/vhost-user/protocol.ts'
+import { encodeMessage } from '../src/transport/vhost-user/request-stream.ts'
 import { FrontEnd } from '../src/transport/vhost-user/testing/front-end.ts'
 import { VirtioPciFunction } from '../src/transport/virtio-pci/virtio-pci-function.ts'
 import { featureSet } from '../src/virtio/feature.ts'

@@ -1,15 +1,7 @@
 import type { Descriptor } from '../../host/linux/descriptor.ts'
 import type { Connection } from './connection.ts'
+import type { MessageStream } from './message-stream.ts'
 import type { Receiver } from './stream-connection.ts'
-
-/** What cuts a stream of bytes into messages. */
-export interface MessageSource<M> {
-  /** Why what comes cannot be understood any more. */
-  readonly fault: string | undefined
-  add(bytes: Uint8Array, descriptors: readonly Descriptor[]): void
-  next(): M | undefined
-  close(): void
-}
 
 export interface ConversationEvents {
   /** A promise that has to be settled before anything else happens. */
@@ -25,7 +17,7 @@ export interface ConversationEvents {
  */
 export abstract class Conversation<M> implements Receiver {
   readonly #connection: Connection
-  readonly #messages: MessageSource<M>
+  readonly #messages: MessageStream<M>
   /** The message that is being handled, where that takes a while. */
   #underWay: Promise<void> | undefined
   #stopping = false
@@ -33,7 +25,7 @@ export abstract class Conversation<M> implements Receiver {
 
   constructor(
     connect: (receiver: Receiver) => Connection,
-    messages: MessageSource<M>,
+    messages: MessageStream<M>,
     protected readonly events: ConversationEvents,
   ) {
     this.#messages = messages

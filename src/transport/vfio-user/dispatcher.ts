@@ -4,7 +4,7 @@ import { SystemCallError } from '../../host/linux/system-call-error.ts'
 import type { Connection } from '../socket/connection.ts'
 import { Conversation, type ConversationEvents, closeAll, reasonOf } from '../socket/conversation.ts'
 import type { Receiver } from '../socket/stream-connection.ts'
-import { encodeMessage, MessageStream, type RawMessage } from './message-stream.ts'
+import { CommandStream, encodeMessage, type RawMessage } from './command-stream.ts'
 import { ClientCommand, type CommandKind, clientCommandName, type ReplyOf, type RequestOf } from './messages.ts'
 import { MessageFlag } from './protocol.ts'
 import type { RegionAccess } from './region-access.ts'
@@ -60,7 +60,7 @@ export class Dispatcher extends Conversation<RawMessage> {
     private readonly regions: RegionAccess,
     events: DispatcherEvents,
   ) {
-    super(connect, new MessageStream(), events)
+    super(connect, new CommandStream(), events)
     this.#answered = events.answered
   }
 

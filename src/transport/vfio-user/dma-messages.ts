@@ -1,7 +1,7 @@
 import type { GuestMemory } from '../../memory/guest-memory.ts'
 import type { MemoryRegion } from '../../memory/memory-region.ts'
 import type { RemoteMemory } from '../../memory/remote-memory.ts'
-import type { RawMessage } from './message-stream.ts'
+import type { RawMessage } from './command-stream.ts'
 import { MessageFlag } from './protocol.ts'
 
 // DMA_READ and DMA_WRITE, and what answers the first                            @vfio-user DMA_READ, DMA_WRITE

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { EventFd } from '../../host/linux/event-fd.ts'
 import { ffiMissing } from '../../host/linux/ffi.ts'
-import { encodeMessage } from './message-stream.ts'
+import { encodeMessage } from './command-stream.ts'
 import { echoRig } from './testing/echo-rig.ts'
 import { MEMORY_BYTES, type VfioUserRig } from './testing/vfio-user-rig.ts'
 

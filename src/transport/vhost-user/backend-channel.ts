@@ -1,9 +1,9 @@
 import type { Descriptor } from '../../host/linux/descriptor.ts'
 import type { Connection } from '../socket/connection.ts'
 import type { Receiver } from '../socket/stream-connection.ts'
-import { encodeMessage, MessageStream } from './message-stream.ts'
 import { acknowledgement, BackEndMessage, type MessageKind, type RequestOf } from './messages.ts'
 import { MessageFlag } from './protocol.ts'
+import { encodeMessage, RequestStream } from './request-stream.ts'
 
 /** Answers that are waited for; a front-end that answers none gets no more. */
 const MOST_WAITING = 1024
@@ -18,7 +18,7 @@ export type Answered = (status: number) => void
  */
 export class BackendChannel implements Receiver {
   readonly #connection: Connection
-  readonly #stream = new MessageStream()
+  readonly #stream = new RequestStream()
   readonly #waiting: { readonly id: number; readonly answered: Answered }[] = []
   #closed = false
 

@@ -3,7 +3,6 @@ import { hasFeature } from '../../virtio/feature.ts'
 import type { Connection } from '../socket/connection.ts'
 import { Conversation, type ConversationEvents, closeAll, reasonOf } from '../socket/conversation.ts'
 import type { Receiver } from '../socket/stream-connection.ts'
-import { encodeMessage, MessageStream, type RawMessage } from './message-stream.ts'
 import {
   acknowledgement,
   FrontEndMessage,
@@ -13,6 +12,7 @@ import {
   type RequestOf,
 } from './messages.ts'
 import { MessageFlag, ProtocolFeature } from './protocol.ts'
+import { encodeMessage, type RawMessage, RequestStream } from './request-stream.ts'
 import { VhostUserError } from './vhost-user-error.ts'
 
 /** An answer with a descriptor beside it, which stays whose it is. */
@@ -51,7 +51,7 @@ export class Dispatcher extends Conversation<RawMessage> {
     private readonly handlers: Handlers,
     events: ConversationEvents,
   ) {
-    super(connect, new MessageStream(), events)
+    super(connect, new RequestStream(), events)
   }
 
   agreed(feature: ProtocolFeature): boolean {

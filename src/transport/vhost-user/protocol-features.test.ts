@@ -9,9 +9,9 @@ import type { VirtioDevice } from '../../virtio/device.ts'
 import { DeviceId } from '../../virtio/device-id.ts'
 import { Feature, featureSet } from '../../virtio/feature.ts'
 import { EchoDevice } from '../../virtio/testing/echo-device.ts'
-import { encodeMessage, MessageStream, type RawMessage } from './message-stream.ts'
 import { BackEndMessage } from './messages.ts'
 import { MessageFlag, ProtocolFeature, VhostFeature, VRING_NO_FD } from './protocol.ts'
+import { encodeMessage, type RawMessage, RequestStream } from './request-stream.ts'
 import { USER_BASE } from './testing/start-ring.ts'
 import { VhostUserRig } from './testing/vhost-user-rig.ts'
 
@@ -20,7 +20,7 @@ const skip = ffiMissing() ?? false
 /** The front-end's end of the back-end's own channel. */
 class OtherChannel {
   readonly #ours: UnixStream
-  readonly #stream = new MessageStream()
+  readonly #stream = new RequestStream()
 
   constructor(private readonly rig: VhostUserRig) {
     const [ours, theirs] = socketPair('a channel')

@@ -1,6 +1,6 @@
 import type { Descriptor } from '../../../host/linux/descriptor.ts'
 import { END, type UnixStream } from '../../../host/linux/unix-stream.ts'
-import { encodeMessage, MessageStream, type RawMessage } from '../message-stream.ts'
+import { CommandStream, encodeMessage, type RawMessage } from '../command-stream.ts'
 import { ClientCommand, type CommandKind, type ReplyOf, type RequestOf } from '../messages.ts'
 import { MessageFlag } from '../protocol.ts'
 
@@ -20,7 +20,7 @@ export interface Answer<T> {
  */
 export class Client {
   readonly #stream: UnixStream
-  readonly #answers = new MessageStream()
+  readonly #answers = new CommandStream()
   readonly #turn: () => void
   #ended = false
   /** Told of commands from the server, in place of whoever asks for the next message. */

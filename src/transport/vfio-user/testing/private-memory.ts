@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
+import { encodeMessage, type RawMessage } from '../command-stream.ts'
 import { ServerCommand } from '../dma-messages.ts'
-import { encodeMessage, type RawMessage } from '../message-stream.ts'
 import { MessageFlag } from '../protocol.ts'
 import { MEMORY_BYTES, type VfioUserRig } from './vfio-user-rig.ts'
 

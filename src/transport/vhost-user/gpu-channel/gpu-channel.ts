@@ -11,8 +11,8 @@ import { hasFeature } from '../../../virtio/feature.ts'
 import { MessageError } from '../../socket/message-error.ts'
 import { type Receiver, StreamConnection } from '../../socket/stream-connection.ts'
 import type { Payload } from '../../socket/wire.ts'
-import { encodeMessage, MessageStream, type RawMessage } from '../message-stream.ts'
 import { MessageFlag } from '../protocol.ts'
+import { encodeMessage, type RawMessage, RequestStream } from '../request-stream.ts'
 import { VhostUserError } from '../vhost-user-error.ts'
 import {
   GPU_UPDATE,
@@ -69,7 +69,7 @@ export class GpuChannel implements Receiver {
   readonly #stream: UnixStream
   readonly #connection: StreamConnection
   readonly #writable: Readiness
-  readonly #answers = new MessageStream(NO_VERSION)
+  readonly #answers = new RequestStream(NO_VERSION)
   readonly #asked: Asked[] = []
   readonly #vectors = new IoVectors()
   /** What is to be sent and has not all been, from `#sent` on. */

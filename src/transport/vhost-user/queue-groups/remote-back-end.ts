@@ -1,9 +1,9 @@
 import type { Descriptor } from '../../../host/linux/descriptor.ts'
 import type { Connection } from '../../socket/connection.ts'
 import type { Receiver } from '../../socket/stream-connection.ts'
-import { encodeMessage, MessageStream, type RawMessage } from '../message-stream.ts'
 import { acknowledgement, FrontEndMessage, type MessageKind, type ReplyOf, type RequestOf } from '../messages.ts'
 import { MessageFlag, ProtocolFeature } from '../protocol.ts'
+import { encodeMessage, type RawMessage, RequestStream } from '../request-stream.ts'
 import { VhostUserError } from '../vhost-user-error.ts'
 
 /** What a back-end said to a message. */
@@ -31,7 +31,7 @@ interface Asked {
  */
 export class RemoteBackEnd implements Receiver {
   readonly #connection: Connection
-  readonly #stream = new MessageStream()
+  readonly #stream = new RequestStream()
   /** In the order of their answers. */
   readonly #waiting: Asked[] = []
   #closed = false

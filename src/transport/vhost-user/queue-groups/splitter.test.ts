@@ -8,9 +8,9 @@ import { socketPair } from '../../../host/linux/unix-stream.ts'
 import { Feature, featureSet, hasFeature } from '../../../virtio/feature.ts'
 import { EchoDevice } from '../../../virtio/testing/echo-device.ts'
 import { openDescriptors } from '../../socket/testing/open-descriptors.ts'
-import { encodeMessage, MessageStream } from '../message-stream.ts'
 import { FrontEndMessage } from '../messages.ts'
 import { MessageFlag, ProtocolFeature, VhostFeature } from '../protocol.ts'
+import { encodeMessage, RequestStream } from '../request-stream.ts'
 import { QueueGroupsRig } from './testing/queue-groups-rig.ts'
 
 const skip = ffiMissing() ?? false
@@ -179,7 +179,7 @@ test('a change of the configuration is told once, on the channel that the first 
   theirs.close()
   for (const { config } of devices.toReversed()) config.update((view) => view.setUint8(0, 7))
   await rig.reactor.idle()
-  const told = new MessageStream()
+  const told = new RequestStream()
   const received = ours.receive()
   assert.ok(typeof received === 'object')
   told.add(received.bytes)

@@ -1,8 +1,8 @@
 import type { Descriptor } from '../../../host/linux/descriptor.ts'
 import { END, type UnixStream } from '../../../host/linux/unix-stream.ts'
-import { encodeMessage, MessageStream, type RawMessage } from '../message-stream.ts'
 import { acknowledgement, FrontEndMessage, type MessageKind, type ReplyOf, type RequestOf } from '../messages.ts'
 import { MessageFlag } from '../protocol.ts'
+import { encodeMessage, type RawMessage, RequestStream } from '../request-stream.ts'
 
 /** What came back, as it is on the wire. */
 export interface Answer<T> {
@@ -21,7 +21,7 @@ export interface Answer<T> {
  */
 export class FrontEnd {
   readonly #stream: UnixStream
-  readonly #answers = new MessageStream()
+  readonly #answers = new RequestStream()
   readonly #turn: () => void
   #ended = false
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
-import { encodeMessage } from '../message-stream.ts'
 import { FrontEndMessage, type MessageKind } from '../messages.ts'
 import { MessageFlag } from '../protocol.ts'
+import { encodeMessage } from '../request-stream.ts'
 import type { FrontEnd } from './front-end.ts'
 import type { GuestSide } from './guest-side.ts'
 import { USER_BASE } from './start-ring.ts'

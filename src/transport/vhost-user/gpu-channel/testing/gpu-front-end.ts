@@ -1,6 +1,6 @@
 import { END, type UnixStream } from '../../../../host/linux/unix-stream.ts'
-import { encodeMessage } from '../../message-stream.ts'
 import { MessageFlag } from '../../protocol.ts'
+import { encodeMessage } from '../../request-stream.ts'
 
 /** `VIRTIO_GPU_RESP_OK_*` */
 const OK_DISPLAY_INFO = 0x1101

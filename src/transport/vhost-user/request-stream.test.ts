@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { Descriptor } from '../../host/linux/descriptor.ts'
 import { openDescriptors } from '../socket/testing/open-descriptors.ts'
-import { encodeMessage, MessageStream } from './message-stream.ts'
+import { encodeMessage, RequestStream } from './request-stream.ts'
 
 const descriptor = () => new Descriptor(openSync('/dev/null', 'r'), 'something')
 
@@ -17,7 +17,7 @@ test('messages come out as they were, however the bytes are cut', () => {
   fc.assert(
     fc.property(fc.array(message, { maxLength: 8 }), fc.array(fc.integer({ min: 1, max: 30 })), (messages, cuts) => {
       const wire = messages.flatMap(({ request, flags, payload }) => [...encodeMessage(request, flags, payload)])
-      const stream = new MessageStream()
+      const stream = new RequestStream()
       const found: { request: number; payload: number[] }[] = []
       for (let at = 0, i = 0; at < wire.length; i++) {
         const take = cuts[i] ?? wire.length
@@ -39,7 +39,7 @@ test('descriptors belong to the last message of the bytes they came with, whole 
   const [first, second] = [descriptor(), descriptor()]
   const one = encodeMessage(1, 0, new Uint8Array(8))
   const two = encodeMessage(2, 0, new Uint8Array(8))
-  const stream = new MessageStream()
+  const stream = new RequestStream()
   stream.add(Uint8Array.from([...one, ...two.subarray(0, 12)]), [first, second])
   assert.deepEqual(stream.next()?.descriptors, [])
   assert.equal(stream.next(), undefined)
@@ -54,7 +54,7 @@ test('another version and an endless message are faults, after which nothing com
     [1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0],
     [1, 0, 0, 0, 1, 0, 0, 0, 1, 16, 0, 0],
   ]) {
-    const stream = new MessageStream()
+    const stream = new RequestStream()
     stream.add(Uint8Array.from(wire))
     assert.equal(stream.next(), undefined)
     assert.notEqual(stream.fault, undefined)
@@ -63,7 +63,7 @@ test('another version and an endless message are faults, after which nothing com
 
 test('descriptors of messages that never come are closed, and so are more than anybody needs', () => {
   const before = openDescriptors()
-  const stream = new MessageStream()
+  const stream = new RequestStream()
   for (let i = 0; i < 100; i++) stream.add(Uint8Array.of(1), [descriptor()])
   assert.ok(openDescriptors() - before <= 64)
   stream.close()

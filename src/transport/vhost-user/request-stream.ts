@@ -1,0 +1,56 @@
+import type { Descriptor } from '../../host/linux/descriptor.ts'
+import { MessageStream } from '../socket/message-stream.ts'
+import { HEADER_BYTES, HEADER_FLAGS, HEADER_REQUEST, HEADER_SIZE, MessageFlag, MOST_PAYLOAD } from './protocol.ts'
+
+/** A message as it came. */
+export interface RawMessage {
+  readonly request: number
+  readonly flags: number
+  /** Valid until the stream is added to. */
+  readonly payload: Uint8Array
+  /** Whoever takes the message closes them. */
+  readonly descriptors: readonly Descriptor[]
+}
+
+/** Descriptors that may come before their message is whole; more are nobody's intention. */
+const MOST_DESCRIPTORS = 64
+
+/** @vhost-user Communication */
+export class RequestStream extends MessageStream<RawMessage> {
+  /** @param version what messages say of themselves */
+  constructor(private readonly version: number = MessageFlag.VERSION) {
+    super(HEADER_BYTES, MOST_DESCRIPTORS)
+  }
+
+  protected measure(view: DataView, at: number): number | string {
+    const version = view.getUint32(at + HEADER_FLAGS, true) & MessageFlag.VERSION_MASK
+    if (version !== this.version) return `a message of version ${version}`
+    const size = view.getUint32(at + HEADER_SIZE, true)
+    return size > MOST_PAYLOAD ? `a message of ${size} bytes` : HEADER_BYTES + size
+  }
+
+  protected decode(view: DataView, at: number, payload: Uint8Array, descriptors: readonly Descriptor[]): RawMessage {
+    return {
+      request: view.getUint32(at + HEADER_REQUEST, true),
+      flags: view.getUint32(at + HEADER_FLAGS, true),
+      payload,
+      descriptors,
+    }
+  }
+}
+
+/** A message, whole. */
+export function encodeMessage(
+  request: number,
+  flags: number,
+  payload: Uint8Array,
+  version: number = MessageFlag.VERSION,
+): Uint8Array {
+  const bytes = new Uint8Array(HEADER_BYTES + payload.length)
+  const view = new DataView(bytes.buffer)
+  view.setUint32(HEADER_REQUEST, request, true)
+  view.setUint32(HEADER_FLAGS, flags | version, true)
+  view.setUint32(HEADER_SIZE, payload.length, true)
+  bytes.set(payload, HEADER_BYTES)
+  return bytes
+}
