@@ -7,11 +7,11 @@ import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { type GuestKit, KitError, prepareKit } from '../../src/engines/kit/kit.ts'
 import { AMD64_KIT, type Recipe } from '../../src/engines/kit/recipe.ts'
+import { vfioUserArguments } from '../../src/engines/qemu/arguments.ts'
 import { scratchFolder } from './device-program.ts'
-import { qemu, qemuMissing } from './guest.ts'
+import { qemuMissing, vfioUserMissing } from './guest.ts'
 import { bootPortGuest } from './port-guest.ts'
 
-const DRIVER = 'vfio-user-pci'
 const SERVER = fileURLToPath(new URL('../../examples/serve-pattern.js', import.meta.url))
 /** With the driver that hands interrupts of any PCI device to a program. */
 const KIT: Recipe<never> = { ...AMD64_KIT, modules: [...AMD64_KIT.modules, 'uio_pci_generic'] }
@@ -45,7 +45,7 @@ test('a program in a guest drives a PCI device that is not virtio: registers, me
     arguments: [
       // Of what is said twice QEMU takes the latter.
       ...['-kernel', kit.kernel, '-initrd', kit.initrd, '-append', `${kit.commandLine} memmap=64K$${RESERVED}`],
-      ...['-device', JSON.stringify({ driver: DRIVER, socket: { type: 'unix', path: socket } })],
+      ...vfioUserArguments(socket),
     ],
   })
   const run = async (command: string) =>
@@ -97,7 +97,7 @@ async function startServer(socket: string): Promise<{ server: ChildProcess; log:
 
 async function kitOrReason(): Promise<GuestKit | string> {
   if (qemuMissing) return qemuMissing
-  if (!qemu().devices.has(DRIVER)) return `QEMU ${qemu().version} has no ${DRIVER}: from 10.1 on it may have it`
+  if (vfioUserMissing !== undefined) return vfioUserMissing
   try {
     return await prepareKit(KIT)
   } catch (error) {

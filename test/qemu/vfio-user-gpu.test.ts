@@ -8,6 +8,8 @@ import { fileURLToPath } from 'node:url'
 import type { GpuInspection } from '../../src/devices/gpu/gpu.ts'
 import type { Command, Report } from '../../src/engines/guest/messages.ts'
 import { type GuestKit, KitError, prepareKit } from '../../src/engines/kit/kit.ts'
+import { vfioUserArguments } from '../../src/engines/qemu/arguments.ts'
+import { VFIO_USER } from '../../src/engines/qemu/qemu.ts'
 import type { Pixels } from '../../src/machine/machine.ts'
 import { UDMABUF_KIT } from '../udmabuf/kit.ts'
 import { MAIN, scratchFolder } from './device-program.ts'
@@ -15,7 +17,7 @@ import type { Told } from './graphics-program.ts'
 import { qemu, qemuMissing } from './guest.ts'
 import { bootPortGuest } from './port-guest.ts'
 
-const NEEDED = ['vfio-user-pci', 'virtio-9p-pci']
+const NEEDED = [VFIO_USER, 'virtio-9p-pci']
 const [WIDTH, HEIGHT] = [1024, 768]
 const PROGRAM = fileURLToPath(new URL('./graphics-program.js', import.meta.url))
 const folder = scratchFolder()
@@ -33,7 +35,7 @@ test('a guest’s program draws in the heap over vfio-user, and what it shows is
     kit,
     memoryMiB: 1024,
     arguments: [
-      ...['-device', JSON.stringify({ driver: 'vfio-user-pci', socket: { type: 'unix', path: gpu.socket } })],
+      ...vfioUserArguments(gpu.socket),
       ...['-fsdev', 'local,id=files,path=/,security_model=none,readonly=on,multidevs=remap'],
       ...['-device', 'virtio-9p-pci,fsdev=files,mount_tag=root'],
     ],

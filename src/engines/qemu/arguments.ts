@@ -42,16 +42,15 @@ export function qemuArguments({ accelerator, memoryMiB, boot, devices }: QemuArg
       : []),
     ...devices.flatMap((device) =>
       device.transport === 'vfio-user'
-        ? functionArguments(device, device === bootDisk)
+        ? vfioUserArguments(device.socket, { id: device.id, ...(device === bootDisk && { bootindex: 0 }) })
         : backEndArguments(device, device === bootDisk),
     ),
   ]
 }
 
-/** Only as JSON it takes the address of a socket. What a card's address is, the guest learns from the device. */
-function functionArguments({ id, socket }: AttachedDevice, boots: boolean): string[] {
-  const address = { type: 'unix', path: socket }
-  return ['-device', JSON.stringify({ driver: VFIO_USER, id, socket: address, ...(boots && { bootindex: 0 }) })]
+/** For what is served at a socket over vfio-user. Only as JSON QEMU takes the address of a socket. */
+export function vfioUserArguments(socket: string, properties: { id?: string; bootindex?: number } = {}): string[] {
+  return ['-device', JSON.stringify({ driver: VFIO_USER, ...properties, socket: { type: 'unix', path: socket } })]
 }
 
 function backEndArguments(device: AttachedDevice, boots: boolean): string[] {
