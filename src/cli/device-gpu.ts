@@ -8,6 +8,7 @@ import { ViewerDisplay } from '../engines/guest/viewer-display.ts'
 import { HeapFiles } from '../host/linux/heap-files.ts'
 import type { BackEnd, BackEndHost, ServedDevice } from './device-back-end.ts'
 import { LogLevel } from './device-log.ts'
+import type { ServeOptions } from './device-serve.ts'
 import { UsageError } from './exit-code.ts'
 
 /** A screen until its viewer asks for another size. */
@@ -15,6 +16,7 @@ const SCREEN = { width: 1024, height: 768 }
 
 interface GpuOptions {
   readonly blob: boolean
+  readonly transport: ServeOptions['transport']
   /** Bytes. */
   readonly heap?: number
 }
@@ -35,6 +37,8 @@ export const gpuBackEnd: BackEnd<GpuOptions> = {
     const { blob } = options
     if (options.heap === undefined) return make({ blob }, host)
     if (!blob) throw new UsageError('a heap is made of blobs: --heap needs them')
+    if (options.transport !== 'vfio-user')
+      throw new UsageError('a guest maps a heap over vfio-user: --transport=vfio-user')
     const files = HeapFiles.create(options.heap)
     return { ...make({ blob, heap: new GpuHeap(files) }, host), close: () => files.close() }
   },
