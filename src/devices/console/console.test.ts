@@ -4,38 +4,11 @@ import fc from 'fast-check'
 import { DeviceId } from '../../virtio/device-id.ts'
 import { Feature, featureSet } from '../../virtio/feature.ts'
 import { activateDevice } from '../../virtio/testing/device-rig.ts'
-import type { Request } from '../../virtqueue/driver/index.ts'
 import { ConsoleDevice } from './console.ts'
 import { type ConsolePortHost, MOST_INPUT, MOST_OUTPUT } from './port.ts'
 import { ConsoleFeature, ControlEvent } from './protocol.ts'
 import { ConsoleDriver } from './testing/console-driver.ts'
-
-/** A host that takes what it is told to, and keeps it. */
-class Host implements ConsolePortHost {
-  readonly bytes: number[] = []
-  /** Bytes it still takes. */
-  room = Number.POSITIVE_INFINITY
-  calls = 0
-
-  write(bytes: Uint8Array): number {
-    this.calls++
-    const taken = Math.min(bytes.length, this.room)
-    this.room -= taken
-    for (let i = 0; i < taken; i++) this.bytes.push(bytes[i])
-    return taken
-  }
-}
-
-function singlePort(host: ConsolePortHost = new Host()): ConsoleDevice {
-  return new ConsoleDevice([{ name: 'terminal', isConsole: true, host }], { columns: 80, rows: 25 })
-}
-
-function twoPorts(...hosts: ConsolePortHost[]): ConsoleDevice {
-  return new ConsoleDevice([
-    { name: 'terminal', isConsole: true, host: hosts[0] ?? new Host() },
-    { name: 'commands', isConsole: false, host: hosts[1] ?? new Host() },
-  ])
-}
+import { inspectPort, KeepingHost, singlePort, twoPorts, written } from './testing/consoles.ts'
 
 const RINGS = [
   ['split', featureSet(Feature.VERSION_1, Feature.INDIRECT_DESC)],
@@ -43,8 +16,6 @@ const RINGS = [
   ['packed, in order', featureSet(Feature.VERSION_1, Feature.INDIRECT_DESC, Feature.RING_PACKED, Feature.IN_ORDER)],
 ] as const
 
-/** Length a request came back with; undefined while it has not. */
-const written = (request: Request) => request.reply?.written
 const bytesFrom = (first: number, length: number) => Array.from({ length }, (_, i) => (first + i) & 0xff)
 
 test('one console port needs no control queues: the configuration space says it all  @virtio 5.3.2, 5.3.3', () => {
@@ -61,7 +32,7 @@ test('more ports, or one that is no console, have control queues  @virtio 5.3.2,
   assert.equal(device.features, featureSet(ConsoleFeature.SIZE, ConsoleFeature.MULTIPORT))
   assert.equal(device.queueSizes.length, 6)
   assert.equal(device.config.read(4, 4), 2)
-  const channel = new ConsoleDevice([{ name: 'agent', isConsole: false, host: new Host() }])
+  const channel = new ConsoleDevice([{ name: 'agent', isConsole: false, host: new KeepingHost() }])
   assert.equal(channel.features, featureSet(ConsoleFeature.MULTIPORT))
   assert.equal(channel.queueSizes.length, 4)
 })
@@ -72,7 +43,7 @@ test('a new size changes the configuration space, and the driver is told  @virti
   device.resize(132, 43)
   assert.equal(rig.configChanges, 1)
   assert.equal(device.config.read(0, 4), 132 | (43 << 16))
-  const channel = new ConsoleDevice([{ name: 'agent', isConsole: false, host: new Host() }])
+  const channel = new ConsoleDevice([{ name: 'agent', isConsole: false, host: new KeepingHost() }])
   const other = activateDevice(channel)
   channel.resize(132, 43)
   assert.equal(other.configChanges, 0)
@@ -87,7 +58,7 @@ test('the driver is told to read the size once it has output, as Linux waits to 
   assert.equal(driver.rig.configChanges, 1)
 
   const multiport = new ConsoleDriver(
-    new ConsoleDevice([{ name: '', isConsole: false, host: new Host() }], { columns: 80, rows: 25 }),
+    new ConsoleDevice([{ name: '', isConsole: false, host: new KeepingHost() }], { columns: 80, rows: 25 }),
   )
   multiport.write(0, [1])
   assert.equal(multiport.rig.configChanges, 0)
@@ -96,7 +67,7 @@ test('the driver is told to read the size once it has output, as Linux waits to 
 test('a byte written to emerg_wr is output at any time, and nothing else can be written  @virtio 5.3.5.1', async () => {
   const bytes: number[] = []
   const device = new ConsoleDevice(
-    [{ name: '', isConsole: true, host: new Host() }],
+    [{ name: '', isConsole: true, host: new KeepingHost() }],
     { columns: 80, rows: 25 },
     (byte) => bytes.push(byte),
   )
@@ -132,7 +103,7 @@ for (const [ring, features] of RINGS) {
           { maxLength: 60 },
         ),
         (steps) => {
-          const host = new Host()
+          const host = new KeepingHost()
           host.room = 0
           const device = singlePort(host)
           const driver = new ConsoleDriver(device, { features, memorySize: 1 << 20 })
@@ -195,7 +166,7 @@ for (const [ring, features] of RINGS) {
 }
 
 test('a request comes back when the host took all of it, with length 0  @virtio 5.3.6', () => {
-  const host = new Host()
+  const host = new KeepingHost()
   host.room = 3
   const device = singlePort(host)
   const driver = new ConsoleDriver(device)
@@ -215,7 +186,7 @@ test('a request comes back when the host took all of it, with length 0  @virtio 
 })
 
 test('output in the ring is pending before the driver notified of it, and the host is offered it at once', () => {
-  const host = new Host()
+  const host = new KeepingHost()
   host.room = 1
   const device = singlePort(host)
   const driver = new ConsoleDriver(device)
@@ -254,7 +225,7 @@ test('a request of megabytes is cut at the limit, given back, and the next one i
 })
 
 test('buffers of the wrong direction, and empty ones, cost nothing and are given back  @virtio 5.3.6.1', () => {
-  const host = new Host()
+  const host = new KeepingHost()
   const device = singlePort(host)
   const { rig } = new ConsoleDriver(device)
   assert.equal(rig.send(1, [], [10]).written, 0)
@@ -335,7 +306,7 @@ test('input that comes before any driver waits for the first one, through the re
 
 test('without MULTIPORT accepted only port 0 works, and it counts as open  @virtio 5.3.2', () => {
   const opened: boolean[] = []
-  const hosts = [Object.assign(new Host(), { opened: (open: boolean) => opened.push(open) }), new Host()]
+  const hosts = [Object.assign(new KeepingHost(), { opened: (open: boolean) => opened.push(open) }), new KeepingHost()]
   const device = twoPorts(...hosts)
   const driver = new ConsoleDriver(device, { features: featureSet(Feature.VERSION_1) })
   assert.deepEqual(opened, [true])
@@ -376,75 +347,6 @@ test('a host that answers output with input, or asks for more while it is given 
   assert.deepEqual(driver.read(0), [1, 2, 3, 4])
 })
 
-test('a reset gives back what is held, forgets what waits, and says that the guest closed its ends', async () => {
-  const opened: boolean[] = []
-  const host = Object.assign(new Host(), { opened: (open: boolean) => opened.push(open) })
-  host.room = 1
-  const device = twoPorts(host)
-  const rooms: number[] = []
-  device.onInputRoom = (port) => rooms.push(port)
-  const driver = new ConsoleDriver(device)
-  driver.start()
-  const held = driver.write(0, [1, 2, 3])
-  device.input(0, new Uint8Array(MOST_INPUT + 1))
-  assert.equal(written(held), undefined)
-  await driver.rig.reset()
-  assert.equal(written(held), 0)
-  assert.deepEqual(opened, [true, false])
-  assert.deepEqual(rooms, [0])
-  host.room = 9
-  device.resumeOutput(0)
-  assert.equal(device.outputPending(0), false)
-  assert.deepEqual(host.bytes, [1])
-  assert.equal(inspectPort(device, 0).outputDropped, 2)
-
-  const next = new ConsoleDriver(device)
-  next.start()
-  next.offer(0, 4, 4)
-  assert.deepEqual(next.read(0), [], 'what waited for one driver is not given to another')
-  next.write(0, [4])
-  assert.deepEqual(host.bytes, [1, 4])
-})
-
-test('a host that resets the device from within write gets no more output of that driver', async () => {
-  const got: number[] = []
-  const resets: Promise<void>[] = []
-  const device = singlePort({
-    write(bytes) {
-      got.push(...bytes)
-      resets.push(driver.rig.reset())
-      return bytes.length
-    },
-  })
-  const driver = new ConsoleDriver(device)
-  driver.rig.rigs[1].add([[1], [2]])
-  driver.rig.rigs[1].add([[3]])
-  driver.kick(0)
-  driver.rig.kick(1)
-  await Promise.all(resets)
-  assert.deepEqual(got, [1])
-})
-
-test('a reset of a transmitq gives back what is held; the queue that follows is served  @virtio 2.6.1', () => {
-  const host = new Host()
-  host.room = 1
-  const device = singlePort(host)
-  const driver = new ConsoleDriver(device)
-  const held = driver.write(0, [1, 2])
-  device.resetQueue(0)
-  assert.equal(written(held), undefined)
-  device.resetQueue(1)
-  assert.equal(written(held), 0)
-  const queue = driver.rig.queues[1]
-  driver.rig.queues[1] = undefined
-  host.room = 9
-  device.resumeOutput(0)
-  driver.rig.queues[1] = queue
-  driver.write(0, [3])
-  driver.kick(0)
-  assert.deepEqual(host.bytes, [1, 3])
-})
-
 test('queues the driver did not enable are left alone', () => {
   const device = twoPorts()
   const driver = new ConsoleDriver(device, { disabled: [0, 1, 2, 4, 5] })
@@ -471,7 +373,7 @@ test('whatever a driver and its host do, and whenever it resets, streams stay wh
   )
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 80 }), fc.boolean(), async (steps, packed) => {
-      const hosts = [new Host(), new Host()]
+      const hosts = [new KeepingHost(), new KeepingHost()]
       for (const host of hosts) host.room = 0
       const device = twoPorts(...hosts)
       const ring = packed ? featureSet(Feature.RING_PACKED) : 0n
@@ -519,8 +421,3 @@ test('whatever a driver and its host do, and whenever it resets, streams stay wh
     { numRuns: 100 },
   )
 })
-
-function inspectPort(device: ConsoleDevice, port: number) {
-  const { ports } = device.inspect() as { ports: { outputDropped: number; emptyInputBuffers: number }[] }
-  return ports[port]
-}
