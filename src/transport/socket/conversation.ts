@@ -1,7 +1,7 @@
 import type { Descriptor } from '../../host/linux/descriptor.ts'
-import type { Connection } from './connection.ts'
-import type { MessageStream } from './message-stream.ts'
-import type { Receiver } from './stream-connection.ts'
+import type { Connection } from '../../host/socket/connection.ts'
+import type { MessageStream } from '../../host/socket/message-stream.ts'
+import type { Receiver } from '../../host/socket/stream-connection.ts'
 
 export interface ConversationEvents {
   /** A promise that has to be settled before anything else happens. */

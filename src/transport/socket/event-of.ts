@@ -1,7 +1,7 @@
 import { readlinkSync } from 'node:fs'
 import type { Descriptor } from '../../host/linux/descriptor.ts'
 import { EventFd } from '../../host/linux/event-fd.ts'
-import { MessageError } from './message-error.ts'
+import { MessageError } from '../../host/socket/message-error.ts'
 
 /**
  * The event behind a descriptor that came from the peer. It owns the descriptor.

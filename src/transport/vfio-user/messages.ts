@@ -11,7 +11,7 @@ import {
   u32,
   u64,
   withBytes,
-} from '../socket/wire.ts'
+} from '../../host/socket/wire.ts'
 import { MOST_DESCRIPTORS } from './protocol.ts'
 
 // What is in a message                                                          @vfio-user Protocol Specification

@@ -1,8 +1,8 @@
 import type { Reactor } from '../../host/linux/reactor/reactor.ts'
+import { StreamConnection } from '../../host/socket/stream-connection.ts'
 import { GuestMemory } from '../../memory/guest-memory.ts'
 import type { PciBus, PciFunction } from '../../pci/pci-function.ts'
 import { type Peers, Reception } from '../socket/reception.ts'
-import { StreamConnection } from '../socket/stream-connection.ts'
 import { ClientSession } from './client-session.ts'
 import { Interrupts } from './interrupts.ts'
 

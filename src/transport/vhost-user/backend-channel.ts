@@ -1,6 +1,6 @@
 import type { Descriptor } from '../../host/linux/descriptor.ts'
-import type { Connection } from '../socket/connection.ts'
-import type { Receiver } from '../socket/stream-connection.ts'
+import type { Connection } from '../../host/socket/connection.ts'
+import type { Receiver } from '../../host/socket/stream-connection.ts'
 import { acknowledgement, BackEndMessage, type MessageKind, type RequestOf } from './messages.ts'
 import { MessageFlag } from './protocol.ts'
 import { encodeMessage, RequestStream } from './request-stream.ts'

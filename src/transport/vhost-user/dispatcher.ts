@@ -1,8 +1,8 @@
 import type { Descriptor } from '../../host/linux/descriptor.ts'
+import type { Connection } from '../../host/socket/connection.ts'
+import type { Receiver } from '../../host/socket/stream-connection.ts'
 import { hasFeature } from '../../virtio/feature.ts'
-import type { Connection } from '../socket/connection.ts'
 import { Conversation, type ConversationEvents, closeAll, reasonOf } from '../socket/conversation.ts'
-import type { Receiver } from '../socket/stream-connection.ts'
 import {
   acknowledgement,
   FrontEndMessage,

@@ -13,7 +13,7 @@ import {
   u32,
   u64,
   withBytes,
-} from '../socket/wire.ts'
+} from '../../host/socket/wire.ts'
 import { MOST_TABLE_REGIONS, ProtocolFeature, SHMEM_REGIONS } from './protocol.ts'
 
 // Payloads                                                                            @vhost-user Message Specification

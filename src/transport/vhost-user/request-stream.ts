@@ -1,5 +1,5 @@
 import type { Descriptor } from '../../host/linux/descriptor.ts'
-import { MessageStream } from '../socket/message-stream.ts'
+import { MessageStream } from '../../host/socket/message-stream.ts'
 import { HEADER_BYTES, HEADER_FLAGS, HEADER_REQUEST, HEADER_SIZE, MessageFlag, MOST_PAYLOAD } from './protocol.ts'
 
 /** A message as it came. */

@@ -1,9 +1,9 @@
 import type { Reactor } from '../../host/linux/reactor/reactor.ts'
+import { StreamConnection } from '../../host/socket/stream-connection.ts'
 import type { VirtioDevice } from '../../virtio/device.ts'
 import { type DeviceStateInspection, inspectDevice } from '../../virtio/device-inspection.ts'
 import { offeredFeatures } from '../../virtio/negotiation.ts'
 import { type Peers, Reception } from '../socket/reception.ts'
-import { StreamConnection } from '../socket/stream-connection.ts'
 import { VhostUserBackend, type VhostUserBackendOptions } from './vhost-user-backend.ts'
 
 export type ServerReactor = Pick<Reactor, 'watch' | 'signal' | 'onTurn' | 'poll' | 'settle' | 'timer'>

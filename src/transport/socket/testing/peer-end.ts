@@ -1,6 +1,6 @@
 import type { Descriptor } from '../../../host/linux/descriptor.ts'
 import { END, type UnixStream } from '../../../host/linux/unix-stream.ts'
-import type { MessageStream } from '../message-stream.ts'
+import type { MessageStream } from '../../../host/socket/message-stream.ts'
 
 /** What came back, as it is on the wire. */
 export interface Answer<T> {

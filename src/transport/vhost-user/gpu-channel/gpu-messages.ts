@@ -1,4 +1,14 @@
-import { bits, byteArray, counted, fixed, nothing, type Payload, padding, record, u32 } from '../../socket/wire.ts'
+import {
+  bits,
+  byteArray,
+  counted,
+  fixed,
+  nothing,
+  type Payload,
+  padding,
+  record,
+  u32,
+} from '../../../host/socket/wire.ts'
 
 // Messages of the protocol in which a GPU's back-end shows its pictures, as QEMU's docs/interop/vhost-user-gpu.rst has
 // them. Their header is that of vhost-user without a version. The back-end asks and tells, the front-end answers.

@@ -1,6 +1,6 @@
 import type { Descriptor } from '../../../host/linux/descriptor.ts'
-import type { Connection } from '../../socket/connection.ts'
-import type { Receiver } from '../../socket/stream-connection.ts'
+import type { Connection } from '../../../host/socket/connection.ts'
+import type { Receiver } from '../../../host/socket/stream-connection.ts'
 import { acknowledgement, FrontEndMessage, type MessageKind, type ReplyOf, type RequestOf } from '../messages.ts'
 import { MessageFlag, ProtocolFeature } from '../protocol.ts'
 import { encodeMessage, type RawMessage, RequestStream } from '../request-stream.ts'

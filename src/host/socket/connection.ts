@@ -1,4 +1,4 @@
-import type { Descriptor } from '../../host/linux/descriptor.ts'
+import type { Descriptor } from '../linux/descriptor.ts'
 
 /** Our way to the peer: a Unix socket, or whatever a test puts in its place. */
 export interface Connection {

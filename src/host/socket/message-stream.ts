@@ -1,4 +1,4 @@
-import type { Descriptor } from '../../host/linux/descriptor.ts'
+import type { Descriptor } from '../linux/descriptor.ts'
 
 const NO_DESCRIPTORS: readonly Descriptor[] = []
 

@@ -1,6 +1,6 @@
-import type { Descriptor } from '../../host/linux/descriptor.ts'
-import type { Closable, Reactor } from '../../host/linux/reactor/reactor.ts'
-import { END, type UnixStream } from '../../host/linux/unix-stream.ts'
+import type { Descriptor } from '../linux/descriptor.ts'
+import type { Closable, Reactor } from '../linux/reactor/reactor.ts'
+import { END, type UnixStream } from '../linux/unix-stream.ts'
 import type { Connection } from './connection.ts'
 
 /** Hears what comes over a connection. */
