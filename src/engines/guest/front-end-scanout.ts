@@ -1,5 +1,5 @@
+import { Damage } from '../../devices/gpu/damage.ts'
 import type { CursorPicture, Rect, Surface } from '../../devices/gpu/display.ts'
-import { Damage } from '../../machine/damage.ts'
 import type { ScanoutMode } from '../../machine/machine.ts'
 import type { GpuChannel } from '../../transport/vhost-user/gpu-channel/gpu-channel.ts'
 import type { PixelPieces } from './pixel-pieces.ts'

@@ -1,5 +1,5 @@
+import { Damage } from '../../devices/gpu/damage.ts'
 import type { CursorPicture, Display, Rect, Surface } from '../../devices/gpu/display.ts'
-import { Damage } from '../../machine/damage.ts'
 import type { Cursor, Pixels, ScanoutMode } from '../../machine/machine.ts'
 
 /** Where a display sends what its viewer is told. */

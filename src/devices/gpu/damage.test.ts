@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { Damage } from './damage.ts'
-import type { Rect } from './machine.ts'
+import type { Rect } from './rect.ts'
 
 const MODE = { width: 640, height: 480 }
 
