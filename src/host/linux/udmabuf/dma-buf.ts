@@ -106,8 +106,14 @@ export class DmaBuf {
     ioctl(`naming ${this.descriptor.what}`, this.descriptor.fd, Request.DMA_BUF_SET_NAME, bytes)
   }
 
-  close(): void {
+  /** Has what `bytes` was be zeroes. The buffer stays. */
+  unmap(): void {
     this.#view?.close()
+    this.#view = undefined
+  }
+
+  close(): void {
+    this.unmap()
     this.descriptor.close()
   }
 

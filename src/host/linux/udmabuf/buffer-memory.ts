@@ -1,0 +1,140 @@
+import type { BufferKind } from '../../../devices/gpu/shared-buffer.ts'
+import type { Descriptor } from '../descriptor.ts'
+import type { DmaBuf } from './dma-buf.ts'
+import type { HeldExtent, HeldExtents } from './held-files.ts'
+import type { LinearView } from './linear-view.ts'
+import { DmaBufAccess } from './protocol.ts'
+
+/** What others need to have a buffer's bytes. The descriptors are borrowed: they are open as long as the buffer is held. */
+export type BufferHandles =
+  | { readonly kind: 'dma-buf'; readonly descriptor: Descriptor }
+  /** To be mapped one behind the other. Whoever gets a file gets all that is in it. */
+  | { readonly kind: 'linear'; readonly extents: readonly HeldExtent[] }
+
+/** The bytes of a buffer, and how others get at them. */
+export interface BufferMemory {
+  readonly kind: BufferKind
+  readonly handles: BufferHandles
+  readonly byteLength: number
+  readonly bytes: Uint8Array
+  beginRead(): void
+  endRead(): void
+  /** This process does without them: its view is zeroes. Others do not notice. */
+  unmap(): void
+  /** The last of it. */
+  close(): void
+}
+
+/** Bytes of a dma-buf. */
+export class DmaBufMemory implements BufferMemory {
+  readonly kind = 'dma-buf'
+  #bytes: Uint8Array | undefined
+  #reading = false
+  #mapped = true
+
+  /** @param tell takes a line about what does not work */
+  constructor(
+    private readonly buffer: DmaBuf,
+    private readonly tell: (line: string) => void,
+  ) {}
+
+  get handles(): BufferHandles {
+    return { kind: 'dma-buf', descriptor: this.buffer.descriptor }
+  }
+
+  get byteLength(): number {
+    return this.buffer.size
+  }
+
+  get bytes(): Uint8Array {
+    this.#bytes ??= this.#map()
+    return this.#bytes
+  }
+
+  /**
+   * While a device writes to it, beginning an access would wait for that device, which may be as slow as it likes: then what
+   * is there is read as it is.
+   */
+  beginRead(): void {
+    if (!this.#mapped) return
+    this.#reading = this.#try(() => {
+      if (!this.buffer.idle(DmaBufAccess.READ)) return false
+      this.buffer.beginAccess(DmaBufAccess.READ)
+      return true
+    })
+  }
+
+  endRead(): void {
+    if (!this.#reading) return
+    this.#reading = false
+    this.#try(() => {
+      this.buffer.endAccess(DmaBufAccess.READ)
+      return true
+    })
+  }
+
+  unmap(): void {
+    this.endRead()
+    this.#mapped = false
+    this.buffer.unmap()
+  }
+
+  close(): void {
+    this.buffer.close()
+  }
+
+  #map(): Uint8Array {
+    try {
+      if (this.#mapped) return this.buffer.bytes
+    } catch (error) {
+      this.tell(error instanceof Error ? error.message : String(error))
+    }
+    return new Uint8Array(this.byteLength)
+  }
+
+  #try(act: () => boolean): boolean {
+    try {
+      return act()
+    } catch (error) {
+      this.tell(error instanceof Error ? error.message : String(error))
+      return false
+    }
+  }
+}
+
+/** Bytes in memory files, mapped one piece behind the other. */
+export class LinearMemory implements BufferMemory {
+  readonly kind = 'linear'
+
+  constructor(
+    private readonly view: LinearView,
+    private readonly held: HeldExtents,
+    /** Called when its pieces are mapped no longer. */
+    private readonly unmapped: () => void,
+  ) {}
+
+  get handles(): BufferHandles {
+    return { kind: 'linear', extents: this.held.extents }
+  }
+
+  get byteLength(): number {
+    return this.view.bytes.length
+  }
+
+  get bytes(): Uint8Array {
+    return this.view.bytes
+  }
+
+  beginRead(): void {}
+
+  endRead(): void {}
+
+  unmap(): void {
+    this.view.close()
+    this.unmapped()
+  }
+
+  close(): void {
+    this.held.close()
+  }
+}
