@@ -8,8 +8,13 @@ import { encodeMessage, RequestStream } from './request-stream.ts'
 /** Answers that are waited for; a front-end that answers none gets no more. */
 const MOST_WAITING = 1024
 
-/** Told of the answer to a message: 0 is success. */
-export type Answered = (status: number) => void
+/** Whoever waits for the answer to a message. */
+export interface Waiter {
+  /** @param status 0 is success, @param descriptors what came with it: closed after the call, unless released */
+  answered(status: number, descriptors: readonly Descriptor[]): void
+  /** There will be no answer: the channel is closed. */
+  lost?(): void
+}
 
 /**
  * The channel on which the back-end asks and the front-end answers. @vhost-user Back-end communication
@@ -19,7 +24,7 @@ export type Answered = (status: number) => void
 export class BackendChannel implements Receiver {
   readonly #connection: Connection
   readonly #stream = new RequestStream()
-  readonly #waiting: { readonly id: number; readonly answered: Answered }[] = []
+  readonly #waiting: { readonly id: number; readonly waiter: Waiter }[] = []
   #closed = false
 
   /** @param connect makes the connection, which tells what comes to the receiver it is given */
@@ -30,16 +35,20 @@ export class BackendChannel implements Receiver {
     this.#connection = connect(this)
   }
 
-  /** Sends a message, with a descriptor that it borrows. @param answered asks for an answer, and gets it */
-  send<N extends BackEndMessage>(name: N, request: RequestOf<N>, descriptor?: Descriptor, answered?: Answered): void {
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  /** Sends a message, with a descriptor that it borrows. @param waiter asks for an answer, and gets it */
+  send<N extends BackEndMessage>(name: N, request: RequestOf<N>, descriptor?: Descriptor, waiter?: Waiter): void {
     if (this.#closed) return
     const kind = BackEndMessage[name] as unknown as MessageKind<RequestOf<N>, unknown>
-    if (answered && this.#waiting.length >= MOST_WAITING) {
+    if (waiter && this.#waiting.length >= MOST_WAITING) {
       this.ended('the front-end answers nothing')
       return
     }
-    const bytes = encodeMessage(kind.id, answered ? MessageFlag.NEED_REPLY : 0, kind.request.write(request))
-    if (answered) this.#waiting.push({ id: kind.id, answered })
+    const bytes = encodeMessage(kind.id, waiter ? MessageFlag.NEED_REPLY : 0, kind.request.write(request))
+    if (waiter) this.#waiting.push({ id: kind.id, waiter })
     try {
       this.#connection.send(bytes, descriptor ? [descriptor] : [])
     } catch (error) {
@@ -50,13 +59,16 @@ export class BackendChannel implements Receiver {
   receive(bytes: Uint8Array, descriptors: readonly Descriptor[]): void {
     this.#stream.add(bytes, descriptors)
     for (let message = this.#stream.next(); message; message = this.#stream.next()) {
-      for (const descriptor of message.descriptors) descriptor.close()
+      const { request, payload, descriptors: sent } = message
       const asked = this.#waiting.shift()
-      if (asked?.id !== message.request || message.payload.length !== acknowledgement.write(0).length) {
-        this.ended(`an answer to message ${message.request}, which nobody asked`)
+      const answers = asked?.id === request && payload.length === acknowledgement.write(0).length
+      if (answers) asked.waiter.answered(acknowledgement.parse(payload), sent)
+      else asked?.waiter.lost?.()
+      for (const descriptor of sent) descriptor.close()
+      if (!answers) {
+        this.ended(`an answer to message ${request}, which nobody asked`)
         return
       }
-      asked.answered(acknowledgement.parse(message.payload))
     }
     if (this.#stream.fault !== undefined) this.ended(this.#stream.fault)
   }
@@ -72,6 +84,6 @@ export class BackendChannel implements Receiver {
     this.#closed = true
     this.#stream.close()
     this.#connection.close()
-    this.#waiting.length = 0
+    for (const { waiter } of this.#waiting.splice(0)) waiter.lost?.()
   }
 }

@@ -69,6 +69,7 @@ function message<Q, R = void>(id: number, request: Payload<Q>, options: KindOpti
 const NO_DESCRIPTORS = [0, 0] as const
 const ONE_DESCRIPTOR = [1, 1] as const
 const MAYBE_ONE = [0, 1] as const
+const NOTHING = new Uint8Array(0)
 const FAILED = number.write(1)
 /** Failed, and there is no descriptor with the answer. */
 const FAILED_NO_FD = number.write(0x101)
@@ -102,7 +103,7 @@ export const FrontEndMessage = {
   IOTLB_MSG: message(22, anything, { reply: number, refusal: FAILED }),
   SET_VRING_ENDIAN: message(23, vringState),
   /** A front-end takes an empty answer for an error. */
-  GET_CONFIG: message(24, config, { needs: CONFIG, reply: config, refusal: new Uint8Array(0) }),
+  GET_CONFIG: message(24, config, { needs: CONFIG, reply: config, refusal: NOTHING }),
   SET_CONFIG: message(25, config, { needs: CONFIG }),
   CREATE_CRYPTO_SESSION: message(26, anything, { reply: anything }),
   CLOSE_CRYPTO_SESSION: message(27, number),
@@ -120,7 +121,8 @@ export const FrontEndMessage = {
   REM_MEM_REG: message(38, singleRegion, { needs: CONFIGURE_MEM_SLOTS, descriptors: MAYBE_ONE }),
   SET_STATUS: message(39, number, { needs: STATUS }),
   GET_STATUS: message(40, nothing, { needs: STATUS, reply: number }),
-  GET_SHARED_OBJECT: message(41, sharedObject, { needs: SHARED_OBJECT, reply: nothing }),
+  /** A descriptor comes with the answer where there is such an object. */
+  GET_SHARED_OBJECT: message(41, sharedObject, { needs: SHARED_OBJECT, reply: nothing, refusal: NOTHING }),
   SET_DEVICE_STATE_FD: message(42, stateTransfer, {
     needs: DEVICE_STATE,
     descriptors: ONE_DESCRIPTOR,
@@ -140,6 +142,8 @@ export const BackEndMessage = {
   VRING_ERR: message(5, vringState, { needs: INBAND_NOTIFICATIONS }),
   SHARED_OBJECT_ADD: message(6, sharedObject, { needs: SHARED_OBJECT }),
   SHARED_OBJECT_REMOVE: message(7, sharedObject, { needs: SHARED_OBJECT }),
+  /** Answered always, with a status and, where that is 0, the object's descriptor. */
+  SHARED_OBJECT_LOOKUP: message(8, sharedObject, { needs: SHARED_OBJECT, reply: number }),
   SHMEM_MAP: message(9, mmap, { needs: SHMEM, descriptors: ONE_DESCRIPTOR }),
   SHMEM_UNMAP: message(10, mmap, { needs: SHMEM }),
 } as const

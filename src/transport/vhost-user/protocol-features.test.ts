@@ -10,43 +10,12 @@ import { DeviceId } from '../../virtio/device-id.ts'
 import { Feature, featureSet } from '../../virtio/feature.ts'
 import { EchoDevice } from '../../virtio/testing/echo-device.ts'
 import { BackEndMessage } from './messages.ts'
-import { MessageFlag, ProtocolFeature, VhostFeature, VRING_NO_FD } from './protocol.ts'
-import { encodeMessage, type RawMessage, RequestStream } from './request-stream.ts'
+import { ProtocolFeature, VhostFeature, VRING_NO_FD } from './protocol.ts'
+import { OtherChannel } from './testing/other-channel.ts'
 import { USER_BASE } from './testing/start-ring.ts'
 import { VhostUserRig } from './testing/vhost-user-rig.ts'
 
 const skip = ffiMissing() ?? false
-
-/** The front-end's end of the back-end's own channel. */
-class OtherChannel {
-  readonly #ours: UnixStream
-  readonly #stream = new RequestStream()
-
-  constructor(private readonly rig: VhostUserRig) {
-    const [ours, theirs] = socketPair('a channel')
-    this.#ours = ours
-    assert.equal(rig.frontEnd.acknowledged('SET_BACKEND_REQ_FD', undefined, [theirs.descriptor]), 0)
-    theirs.close()
-  }
-
-  next(): RawMessage | undefined {
-    this.rig.reactor.turn()
-    const received = this.#ours.receive()
-    if (received !== undefined && received !== END) this.#stream.add(received.bytes, received.descriptors)
-    return this.#stream.next()
-  }
-
-  answer(message: RawMessage, status: number): void {
-    const payload = new Uint8Array(8)
-    payload[0] = status
-    this.#ours.send(encodeMessage(message.request, MessageFlag.REPLY, payload))
-    this.rig.reactor.turn()
-  }
-
-  close(): void {
-    this.#ours.close()
-  }
-}
 
 test('the configuration space is read whole, with zeroes past its end, and written where it can be', {
   skip,

@@ -44,8 +44,10 @@ export class SharedRegions {
     for (const { id, size, fd, offset } of this.#regions) {
       const descriptor = new Descriptor(fd, `shared memory ${id}`)
       const request = { shmid: id, fdOffset: offset, shmOffset: 0, length: size, flags: MMAP_RW }
-      channel.send('SHMEM_MAP', request, descriptor, (status) => {
-        if (status !== 0) this.log(`the front-end cannot map shared memory ${id}`)
+      channel.send('SHMEM_MAP', request, descriptor, {
+        answered: (status) => {
+          if (status !== 0) this.log(`the front-end cannot map shared memory ${id}`)
+        },
       })
       // It is only borrowed from the region.
       if (!descriptor.closed) descriptor.release()

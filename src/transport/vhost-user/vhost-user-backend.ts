@@ -16,9 +16,11 @@ import { DeviceConfig } from './device-config.ts'
 import { AnswerWithDescriptor, Dispatcher, type Handlers } from './dispatcher.ts'
 import { MemoryLog } from './memory-log.ts'
 import { MemoryTable, MOST_SLOTS } from './memory-table.ts'
+import { ObjectExchange } from './object-exchange.ts'
 import { ProtocolFeature, VhostFeature, VRING_INDEX_MASK } from './protocol.ts'
 import { Rings } from './rings.ts'
 import { ServedDevice } from './served-device.ts'
+import type { Found, SharedObjects } from './shared-objects.ts'
 import { SharedRegions } from './shared-regions.ts'
 import { VhostUserError } from './vhost-user-error.ts'
 
@@ -45,9 +47,11 @@ export interface VhostUserBackendOptions {
   /** Offers RARP and MTU with it. */
   readonly network?: NetworkServices | undefined
   readonly screen?: GpuScreen | undefined
+  /** Offers SHARED_OBJECT with it: a device that only looks for others' has none of its own. */
+  readonly objects?: SharedObjects | undefined
 }
 
-export type BackendReactor = Pick<Reactor, 'watch' | 'signal' | 'onTurn' | 'poll' | 'settle'>
+export type BackendReactor = Pick<Reactor, 'watch' | 'signal' | 'timer' | 'onTurn' | 'poll' | 'settle'>
 
 /** Removed mappings kept for a device that may be using them; past that, everything is drained to get rid of them. */
 const MOST_RETIRED = 64
@@ -91,6 +95,7 @@ export class VhostUserBackend implements Service {
   readonly #rings: Rings
   readonly #config: DeviceConfig
   readonly #shared: SharedRegions
+  readonly #exchange: ObjectExchange | undefined
   readonly #log: MemoryLog
   readonly #dispatcher: Dispatcher
   readonly #hook: Closable
@@ -130,6 +135,7 @@ export class VhostUserBackend implements Service {
     })
     this.#config = new DeviceConfig(device, this.#guard)
     this.#shared = new SharedRegions(device, log)
+    this.#exchange = options.objects && new ObjectExchange(options.objects, reactor, log)
     this.#log = new MemoryLog(this.#table.memory, this.#rings, reactor)
     device.config.onChange = () => {
       this.#configDue = true
@@ -150,6 +156,16 @@ export class VhostUserBackend implements Service {
     return inspectDevice(this.#device, { status, offered, negotiated: features, queues: this.#rings.all })
   }
 
+  /**
+   * Looks for an object of another of the guest's devices, by its UUID of 16 bytes.
+   * @param found told within the call, or in a later turn; a descriptor is the listener's
+   */
+  lookup(uuid: Uint8Array, found: Found): void {
+    const told: Found = (result) => this.#guard.call('taking a shared object', () => found(result))
+    if (this.#exchange) this.#exchange.lookup(uuid, told)
+    else told({ reason: 'shared objects are not offered' })
+  }
+
   close(): void {
     this.#dispatcher.stop(() => this.#rings.drain())
   }
@@ -159,11 +175,12 @@ export class VhostUserBackend implements Service {
   }
 
   get #protocolFeatures(): bigint {
-    const { CONFIG, MTU, RARP, SHMEM } = ProtocolFeature
+    const { CONFIG, MTU, RARP, SHARED_OBJECT, SHMEM } = ProtocolFeature
     let offered = BASIC_FEATURES & ~(this.#options.withheld ?? 0n)
     if (this.#device.config.size > 0) offered |= featureSet(CONFIG)
     if (this.#options.network) offered |= featureSet(MTU, RARP)
     if (this.#shared.any) offered |= featureSet(SHMEM)
+    if (this.#exchange) offered |= featureSet(SHARED_OBJECT)
     return offered
   }
 
@@ -245,6 +262,10 @@ export class VhostUserBackend implements Service {
       },
       SET_BACKEND_REQ_FD: (_, [descriptor]) => this.#setChannel(descriptor),
       GPU_SET_SOCKET: (_, [descriptor]) => this.#setGpuSocket(descriptor),
+      GET_SHARED_OBJECT: ({ uuid }) => {
+        if (!this.#exchange) throw new VhostUserError('not served here')
+        return new AnswerWithDescriptor(undefined, this.#exchange.give(uuid))
+      },
       GET_SHMEM_CONFIG: () => this.#shared.describe(),
       SEND_RARP: ({ mac }) => this.#options.network?.announce(mac),
       NET_SET_MTU: (mtu) => {
@@ -283,6 +304,7 @@ export class VhostUserBackend implements Service {
     }
     this.#dispatcher.protocolFeatures = features
     this.#rings.guestAddresses = hasFeature(features, GPA_ADDRESSES)
+    this.#openExchange()
   }
 
   /**
@@ -318,6 +340,7 @@ export class VhostUserBackend implements Service {
       (line) => this.#guard.log(line),
     )
     this.#mapShared()
+    this.#openExchange()
   }
 
   /** QEMU's GPU fails without it. Where the screen is elsewhere it is kept, and no picture is sent. */
@@ -336,6 +359,11 @@ export class VhostUserBackend implements Service {
     if (!this.#channel || !this.#served.active || !this.#shared.any) return
     const { BACKEND_SEND_FD, SHMEM } = ProtocolFeature
     if (this.#dispatcher.agreed(SHMEM) && this.#dispatcher.agreed(BACKEND_SEND_FD)) this.#shared.map(this.#channel)
+  }
+
+  #openExchange(): void {
+    if (!this.#exchange || !this.#channel || !this.#dispatcher.agreed(ProtocolFeature.SHARED_OBJECT)) return
+    if (this.#dispatcher.agreed(ProtocolFeature.REPLY_ACK)) this.#exchange.open(this.#channel)
   }
 
   get #agreedInBand(): boolean {
@@ -363,6 +391,7 @@ export class VhostUserBackend implements Service {
     this.#poller.close()
     this.#device.config.onChange = undefined
     this.#rings.detach()
+    this.#exchange?.close()
     this.#channel?.close()
     this.#gpuSocket?.close()
     this.#options.screen?.disconnect()

@@ -4,6 +4,7 @@ import type { VirtioDevice } from '../../virtio/device.ts'
 import { type DeviceStateInspection, inspectDevice } from '../../virtio/device-inspection.ts'
 import { offeredFeatures } from '../../virtio/negotiation.ts'
 import { type Peers, Reception } from '../socket/reception.ts'
+import type { Found } from './shared-objects.ts'
 import { VhostUserBackend, type VhostUserBackendOptions } from './vhost-user-backend.ts'
 
 export type ServerReactor = Pick<Reactor, 'watch' | 'signal' | 'onTurn' | 'poll' | 'settle' | 'timer'>
@@ -41,6 +42,13 @@ export class VhostUserServer {
   /** The device, and what the front-end there is made of it. */
   inspect(): DeviceStateInspection {
     return this.#reception.service?.inspect() ?? inspectUnserved(this.#device)
+  }
+
+  /** @see VhostUserBackend.lookup */
+  lookup(uuid: Uint8Array, found: Found): void {
+    const { service } = this.#reception
+    if (service) service.lookup(uuid, found)
+    else found({ reason: 'no front-end is here' })
   }
 
   /** Serves no more: the front-end there is is left when what it asked for is done. */

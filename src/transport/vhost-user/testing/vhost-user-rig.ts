@@ -15,6 +15,7 @@ export interface RigOptions {
   readonly guest?: GuestSide
   readonly network?: VhostUserBackendOptions['network']
   readonly screen?: VhostUserBackendOptions['screen']
+  readonly objects?: VhostUserBackendOptions['objects']
 }
 
 /**
@@ -40,7 +41,7 @@ export class VhostUserRig {
   readonly #client: EchoClient
 
   constructor(device: VirtioDevice, options: RigOptions = {}) {
-    const { guest = new GuestSide(), network, screen } = options
+    const { guest = new GuestSide(), network, screen, objects } = options
     this.#device = device
     this.guest = guest
     const [ours, theirs] = socketPair('a connection')
@@ -48,7 +49,7 @@ export class VhostUserRig {
       device,
       (receiver) => new StreamConnection(theirs, this.reactor, receiver),
       this.reactor,
-      { log: (line) => this.logged.push(line), network, screen },
+      { log: (line) => this.logged.push(line), network, screen, objects },
     )
     void this.backend.over.then((reason) => {
       this.over = true

@@ -1,0 +1,30 @@
+import type { Descriptor } from '../../../host/linux/descriptor.ts'
+import type { Closable } from '../../../host/linux/reactor/reactor.ts'
+import { type NotFound, type SharedObjects, type SharedObjectsListener, uuidText } from '../shared-objects.ts'
+
+/** Any files by name, standing for dma-bufs: what is between the devices does not look at them. */
+export class NamedFiles implements SharedObjects {
+  readonly #files = new Map<string, { readonly uuid: Uint8Array; readonly file: Descriptor }>()
+  readonly #listeners = new Set<SharedObjectsListener>()
+
+  /** Borrows the file until it is removed. */
+  add(uuid: Uint8Array, file: Descriptor): void {
+    this.#files.set(uuidText(uuid), { uuid, file })
+    for (const listener of this.#listeners) listener.added(uuid)
+  }
+
+  remove(uuid: Uint8Array): void {
+    this.#files.delete(uuidText(uuid))
+    for (const listener of this.#listeners) listener.removed(uuid)
+  }
+
+  watch(listener: SharedObjectsListener): Closable {
+    this.#listeners.add(listener)
+    for (const { uuid } of this.#files.values()) listener.added(uuid)
+    return { close: () => this.#listeners.delete(listener) }
+  }
+
+  find(uuid: Uint8Array): Descriptor | NotFound {
+    return this.#files.get(uuidText(uuid))?.file ?? { reason: 'there is none' }
+  }
+}
