@@ -1,6 +1,8 @@
 /**
  * `npm test [-- PART...]`: runs every `*.test.ts` of the project, or those whose path holds one of the given parts.
  *
+ * A slow test runs only where a part names it whole: `npm test -- udmabuf/nested`.
+ *
  * First the tests that need nothing but Node, then those with a guest or a browser, which take longer. What could not
  * run is listed at the end with what to install; where `CI` is set that is a failure.
  */
@@ -12,13 +14,17 @@ import { fileURLToPath } from 'node:url'
 import { prepareKit } from '../src/engines/kit/kit.ts'
 import { AMD64_KIT, I386_KIT } from '../src/engines/kit/recipe.ts'
 import { prepareQemu, prepareQemuTools } from '../src/engines/qemu/qemu.ts'
+import { UDMABUF_KIT } from '../test/udmabuf/kit.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+/** Minutes each, for what others test a part of. */
+const SLOW = ['udmabuf/nested']
 
 /** Compiled test files below a source folder, from the sources: a stale file in dist is none. */
 function testFiles(folder: string, wanted: readonly string[]): string[] {
   return readdirSync(path.join(ROOT, folder), { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.test.ts'))
+    .filter((file) => SLOW.every((slow) => file !== `${slow}.test.ts` || wanted.includes(slow)))
     .map((file) => path.join(folder, file))
     .filter((file) => wanted.length === 0 || wanted.some((part) => file.includes(part)))
     .sort()
@@ -51,6 +57,7 @@ function runTests(files: readonly string[], outcome: Outcome): Promise<void> {
 async function fetchAll(): Promise<void> {
   await fetch('guest kit', (onStep) => prepareKit(I386_KIT, { onProgress: ({ step }) => onStep(step) }))
   await fetch('guest kit for QEMU', (onStep) => prepareKit(AMD64_KIT, { onProgress: ({ step }) => onStep(step) }))
+  await fetch('guest kit with udmabuf', (onStep) => prepareKit(UDMABUF_KIT, { onProgress: ({ step }) => onStep(step) }))
   await fetch('QEMU', (onStep) => prepareQemu('vhost-user', { onProgress: onStep }))
   await fetch('QEMU', (onStep) => prepareQemuTools({ onProgress: onStep }))
 }

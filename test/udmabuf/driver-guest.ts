@@ -1,8 +1,10 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { CpioWriter } from '../../src/engines/kit/cpio.ts'
 import type { GuestKit } from '../../src/engines/kit/kit.ts'
@@ -10,12 +12,23 @@ import { qemuArguments } from '../../src/engines/qemu/arguments.ts'
 import type { Qemu } from '../../src/engines/qemu/qemu.ts'
 import type { ResultLine } from './result-lines.ts'
 
-const MEMORY_MIB = 1536
-/** For what takes seconds where nothing else runs. */
+/** Enough for what takes a minute where nothing else runs. */
 const PATIENCE_MS = 10 * 60_000
 /** Where this machine's files are in the guest, before it changes to them. */
 const ROOT = '/mnt'
 const FILE_MOUNT = 'root'
+
+export interface DriverGuest {
+  readonly qemu: Qemu
+  readonly kit: GuestKit
+  readonly memoryMiB: number
+  /** The compiled file of tests. */
+  readonly tests: URL
+  /** Beside what any guest's Node has. */
+  readonly environment?: Readonly<Record<string, string>>
+  /** Told what the tests print, line by line, while they run. */
+  readonly onLine?: (line: string) => void
+}
 
 /** What became of the tests that ran in the guest. */
 export interface GuestReport {
@@ -30,23 +43,27 @@ export interface GuestReport {
  * Boots a kernel that has the driver, and runs a file of tests there with this machine's Node, libraries and project: its
  * whole file system is the guest's, for reading only.
  */
-export async function runInGuest(qemu: Qemu, kit: GuestKit, tests: URL): Promise<GuestReport> {
+export async function runInGuest(guest: DriverGuest): Promise<GuestReport> {
+  const { kit, memoryMiB } = guest
   const folder = mkdtempSync(path.join(tmpdir(), 'outboard-udmabuf-'))
+  const file = path.join(folder, 'report.sock')
+  const server = createServer().listen(file)
+  const report = readReport(server, guest.onLine)
   try {
+    await once(server, 'listening')
     const initrd = path.join(folder, 'initrd')
-    writeFileSync(initrd, Buffer.concat([readFileSync(kit.initrd), overlay(firstProcess(fileURLToPath(tests)))]))
-    const report = path.join(folder, 'report')
-    const { program } = qemu
+    writeFileSync(initrd, Buffer.concat([readFileSync(kit.initrd), overlay({ init: firstProcess(guest) })]))
+    const { program } = guest.qemu
     const boot = { kernel: kit.kernel, initrd, commandLine: `${kit.commandLine} panic=-1` }
     const child = spawn(
       program.command,
       [
         ...program.args,
-        ...qemuArguments({ accelerator: 'tcg', memoryMiB: MEMORY_MIB, boot, devices: [] }),
+        ...qemuArguments({ accelerator: 'tcg', memoryMiB, boot, devices: [] }),
         ...['-fsdev', 'local,id=files,path=/,security_model=none,readonly=on,multidevs=remap'],
         ...['-device', `virtio-9p-pci,fsdev=files,mount_tag=${FILE_MOUNT}`],
         ...['-device', 'virtio-gpu-pci', '-device', 'virtio-serial-pci'],
-        ...['-chardev', `file,id=report,path=${report}`, '-device', 'virtserialport,chardev=report,name=report'],
+        ...['-chardev', `socket,id=report,path=${file}`, '-device', 'virtserialport,chardev=report,name=report'],
       ],
       { env: { ...process.env, ...program.env }, stdio: ['ignore', 'pipe', 'pipe'] },
     )
@@ -55,33 +72,49 @@ export async function runInGuest(qemu: Qemu, kit: GuestKit, tests: URL): Promise
     const late = setTimeout(() => child.kill('SIGKILL'), PATIENCE_MS)
     await once(child, 'close')
     clearTimeout(late)
-    return readReport(readFileSync(report, 'utf8'), said)
+    server.close()
+    const told = await report
+    return { ...told, said: told.said + said }
   } finally {
+    server.close()
     rmSync(folder, { recursive: true })
   }
 }
 
-function readReport(report: string, said: string): GuestReport {
+/** Reads what the guest reports, until QEMU has ended or never came. */
+async function readReport(server: Server, onLine: (line: string) => void = () => {}): Promise<GuestReport> {
   const results: ResultLine[] = []
   let status: number | undefined
-  for (const line of report.split('\n')) {
+  let said = ''
+  const connected = once(server, 'connection') as Promise<[Socket]>
+  const [socket] = await Promise.race([connected, once(server, 'close').then(() => [undefined])])
+  if (!socket) return { results, status, said }
+  for await (const line of createInterface(socket)) {
     if (line.startsWith('{"name":')) results.push(JSON.parse(line))
     else if (line.startsWith('status ')) status = Number(line.slice(7))
-    else if (line !== '') said += `${line}\n`
+    else if (line !== '') {
+      said += `${line}\n`
+      onLine(line)
+    }
   }
   return { results, status, said }
 }
 
-/** What the kernel unpacks over the kit's files. */
-function overlay(init: string): Uint8Array {
+/** What a kernel unpacks over a kit's files. `init`: the script that is the first process. */
+export function overlay({ init, ...files }: { init: string; [file: string]: string | Uint8Array }): Uint8Array {
   const archive = new CpioWriter()
   archive.file('init', new TextEncoder().encode(init), 0o755)
+  for (const [file, content] of Object.entries(files)) {
+    archive.file(file, typeof content === 'string' ? new TextEncoder().encode(content) : content, 0o644)
+  }
   return archive.finish()
 }
 
-function firstProcess(tests: string): string {
+function firstProcess({ tests, environment }: DriverGuest): string {
   const reporter = fileURLToPath(new URL('./result-lines.js', import.meta.url))
-  const node = [process.execPath, '--enable-source-maps', `--test-reporter=${reporter}`, '--test', tests]
+  const variables = Object.entries({ TMPDIR: '/dev/shm', ...environment }).map(([name, value]) => `${name}=${value}`)
+  const node = [process.execPath, '--enable-source-maps', `--test-reporter=${reporter}`, '--test', fileURLToPath(tests)]
+  const words = ['env', ...variables, 'chroot', ROOT, ...node]
   return `#!/bin/busybox sh
 /bin/busybox mount -a
 modprobe -a 9pnet_virtio 9p vgem virtio_gpu
@@ -93,7 +126,7 @@ for folder in dev proc sys; do mount -o rbind /$folder ${ROOT}/$folder; done
 mkdir -p /dev/shm
 # Of 2 MiB each.
 echo 8 >/proc/sys/vm/nr_hugepages
-TMPDIR=/dev/shm chroot ${ROOT} ${node.map(quoted).join(' ')} >$report 2>&1 </dev/null
+${words.map(quoted).join(' ')} >$report 2>&1 </dev/null
 echo "status $?" >$report
 poweroff -f
 `

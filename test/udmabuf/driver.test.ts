@@ -16,7 +16,10 @@ test('the real driver, on a kernel that has it', async (context) => {
     context.skip(missing ?? (typeof kit === 'string' ? kit : `there is no QEMU with ${NEEDED.join(', ')}`))
     return
   }
-  const { results, status, said } = await runInGuest(qemu, kit, new URL('./in-guest/all.js', import.meta.url))
+  const { results, status, said } = await runInGuest({
+    ...{ qemu, kit, memoryMiB: 1536 },
+    tests: new URL('./in-guest/all.js', import.meta.url),
+  })
   for (const { name, failure, skipped } of results) {
     await context.test(name, (inner) => {
       if (skipped !== undefined) inner.skip(skipped)
