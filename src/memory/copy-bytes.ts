@@ -1,5 +1,5 @@
 /** Below this, copying byte by byte is faster than making a view; and no view is made, which somebody would collect. */
-const SMALL = 64
+export const SMALL = 64
 
 /**
  * Copies `length` bytes. Both ranges must lie within their arrays.

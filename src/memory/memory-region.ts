@@ -5,6 +5,7 @@ export type RegionSource = () => { readonly buffer: ArrayBufferLike; readonly by
 
 /** The file behind a region, so that its pages can become a dma-buf or another process's mapping. */
 export interface RegionBacking {
+  /** For use at once. @throws {Error} where the file is closed */
   readonly fd: number
   /** Where in the file the region starts, in bytes. */
   readonly offset: number

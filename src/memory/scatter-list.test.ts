@@ -104,6 +104,31 @@ test('a scatter list tells where its bytes lie, which may go on from a span that
   assert.equal(into.byteLength, 16)
 })
 
+test('pieces that were read before may grow, and move with the memory they are in', () => {
+  let buffer = new ArrayBuffer(1024)
+  const region = new MemoryRegion(0, buffer.byteLength, () => ({ buffer, byteOffset: 0 }))
+  const list = new ScatterList(new GuestMemory([region]))
+  const read = (length: number) => {
+    const bytes = new Uint8Array(length)
+    assert.equal(list.read(0, bytes), length)
+    return bytes
+  }
+  list.add(512, 100)
+  list.add(0, 100)
+  region.u8.fill(1, 512, 612)
+  region.u8.fill(2, 0, 200)
+  assert.deepEqual(read(200), region.u8.slice(0, 200).fill(1, 0, 100))
+  list.add(100, 100)
+  list.add(256, 100)
+  region.u8.fill(3, 256, 356)
+  const grown = new Uint8Array(400).fill(1).fill(2, 100).fill(3, 300)
+  assert.deepEqual(read(400), grown)
+  buffer = structuredClone(buffer, { transfer: [buffer] })
+  assert.deepEqual(read(400), grown)
+  region.u8.fill(4, 512, 612)
+  assert.deepEqual(read(400), grown.fill(4, 0, 100))
+})
+
 test('reads and writes before the start or past the end of a scatter list move nothing', () => {
   const list = new ScatterList(rig().memory)
   const bytes = new Uint8Array(4)

@@ -1,4 +1,4 @@
-import { copyBytes } from './copy-bytes.ts'
+import { copyBytes, SMALL } from './copy-bytes.ts'
 import type { GuestMemory } from './guest-memory.ts'
 import { MemoryError } from './memory-error.ts'
 import { SpanList } from './span-list.ts'
@@ -11,7 +11,7 @@ import { SpanList } from './span-list.ts'
  *     backing.read(row * stride, pixels)              // across pieces
  *     const view = backing.linear(0, stride)          // in place, where one piece holds it
  *
- * Neighbours are merged. Views are looked up at each use, so the list survives memory that moves.
+ * Neighbours are merged. The list survives memory that moves.
  */
 export class ScatterList {
   /** The pieces. For reading only. */
@@ -21,6 +21,8 @@ export class ScatterList {
   #starts = new Float64Array(16)
   /** The piece the last look-up found: the next one mostly wants it or its neighbour. */
   #last = 0
+  /** Of pieces that were read whole: making a view takes longer than copying a page does. */
+  #views: (Uint8Array | undefined)[] = []
 
   constructor(memory: GuestMemory) {
     this.#memory = memory
@@ -67,7 +69,8 @@ export class ScatterList {
     for (let i = this.#find(offset); done < want; i++) {
       const skip = offset + done - this.#starts[i]
       const take = Math.min(want - done, spans.lengths[i] - skip)
-      copyBytes(spans.regions[i].u8, spans.offsets[i] + skip, target, targetOffset + done, take)
+      if (take === spans.lengths[i] && take > SMALL) target.set(this.#view(i), targetOffset + done)
+      else copyBytes(spans.regions[i].u8, spans.offsets[i] + skip, target, targetOffset + done, take)
       done += take
     }
     return done
@@ -115,6 +118,17 @@ export class ScatterList {
       done += take
     }
     return true
+  }
+
+  /** A whole piece. The view kept of it is of another length where the piece has grown since, and of none where memory moved. */
+  #view(index: number): Uint8Array {
+    const { count, regions, offsets, lengths } = this.spans
+    const kept = this.#views[index]
+    if (kept !== undefined && kept.length === lengths[index]) return kept
+    if (this.#views.length < count) this.#views = new Array(count)
+    const view = regions[index].u8.subarray(offsets[index], offsets[index] + lengths[index])
+    this.#views[index] = view
+    return view
   }
 
   /** The piece that holds `offset`; any where none does. */

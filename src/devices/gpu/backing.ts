@@ -6,8 +6,8 @@ import { GpuResponse, MEM_ENTRY_SIZE } from './protocol.ts'
 /** Pieces a resource may be scattered over: 64 MiB of single pages, and far more where pages touch. */
 const MAX_ENTRIES = 16384
 
-/** What a list costs the host: four arrays' places a piece, doubled by growing. */
-const PIECE_COST = 48
+/** What a list costs the host: four arrays' places a piece, doubled by growing, and a view of each that is read. */
+const PIECE_COST = 240
 
 /**
  * Takes `count` entries of guest memory off a request.

@@ -44,7 +44,7 @@ test('resources larger than the host is willing to hold are refused, however lar
 })
 
 test('what a scattered backing costs the host is bounded, too', () => {
-  const gpu = new GpuRig({ maxHostBytes: 17 << 10 })
+  const gpu = new GpuRig({ maxHostBytes: 76 << 10 })
   const { address } = gpu.page(1 << 20)
   // Every other page, so that nothing merges.
   const entries = Array.from({ length: 100 }, (_, i) => ({ address: address + i * 8192, length: 4096 }))
