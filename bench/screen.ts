@@ -84,5 +84,5 @@ export const screenBench: Bench = {
     read: 'bytes a frame copied out of the surface for the tab: out of guest pages in place, or out of the shadow',
     wire: 'bytes of pixels a frame on the WebSocket',
   },
-  prepare: () => [variant('guest blob, in place', true), variant('2D resource, shadow', false)],
+  prepare: () => [variant('guest blob, in place', true), variant('2D resource, copy', false)],
 }

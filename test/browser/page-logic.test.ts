@@ -47,9 +47,9 @@ test('values of a device are written for people', () => {
 })
 
 test('the cost of a frame is counted over all that moves, for screens that are on', () => {
-  const on = { path: 'shadow', reason: 'a 2D resource', flushes: 4, bytesTransferred: 4096, bytesRead: 4096 }
+  const on = { path: 'copy', reason: 'a 2D resource', flushes: 4, bytesTransferred: 4096, bytesRead: 4096 }
   assert.deepEqual(frameCosts({ scanouts: [on, { path: null }] }), [
-    { path: 'shadow', reason: 'a 2D resource', bytesPerFlush: 2048 },
+    { path: 'copy', reason: 'a 2D resource', bytesPerFlush: 2048 },
   ])
   assert.deepEqual(frameCosts({ scanouts: [{ ...on, flushes: 0 }] })[0].bytesPerFlush, undefined)
   for (const state of [{}, { scanouts: null }, { scanouts: 7 }, { scanouts: [null, 3] }]) {

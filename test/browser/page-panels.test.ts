@@ -62,7 +62,7 @@ test('the inspector shows devices, and asks only while it is open', { skip }, as
   const page = await rig.open()
   assert.equal(rig.machine.calls.includes('inspect'), false)
   await page.getByRole('button', { name: 'Inspector' }).click()
-  await page.getByText('Screen 1: in place, 64 KiB a frame').waitFor()
+  await page.getByText('Screen 1: scatter, 64 KiB a frame').waitFor()
   await page.getByText('Queue 0, last fault: descriptor 17 lies outside guest memory').waitFor()
   await page.getByText('3 of 4 negotiated').click()
   assert.ok(await page.getByText('✓ VIRTIO_GPU_F_RESOURCE_BLOB').isVisible())

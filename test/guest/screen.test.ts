@@ -57,7 +57,7 @@ for (const engine of ALL_ENGINES) {
         const gpu = inspection.devices.find((device) => device.id === 16)
         assert.equal(gpu?.negotiated.includes('VIRTIO_GPU_F_RESOURCE_BLOB'), blob)
         const state = gpu?.state as GpuInspection | undefined
-        assert.equal(state?.scanouts[0].path, blob ? 'in-place' : 'shadow')
+        assert.equal(state?.scanouts[0].path, blob ? 'scatter' : 'copy')
         assert.ok(state.scanouts[0].lastDamage)
       } finally {
         await guest.stop()

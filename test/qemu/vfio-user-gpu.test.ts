@@ -75,7 +75,7 @@ test('a guest’s program draws in the heap over vfio-user, and what it shows is
     // This kernel flushes the whole framebuffer, whatever a program says has changed of it.
     assert.deepEqual(
       [scanouts[0].path, scanouts[0].lastDamage],
-      ['in-place', { x: 0, y: 0, width: WIDTH, height: HEIGHT }],
+      ['scatter', { x: 0, y: 0, width: WIDTH, height: HEIGHT }],
     )
     // The kernel's console has one, too, of a type that it leaves to the device.
     assert.deepEqual(

@@ -35,7 +35,7 @@ export const SAMPLE_INSPECTION: Inspection = {
           {
             preferred: { width: 1024, height: 768 },
             mode: { width: 1024, height: 768 },
-            path: 'in place',
+            path: 'scatter',
             reason: 'a guest blob: its pages are read where they are',
             flushes: 9812,
             lastDamage: { x: 0, y: 352, width: 1024, height: 16 },

@@ -2,7 +2,6 @@ import type { GuestMemory } from '../../memory/guest-memory.ts'
 import type { Reader } from '../../virtqueue/reader.ts'
 import { takeBacking } from './backing.ts'
 import type { ContextCommands } from './context-commands.ts'
-import { HEAP_PAGE } from './heap.ts'
 import { HostBlob } from './host-blob.ts'
 import {
   BlobFlag,
@@ -26,6 +25,8 @@ export class BlobCommands {
   readonly #resources: ResourceTable
   /** Undefined where the driver cannot have any. */
   readonly #contexts: ContextCommands | undefined
+  /** What sizes of blobs of the host are multiples of. */
+  readonly #alignment: number
   readonly #answer: (payload: Uint8Array) => void
 
   /** @param answer takes what follows the header of a response */
@@ -33,11 +34,13 @@ export class BlobCommands {
     memory: GuestMemory,
     resources: ResourceTable,
     contexts: ContextCommands | undefined,
+    alignment: number,
     answer: (payload: Uint8Array) => void,
   ) {
     this.#memory = memory
     this.#resources = resources
     this.#contexts = contexts
+    this.#alignment = alignment
     this.#answer = answer
   }
 
@@ -84,7 +87,7 @@ export class BlobCommands {
     const { blobMem, resourceId, size } = request
     if (blobMem === BlobMem.GUEST) return new GuestBlob(resourceId, size)
     if (blobMem !== BlobMem.HOST3D && blobMem !== BlobMem.HOST3D_GUEST) return ERR_INVALID_PARAMETER
-    if (!this.#contexts) return ERR_INVALID_PARAMETER
-    return size % HEAP_PAGE === 0 ? this.#contexts.createBlob(context, request) : ERR_INVALID_PARAMETER
+    if (!this.#contexts || size % this.#alignment !== 0) return ERR_INVALID_PARAMETER
+    return this.#contexts.createBlob(context, request)
   }
 }

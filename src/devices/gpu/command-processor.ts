@@ -32,6 +32,7 @@ import {
 import { fits, type MutableRect, type Rect } from './rect.ts'
 import type { Renderer } from './renderer.ts'
 import { Blob, type Resource, Resource2d } from './resource.ts'
+import type { ResourceSharing } from './resource-sharing.ts'
 import { ResourceTable } from './resource-table.ts'
 import { MAX_SIDE, type Scanout } from './scanout.ts'
 import { transferToHost } from './transfer.ts'
@@ -44,6 +45,9 @@ const { ERR_INVALID_SCANOUT_ID, ERR_INVALID_RESOURCE_ID, ERR_INVALID_PARAMETER }
 export interface ProcessorHost {
   readonly scanouts: readonly Scanout[]
   readonly renderers: readonly Renderer[]
+  readonly sharing: ResourceSharing
+  /** What blobs of the host begin and end at. */
+  readonly blobAlignment: number
   /** Names for resources are made of it. */
   readonly random: RandomSource
   /** What the guest can make this host hold. */
@@ -66,6 +70,7 @@ export class CommandProcessor {
   readonly #blobs: BlobCommands
   readonly #memory: GuestMemory
   readonly #scanouts: readonly Scanout[]
+  readonly #sharing: ResourceSharing
   readonly #random: RandomSource
   /** Commands that exist only where their feature was negotiated. */
   readonly #has: {
@@ -78,9 +83,11 @@ export class CommandProcessor {
   /** The rectangle of the request at hand. */
   readonly #rect: MutableRect = { x: 0, y: 0, width: 0, height: 0 }
 
-  constructor({ memory, features }: DriverSession, { scanouts, renderers, random, maxHostBytes }: ProcessorHost) {
+  constructor({ memory, features }: DriverSession, host: ProcessorHost) {
+    const { scanouts, renderers, sharing, blobAlignment, random, maxHostBytes } = host
     this.#memory = memory
     this.#scanouts = scanouts
+    this.#sharing = sharing
     this.#random = random
     this.#has = {
       edid: hasFeature(features, GpuFeature.VIRTIO_GPU_F_EDID),
@@ -94,7 +101,8 @@ export class CommandProcessor {
     const typed = hasFeature(features, GpuFeature.VIRTIO_GPU_F_CONTEXT_INIT)
     this.resources = new ResourceTable(maxHostBytes)
     this.contexts = new ContextCommands(renderers, this.resources, typed, answer)
-    this.#blobs = new BlobCommands(memory, this.resources, this.#has.contexts ? this.contexts : undefined, answer)
+    const contexts = this.#has.contexts ? this.contexts : undefined
+    this.#blobs = new BlobCommands(memory, this.resources, contexts, blobAlignment, answer)
   }
 
   /** What follows the header of the response to the last command. */
@@ -199,8 +207,9 @@ export class CommandProcessor {
     const image = packedImage(request.width, request.height, format)
     const admitted = this.resources.admits(request.resourceId, Resource2d.cost(image))
     if (admitted !== OK_NODATA) return admitted
+    const memory = this.#sharing.allocate(imageEnd(image), request.resourceId)
     try {
-      return this.resources.add(new Resource2d(request.resourceId, image))
+      return this.resources.add(new Resource2d(request.resourceId, image, memory))
     } catch {
       // Within the limit, and still more than the host has: the one thing here that throws.
       return ERR_OUT_OF_MEMORY
@@ -224,8 +233,9 @@ export class CommandProcessor {
     if (!request) return ERR_INVALID_PARAMETER
     const resource = this.resources.get(request.resourceId)
     if (!resource) return ERR_INVALID_RESOURCE_ID
-    resource.uuid ??= createUuid(this.#random)
-    this.#payload = resource.uuid
+    const uuid = resource.uuid ?? createUuid(this.#random)
+    resource.assignUuid(uuid)
+    this.#payload = uuid
     return GpuResponse.OK_RESOURCE_UUID
   }
 
@@ -292,6 +302,8 @@ export class CommandProcessor {
     if (!fits(rect, image.width, image.height)) return ERR_INVALID_PARAMETER
     if (rect.width > MAX_SIDE || rect.height > MAX_SIDE) return ERR_INVALID_PARAMETER
     if (rect.width * rect.height * BYTES_PER_PIXEL > this.resources.maxHostBytes) return ERR_OUT_OF_MEMORY
+    // One that others cannot have is shown all the same.
+    if (resource instanceof Blob) this.#sharing.share(resource)
     scanout.show(resource, image, rect)
     return OK_NODATA
   }
@@ -305,7 +317,13 @@ export class CommandProcessor {
     // A blob has a size in pixels only where it is scanned out, perhaps another on each scanout: there it is clipped.
     const bounds = resource instanceof Resource2d ? resource.image : UNBOUNDED
     if (!fits(rect, bounds.width, bounds.height)) return ERR_INVALID_PARAMETER
-    for (const scanout of this.#scanouts) if (scanout.shows(resource)) scanout.flush(rect)
+    let shown = false
+    for (const scanout of this.#scanouts) {
+      if (!scanout.shows(resource)) continue
+      scanout.flush(rect)
+      shown = true
+    }
+    if (!shown) resource.buffer?.present({ ...rect })
     return OK_NODATA
   }
 

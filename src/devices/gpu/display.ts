@@ -1,5 +1,7 @@
 import type { SpanList } from '../../memory/span-list.ts'
+import type { Picture } from './picture.ts'
 import type { Rect } from './rect.ts'
+import type { SharedBuffer } from './shared-buffer.ts'
 
 export type { Rect } from './rect.ts'
 
@@ -51,10 +53,18 @@ export interface Wish {
 export interface Surface {
   readonly width: number
   readonly height: number
-  /** Whether `read` copies straight out of the guest's pages or out of a copy on the host. */
   readonly path: SurfacePath
   /** Why that is so, for people. */
   readonly reason: string
+  /**
+   * Its bytes as other devices and processes can have them; undefined where they cannot. Borrowed: the GPU closes it. A guest
+   * that shows the same buffer again shows the same object.
+   */
+  readonly buffer: SharedBuffer | undefined
+  /** The picture it is cut out of, as that lies in the buffer. */
+  readonly picture: Picture
+  /** What of the picture is shown. */
+  readonly source: Rect
   /**
    * Copies a rectangle as rows of B, G, R, X bytes, `targetStride` bytes apart. Never throws; a rectangle that is not
    * inside the surface, or that `target` has no room for, copies nothing.
@@ -69,7 +79,11 @@ export interface Surface {
   locate(rect: Rect, into: SpanList): boolean
 }
 
-export type SurfacePath = 'in-place' | 'shadow'
+/**
+ * How a surface's bytes are had: as a dma-buf, which devices import; as one run of memory that processes map; out of the
+ * guest's pages, wherever they are; or out of a copy on the host, which the guest asked for.
+ */
+export type SurfacePath = 'dma-buf' | 'linear' | 'scatter' | 'copy'
 
 /**
  * A cursor, copied once when the guest set it: rows of B, G, R, A bytes without gaps, alpha straight (not multiplied

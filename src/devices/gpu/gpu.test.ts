@@ -254,7 +254,7 @@ test('everything said is counted by its name', () => {
       connected: true,
       preferred: { width: 1024, height: 768 },
       mode: { width: 8, height: 4 },
-      path: 'shadow',
+      path: 'copy',
       reason: gpu.display.surfaces[0]?.reason,
       flushes: 1,
       lastDamage: { x: 1, y: 1, width: 4, height: 2 },

@@ -10,7 +10,7 @@ import { ControlHeader, HEADER_SIZE } from './control-header.ts'
 import { CrossDomainRenderer } from './cross-domain/cross-domain-renderer.ts'
 import type { Display, Wishes } from './display.ts'
 import { type FencedRequest, Fences } from './fences.ts'
-import { type GpuHeap, HEAP_PAGE, type HeapInspection } from './heap.ts'
+import type { GpuHeap, HeapInspection } from './heap.ts'
 import {
   CONFIG_BLOB_ALIGNMENT,
   CONFIG_EVENTS_CLEAR,
@@ -27,7 +27,9 @@ import {
   VIRTIO_GPU_SHM_ID_HOST_VISIBLE,
 } from './protocol.ts'
 import type { Renderer } from './renderer.ts'
+import { ResourceSharing } from './resource-sharing.ts'
 import { Scanout, type ScanoutInspection, type ScanoutSize } from './scanout.ts'
+import type { BufferSharing } from './shared-buffer.ts'
 import { Tally } from './tally.ts'
 
 export interface GpuOptions {
@@ -39,6 +41,8 @@ export interface GpuOptions {
   readonly maxHostBytes?: number
   /** Graphics memory for the guest, which it maps; it needs `blob`. Without one there are no blobs of host memory. */
   readonly heap?: GpuHeap
+  /** Gives the guest's buffers to other devices and processes of the host; without it nobody else gets them. */
+  readonly sharing?: BufferSharing
   /** What executes commands of the guest's programs, each a kind; the one that allocates from the heap, unless told. */
   readonly renderers?: readonly Renderer[]
   /** What resources are named with, for other devices; the host's generator unless told. */
@@ -93,6 +97,7 @@ export class GpuDevice implements VirtioDevice {
   readonly #heap: GpuHeap | undefined
   readonly #renderers: readonly Renderer[]
   readonly #random: RandomSource
+  readonly #sharing: ResourceSharing
   readonly #fences = new Fences()
   /** What happened and the driver has not cleared: bits of `GpuEvent`. */
   #events = 0
@@ -119,6 +124,7 @@ export class GpuDevice implements VirtioDevice {
     this.#heap = heap
     this.#renderers = options.renderers ?? (heap ? [new CrossDomainRenderer(heap)] : [])
     this.#random = options.random ?? cryptoRandomSource
+    this.#sharing = new ResourceSharing(options.sharing)
     this.sharedMemory = heap ? [{ id: VIRTIO_GPU_SHM_ID_HOST_VISIBLE, memory: heap.window }] : []
     const { VIRTIO_GPU_F_VIRGL, VIRTIO_GPU_F_CONTEXT_INIT, VIRTIO_GPU_F_BLOB_ALIGNMENT } = GpuFeature
     this.features =
@@ -129,11 +135,18 @@ export class GpuDevice implements VirtioDevice {
     this.#fillConfig(this.config.view)
   }
 
+  /** Guest blobs may begin and end anywhere, blobs of the heap at its pages. */
+  get #blobAlignment(): number {
+    return this.#heap?.pageSize ?? 1
+  }
+
   activate(session: DriverSession): void {
     this.#session = session
     this.#processor ??= new CommandProcessor(session, {
       scanouts: this.#scanouts,
       renderers: this.#renderers,
+      sharing: this.#sharing,
+      blobAlignment: this.#blobAlignment,
       random: this.#random,
       maxHostBytes: this.#maxHostBytes,
     })
@@ -313,8 +326,8 @@ export class GpuDevice implements VirtioDevice {
     view.setUint32(CONFIG_EVENTS_CLEAR, 0, true)
     view.setUint32(CONFIG_NUM_SCANOUTS, this.#scanouts.length, true)
     view.setUint32(CONFIG_NUM_CAPSETS, this.#renderers.length, true)
-    // Guest blobs may begin and end anywhere, blobs of the heap at pages. Valid only with VIRTIO_GPU_F_BLOB_ALIGNMENT.
-    view.setUint32(CONFIG_BLOB_ALIGNMENT, this.#heap ? HEAP_PAGE : 1, true)
+    // Valid only with VIRTIO_GPU_F_BLOB_ALIGNMENT.
+    view.setUint32(CONFIG_BLOB_ALIGNMENT, this.#blobAlignment, true)
   }
 }
 

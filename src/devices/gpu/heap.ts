@@ -3,8 +3,9 @@ import type { MemoryRegion } from '../../memory/memory-region.ts'
 import type { SpanList } from '../../memory/span-list.ts'
 import { type Range, RangeMap } from './heap-ranges.ts'
 import { GpuResponse } from './protocol.ts'
+import type { SharedBuffer } from './shared-buffer.ts'
 
-/** What a heap's places are multiples of: pages of guest and host. */
+/** Pages of guest and host, unless they are larger. */
 export const HEAP_PAGE = 0x1000
 
 const { OK_NODATA, ERR_OUT_OF_MEMORY, ERR_INVALID_PARAMETER } = GpuResponse
@@ -15,6 +16,8 @@ export interface HeapMemory {
   readonly window: MemoryRegion
   /** For blocks that have lost their place in the window: as large, so that they fit unless it is in pieces. */
   readonly store: MemoryRegion
+  /** What places are multiples of, a power of two; 4 KiB unless told. */
+  readonly pageSize?: number
   /** Makes bytes zero, and keeps no memory for them where it can do without. */
   discard(region: MemoryRegion, offset: number, length: number): void
 }
@@ -44,6 +47,8 @@ export class HeapBlock {
   place: Place | undefined
   /** Whether the guest has it mapped where it is. */
   mapped = false
+  /** What gives its bytes to others, where they are: from then on it keeps its place. */
+  shared: SharedBuffer | undefined
 
   /** @param length whole pages */
   constructor(readonly length: number) {}
@@ -81,6 +86,7 @@ export class HeapBlock {
  */
 export class GpuHeap {
   readonly quota: number
+  readonly pageSize: number
   readonly #memory: HeapMemory
   readonly #window: RangeMap<Place>
   readonly #store: RangeMap<Place>
@@ -92,6 +98,7 @@ export class GpuHeap {
   constructor(memory: HeapMemory) {
     this.#memory = memory
     this.quota = memory.window.size
+    this.pageSize = memory.pageSize ?? HEAP_PAGE
     this.#window = new RangeMap(memory.window.size)
     this.#store = new RangeMap(memory.store.size)
   }
@@ -102,7 +109,7 @@ export class GpuHeap {
 
   /** A block of at least `size` bytes, all zero; undefined where that is more than the heap has. */
   create(size: number): HeapBlock | undefined {
-    const length = Math.ceil(size / HEAP_PAGE) * HEAP_PAGE
+    const length = Math.ceil(size / this.pageSize) * this.pageSize
     if (!(length > 0 && this.#bytes + length <= this.quota)) return undefined
     this.#blocks++
     this.#bytes += length
@@ -112,7 +119,8 @@ export class GpuHeap {
   /** Puts a block where the guest wants it in the window. @virtio 5.7.6.9 RESOURCE_MAP_BLOB */
   map(block: HeapBlock, offset: number): GpuResponse {
     const { window } = this.#memory
-    if (block.mapped || offset % HEAP_PAGE !== 0 || offset + block.length > window.size) return ERR_INVALID_PARAMETER
+    if (block.mapped || offset % this.pageSize !== 0 || offset + block.length > window.size)
+      return ERR_INVALID_PARAMETER
     const here = block.place?.region === window && block.place.offset === offset
     if (!here) {
       const others = this.#window.within(offset, block.length)
@@ -155,7 +163,7 @@ export class GpuHeap {
   /** Copies a block from the window to the store. @returns whether there was room */
   #putAway(block: HeapBlock): boolean {
     const { length } = block
-    const offset = this.#store.place(length, HEAP_PAGE)
+    const offset = this.#store.place(length, this.pageSize)
     if (offset === undefined) return false
     this.#move(block, { region: this.#memory.store, offset, length, block })
     return true

@@ -105,12 +105,12 @@ test('a blob of the host is scanned out in place: what the guest draws in the wi
   gpu.map(1, 8 * PAGE)
   assert.equal(gpu.setScanoutBlob(0, 1, { width: 64, height: 64, stride: 256 }).type, R.OK_NODATA)
   const surface = gpu.display.surfaces[0]
-  assert.equal(surface?.path, 'in-place')
+  assert.equal(surface?.path, 'scatter')
   gpu.memory.window.u32[(8 * PAGE + 256 + 4) / 4] = 0x11_22_33
   assert.deepEqual(gpu.display.pixels(0, { x: 0, y: 1, width: 2, height: 1 }), [0, 0x11_22_33])
   assert.equal(gpu.flush(1, { x: 1, y: 1, width: 1, height: 1 }).type, R.OK_NODATA)
   assert.deepEqual(gpu.display.damages, [{ index: 0, x: 1, y: 1, width: 1, height: 1 }])
-  assert.equal(gpu.inspect().scanouts[0].path, 'in-place')
+  assert.equal(gpu.inspect().scanouts[0].path, 'scatter')
   assert.equal(gpu.setScanoutBlob(0, 1, { width: 64, height: 65, stride: 256 }).type, R.ERR_INVALID_PARAMETER)
 })
 

@@ -4,10 +4,12 @@ import type { GpuHeap, HeapBlock } from './heap.ts'
 import { BlobFlag, BlobMem, type GpuResponse, MapCache } from './protocol.ts'
 import type { BlobRequest } from './renderer.ts'
 import { Blob } from './resource.ts'
+import type { SharedBuffer } from './shared-buffer.ts'
 
 /** A blob in memory of the device, which the guest maps. @virtio 5.7.6.8 BLOB_MEM_HOST3D, BLOB_MEM_HOST3D_GUEST */
 export class HostBlob extends Blob {
-  readonly reason = "host blob: read straight out of the device's heap"
+  readonly owner = 'heap'
+  protected readonly where = "host blob: read straight out of the device's heap"
   readonly hasBytes = true
   /** How the guest should map it. */
   readonly mapInfo = MapCache.CACHED
@@ -20,7 +22,7 @@ export class HostBlob extends Blob {
 
   /** @param block of the heap, the blob's from now on */
   constructor({ resourceId, blobMem, blobFlags, size }: BlobRequest, heap: GpuHeap, block: HeapBlock) {
-    super(resourceId, size)
+    super(resourceId, size, blobFlags)
     this.mappable = (blobFlags & BlobFlag.USE_MAPPABLE) !== 0
     this.#heap = heap
     this.#block = block
@@ -37,6 +39,16 @@ export class HostBlob extends Blob {
 
   accepts(backing: ScatterList): boolean {
     return this.#shadowed && backing.byteLength >= this.size
+  }
+
+  pages(into: SpanList): boolean {
+    return this.#block.locate(0, this.#block.length, into)
+  }
+
+  /** As long as others have it, it keeps its place. */
+  override share(buffer: SharedBuffer): void {
+    super.share(buffer)
+    this.#block.shared = buffer
   }
 
   read(offset: number, target: Uint8Array, targetOffset: number, length: number): number {

@@ -4,6 +4,8 @@
  */
 export interface PixelFormat {
   readonly name: string
+  /** The same as `DRM_FORMAT_*`, which spells a word from its highest byte on; drm_fourcc.h */
+  readonly fourcc: number
   readonly blue: number
   readonly green: number
   readonly red: number
@@ -14,18 +16,18 @@ export interface PixelFormat {
 export const BYTES_PER_PIXEL = 4
 
 /** The format displays get: what is in it needs no conversion. */
-export const BGRA: PixelFormat = { name: 'B8G8R8A8', blue: 0, green: 8, red: 16, alpha: 24 }
+export const BGRA: PixelFormat = { name: 'B8G8R8A8', fourcc: fourcc('AR24'), blue: 0, green: 8, red: 16, alpha: 24 }
 
 /** `VIRTIO_GPU_FORMAT_*_UNORM`: the name spells the bytes in the order of their addresses. @virtio 5.7.6.8 */
 const FORMATS: ReadonlyMap<number, PixelFormat> = new Map([
   [1, BGRA],
-  [2, { ...BGRA, name: 'B8G8R8X8' }],
-  [3, { name: 'A8R8G8B8', alpha: 0, red: 8, green: 16, blue: 24 }],
-  [4, { name: 'X8R8G8B8', alpha: 0, red: 8, green: 16, blue: 24 }],
-  [67, { name: 'R8G8B8A8', red: 0, green: 8, blue: 16, alpha: 24 }],
-  [68, { name: 'X8B8G8R8', alpha: 0, blue: 8, green: 16, red: 24 }],
-  [121, { name: 'A8B8G8R8', alpha: 0, blue: 8, green: 16, red: 24 }],
-  [134, { name: 'R8G8B8X8', red: 0, green: 8, blue: 16, alpha: 24 }],
+  [2, { ...BGRA, name: 'B8G8R8X8', fourcc: fourcc('XR24') }],
+  [3, { name: 'A8R8G8B8', fourcc: fourcc('BA24'), alpha: 0, red: 8, green: 16, blue: 24 }],
+  [4, { name: 'X8R8G8B8', fourcc: fourcc('BX24'), alpha: 0, red: 8, green: 16, blue: 24 }],
+  [67, { name: 'R8G8B8A8', fourcc: fourcc('AB24'), red: 0, green: 8, blue: 16, alpha: 24 }],
+  [68, { name: 'X8B8G8R8', fourcc: fourcc('RX24'), alpha: 0, blue: 8, green: 16, red: 24 }],
+  [121, { name: 'A8B8G8R8', fourcc: fourcc('RA24'), alpha: 0, blue: 8, green: 16, red: 24 }],
+  [134, { name: 'R8G8B8X8', fourcc: fourcc('XB24'), red: 0, green: 8, blue: 16, alpha: 24 }],
 ])
 
 /** The format a number of the driver's stands for; undefined where it is none. */
@@ -61,4 +63,8 @@ export function convertRow(format: PixelFormat, bytes: Uint8Array, offset: numbe
     bytes[i + 2] = word >>> red
     bytes[i + 3] = word >>> alpha
   }
+}
+
+function fourcc(code: string): number {
+  return code.split('').reduce((word, letter, i) => word | (letter.charCodeAt(0) << (8 * i)), 0)
 }

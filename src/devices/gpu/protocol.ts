@@ -87,8 +87,11 @@ export const GpuFlag = { FENCE: 1 << 0, INFO_RING_IDX: 1 << 1 } as const
 /** Where a blob's memory is: `VIRTIO_GPU_BLOB_MEM_*`. @virtio 5.7.6.8 */
 export const BlobMem = { GUEST: 1, HOST3D: 2, HOST3D_GUEST: 3 } as const
 
-/** What a blob is for: `VIRTIO_GPU_BLOB_FLAG_*`. @virtio 5.7.6.8 */
-export const BlobFlag = { USE_MAPPABLE: 1, USE_SHAREABLE: 2, USE_CROSS_DEVICE: 4 } as const
+/**
+ * What a blob is for: `VIRTIO_GPU_BLOB_FLAG_*`. The last is not the specification's: it asks for a handle of guest pages that
+ * devices of the host can import. @virtio 5.7.6.8
+ */
+export const BlobFlag = { USE_MAPPABLE: 1, USE_SHAREABLE: 2, USE_CROSS_DEVICE: 4, CREATE_GUEST_HANDLE: 8 } as const
 
 /** Capability sets, which also are the types of contexts: `VIRTIO_GPU_CAPSET_*`. @virtio 5.7.6.8 */
 export const Capset = { VIRGL: 1, VIRGL2: 2, GFXSTREAM: 3, VENUS: 4, CROSS_DOMAIN: 5 } as const

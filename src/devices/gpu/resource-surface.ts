@@ -1,14 +1,18 @@
 import type { SpanList } from '../../memory/span-list.ts'
 import type { Surface, SurfacePath } from './display.ts'
-import type { ImageLayout } from './image-layout.ts'
+import { type ImageLayout, pictureOf } from './image-layout.ts'
+import type { Picture } from './picture.ts'
 import { BYTES_PER_PIXEL, convertRow, needsConversion, type PixelFormat } from './pixel-format.ts'
 import { fits, type Rect } from './rect.ts'
 import type { Resource } from './resource.ts'
+import type { SharedBuffer } from './shared-buffer.ts'
 
 /** A rectangle of a picture in a resource. */
 export class ResourceSurface implements Surface {
   readonly width: number
   readonly height: number
+  readonly picture: Picture
+  readonly source: Rect
   /** Bytes read so far. */
   bytesRead = 0
   readonly #resource: Resource
@@ -24,6 +28,8 @@ export class ResourceSurface implements Surface {
   constructor(resource: Resource, image: ImageLayout, rect: Rect) {
     this.width = rect.width
     this.height = rect.height
+    this.picture = pictureOf(image)
+    this.source = rect
     this.#resource = resource
     this.#format = image.format
     this.#offset = image.offset + rect.y * image.stride + rect.x * BYTES_PER_PIXEL
@@ -38,6 +44,10 @@ export class ResourceSurface implements Surface {
     return this.#resource.reason
   }
 
+  get buffer(): SharedBuffer | undefined {
+    return this.#resource.buffer
+  }
+
   read(rect: Rect, target: Uint8Array, targetOffset: number, targetStride: number): number {
     const rowBytes = rect.width * BYTES_PER_PIXEL
     const lastRow = targetOffset + (rect.height - 1) * targetStride
@@ -46,7 +56,9 @@ export class ResourceSurface implements Surface {
 
     const stride = this.#stride
     const source = this.#offset + rect.y * stride + rect.x * BYTES_PER_PIXEL
+    const { buffer } = this
     let copied = 0
+    buffer?.beginRead()
     if (rowBytes === stride && rowBytes === targetStride) {
       copied = this.#copy(source, target, targetOffset, rect.height * rowBytes)
     } else {
@@ -54,6 +66,7 @@ export class ResourceSurface implements Surface {
         copied += this.#copy(source + y * stride, target, targetOffset + y * targetStride, rowBytes)
       }
     }
+    buffer?.endRead()
     this.bytesRead += copied
     return copied
   }

@@ -55,7 +55,7 @@ export class ResourceTable {
   detach(resource: Resource): void {
     if (!resource.backing) return
     this.#hostBytes -= backingCost(resource.backing)
-    resource.backing = undefined
+    resource.detach()
   }
 
   remove(resource: Resource): void {

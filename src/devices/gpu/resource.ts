@@ -5,9 +5,17 @@ import type { SpanList } from '../../memory/span-list.ts'
 import { backingCost } from './backing.ts'
 import type { SurfacePath } from './display.ts'
 import { type ImageLayout, imageEnd } from './image-layout.ts'
+import type { Picture } from './picture.ts'
+import { BlobFlag } from './protocol.ts'
+import type { NotShared, SharedBuffer, ShareRequest } from './shared-buffer.ts'
 
 /** What the host keeps for any resource: the object, its place in the table. */
 const RESOURCE_COST = 512
+
+/** What the host shares is whole ones. */
+const PAGE = 0x1000
+
+const FOR_OTHERS = BlobFlag.USE_SHAREABLE | BlobFlag.USE_CROSS_DEVICE | BlobFlag.CREATE_GUEST_HANDLE
 
 /**
  * Something the guest made to hold pixels, and named by a number of its own. @virtio 5.7.6
@@ -24,8 +32,16 @@ export abstract class Resource {
   bytesTransferred = 0
   /** What other devices call it, once the guest asked for a name. @virtio 5.7.6.8 RESOURCE_ASSIGN_UUID */
   uuid: Uint8Array | undefined
+  /** What its bytes are as a picture, where that was said. */
+  described: Picture | undefined
+  #buffer: SharedBuffer | undefined
 
   constructor(readonly id: number) {}
+
+  /** Its bytes as others have them, while they do. */
+  get buffer(): SharedBuffer | undefined {
+    return this.#buffer
+  }
 
   /** What the host holds for it, in bytes. */
   get hostBytes(): number {
@@ -41,9 +57,38 @@ export abstract class Resource {
   /** Appends where `length` bytes lie. @returns whether they are all there */
   abstract locate(offset: number, length: number, into: SpanList): boolean
 
+  /** Others have its bytes from now on. @param buffer its own from now on */
+  share(buffer: SharedBuffer): void {
+    this.#buffer = buffer
+    if (this.uuid) buffer.assignUuid(this.uuid)
+    if (this.described) buffer.describe(this.described)
+  }
+
+  /** Others do not get them any more. */
+  unshare(): void {
+    this.#buffer?.close()
+    this.#buffer = undefined
+  }
+
+  assignUuid(uuid: Uint8Array): void {
+    this.uuid = uuid
+    this.#buffer?.assignUuid(uuid)
+  }
+
+  describe(picture: Picture): void {
+    this.described = picture
+    this.#buffer?.describe(picture)
+  }
+
+  /** The guest takes its pages away. */
+  detach(): void {
+    this.backing = undefined
+  }
+
   /** Lets go of all it holds; surfaces that still read it see nothing. */
   release(): void {
-    this.backing = undefined
+    this.detach()
+    this.unshare()
   }
 }
 
@@ -52,20 +97,27 @@ export abstract class Resource {
  * Its backing may be any size: the transfers say what they need of it.
  */
 export class Resource2d extends Resource {
-  readonly path = 'shadow'
-  readonly reason = '2D resource: what it shows changes at TRANSFER_TO_HOST_2D only, whatever becomes of the pages'
+  readonly path = 'copy'
+  readonly reason: string
   /** The host's copy, laid out as `image` says. */
   shadow: Uint8Array
   /** The copy for those who take it from where it lies. */
   #region: MemoryRegion | undefined
 
-  /** @throws {RangeError} where the host has no memory for the copy */
+  /**
+   * @param memory for the copy, where others can have it; why they cannot, if they could have others
+   * @throws {RangeError} where the host has no memory for the copy
+   */
   constructor(
     id: number,
     readonly image: ImageLayout,
+    memory?: SharedBuffer | NotShared,
   ) {
     super(id)
-    this.shadow = new Uint8Array(imageEnd(image))
+    const shared = memory && 'kind' in memory ? memory : undefined
+    this.shadow = shared ? shared.bytes.subarray(0, imageEnd(image)) : new Uint8Array(imageEnd(image))
+    this.reason = explain('2D resource: it changes at TRANSFER_TO_HOST_2D only, whatever becomes of the pages', memory)
+    if (shared) this.share(shared)
   }
 
   /** What one would cost the host, before it is made. */
@@ -103,22 +155,46 @@ export class Resource2d extends Resource {
 
 /** Bytes without a format, that the guest and the host both see: nothing is copied before somebody looks. */
 export abstract class Blob extends Resource {
-  readonly path = 'in-place'
+  /** Whose memory it is in. */
+  abstract readonly owner: ShareRequest['owner']
+  /** Where its bytes are read from, for people. */
+  protected abstract readonly where: string
   /** Whether there is anything to scan out. */
   abstract readonly hasBytes: boolean
+  /** Others have to be able to have its bytes: without that it is of no use to the guest, which said so. */
+  readonly mustShare: boolean
+  /** And devices must be among them. */
+  readonly dmaBufOnly: boolean
+  /** Why they cannot, where that was tried. */
+  refusal: NotShared | undefined
 
-  /** @param size bytes the guest says it has */
+  /** @param size bytes the guest says it has @param flags what for: bits of `BlobFlag` */
   constructor(
     id: number,
     readonly size: number,
+    flags = 0,
   ) {
     super(id)
+    this.mustShare = (flags & FOR_OTHERS) !== 0
+    this.dmaBufOnly = (flags & BlobFlag.CREATE_GUEST_HANDLE) !== 0
   }
+
+  get path(): SurfacePath {
+    return this.buffer?.kind ?? 'scatter'
+  }
+
+  get reason(): string {
+    return explain(this.where, this.buffer ?? this.refusal)
+  }
+
+  /** Appends the whole pages its bytes are in. @returns whether it has any */
+  abstract pages(into: SpanList): boolean
 }
 
 /** Pages of the guest that are the resource themselves. */
 export class GuestBlob extends Blob {
-  readonly reason = 'guest blob: read straight out of the guest pages'
+  readonly owner = 'guest'
+  protected readonly where = 'guest blob: read straight out of the guest pages'
 
   get hasBytes(): boolean {
     return this.backing !== undefined
@@ -128,11 +204,36 @@ export class GuestBlob extends Blob {
     return backing.byteLength >= this.size
   }
 
+  /** Without those behind its end, which are none of anybody's business. */
+  pages(into: SpanList): boolean {
+    const { backing } = this
+    const whole = Math.ceil(this.size / PAGE) * PAGE
+    return backing?.locate(0, Math.min(whole, backing.byteLength), into) ?? false
+  }
+
   read(offset: number, target: Uint8Array, targetOffset: number, length: number): number {
-    return this.backing?.read(offset, target, targetOffset, Math.min(length, this.size - offset)) ?? 0
+    const { buffer, backing } = this
+    const want = Math.min(length, this.size - offset)
+    if (!buffer) return backing?.read(offset, target, targetOffset, want) ?? 0
+    // One run, wherever the pages are.
+    const take = Math.max(0, Math.min(want, buffer.bytes.length - offset))
+    copyBytes(buffer.bytes, offset, target, targetOffset, take)
+    return take
   }
 
   locate(offset: number, length: number, into: SpanList): boolean {
     return offset + length <= this.size && (this.backing?.locate(offset, length, into) ?? false)
   }
+
+  override detach(): void {
+    this.unshare()
+    super.detach()
+    // Others may do.
+    this.refusal = undefined
+  }
+}
+
+/** Adds to why bytes are read as they are what became of sharing them. */
+function explain(where: string, outcome: { readonly reason: string } | undefined): string {
+  return outcome ? `${where}; ${outcome.reason}` : where
 }

@@ -38,7 +38,7 @@ test('a scanout shows a rectangle of a 2D resource, out of the host copy  @virti
   const { gpu, words } = drawn()
   assert.equal(gpu.setScanout(1, 1, { x: 2, y: 1, width: 5, height: 4 }).type, R.OK_NODATA)
   const surface = gpu.display.surfaces[1]
-  assert.deepEqual([surface?.width, surface?.height, surface?.path], [5, 4, 'shadow'])
+  assert.deepEqual([surface?.width, surface?.height, surface?.path], [5, 4, 'copy'])
   assert.deepEqual(gpu.display.pixels(1), cut(words, 2, 1, 5, 4))
   assert.deepEqual(gpu.display.pixels(1, { x: 1, y: 2, width: 3, height: 2 }), cut(words, 3, 3, 3, 2))
   assert.equal(gpu.display.surfaces[0], undefined)
@@ -48,7 +48,7 @@ test('a scanout shows a rectangle of a guest blob, out of its pages  @virtio 5.7
   const { gpu, words } = drawn()
   const image = { width: 6, height: 5, stride: WIDTH * 4, offset: (WIDTH + 1) * 4 }
   assert.equal(gpu.setScanoutBlob(0, 2, image, { x: 1, y: 1, width: 4, height: 3 }).type, R.OK_NODATA)
-  assert.equal(gpu.display.surfaces[0]?.path, 'in-place')
+  assert.equal(gpu.display.surfaces[0]?.path, 'scatter')
   assert.deepEqual(gpu.display.pixels(0), cut(words, 2, 2, 4, 3))
   assert.deepEqual(gpu.display.pixels(0, { x: 3, y: 1, width: 1, height: 2 }), cut(words, 5, 3, 1, 2))
 })

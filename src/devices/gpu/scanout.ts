@@ -41,6 +41,7 @@ export class Scanout {
   readonly #display: Display
   #resource: Resource | undefined
   #surface: ResourceSurface | undefined
+  #image: ImageLayout | undefined
   /** What is shown of the resource's picture. */
   #rect: Rect = { x: 0, y: 0, width: 0, height: 0 }
   #cursorShown = false
@@ -83,9 +84,17 @@ export class Scanout {
   show(resource: Resource, image: ImageLayout, rect: Rect): void {
     this.#retire()
     this.#resource = resource
+    this.#image = image
     this.#rect = rect
-    this.#surface = new ResourceSurface(resource, image, rect)
-    this.#display.scanout(this.index, this.#surface)
+    const surface = new ResourceSurface(resource, image, rect)
+    resource.describe(surface.picture)
+    this.#surface = surface
+    this.#display.scanout(this.index, surface)
+  }
+
+  /** What it shows has other bytes, in another buffer. */
+  renew(): void {
+    if (this.#resource && this.#image) this.show(this.#resource, this.#image, this.#rect)
   }
 
   /** Shows nothing. */
@@ -146,6 +155,7 @@ export class Scanout {
     this.#bytesRead += this.#surface?.bytesRead ?? 0
     this.#surface = undefined
     this.#resource = undefined
+    this.#image = undefined
   }
 }
 

@@ -25,6 +25,11 @@ export interface SharedBuffer {
   describe(picture: Picture): void
   /** Pixels of the picture changed: those within the rectangle. Only of buffers that no scanout shows. */
   present(damage: Rect): void
+  /**
+   * Whether somebody else may still be reading the bytes where they lie, after `close` as before. Only of `linear` ones in
+   * the heap does that matter: their place is nobody else's as long. A dma-buf keeps its pages for whoever has it.
+   */
+  readonly inUse: boolean
   /** The guest takes its bytes back. Whoever imported the buffer is told, and keeps what it has. */
   close(): void
 }
@@ -33,6 +38,8 @@ export interface SharedBuffer {
 export interface NotShared {
   /** What is wrong and how to mend it, for people. */
   readonly reason: string
+  /** One of a few words for what is wrong, such as `too-large`: to count by. */
+  readonly problem: string
 }
 
 export interface ShareRequest {

@@ -8,8 +8,11 @@ function surface(width: number, height: number): Surface {
   return {
     width,
     height,
-    path: 'in-place',
+    path: 'scatter',
     reason: '',
+    buffer: undefined,
+    picture: { width, height, fourcc: 0, modifier: 0n, planes: [{ offset: 0, stride: width * 4 }] },
+    source: { x: 0, y: 0, width, height },
     read(rect, target, targetOffset, targetStride) {
       for (let y = 0; y < rect.height; y++) {
         for (let x = 0; x < rect.width; x++) {
