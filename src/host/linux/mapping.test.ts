@@ -161,3 +161,22 @@ test('memory that is shrunk ends the process that touches it, and no other', { s
   assert.equal(child.stdout, 'shrunk')
   assert.equal(child.signal, 'SIGBUS')
 })
+
+test('the number of a file that is closed is nobody’s to use', { skip }, () => {
+  const mapping = Mapping.of(MemoryFile.create('a test', 65536).descriptor, { offset: 0, length: 65536 })
+  const [{ backing }] = mapping.regions(0)
+  assert.ok(backing && backing.fd >= 0)
+  mapping.close()
+  assert.throws(() => backing.fd, /a test is closed/)
+})
+
+test('pages that others do not see have no file that others could be given', { skip }, () => {
+  for (const range of [
+    { offset: 0, length: 65536, private: true },
+    { offset: 0, length: 65536, hidden: true },
+  ]) {
+    const mapping = Mapping.of(MemoryFile.create('a test', 65536).descriptor, range)
+    assert.equal(mapping.regions(0)[0].backing, undefined)
+    mapping.close()
+  }
+})

@@ -1,5 +1,5 @@
 import { fstatSync } from 'node:fs'
-import { MemoryRegion } from '../../memory/memory-region.ts'
+import { MemoryRegion, type RegionBacking } from '../../memory/memory-region.ts'
 import { mapFile, PAGE_BYTES, type Pages, replaceWithZeroes, unmap } from './address-space.ts'
 import type { Descriptor } from './descriptor.ts'
 import { memoryAt } from './ffi.ts'
@@ -15,6 +15,8 @@ export interface MappingRange {
   readonly length: number
   /** What is written stays in this mapping, and reaches neither the file nor others. */
   readonly private?: boolean
+  /** Its regions name no file, since its pages mean nothing to others. */
+  readonly hidden?: boolean
 }
 
 /** A region of guest memory that lies in this process's address space, where system calls can reach it. */
@@ -24,7 +26,7 @@ export class MappedRegion extends MemoryRegion {
     base: number,
     bytes: Uint8Array,
     readonly address: number,
-    backing: { readonly fd: number; readonly offset: number },
+    backing: RegionBacking | undefined,
   ) {
     super(base, bytes.length, () => bytes, backing)
   }
@@ -52,12 +54,15 @@ export class Mapping {
   readonly #windows: readonly Uint8Array[]
   readonly #file: Descriptor
   readonly #offset: number
+  /** Whether others that map the file see the same pages. */
+  readonly #shared: boolean
   /** What was asked of the system: whole pages. */
   readonly #pages: Pages
 
   private constructor(file: Descriptor, range: MappingRange, pages: Pages, lead: number) {
     this.#file = file
     this.#offset = range.offset
+    this.#shared = range.private !== true && range.hidden !== true
     this.#pages = pages
     this.address = pages.address + lead
     this.length = range.length
@@ -109,7 +114,6 @@ export class Mapping {
    * `base` on.
    */
   regions(base: number, start = 0, length = this.length): MappedRegion[] {
-    const fd = this.#file.fd
     const end = start + length
     const regions: MappedRegion[] = []
     let at = 0
@@ -118,7 +122,7 @@ export class Mapping {
       const bytes = window.subarray(from - at, Math.max(0, end - at))
       at += window.length
       if (bytes.length === 0) continue
-      const backing = { fd, offset: this.#offset + from }
+      const backing = this.#shared ? fileAt(this.#file, this.#offset + from) : undefined
       regions.push(new MappedRegion(base + from - start, bytes, this.address + from, backing))
     }
     return regions
@@ -129,6 +133,16 @@ export class Mapping {
     if (this.#file.closed) return
     replaceWithZeroes(`unmapping ${this.#file.what}`, this.#pages)
     this.#file.close()
+  }
+}
+
+/** The number is asked for at each use: once the file is closed it is somebody else's, and who still has the region is told so. */
+function fileAt(file: Descriptor, offset: number): RegionBacking {
+  return {
+    get fd() {
+      return file.fd
+    },
+    offset,
   }
 }
 

@@ -196,7 +196,7 @@ export class DmaTable {
       bytes += size
       if (range.part) continue
       const file = MemoryFile.create('memory that is not shared', size)
-      range.part = this.#files.open(file.descriptor, { offset: 0, length: size })
+      range.part = this.#files.open(file.descriptor, { offset: 0, length: size, hidden: true })
       range.regions = range.part.regions(address)
     }
   }
