@@ -8,7 +8,7 @@ import { BlobCommands } from './blob-commands.ts'
 import { ContextCommands } from './context-commands.ts'
 import { loadCursor } from './cursor.ts'
 import { createEdid } from './edid.ts'
-import { type ImageLayout, imageEnd, packedImage } from './image-layout.ts'
+import { blobImage, type ImageLayout, imageEnd, packedImage } from './image-layout.ts'
 import { BYTES_PER_PIXEL, pixelFormat } from './pixel-format.ts'
 import {
   CURSOR_SIZE,
@@ -288,13 +288,8 @@ export class CommandProcessor {
     const resource = this.resources.get(request.resourceId)
     if (!(resource instanceof Blob)) return ERR_INVALID_RESOURCE_ID
     if (!resource.hasBytes) return ERR_UNSPEC
-    const format = pixelFormat(request.format)
-    if (!format) return ERR_INVALID_PARAMETER
-    // All formats have one plane; what is said of the other three means nothing.
-    const { width, height } = request
-    const image: ImageLayout = { width, height, format, stride: request.strides[0], offset: request.offsets[0] }
-    if (image.stride < width * BYTES_PER_PIXEL || imageEnd(image) > resource.size) return ERR_INVALID_PARAMETER
-    return this.#show(scanout, resource, image, request.rect)
+    const image = blobImage(request, resource.size, resource.described)
+    return image ? this.#show(scanout, resource, image, request.rect) : ERR_INVALID_PARAMETER
   }
 
   /** Who displays it keeps a picture of the same size, so that size is bounded, too. */

@@ -1,70 +1,129 @@
-/**
- * Where a 32-bit format keeps its channels: how far to shift a pixel, read as a little-endian word, to have each in the
- * lowest byte.
- */
+import { fourccOf } from './image-planes.ts'
+import * as yuv from './yuv.ts'
+
+/** How pixels are in a plane's bytes, or in several planes'. */
 export interface PixelFormat {
   readonly name: string
   /** The same as `DRM_FORMAT_*`, which spells a word from its highest byte on; drm_fourcc.h */
   readonly fourcc: number
-  readonly blue: number
-  readonly green: number
-  readonly red: number
-  /** Alpha, or the byte that means nothing. */
-  readonly alpha: number
+  /** Undefined where its bytes are what displays get. */
+  readonly convert: RowConverter | undefined
 }
 
+/** The bytes of one row in one plane, from an address on that words of all sizes may have. */
+export interface PlaneRow {
+  readonly u8: Uint8Array
+  readonly u16: Uint16Array
+  readonly u32: Uint32Array
+}
+
+/**
+ * Writes pixels of one row as B, G, R and a fourth byte.
+ * @param rows of each plane, from the sample of the first pixel on
+ * @param phase 1 where the first pixel is the second of those that share a sample, 0 where it is the first
+ */
+export type RowConverter = (
+  rows: readonly PlaneRow[],
+  phase: number,
+  target: Uint8Array,
+  offset: number,
+  pixels: number,
+) => void
+
+/** Of what displays get, and of all formats of 2D resources. */
 export const BYTES_PER_PIXEL = 4
 
-/** The format displays get: what is in it needs no conversion. */
-export const BGRA: PixelFormat = { name: 'B8G8R8A8', fourcc: fourcc('AR24'), blue: 0, green: 8, red: 16, alpha: 24 }
+/** The format displays get. */
+export const BGRA: PixelFormat = { name: 'B8G8R8A8', fourcc: fourccOf('AR24'), convert: undefined }
 
 /** `VIRTIO_GPU_FORMAT_*_UNORM`: the name spells the bytes in the order of their addresses. @virtio 5.7.6.8 */
 const FORMATS: ReadonlyMap<number, PixelFormat> = new Map([
   [1, BGRA],
-  [2, { ...BGRA, name: 'B8G8R8X8', fourcc: fourcc('XR24') }],
-  [3, { name: 'A8R8G8B8', fourcc: fourcc('BA24'), alpha: 0, red: 8, green: 16, blue: 24 }],
-  [4, { name: 'X8R8G8B8', fourcc: fourcc('BX24'), alpha: 0, red: 8, green: 16, blue: 24 }],
-  [67, { name: 'R8G8B8A8', fourcc: fourcc('AB24'), red: 0, green: 8, blue: 16, alpha: 24 }],
-  [68, { name: 'X8B8G8R8', fourcc: fourcc('RX24'), alpha: 0, blue: 8, green: 16, red: 24 }],
-  [121, { name: 'A8B8G8R8', fourcc: fourcc('RA24'), alpha: 0, blue: 8, green: 16, red: 24 }],
-  [134, { name: 'R8G8B8X8', fourcc: fourcc('XB24'), red: 0, green: 8, blue: 16, alpha: 24 }],
+  [2, format('B8G8R8X8', 'XR24')],
+  [3, format('A8R8G8B8', 'BA24', words(24, 16, 8, 0))],
+  [4, format('X8R8G8B8', 'BX24', words(24, 16, 8, 0))],
+  [67, format('R8G8B8A8', 'AB24', words(16, 8, 0, 24))],
+  [68, format('X8B8G8R8', 'RX24', words(8, 16, 24, 0))],
+  [121, format('A8B8G8R8', 'RA24', words(8, 16, 24, 0))],
+  [134, format('R8G8B8X8', 'XB24', words(16, 8, 0, 24))],
 ])
 
-/** The format a number of the driver's stands for; undefined where it is none. */
+/**
+ * What blobs may be besides, by the numbers of Gallium's formats, of which the specification's are eight: as virglrenderer has
+ * them. A name of several channels in a word spells them from the lowest bit on.
+ */
+const BLOB_FORMATS: ReadonlyMap<number, PixelFormat> = new Map([
+  ...FORMATS,
+  [7, format('B5G6R5', 'RG16', shorts)],
+  [8, format('R10G10B10A2', 'AB30', deepWords(22, 12, 2))],
+  [131, format('B10G10R10A2', 'AR30', deepWords(2, 12, 22))],
+  [233, format('B10G10R10X2', 'XR30', deepWords(2, 12, 22))],
+  [308, format('R10G10B10X2', 'XB30', deepWords(22, 12, 2))],
+  [14, format('UYVY', 'UYVY', yuv.pairs(1))],
+  [15, format('YUYV', 'YUYV', yuv.pairs(0))],
+  [163, format('YV12', 'YV12', yuv.threePlanes(2))],
+  [165, format('IYUV', 'YU12', yuv.threePlanes(1))],
+  [166, format('NV12', 'NV12', yuv.twoPlanes(0))],
+  [167, format('NV21', 'NV21', yuv.twoPlanes(1))],
+  [314, format('P010', 'P010', yuv.deepTwoPlanes)],
+])
+
+/** The format a number of the driver's stands for; undefined where it is none of the specification's. */
 export function pixelFormat(code: number): PixelFormat | undefined {
   return FORMATS.get(code)
 }
 
-/** Whether its bytes are in another order than displays get them in. */
-export function needsConversion({ blue, red }: PixelFormat): boolean {
-  return blue !== BGRA.blue || red !== BGRA.red
+/** The same for blobs, which may be scanned out in more formats. */
+export function blobFormat(code: number): PixelFormat | undefined {
+  return BLOB_FORMATS.get(code)
 }
 
-/** Turns a row of pixels into B, G, R, A in place; the fourth byte goes along as it is. */
-export function convertRow(format: PixelFormat, bytes: Uint8Array, offset: number, pixels: number): void {
-  const { blue, green, red, alpha } = format
-  if (!needsConversion(format)) return
-  if ((bytes.byteOffset + offset) % 4 === 0) {
-    const words = new Uint32Array(bytes.buffer, bytes.byteOffset + offset, pixels)
-    for (let i = 0; i < pixels; i++) {
-      const word = words[i]
-      words[i] =
-        ((word >>> blue) & 0xff) |
-        (((word >>> green) & 0xff) << 8) |
-        (((word >>> red) & 0xff) << 16) |
-        ((word >>> alpha) << 24)
+function format(name: string, code: string, convert?: RowConverter): PixelFormat {
+  return { name, fourcc: fourccOf(code), convert }
+}
+
+/** Four channels of eight bits. @param blue how far to shift a word to have each in its lowest byte */
+function words(blue: number, green: number, red: number, alpha: number): RowConverter {
+  return ([{ u32 }], _phase, target, offset, pixels) => {
+    for (let i = 0, at = offset; i < pixels; i++, at += BYTES_PER_PIXEL) {
+      const word = u32[i]
+      target[at] = word >>> blue
+      target[at + 1] = word >>> green
+      target[at + 2] = word >>> red
+      target[at + 3] = word >>> alpha
     }
-    return
-  }
-  for (let i = offset; i < offset + pixels * BYTES_PER_PIXEL; i += BYTES_PER_PIXEL) {
-    const word = bytes[i] | (bytes[i + 1] << 8) | (bytes[i + 2] << 16) | (bytes[i + 3] << 24)
-    bytes[i] = word >>> blue
-    bytes[i + 1] = word >>> green
-    bytes[i + 2] = word >>> red
-    bytes[i + 3] = word >>> alpha
   }
 }
 
-function fourcc(code: string): number {
-  return code.split('').reduce((word, letter, i) => word | (letter.charCodeAt(0) << (8 * i)), 0)
+/** Three channels of ten bits. @param blue how far to shift a word to have the highest eight of each in its lowest byte */
+function deepWords(blue: number, green: number, red: number): RowConverter {
+  return ([{ u32 }], _phase, target, offset, pixels) => {
+    for (let i = 0, at = offset; i < pixels; i++, at += BYTES_PER_PIXEL) {
+      const word = u32[i]
+      target[at] = word >>> blue
+      target[at + 1] = word >>> green
+      target[at + 2] = word >>> red
+      target[at + 3] = 0xff
+    }
+  }
+}
+
+/** Blue in the lowest five bits, then six of green, then five of red. The highest are repeated below: all set is 255. */
+function shorts(
+  [{ u16 }]: readonly PlaneRow[],
+  _phase: number,
+  target: Uint8Array,
+  offset: number,
+  pixels: number,
+): void {
+  for (let i = 0, at = offset; i < pixels; i++, at += BYTES_PER_PIXEL) {
+    const word = u16[i]
+    const blue = word & 0x1f
+    const green = (word >>> 5) & 0x3f
+    const red = word >>> 11
+    target[at] = (blue << 3) | (blue >>> 2)
+    target[at + 1] = (green << 2) | (green >>> 4)
+    target[at + 2] = (red << 3) | (red >>> 2)
+    target[at + 3] = 0xff
+  }
 }

@@ -5,7 +5,7 @@ import { GuestMemory } from '../../memory/guest-memory.ts'
 import { MemoryRegion } from '../../memory/memory-region.ts'
 import { ScatterList } from '../../memory/scatter-list.ts'
 import { SpanList } from '../../memory/span-list.ts'
-import { packedImage } from './image-layout.ts'
+import { type ImageLayout, packedImage } from './image-layout.ts'
 import { pixelFormat } from './pixel-format.ts'
 import { GuestBlob, Resource2d } from './resource.ts'
 import { ResourceSurface } from './resource-surface.ts'
@@ -43,7 +43,7 @@ test('any rectangle, stride, offset and format reads as B, G, R, X, and touches 
       const bytes = Uint8Array.from({ length: 512 }, (_, i) => (i * 37) & 0xff)
       const surface = new ResourceSurface(
         blobOver(bytes),
-        { width, height, format: layout, stride, offset },
+        { ...packedImage(width, height, layout), planes: [{ offset, stride }] },
         { x: 0, y: 0, width, height },
       )
       const targetStride = rect.width * 4 + targetGap
@@ -70,7 +70,7 @@ test('where pixels lie is told where they are in the order that displays want, a
   const surfaceIn = (code: number) => {
     const format = pixelFormat(code)
     assert.ok(format)
-    const image = { width: 4, height: 4, format, stride: 20, offset: 8 }
+    const image: ImageLayout = { ...packedImage(4, 4, format), planes: [{ offset: 8, stride: 20 }] }
     return new ResourceSurface(blob, image, { x: 1, y: 0, width: 3, height: 4 })
   }
   const rect = { x: 1, y: 1, width: 2, height: 2 }
@@ -102,7 +102,7 @@ test('a rectangle outside the surface, or a target without room, copies nothing 
   const format = pixelFormat(2)
   assert.ok(format)
   const whole = { x: 0, y: 0, width: 4, height: 4 }
-  const image = { width: 4, height: 4, format, stride: 16, offset: 0 }
+  const image = packedImage(4, 4, format)
   const surface = new ResourceSurface(blobOver(new Uint8Array(64).fill(7)), image, whole)
   const target = new Uint8Array(64)
   for (const [x, y, width, height, offset, stride, length] of [

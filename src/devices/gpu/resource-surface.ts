@@ -1,8 +1,10 @@
 import type { SpanList } from '../../memory/span-list.ts'
 import type { Surface, SurfacePath } from './display.ts'
 import { type ImageLayout, pictureOf } from './image-layout.ts'
+import { MODIFIER_LINEAR } from './image-planes.ts'
+import { ImageRows } from './image-rows.ts'
 import type { Picture } from './picture.ts'
-import { BYTES_PER_PIXEL, convertRow, needsConversion, type PixelFormat } from './pixel-format.ts'
+import { BYTES_PER_PIXEL } from './pixel-format.ts'
 import { fits, type Rect } from './rect.ts'
 import type { Resource } from './resource.ts'
 import type { SharedBuffer } from './shared-buffer.ts'
@@ -16,8 +18,11 @@ export class ResourceSurface implements Surface {
   /** Bytes read so far. */
   bytesRead = 0
   readonly #resource: Resource
-  readonly #format: PixelFormat
-  /** The first pixel's first byte. */
+  /** How its rows become what displays get; undefined where they are that already. */
+  readonly #rows: ImageRows | undefined
+  /** Whether its pixels are where anybody can find them. */
+  readonly #linear: boolean
+  /** The first pixel's first byte, where rows are what displays get. */
   readonly #offset: number
   readonly #stride: number
 
@@ -26,14 +31,16 @@ export class ResourceSurface implements Surface {
    * @param rect what of it is shown, inside it
    */
   constructor(resource: Resource, image: ImageLayout, rect: Rect) {
+    const [{ offset, stride }] = image.planes
     this.width = rect.width
     this.height = rect.height
     this.picture = pictureOf(image)
     this.source = rect
     this.#resource = resource
-    this.#format = image.format
-    this.#offset = image.offset + rect.y * image.stride + rect.x * BYTES_PER_PIXEL
-    this.#stride = image.stride
+    this.#rows = image.format.convert && new ImageRows(resource, image, image.format.convert)
+    this.#linear = image.modifier === MODIFIER_LINEAR
+    this.#offset = offset + rect.y * stride + rect.x * BYTES_PER_PIXEL
+    this.#stride = stride
   }
 
   get path(): SurfacePath {
@@ -41,7 +48,10 @@ export class ResourceSurface implements Surface {
   }
 
   get reason(): string {
-    return this.#resource.reason
+    const { reason } = this.#resource
+    if (this.#linear) return reason
+    const modifier = this.picture.modifier.toString(16)
+    return `${reason}; black here, since only GPUs that know modifier 0x${modifier} can tell which pixel is where`
   }
 
   get buffer(): SharedBuffer | undefined {
@@ -54,25 +64,19 @@ export class ResourceSurface implements Surface {
     if (!fits(rect, this.width, this.height)) return 0
     if (!(targetOffset >= 0 && targetStride >= rowBytes && lastRow + rowBytes <= target.length)) return 0
 
-    const stride = this.#stride
-    const source = this.#offset + rect.y * stride + rect.x * BYTES_PER_PIXEL
     const { buffer } = this
     let copied = 0
     buffer?.beginRead()
-    if (rowBytes === stride && rowBytes === targetStride) {
-      copied = this.#copy(source, target, targetOffset, rect.height * rowBytes)
-    } else {
-      for (let y = 0; y < rect.height; y++) {
-        copied += this.#copy(source + y * stride, target, targetOffset + y * targetStride, rowBytes)
-      }
-    }
+    if (!this.#linear) blacken(rect, target, targetOffset, targetStride)
+    else if (this.#rows) copied = this.#convert(this.#rows, rect, target, targetOffset, targetStride)
+    else copied = this.#copyRows(rect, target, targetOffset, targetStride)
     buffer?.endRead()
     this.bytesRead += copied
     return copied
   }
 
   locate(rect: Rect, into: SpanList): boolean {
-    if (!fits(rect, this.width, this.height) || needsConversion(this.#format)) return false
+    if (!fits(rect, this.width, this.height) || this.#rows || !this.#linear) return false
     const stride = this.#stride
     const rowBytes = rect.width * BYTES_PER_PIXEL
     const source = this.#offset + rect.y * stride + rect.x * BYTES_PER_PIXEL
@@ -82,11 +86,44 @@ export class ResourceSurface implements Surface {
     return true
   }
 
-  /** Copies whole pixels that follow each other, in the order of bytes that displays want. */
+  /** Copies rows as they are, at once where they touch. */
+  #copyRows(rect: Rect, target: Uint8Array, targetOffset: number, targetStride: number): number {
+    const stride = this.#stride
+    const rowBytes = rect.width * BYTES_PER_PIXEL
+    const source = this.#offset + rect.y * stride + rect.x * BYTES_PER_PIXEL
+    if (rowBytes === stride && rowBytes === targetStride) {
+      return this.#copy(source, target, targetOffset, rect.height * rowBytes)
+    }
+    let copied = 0
+    for (let y = 0; y < rect.height; y++) {
+      copied += this.#copy(source + y * stride, target, targetOffset + y * targetStride, rowBytes)
+    }
+    return copied
+  }
+
   #copy(source: number, target: Uint8Array, targetOffset: number, length: number): number {
     const copied = this.#resource.read(source, target, targetOffset, length)
     if (copied < length) target.fill(0, targetOffset + copied, targetOffset + length)
-    convertRow(this.#format, target, targetOffset, length / BYTES_PER_PIXEL)
     return copied
+  }
+
+  #convert(rows: ImageRows, rect: Rect, target: Uint8Array, targetOffset: number, targetStride: number): number {
+    const rowBytes = rect.width * BYTES_PER_PIXEL
+    const { x, y } = this.source
+    let copied = 0
+    rows.begin(x + rect.x, rect.width)
+    for (let row = 0; row < rect.height; row++) {
+      const at = targetOffset + row * targetStride
+      if (rows.convert(y + rect.y + row, target, at)) copied += rowBytes
+      else target.fill(0, at, at + rowBytes)
+    }
+    return copied
+  }
+}
+
+function blacken(rect: Rect, target: Uint8Array, targetOffset: number, targetStride: number): void {
+  for (let row = 0; row < rect.height; row++) {
+    const at = targetOffset + row * targetStride
+    target.fill(0, at, at + rect.width * BYTES_PER_PIXEL)
   }
 }

@@ -18,7 +18,7 @@ export function transferToHost(resource: Resource2d, rect: Rect, offset: number)
   const { backing, shadow, image } = resource
   if (!backing) return GpuResponse.ERR_UNSPEC
   if (!fits(rect, image.width, image.height)) return GpuResponse.ERR_INVALID_PARAMETER
-  const { stride } = image
+  const [{ stride }] = image.planes
   const rowBytes = rect.width * BYTES_PER_PIXEL
   if (offset + (rect.height - 1) * stride + rowBytes > backing.byteLength) return GpuResponse.ERR_INVALID_PARAMETER
 

@@ -38,6 +38,13 @@ export const u64: Field<number> = {
   put: (view, offset, value) => view.setBigUint64(offset, BigInt(value), true),
 }
 
+/** All 64 bits of a value whose bits are what counts. */
+export const bits64: Field<bigint> = {
+  size: 8,
+  take: (reader) => BigInt(reader.u32()) | (BigInt(reader.u32()) << 32n),
+  put: (view, offset, value) => view.setBigUint64(offset, value, true),
+}
+
 export function padding(size: number): Padding {
   return { size, padding: true, take: (reader) => void reader.skip(size), put: () => {} }
 }

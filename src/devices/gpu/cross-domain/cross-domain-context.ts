@@ -1,22 +1,34 @@
 import { MemoryRegion } from '../../../memory/memory-region.ts'
 import { SpanList } from '../../../memory/span-list.ts'
 import { Reader } from '../../../virtqueue/reader.ts'
-import { type GpuHeap, HEAP_PAGE } from '../heap.ts'
+import type { GpuHeap } from '../heap.ts'
 import { HostBlob } from '../host-blob.ts'
+import { liesWithin, MODIFIER_LINEAR } from '../image-planes.ts'
+import type { Picture } from '../picture.ts'
 import { BlobMem, GpuResponse, MapCache } from '../protocol.ts'
+import { fits } from '../rect.ts'
 import type { BlobRequest, RenderContext } from '../renderer.ts'
-import type { Resource } from '../resource.ts'
-import { type ImagePlanes, layOutImage } from './image-format.ts'
+import { Blob, type Resource } from '../resource.ts'
+import type { BufferKind } from '../shared-buffer.ts'
+import { layOutImage } from './image-requirements.ts'
 import {
   CHANNEL_NONE,
   CrossDomainCommand,
-  HEADER,
+  DescribedKind,
+  HEADER_COMMAND,
+  HEADER_COMMAND_SIZE,
+  HEADER_SIZE,
+  IMAGE_DESCRIBED,
+  IMAGE_DESCRIPTION,
   IMAGE_QUERY,
   IMAGE_REQUIREMENTS,
   INIT,
   INIT_LEGACY,
-  MODIFIER_LINEAR,
   NO_INDEX,
+  PRESENT_RECT,
+  PRESENT_RESOURCE,
+  PRESENT_SIZE,
+  PrivateCommand,
 } from './protocol.ts'
 
 const { OK_NODATA, ERR_UNSPEC, ERR_OUT_OF_MEMORY, ERR_INVALID_RESOURCE_ID, ERR_INVALID_PARAMETER } = GpuResponse
@@ -27,7 +39,7 @@ const MAX_IMAGES = 512
 /** A kind of picture that was asked about; the guest may make any number of buffers for it. */
 interface Image {
   readonly blobId: number
-  readonly planes: ImagePlanes
+  readonly picture: Picture
   /** Whole pages. */
   readonly size: number
 }
@@ -38,6 +50,8 @@ interface Image {
  *     INIT                      names a blob of guest memory, the query ring
  *     GET_IMAGE_REQUIREMENTS    width, height, format: strides, offsets, size and a blob id are written to the ring
  *     RESOURCE_CREATE_BLOB      with that size and id: a block of the heap
+ *     DESCRIBE_IMAGE            says what a buffer of another GPU's is, which the guest has made a blob of
+ *     PRESENT                   says that it drew on one
  */
 export class CrossDomainContext implements RenderContext {
   readonly #heap: GpuHeap
@@ -64,12 +78,10 @@ export class CrossDomainContext implements RenderContext {
   submit(commands: Uint8Array): GpuResponse {
     if (commands.length % 4 !== 0) return ERR_INVALID_PARAMETER
     for (let at = 0; at < commands.length; ) {
-      const header = HEADER.read(readerOf(commands.subarray(at)))
-      const end = at + (header?.size ?? 0)
-      if (!header || header.size < HEADER.size || end > commands.length || header.size % 4 !== 0) {
-        return ERR_INVALID_PARAMETER
-      }
-      const response = this.#execute(header.command, commands.subarray(at + HEADER.size, end))
+      const size = u16At(commands, at + HEADER_COMMAND_SIZE)
+      const end = at + size
+      if (size < HEADER_SIZE || end > commands.length || size % 4 !== 0) return ERR_INVALID_PARAMETER
+      const response = this.#execute(commands[at + HEADER_COMMAND], commands.subarray(at + HEADER_SIZE, end))
       if (response !== OK_NODATA) return response
       at = end
     }
@@ -81,7 +93,10 @@ export class CrossDomainContext implements RenderContext {
     // The guest's pages could be brought up to date only by a renderer that has transfers.
     if (!image || request.blobMem !== BlobMem.HOST3D || request.size !== image.size) return ERR_INVALID_PARAMETER
     const block = this.#heap.create(image.size)
-    return block ? new HostBlob(request, this.#heap, block) : ERR_OUT_OF_MEMORY
+    if (!block) return ERR_OUT_OF_MEMORY
+    const blob = new HostBlob(request, this.#heap, block)
+    blob.describe(image.picture)
+    return blob
   }
 
   close(): void {
@@ -92,6 +107,10 @@ export class CrossDomainContext implements RenderContext {
 
   #execute(command: number, body: Uint8Array): GpuResponse {
     switch (command) {
+      case PrivateCommand.PRESENT:
+        return this.#present(body)
+      case PrivateCommand.DESCRIBE_IMAGE:
+        return this.#describe(body)
       case CrossDomainCommand.INIT:
         return this.#init(body)
       case CrossDomainCommand.GET_IMAGE_REQUIREMENTS:
@@ -127,37 +146,99 @@ export class CrossDomainContext implements RenderContext {
     const key = `${width} ${height} ${fourcc}`
     const known = this.#images.get(key)
     if (known) return known
-    const planes = width > 0 && height > 0 ? layOutImage(width, height, fourcc) : undefined
-    if (!planes) return ERR_INVALID_PARAMETER
-    if (planes.size > this.#heap.quota || this.#images.size >= MAX_IMAGES) return ERR_OUT_OF_MEMORY
+    const needs = width > 0 && height > 0 ? layOutImage(width, height, fourcc) : undefined
+    if (!needs) return ERR_INVALID_PARAMETER
+    if (needs.size > this.#heap.quota || this.#images.size >= MAX_IMAGES) return ERR_OUT_OF_MEMORY
     const blobId = this.#images.size + 1
-    const image = { blobId, planes, size: Math.ceil(planes.size / HEAP_PAGE) * HEAP_PAGE }
+    const { pageSize } = this.#heap
+    const image = { blobId, picture: needs.picture, size: Math.ceil(needs.size / pageSize) * pageSize }
     this.#images.set(key, image)
     this.#byBlobId.set(blobId, image)
     return image
   }
 
-  #write({ blobId, planes: { strides, offsets }, size }: Image): GpuResponse {
-    // The ring's pages may have gone, or the ring itself.
-    const backing = this.#resources.get(this.#ring ?? 0)?.backing
-    if (!backing || backing.byteLength < IMAGE_REQUIREMENTS.size) return ERR_INVALID_RESOURCE_ID
+  #write({ blobId, picture: { modifier, planes }, size }: Image): GpuResponse {
     const answer = IMAGE_REQUIREMENTS.encode({
-      strides,
-      offsets,
-      modifier: MODIFIER_LINEAR,
+      strides: planes.map(({ stride }) => stride),
+      offsets: planes.map(({ offset }) => offset),
+      modifier,
       size,
       blobId,
       mapInfo: MapCache.CACHED,
       memoryIndex: NO_INDEX,
       physicalDeviceIndex: NO_INDEX,
     })
-    backing.write(0, answer)
+    return this.#answer(answer)
+  }
+
+  /** Puts an answer in the ring. Its pages may have gone, or the ring itself. */
+  #answer(bytes: Uint8Array): GpuResponse {
+    const backing = this.#resources.get(this.#ring ?? 0)?.backing
+    if (!backing || backing.byteLength < IMAGE_REQUIREMENTS.size) return ERR_INVALID_RESOURCE_ID
+    backing.write(0, bytes)
+    return OK_NODATA
+  }
+
+  /** Says in the ring what came of it: where there is no ring, nobody wants to know. */
+  #describe(body: Uint8Array): GpuResponse {
+    const described = this.#describeImage(body)
+    const [response, kind] =
+      typeof described === 'number' ? [described, DescribedKind.NOT_SHARED] : [OK_NODATA, KINDS[described]]
+    this.#answer(IMAGE_DESCRIBED.encode({ response, kind }))
+    return response
+  }
+
+  /** @returns how the host has it from now on, or the error the guest gets */
+  #describeImage(body: Uint8Array): BufferKind | GpuResponse {
+    const request = IMAGE_DESCRIPTION.read(readerOf(body))
+    if (!request) return ERR_INVALID_PARAMETER
+    const blob = this.#resources.get(request.resourceId)
+    if (!(blob instanceof Blob)) return ERR_INVALID_RESOURCE_ID
+    const { width, height, fourcc, modifier, planeCount, strides, offsets } = request
+    const planes = strides.slice(0, planeCount).map((stride, i) => ({ offset: offsets[i], stride }))
+    const picture: Picture = { width, height, fourcc, modifier, planes }
+    if (planes.length !== planeCount || !liesWithin(picture, blob.size)) return ERR_INVALID_PARAMETER
+    if (!blob.buffer) return ERR_UNSPEC
+    blob.describe(picture)
+    return blob.buffer.kind
+  }
+
+  /** Tells the host of pixels that changed. */
+  #present(body: Uint8Array): GpuResponse {
+    if (body.length < PRESENT_SIZE) return ERR_INVALID_PARAMETER
+    const resource = this.#resources.get(u32At(body, PRESENT_RESOURCE))
+    if (!resource) return ERR_INVALID_RESOURCE_ID
+    const { buffer, described } = resource
+    if (!buffer || !described) return ERR_UNSPEC
+    // Whoever is told keeps it until a viewer has drawn it, so each time it is told of a rectangle of its own.
+    const rect = {
+      x: u32At(body, PRESENT_RECT),
+      y: u32At(body, PRESENT_RECT + 4),
+      width: u32At(body, PRESENT_RECT + 8),
+      height: u32At(body, PRESENT_RECT + 12),
+    }
+    if (!fits(rect, described.width, described.height)) return ERR_INVALID_PARAMETER
+    buffer.present(rect)
     return OK_NODATA
   }
 }
 
+const KINDS = { 'dma-buf': DescribedKind.DMA_BUF, linear: DescribedKind.LINEAR } as const
+
 /** Requirements of what cannot be had. */
-const NO_IMAGE: Image = { blobId: 0, planes: { strides: [], offsets: [], size: 0 }, size: 0 }
+const NO_IMAGE: Image = {
+  blobId: 0,
+  picture: { width: 0, height: 0, fourcc: 0, modifier: MODIFIER_LINEAR, planes: [] },
+  size: 0,
+}
+
+function u16At(bytes: Uint8Array, at: number): number {
+  return bytes[at] | (bytes[at + 1] << 8)
+}
+
+function u32At(bytes: Uint8Array, at: number): number {
+  return (u16At(bytes, at) | (u16At(bytes, at + 2) << 16)) >>> 0
+}
 
 /** A reader over bytes, a multiple of 4 of them and at such an offset. */
 function readerOf(bytes: Uint8Array): Reader {
