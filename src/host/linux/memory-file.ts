@@ -1,9 +1,13 @@
 import { fstatSync, ftruncateSync } from 'node:fs'
 import { Descriptor } from './descriptor.ts'
+import { fallocate } from './fallocate.ts'
 import { systemCall } from './system-call.ts'
 
 const MFD_CLOEXEC = 1
 const MFD_ALLOW_SEALING = 2
+const MFD_HUGETLB = 4
+/** Above it is the binary logarithm of the size of huge pages. */
+const MFD_HUGE_SHIFT = 26
 const F_ADD_SEALS = 1033
 const F_GET_SEALS = 1034
 
@@ -34,13 +38,17 @@ export class MemoryFile {
   /**
    * A new one, of zeroes, that stays as long as it is: a peer can neither shrink nor grow it.
    * @param name what the system's lists of mappings show
+   * @param hugePage of how many bytes its pages are, where not ordinary ones; all of them are taken at once, since touching one
+   *   that there is none left for would end the process
    */
-  static create(name: string, size: number): MemoryFile {
+  static create(name: string, size: number, hugePage?: number): MemoryFile {
     const bytes = new TextEncoder().encode(`${name}\0`)
-    const fd = memfdCreate(`making memory for ${name}`, bytes, MFD_CLOEXEC | MFD_ALLOW_SEALING)
+    const pages = hugePage === undefined ? 0 : MFD_HUGETLB | (Math.log2(hugePage) << MFD_HUGE_SHIFT)
+    const fd = memfdCreate(`making memory for ${name}`, bytes, MFD_CLOEXEC | MFD_ALLOW_SEALING | pages)
     const descriptor = new Descriptor(fd, name)
     try {
       ftruncateSync(fd, size)
+      if (hugePage !== undefined) fallocate(`taking huge pages for ${name}`, fd, 0, 0, size)
       fcntl(`sealing ${name}`, fd, F_ADD_SEALS, Seal.SHRINK | Seal.GROW)
     } catch (error) {
       descriptor.close()
