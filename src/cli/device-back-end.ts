@@ -2,6 +2,7 @@ import type { Option } from 'commander'
 import type { Command, Report } from '../engines/guest/messages.ts'
 import type { Reactor } from '../host/linux/reactor/reactor.ts'
 import type { InspectedGroup } from '../transport/vhost-user/queue-groups/queue-group-server.ts'
+import type { SharedObjects } from '../transport/vhost-user/shared-objects.ts'
 import type { GpuScreen, NetworkServices } from '../transport/vhost-user/vhost-user-backend.ts'
 import type { VirtioDevice } from '../virtio/device.ts'
 import type { Log } from './device-log.ts'
@@ -46,6 +47,8 @@ export interface ServedDevice extends ServedSomehow {
   readonly network?: NetworkServices
   /** Where a GPU shows its pictures, if that is the front-end. */
   readonly screen?: GpuScreen
+  /** What other devices of the guest may have of it. */
+  readonly objects?: SharedObjects
 }
 
 /** A device whose queues are served by threads of their own. */

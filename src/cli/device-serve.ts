@@ -96,8 +96,8 @@ async function startServer(
     return startVfioUserServer(served.device, socket, reactor, log)
   }
   if ('groups' in served) return new QueueGroupServer(served.groups, socket, reactor, { name: served.name, log })
-  const { device, network, screen } = served
-  return serveVhostUser(device, socket, reactor, { log, network, screen })
+  const { device, network, screen, objects } = served
+  return serveVhostUser(device, socket, reactor, { log, network, screen, objects })
 }
 
 /** Tells the machine that this process is a part of. */

@@ -1,0 +1,182 @@
+import assert from 'node:assert/strict'
+import { fstatSync } from 'node:fs'
+import { test } from 'node:test'
+import { GpuCommand, GpuResponse } from '../../devices/gpu/protocol.ts'
+import { GpuRig } from '../../devices/gpu/testing/gpu-rig.ts'
+import { Descriptor } from '../../host/linux/descriptor.ts'
+import { ffiMissing } from '../../host/linux/ffi.ts'
+import { Mapping } from '../../host/linux/mapping.ts'
+import { MemoryFile } from '../../host/linux/memory-file.ts'
+import type { Closable } from '../../host/linux/reactor/reactor.ts'
+import { DmaBufMemory } from '../../host/linux/udmabuf/buffer-memory.ts'
+import { DmaBuf } from '../../host/linux/udmabuf/dma-buf.ts'
+import { type BufferListener, GuestBuffer } from '../../host/linux/udmabuf/guest-buffer.ts'
+import { GuestBuffers } from '../../host/linux/udmabuf/guest-buffers.ts'
+import { activateDevice } from '../../virtio/testing/device-rig.ts'
+import { EchoDevice } from '../../virtio/testing/echo-device.ts'
+import { openDescriptors } from '../socket/testing/open-descriptors.ts'
+import { BufferObjects } from './buffer-objects.ts'
+import { BackEndMessage } from './messages.ts'
+import { uuidText } from './shared-objects.ts'
+import { OtherChannel } from './testing/other-channel.ts'
+import { VhostUserRig } from './testing/vhost-user-rig.ts'
+
+const skip = ffiMissing() ?? false
+const NO_DRIVER = '/dev/there-is-no-udmabuf'
+const RGBX = 2
+
+const UUID = Uint8Array.from({ length: 16 }, (_, i) => 0xf0 + i)
+
+/** One buffer that says it is a dma-buf, of a file: what is between the devices does not look at it. */
+class OneBuffer implements Pick<GuestBuffers, 'buffers' | 'find' | 'watch'> {
+  readonly file = MemoryFile.create('a dma-buf', 4096)
+  readonly buffer: GuestBuffer
+  readonly #listeners = new Set<BufferListener>()
+
+  constructor() {
+    const each = (tell: (listener: BufferListener) => void): void => this.#listeners.forEach(tell)
+    this.buffer = new GuestBuffer(
+      { name: 'resource 7', reason: '', problem: undefined, owner: 'guest', spans: 1, pieces: 1, keepsPages: true },
+      new DmaBufMemory(DmaBuf.fromDescriptor(this.file.descriptor), assert.fail),
+      {
+        named: (buffer) => each((listener) => listener.named?.(buffer)),
+        described() {},
+        presented() {},
+        removed: (buffer) => each((listener) => listener.removed?.(buffer)),
+        gone() {},
+      },
+    )
+  }
+
+  get buffers(): GuestBuffer[] {
+    return this.buffer.removed ? [] : [this.buffer]
+  }
+
+  find(uuid: Uint8Array): GuestBuffer | undefined {
+    return this.buffers.find((buffer) => buffer.uuid && uuidText(buffer.uuid) === uuidText(uuid))
+  }
+
+  watch(listener: BufferListener): Closable {
+    this.#listeners.add(listener)
+    return { close: () => void this.#listeners.delete(listener) }
+  }
+}
+
+test('a buffer is offered to other devices from when it has a name until the guest takes it back', {
+  skip,
+}, async () => {
+  const before = openDescriptors()
+  const buffers = new OneBuffer()
+  const { ino } = fstatSync(buffers.file.descriptor.fd)
+  const rig = new VhostUserRig(new EchoDevice(), { objects: new BufferObjects(buffers, assert.fail) })
+  rig.negotiate()
+  const channel = new OtherChannel(rig)
+  assert.equal(channel.next(), undefined, 'it has no name')
+  for (let time = 0; time < 2; time++) buffers.buffer.assignUuid(UUID)
+  const added = channel.next()
+  assert.equal(added?.request, BackEndMessage.SHARED_OBJECT_ADD.id)
+  assert.deepEqual(added.payload, UUID)
+  assert.equal(channel.next(), undefined, 'said once')
+  const [given] = rig.frontEnd.ask('GET_SHARED_OBJECT', { uuid: UUID }).descriptors
+  buffers.buffer.close()
+  assert.equal(channel.next()?.request, BackEndMessage.SHARED_OBJECT_REMOVE.id)
+  assert.equal(rig.frontEnd.ask('GET_SHARED_OBJECT', { uuid: UUID }).descriptors.length, 0)
+  assert.equal(fstatSync(given.fd).ino, ino, 'whoever has it keeps it')
+  given.close()
+  channel.close()
+  await rig.close()
+  assert.equal(openDescriptors(), before)
+})
+
+test('a buffer that is no dma-buf is not offered, nor given to whoever knows its name, and the log says why', {
+  skip,
+}, async () => {
+  const logged: string[] = []
+  const buffers = GuestBuffers.open({ device: NO_DRIVER })
+  const objects = new BufferObjects(buffers, (line) => logged.push(line))
+  const gpu = new GpuRig({ sharing: buffers })
+  const rig = new VhostUserRig(new EchoDevice(), { objects })
+  rig.negotiate()
+  const channel = new OtherChannel(rig)
+  const uuids = [1, 2].map((id) => {
+    gpu.create2d(id, RGBX, 64, 64)
+    return gpu.control(GpuCommand.RESOURCE_ASSIGN_UUID, [id, 0]).payload
+  })
+  assert.equal(channel.next(), undefined)
+  assert.equal(rig.frontEnd.ask('GET_SHARED_OBJECT', { uuid: uuids[0] }).descriptors.length, 0)
+  const why = 'no dma-buf that devices of other processes could have: there is no /dev/there-is-no-udmabuf: '
+  assert.equal(logged.length, 1, 'each reason once')
+  assert.ok(logged[0].includes(`${uuidText(uuids[0])}, is ${why}`), logged[0])
+  assert.ok(rig.logged[0].includes(`GET_SHARED_OBJECT refused: ${uuidText(uuids[0])}: ${why}`), rig.logged[0])
+  channel.close()
+  await rig.close()
+  buffers.close()
+})
+
+/** A device that is told the name of another's buffer, and answers with what is in it. */
+class Peeping extends EchoDevice {
+  constructor(private readonly buffers: GuestBuffers) {
+    super()
+  }
+
+  override notify(index: number): void {
+    const queue = this.session?.queues[index]
+    for (let chain = queue?.pop(); queue && chain; chain = queue.pop()) {
+      const uuid = new Uint8Array(16)
+      chain.reader.read(uuid)
+      const buffer = this.buffers.find(uuid)
+      buffer?.beginRead()
+      queue.push(chain, buffer ? chain.writer.write(buffer.bytes.slice(0, chain.writer.remaining)) : 0)
+      buffer?.endRead()
+    }
+    queue?.publish()
+  }
+}
+
+test('two devices of one process meet by the name that the guest has of one, and gives to the other  @virtio 5.7.6.8', {
+  skip,
+}, async () => {
+  const file = MemoryFile.create('guest memory', 1 << 20)
+  const mapping = Mapping.of(file.descriptor, { offset: 0, length: 1 << 20 })
+  const buffers = GuestBuffers.open({ device: NO_DRIVER })
+  const gpu = new GpuRig({ blob: true, sharing: buffers }, { memory: mapping.regions(0)[0] })
+  const other = activateDevice(new Peeping(buffers))
+  const page = gpu.page(4096)
+  gpu.poke(page, [0x0102_0304, 0x0506_0708])
+  // BLOB_MEM_GUEST with USE_CROSS_DEVICE, as a driver does before it exports one.
+  assert.equal(gpu.createBlob(1, 4096, [page], 1, 4).type, GpuResponse.OK_NODATA)
+  const named = gpu.control(GpuCommand.RESOURCE_ASSIGN_UUID, [1, 0])
+  assert.equal(named.type, GpuResponse.OK_RESOURCE_UUID)
+  const peep = (): number[] => [...other.send(0, [named.payload], [8]).bytes]
+  assert.deepEqual(peep(), [4, 3, 2, 1, 8, 7, 6, 5])
+  gpu.poke(page, [0x1112_1314])
+  assert.deepEqual(peep().slice(0, 4), [0x14, 0x13, 0x12, 0x11], 'in place')
+  gpu.unref(1)
+  assert.deepEqual(peep(), [], 'nobody has it any more')
+  buffers.close()
+  mapping.close()
+})
+
+test('two devices of two processes meet by the name, over a front-end that keeps the table', { skip }, async () => {
+  const buffers = new OneBuffer()
+  const owner = new VhostUserRig(new EchoDevice(), { objects: new BufferObjects(buffers, assert.fail) })
+  const seeker = new VhostUserRig(new EchoDevice(), { objects: new BufferObjects(new OneBuffer(), assert.fail) })
+  for (const rig of [owner, seeker]) rig.negotiate()
+  const [table, searches] = [new OtherChannel(owner), new OtherChannel(seeker)]
+  buffers.buffer.assignUuid(UUID)
+  assert.deepEqual(table.next()?.payload, UUID)
+  const found: unknown[] = []
+  seeker.backend.lookup(UUID, (result) => found.push(result))
+  const search = searches.take()
+  assert.ok(search)
+  const { uuid } = BackEndMessage.SHARED_OBJECT_LOOKUP.request.parse(search.payload)
+  const { descriptors } = owner.frontEnd.ask('GET_SHARED_OBJECT', { uuid })
+  searches.answer(search, 0, descriptors)
+  for (const descriptor of descriptors) descriptor.close()
+  const [descriptor] = found
+  assert.ok(descriptor instanceof Descriptor)
+  assert.equal(fstatSync(descriptor.fd).ino, fstatSync(buffers.file.descriptor.fd).ino)
+  descriptor.close()
+  for (const closable of [table, searches]) closable.close()
+  for (const rig of [owner, seeker]) await rig.close()
+})

@@ -1,0 +1,56 @@
+import type { Descriptor } from '../../host/linux/descriptor.ts'
+import type { Closable } from '../../host/linux/reactor/reactor.ts'
+import type { GuestBuffer } from '../../host/linux/udmabuf/guest-buffer.ts'
+import type { GuestBuffers } from '../../host/linux/udmabuf/guest-buffers.ts'
+import { type NotFound, type SharedObjects, type SharedObjectsListener, uuidText } from './shared-objects.ts'
+
+/**
+ * A guest's buffers for its other devices: those that are dma-bufs, since that is what devices import. Who is in this
+ * process finds all of them in `GuestBuffers` itself.
+ */
+export class BufferObjects implements SharedObjects {
+  readonly #buffers: Pick<GuestBuffers, 'buffers' | 'find' | 'watch'>
+  /** Reasons that the log has. */
+  readonly #logged = new Set<string>()
+
+  /** @param log takes a line for each reason why buffers with names are not for other devices */
+  constructor(
+    buffers: Pick<GuestBuffers, 'buffers' | 'find' | 'watch'>,
+    private readonly log: (line: string) => void,
+  ) {
+    this.#buffers = buffers
+  }
+
+  watch(listener: SharedObjectsListener): Closable {
+    const added = (buffer: GuestBuffer): void => {
+      const { facts, kind, name, uuid } = buffer
+      if (!uuid) return
+      if (kind === 'dma-buf') listener.added(uuid)
+      else this.#tell(facts.problem ?? kind, `${name}, ${uuidText(uuid)}, is ${whyNot(buffer)}`)
+    }
+    for (const buffer of this.#buffers.buffers) added(buffer)
+    return this.#buffers.watch({
+      named: added,
+      removed: ({ kind, uuid }) => {
+        if (uuid && kind === 'dma-buf') listener.removed(uuid)
+      },
+    })
+  }
+
+  find(uuid: Uint8Array): Descriptor | NotFound {
+    const buffer = this.#buffers.find(uuid)
+    if (!buffer) return { reason: 'no buffer has this name' }
+    const { handles } = buffer
+    return handles.kind === 'dma-buf' ? handles.descriptor : { reason: whyNot(buffer) }
+  }
+
+  #tell(problem: string, line: string): void {
+    if (this.#logged.has(problem)) return
+    this.#logged.add(problem)
+    this.log(line)
+  }
+}
+
+function whyNot({ reason }: GuestBuffer): string {
+  return `no dma-buf that devices of other processes could have: ${reason}`
+}
