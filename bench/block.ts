@@ -37,7 +37,7 @@ const WORKLOADS: readonly Workload[] = [
       bytes: BLOCK,
       step: SCATTERED,
       depth,
-      requests: depth === 1 ? 60_000 : write ? 100_000 : 500_000,
+      requests: depth === 1 ? 60_000 : write ? 300_000 : 500_000,
       write,
     })),
   ),
@@ -46,7 +46,7 @@ const WORKLOADS: readonly Workload[] = [
     bytes: LARGE,
     step: LARGE,
     depth: 8,
-    requests: 30_000,
+    requests: 60_000,
     write,
   })),
 ]

@@ -103,6 +103,7 @@ export class ReactorDisk implements Disk {
       path,
       locked,
       reactor: this.#reactor.kind,
+      slowCalls: this.#reactor.slowCalls,
       direct: direct !== undefined,
       erasesBy: this.#erasure.ways,
       zeroesWritten: this.#erasure.zeroesWritten,
@@ -131,7 +132,7 @@ export class ReactorDisk implements Disk {
       else this.#unaligned++
     }
     if (op === DiskOp.READ) this.#reactor.readSpans(fd, offset, data, this.#task(request))
-    else this.#reactor.writeSpans(fd, offset, data, this.#task(request))
+    else this.#reactor.writeSpans(fd, offset, data, this.#task(request), fd === direct?.fd)
   }
 
   #moveNow(request: DiskRequest): void {

@@ -5,6 +5,7 @@ import type { EventFd } from '../event-fd.ts'
 import { type CFunction, cFunction, errno } from '../ffi.ts'
 import { systemCall } from '../system-call.ts'
 import { SystemCallError } from '../system-call-error.ts'
+import { FileCalls } from './file-calls.ts'
 import { type Operation, OperationKind } from './operation.ts'
 import type { Port, PortWatch } from './port.ts'
 import { Interest } from './reactor.ts'
@@ -51,11 +52,14 @@ export class EpollPort implements Port {
   readonly #wait: CFunction = cFunction('int epoll_wait(int epoll, void *events, int most, int timeout)')
   readonly #events = new Uint32Array(EVENT_WORDS * MOST_EVENTS)
   readonly #event = new Uint32Array(EVENT_WORDS)
-  readonly #preadv = cFunction('int64_t preadv(int fd, intptr_t vectors, int count, int64_t offset)')
-  readonly #pwritev = cFunction('int64_t pwritev(int fd, intptr_t vectors, int count, int64_t offset)')
+  readonly #calls = new FileCalls()
   readonly #fallocate = cFunction('int fallocate(int fd, int mode, int64_t offset, int64_t length)')
   readonly #entries = new Map<number, Entry>()
   #generation = 0
+
+  get slowCalls(): number {
+    return this.#calls.slow
+  }
 
   watch(watch: PortWatch): void {
     const { fd } = watch
@@ -89,21 +93,28 @@ export class EpollPort implements Port {
   }
 
   start(operation: Operation): void {
-    // What may take long goes to Node's threads, whose event loop tells when it is done; the rest is done now.
-    if (operation.kind !== OperationKind.SYNC) {
-      while (operation.took(this.#perform(operation))) {}
-      return
+    switch (operation.kind) {
+      case OperationKind.SYNC:
+        // What may take long goes to Node's threads, whose event loop tells when it is done.
+        fdatasync(operation.fd, (error) => {
+          if (operation.took(error ? -(error.errno === undefined ? Errno.EIO : Math.abs(error.errno)) : 0))
+            this.start(operation)
+        })
+        break
+      case OperationKind.ALLOCATE:
+        while (operation.took(this.#allocate(operation))) {}
+        break
+      default:
+        this.#calls.add(operation)
     }
-    fdatasync(operation.fd, (error) => {
-      if (operation.took(error ? -(error.errno === undefined ? Errno.EIO : Math.abs(error.errno)) : 0))
-        this.start(operation)
-    })
   }
 
   turn(timeout: number): 1 | 0 | -1 {
     const events = this.#events
+    const moved = this.#calls.turn()
     // Rounded up: who wakes too early would turn without sleep until the time has come.
-    const milliseconds = timeout === Number.POSITIVE_INFINITY ? -1 : Math.min(Math.ceil(timeout), 0x7fff_ffff)
+    const forEver = timeout === Number.POSITIVE_INFINITY
+    const milliseconds = moved ? 0 : forEver ? -1 : Math.min(Math.ceil(timeout), 0x7fff_ffff)
     const count = this.#wait(this.#epoll.fd, events, MOST_EVENTS, milliseconds)
     if (count < 0) {
       const reason = errno()
@@ -114,7 +125,7 @@ export class EpollPort implements Port {
       const entry = this.#entries.get(events[at + DATA])
       if (entry?.generation === events[at + DATA + 1]) dispatch(entry, events[at])
     }
-    return count > 0 ? 1 : 0
+    return moved || count > 0 ? 1 : 0
   }
 
   close(): void {
@@ -122,15 +133,8 @@ export class EpollPort implements Port {
   }
 
   /** @returns what the system call does, or -errno */
-  #perform(operation: Operation): number {
-    const { fd, offset } = operation
-    let result: number
-    if (operation.kind === OperationKind.ALLOCATE) {
-      result = this.#fallocate(fd, operation.mode, offset, operation.length)
-    } else {
-      const move = operation.kind === OperationKind.READ ? this.#preadv : this.#pwritev
-      result = move(fd, operation.vectorsAddress, operation.vectorCount, offset)
-    }
+  #allocate({ fd, mode, offset, length }: Operation): number {
+    const result = this.#fallocate(fd, mode, offset, length)
     return result < 0 ? -errno() : result
   }
 

@@ -35,6 +35,8 @@ export class Operation {
   fd = -1
   /** Where in the file what is left begins. */
   offset = 0
+  /** WRITE: whether it goes to the disk, rather than to the page cache. */
+  direct = false
   /** ALLOCATE: the range, and how; fallocate(2). */
   length = 0
   mode = 0
@@ -68,8 +70,10 @@ export class Operation {
     offset: number,
     spans: SpanList,
     completion: Completion,
+    direct = false,
   ): void {
     this.kind = kind
+    this.direct = direct
     this.fd = fd
     this.offset = offset
     this.#spans = spans
@@ -93,6 +97,11 @@ export class Operation {
     this.offset = offset
     this.length = length
     this.#completion = completion
+  }
+
+  /** READ and WRITE: bytes still to be moved. */
+  get left(): number {
+    return this.#spans.byteLength - this.#moved
   }
 
   /**

@@ -13,6 +13,8 @@ export interface PortWatch {
 /** What a reactor needs of the kernel; what differs between `io_uring` and `epoll`. */
 export interface Port {
   readonly kind: ReactorKind
+  /** Reads and writes that kept the thread waiting for the disk. */
+  readonly slowCalls: number
   /** Calls the watch's `ready` from now on, within `turn`. */
   watch(watch: PortWatch): void
   /** The watch is closed. */

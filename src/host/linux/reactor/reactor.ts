@@ -47,6 +47,8 @@ export interface Poller {
  */
 export interface Reactor {
   readonly kind: ReactorKind
+  /** Reads and writes, made by a call of this thread, that had to wait for the disk: everything else waited with them. */
+  readonly slowCalls: number
   /** Calls `ready` when the descriptor is. It is borrowed: close the watch before the descriptor. */
   watch(fd: number, ready: () => void, interest?: Interest): Closable
   /** Signals at the end of the turn, once, however often it is asked to. */
@@ -56,8 +58,11 @@ export interface Reactor {
    * (`MappedRegion`), and stay as they are until `completion` is told: within this call or a later turn.
    */
   readSpans(fd: number, offset: number, spans: SpanList, completion: Completion): void
-  /** Writes guest memory to a file; the same as above. */
-  writeSpans(fd: number, offset: number, spans: SpanList, completion: Completion): void
+  /**
+   * Writes guest memory to a file; the same as above.
+   * @param direct the file is one that waits for the disk (O_DIRECT), rather than writing to the page cache
+   */
+  writeSpans(fd: number, offset: number, spans: SpanList, completion: Completion, direct?: boolean): void
   /** Makes what was written to a file stay; fdatasync(2). */
   sync(fd: number, completion: Completion): void
   /** Changes how a file keeps a range of it; fallocate(2). */

@@ -42,6 +42,10 @@ export class TurnReactor implements Reactor {
     })
   }
 
+  get slowCalls(): number {
+    return this.#port.slowCalls
+  }
+
   watch(fd: number, ready: () => void, interest: Interest = Interest.READABLE): Closable {
     const watch = new Watch(this.#port, fd, ready, interest)
     this.#port.watch(watch)
@@ -53,11 +57,11 @@ export class TurnReactor implements Reactor {
   }
 
   readSpans(fd: number, offset: number, spans: SpanList, completion: Completion): void {
-    this.#move(OperationKind.READ, fd, offset, spans, completion)
+    this.#move(OperationKind.READ, fd, offset, spans, completion, false)
   }
 
-  writeSpans(fd: number, offset: number, spans: SpanList, completion: Completion): void {
-    this.#move(OperationKind.WRITE, fd, offset, spans, completion)
+  writeSpans(fd: number, offset: number, spans: SpanList, completion: Completion, direct = false): void {
+    this.#move(OperationKind.WRITE, fd, offset, spans, completion, direct)
   }
 
   sync(fd: number, completion: Completion): void {
@@ -133,9 +137,10 @@ export class TurnReactor implements Reactor {
     offset: number,
     spans: SpanList,
     completion: Completion,
+    direct: boolean,
   ): void {
     const operation = this.#operation()
-    operation.beginMove(kind, fd, offset, spans, completion)
+    operation.beginMove(kind, fd, offset, spans, completion, direct)
     this.#port.start(operation)
   }
 
@@ -176,6 +181,7 @@ export class TurnReactor implements Reactor {
 /** What is left of the port of a reactor that is closed. */
 const CLOSED: Port = {
   kind: 'epoll',
+  slowCalls: 0,
   watch: refuse,
   unwatch() {},
   signal: refuse,

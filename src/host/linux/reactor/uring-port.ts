@@ -2,6 +2,7 @@ import { Errno } from '../errno.ts'
 import { EVENT, EVENT_BYTES, type EventFd } from '../event-fd.ts'
 import { addressOf } from '../ffi.ts'
 import { SystemCallError } from '../system-call-error.ts'
+import { FileCalls } from './file-calls.ts'
 import { type Operation, OperationKind } from './operation.ts'
 import type { Port, PortWatch } from './port.ts'
 import { Interest } from './reactor.ts'
@@ -29,14 +30,28 @@ const EVENTS = {
   [Interest.NEWS]: POLLIN,
 } as const
 
+/** Larger writes keep this thread from everything else for too long. */
+const MOST_CALL_BYTES = 256 << 10
+/** For so long after a call that had to wait for the disk, writes are the ring's. */
+const WARY_MS = 250
+
 /** The tag of entries whose outcome nobody waits for. */
 const NOBODY_TAG = 0
 const NOBODY: Target = { completed() {} }
 
-/** Everything through one `io_uring`: a turn is one system call. */
+/**
+ * Everything through one `io_uring`: a turn is one system call.
+ *
+ * But for writes to the page cache. Many file systems cannot say at once that such a write would have to wait (ext4 can not), so
+ * that the ring gives each to a thread of the kernel's, and to wake that costs more than the write. They are made by system calls
+ * of this thread, as long as none has to wait for the disk.
+ */
 export class UringPort implements Port {
   readonly kind = 'io_uring'
   readonly #ring = new Ring()
+  readonly #calls: FileCalls
+  /** Until when writes are the ring's; 0 where they are not. */
+  #wary = 0
   /** By tag. */
   readonly #targets: Target[] = [NOBODY]
   readonly #freeTags: number[] = []
@@ -47,6 +62,14 @@ export class UringPort implements Port {
     this.#polls.delete(poll.watch)
     this.#targets[poll.tag] = NOBODY
     this.#freeTags.push(poll.tag)
+  }
+
+  constructor(calls = new FileCalls()) {
+    this.#calls = calls
+  }
+
+  get slowCalls(): number {
+    return this.#calls.slow
   }
 
   watch(watch: PortWatch): void {
@@ -73,6 +96,13 @@ export class UringPort implements Port {
   }
 
   start(operation: Operation): void {
+    const { kind, direct, left } = operation
+    if (kind === OperationKind.WRITE && !direct && left <= MOST_CALL_BYTES && !this.#isWary())
+      this.#calls.add(operation)
+    else this.#start(operation)
+  }
+
+  #start(operation: Operation): void {
     if (operation.tag < 0) {
       operation.tag = this.#freeTags.pop() ?? this.#targets.length
       this.#targets[operation.tag] = new Started(operation, (again) => this.#submit(again))
@@ -81,8 +111,14 @@ export class UringPort implements Port {
   }
 
   turn(timeout: number): 1 | 0 | -1 {
-    const calm = this.#ring.enter(timeout)
-    const happened = this.#ring.reap(this.#targets)
+    const { slow } = this.#calls
+    const called = this.#calls.turn()
+    if (this.#calls.slow > slow) {
+      this.#wary = performance.now() + WARY_MS
+      for (const operation of this.#calls.take()) this.#start(operation)
+    }
+    const calm = this.#ring.enter(called ? 0 : timeout)
+    const happened = this.#ring.reap(this.#targets) || called
     if (!calm) return -1
     return happened ? 1 : 0
   }
@@ -91,6 +127,12 @@ export class UringPort implements Port {
     this.#ring.close()
     // There is nothing to remove from any more.
     for (const poll of this.#polls.values()) poll.armed = false
+  }
+
+  /** Whether writes had to wait lately. */
+  #isWary(): boolean {
+    if (this.#wary > 0 && performance.now() >= this.#wary) this.#wary = 0
+    return this.#wary > 0
   }
 
   #arm(poll: Poll): void {

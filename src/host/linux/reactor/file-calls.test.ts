@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict'
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { SpanList } from '../../../memory/span-list.ts'
+import { ffiMissing } from '../ffi.ts'
+import { uringRefused } from './create-reactor.ts'
+import { FileCalls } from './file-calls.ts'
+import { Operation, OperationKind } from './operation.ts'
+import { Spin } from './spin.ts'
+import { mappedMemory } from './testing/mapped-memory.ts'
+import { runWith } from './testing/run-with.ts'
+import { TurnReactor } from './turn-reactor.ts'
+import { UringPort } from './uring-port.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'outboard-file-calls-'))
+after(() => rmSync(folder, { recursive: true }))
+
+const BLOCK = 4096
+const BLOCKS = 2000
+
+/** Every block has another content. */
+function content(): Uint8Array {
+  const bytes = new Uint8Array(BLOCKS * BLOCK)
+  for (let i = 0; i < bytes.length; i++) bytes[i] = (i >>> 12) * 31 + i * 7
+  return bytes
+}
+
+test('what waits is done in turns, in its order, to the last byte', { skip: ffiMissing() ?? false }, () => {
+  const path = join(folder, 'turns')
+  writeFileSync(path, new Uint8Array(BLOCKS * BLOCK))
+  const fd = openSync(path, 'r+')
+  const { region, close } = mappedMemory(BLOCKS * BLOCK)
+  region.u8.set(content())
+  const calls = new FileCalls()
+  const order: number[] = []
+  for (let i = 0; i < BLOCKS; i++) {
+    const spans = new SpanList(1)
+    spans.add(region, i * BLOCK, BLOCK)
+    const operation = new Operation(() => {})
+    operation.beginMove(OperationKind.WRITE, fd, i * BLOCK, spans, { done: () => order.push(i) })
+    calls.add(operation)
+  }
+  let turns = 0
+  while (calls.turn()) turns++
+  assert.deepEqual(
+    order,
+    Array.from({ length: BLOCKS }, (_, i) => i),
+  )
+  assert.ok(turns > 1 && turns <= BLOCKS, `${turns} turns`)
+  assert.equal(calls.waiting, false)
+  assert.deepEqual(new Uint8Array(readFileSync(path)), content())
+  closeSync(fd)
+  close()
+})
+
+test('once a write had to wait, the ring makes those that come', { skip: uringRefused() ?? false }, async () => {
+  const path = join(folder, 'wary')
+  writeFileSync(path, new Uint8Array(BLOCKS * BLOCK))
+  const fd = openSync(path, 'r+')
+  const { region, close } = mappedMemory(BLOCKS * BLOCK)
+  region.u8.set(content())
+  // For which each call is a slow one.
+  const calls = new FileCalls(0)
+  const reactor = new TurnReactor(new UringPort(calls), new Spin(0))
+  const results: number[] = []
+  await runWith(
+    reactor,
+    () =>
+      new Promise((resolve) => {
+        for (let i = 0; i < BLOCKS; i++) {
+          const spans = new SpanList(1)
+          spans.add(region, i * BLOCK, BLOCK)
+          const done = (result: number): void => {
+            if (results.push(result) === BLOCKS) resolve()
+          }
+          reactor.writeSpans(fd, i * BLOCK, spans, { done })
+        }
+      }),
+  )
+  assert.deepEqual(new Set(results), new Set([BLOCK]))
+  assert.deepEqual(new Uint8Array(readFileSync(path)), content())
+  assert.ok(reactor.slowCalls > 0 && reactor.slowCalls < BLOCKS, `${reactor.slowCalls} calls`)
+  reactor.close()
+  closeSync(fd)
+  close()
+})
