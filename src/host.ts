@@ -1,6 +1,17 @@
 /**
- * Outboard's devices as processes of Linux: what a program needs besides `outboard` to serve one over vhost-user or vfio-user.
+ * Outboard's devices as processes of Linux: what a program needs besides `outboard` to serve one over vhost-user or vfio-user,
+ * and to give a guest's buffers to other programs, or to get them.
  */
+export type { Frame } from './host/frames/frame.ts'
+export {
+  FrameClient,
+  type FrameClientOptions,
+  type FrameListener,
+  type ReceivedScanout,
+} from './host/frames/frame-client.ts'
+export { FrameError } from './host/frames/frame-error.ts'
+export { FrameServer, type FrameServerInspection, type FrameServerOptions } from './host/frames/frame-server.ts'
+export type { ReceivedBuffer } from './host/frames/received-buffer.ts'
 export { DiskFile } from './host/linux/disk/disk-file.ts'
 export { ReactorDisk } from './host/linux/disk/reactor-disk.ts'
 export { createReactor, type ReactorOptions } from './host/linux/reactor/create-reactor.ts'

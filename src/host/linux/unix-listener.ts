@@ -1,4 +1,4 @@
-import { lstatSync, unlinkSync } from 'node:fs'
+import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
 import { Descriptor } from './descriptor.ts'
 import { unixAddress } from './socket-address.ts'
 import { systemCall } from './system-call.ts'
@@ -41,14 +41,17 @@ export class UnixListener {
 
   /**
    * Listens at a path. A socket that a program left behind there is replaced; one that somebody listens on is not.
+   * @param mode who may connect, as the permissions of its file; what this process's umask leaves unless told
    * @throws {SystemCallError} EADDRINUSE where something else is there
    */
-  static listen(path: string): UnixListener {
+  static listen(path: string, mode?: number): UnixListener {
     const address = unixAddress(path)
     removeStale(path)
     const descriptor = unixSocket(path)
     try {
       bind(`listening on ${path}`, descriptor.fd, address, address.length)
+      // Until it listens, nobody is let in.
+      if (mode !== undefined) chmodSync(path, mode)
       listen(`listening on ${path}`, descriptor.fd, BACKLOG)
     } catch (error) {
       descriptor.close()

@@ -108,9 +108,13 @@ export class UnixStream {
     }
   }
 
-  /** Sends what fits now, from `offset` on. @returns how many bytes that is, or -errno: -EAGAIN where none fits */
-  write(bytes: Uint8Array, offset = 0): number {
-    return this.#write(bytes, offset, [])
+  /**
+   * Sends what fits now, from `offset` on, and descriptors, which it borrows, beside the first of it.
+   * @returns how many bytes that is, or -errno: -EAGAIN where none fits, and no descriptor went either
+   */
+  write(bytes: Uint8Array, offset = 0, descriptors: readonly Descriptor[] = []): number {
+    const fds = descriptors.map((descriptor) => descriptor.fd)
+    return this.#write(bytes, offset, fds)
   }
 
   /**

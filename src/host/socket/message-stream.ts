@@ -36,6 +36,11 @@ export abstract class MessageStream<M> {
     this.#mostDescriptors = mostDescriptors
   }
 
+  /** Something came that is not a whole message yet. */
+  get partial(): boolean {
+    return this.#filled > this.#taken
+  }
+
   add(bytes: Uint8Array, descriptors: readonly Descriptor[] = NO_DESCRIPTORS): void {
     this.#makeRoom(bytes.length)
     this.#bytes.set(bytes, this.#filled)

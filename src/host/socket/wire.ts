@@ -51,6 +51,17 @@ export function byteArray(size: number): Field<Uint8Array> {
   }
 }
 
+/** A fixed number of values; where fewer are written, the rest is 0. */
+export function array<T>(element: Field<T>, count: number): Field<readonly T[]> {
+  return {
+    size: element.size * count,
+    get: (view, offset) => Array.from({ length: count }, (_, i) => element.get(view, offset + i * element.size)),
+    put: (view, offset, values) => {
+      for (const [i, value] of values.slice(0, count).entries()) element.put(view, offset + i * element.size, value)
+    },
+  }
+}
+
 export interface Padding extends Field<void> {
   readonly padding: true
 }

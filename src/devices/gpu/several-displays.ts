@@ -1,0 +1,34 @@
+import type { CursorPicture, Display, Rect, Surface } from './display.ts'
+
+/**
+ * Several displays as one: each is told everything. Where they have to be asked what their viewers want, it is the first that
+ * has an opinion.
+ *
+ *     const gpu = new GpuDevice(new SeveralDisplays([window, recorder]))
+ */
+export class SeveralDisplays implements Display {
+  readonly ask?: NonNullable<Display['ask']>
+  readonly #displays: readonly Display[]
+
+  constructor(displays: readonly Display[]) {
+    this.#displays = displays
+    const asked = displays.find(({ ask }) => ask)
+    if (asked) this.ask = (told) => asked.ask?.(told)
+  }
+
+  scanout(index: number, surface: Surface | undefined): void {
+    for (const display of this.#displays) display.scanout(index, surface)
+  }
+
+  damage(index: number, rect: Rect): void {
+    for (const display of this.#displays) display.damage(index, rect)
+  }
+
+  cursor(index: number, cursor: CursorPicture | undefined): void {
+    for (const display of this.#displays) display.cursor(index, cursor)
+  }
+
+  moveCursor(index: number, x: number, y: number): void {
+    for (const display of this.#displays) display.moveCursor(index, x, y)
+  }
+}

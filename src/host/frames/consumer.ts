@@ -1,0 +1,430 @@
+import type { Surface } from '../../devices/gpu/display.ts'
+import type { Rect } from '../../devices/gpu/rect.ts'
+import type { Descriptor } from '../linux/descriptor.ts'
+import { Errno } from '../linux/errno.ts'
+import type { PeerCredentials } from '../linux/peer-credentials.ts'
+import { type Closable, Interest, type Reactor } from '../linux/reactor/reactor.ts'
+import { errnoName } from '../linux/system-call-error.ts'
+import type { GuestBuffer } from '../linux/udmabuf/guest-buffer.ts'
+import type { UnixStream } from '../linux/unix-stream.ts'
+import { Readiness } from '../net/readiness.ts'
+import { type Receiver, StreamConnection } from '../socket/stream-connection.ts'
+import { FrameFlow } from './frame-flow.ts'
+import { FrameStream, type RawMessage } from './frame-stream.ts'
+import {
+  ACKNOWLEDGE,
+  BUFFER_GONE,
+  DESCRIPTION,
+  encode,
+  FRAME,
+  FrameSource,
+  HELLO,
+  MAGIC,
+  MOST_CONSUMER_MESSAGE_BYTES,
+  READY,
+  RELEASE,
+  ServerFlag,
+  VERSION,
+  Wanted,
+} from './protocol.ts'
+import { bufferStatements, descriptionOf, refusal, type Statement, scanoutStatement } from './statements.ts'
+
+/** How long a consumer may take for its first message, and for the rest of one that it began. */
+const PATIENCE_MS = 5000
+/** Buffers that only a consumer has, since the guest took them back. With so many, it gets no more until it releases some. */
+const MOST_STALE = 64
+/** Messages a turn: the device has other things to do. */
+const MOST_A_TURN = 32
+const NO_DESCRIPTORS: readonly Descriptor[] = []
+
+/** A buffer as all consumers are told of it. */
+export interface ServedBuffer {
+  /** Nobody else has, or had, this number. */
+  readonly id: number
+  readonly buffer: GuestBuffer
+  /** Counts the times that its pixels changed, and tells when they did last. */
+  sequence: number
+  time: number
+}
+
+/** A scanout as all consumers are told of it. */
+export interface ServedScanout {
+  surface: Surface | undefined
+  /** What its surface is in; undefined where that cannot be had. */
+  served: ServedBuffer | undefined
+  sequence: number
+  time: number
+}
+
+/** What there is to tell. */
+export interface Frames {
+  readonly memoryFiles: boolean
+  readonly scanouts: readonly ServedScanout[]
+  readonly buffers: Iterable<ServedBuffer>
+}
+
+/** A buffer that a consumer was told of, and holds. */
+interface Told {
+  readonly served: ServedBuffer
+  readonly flow: FrameFlow
+}
+
+/** What a consumer knows of a scanout. */
+interface View {
+  readonly flow: FrameFlow
+  /** It shows something else than the consumer was told last. */
+  changed: boolean
+  /** What that was: whether it shows something that can be had. */
+  told: 'off' | 'none' | 'buffer'
+}
+
+/** What the inspector shows of a consumer. */
+export type ConsumerInspection = PeerCredentials & {
+  /** It has buffers that nobody else has any more. */
+  readonly stale: number
+  readonly buffers: number
+  readonly frames: number
+  /** Changes that became part of others, since it was not done with the frame before. */
+  readonly merged: number
+}
+
+/**
+ * Somebody who gets frames. Nothing is queued for it: what it does not know yet is kept, once, and told when its socket has room and
+ * the frame before is acknowledged. So it makes no one wait, and costs the same however slow it is.
+ */
+export class Consumer implements Receiver {
+  readonly #stream: UnixStream
+  readonly #connection: StreamConnection
+  readonly #messages = new FrameStream(MOST_CONSUMER_MESSAGE_BYTES, 0)
+  readonly #writable: Readiness
+  /** Runs while the consumer owes the rest of a message. */
+  #patience: Closable | undefined
+  /** Bits of `Wanted`; 0 until it said so. */
+  #wanted = 0
+  /** What its socket has no room for yet, the first of it from `#sent` on: one message, or all those of a buffer. */
+  #out: Statement[] = []
+  #sent = 0
+  /** The buffer that is about. */
+  #giving: Told | undefined
+  readonly #views: View[] = []
+  readonly #told = new Map<number, Told>()
+  /** Of those: what it has to be told. */
+  readonly #gone = new Set<Told>()
+  readonly #described = new Set<Told>()
+  readonly #presented = new Set<Told>()
+  /** Buffers that it was not told of. */
+  readonly #arrived = new Set<ServedBuffer>()
+  #stale = 0
+  /** There may be something to tell. */
+  #news = false
+  /** It was told all that there was when it came. */
+  #ready = false
+  #over = false
+
+  /**
+   * @param stream the consumer's from now on
+   * @param left told once when it is gone, and why, where that is for people to know
+   */
+  constructor(
+    stream: UnixStream,
+    readonly credentials: PeerCredentials,
+    private readonly source: Frames,
+    private readonly reactor: Pick<Reactor, 'watch' | 'timer'>,
+    private readonly left: (reason: string | undefined) => void,
+  ) {
+    this.#stream = stream
+    this.#connection = new StreamConnection(stream, reactor, this)
+    this.#writable = new Readiness(reactor, stream.fd, Interest.WRITABLE, () => this.#flush())
+  }
+
+  /** To be called once, first of all. */
+  begin(): void {
+    this.#wait()
+    const flags = this.source.memoryFiles ? ServerFlag.MEMORY_FILES : 0
+    this.#send(encode(HELLO, { magic: MAGIC, version: VERSION, flags }))
+  }
+
+  /** A scanout shows another surface, or the same somewhere else. */
+  scanoutChanged(index: number): void {
+    const view = this.#view(index)
+    view.changed = true
+    view.flow.changeAll()
+    this.#news = true
+  }
+
+  scanoutDamaged(index: number, rect: Rect): void {
+    this.#view(index).flow.change(rect)
+    this.#news = true
+  }
+
+  bufferAdded(served: ServedBuffer): void {
+    if (!(this.#wanted & Wanted.BUFFERS)) return
+    this.#arrived.add(served)
+    this.#news = true
+  }
+
+  bufferDescribed({ id }: ServedBuffer): void {
+    const told = this.#told.get(id)
+    if (!told) return
+    this.#described.add(told)
+    this.#news = true
+  }
+
+  bufferPresented(served: ServedBuffer, damage: Rect): void {
+    if (!(this.#wanted & Wanted.BUFFERS)) return
+    const told = this.#told.get(served.id)
+    if (told) {
+      told.flow.change(damage)
+      this.#presented.add(told)
+    } else this.#arrived.add(served)
+    this.#news = true
+  }
+
+  bufferRemoved(served: ServedBuffer): void {
+    this.#arrived.delete(served)
+    const told = this.#told.get(served.id)
+    if (!told) return
+    this.#stale++
+    this.#described.delete(told)
+    this.#presented.delete(told)
+    this.#gone.add(told)
+    this.#news = true
+  }
+
+  /** Tells it what it does not know, as far as there is room. @returns whether there is more to do at once */
+  tell(): boolean {
+    if (this.#wanted === 0 || !this.#news) return false
+    for (let messages = 0; messages < MOST_A_TURN; messages++) {
+      if (this.#out.length > 0 || this.#over) return false
+      if (!this.#tellNext()) {
+        this.#news = false
+        return false
+      }
+    }
+    return true
+  }
+
+  receive(bytes: Uint8Array, descriptors: readonly Descriptor[]): void {
+    for (const descriptor of descriptors) descriptor.close()
+    if (descriptors.length > 0) this.ended('it sends descriptors')
+    if (this.#over) return
+    this.#messages.add(bytes)
+    for (let message = this.#messages.next(); message && !this.#over; message = this.#messages.next()) {
+      try {
+        this.#heed(message)
+        // The next has its own time.
+        this.#patience?.close()
+        this.#patience = undefined
+      } catch (error) {
+        this.ended(error instanceof Error ? error.message : String(error))
+      }
+    }
+    if (this.#messages.fault !== undefined) this.ended(this.#messages.fault)
+    this.#wait()
+  }
+
+  /** The connection is over. @param reason undefined where the consumer just closed it */
+  ended(reason?: string): void {
+    if (this.#over) return
+    this.#over = true
+    // In the middle of a message there is nothing more to be said.
+    if (reason !== undefined && this.#out.length === 0) this.#stream.write(refusal(reason))
+    this.#patience?.close()
+    this.#writable.close()
+    this.#messages.close()
+    this.#connection.close()
+    this.#out = []
+    for (const { served } of this.#told.values()) served.buffer.release()
+    this.#told.clear()
+    this.left(reason)
+  }
+
+  inspect(): ConsumerInspection {
+    const flows = [...this.#views, ...this.#told.values()].map(({ flow }) => flow)
+    return {
+      ...this.credentials,
+      buffers: this.#told.size,
+      stale: this.#stale,
+      frames: flows.reduce((sum, { frames }) => sum + frames, 0),
+      merged: flows.reduce((sum, { merged }) => sum + merged, 0),
+    }
+  }
+
+  /** A message that is owed has its time; one that is not begun has all the time there is. */
+  #wait(): void {
+    const owed = !this.#over && (this.#wanted === 0 || this.#messages.partial)
+    if (!owed) {
+      this.#patience?.close()
+      this.#patience = undefined
+      return
+    }
+    this.#patience ??= this.reactor.timer(PATIENCE_MS, () => this.ended('it does not finish its message'))
+  }
+
+  #heed({ type, payload }: RawMessage): void {
+    if (this.#wanted === 0) {
+      if (type !== HELLO.type) throw new Error('it does not begin with HELLO')
+      this.#greet(payload)
+    } else if (type === ACKNOWLEDGE.type) this.#acknowledge(payload)
+    else if (type === RELEASE.type) this.#release(payload)
+    else throw new Error(`a message of type ${type} is none of a consumer's`)
+  }
+
+  #greet(payload: Uint8Array): void {
+    const { magic, version, flags } = HELLO.payload.parse(payload)
+    if (magic !== MAGIC) throw new Error('its HELLO is of another protocol')
+    if (version !== VERSION) throw new Error(`version ${VERSION} is spoken here, not ${version}`)
+    const wanted = flags & (Wanted.SCANOUTS | Wanted.BUFFERS)
+    if (wanted === 0 || wanted !== flags) throw new Error(`it wants ${flags}, which is nothing that there is`)
+    this.#wanted = wanted
+    this.#news = true
+    if (wanted & Wanted.BUFFERS) for (const served of this.source.buffers) this.#arrived.add(served)
+    for (const index of this.source.scanouts.keys()) this.scanoutChanged(index)
+  }
+
+  #acknowledge(payload: Uint8Array): void {
+    const { source, id, sequence } = ACKNOWLEDGE.payload.parse(payload)
+    const flow = source === FrameSource.SCANOUT ? this.#views[id]?.flow : this.#told.get(id)?.flow
+    if (!flow?.acknowledge(sequence)) throw new Error('it acknowledges a frame that it was not given')
+    this.#news = true
+  }
+
+  #release(payload: Uint8Array): void {
+    const { buffer: id } = RELEASE.payload.parse(payload)
+    const told = this.#told.get(id)
+    if (!told || told === this.#giving) throw new Error('it releases a buffer that it was not given')
+    this.#told.delete(id)
+    for (const news of [this.#gone, this.#described, this.#presented]) news.delete(told)
+    if (told.served.buffer.removed) this.#stale--
+    // What shows it has to be told again, with the next pixels that change.
+    for (const [index, view] of this.#views.entries()) {
+      if (this.source.scanouts[index].served === told.served) view.changed = true
+    }
+    told.served.buffer.release()
+    this.#news = true
+  }
+
+  #tellNext(): boolean {
+    for (const told of this.#gone) {
+      this.#gone.delete(told)
+      this.#send(encode(BUFFER_GONE, { buffer: told.served.id }))
+      return true
+    }
+    for (const told of this.#described) {
+      this.#described.delete(told)
+      this.#send(encode(DESCRIPTION, descriptionOf(told.served.id, told.served.buffer)))
+      return true
+    }
+    return this.#tellScanouts() || this.#tellArrival() || this.#tellPresented() || this.#tellReady()
+  }
+
+  #tellScanouts(): boolean {
+    if (!(this.#wanted & Wanted.SCANOUTS)) return false
+    for (const [index, view] of this.#views.entries()) {
+      if (this.#tellScanout(index, view, this.source.scanouts[index])) return true
+    }
+    return false
+  }
+
+  #tellScanout(index: number, view: View, { surface, served, sequence, time }: ServedScanout): boolean {
+    if (!surface || !served) {
+      // Without pixels there are no frames, and nothing to wait for.
+      if (!view.changed || (!surface && view.told === 'off')) return false
+      view.changed = false
+      view.told = surface ? 'none' : 'off'
+      this.#send(scanoutStatement(index, surface, 0))
+      return true
+    }
+    if (!view.flow.ready) return false
+    if (view.changed) {
+      if (!this.#told.has(served.id)) return this.#give(served)
+      view.changed = false
+      view.told = 'buffer'
+      this.#send(scanoutStatement(index, surface, served.id))
+      return true
+    }
+    const elements = view.flow.take(surface, sequence)
+    this.#send(
+      encode(FRAME, { source: FrameSource.SCANOUT, id: index, sequence, time, count: elements.length, elements }),
+    )
+    return true
+  }
+
+  #tellArrival(): boolean {
+    for (const served of this.#arrived) {
+      if (this.#told.has(served.id)) this.#arrived.delete(served)
+      else return this.#give(served)
+    }
+    return false
+  }
+
+  #tellPresented(): boolean {
+    for (const told of this.#presented) {
+      const { id, buffer, sequence, time } = told.served
+      if (!buffer.picture || !told.flow.ready) continue
+      this.#presented.delete(told)
+      const elements = told.flow.take(buffer.picture, sequence)
+      this.#send(encode(FRAME, { source: FrameSource.BUFFER, id, sequence, time, count: elements.length, elements }))
+      return true
+    }
+    return false
+  }
+
+  #tellReady(): boolean {
+    if (this.#ready) return false
+    this.#ready = true
+    this.#send(encode(READY, undefined))
+    return true
+  }
+
+  /** Gives it a buffer. @returns false where it cannot have another now */
+  #give(served: ServedBuffer): boolean {
+    if (this.#stale >= MOST_STALE || !served.buffer.retain()) return false
+    this.#arrived.delete(served)
+    const told = { served, flow: new FrameFlow() }
+    this.#told.set(served.id, told)
+    this.#giving = told
+    // What changed before it was there to see is all new to it.
+    if (served.sequence > 0 && this.#wanted & Wanted.BUFFERS) {
+      told.flow.changeAll()
+      this.#presented.add(told)
+    }
+    this.#queue(bufferStatements(served.id, served.buffer, this.source.memoryFiles))
+    return true
+  }
+
+  #send(bytes: Uint8Array): void {
+    this.#queue([{ bytes, descriptors: NO_DESCRIPTORS }])
+  }
+
+  #queue(statements: Statement[]): void {
+    this.#out = statements
+    this.#flush()
+  }
+
+  #flush(): void {
+    for (let [first] = this.#out; first; [first] = this.#out) {
+      const { bytes, descriptors } = first
+      const result = this.#stream.write(bytes, this.#sent, this.#sent === 0 ? descriptors : NO_DESCRIPTORS)
+      if (result === -Errno.EAGAIN) {
+        this.#writable.ask()
+        return
+      }
+      if (result < 0) {
+        const gone = result === -Errno.EPIPE || result === -Errno.ECONNRESET
+        this.ended(gone ? undefined : `sending to it fails with ${errnoName(-result)}`)
+        return
+      }
+      this.#sent += result
+      if (this.#sent < bytes.length) continue
+      this.#sent = 0
+      this.#out.shift()
+    }
+    this.#giving = undefined
+  }
+
+  #view(index: number): View {
+    while (this.#views.length <= index) this.#views.push({ flow: new FrameFlow(), changed: false, told: 'off' })
+    return this.#views[index]
+  }
+}

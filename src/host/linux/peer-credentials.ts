@@ -1,0 +1,39 @@
+import type { Descriptor } from './descriptor.ts'
+import { systemCall } from './system-call.ts'
+
+const SOL_SOCKET = 1
+const SO_PEERCRED = 17
+
+// struct ucred, 12 bytes                                                                       unix(7)
+//
+//   0      4      8
+//   | pid  | uid  | gid  |
+//
+const PID = 0
+const UID = 1
+const GID = 2 // u32 indices
+
+const getsockopt = systemCall<[fd: number, level: number, option: number, value: Uint32Array, length: Uint32Array]>(
+  'int getsockopt(int fd, int level, int option, void *value, void *length)',
+)
+
+/** Who is at the other end of a Unix socket. */
+export interface PeerCredentials {
+  readonly pid: number
+  readonly uid: number
+  readonly gid: number
+}
+
+/** As the kernel says who connected, whoever has the socket since. It borrows the socket. */
+export function peerCredentials(socket: Descriptor): PeerCredentials {
+  const value = new Uint32Array(3)
+  getsockopt(
+    `asking who ${socket.what} is`,
+    socket.fd,
+    SOL_SOCKET,
+    SO_PEERCRED,
+    value,
+    Uint32Array.of(value.byteLength),
+  )
+  return { pid: value[PID], uid: value[UID], gid: value[GID] }
+}
