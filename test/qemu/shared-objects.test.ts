@@ -1,0 +1,97 @@
+/** Devices of one QEMU meet by name, as far as it brings them together. No guest takes part. */
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fstatSync } from 'node:fs'
+import path from 'node:path'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Transport } from '../../src/engines/qemu/qemu.ts'
+import { Descriptor } from '../../src/host/linux/descriptor.ts'
+import { MemoryFile } from '../../src/host/linux/memory-file.ts'
+import { createReactor } from '../../src/host/linux/reactor/create-reactor.ts'
+import { UnixListener } from '../../src/host/linux/unix-listener.ts'
+import type { NotFound } from '../../src/transport/vhost-user/shared-objects.ts'
+import { NamedFiles } from '../../src/transport/vhost-user/testing/named-files.ts'
+import { serveVhostUser, type VhostUserServer } from '../../src/transport/vhost-user/vhost-user-server.ts'
+import { DeviceId } from '../../src/virtio/device-id.ts'
+import { EchoDevice } from '../../src/virtio/testing/echo-device.ts'
+import { scratchFolder } from './device-program.ts'
+import { qemu, qemuMissing } from './guest.ts'
+
+const folder = scratchFolder()
+const socketOf = (name: string): string => path.join(folder, `${name}.sock`)
+
+/** A machine with one device of each name, which runs nothing. */
+function startMachine(names: readonly string[]): ChildProcess {
+  const { program } = qemu()
+  const device = `${Transport.ANY},virtio-id=${DeviceId.ENTROPY},num_vqs=2,vq_size=64,config_size=16`
+  return spawn(
+    program.command,
+    [
+      ...program.args,
+      ...['-accel', 'tcg', '-M', 'q35,memory-backend=memory', '-m', '64', '-nodefaults', '-display', 'none', '-S'],
+      ...['-object', 'memory-backend-memfd,id=memory,size=64M,share=on'],
+      ...names.flatMap((name) => [
+        ...['-chardev', `socket,id=${name},path=${socketOf(name)}`, '-device', `${device},chardev=${name}`],
+      ]),
+    ],
+    { env: { ...process.env, ...program.env }, stdio: 'ignore' },
+  )
+}
+
+function lookup(server: VhostUserServer, uuid: Uint8Array): Promise<Descriptor | NotFound> {
+  return new Promise((resolve) => server.lookup(uuid, resolve))
+}
+
+test('one device’s object is looked for by another, and QEMU asks whoever has it', {
+  skip: qemuMissing ?? false,
+}, async (context) => {
+  const reactor = createReactor()
+  const run = reactor.run()
+  const file = MemoryFile.create('an object', 4096)
+  const uuid = Uint8Array.from({ length: 16 }, (_, i) => i + 1)
+  const objects = new NamedFiles()
+  objects.add(uuid, file.descriptor)
+  const logged: string[] = []
+  const serve = (name: string, objects: NamedFiles): VhostUserServer =>
+    serveVhostUser(new EchoDevice(), UnixListener.listen(socketOf(name)), reactor, {
+      log: (line) => logged.push(`${name}: ${line}`),
+      objects,
+    })
+  const owner = serve('owner', objects)
+  const seeker = serve('seeker', new NamedFiles())
+  const machine = startMachine(['owner', 'seeker'])
+  const ended = once(machine, 'exit')
+  try {
+    let found = await lookup(seeker, uuid)
+    // Up to 11.1 at least it asks without saying for what.
+    const asked = () => logged.some((line) => /^owner: .*GET_SHARED_OBJECT refused: 0 bytes/.test(line))
+    for (let tries = 0; 'reason' in found && !asked(); tries++) {
+      assert.ok(tries < 300, `${found.reason}; ${logged.join('; ')}`)
+      await sleep(100)
+      found = await lookup(seeker, uuid)
+    }
+    if (found instanceof Descriptor) {
+      assert.equal(fstatSync(found.fd).ino, fstatSync(file.descriptor.fd).ino)
+      found.close()
+    } else {
+      context.diagnostic(`QEMU ${qemu().version} brings no descriptor: ${found.reason}; ${logged.join('; ')}`)
+    }
+    const absent = await lookup(seeker, uuid.toReversed())
+    assert.match('reason' in absent ? absent.reason : '', /^no device has/)
+    objects.remove(uuid)
+    const gone = await lookup(seeker, uuid)
+    assert.match('reason' in gone ? gone.reason : '', /^no device has/)
+    assert.doesNotMatch(logged.join('\n'), /does not take|did not know/)
+  } finally {
+    machine.kill()
+    await ended
+    for (const server of [owner, seeker]) server.close()
+    await Promise.all([owner.over, seeker.over])
+    reactor.stop()
+    await run
+    reactor.close()
+    file.close()
+  }
+})
