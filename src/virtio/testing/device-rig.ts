@@ -14,6 +14,8 @@ export interface DeviceRigOptions {
   readonly disabled?: readonly number[]
   /** Bytes of guest memory; 16 MiB unless told. */
   readonly memorySize?: number
+  /** Guest memory that others have, too, from address 0 on; memory of this process's unless told. */
+  readonly memory?: MemoryRegion
 }
 
 /**
@@ -41,7 +43,7 @@ export class DeviceRig implements DriverSession {
   constructor(device: VirtioDevice, options: DeviceRigOptions = {}) {
     this.#device = device
     this.features = options.features ?? device.features | featureSet(Feature.VERSION_1, Feature.INDIRECT_DESC)
-    const region = MemoryRegion.over(0, new Uint8Array(options.memorySize ?? 16 << 20))
+    const region = options.memory ?? MemoryRegion.over(0, new Uint8Array(options.memorySize ?? 16 << 20))
     this.memory = new GuestMemory([region])
     this.allocator = new GuestAllocator(region, 4096)
     this.rigs = device.queueSizes.map(
