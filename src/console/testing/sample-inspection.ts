@@ -41,6 +41,7 @@ export const SAMPLE_INSPECTION: Inspection = {
             lastDamage: { x: 0, y: 352, width: 1024, height: 16 },
             bytesTransferred: 0,
             bytesRead: 643_039_232,
+            bytesCopied: 65_536,
           },
         ],
         resources: { count: 2, hostBytes: 0, maxHostBytes: 268_435_456 },

@@ -13,11 +13,20 @@ import {
   RESP_MAP_INFO,
 } from './protocol.ts'
 import { type Blob, GuestBlob } from './resource.ts'
+import type { ResourceSharing } from './resource-sharing.ts'
 import type { ResourceTable } from './resource-table.ts'
 
-const { OK_NODATA, ERR_INVALID_RESOURCE_ID, ERR_INVALID_PARAMETER } = GpuResponse
+const { OK_NODATA, ERR_UNSPEC, ERR_INVALID_RESOURCE_ID, ERR_INVALID_PARAMETER } = GpuResponse
 
 const BLOB_FLAGS = BlobFlag.USE_MAPPABLE | BlobFlag.USE_SHAREABLE | BlobFlag.USE_CROSS_DEVICE
+
+export interface BlobOptions {
+  readonly sharing: ResourceSharing
+  /** Whether the driver may ask for handles of guest pages. */
+  readonly guestHandles: boolean
+  /** What sizes of blobs of the host are multiples of. */
+  readonly alignment: number
+}
 
 /** Makes blobs, and maps those of the host. @virtio 5.7.6.8, 5.7.6.9 */
 export class BlobCommands {
@@ -25,23 +34,22 @@ export class BlobCommands {
   readonly #resources: ResourceTable
   /** Undefined where the driver cannot have any. */
   readonly #contexts: ContextCommands | undefined
-  /** What sizes of blobs of the host are multiples of. */
-  readonly #alignment: number
   readonly #answer: (payload: Uint8Array) => void
+  readonly #options: BlobOptions
 
   /** @param answer takes what follows the header of a response */
   constructor(
     memory: GuestMemory,
     resources: ResourceTable,
     contexts: ContextCommands | undefined,
-    alignment: number,
     answer: (payload: Uint8Array) => void,
+    options: BlobOptions,
   ) {
     this.#memory = memory
     this.#resources = resources
     this.#contexts = contexts
-    this.#alignment = alignment
     this.#answer = answer
+    this.#options = options
   }
 
   /** @param context what the request's header names: memory of the host is its renderer's to allocate */
@@ -49,7 +57,7 @@ export class BlobCommands {
     const request = RESOURCE_CREATE_BLOB.read(reader)
     if (!request) return ERR_INVALID_PARAMETER
     const { resourceId, blobMem, blobFlags, entryCount, size } = request
-    if ((blobFlags & ~BLOB_FLAGS) !== 0 || size === 0 || !Number.isSafeInteger(size)) return ERR_INVALID_PARAMETER
+    if (!this.#knows(blobFlags, blobMem) || size === 0 || !Number.isSafeInteger(size)) return ERR_INVALID_PARAMETER
     // Only blobs that are the host's alone cannot have pages of the guest.
     if (blobMem === BlobMem.HOST3D && entryCount > 0) return ERR_INVALID_PARAMETER
     const backing = entryCount > 0 ? takeBacking(reader, entryCount, this.#memory) : undefined
@@ -61,8 +69,13 @@ export class BlobCommands {
     const accepted = !backing || blob.accepts(backing)
     if (accepted) blob.backing = backing
     const added = accepted ? this.#resources.add(blob) : ERR_INVALID_PARAMETER
-    if (added !== OK_NODATA) blob.release()
-    return added
+    if (added !== OK_NODATA) {
+      blob.release()
+      return added
+    }
+    if (this.#options.sharing.settle(blob)) return OK_NODATA
+    this.#resources.remove(blob)
+    return ERR_UNSPEC
   }
 
   map(reader: Reader): GpuResponse {
@@ -72,6 +85,10 @@ export class BlobCommands {
     if (!(blob instanceof HostBlob)) return ERR_INVALID_RESOURCE_ID
     const mapped = blob.mappable ? blob.map(request.offset) : ERR_INVALID_PARAMETER
     if (mapped !== OK_NODATA) return mapped
+    if (!this.#options.sharing.settle(blob)) {
+      blob.unmap()
+      return ERR_UNSPEC
+    }
     this.#answer(RESP_MAP_INFO.encode({ mapInfo: blob.mapInfo }))
     return GpuResponse.OK_MAP_INFO
   }
@@ -83,11 +100,17 @@ export class BlobCommands {
     return blob instanceof HostBlob ? blob.unmap() : ERR_INVALID_RESOURCE_ID
   }
 
+  /** A handle of guest pages is of a blob that is nothing else. */
+  #knows(flags: number, blobMem: number): boolean {
+    const handles = this.#options.guestHandles && blobMem === BlobMem.GUEST ? BlobFlag.CREATE_GUEST_HANDLE : 0
+    return (flags & ~(BLOB_FLAGS | handles)) === 0
+  }
+
   #make(context: number, request: ReturnType<typeof RESOURCE_CREATE_BLOB.take>): Blob | GpuResponse {
-    const { blobMem, resourceId, size } = request
-    if (blobMem === BlobMem.GUEST) return new GuestBlob(resourceId, size)
+    const { blobMem, blobFlags, resourceId, size } = request
+    if (blobMem === BlobMem.GUEST) return new GuestBlob(resourceId, size, blobFlags)
     if (blobMem !== BlobMem.HOST3D && blobMem !== BlobMem.HOST3D_GUEST) return ERR_INVALID_PARAMETER
-    if (!this.#contexts || size % this.#alignment !== 0) return ERR_INVALID_PARAMETER
+    if (!this.#contexts || size % this.#options.alignment !== 0) return ERR_INVALID_PARAMETER
     return this.#contexts.createBlob(context, request)
   }
 }

@@ -30,7 +30,7 @@ import {
   takeRect,
 } from './protocol.ts'
 import { fits, type MutableRect, type Rect } from './rect.ts'
-import type { Renderer } from './renderer.ts'
+import type { ContextHost, Renderer } from './renderer.ts'
 import { Blob, type Resource, Resource2d } from './resource.ts'
 import type { ResourceSharing } from './resource-sharing.ts'
 import { ResourceTable } from './resource-table.ts'
@@ -48,6 +48,8 @@ export interface ProcessorHost {
   readonly sharing: ResourceSharing
   /** What blobs of the host begin and end at. */
   readonly blobAlignment: number
+  /** The bit that lets drivers ask for handles of guest pages, where there is one. */
+  readonly guestHandleFeature: number | undefined
   /** Names for resources are made of it. */
   readonly random: RandomSource
   /** What the guest can make this host hold. */
@@ -84,7 +86,7 @@ export class CommandProcessor {
   readonly #rect: MutableRect = { x: 0, y: 0, width: 0, height: 0 }
 
   constructor({ memory, features }: DriverSession, host: ProcessorHost) {
-    const { scanouts, renderers, sharing, blobAlignment, random, maxHostBytes } = host
+    const { scanouts, renderers, sharing, blobAlignment, guestHandleFeature, random, maxHostBytes } = host
     this.#memory = memory
     this.#scanouts = scanouts
     this.#sharing = sharing
@@ -100,9 +102,15 @@ export class CommandProcessor {
     }
     const typed = hasFeature(features, GpuFeature.VIRTIO_GPU_F_CONTEXT_INIT)
     this.resources = new ResourceTable(maxHostBytes)
-    this.contexts = new ContextCommands(renderers, this.resources, typed, answer)
+    const contextHost: ContextHost = {
+      share: (blob) => sharing.share(blob),
+      present: (resource, rect) => this.#present(resource, rect),
+    }
+    this.contexts = new ContextCommands(renderers, contextHost, this.resources, typed, answer)
     const contexts = this.#has.contexts ? this.contexts : undefined
-    this.#blobs = new BlobCommands(memory, this.resources, contexts, blobAlignment, answer)
+    const guestHandles = guestHandleFeature !== undefined && hasFeature(features, guestHandleFeature)
+    const blobOptions = { sharing, guestHandles, alignment: blobAlignment }
+    this.#blobs = new BlobCommands(memory, this.resources, contexts, answer, blobOptions)
   }
 
   /** What follows the header of the response to the last command. */
@@ -227,12 +235,14 @@ export class CommandProcessor {
     return OK_NODATA
   }
 
-  /** The name stays the same for as long as the resource is there. */
+  /** The name stays the same for as long as the resource is there. It is for others, who have to be able to have it. */
   #assignUuid(reader: Reader): GpuResponse {
     const request = RESOURCE_ASSIGN_UUID.read(reader)
     if (!request) return ERR_INVALID_PARAMETER
     const resource = this.resources.get(request.resourceId)
     if (!resource) return ERR_INVALID_RESOURCE_ID
+    if (resource instanceof Blob) this.#sharing.share(resource)
+    if (resource.refusal) return ERR_UNSPEC
     const uuid = resource.uuid ?? createUuid(this.#random)
     resource.assignUuid(uuid)
     this.#payload = uuid
@@ -247,7 +257,10 @@ export class CommandProcessor {
     if (resource.backing) return ERR_UNSPEC
     const backing = takeBacking(reader, request.entryCount, this.#memory)
     if (typeof backing === 'number') return backing
-    return resource.accepts(backing) ? this.resources.attach(resource, backing) : ERR_INVALID_PARAMETER
+    const attached = resource.accepts(backing) ? this.resources.attach(resource, backing) : ERR_INVALID_PARAMETER
+    if (attached !== OK_NODATA || !(resource instanceof Blob) || this.#sharing.settle(resource)) return attached
+    this.resources.detach(resource)
+    return ERR_UNSPEC
   }
 
   /** A blob that is scanned out goes on being so, in black, until it has pages again: guests swap them. */
@@ -312,14 +325,21 @@ export class CommandProcessor {
     // A blob has a size in pixels only where it is scanned out, perhaps another on each scanout: there it is clipped.
     const bounds = resource instanceof Resource2d ? resource.image : UNBOUNDED
     if (!fits(rect, bounds.width, bounds.height)) return ERR_INVALID_PARAMETER
+    this.#present(resource, rect)
+    return OK_NODATA
+  }
+
+  /** Tells of pixels that changed: the scanouts that show them, or else those who have them otherwise. @returns whether there are any */
+  #present(resource: Resource, rect: Rect): boolean {
+    const transferred = resource.flush()
     let shown = false
     for (const scanout of this.#scanouts) {
       if (!scanout.shows(resource)) continue
-      scanout.flush(rect)
+      scanout.flush(rect, transferred)
       shown = true
     }
     if (!shown) resource.buffer?.present({ ...rect })
-    return OK_NODATA
+    return shown || resource.buffer !== undefined
   }
 
   #transferToHost(reader: Reader): GpuResponse {

@@ -11,7 +11,7 @@ import {
   RESP_CAPSET_INFO,
   SUBMIT_3D,
 } from './protocol.ts'
-import type { BlobRequest, RenderContext, Renderer } from './renderer.ts'
+import type { BlobRequest, ContextHost, RenderContext, Renderer } from './renderer.ts'
 import type { Resource } from './resource.ts'
 import type { ResourceTable } from './resource-table.ts'
 
@@ -47,6 +47,7 @@ export type ContextInspection = {
 export class ContextCommands {
   readonly #contexts = new Map<number, Context>()
   readonly #renderers: readonly Renderer[]
+  readonly #host: ContextHost
   readonly #resources: ResourceTable
   /** Whether the driver may say what type a context is of. */
   readonly #typed: boolean
@@ -57,11 +58,13 @@ export class ContextCommands {
   /** @param answer takes what follows the header of a response */
   constructor(
     renderers: readonly Renderer[],
+    host: ContextHost,
     resources: ResourceTable,
     typed: boolean,
     answer: (payload: Uint8Array) => void,
   ) {
     this.#renderers = renderers
+    this.#host = host
     this.#resources = resources
     this.#typed = typed
     this.#answer = answer
@@ -148,7 +151,7 @@ export class ContextCommands {
     this.#contexts.set(id, {
       capset: renderer.capset.id,
       name: printable(request.debugName.subarray(0, request.nameLength)),
-      render: renderer.createContext(),
+      render: renderer.createContext(this.#host),
       resources: new Set(),
     })
     return OK_NODATA

@@ -214,7 +214,8 @@ test('a reset lets go of everything the driver made, on the displays too  @virti
   await gpu.driver.reset()
   assert.equal(gpu.display.surfaces[0], undefined)
   assert.equal(gpu.display.cursors[0], undefined)
-  assert.deepEqual(gpu.inspect().resources, { count: 0, hostBytes: 0, maxHostBytes: 256 << 20 })
+  const nothing = { count: 0, hostBytes: 0, maxHostBytes: 256 << 20, paths: {}, notShared: {} }
+  assert.deepEqual(gpu.inspect().resources, nothing)
   assert.equal(gpu.device.config.read(0, 4), 0)
   // Who kept a surface sees nothing in it, and of the host's copy nothing is kept.
   const target = new Uint8Array(128).fill(1)
@@ -256,10 +257,12 @@ test('everything said is counted by its name', () => {
       mode: { width: 8, height: 4 },
       path: 'copy',
       reason: gpu.display.surfaces[0]?.reason,
+      kind: null,
       flushes: 1,
       lastDamage: { x: 1, y: 1, width: 4, height: 2 },
       bytesTransferred: 32,
       bytesRead: 16,
+      bytesCopied: 48,
     },
   ])
   assert.ok(resources.hostBytes > 128)

@@ -1,7 +1,7 @@
 import { ConfigSpace } from '../../virtio/config-space.ts'
 import type { DriverSession, SharedMemoryRegion, VirtioDevice } from '../../virtio/device.ts'
 import { DeviceId } from '../../virtio/device-id.ts'
-import { featureSet } from '../../virtio/feature.ts'
+import { DEVICE_FEATURES, featureSet, hasFeature } from '../../virtio/feature.ts'
 import type { Chain } from '../../virtqueue/chain.ts'
 import { cryptoRandomSource, type RandomSource } from '../entropy/random-source.ts'
 import { CommandProcessor } from './command-processor.ts'
@@ -28,6 +28,7 @@ import {
 } from './protocol.ts'
 import type { Renderer } from './renderer.ts'
 import { ResourceSharing } from './resource-sharing.ts'
+import type { PathTotals } from './resource-table.ts'
 import { Scanout, type ScanoutInspection, type ScanoutSize } from './scanout.ts'
 import type { BufferSharing } from './shared-buffer.ts'
 import { Tally } from './tally.ts'
@@ -43,6 +44,11 @@ export interface GpuOptions {
   readonly heap?: GpuHeap
   /** Gives the guest's buffers to other devices and processes of the host; without it nobody else gets them. */
   readonly sharing?: BufferSharing
+  /**
+   * The bit, none of the specification's, by which a driver may ask for handles of guest pages (CREATE_GUEST_HANDLE); there is
+   * none unless told, nor without `sharing`.
+   */
+  readonly guestHandleFeature?: number
   /** What executes commands of the guest's programs, each a kind; the one that allocates from the heap, unless told. */
   readonly renderers?: readonly Renderer[]
   /** What resources are named with, for other devices; the host's generator unless told. */
@@ -52,7 +58,15 @@ export interface GpuOptions {
 /** What the inspector shows of a GPU. */
 export type GpuInspection = {
   readonly scanouts: readonly ScanoutInspection[]
-  readonly resources: { readonly count: number; readonly hostBytes: number; readonly maxHostBytes: number }
+  readonly resources: {
+    readonly count: number
+    readonly hostBytes: number
+    readonly maxHostBytes: number
+    /** How they reach displays. */
+    readonly paths: PathTotals
+    /** How often others could not have one, by what was wrong. */
+    readonly notShared: Readonly<Record<string, number>>
+  }
   readonly contexts: readonly ContextInspection[]
   /** Null where there is none. */
   readonly heap: HeapInspection | null
@@ -85,11 +99,8 @@ export class GpuDevice implements VirtioDevice {
   readonly queueSizes = [256, 16]
   readonly reachesMemory = true
   readonly features: bigint
-  readonly featureNames = GpuFeature
-  readonly featureDependencies = [
-    [GpuFeature.VIRTIO_GPU_F_CONTEXT_INIT, GpuFeature.VIRTIO_GPU_F_VIRGL],
-    [GpuFeature.VIRTIO_GPU_F_BLOB_ALIGNMENT, GpuFeature.VIRTIO_GPU_F_RESOURCE_BLOB],
-  ] as const
+  readonly featureNames: Readonly<Record<string, number>>
+  readonly featureDependencies: readonly (readonly [feature: number, requires: number])[]
   readonly sharedMemory: readonly SharedMemoryRegion[]
   readonly config = new ConfigSpace(CONFIG_SIZE, () => this.#configWritten())
   readonly #scanouts: readonly Scanout[]
@@ -98,6 +109,7 @@ export class GpuDevice implements VirtioDevice {
   readonly #renderers: readonly Renderer[]
   readonly #random: RandomSource
   readonly #sharing: ResourceSharing
+  readonly #guestHandleFeature: number | undefined
   readonly #fences = new Fences()
   /** What happened and the driver has not cleared: bits of `GpuEvent`. */
   #events = 0
@@ -124,12 +136,25 @@ export class GpuDevice implements VirtioDevice {
     this.#heap = heap
     this.#renderers = options.renderers ?? (heap ? [new CrossDomainRenderer(heap)] : [])
     this.#random = options.random ?? cryptoRandomSource
-    this.#sharing = new ResourceSharing(options.sharing)
+    this.#sharing = new ResourceSharing(options.sharing, this.#scanouts)
     this.sharedMemory = heap ? [{ id: VIRTIO_GPU_SHM_ID_HOST_VISIBLE, memory: heap.window }] : []
+    const handles = checkGuestHandleFeature(options.guestHandleFeature)
+    this.#guestHandleFeature = blob && options.sharing ? handles : undefined
+    const guestHandles = this.#guestHandleFeature === undefined ? [] : [this.#guestHandleFeature]
+    const { VIRTIO_GPU_F_RESOURCE_BLOB } = GpuFeature
     const { VIRTIO_GPU_F_VIRGL, VIRTIO_GPU_F_CONTEXT_INIT, VIRTIO_GPU_F_BLOB_ALIGNMENT } = GpuFeature
+    this.featureNames = Object.fromEntries([
+      ...Object.entries(GpuFeature),
+      ...guestHandles.map((bit) => ['VIRTIO_GPU_F_CREATE_GUEST_HANDLE', bit] as const),
+    ])
+    this.featureDependencies = [
+      [VIRTIO_GPU_F_CONTEXT_INIT, VIRTIO_GPU_F_VIRGL],
+      [VIRTIO_GPU_F_BLOB_ALIGNMENT, VIRTIO_GPU_F_RESOURCE_BLOB],
+      ...guestHandles.map((bit) => [bit, VIRTIO_GPU_F_RESOURCE_BLOB] as const),
+    ]
     this.features =
       featureSet(GpuFeature.VIRTIO_GPU_F_EDID, GpuFeature.VIRTIO_GPU_F_RESOURCE_UUID) |
-      (blob ? featureSet(GpuFeature.VIRTIO_GPU_F_RESOURCE_BLOB) : 0n) |
+      (blob ? featureSet(VIRTIO_GPU_F_RESOURCE_BLOB, ...guestHandles) : 0n) |
       (heap ? featureSet(VIRTIO_GPU_F_BLOB_ALIGNMENT) : 0n) |
       (this.#renderers.length > 0 ? featureSet(VIRTIO_GPU_F_VIRGL, VIRTIO_GPU_F_CONTEXT_INIT) : 0n)
     this.#fillConfig(this.config.view)
@@ -147,6 +172,7 @@ export class GpuDevice implements VirtioDevice {
       renderers: this.#renderers,
       sharing: this.#sharing,
       blobAlignment: this.#blobAlignment,
+      guestHandleFeature: this.#guestHandleFeature,
       random: this.#random,
       maxHostBytes: this.#maxHostBytes,
     })
@@ -209,6 +235,8 @@ export class GpuDevice implements VirtioDevice {
         count: resources?.count ?? 0,
         hostBytes: resources?.hostBytes ?? 0,
         maxHostBytes: this.#maxHostBytes,
+        paths: resources?.inspect() ?? {},
+        notShared: this.#sharing.inspect(),
       },
       contexts: this.#processor?.contexts.inspect() ?? [],
       heap: this.#heap?.inspect() ?? null,
@@ -329,6 +357,16 @@ export class GpuDevice implements VirtioDevice {
     // Valid only with VIRTIO_GPU_F_BLOB_ALIGNMENT.
     view.setUint32(CONFIG_BLOB_ALIGNMENT, this.#blobAlignment, true)
   }
+}
+
+function checkGuestHandleFeature(bit: number | undefined): number | undefined {
+  if (bit === undefined) return undefined
+  if (!Number.isInteger(bit) || bit < 0 || !hasFeature(DEVICE_FEATURES, bit)) {
+    throw new RangeError(`a device's own feature is bit 0 to 23 or 50 to 127, not ${bit}`)
+  }
+  const taken = Object.entries(GpuFeature).find(([, known]) => known === bit)
+  if (taken) throw new RangeError(`feature bit ${bit} is ${taken[0]}`)
+  return bit
 }
 
 /** What is answered when its fence is reached. */

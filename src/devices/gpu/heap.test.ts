@@ -120,7 +120,7 @@ test('a block that is freed, mapped or not, leaves nothing that anybody could re
   assert.equal(heap.map(next, 0), R.OK_NODATA)
   assert.equal(heap.inspect().mapped, 1)
   heap.free(next)
-  assert.deepEqual(heap.inspect(), { blocks: 0, bytes: 0, quota: 4 * PAGE, mapped: 0, stored: 0, moves: 0 })
+  assert.deepEqual(heap.inspect(), { blocks: 0, bytes: 0, quota: 4 * PAGE, mapped: 0, held: 0, stored: 0, moves: 0 })
 })
 
 test('blocks in the store have a page between them that is nobody’s', () => {

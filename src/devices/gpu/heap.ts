@@ -29,6 +29,8 @@ export type HeapInspection = {
   readonly bytes: number
   readonly quota: number
   readonly mapped: number
+  /** Blocks that the guest gave back, and that somebody else still reads. */
+  readonly held: number
   /** Blocks whose place in the window the guest gave to others. */
   readonly stored: number
   /** How often a block was copied from one place to another. */
@@ -82,7 +84,8 @@ export class HeapBlock {
  *
  * The window is mapped as a whole, once, by whatever carries the device, so that mapping a block moves no page and costs the
  * guest no exit. For that a block's memory is where the guest maps it. One that is mapped nowhere keeps its place as long as
- * nobody else wants it; then it is copied to the store, and back when it is mapped again.
+ * nobody else wants it; then it is copied to the store, and back when it is mapped again. One that others have keeps its place
+ * always, since it is there that they read it.
  */
 export class GpuHeap {
   readonly quota: number
@@ -90,6 +93,8 @@ export class GpuHeap {
   readonly #memory: HeapMemory
   readonly #window: RangeMap<Place>
   readonly #store: RangeMap<Place>
+  /** Blocks that the guest gave back, in the places where somebody else still reads them. */
+  readonly #held = new Set<HeapBlock>()
   #blocks = 0
   #bytes = 0
   #mapped = 0
@@ -109,6 +114,7 @@ export class GpuHeap {
 
   /** A block of at least `size` bytes, all zero; undefined where that is more than the heap has. */
   create(size: number): HeapBlock | undefined {
+    this.#dropReleased()
     const length = Math.ceil(size / this.pageSize) * this.pageSize
     if (!(length > 0 && this.#bytes + length <= this.quota)) return undefined
     this.#blocks++
@@ -121,10 +127,13 @@ export class GpuHeap {
     const { window } = this.#memory
     if (block.mapped || offset % this.pageSize !== 0 || offset + block.length > window.size)
       return ERR_INVALID_PARAMETER
+    this.#dropReleased()
     const here = block.place?.region === window && block.place.offset === offset
     if (!here) {
       const others = this.#window.within(offset, block.length)
       if (others.some((place) => place.block.mapped)) return ERR_INVALID_PARAMETER
+      // Who has a block reads it where it is, which nobody can tell them to have changed.
+      if (block.shared || others.some((place) => place.block.shared)) return ERR_OUT_OF_MEMORY
       // It may be one of them.
       for (const place of others) if (!this.#putAway(place.block)) return ERR_OUT_OF_MEMORY
       this.#move(block, { region: window, offset, length: block.length, block })
@@ -141,20 +150,35 @@ export class GpuHeap {
     return OK_NODATA
   }
 
-  /** Takes a block back, mapped or not. */
+  /** Takes a block back, mapped or not; what shares it is closed by now. Its place is nobody's while others still read it. */
   free(block: HeapBlock): void {
     this.unmap(block)
+    if (block.shared?.inUse) this.#held.add(block)
+    else this.#drop(block)
+  }
+
+  #dropReleased(): void {
+    for (const block of this.#held) {
+      if (block.shared?.inUse) continue
+      this.#held.delete(block)
+      this.#drop(block)
+    }
+  }
+
+  #drop(block: HeapBlock): void {
     this.#move(block, undefined)
     this.#blocks--
     this.#bytes -= block.length
   }
 
   inspect(): HeapInspection {
+    this.#dropReleased()
     return {
       blocks: this.#blocks,
       bytes: this.#bytes,
       quota: this.quota,
       mapped: this.#mapped,
+      held: this.#held.size,
       stored: this.#store.count,
       moves: this.#moves,
     }

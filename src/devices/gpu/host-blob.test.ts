@@ -31,6 +31,7 @@ test('a blob of the heap is mapped where the guest says, and how it should be is
     bytes: 0,
     quota: 1 << 20,
     mapped: 0,
+    held: 0,
     stored: 0,
     moves: 0,
   })

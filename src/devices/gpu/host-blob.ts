@@ -9,7 +9,6 @@ import type { SharedBuffer } from './shared-buffer.ts'
 /** A blob in memory of the device, which the guest maps. @virtio 5.7.6.8 BLOB_MEM_HOST3D, BLOB_MEM_HOST3D_GUEST */
 export class HostBlob extends Blob {
   readonly owner = 'heap'
-  protected readonly where = "host blob: read straight out of the device's heap"
   readonly hasBytes = true
   /** How the guest should map it. */
   readonly mapInfo = MapCache.CACHED
@@ -29,11 +28,17 @@ export class HostBlob extends Blob {
     this.#shadowed = blobMem === BlobMem.HOST3D_GUEST
   }
 
+  protected get where(): string {
+    return this.#block.place ? "host blob: read straight out of the device's heap" : 'host blob, never mapped: black'
+  }
+
   map(offset: number): GpuResponse {
     return this.#heap.map(this.#block, offset)
   }
 
   unmap(): GpuResponse {
+    // It may be mapped elsewhere.
+    this.refusal = undefined
     return this.#heap.unmap(this.#block)
   }
 
@@ -41,8 +46,10 @@ export class HostBlob extends Blob {
     return this.#shadowed && backing.byteLength >= this.size
   }
 
+  /** Only those that the guest draws in: from elsewhere it would have to be moved again. */
   pages(into: SpanList): boolean {
-    return this.#block.locate(0, this.#block.length, into)
+    const block = this.#block
+    return block.place?.region === this.#heap.window && block.locate(0, block.length, into)
   }
 
   /** As long as others have it, it keeps its place. */

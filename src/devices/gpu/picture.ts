@@ -16,3 +16,14 @@ export interface PicturePlane {
   /** Bytes from one row to the next. */
   readonly stride: number
 }
+
+export function samePicture(a: Picture, b: Picture): boolean {
+  return (
+    a.width === b.width &&
+    a.height === b.height &&
+    a.fourcc === b.fourcc &&
+    a.modifier === b.modifier &&
+    a.planes.length === b.planes.length &&
+    a.planes.every(({ offset, stride }, i) => offset === b.planes[i].offset && stride === b.planes[i].stride)
+  )
+}

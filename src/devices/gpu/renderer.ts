@@ -1,6 +1,7 @@
 import type { HostBlob } from './host-blob.ts'
 import type { GpuResponse } from './protocol.ts'
-import type { Resource } from './resource.ts'
+import type { Rect } from './rect.ts'
+import type { Blob, Resource } from './resource.ts'
 
 /** What a kind of context can do, told in a structure of its own. @virtio 5.7.6.8 GET_CAPSET */
 export interface CapabilitySet {
@@ -17,13 +18,21 @@ export interface CapabilitySet {
  *
  *     const gpu = new GpuDevice(display, { renderers: [new CrossDomainRenderer(heap)] })
  *     // GET_CAPSET      renderer.capset.describe(version)
- *     // CTX_CREATE      const context = renderer.createContext()
+ *     // CTX_CREATE      const context = renderer.createContext(host)
  *     // SUBMIT_3D       context.submit(commands)
  *     // CTX_DESTROY     context.close()
  */
 export interface Renderer {
   readonly capset: CapabilitySet
-  createContext(): RenderContext
+  createContext(host: ContextHost): RenderContext
+}
+
+/** What contexts may ask of the device. */
+export interface ContextHost {
+  /** Has the host's devices and processes have a blob, if they do not: `blob.buffer` is how. @returns false where they cannot */
+  share(blob: Blob): boolean
+  /** Tells those who see a resource, or have it, of pixels that changed; the rectangle is lent. @returns whether there are any */
+  present(resource: Resource, rect: Rect): boolean
 }
 
 /**

@@ -1,26 +1,41 @@
 import { SpanList } from '../../memory/span-list.ts'
 import type { Blob } from './resource.ts'
+import type { Scanout } from './scanout.ts'
 import type { BufferSharing, NotShared, SharedBuffer } from './shared-buffer.ts'
 
 /** Has the host share resources, and counts what could not be. */
 export class ResourceSharing {
   readonly #host: BufferSharing | undefined
+  readonly #scanouts: readonly Scanout[]
   readonly #spans = new SpanList()
   readonly #refusals = new Map<string, number>()
 
-  constructor(host: BufferSharing | undefined) {
+  constructor(host: BufferSharing | undefined, scanouts: readonly Scanout[]) {
     this.#host = host
+    this.#scanouts = scanouts
   }
 
   /**
-   * Has others have a blob, if they do not and it has pages. What could not be is not tried again with the same pages.
-   * @returns false where that is what the blob is for, and they cannot
+   * A blob has pages, where it had none or others. Others have them if it is for that, or they have seen it before.
+   * @returns false where it is for others, who cannot have them: the pages are to be taken away again
+   */
+  settle(blob: Blob): boolean {
+    if (blob.buffer) return true
+    const shown = this.#scanouts.filter((scanout) => scanout.shows(blob))
+    if ((blob.mustShare || blob.described) && !this.share(blob) && blob.mustShare) return false
+    for (const scanout of shown) scanout.renew()
+    return true
+  }
+
+  /**
+   * Gives others a blob, if it has pages. What could not be is not tried again with the same pages.
+   * @returns false where they cannot have it
    */
   share(blob: Blob): boolean {
-    const { id, owner, dmaBufOnly, mustShare } = blob
+    const { id, owner, dmaBufOnly } = blob
     const spans = this.#spans
     spans.clear()
-    if (!this.#host || blob.buffer || blob.refusal || !blob.pages(spans)) return !(mustShare && blob.refusal)
+    if (!this.#host || blob.buffer || blob.refusal || !blob.pages(spans)) return blob.refusal === undefined
     const outcome = this.#host.share(spans, { what: `resource ${id}`, owner, dmaBufOnly })
     if ('kind' in outcome) {
       blob.share(outcome)
@@ -28,7 +43,7 @@ export class ResourceSharing {
     }
     this.#count(outcome)
     blob.refusal = outcome
-    return !mustShare
+    return false
   }
 
   /** Memory for a picture that others can have; undefined where there never is any. */

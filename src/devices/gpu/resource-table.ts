@@ -1,10 +1,14 @@
 import type { ScatterList } from '../../memory/scatter-list.ts'
 import { backingCost } from './backing.ts'
+import type { SurfacePath } from './display.ts'
 import { GpuResponse } from './protocol.ts'
 import type { Resource } from './resource.ts'
 
 /** More than desktops use by far; each may be small, but none is free. */
 const MAX_RESOURCES = 16384
+
+/** Only of ways that there are. */
+export type PathTotals = Readonly<Partial<Record<SurfacePath, { readonly count: number; readonly bytes: number }>>>
 
 /** The guest's resources by the ids it gave them, and what all that is the guest's costs the host, which is bounded. */
 export class ResourceTable {
@@ -21,6 +25,16 @@ export class ResourceTable {
   /** What the host holds for all of them, in bytes. */
   get hostBytes(): number {
     return this.#hostBytes
+  }
+
+  /** How many resources and bytes of pictures are had each way. */
+  inspect(): PathTotals {
+    const totals: Partial<Record<SurfacePath, { count: number; bytes: number }>> = {}
+    for (const { path, byteLength } of this.#resources.values()) {
+      const { count, bytes } = totals[path] ?? { count: 0, bytes: 0 }
+      totals[path] = { count: count + 1, bytes: bytes + byteLength }
+    }
+    return totals
   }
 
   get(id: number): Resource | undefined {

@@ -5,7 +5,7 @@ import type { SpanList } from '../../memory/span-list.ts'
 import { backingCost } from './backing.ts'
 import type { SurfacePath } from './display.ts'
 import { type ImageLayout, imageEnd } from './image-layout.ts'
-import type { Picture } from './picture.ts'
+import { type Picture, samePicture } from './picture.ts'
 import { BlobFlag } from './protocol.ts'
 import type { NotShared, SharedBuffer, ShareRequest } from './shared-buffer.ts'
 
@@ -30,10 +30,13 @@ export abstract class Resource {
   backing: ScatterList | undefined
   /** Bytes the guest had copied into it. */
   bytesTransferred = 0
+  #flushedBytes = 0
   /** What other devices call it, once the guest asked for a name. @virtio 5.7.6.8 RESOURCE_ASSIGN_UUID */
   uuid: Uint8Array | undefined
   /** What its bytes are as a picture, where that was said. */
   described: Picture | undefined
+  /** Why others cannot have its bytes, where that was tried. */
+  refusal: NotShared | undefined
   #buffer: SharedBuffer | undefined
 
   constructor(readonly id: number) {}
@@ -43,10 +46,20 @@ export abstract class Resource {
     return this.#buffer
   }
 
+  /** It is flushed. @returns the bytes the guest had copied into it since it last was */
+  flush(): number {
+    const transferred = this.bytesTransferred - this.#flushedBytes
+    this.#flushedBytes = this.bytesTransferred
+    return transferred
+  }
+
   /** What the host holds for it, in bytes. */
   get hostBytes(): number {
     return RESOURCE_COST + (this.backing ? backingCost(this.backing) : 0)
   }
+
+  /** Bytes of it that could be seen. */
+  abstract get byteLength(): number
 
   /** Whether these pages are enough for it. */
   abstract accepts(backing: ScatterList): boolean
@@ -76,6 +89,7 @@ export abstract class Resource {
   }
 
   describe(picture: Picture): void {
+    if (this.described && samePicture(this.described, picture)) return
     this.described = picture
     this.#buffer?.describe(picture)
   }
@@ -118,6 +132,7 @@ export class Resource2d extends Resource {
     this.shadow = shared ? shared.bytes.subarray(0, imageEnd(image)) : new Uint8Array(imageEnd(image))
     this.reason = explain('2D resource: it changes at TRANSFER_TO_HOST_2D only, whatever becomes of the pages', memory)
     if (shared) this.share(shared)
+    else this.refusal = memory as NotShared | undefined
   }
 
   /** What one would cost the host, before it is made. */
@@ -127,6 +142,10 @@ export class Resource2d extends Resource {
 
   override get hostBytes(): number {
     return super.hostBytes + this.shadow.length
+  }
+
+  get byteLength(): number {
+    return imageEnd(this.image)
   }
 
   accepts(): boolean {
@@ -158,15 +177,12 @@ export abstract class Blob extends Resource {
   /** Whose memory it is in. */
   abstract readonly owner: ShareRequest['owner']
   /** Where its bytes are read from, for people. */
-  protected abstract readonly where: string
+  protected abstract get where(): string
   /** Whether there is anything to scan out. */
   abstract readonly hasBytes: boolean
-  /** Others have to be able to have its bytes: without that it is of no use to the guest, which said so. */
-  readonly mustShare: boolean
-  /** And devices must be among them. */
+  /** Devices have to be able to have its bytes. */
   readonly dmaBufOnly: boolean
-  /** Why they cannot, where that was tried. */
-  refusal: NotShared | undefined
+  readonly #forOthers: boolean
 
   /** @param size bytes the guest says it has @param flags what for: bits of `BlobFlag` */
   constructor(
@@ -175,8 +191,17 @@ export abstract class Blob extends Resource {
     flags = 0,
   ) {
     super(id)
-    this.mustShare = (flags & FOR_OTHERS) !== 0
+    this.#forOthers = (flags & FOR_OTHERS) !== 0
     this.dmaBufOnly = (flags & BlobFlag.CREATE_GUEST_HANDLE) !== 0
+  }
+
+  /** The guest said that others will have its bytes: without that they are of no use to it. */
+  get mustShare(): boolean {
+    return this.#forOthers || this.uuid !== undefined
+  }
+
+  get byteLength(): number {
+    return this.size
   }
 
   get path(): SurfacePath {
@@ -194,7 +219,10 @@ export abstract class Blob extends Resource {
 /** Pages of the guest that are the resource themselves. */
 export class GuestBlob extends Blob {
   readonly owner = 'guest'
-  protected readonly where = 'guest blob: read straight out of the guest pages'
+
+  protected get where(): string {
+    return this.hasBytes ? 'guest blob: read straight out of the guest pages' : 'guest blob without pages: black'
+  }
 
   get hasBytes(): boolean {
     return this.backing !== undefined

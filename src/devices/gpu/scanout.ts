@@ -3,6 +3,7 @@ import type { ImageLayout } from './image-layout.ts'
 import { intersect, type Rect } from './rect.ts'
 import type { Resource } from './resource.ts'
 import { ResourceSurface } from './resource-surface.ts'
+import type { BufferKind } from './shared-buffer.ts'
 
 /** Longest side of a scanout, asked for or set: beyond what any display has, and what any viewer could draw. */
 export const MAX_SIDE = 16384
@@ -23,12 +24,16 @@ export type ScanoutInspection = {
   readonly mode: ScanoutSize | null
   readonly path: SurfacePath | null
   readonly reason: string | null
+  /** How others can have it; null where they cannot. */
+  readonly kind: BufferKind | null
   readonly flushes: number
   readonly lastDamage: Rect | null
   /** Into the 2D resource it shows. */
   readonly bytesTransferred: number
   /** By the display, out of what it ever showed. */
   readonly bytesRead: number
+  /** For the last flush: into the resource since the flush before, and by the display so far. */
+  readonly bytesCopied: number
 }
 
 /** One of the device's outputs: the size its viewer wants, and what the guest shows on it. @virtio 5.7.6.4 */
@@ -50,6 +55,9 @@ export class Scanout {
   /** Bytes read from surfaces that are gone. */
   #bytesRead = 0
   #lastDamage: Rect | undefined
+  /** Of the last flush. */
+  #transferred = 0
+  #readBefore = 0
 
   constructor(
     readonly index: number,
@@ -111,9 +119,12 @@ export class Scanout {
   /**
    * Pixels of the picture it shows changed: tells the display of those it shows, in its own coordinates. The display
    * keeps what it is told until a viewer has drawn it, so each time it is told of a rectangle of its own.
+   * @param transferred bytes that were copied into the resource since its last flush
    */
-  flush(rect: Rect): void {
+  flush(rect: Rect, transferred: number): void {
     this.#flushes++
+    this.#transferred = transferred
+    this.#readBefore = this.#read
     const { x, y } = this.#rect
     const shown = intersect(rect, this.#rect)
     if (!shown) return
@@ -144,11 +155,17 @@ export class Scanout {
       mode: surface ? { width: surface.width, height: surface.height } : null,
       path: surface?.path ?? null,
       reason: surface?.reason ?? null,
+      kind: surface?.buffer?.kind ?? null,
       flushes: this.#flushes,
       lastDamage: this.#lastDamage ?? null,
       bytesTransferred: this.#resource?.bytesTransferred ?? 0,
-      bytesRead: this.#bytesRead + (surface?.bytesRead ?? 0),
+      bytesRead: this.#read,
+      bytesCopied: this.#transferred + this.#read - this.#readBefore,
     }
+  }
+
+  get #read(): number {
+    return this.#bytesRead + (this.#surface?.bytesRead ?? 0)
   }
 
   #retire(): void {

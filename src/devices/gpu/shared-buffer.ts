@@ -23,11 +23,11 @@ export interface SharedBuffer {
   assignUuid(uuid: Uint8Array): void
   /** What it is to whoever imports it. */
   describe(picture: Picture): void
-  /** Pixels of the picture changed: those within the rectangle. Only of buffers that no scanout shows. */
+  /** Pixels of the picture changed, those within the rectangle, which may reach beyond it. Only where no scanout shows it. */
   present(damage: Rect): void
   /**
-   * Whether somebody else may still be reading the bytes where they lie, after `close` as before. Only of `linear` ones in
-   * the heap does that matter: their place is nobody else's as long. A dma-buf keeps its pages for whoever has it.
+   * Whether somebody else may be reading the bytes where they lie, after `close` as before: then a place in the heap is given
+   * to nobody else. Never so of a buffer whose consumers keep their pages when those are discarded.
    */
   readonly inUse: boolean
   /** The guest takes its bytes back. Whoever imported the buffer is told, and keeps what it has. */

@@ -6,8 +6,8 @@ import { HostBlob } from '../host-blob.ts'
 import { liesWithin, MODIFIER_LINEAR } from '../image-planes.ts'
 import type { Picture } from '../picture.ts'
 import { BlobMem, GpuResponse, MapCache } from '../protocol.ts'
-import { fits } from '../rect.ts'
-import type { BlobRequest, RenderContext } from '../renderer.ts'
+import { fits, type MutableRect } from '../rect.ts'
+import type { BlobRequest, ContextHost, RenderContext } from '../renderer.ts'
 import { Blob, type Resource } from '../resource.ts'
 import type { BufferKind } from '../shared-buffer.ts'
 import { layOutImage } from './image-requirements.ts'
@@ -55,15 +55,19 @@ interface Image {
  */
 export class CrossDomainContext implements RenderContext {
   readonly #heap: GpuHeap
+  readonly #host: ContextHost
   readonly #resources = new Map<number, Resource>()
   readonly #images = new Map<string, Image>()
   /** The same, by the id that buffers are made from. */
   readonly #byBlobId = new Map<number, Image>()
   /** Where answers go. */
   #ring: number | undefined
+  /** The rectangle of the command at hand. */
+  readonly #rect: MutableRect = { x: 0, y: 0, width: 0, height: 0 }
 
-  constructor(heap: GpuHeap) {
+  constructor(heap: GpuHeap, host: ContextHost) {
     this.#heap = heap
+    this.#host = host
   }
 
   attach(resource: Resource): void {
@@ -198,28 +202,26 @@ export class CrossDomainContext implements RenderContext {
     const planes = strides.slice(0, planeCount).map((stride, i) => ({ offset: offsets[i], stride }))
     const picture: Picture = { width, height, fourcc, modifier, planes }
     if (planes.length !== planeCount || !liesWithin(picture, blob.size)) return ERR_INVALID_PARAMETER
+    this.#host.share(blob)
     if (!blob.buffer) return ERR_UNSPEC
     blob.describe(picture)
     return blob.buffer.kind
   }
 
-  /** Tells the host of pixels that changed. */
+  /** Tells of pixels that changed. */
   #present(body: Uint8Array): GpuResponse {
     if (body.length < PRESENT_SIZE) return ERR_INVALID_PARAMETER
     const resource = this.#resources.get(u32At(body, PRESENT_RESOURCE))
     if (!resource) return ERR_INVALID_RESOURCE_ID
-    const { buffer, described } = resource
-    if (!buffer || !described) return ERR_UNSPEC
-    // Whoever is told keeps it until a viewer has drawn it, so each time it is told of a rectangle of its own.
-    const rect = {
-      x: u32At(body, PRESENT_RECT),
-      y: u32At(body, PRESENT_RECT + 4),
-      width: u32At(body, PRESENT_RECT + 8),
-      height: u32At(body, PRESENT_RECT + 12),
-    }
+    const { described } = resource
+    if (!described) return ERR_UNSPEC
+    const rect = this.#rect
+    rect.x = u32At(body, PRESENT_RECT)
+    rect.y = u32At(body, PRESENT_RECT + 4)
+    rect.width = u32At(body, PRESENT_RECT + 8)
+    rect.height = u32At(body, PRESENT_RECT + 12)
     if (!fits(rect, described.width, described.height)) return ERR_INVALID_PARAMETER
-    buffer.present(rect)
-    return OK_NODATA
+    return this.#host.present(resource, rect) ? OK_NODATA : ERR_UNSPEC
   }
 }
 

@@ -1,6 +1,6 @@
 import type { GpuHeap } from '../heap.ts'
 import { Capset } from '../protocol.ts'
-import type { CapabilitySet, RenderContext, Renderer } from '../renderer.ts'
+import type { CapabilitySet, ContextHost, RenderContext, Renderer } from '../renderer.ts'
 import { CrossDomainContext } from './cross-domain-context.ts'
 import { CAPABILITIES } from './protocol.ts'
 
@@ -29,7 +29,7 @@ export class CrossDomainRenderer implements Renderer {
     this.#heap = heap
   }
 
-  createContext(): RenderContext {
-    return new CrossDomainContext(this.#heap)
+  createContext(host: ContextHost): RenderContext {
+    return new CrossDomainContext(this.#heap, host)
   }
 }
