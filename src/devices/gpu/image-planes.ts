@@ -54,6 +54,12 @@ export function fourccOf(code: string): number {
   return code.split('').reduce((word, letter, i) => word | (letter.charCodeAt(0) << (8 * i)), 0)
 }
 
+/** Its four characters, for people. */
+export function fourccName(fourcc: number): string {
+  const name = String.fromCharCode(...[0, 8, 16, 24].map((shift) => (fourcc >>> shift) & 0xff))
+  return /^[ -~]{4}$/.test(name) ? name.trimEnd() : `0x${(fourcc >>> 0).toString(16).padStart(8, '0')}`
+}
+
 /** The planes of a format; undefined where it is none of those known here. */
 export function planesOf(fourcc: number): readonly PlaneShape[] | undefined {
   return SHAPES.get(fourcc)

@@ -1,8 +1,12 @@
-import type { ImageLayout } from './image-layout.ts'
 import { type PlaneShape, planesOf } from './image-planes.ts'
-import type { PicturePlane } from './picture.ts'
+import type { Picture, PicturePlane } from './picture.ts'
 import type { PlaneRow, RowConverter } from './pixel-format.ts'
-import type { Resource } from './resource.ts'
+
+/** Where a picture's bytes are read from: a resource, or memory. */
+export interface ImageSource {
+  /** @returns the bytes copied, fewer where there are no more */
+  read(offset: number, target: Uint8Array, targetOffset: number, length: number): number
+}
 
 interface Plane extends PlaneShape, PicturePlane {
   /** Which of its rows is at hand. */
@@ -19,14 +23,14 @@ const $rows: PlaneRow[] = [planeRow(8192), planeRow(8192), planeRow(8192)]
  *     rows.convert(y, target, offset)            // of this row; rows that share colours are best asked for in their order
  */
 export class ImageRows {
-  readonly #resource: Resource
+  readonly #source: ImageSource
   readonly #planes: readonly Plane[]
   readonly #convert: RowConverter
   #x = 0
   #width = 0
 
-  constructor(resource: Resource, { fourcc, planes }: ImageLayout, convert: RowConverter) {
-    this.#resource = resource
+  constructor(source: ImageSource, { fourcc, planes }: Picture, convert: RowConverter) {
+    this.#source = source
     this.#planes = (planesOf(fourcc) ?? []).map((shape, i) => ({ ...shape, ...planes[i], row: NONE }))
     this.#convert = convert
   }
@@ -53,7 +57,7 @@ export class ImageRows {
     const length = (Math.ceil((this.#x + this.#width) / plane.across) - first) * plane.bytes
     if (length > $rows[index].u8.length) $rows[index] = planeRow(2 * length)
     const source = plane.offset + row * plane.stride + first * plane.bytes
-    if (this.#resource.read(source, $rows[index].u8, 0, length) < length) return false
+    if (this.#source.read(source, $rows[index].u8, 0, length) < length) return false
     plane.row = row
     return true
   }

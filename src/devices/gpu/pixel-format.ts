@@ -78,6 +78,12 @@ export function blobFormat(code: number): PixelFormat | undefined {
   return BLOB_FORMATS.get(code)
 }
 
+/** The same by `DRM_FORMAT_*`. */
+export function drmFormat(fourcc: number): PixelFormat | undefined {
+  for (const format of BLOB_FORMATS.values()) if (format.fourcc === fourcc) return format
+  return undefined
+}
+
 function format(name: string, code: string, convert?: RowConverter): PixelFormat {
   return { name, fourcc: fourccOf(code), convert }
 }
