@@ -19,6 +19,8 @@ export interface BufferMemory {
   readonly bytes: Uint8Array
   beginRead(): void
   endRead(): void
+  /** Whether somebody is known to have it who was given it, and may have said since that they have not. */
+  readonly isHeldElsewhere: boolean
   /** This process does without them: its view is zeroes. Others do not notice. */
   unmap(): void
   /** The last of it. */
@@ -73,6 +75,15 @@ export class DmaBufMemory implements BufferMemory {
     })
   }
 
+  /** Where the system does not tell, it is taken to be so. */
+  get isHeldElsewhere(): boolean {
+    try {
+      return this.buffer.isHeldElsewhere
+    } catch {
+      return true
+    }
+  }
+
   unmap(): void {
     this.endRead()
     this.#mapped = false
@@ -105,6 +116,8 @@ export class DmaBufMemory implements BufferMemory {
 /** Bytes in memory files, mapped one piece behind the other. */
 export class LinearMemory implements BufferMemory {
   readonly kind = 'linear'
+  /** Nobody knows who maps a file. */
+  readonly isHeldElsewhere = false
 
   constructor(
     private readonly view: LinearView,

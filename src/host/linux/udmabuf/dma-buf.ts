@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { mapFile } from '../address-space.ts'
 import { Descriptor } from '../descriptor.ts'
 import { systemCall } from '../system-call.ts'
@@ -97,6 +98,12 @@ export class DmaBuf {
     const events = access === DmaBufAccess.READ ? POLLIN : POLLOUT
     const [low, high] = new Int16Array(Int32Array.of(this.descriptor.fd).buffer)
     return poll(`asking whether ${this.descriptor.what} is in use`, Int16Array.of(low, high, events, 0), 1, 0) > 0
+  }
+
+  /** Whether anybody besides this object has it: another descriptor, a mapping, a device that imported it. */
+  get isHeldElsewhere(): boolean {
+    const [, count] = /^count:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${this.descriptor.fd}`, 'latin1')) ?? []
+    return count !== '1'
   }
 
   /** What lists of the system's buffers call it. @throws {RangeError} where it is longer than 31 bytes */

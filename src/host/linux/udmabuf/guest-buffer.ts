@@ -79,6 +79,8 @@ export class GuestBuffer implements SharedBuffer {
   #picture: Picture | undefined
   #holders = 0
   #removed = false
+  /** Nobody has it. */
+  #over = false
 
   /** @param memory the buffer's from now on */
   constructor(
@@ -120,7 +122,10 @@ export class GuestBuffer implements SharedBuffer {
   }
 
   get inUse(): boolean {
-    return this.#holders > 0 && !this.facts.keepsPages
+    if (this.facts.keepsPages) return false
+    if (!this.#removed) return this.#holders > 0
+    this.#endIfUnused()
+    return !this.#over
   }
 
   /** What others need to have its bytes. To be asked for while it is held. */
@@ -154,7 +159,7 @@ export class GuestBuffer implements SharedBuffer {
 
   /** Keeps it for a consumer, until as many releases. @returns false where nobody has it any more */
   retain(): boolean {
-    if (this.#removed && this.#holders === 0) return false
+    if (this.#over) return false
     this.#holders++
     return true
   }
@@ -163,6 +168,12 @@ export class GuestBuffer implements SharedBuffer {
     if (this.#holders === 0) throw new Error(`${this.name} is released more often than it was retained`)
     this.#holders--
     this.#endIfUnused()
+  }
+
+  /** The owner of the heap goes, too: nobody is waited for. */
+  abandon(): void {
+    this.close()
+    if (this.#holders === 0 && !this.#over) this.#end()
   }
 
   close(): void {
@@ -194,8 +205,16 @@ export class GuestBuffer implements SharedBuffer {
     }
   }
 
+  /** Who said that they released it may have it still: then its place in the heap is nobody else's yet. */
   #endIfUnused(): void {
-    if (!this.#removed || this.#holders > 0) return
+    const { owner, keepsPages } = this.facts
+    if (this.#over || !this.#removed || this.#holders > 0) return
+    if (owner === 'heap' && !keepsPages && this.memory.isHeldElsewhere) return
+    this.#end()
+  }
+
+  #end(): void {
+    this.#over = true
     this.memory.close()
     this.owner.gone(this)
   }

@@ -144,7 +144,7 @@ export class GuestBuffers implements BufferSharing {
 
   /** The guest has none any more. Consumers keep what they hold. */
   close(): void {
-    for (const buffer of this.buffers) buffer.close()
+    for (const buffer of [...this.#all]) buffer.abandon()
     this.#watches.clear()
     this.#maker.close()
   }
