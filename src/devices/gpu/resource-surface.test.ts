@@ -6,7 +6,10 @@ import { MemoryRegion } from '../../memory/memory-region.ts'
 import { ScatterList } from '../../memory/scatter-list.ts'
 import { SpanList } from '../../memory/span-list.ts'
 import { type ImageLayout, packedImage } from './image-layout.ts'
-import { pixelFormat } from './pixel-format.ts'
+import { planeRowBytes, planeRows, planesOf } from './image-planes.ts'
+import type { PicturePlane } from './picture.ts'
+import { blobFormat, pixelFormat } from './pixel-format.ts'
+import type { Rect } from './rect.ts'
 import { GuestBlob, Resource2d } from './resource.ts'
 import { ResourceSurface } from './resource-surface.ts'
 
@@ -123,4 +126,71 @@ test('a rectangle outside the surface, or a target without room, copies nothing 
   assert.ok(target.every((byte) => byte === 0))
   assert.equal(surface.read(whole, target, 0, 16), 64)
   assert.equal(surface.bytesRead, 64)
+})
+
+test('any rectangle of a picture of several planes is what the whole picture has there', () => {
+  const numbers = fc.record({
+    format: fc.constantFrom(7, 14, 15, 163, 165, 166, 167, 314),
+    width: fc.integer({ min: 1, max: 11 }),
+    height: fc.integer({ min: 1, max: 7 }),
+    gaps: fc.array(fc.nat(5), { minLength: 6, maxLength: 6 }),
+    shown: fc.tuple(fc.nat(10), fc.nat(6)),
+    rect: fc.tuple(fc.nat(10), fc.nat(6), fc.integer({ min: 1, max: 11 }), fc.integer({ min: 1, max: 7 })),
+  })
+  fc.assert(
+    fc.property(numbers, ({ format, width, height, gaps, shown: [left, top], rect: [x, y, w, h] }) => {
+      fc.pre(left < width && top < height && left + x < width && top + y < height)
+      const code = blobFormat(format)
+      assert.ok(code)
+      const planes: PicturePlane[] = []
+      let end = 0
+      for (const [i, shape] of (planesOf(code.fourcc) ?? []).entries()) {
+        const stride = planeRowBytes(shape, width) + gaps[2 * i]
+        planes.push({ offset: end + gaps[2 * i + 1], stride })
+        end += gaps[2 * i + 1] + stride * planeRows(shape, height)
+      }
+      const blob = blobOver(Uint8Array.from({ length: 4 * Math.ceil(end / 4) }, (_, i) => (i * 37 + (i >> 3)) & 0xff))
+      const image = { ...packedImage(width, height, code), planes }
+      const read = (surface: ResourceSurface, part: Rect) => {
+        const target = new Uint8Array(4 * part.width * part.height)
+        assert.equal(surface.read(part, target, 0, 4 * part.width), target.length)
+        return new Uint32Array(target.buffer)
+      }
+      const all = { x: 0, y: 0, width, height }
+      const whole = read(new ResourceSurface(blob, image, all), all)
+      // Rows of their own, so that none is left over from the row before.
+      for (let row = 0; row < height; row++) {
+        const alone = read(new ResourceSurface(blob, image, all), { ...all, y: row, height: 1 })
+        assert.deepEqual(alone, whole.slice(row * width, (row + 1) * width))
+      }
+      const part = { x, y, width: Math.min(w, width - left - x), height: Math.min(h, height - top - y) }
+      const source = { x: left, y: top, width: width - left, height: height - top }
+      const seen = read(new ResourceSurface(blob, image, source), part)
+      for (let row = 0; row < part.height; row++) {
+        const from = (top + y + row) * width + left + x
+        const wanted = whole.slice(from, from + part.width)
+        assert.deepEqual(seen.slice(row * part.width, (row + 1) * part.width), wanted)
+      }
+    }),
+  )
+})
+
+test('a row of which some plane is gone is black, not green', () => {
+  const format = blobFormat(166)
+  assert.ok(format)
+  const image = {
+    ...packedImage(4, 4, format),
+    planes: [
+      { offset: 0, stride: 4 },
+      { offset: 16, stride: 4 },
+    ],
+  }
+  const all = { x: 0, y: 0, width: 4, height: 4 }
+  // The second row of colours is not there.
+  const surface = new ResourceSurface(blobOver(new Uint8Array(20).fill(128)), image, all)
+  const target = new Uint8Array(64).fill(0xee)
+  assert.equal(surface.read(all, target, 0, 16), 32)
+  assert.deepEqual([target[0], target[31]], [130, 255])
+  assert.deepEqual([...target.subarray(32)], Array(32).fill(0))
+  assert.ok(!surface.locate(all, new SpanList()))
 })
