@@ -11,11 +11,19 @@ export type { ConsoleSize } from './devices/console/control.ts'
 export type { ConsolePortHost, ConsolePortOptions } from './devices/console/port.ts'
 export { EntropyDevice } from './devices/entropy/entropy.ts'
 export { cryptoRandomSource, type RandomSource } from './devices/entropy/random-source.ts'
-export type { CursorPicture, Display, Surface, SurfacePath, Wish, Wishes } from './devices/gpu/display.ts'
+export type { CursorPicture, Display, Rect, Surface, SurfacePath, Wish, Wishes } from './devices/gpu/display.ts'
 export type { Monitor } from './devices/gpu/edid.ts'
 export { GpuDevice, type GpuInspection, type GpuOptions } from './devices/gpu/gpu.ts'
 export { GpuHeap, type HeapInspection, type HeapMemory } from './devices/gpu/heap.ts'
-export type { BlobRequest, CapabilitySet, RenderContext, Renderer } from './devices/gpu/renderer.ts'
+export type { Picture, PicturePlane } from './devices/gpu/picture.ts'
+export type { BlobRequest, CapabilitySet, ContextHost, RenderContext, Renderer } from './devices/gpu/renderer.ts'
+export type {
+  BufferKind,
+  BufferSharing,
+  NotShared,
+  SharedBuffer,
+  ShareRequest,
+} from './devices/gpu/shared-buffer.ts'
 export type { InputDescription } from './devices/input/description.ts'
 export type { InputEvent } from './devices/input/event-backlog.ts'
 export { InputDevice, type StatusListener } from './devices/input/input.ts'

@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { GpuResponse as R, GpuCommand as T } from './protocol.ts'
 import type { Rect } from './rect.ts'
 import { type Entry, type GpuReply, GpuRig } from './testing/gpu-rig.ts'
+import { type MemoryBuffer, MemorySharing } from './testing/memory-sharing.ts'
 
 const SCANOUTS = 2
 const MAX_HOST_BYTES = 64 << 10
@@ -59,12 +60,20 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     }),
   ),
   fc.constant<Step>({ send: (gpu) => gpu.create2d(5, 1, 64, 64), done: (model) => model.resources.add(5) }),
-  fc.record({ id: blobId, size: some(300, 1000), list: entries, mem: fc.constantFrom(1, 1, 1, 1, 1, 1, 0, 2, 3) }).map(
-    ({ id, size, list, mem }): Step => ({
-      send: (gpu, pages) => gpu.createBlob(id, size, within(pages, list), mem),
-      done: (model) => model.resources.add(id),
-    }),
-  ),
+  fc
+    .record({
+      id: blobId,
+      size: some(300, 1000),
+      list: entries,
+      mem: fc.constantFrom(1, 1, 1, 1, 1, 1, 0, 2, 3),
+      flags: fc.constantFrom(0, 0, 1, 2, 3, 4, 8, 10, 16),
+    })
+    .map(
+      ({ id, size, list, mem, flags }): Step => ({
+        send: (gpu, pages) => gpu.createBlob(id, size, within(pages, list), mem, flags),
+        done: (model) => model.resources.add(id),
+      }),
+    ),
   id.map(
     (id): Step => ({
       send: (gpu) => gpu.unref(id),
@@ -80,6 +89,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     }),
   ),
   id.map((id): Step => ({ send: (gpu) => gpu.detach(id) })),
+  id.map((id): Step => ({ send: (gpu) => gpu.control(T.RESOURCE_ASSIGN_UUID, [id, 0]) })),
   fc.record({ scanout, id: pictureId, rect }).map(
     ({ scanout, id, rect }): Step => ({
       send: (gpu) => gpu.setScanout(scanout, id, rect),
@@ -136,6 +146,13 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     ),
 )
 
+/** What the host is able to share when a request comes. */
+const whim = fc.constantFrom<Partial<MemorySharing>>(
+  { kind: 'dma-buf', refusal: undefined },
+  { kind: 'linear', refusal: undefined },
+  { refusal: { problem: 'no-memory', reason: 'there is none' } },
+)
+
 /** Something of each kind, so that what comes next has something to break. */
 function furnish(gpu: GpuRig, pages: Entry, model: Model): void {
   for (const id of [1, 2]) gpu.create2d(id, 2, 10, 10)
@@ -164,25 +181,42 @@ function assertSane(gpu: GpuRig, model: Model, reply: GpuReply): void {
   }
 }
 
+/** Buffers that others have are of resources that are there, each is closed at most once, and a request that fails makes none. */
+function assertShared(gpu: GpuRig, sharing: MemorySharing, failed: boolean, before: readonly MemoryBuffer[]): void {
+  const { open } = sharing
+  assert.ok(open.length <= gpu.inspect().resources.count)
+  assert.ok(sharing.buffers.every(({ closed, reading }) => closed <= 1 && reading === 0))
+  if (failed) assert.deepEqual(open, before)
+  for (const surface of gpu.display.surfaces) {
+    if (surface?.buffer) assert.ok(open.some((buffer) => buffer === surface.buffer))
+  }
+}
+
 test('no sequence of commands crashes the device, goes unanswered, or outlives a reset', async () => {
   await fc.assert(
     fc.asyncProperty(
-      fc.array(step, { minLength: 20, maxLength: 80 }),
+      fc.array(fc.tuple(step, whim), { minLength: 20, maxLength: 80 }),
       fc.constantFrom(true, true, true, false),
       async (steps, blob) => {
         const scanouts = Array.from({ length: SCANOUTS }, () => ({ width: 64, height: 64 }))
-        const gpu = new GpuRig({ scanouts, blob, maxHostBytes: MAX_HOST_BYTES }, { memorySize: MEMORY })
+        const sharing = new MemorySharing()
+        const options = { scanouts, blob, sharing, guestHandleFeature: 50, maxHostBytes: MAX_HOST_BYTES }
+        const gpu = new GpuRig(options, { memorySize: MEMORY })
         const pages = gpu.page(8192)
         const model = new Model()
         if (blob) furnish(gpu, pages, model)
-        for (const { send, done } of steps) {
+        for (const [{ send, done }, able] of steps) {
+          Object.assign(sharing, able)
+          const { open } = sharing
           // A device that does not answer at once fails here.
           const reply = send(gpu, pages)
           if (reply.type === R.OK_NODATA) done?.(model)
           assertSane(gpu, model, reply)
+          assertShared(gpu, sharing, reply.type >= R.ERR_UNSPEC, open)
         }
         assert.deepEqual(gpu.driver.failures, [])
         await gpu.driver.reset()
+        assert.ok(sharing.buffers.every(({ closed }) => closed === 1))
         const { count, hostBytes, paths } = gpu.inspect().resources
         assert.deepEqual({ count, hostBytes, paths }, { count: 0, hostBytes: 0, paths: {} })
         assert.ok([...gpu.display.surfaces, ...gpu.display.cursors].every((shown) => shown === undefined))

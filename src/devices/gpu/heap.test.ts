@@ -6,6 +6,7 @@ import { GpuHeap, type HeapBlock } from './heap.ts'
 import { RangeMap } from './heap-ranges.ts'
 import { GpuResponse as R } from './protocol.ts'
 import { MemoryHeap } from './testing/memory-heap.ts'
+import { MemoryBuffer } from './testing/memory-sharing.ts'
 
 const PAGE = 4096
 
@@ -165,29 +166,44 @@ test('no two owners of a range have a byte in common, and what was placed has it
 })
 
 test('whatever a guest maps, unmaps and frees, each block keeps the bytes that were written to it', () => {
-  const step = fc.tuple(fc.constantFrom('create', 'map', 'unmap', 'free', 'write'), fc.nat(7), fc.nat(15))
+  const kinds = ['create', 'map', 'unmap', 'free', 'write', 'share', 'let go'] as const
+  const step = fc.tuple(fc.constantFrom(...kinds), fc.nat(7), fc.nat(15))
   fc.assert(
     fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
       const { heap, memory } = heapOf(16)
-      const blocks: { block: HeapBlock; byte: number }[] = []
+      const blocks: { block: HeapBlock; byte: number; at: HeapBlock['place'] }[] = []
+      const held: { block: HeapBlock; byte: number; buffer: MemoryBuffer }[] = []
       for (const [what, which, number] of steps) {
         const at = which % Math.max(1, blocks.length)
         const chosen = blocks[at]
         if (what === 'create') {
           const block = heap.create((1 + (number % 4)) * PAGE)
-          if (block) blocks.push({ block, byte: 0 })
+          if (block) blocks.push({ block, byte: 0, at: undefined })
+        } else if (what === 'let go') {
+          const [free] = held.splice(which % Math.max(1, held.length), 1)
+          if (free) free.buffer.held = false
         } else if (!chosen) continue
         else if (what === 'map') heap.map(chosen.block, number * PAGE)
         else if (what === 'unmap') heap.unmap(chosen.block)
         else if (what === 'free') {
-          heap.free(chosen.block)
+          const { block, byte } = chosen
+          const { shared } = block
+          heap.free(block)
           blocks.splice(at, 1)
+          if (shared instanceof MemoryBuffer) held.push({ block, byte, buffer: shared })
+        } else if (what === 'share') {
+          if (!chosen.block.place || chosen.block.shared) continue
+          const buffer = new MemoryBuffer('', 'linear', chosen.block.length, () => new Uint8Array())
+          buffer.held = true
+          chosen.block.shared = buffer
+          chosen.at = chosen.block.place
         } else if (chosen.block.mapped && chosen.block.place) {
           chosen.byte = number + 1
           const { offset } = chosen.block.place
           memory.window.u8.fill(chosen.byte, offset, offset + chosen.block.length)
         }
-        for (const { block, byte } of blocks) {
+        for (const { block, at } of blocks) if (at) assert.equal(block.place, at)
+        for (const { block, byte } of [...blocks, ...held]) {
           if (!block.place) continue
           const bytes = new Uint8Array(block.length)
           assert.equal(block.read(0, bytes, 0, bytes.length), block.length)
@@ -197,9 +213,14 @@ test('whatever a guest maps, unmaps and frees, each block keeps the bytes that w
       const { bytes } = heap.inspect()
       assert.equal(
         bytes,
-        blocks.reduce((sum, { block }) => sum + block.length, 0),
+        [...blocks, ...held].reduce((sum, { block }) => sum + block.length, 0),
       )
-      for (const { block } of blocks) heap.free(block)
+      for (const { buffer } of held) buffer.held = false
+      for (const { block } of blocks) {
+        block.shared = undefined
+        heap.free(block)
+      }
+      assert.equal(heap.inspect().blocks, 0)
       assert.ok(memory.window.u8.every((byte) => byte === 0) && memory.store.u8.every((byte) => byte === 0))
     }),
     { numRuns: 60 },

@@ -16,13 +16,14 @@ export class ResourceSharing {
   }
 
   /**
-   * A blob has pages, where it had none or others. Others have them if it is for that, or they have seen it before.
+   * A blob has pages, where it had none or others. Others have them if it is for that, shown, or was theirs before.
    * @returns false where it is for others, who cannot have them: the pages are to be taken away again
    */
   settle(blob: Blob): boolean {
     if (blob.buffer) return true
     const shown = this.#scanouts.filter((scanout) => scanout.shows(blob))
-    if ((blob.mustShare || blob.described) && !this.share(blob) && blob.mustShare) return false
+    const wanted = blob.mustShare || blob.wasShared || shown.length > 0
+    if (wanted && !this.share(blob) && blob.mustShare) return false
     for (const scanout of shown) scanout.renew()
     return true
   }

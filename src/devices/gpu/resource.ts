@@ -37,6 +37,8 @@ export abstract class Resource {
   described: Picture | undefined
   /** Why others cannot have its bytes, where that was tried. */
   refusal: NotShared | undefined
+  /** Whether others had its bytes at any time. */
+  wasShared = false
   #buffer: SharedBuffer | undefined
 
   constructor(readonly id: number) {}
@@ -73,6 +75,7 @@ export abstract class Resource {
   /** Others have its bytes from now on. @param buffer its own from now on */
   share(buffer: SharedBuffer): void {
     this.#buffer = buffer
+    this.wasShared = true
     if (this.uuid) buffer.assignUuid(this.uuid)
     if (this.described) buffer.describe(this.described)
   }
