@@ -36,6 +36,8 @@ interface ServedSomehow {
   obey?(command: Command): void
   /** SIGHUP: what it serves may have changed. */
   refresh?(): void
+  /** What the inspector shows besides the device's own state. */
+  inspect?(): Record<string, unknown>
   /** Nothing is in flight any more. */
   close?(): void | Promise<void>
 }

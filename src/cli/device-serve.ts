@@ -109,7 +109,9 @@ function report(message: Report): void {
 function listen(served: Served, server: DeviceServer, stop: () => void): () => void {
   const refresh = (): void => served.refresh?.()
   const inspect = async (id: number): Promise<void> => {
-    report({ type: 'inspection', id, inspection: { devices: [await server.inspect()] } })
+    const device = await server.inspect()
+    const state = { ...device.state, ...served.inspect?.() }
+    report({ type: 'inspection', id, inspection: { devices: [{ ...device, state }] } })
   }
   const obey = (command: Command): void => {
     if (command.type === 'inspect') void inspect(command.id)

@@ -44,7 +44,7 @@ export function openSocket(options: SocketOptions, environment: NodeJS.ProcessEn
     if (fd !== undefined) return socketOf(new Descriptor(fd, `descriptor ${fd}`))
   } catch (error) {
     if (!(error instanceof SystemCallError)) throw error
-    throw new UsageError(reasonOf(error, socketPath ?? `descriptor ${fd}`))
+    throw new UsageError(socketProblem(error, socketPath ?? `descriptor ${fd}`))
   }
   throw new UsageError('give a socket: --socket-path PATH, --fd NUMBER, or one from systemd')
 }
@@ -61,7 +61,8 @@ function socketOf(descriptor: Descriptor): UnixListener | UnixStream {
   return isListening(descriptor) ? UnixListener.fromDescriptor(descriptor) : new UnixStream(descriptor)
 }
 
-function reasonOf(error: SystemCallError, where: string): string {
+/** Why there is no socket, for people. */
+export function socketProblem(error: SystemCallError, where: string): string {
   switch (error.code) {
     case 'EADDRINUSE':
       return `${where} is in use: another process listens there, or it is no socket`

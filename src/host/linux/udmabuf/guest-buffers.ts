@@ -10,6 +10,8 @@ import { UdmabufError, UdmabufProblem } from './udmabuf-error.ts'
 
 /** Each takes a descriptor, of which the process needs some for other things. */
 const MOST_BUFFERS = 4096
+/** Of them are shown one by one. */
+const MOST_SHOWN = 256
 
 export interface GuestBuffersOptions {
   /** Takes a line about what does not work as it could, once for each reason. */
@@ -31,6 +33,7 @@ interface BufferTotal {
 export type GuestBuffersInspection = {
   /** Why none is a dma-buf; null where they can be. */
   readonly unavailable: string | null
+  /** Not more than 256 of them; `totals` has them all. */
   readonly buffers: readonly BufferInspection[]
   readonly totals: readonly Readonly<BufferTotal>[]
   /** All that were made so far, and what they were made of: pieces of the guest's memory, and of files once neighbours are one. */
@@ -135,7 +138,7 @@ export class GuestBuffers implements BufferSharing {
     }
     return {
       unavailable: this.#maker.unavailable?.message ?? null,
-      buffers,
+      buffers: buffers.slice(0, MOST_SHOWN),
       totals: [...totals.values()],
       made: { ...this.#made },
       refused: Object.fromEntries(this.#refused),
