@@ -12,7 +12,7 @@ export const HUGE_PAGE = 2 << 20
 const POOL = '/sys/kernel/mm/hugepages/hugepages-2048kB'
 
 /** A heap that the system has no pages for; says how to mend that. */
-export class HeapFilesError extends Error {
+class HeapFilesError extends Error {
   override readonly name = 'HeapFilesError'
 }
 

@@ -65,7 +65,7 @@ export class SharedFiles {
       descriptor.close()
       return known
     }
-    const shared = this.#map(descriptor, { offset: 0, length: whole.size }, whole.file)
+    const shared = this.#map(descriptor, { ...range, offset: 0, length: whole.size }, whole.file)
     this.#byFile.set(whole.file, shared)
     return shared
   }

@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { ffiMissing } from '../../host/linux/ffi.ts'
+import { GuestBuffers } from '../../host/linux/udmabuf/guest-buffers.ts'
+import {
+  letteredFile,
+  lettersOf,
+  openDescriptors,
+  PAGE,
+  spansOf,
+} from '../../host/linux/udmabuf/testing/test-memory.ts'
+import { GuestMemory } from '../../memory/guest-memory.ts'
+import type { RemoteMemory } from '../../memory/remote-memory.ts'
+import { DmaTable } from './dma-table.ts'
+import { DmaFlag } from './protocol.ts'
+
+const skip = ffiMissing() ?? false
+const PAGES = 16
+const REQUEST = { what: 'resource 7', owner: 'guest', dmaBufOnly: false } as const
+const READ_WRITE = DmaFlag.READ | DmaFlag.WRITE
+const whole = { flags: READ_WRITE, offset: 0, address: 0, size: PAGES * PAGE }
+
+function rig(): { readonly memory: GuestMemory; readonly table: DmaTable; readonly buffers: GuestBuffers } {
+  const memory = new GuestMemory([])
+  const messages: RemoteMemory = {
+    read: async () => undefined,
+    wrote: () => {},
+    after: (then) => then(),
+    settled: () => undefined,
+    settle: () => {},
+  }
+  return {
+    memory,
+    table: new DmaTable(memory, messages, () => {}),
+    buffers: GuestBuffers.open({ device: '/dev/there-is-none' }),
+  }
+}
+
+test('a buffer keeps its pages when the client unmaps them; of those no new one is made  @vfio-user DMA_UNMAP', {
+  skip,
+}, () => {
+  const before = openDescriptors()
+  const { memory, table, buffers } = rig()
+  table.map(whole, letteredFile(PAGES))
+  // Part of the same file, elsewhere.
+  table.map({ ...whole, offset: 4 * PAGE, address: 0x10_0000, size: 4 * PAGE }, letteredFile(PAGES, 'a'))
+  const spans = spansOf(memory, [
+    [9 * PAGE, PAGE],
+    [0x10_0000 + PAGE, PAGE],
+  ])
+  const buffer = buffers.share(spans, REQUEST)
+  assert.ok('kind' in buffer)
+  assert.equal(lettersOf(buffer.bytes), 'Jf')
+  table.unmapAll()
+  table.releaseRetired()
+  table.map(whole, letteredFile(PAGES, '0'))
+  assert.equal(lettersOf(buffer.bytes), 'Jf')
+  const late = buffers.share(spans, REQUEST)
+  assert.ok(!('kind' in late))
+  assert.match(late.reason, /is closed/)
+  table.close()
+  buffers.close()
+  assert.equal(openDescriptors(), before)
+})
+
+test('what only stands for the client’s memory, or may not be written, is given to nobody', { skip }, () => {
+  const { memory, table, buffers } = rig()
+  table.map(whole, undefined)
+  const shadow = buffers.share(spansOf(memory, [[PAGE, PAGE]]), REQUEST)
+  assert.ok(!('kind' in shadow))
+  assert.equal(shadow.problem, 'no-file')
+  table.unmapAll()
+  table.map({ ...whole, flags: DmaFlag.READ }, letteredFile(PAGES))
+  const readOnly = buffers.share(spansOf(memory, [[PAGE, PAGE]]), REQUEST)
+  assert.ok(!('kind' in readOnly))
+  assert.equal(readOnly.problem, 'no-file')
+  table.close()
+  buffers.close()
+})
