@@ -2,4 +2,7 @@
 import './rows.ts'
 import './sharing.ts'
 import './sizes.ts'
+import './gpu-blobs.ts'
+import './gpu-heap.ts'
+import './gpu-sizes.ts'
 import './endurance.ts'

@@ -25,9 +25,9 @@ export class DrmDevice {
     this.#fd = openSync(`/dev/dri/${card}`, 'r+')
   }
 
-  /** Imports a buffer. @returns its handle in this driver */
-  import(buffer: DmaBuf): number {
-    const argument = Int32Array.of(0, 0, buffer.descriptor.fd)
+  /** Imports a dma-buf. @returns its handle in this driver */
+  import({ descriptor }: { readonly descriptor: Descriptor }): number {
+    const argument = Int32Array.of(0, 0, descriptor.fd)
     ioctl('importing a buffer', this.#fd, DRM_IOCTL_PRIME_FD_TO_HANDLE, argument)
     return argument[0]
   }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { GpuResponse } from '../../../src/devices/gpu/protocol.ts'
 import {
   letteredFile,
   lettersOf,
@@ -7,10 +8,14 @@ import {
   pagesOf,
 } from '../../../src/host/linux/udmabuf/testing/test-memory.ts'
 import { Udmabuf } from '../../../src/host/linux/udmabuf/udmabuf.ts'
+import { GpuGuest } from './gpu-guest.ts'
 import { allBuffers, systemFigure } from './kernel.ts'
 
+const { OK_NODATA } = GpuResponse
 const ROUNDS = 10_000
 const PAGES = 4
+/** Of as many. */
+const PICTURE = { width: 64, height: 64 }
 /** What the rest of the system may take in the meantime; a page left of each round would be 39 MiB. */
 const NOISE_BYTES = 16 << 20
 
@@ -40,15 +45,37 @@ function state() {
   }
 }
 
-test(`${ROUNDS} buffers later, no descriptor, buffer, pin or page is left of them`, () => {
-  const udmabuf = Udmabuf.open()
-  for (let i = 0; i < 100; i++) round(udmabuf, i)
+/** Does something that often, and looks at what is left of it. */
+function endure(round: (index: number) => void): void {
+  for (let i = 0; i < 100; i++) round(i)
   const before = state()
   const [known, shared] = [knownBytes(), systemFigure('Shmem')]
-  for (let i = 0; i < ROUNDS; i++) round(udmabuf, i)
+  for (let i = 0; i < ROUNDS; i++) round(i)
   assert.deepEqual(state(), before)
   for (const lost of [known - knownBytes(), systemFigure('Shmem') - shared]) {
     assert.ok(lost < NOISE_BYTES, `${lost} bytes are gone`)
   }
+}
+
+test(`${ROUNDS} buffers later, no descriptor, buffer, pin or page is left of them`, () => {
+  const udmabuf = Udmabuf.open()
+  endure((index) => round(udmabuf, index))
   udmabuf.close()
+})
+
+test(`${ROUNDS} blobs of a guest’s later, of its memory and of the heap, nothing is left of them`, async () => {
+  const guest = new GpuGuest()
+  const entries = [guest.scatter(PAGES), guest.scatter(PAGES, PAGES)]
+  endure((index) => {
+    const [id, heap] = [1 + (index % 7), index % 4 === 0]
+    if (heap) guest.fillHeap([id], PICTURE)
+    else assert.equal(guest.createBlob(id, entries[index % 2]), OK_NODATA)
+    assert.equal(guest.buffer.kind, 'dma-buf')
+    if (index % 3 === 0) assert.equal(guest.gpu.setScanoutBlob(0, id, PICTURE).type, OK_NODATA)
+    const back = index % 10 === 0 ? guest.imported() : undefined
+    assert.equal(guest.gpu.unref(id).type, OK_NODATA)
+    if (back) guest.letGo(back)
+  })
+  assert.deepEqual([[...guest.buffers.buffers], guest.buffers.inspect().made.buffers], [[], ROUNDS + 100])
+  await guest.close()
 })

@@ -62,12 +62,16 @@ export function systemFigure(name: string): number {
 }
 
 /** Changes a limit of the driver as its administrator would, for as long as something runs. */
-export function withLimit(name: 'list_limit' | 'size_limit_mb', value: number, run: () => void): void {
+export async function withLimit(
+  name: 'list_limit' | 'size_limit_mb',
+  value: number,
+  run: () => void | Promise<void>,
+): Promise<void> {
   const file = `/sys/module/udmabuf/parameters/${name}`
   const before = readFileSync(file, 'latin1')
   writeFileSync(file, `${value}`)
   try {
-    run()
+    await run()
   } finally {
     writeFileSync(file, before)
   }

@@ -1,4 +1,5 @@
 import type { DeviceRigOptions } from '../../../virtio/testing/device-rig.ts'
+import type { Display } from '../display.ts'
 import type { GpuOptions } from '../gpu.ts'
 import { GpuHeap } from '../heap.ts'
 import { GpuCommand as T } from '../protocol.ts'
@@ -42,10 +43,15 @@ export class ContextRig extends GpuRig {
   readonly heap: GpuHeap
   #ring: Entry = { address: 0, length: 0 }
 
-  constructor(options: GpuOptions & { readonly heapSize?: number } = {}, rigOptions?: DeviceRigOptions) {
+  /** @param beside displays that are told what `display` is */
+  constructor(
+    options: GpuOptions & { readonly heapSize?: number } = {},
+    rigOptions?: DeviceRigOptions,
+    beside?: readonly Display[],
+  ) {
     const memory = new MemoryHeap(options.heapSize ?? 1 << 20)
     const heap = new GpuHeap(memory)
-    super({ heap, ...options }, rigOptions)
+    super({ heap, ...options }, rigOptions, beside)
     this.memory = memory
     this.heap = heap
   }
