@@ -1,3 +1,6 @@
+import type { Report } from './report.ts'
+import type { Row } from './rounds.ts'
+
 /** What a round of one variant gave: a number for each column. */
 export type Figures = Readonly<Record<string, number>>
 
@@ -12,6 +15,12 @@ export interface Variant {
   close?(): Promise<void>
 }
 
+/** Where else a bench measured, and what. */
+export interface Elsewhere {
+  readonly where: string
+  readonly report: Report
+}
+
 /** A question, and the variants that answer it. */
 export interface Bench {
   readonly name: string
@@ -21,4 +30,13 @@ export interface Bench {
   readonly columns: Readonly<Record<string, string>>
   /** The first variant, of each group where there are several, is what the others are compared with. */
   prepare(random: () => number): readonly Variant[]
+  /**
+   * Measures the same where there is what this machine lacks.
+   * @returns why it did not, where it should have; undefined where this machine lacks nothing
+   */
+  elsewhere?(rounds: number, seed: number, progress: (line: string) => void): Promise<Elsewhere | string | undefined>
+  /** What follows from the figures, for people. */
+  conclude?(rows: readonly Row[]): readonly string[]
+  /** The figures as a picture: an SVG. */
+  plot?(here: Report, elsewhere: Elsewhere | undefined): string
 }

@@ -1,15 +1,15 @@
 /** `npm run bench -- NAME`: measures one thing, prints one report. docs/bench.md tells how to read it. */
+import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import type { Bench } from './bench.ts'
 import { blockBench } from './block.ts'
-import { seededRandom } from './random.ts'
-import { describeBench, formatReport, loadNow, machineFacts, type Report } from './report.ts'
-import { runRounds } from './rounds.ts'
+import { gpuBench } from './gpu.ts'
+import { describeBench, formatReport, measureBench } from './report.ts'
 import { screenBench } from './screen.ts'
 import { transportBench } from './transport.ts'
 import { virtqueueBench } from './virtqueue.ts'
 
-const BENCHES: readonly Bench[] = [virtqueueBench, screenBench, blockBench, transportBench]
+const BENCHES: readonly Bench[] = [virtqueueBench, screenBench, blockBench, transportBench, gpuBench]
 const USAGE_ERROR = 2
 
 const HELP = `Usage: npm run bench -- NAME [options]
@@ -22,6 +22,8 @@ ${BENCHES.map(describeBench).join('\n')}
 Options:
   --json        the whole report as JSON instead of a table of medians
   --rounds N    how often each variant is measured (default 7)
+  --plot FILE   writes the figures as a picture (SVG), where the bench draws one
+  --no-guest    leaves out what a bench measures in a guest, for lack of it on this machine
   --seed N      repeats a run: order of the variants, placement of buffers (default: another one each time)
   --help        this text
 
@@ -29,6 +31,7 @@ Examples:
   npm run bench -- virtqueue
   npm run bench -- virtqueue --rounds 15 --seed 1
   npm run --silent bench -- virtqueue --json > virtqueue.json
+  npm run bench -- gpu --plot gpu.svg
 `
 
 class UsageError extends Error {}
@@ -49,6 +52,8 @@ function readArguments() {
         json: { type: 'boolean', default: false },
         rounds: { type: 'string', default: '7' },
         seed: { type: 'string' },
+        plot: { type: 'string' },
+        'no-guest': { type: 'boolean', default: false },
         help: { type: 'boolean', short: 'h', default: false },
       },
     })
@@ -72,20 +77,19 @@ async function main(): Promise<void> {
   }
   const rounds = naturalNumber('rounds', values.rounds, 1)
   const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 32) : naturalNumber('seed', values.seed, 0)
-  const before = loadNow()
-  const rows = await runRounds(bench, rounds, seededRandom(seed), (line) =>
-    process.stderr.write(`${bench.name}: ${line}\n`),
-  )
-  const report: Report = {
-    bench: bench.name,
-    columns: bench.columns,
-    seed,
-    rounds,
-    machine: machineFacts(),
-    load: [before, loadNow()],
-    rows,
+  if (values.plot !== undefined && !bench.plot) throw new UsageError(`'${bench.name}' draws no picture`)
+  const progress = (line: string) => void process.stderr.write(`${bench.name}: ${line}\n`)
+  const report = await measureBench(bench, rounds, seed, progress)
+  const elsewhere = values['no-guest'] ? undefined : await bench.elsewhere?.(rounds, seed, progress)
+  if (typeof elsewhere === 'string') progress(`NOT MEASURED: ${elsewhere}`)
+  const other = typeof elsewhere === 'object' ? elsewhere : undefined
+  if (values.json) {
+    process.stdout.write(`${JSON.stringify({ ...report, elsewhere: elsewhere ?? null }, null, 2)}\n`)
+  } else {
+    process.stdout.write(formatReport(report))
+    if (other) process.stdout.write(`\n${other.where}\n${formatReport(other.report)}`)
   }
-  process.stdout.write(values.json ? `${JSON.stringify(report, null, 2)}\n` : formatReport(report))
+  if (values.plot !== undefined && bench.plot) writeFileSync(values.plot, bench.plot(report, other))
 }
 
 try {

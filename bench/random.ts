@@ -10,3 +10,14 @@ export function seededRandom(seed: number): () => number {
     return ((mixed ^ (mixed >>> 15)) >>> 0) / 2 ** 32
   }
 }
+
+export function shuffle<T>(items: readonly T[], random: () => number): T[] {
+  const shuffled = [...items]
+  for (let i = shuffled.length - 1; i > 0; i--) {
+    const other = Math.floor(random() * (i + 1))
+    const item = shuffled[i]
+    shuffled[i] = shuffled[other]
+    shuffled[other] = item
+  }
+  return shuffled
+}

@@ -1,6 +1,7 @@
 import { availableParallelism, cpus, loadavg } from 'node:os'
 import type { Bench } from './bench.ts'
-import type { Row } from './rounds.ts'
+import { seededRandom } from './random.ts'
+import { type Row, runRounds } from './rounds.ts'
 
 /** What is printed: all that is needed to judge the figures and to run them again. */
 export interface Report {
@@ -17,9 +18,32 @@ export interface Report {
   /** Runnable tasks over the last minute, before and after: above the number of cores, figures are too low. */
   readonly load: readonly [before: number, after: number]
   readonly rows: readonly Row[]
+  /** What follows from them. */
+  readonly conclusions: readonly string[]
 }
 
-export function machineFacts(): Report['machine'] {
+/** Runs a bench on this machine. */
+export async function measureBench(
+  bench: Bench,
+  rounds: number,
+  seed: number,
+  progress: (line: string) => void,
+): Promise<Report> {
+  const before = loadNow()
+  const rows = await runRounds(bench, rounds, seededRandom(seed), progress)
+  return {
+    bench: bench.name,
+    columns: bench.columns,
+    seed,
+    rounds,
+    machine: machineFacts(),
+    load: [before, loadNow()],
+    rows,
+    conclusions: bench.conclude?.(rows) ?? [],
+  }
+}
+
+function machineFacts(): Report['machine'] {
   return {
     processor: cpus()[0]?.model.trim() ?? 'unknown',
     cores: availableParallelism(),
@@ -28,7 +52,7 @@ export function machineFacts(): Report['machine'] {
   }
 }
 
-export const loadNow = (): number => Math.round(loadavg()[0] * 100) / 100
+const loadNow = (): number => Math.round(loadavg()[0] * 100) / 100
 
 /** The report as a table of medians, for people. */
 export function formatReport(report: Report): string {
@@ -57,6 +81,7 @@ export function formatReport(report: Report): string {
     '',
     ...names.map((name) => `${name.padEnd(width)}  ${columns[name]}`),
     `${'ratio'.padEnd(width)}  ${names[0]}, compared with ${baselineOf(report)} in the same round`,
+    ...(report.conclusions.length > 0 ? ['', ...report.conclusions] : []),
     '',
   ].join('\n')
 }

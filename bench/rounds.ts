@@ -1,4 +1,5 @@
 import type { Bench, Figures, Variant } from './bench.ts'
+import { shuffle } from './random.ts'
 
 interface Spread {
   readonly median: number
@@ -63,15 +64,4 @@ function spread(values: readonly number[]): Spread {
     lowest: sorted[0],
     highest: sorted[sorted.length - 1],
   }
-}
-
-function shuffle<T>(items: readonly T[], random: () => number): T[] {
-  const shuffled = [...items]
-  for (let i = shuffled.length - 1; i > 0; i--) {
-    const other = Math.floor(random() * (i + 1))
-    const item = shuffled[i]
-    shuffled[i] = shuffled[other]
-    shuffled[other] = item
-  }
-  return shuffled
 }

@@ -1,0 +1,99 @@
+import { frameBytes, sizeName } from './gpu-frame.ts'
+import { frameGroup, SIZES } from './gpu-frame-rows.ts'
+import type { Row } from './rounds.ts'
+
+const LAYOUTS = ['runs of 8', 'single pages']
+/** Half as much again is not the same; a fifth is, on machines that are shared. */
+const AS_GOOD = 1.2
+
+/** What the figures say of the goals, of where one way becomes cheaper than another, and of when a buffer has paid. */
+export function concludeGpu(rows: readonly Row[]): string[] {
+  const figures = new Figures(rows)
+  return [...copies(figures), ...crossings(figures), ...payments(figures), ...goals(rows)]
+}
+
+/** Medians of the frames, by size and name. */
+class Figures {
+  readonly #times = new Map<string, number>()
+
+  constructor(rows: readonly Row[]) {
+    for (const { group, variant, figures } of rows) this.#times.set(`${group}: ${variant}`, figures['time'].median)
+  }
+
+  /** Of each size that has them all. */
+  times(...names: string[]): { readonly size: string; readonly bytes: number; readonly times: readonly number[] }[] {
+    return SIZES.flatMap((size) => {
+      const times = names.map((name) => this.#times.get(`${frameGroup(size)}: ${name}`))
+      const all = times.filter((time) => time !== undefined)
+      return all.length === names.length ? [{ size: sizeName(size), bytes: frameBytes(size), times: all }] : []
+    })
+  }
+}
+
+function copies(figures: Figures): string[] {
+  const pairs = [
+    ['copy out of one piece', 'memcpy'],
+    ['copy out of a linear view', 'memcpy'],
+    ...LAYOUTS.map((layout) => [`copy out of ${layout}`, `memcpy of ${layout}`]),
+  ]
+  return pairs.map(([copy, plain]) => {
+    const ratios = figures.times(copy, plain).map(({ size, times }) => ({ size, ratio: times[0] / times[1] }))
+    const worst = ratios.reduce((a, b) => (a.ratio > b.ratio ? a : b))
+    const within = worst.ratio <= AS_GOOD ? 'within a fifth everywhere' : 'NOT within a fifth everywhere'
+    return `${copy}, of ${plain}: ${ratios.map(({ ratio }) => ratio.toFixed(2)).join(' ')} (${within})`
+  })
+}
+
+function crossings(figures: Figures): string[] {
+  return LAYOUTS.flatMap((layout) =>
+    [
+      `linear view of ${layout}, made`,
+      `dma-buf of ${layout}, made and imported`,
+      `dma-buf of ${layout}, made and mapped`,
+    ]
+      .filter((made) => figures.times(made).length > 0)
+      .map((made) => `${made}, against copying: ${crossing(figures.times(made, `copy out of ${layout}`))}`),
+  )
+}
+
+type Times = ReturnType<Figures['times']>
+
+/** Where the first becomes as cheap as the second, between two sizes on lines through the logarithms. */
+function crossing(times: Times): string {
+  const excess = times.map(({ bytes, times: [a, b] }) => ({ bytes, log: Math.log(a / b) }))
+  const after = excess.findIndex(({ log }) => log <= 0)
+  if (after < 0) return `dearer at every size, ${shortRatio(Math.min(...excess.map(({ log }) => log)))} times at best`
+  if (after === 0) return 'cheaper at every size'
+  const [low, high] = [excess[after - 1], excess[after]]
+  const part = low.log / (low.log - high.log)
+  const bytes = Math.exp(Math.log(low.bytes) + part * Math.log(high.bytes / low.bytes))
+  return `cheaper from ${(bytes / 1e6).toFixed(1)} MB on`
+}
+
+const shortRatio = (log: number): string => Math.exp(log).toFixed(1)
+
+/** How many frames a buffer has to be kept for until making it cost less than copying them. */
+function payments(figures: Figures): string[] {
+  return [
+    ['linear view of single pages, made', 'linear view, kept'],
+    ['dma-buf of single pages, made and mapped', 'dma-buf, kept'],
+  ]
+    .map(([made, kept]) => ({ made, times: figures.times(made, kept, 'copy out of single pages') }))
+    .filter(({ times }) => times.length > 0)
+    .map(({ made, times }) => {
+      const frames = times.map(({ size, times: [make, use, copy] }) => {
+        return `${size} ${copy > use ? Math.ceil(make / (copy - use)) : 'never'}`
+      })
+      return `${made}: frames until it has paid: ${frames.join(', ')}`
+    })
+}
+
+function goals(rows: readonly Row[]): string[] {
+  const inPlace = rows.filter(({ variant }) => variant.endsWith('in place'))
+  const copied = Math.max(...inPlace.map(({ figures }) => figures['copied'].highest))
+  const flips = inPlace.filter(({ group }) => group?.includes('frames of'))
+  return [
+    `bytes copied a flush in place: at most ${copied}, by the device’s own counters`,
+    ...flips.map(({ variant, group, figures }) => `${variant}: ${figures['made'].median} buffers made in ${group}`),
+  ]
+}
