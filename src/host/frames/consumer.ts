@@ -284,7 +284,8 @@ export class Consumer implements Receiver {
 
   #acknowledge(payload: Uint8Array): void {
     const { source, id, sequence } = ACKNOWLEDGE.payload.parse(payload)
-    const flow = source === FrameSource.SCANOUT ? this.#views[id]?.flow : this.#told.get(id)?.flow
+    const flows = { [FrameSource.SCANOUT]: this.#views[id]?.flow, [FrameSource.BUFFER]: this.#told.get(id)?.flow }
+    const flow = source === FrameSource.SCANOUT || source === FrameSource.BUFFER ? flows[source] : undefined
     if (!flow?.acknowledge(sequence)) throw new Error('it acknowledges a frame that it was not given')
     this.#news = true
   }
