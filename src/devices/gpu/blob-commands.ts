@@ -1,6 +1,8 @@
 import type { GuestMemory } from '../../memory/guest-memory.ts'
+import type { ScatterList } from '../../memory/scatter-list.ts'
 import type { Reader } from '../../virtqueue/reader.ts'
 import { takeBacking } from './backing.ts'
+import { type TransferDirection, transferBlob } from './blob-transfer.ts'
 import type { ContextCommands } from './context-commands.ts'
 import { HostBlob } from './host-blob.ts'
 import {
@@ -11,12 +13,13 @@ import {
   RESOURCE_MAP_BLOB,
   RESOURCE_UNMAP_BLOB,
   RESP_MAP_INFO,
+  TRANSFER_3D,
 } from './protocol.ts'
 import { type Blob, GuestBlob } from './resource.ts'
 import type { ResourceSharing } from './resource-sharing.ts'
 import type { ResourceTable } from './resource-table.ts'
 
-const { OK_NODATA, ERR_UNSPEC, ERR_INVALID_RESOURCE_ID, ERR_INVALID_PARAMETER } = GpuResponse
+const { OK_NODATA, ERR_UNSPEC, ERR_OUT_OF_MEMORY, ERR_INVALID_RESOURCE_ID, ERR_INVALID_PARAMETER } = GpuResponse
 
 const BLOB_FLAGS = BlobFlag.USE_MAPPABLE | BlobFlag.USE_SHAREABLE | BlobFlag.USE_CROSS_DEVICE
 
@@ -66,9 +69,7 @@ export class BlobCommands {
     if (admitted !== OK_NODATA) return admitted
     const blob = this.#make(context, request)
     if (typeof blob === 'number') return blob
-    const accepted = !backing || blob.accepts(backing)
-    if (accepted) blob.backing = backing
-    const added = accepted ? this.#resources.add(blob) : ERR_INVALID_PARAMETER
+    const added = this.#add(blob, backing)
     if (added !== OK_NODATA) {
       blob.release()
       return added
@@ -98,6 +99,24 @@ export class BlobCommands {
     if (!request) return ERR_INVALID_PARAMETER
     const blob = this.#resources.get(request.resourceId)
     return blob instanceof HostBlob ? blob.unmap() : ERR_INVALID_RESOURCE_ID
+  }
+
+  /** Copies between a blob of the host and the pages of the guest that it has besides. */
+  transfer(reader: Reader, direction: TransferDirection): GpuResponse {
+    const request = TRANSFER_3D.read(reader)
+    if (!request) return ERR_INVALID_PARAMETER
+    const resource = this.#resources.get(request.resourceId)
+    // A guest blob's pages are what the host sees.
+    if (resource instanceof GuestBlob) return OK_NODATA
+    return resource instanceof HostBlob ? transferBlob(resource, request, direction) : ERR_INVALID_RESOURCE_ID
+  }
+
+  #add(blob: Blob, backing: ScatterList | undefined): GpuResponse {
+    if (backing && !blob.accepts(backing)) return ERR_INVALID_PARAMETER
+    // What the guest does not map has its bytes at once.
+    if (blob instanceof HostBlob && !blob.mappable && !blob.settle()) return ERR_OUT_OF_MEMORY
+    blob.backing = backing
+    return this.#resources.add(blob)
   }
 
   /** A handle of guest pages is of a blob that is nothing else. */

@@ -151,6 +151,10 @@ export class CommandProcessor {
         return this.#has.blobs && this.#has.contexts ? this.#blobs.map(reader) : ERR_UNSPEC
       case GpuCommand.RESOURCE_UNMAP_BLOB:
         return this.#has.blobs && this.#has.contexts ? this.#blobs.unmap(reader) : ERR_UNSPEC
+      case GpuCommand.TRANSFER_TO_HOST_3D:
+        return this.#has.blobs && this.#has.contexts ? this.#blobs.transfer(reader, 'to host') : ERR_UNSPEC
+      case GpuCommand.TRANSFER_FROM_HOST_3D:
+        return this.#has.blobs && this.#has.contexts ? this.#blobs.transfer(reader, 'from host') : ERR_UNSPEC
       case GpuCommand.GET_CAPSET_INFO:
         return this.contexts.getCapsetInfo(reader)
       case GpuCommand.GET_CAPSET:

@@ -14,7 +14,7 @@ const { OK_NODATA, ERR_OUT_OF_MEMORY, ERR_INVALID_PARAMETER } = GpuResponse
 export interface HeapMemory {
   /** What the guest sees of it, whole pages. Where in it a block is mapped, the guest chooses. */
   readonly window: MemoryRegion
-  /** For blocks that have lost their place in the window: as large, so that they fit unless it is in pieces. */
+  /** For blocks that have no place in the window: as large, so that they fit unless it is in pieces. */
   readonly store: MemoryRegion
   /** What places are multiples of, a power of two; 4 KiB unless told. */
   readonly pageSize?: number
@@ -31,7 +31,7 @@ export type HeapInspection = {
   readonly mapped: number
   /** Blocks that the guest gave back, and that somebody else still reads. */
   readonly held: number
-  /** Blocks whose place in the window the guest gave to others. */
+  /** Blocks outside the window: they are never mapped, or the guest gave their places to others. */
   readonly stored: number
   /** How often a block was copied from one place to another. */
   readonly moves: number
@@ -143,6 +143,11 @@ export class GpuHeap {
     return OK_NODATA
   }
 
+  /** Gives a block that was never mapped a place outside the window. @returns whether it has one */
+  settle(block: HeapBlock): boolean {
+    return block.place !== undefined || this.#putAway(block)
+  }
+
   unmap(block: HeapBlock): GpuResponse {
     if (!block.mapped) return ERR_INVALID_PARAMETER
     block.mapped = false
@@ -184,7 +189,7 @@ export class GpuHeap {
     }
   }
 
-  /** Copies a block from the window to the store. @returns whether there was room */
+  /** Gives a block a place in the store, with the bytes it has. @returns whether there was room */
   #putAway(block: HeapBlock): boolean {
     const { length } = block
     const offset = this.#store.place(length, this.pageSize)

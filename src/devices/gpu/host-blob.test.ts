@@ -77,7 +77,6 @@ test('a blob of the host needs a context, an object of it, its size, and an id t
   }
   for (const [blobMem, flags] of [
     [0, 1],
-    [3, 1],
     [4, 1],
     [2, 8],
   ]) {

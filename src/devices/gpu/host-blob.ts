@@ -32,6 +32,23 @@ export class HostBlob extends Blob {
     return this.#block.place ? "host blob: read straight out of the device's heap" : 'host blob, never mapped: black'
   }
 
+  /** Gives it bytes, if it has none: the guest may never map it. @returns whether there is room for them */
+  settle(): boolean {
+    return this.#heap.settle(this.#block)
+  }
+
+  /** Copies from the guest's pages, within both; the blob is settled. */
+  copyIn(guestOffset: number, offset: number, length: number): void {
+    const { place } = this.#block
+    if (place) this.backing?.read(guestOffset, place.region.u8, place.offset + offset, length)
+  }
+
+  /** Copies to the guest's pages, within both; the blob is settled. */
+  copyOut(guestOffset: number, offset: number, length: number): void {
+    const { place } = this.#block
+    if (place) this.backing?.write(guestOffset, place.region.u8, place.offset + offset, length)
+  }
+
   map(offset: number): GpuResponse {
     return this.#heap.map(this.#block, offset)
   }
@@ -46,10 +63,11 @@ export class HostBlob extends Blob {
     return this.#shadowed && backing.byteLength >= this.size
   }
 
-  /** Only those that the guest draws in: from elsewhere it would have to be moved again. */
+  /** Only where it stays: in the window, or where the guest never maps it. */
   pages(into: SpanList): boolean {
     const block = this.#block
-    return block.place?.region === this.#heap.window && block.locate(0, block.length, into)
+    const stays = block.place?.region === this.#heap.window || !this.mappable
+    return stays && block.locate(0, block.length, into)
   }
 
   /** As long as others have it, it keeps its place. */

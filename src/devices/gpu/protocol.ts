@@ -189,6 +189,20 @@ export const CTX_RESOURCE = wireStruct(RESOURCE_ONLY)
 /** That many bytes of commands follow. */
 export const SUBMIT_3D = wireStruct({ size: u32, padding: padding(4) })
 
+export const TRANSFER_3D = wireStruct({
+  x: u32,
+  y: u32,
+  z: u32,
+  width: u32,
+  height: u32,
+  depth: u32,
+  offset: u64,
+  resourceId: u32,
+  level: u32,
+  stride: u32,
+  layerStride: u32,
+})
+
 export const RESOURCE_MAP_BLOB = wireStruct({ ...RESOURCE_ONLY, offset: u64 })
 export const RESP_MAP_INFO = wireStruct({ mapInfo: u32, padding: padding(4) })
 export const RESOURCE_UNMAP_BLOB = wireStruct(RESOURCE_ONLY)

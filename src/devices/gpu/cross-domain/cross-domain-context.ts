@@ -5,7 +5,7 @@ import type { GpuHeap } from '../heap.ts'
 import { HostBlob } from '../host-blob.ts'
 import { liesWithin, MODIFIER_LINEAR } from '../image-planes.ts'
 import type { Picture } from '../picture.ts'
-import { BlobMem, GpuResponse, MapCache } from '../protocol.ts'
+import { GpuResponse, MapCache } from '../protocol.ts'
 import { fits, type MutableRect } from '../rect.ts'
 import type { BlobRequest, ContextHost, RenderContext } from '../renderer.ts'
 import { Blob, type Resource } from '../resource.ts'
@@ -94,8 +94,7 @@ export class CrossDomainContext implements RenderContext {
 
   createBlob(request: BlobRequest): HostBlob | GpuResponse {
     const image = this.#byBlobId.get(request.blobId)
-    // The guest's pages could be brought up to date only by a renderer that has transfers.
-    if (!image || request.blobMem !== BlobMem.HOST3D || request.size !== image.size) return ERR_INVALID_PARAMETER
+    if (!image || request.size !== image.size) return ERR_INVALID_PARAMETER
     const block = this.#heap.create(image.size)
     if (!block) return ERR_OUT_OF_MEMORY
     const blob = new HostBlob(request, this.#heap, block)
