@@ -1,6 +1,6 @@
 import { type PlaneShape, planesOf } from './image-planes.ts'
 import type { Picture, PicturePlane } from './picture.ts'
-import type { PlaneRow, RowConverter } from './pixel-format.ts'
+import { BYTES_PER_PIXEL, type PlaneRow, type RowConverter } from './pixel-format.ts'
 
 /** Where a picture's bytes are read from: a resource, or memory. */
 export interface ImageSource {
@@ -15,6 +15,8 @@ interface Plane extends PlaneShape, PicturePlane {
 
 /** The rows at hand, of three planes at most. All pictures share them: whoever reads one is done before it returns. */
 const $rows: PlaneRow[] = [planeRow(8192), planeRow(8192), planeRow(8192)]
+/** What a row has become. */
+let $pixels: PlaneRow = planeRow(8192)
 
 /**
  * Rows of a picture that is not as displays get it: read out of all its planes, and converted.
@@ -28,6 +30,8 @@ export class ImageRows {
   readonly #convert: RowConverter
   #x = 0
   #width = 0
+  /** As many bytes of `$pixels` as a row has. */
+  #pixels = $pixels.u8
 
   constructor(source: ImageSource, { fourcc, planes }: Picture, convert: RowConverter) {
     this.#source = source
@@ -39,6 +43,9 @@ export class ImageRows {
   begin(x: number, width: number): void {
     this.#x = x
     this.#width = width
+    const length = width * BYTES_PER_PIXEL
+    if (length > $pixels.u8.length) $pixels = planeRow(2 * length)
+    this.#pixels = $pixels.u8.subarray(0, length)
     for (const plane of this.#planes) plane.row = NONE
   }
 
@@ -46,7 +53,8 @@ export class ImageRows {
   convert(y: number, target: Uint8Array, offset: number): boolean {
     const planes = this.#planes
     for (let i = 0; i < planes.length; i++) if (!this.#load(planes[i], i, y)) return false
-    this.#convert($rows, this.#x & 1, target, offset, this.#width)
+    this.#convert($rows, this.#x & 1, $pixels.u32, this.#width)
+    target.set(this.#pixels, offset)
     return true
   }
 

@@ -51,11 +51,11 @@ test('blobs may be of more formats, each with planes that are known; no other nu
 })
 
 function convertWord(code: number, word: number): number[] {
-  const target = new Uint8Array(4)
+  const target = new Uint32Array(1)
   const u32 = Uint32Array.of(word)
   const row: PlaneRow = { u8: new Uint8Array(u32.buffer), u16: new Uint16Array(u32.buffer), u32 }
-  blobFormat(code)?.convert?.([row], 0, target, 0, 1)
-  return [...target]
+  blobFormat(code)?.convert?.([row], 0, target, 1)
+  return [...new Uint8Array(target.buffer)]
 }
 
 test('channels of five and six bits are stretched: all bits set are 255', () => {

@@ -18,17 +18,11 @@ export interface PlaneRow {
 }
 
 /**
- * Writes pixels of one row as B, G, R and a fourth byte.
+ * Writes pixels of one row as words of B, G, R and a fourth byte, from the lowest on.
  * @param rows of each plane, from the sample of the first pixel on
  * @param phase 1 where the first pixel is the second of those that share a sample, 0 where it is the first
  */
-export type RowConverter = (
-  rows: readonly PlaneRow[],
-  phase: number,
-  target: Uint8Array,
-  offset: number,
-  pixels: number,
-) => void
+export type RowConverter = (rows: readonly PlaneRow[], phase: number, target: Uint32Array, pixels: number) => void
 
 /** Of what displays get, and of all formats of 2D resources. */
 export const BYTES_PER_PIXEL = 4
@@ -90,46 +84,41 @@ function format(name: string, code: string, convert?: RowConverter): PixelFormat
 
 /** Four channels of eight bits. @param blue how far to shift a word to have each in its lowest byte */
 function words(blue: number, green: number, red: number, alpha: number): RowConverter {
-  return ([{ u32 }], _phase, target, offset, pixels) => {
-    for (let i = 0, at = offset; i < pixels; i++, at += BYTES_PER_PIXEL) {
+  return (rows, _phase, target, pixels) => {
+    const { u32 } = rows[0]
+    for (let i = 0; i < pixels; i++) {
       const word = u32[i]
-      target[at] = word >>> blue
-      target[at + 1] = word >>> green
-      target[at + 2] = word >>> red
-      target[at + 3] = word >>> alpha
+      const colours = ((word >>> blue) & 0xff) | (((word >>> green) & 0xff) << 8) | (((word >>> red) & 0xff) << 16)
+      target[i] = colours | ((word >>> alpha) << 24)
     }
   }
 }
 
 /** Three channels of ten bits. @param blue how far to shift a word to have the highest eight of each in its lowest byte */
 function deepWords(blue: number, green: number, red: number): RowConverter {
-  return ([{ u32 }], _phase, target, offset, pixels) => {
-    for (let i = 0, at = offset; i < pixels; i++, at += BYTES_PER_PIXEL) {
+  return (rows, _phase, target, pixels) => {
+    const { u32 } = rows[0]
+    for (let i = 0; i < pixels; i++) {
       const word = u32[i]
-      target[at] = word >>> blue
-      target[at + 1] = word >>> green
-      target[at + 2] = word >>> red
-      target[at + 3] = 0xff
+      const colours = ((word >>> blue) & 0xff) | (((word >>> green) & 0xff) << 8) | (((word >>> red) & 0xff) << 16)
+      target[i] = colours | (0xff << 24)
     }
   }
 }
 
 /** Blue in the lowest five bits, then six of green, then five of red. The highest are repeated below: all set is 255. */
-function shorts(
-  [{ u16 }]: readonly PlaneRow[],
-  _phase: number,
-  target: Uint8Array,
-  offset: number,
-  pixels: number,
-): void {
-  for (let i = 0, at = offset; i < pixels; i++, at += BYTES_PER_PIXEL) {
+function shorts(rows: readonly PlaneRow[], _phase: number, target: Uint32Array, pixels: number): void {
+  const { u16 } = rows[0]
+  for (let i = 0; i < pixels; i++) {
     const word = u16[i]
     const blue = word & 0x1f
     const green = (word >>> 5) & 0x3f
     const red = word >>> 11
-    target[at] = (blue << 3) | (blue >>> 2)
-    target[at + 1] = (green << 2) | (green >>> 4)
-    target[at + 2] = (red << 3) | (red >>> 2)
-    target[at + 3] = 0xff
+    target[i] =
+      (blue << 3) |
+      (blue >>> 2) |
+      (((green << 2) | (green >>> 4)) << 8) |
+      (((red << 3) | (red >>> 2)) << 16) |
+      (0xff << 24)
   }
 }

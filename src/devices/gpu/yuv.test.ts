@@ -11,10 +11,11 @@ function rowOf(bytes: readonly number[]): PlaneRow {
 
 /** The first pixels of a row, as [red, green, blue, the rest]. */
 function convert(code: number, rows: readonly (readonly number[])[], pixels: number, phase = 0): number[][] {
-  const target = new Uint8Array(4 * pixels)
+  const words = new Uint32Array(pixels)
   const format = blobFormat(code)
   assert.ok(format?.convert)
-  format.convert(rows.map(rowOf), phase, target, 0, pixels)
+  format.convert(rows.map(rowOf), phase, words, pixels)
+  const target = new Uint8Array(words.buffer)
   return Array.from({ length: pixels }, (_, i) => [
     target[4 * i + 2],
     target[4 * i + 1],

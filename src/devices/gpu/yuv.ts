@@ -5,60 +5,62 @@ import type { RowConverter } from './pixel-format.ts'
 
 /** Brightness and colours, together, of formats with two planes. @param cb where in a pair the first colour is: 0 or 1 */
 export function twoPlanes(cb: number): RowConverter {
-  return (rows, phase, target, offset, pixels) => {
+  return (rows, phase, target, pixels) => {
     const luma = rows[0].u8
     const chroma = rows[1].u8
     for (let i = 0; i < pixels; i++) {
       const pair = (i + phase) & ~1
-      put(target, offset + 4 * i, luma[i] << 2, chroma[pair + cb] << 2, chroma[pair + 1 - cb] << 2)
+      target[i] = pixel(luma[i] << 2, chroma[pair + cb] << 2, chroma[pair + 1 - cb] << 2)
     }
   }
 }
 
 /** The same in words of 16 bits, of which the highest ten count. */
-export const deepTwoPlanes: RowConverter = (rows, phase, target, offset, pixels) => {
+export const deepTwoPlanes: RowConverter = (rows, phase, target, pixels) => {
   const luma = rows[0].u16
   const chroma = rows[1].u16
   for (let i = 0; i < pixels; i++) {
     const pair = (i + phase) & ~1
-    put(target, offset + 4 * i, luma[i] >>> 6, chroma[pair] >>> 6, chroma[pair + 1] >>> 6)
+    target[i] = pixel(luma[i] >>> 6, chroma[pair] >>> 6, chroma[pair + 1] >>> 6)
   }
 }
 
 /** A plane for each colour. @param cb which of them has the first: 1 or 2 */
 export function threePlanes(cb: number): RowConverter {
-  return (rows, phase, target, offset, pixels) => {
+  return (rows, phase, target, pixels) => {
     const luma = rows[0].u8
     const blue = rows[cb].u8
     const red = rows[3 - cb].u8
     for (let i = 0; i < pixels; i++) {
       const sample = (i + phase) >>> 1
-      put(target, offset + 4 * i, luma[i] << 2, blue[sample] << 2, red[sample] << 2)
+      target[i] = pixel(luma[i] << 2, blue[sample] << 2, red[sample] << 2)
     }
   }
 }
 
 /** Two pixels in four bytes. @param y where the first one's brightness is: 0 or 1; the colours are in the other places */
 export function pairs(y: number): RowConverter {
-  return (rows, phase, target, offset, pixels) => {
+  return (rows, phase, target, pixels) => {
     const bytes = rows[0].u8
     for (let i = 0; i < pixels; i++) {
       const at = i + phase
       const pair = (at >>> 1) << 2
       const colours = pair + 1 - y
-      put(target, offset + 4 * i, bytes[(at << 1) + y] << 2, bytes[colours] << 2, bytes[colours + 2] << 2)
+      target[i] = pixel(bytes[(at << 1) + y] << 2, bytes[colours] << 2, bytes[colours + 2] << 2)
     }
   }
 }
 
-function put(target: Uint8Array, at: number, y: number, cb: number, cr: number): void {
+function pixel(y: number, cb: number, cr: number): number {
   const luma = 298 * (y - 64) + 512
   const blue = cb - 512
   const red = cr - 512
-  target[at] = byte((luma + 516 * blue) >> 10)
-  target[at + 1] = byte((luma - 100 * blue - 208 * red) >> 10)
-  target[at + 2] = byte((luma + 409 * red) >> 10)
-  target[at + 3] = 0xff
+  return (
+    byte((luma + 516 * blue) >> 10) |
+    (byte((luma - 100 * blue - 208 * red) >> 10) << 8) |
+    (byte((luma + 409 * red) >> 10) << 16) |
+    (0xff << 24)
+  )
 }
 
 function byte(value: number): number {
