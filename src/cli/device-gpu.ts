@@ -167,6 +167,7 @@ function screenOfMachine(
     obey(command) {
       if (command.type === 'resize') device.resize(command.scanout, command.width, command.height)
       else if (command.type === 'damage-taken') display.taken(command.scanout)
+      else if (command.type === 'read-in-place') display.readInPlace(command.scanout, command.inPlace)
       else if (command.type === 'read-pixels') {
         report({ type: 'pixels', id: command.id, pixels: display.read(command.scanout, command.rect) })
       }

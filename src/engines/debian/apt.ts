@@ -67,12 +67,10 @@ export class Apt {
     await this.#apt('apt-get', ['update'], onPart)
   }
 
-  /** The package that a package without content stands for. */
-  async dependencyOf(metaPackage: string): Promise<string> {
-    const [described] = await this.#describe([metaPackage])
-    const name = /^[a-z0-9][a-z0-9+.-]+/.exec(described?.depends ?? '')?.[0]
-    if (!name) throw new AptError(`the package ${metaPackage} depends on nothing`, 'report it')
-    return name
+  /** Names of the packages that a package asks for, in its order; of alternatives the first. */
+  async dependenciesOf(name: string): Promise<string[]> {
+    const [described] = await this.#describe([name])
+    return [...(described?.depends ?? '').matchAll(/(?:^|, )([a-z0-9][a-z0-9+.-]+)/g)].map(([, dependency]) => dependency)
   }
 
   /** Names of the packages and of all they need, which would be installed on a machine that has none. */

@@ -20,6 +20,8 @@ export type Command =
   | { readonly type: 'taken'; readonly stream: Stream; readonly bytes: number }
   /** The damage told last was taken. */
   | { readonly type: 'damage-taken'; readonly scanout: number }
+  /** A scanout's pixels are read where they lie, and what changed of them is learnt there; or no more. */
+  | { readonly type: 'read-in-place'; readonly scanout: number; readonly inPlace: boolean }
   | { readonly type: 'read-pixels'; readonly id: number; readonly scanout: number; readonly rect: Rect | undefined }
   | { readonly type: 'inspect'; readonly id: number }
   | { readonly type: 'stop' }

@@ -53,6 +53,18 @@ test('damage is gathered until the viewer took what it was told', () => {
   assert.equal(told.length, 2)
 })
 
+test('a viewer that reads a scanout where it lies is told nothing of it, and all of it when it does no more', () => {
+  const { display, told } = new Viewer()
+  display.scanout(0, surface(100, 100))
+  display.taken(0)
+  display.readInPlace(0, true)
+  display.damage(0, rect(1, 1, 2, 2))
+  display.scanout(0, surface(100, 100))
+  assert.equal(told.length, 1)
+  display.readInPlace(0, false)
+  assert.deepEqual(told[1], [rect(0, 0, 100, 100)])
+})
+
 test('however much changes, what waits is a handful of rectangles that cover it', () => {
   const { display, told } = new Viewer()
   display.scanout(0, surface(1000, 1000))

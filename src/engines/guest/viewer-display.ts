@@ -1,6 +1,7 @@
 import { Damage } from '../../devices/gpu/damage.ts'
 import type { CursorPicture, Display, Rect, Surface } from '../../devices/gpu/display.ts'
 import type { Cursor, Pixels, ScanoutMode } from '../../machine/machine.ts'
+import { cutRect } from './cut-rect.ts'
 
 /** Where a display sends what its viewer is told. */
 export interface DisplayViewer {
@@ -15,6 +16,8 @@ interface Scanout {
   readonly damage: Damage
   /** The viewer was told of damage and has not answered. */
   told: boolean
+  /** The viewer reads it where it lies, and learns there what changed. */
+  inPlace: boolean
 }
 
 /**
@@ -42,6 +45,7 @@ export class ViewerDisplay implements Display {
 
   damage(index: number, rect: Rect): void {
     const scanout = this.#at(index)
+    if (scanout.inPlace) return
     scanout.damage.add(rect)
     this.#tell(index, scanout)
   }
@@ -60,24 +64,28 @@ export class ViewerDisplay implements Display {
     this.#tell(index, scanout)
   }
 
+  /** The viewer reads a scanout where it lies from now on, or no more: all of it may be news then. */
+  readInPlace(index: number, inPlace: boolean): void {
+    const scanout = this.#at(index)
+    scanout.inPlace = inPlace
+    const { surface } = scanout
+    if (surface) this.damage(index, { x: 0, y: 0, width: surface.width, height: surface.height })
+  }
+
   /** Pixels of a part, or all, of a scanout; undefined where it is off. */
   read(index: number, part: Rect | undefined): Pixels | undefined {
     const surface = this.#at(index).surface
     if (!surface) return undefined
-    const x = Math.min(Math.max(part?.x ?? 0, 0), surface.width)
-    const y = Math.min(Math.max(part?.y ?? 0, 0), surface.height)
-    const width = Math.min(part?.width ?? surface.width, surface.width - x)
-    const height = Math.min(part?.height ?? surface.height, surface.height - y)
-    const data = new Uint8Array(Math.max(0, width) * Math.max(0, height) * 4)
-    const rect = { x, y, width, height }
-    if (data.length > 0) surface.read(rect, data, 0, width * 4)
+    const rect = cutRect(part, surface)
+    const data = new Uint8Array(rect.width * rect.height * 4)
+    if (data.length > 0) surface.read(rect, data, 0, rect.width * 4)
     return { ...rect, data }
   }
 
   #at(index: number): Scanout {
     let scanout = this.#scanouts[index]
     if (!scanout) {
-      scanout = { surface: undefined, damage: new Damage(), told: false }
+      scanout = { surface: undefined, damage: new Damage(), told: false, inPlace: false }
       this.#scanouts[index] = scanout
     }
     return scanout

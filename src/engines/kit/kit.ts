@@ -1,6 +1,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import type { Apt } from '../debian/apt.ts'
 import { AptError } from '../debian/apt-error.ts'
 import { cacheFolder } from '../debian/cache-folder.ts'
 import { type KeptFolder, keptFolderPath, makeKeptFolder, openApt } from '../debian/kept-folder.ts'
@@ -32,6 +33,8 @@ interface KitOptions {
 
 type Report = (step: string, part?: number) => void
 
+/** What the kernel's package is called, before its release. */
+const IMAGE = 'linux-image-'
 /** Names of the files of every kit in its folder. */
 const KERNEL = 'kernel'
 const INITRD = 'initrd'
@@ -85,8 +88,8 @@ async function makeKit(recipe: Recipe, work: string, signal: AbortSignal | undef
   report('reading the list of Debian packages')
   const apt = await openApt(recipe.suite, recipe.architecture, signal)
   await apt.update((part) => report('reading the list of Debian packages', part))
-  const kernelPackage = await apt.dependencyOf(recipe.kernelMetaPackage)
-  const packages = await apt.fetch([kernelPackage, ...Object.keys(recipe.packages)], (part) =>
+  const kernelPackages = await findKernel(apt, recipe.kernelMetaPackage)
+  const packages = await apt.fetch([...kernelPackages, ...Object.keys(recipe.packages)], (part) =>
     report('downloading Debian packages', part),
   )
   const root = path.join(work, 'root')
@@ -96,7 +99,7 @@ async function makeKit(recipe: Recipe, work: string, signal: AbortSignal | undef
     await runTool('dpkg-deb', ['-x', file, root], { signal })
   }
   report('building kernel and initial ramdisk')
-  const release = kernelPackage.replace(/^linux-image-/, '')
+  const release = releaseOf(kernelPackages[0])
   const kit = path.join(work, 'kit')
   await mkdir(kit)
   const write = (file: string, content: Uint8Array): Promise<void> => writeFile(path.join(kit, file), content)
@@ -109,6 +112,21 @@ async function makeKit(recipe: Recipe, work: string, signal: AbortSignal | undef
   }
   await writeStamp(recipe, kit, unpacked)
   return kit
+}
+
+/**
+ * The packages of the kernel that a package without content stands for. Newer releases have its binary and its modules in
+ * packages of their own, which the one of the image asks for, and which have the kernel's release in their names, too.
+ */
+async function findKernel(apt: Apt, metaPackage: string): Promise<[image: string, ...parts: string[]]> {
+  const image = (await apt.dependenciesOf(metaPackage)).find((name) => name.startsWith(IMAGE))
+  if (image === undefined) throw new KitError(`the package ${metaPackage} asks for no ${IMAGE}…`, 'report it')
+  const parts = (await apt.dependenciesOf(image)).filter((name) => name.endsWith(`-${releaseOf(image)}`))
+  return [image, ...parts]
+}
+
+function releaseOf(image: string): string {
+  return image.slice(IMAGE.length)
 }
 
 async function writeStamp(recipe: Recipe, folder: string, packages: readonly string[]): Promise<void> {

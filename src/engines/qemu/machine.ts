@@ -10,6 +10,7 @@ import { type Engine, type EngineEvents, RemoteMachine } from '../guest/remote-m
 import { SerialLog } from '../guest/serial-log.ts'
 import { type AttachedDevice, type QemuArgumentsOptions, qemuArguments } from './arguments.ts'
 import { DeviceProcess, type DeviceProgram } from './device-process.ts'
+import { GpuScreens } from './gpu-screens.ts'
 import { cardAddress, type GuestNetwork, networkArguments } from './guest-network.ts'
 import type { Program } from './program.ts'
 import type { DeviceTransport } from './qemu.ts'
@@ -74,6 +75,7 @@ class QemuEngine implements Engine {
   #qemuEnded: Promise<void> = Promise.resolve()
   /** Holds the sockets. */
   #folder: string | undefined
+  #screens: GpuScreens | undefined
   #stopping: Promise<void> | undefined
   /** Why the guest runs no more. */
   #ended: StopReason | undefined
@@ -114,7 +116,8 @@ class QemuEngine implements Engine {
     else if (command.type === 'inspect') this.#inspect(command.id)
     else {
       const device = this.#devices.find(({ obeys }) => obeys.includes(command.type))
-      if (device) this.#processes.get(device.id)?.send(command)
+      if (device?.kind === 'gpu') this.#screens?.send(command)
+      else if (device) this.#processes.get(device.id)?.send(command)
     }
   }
 
@@ -127,16 +130,22 @@ class QemuEngine implements Engine {
     this.#folder = folder
     const { deviceProgram: program, transport } = this.#options
     events.report({ type: 'progress', step: 'starting devices and QEMU' })
+    const frames = path.join(folder, 'frames.sock')
     const attached = this.#devices.map(({ id, kind, args, mac }) => {
       const socket = path.join(folder, `${id}.sock`)
+      // Only this user gets into the folder.
+      const exported = kind === 'gpu' ? [`--export=${frames}`, '--export-memory'] : []
       const process = new DeviceProcess({
         program,
-        args: [kind, `--transport=${transport}`, ...args],
+        args: [kind, `--transport=${transport}`, ...args, ...exported],
         socket,
         report: (report) => this.#receive(id, report),
         left: (why) => this.#left(why),
       })
       this.#processes.set(id, process)
+      if (kind === 'gpu') {
+        this.#screens = new GpuScreens(frames, (command) => process.send(command), events.report)
+      }
       return { id, kind, transport, socket, ...(mac !== undefined && { mac }) }
     })
     this.#startQemu(attached)
@@ -179,7 +188,8 @@ class QemuEngine implements Engine {
     })
   }
 
-  #receive(id: string, report: Report): void {
+  #receive(id: string, said: Report): void {
+    const report = (id === 'gpu' && this.#screens?.receive(said)) || said
     if (report.type === 'inspection') {
       const inspection = this.#inspections.take(report.id, id, report.inspection.devices)
       if (inspection) this.#events?.report(inspection)
@@ -219,6 +229,7 @@ class QemuEngine implements Engine {
       const late = setTimeout(() => qemu?.kill('SIGKILL'), QEMU_PATIENCE_MS)
       await this.#qemuEnded
       clearTimeout(late)
+      this.#screens?.close()
       await Promise.all([...this.#processes.values()].map((process) => process.stop()))
       if (this.#folder !== undefined) rmSync(this.#folder, { recursive: true, force: true })
     })()

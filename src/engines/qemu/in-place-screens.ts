@@ -1,0 +1,179 @@
+import type { Picture } from '../../devices/gpu/picture.ts'
+import { type NoPixels, picturePixels } from '../../devices/gpu/picture-pixels.ts'
+import type { Frame } from '../../host/frames/frame.ts'
+import { FrameClient, type FrameClientOptions, type ReceivedScanout } from '../../host/frames/frame-client.ts'
+import type { ReceivedBuffer } from '../../host/frames/received-buffer.ts'
+import type { Pixels, Rect } from '../../machine/machine.ts'
+import { cutRect } from '../guest/cut-rect.ts'
+
+/** What becomes of screens. */
+export interface ScreenEvents {
+  /** Pixels changed, of a screen that is read here. The next are told when these are `taken`. */
+  damage(scanout: number, rects: readonly Rect[]): void
+  /** A screen is read here from now on, or no more. */
+  inPlace(scanout: number, inPlace: boolean): void
+  /** A line for people. */
+  log(line: string): void
+}
+
+/** What the inspector shows of a screen. */
+export type ScreenInspection = {
+  readonly inPlace: boolean
+  /** Why that is so, for people. */
+  readonly reason: string
+  readonly frames: number
+  /** Bytes of pixels that were read for the page. */
+  readonly bytesRead: number
+}
+
+interface Screen {
+  shown: ReceivedScanout | undefined
+  /** Why it is read here, or not. */
+  reason: string
+  /** What was told and not taken. */
+  frame: Frame | undefined
+  frames: number
+  bytesRead: number
+}
+
+/**
+ * Screens of a guest whose GPU is another process, read where their bytes lie: out of memory that both have, for the first and only
+ * time when a page wants them. Those that cannot be had so are for the GPU's process to read.
+ *
+ *     const screens = await InPlaceScreens.connect('/run/frames.sock', events)
+ *     screens.read(0, rect) ?? askTheDevice(0, rect)
+ */
+export class InPlaceScreens {
+  readonly #client: FrameClient
+  readonly #screens = new Map<number, Screen>()
+  /** Reasons that the log has. */
+  readonly #logged = new Set<string>()
+  #closed = false
+
+  /** @throws {FrameError} */
+  static async connect(path: string, events: ScreenEvents, options: FrameClientOptions = {}): Promise<InPlaceScreens> {
+    return new InPlaceScreens(await FrameClient.connect(path, options), events)
+  }
+
+  private constructor(
+    client: FrameClient,
+    private readonly events: ScreenEvents,
+  ) {
+    this.#client = client
+    client.listen({ scanout: (scanout) => this.#show(scanout) })
+    for (const scanout of client.scanouts.values()) this.#show(scanout)
+    void this.#follow()
+  }
+
+  /** Pixels of a part, or all, of a screen; undefined where they cannot be had here. */
+  read(index: number, part: Rect | undefined): Pixels | undefined {
+    const screen = this.#screens.get(index)
+    const { buffer, picture, source } = screen?.shown ?? {}
+    if (!screen || !buffer || !picture || !source || buffer.released) return undefined
+    const rect = cutRect(part, source)
+    const data = pixelsOf(buffer, picture, { ...rect, x: source.x + rect.x, y: source.y + rect.y })
+    if ('reason' in data) {
+      this.#giveUp(index, screen, data.reason)
+      return undefined
+    }
+    screen.bytesRead += data.length
+    return { ...rect, data }
+  }
+
+  /** The damage told last was taken. @returns whether it was told from here */
+  taken(index: number): boolean {
+    const screen = this.#screens.get(index)
+    const frame = screen?.frame
+    if (!screen || !frame) return false
+    screen.frame = undefined
+    frame.acknowledge()
+    return true
+  }
+
+  inspect(): ScreenInspection[] {
+    return [...this.#screens.values()].map(({ shown, reason, frames, bytesRead }) => {
+      return { inPlace: shown !== undefined, reason, frames, bytesRead }
+    })
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#client.close()
+  }
+
+  #show(scanout: ReceivedScanout): void {
+    const { index, path, buffer, picture } = scanout
+    const screen = this.#at(index)
+    if (path === undefined) {
+      this.#change(index, screen, undefined, 'it is off')
+      return
+    }
+    if (!buffer || !picture) {
+      this.#giveUp(index, screen, scanout.reason)
+      return
+    }
+    // It is mapped once, for as long as the guest has it.
+    const first = pixelsOf(buffer, picture, { ...scanout.source, width: 1, height: 1 })
+    if ('reason' in first) this.#giveUp(index, screen, first.reason)
+    else this.#change(index, screen, scanout, buffer.reason)
+  }
+
+  #giveUp(index: number, screen: Screen, reason: string): void {
+    if (!this.#logged.has(reason)) this.events.log(`pixels come by messages of the GPU's process: ${reason}`)
+    this.#logged.add(reason)
+    this.#change(index, screen, undefined, reason)
+  }
+
+  #change(index: number, screen: Screen, shown: ReceivedScanout | undefined, reason: string): void {
+    const before = screen.shown
+    screen.shown = shown
+    screen.reason = reason
+    if ((before === undefined) !== (shown === undefined)) this.events.inPlace(index, shown !== undefined)
+  }
+
+  async #follow(): Promise<void> {
+    let reason = 'the GPU gives no more screens'
+    try {
+      for await (const frame of this.#client.frames()) this.#take(frame)
+    } catch (error) {
+      reason = reasonOf(error)
+    }
+    if (this.#closed) return
+    for (const [index, screen] of this.#screens) this.#giveUp(index, screen, reason)
+  }
+
+  #take(frame: Frame): void {
+    const screen = frame.scanout === undefined ? undefined : this.#at(frame.scanout)
+    if (!screen?.shown || frame.scanout === undefined) {
+      frame.acknowledge()
+      return
+    }
+    screen.frame = frame
+    screen.frames++
+    this.events.damage(frame.scanout, frame.damage)
+  }
+
+  #at(index: number): Screen {
+    let screen = this.#screens.get(index)
+    if (!screen) {
+      screen = { shown: undefined, reason: '', frame: undefined, frames: 0, bytesRead: 0 }
+      this.#screens.set(index, screen)
+    }
+    return screen
+  }
+}
+
+function pixelsOf(buffer: ReceivedBuffer, picture: Picture, rect: Rect): Uint8Array | NoPixels {
+  try {
+    buffer.beginRead()
+    const pixels = picturePixels(buffer.bytes, picture, rect)
+    buffer.endRead()
+    return pixels
+  } catch (error) {
+    return { reason: reasonOf(error) }
+  }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
