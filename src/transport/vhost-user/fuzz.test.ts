@@ -6,6 +6,7 @@ import { Feature, featureSet } from '../../virtio/feature.ts'
 import { EchoDevice } from '../../virtio/testing/echo-device.ts'
 import { openDescriptors } from '../socket/testing/open-descriptors.ts'
 import { fuzzParameters, hostileAct, perform } from './testing/hostile-acts.ts'
+import { NamedFiles } from './testing/named-files.ts'
 import { VhostUserRig } from './testing/vhost-user-rig.ts'
 
 const skip = ffiMissing() ?? false
@@ -21,7 +22,9 @@ test('whatever a front-end says and a guest writes, the back-end neither falls n
       async (acts, slow, packed) => {
         const before = openDescriptors()
         const device = new EchoDevice({ slow })
-        const rig = new VhostUserRig(device)
+        const objects = new NamedFiles()
+        const rig = new VhostUserRig(device, { objects })
+        objects.add(new Uint8Array(16), rig.guest.file.descriptor)
         rig.start(packed ? featureSet(Feature.RING_PACKED) : 0n)
         for (const what of acts) perform(rig, () => device.answer(), what)
         rig.frontEnd.close()
