@@ -66,7 +66,10 @@ export class DmaBuf {
     return this.#view.bytes
   }
 
-  /** Has the processor see what devices wrote. It does not wait for them: `idle`, or a fence, tells when they are done. */
+  /**
+   * Has the processor see what devices wrote. This thread waits for those that write it now (with WRITE, for all that use it),
+   * for as long as they like: who cannot wait asks `idle` first.
+   */
   beginAccess(access: DmaBufAccess): void {
     this.#sync(access)
   }
