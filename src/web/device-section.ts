@@ -1,4 +1,5 @@
 import type { DeviceInspection, QueueInspection } from '../machine/machine.ts'
+import { bufferLines } from './buffer-lines.ts'
 import { make, setText } from './dom.ts'
 import { formatBytes, formatCount, formatName, formatValue } from './format-value.ts'
 import { frameCosts } from './frame-costs.ts'
@@ -28,6 +29,7 @@ export class DeviceSection {
   readonly #health = make('span', 'health')
   readonly #status = make('p', 'status-bits')
   readonly #costs = make('div', 'costs')
+  readonly #buffers = make('ul', 'buffers')
   readonly #features = make('ul', 'features')
   readonly #featureCount = make('span', 'count')
   readonly #queues = make('tbody')
@@ -43,8 +45,8 @@ export class DeviceSection {
       make('summary', '', 'Features ', this.#featureCount),
       this.#features,
     )
-    this.element = make('details', 'device', summary, this.#status, this.#costs, this.#queueTable(device.name))
-    this.element.append(this.#faults, this.#state, features)
+    this.element = make('details', 'device', summary, this.#status, this.#costs, this.#buffers)
+    this.element.append(this.#queueTable(device.name), this.#faults, this.#state, features)
     this.element.open = true
   }
 
@@ -103,11 +105,14 @@ export class DeviceSection {
   }
 
   #updateCosts(state: Record<string, unknown>): void {
-    const lines = frameCosts(state).map(({ path, reason, bytesPerFlush }, index) => {
+    const lines = frameCosts(state).map(({ path, reason, inPlace, bytesPerFlush }, index) => {
       const cost = bytesPerFlush === undefined ? 'no frame yet' : `${formatBytes(bytesPerFlush)} a frame`
-      return { text: `Screen ${index + 1}: ${path}, ${cost}${reason ? ` (${reason})` : ''}`, kind: 'cost' }
+      const way = inPlace ? `${path}, read in place` : path
+      return { text: `Screen ${index + 1}: ${way}, ${cost}${reason ? ` (${reason})` : ''}`, kind: 'cost' }
     })
     updateItems(this.#costs, lines, 'p')
+    const buffers = bufferLines(state).map((text) => ({ text, kind: 'buffer' }))
+    updateItems(this.#buffers, buffers)
   }
 }
 

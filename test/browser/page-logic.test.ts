@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Backoff } from '../../src/web/backoff.ts'
+import { bufferLines } from '../../src/web/buffer-lines.ts'
 import { formatBytes, formatName, formatValue } from '../../src/web/format-value.ts'
 import { frameCosts } from '../../src/web/frame-costs.ts'
 import { toOpaqueRgba, toRgba } from '../../src/web/pixels.ts'
@@ -49,10 +50,42 @@ test('values of a device are written for people', () => {
 test('the cost of a frame is counted over all that moves, for screens that are on', () => {
   const on = { path: 'copy', reason: 'a 2D resource', flushes: 4, bytesTransferred: 4096, bytesRead: 4096 }
   assert.deepEqual(frameCosts({ scanouts: [on, { path: null }] }), [
-    { path: 'copy', reason: 'a 2D resource', bytesPerFlush: 2048 },
+    { path: 'copy', reason: 'a 2D resource', inPlace: false, bytesPerFlush: 2048 },
   ])
   assert.deepEqual(frameCosts({ scanouts: [{ ...on, flushes: 0 }] })[0].bytesPerFlush, undefined)
+  const page = [{ scanout: 0, inPlace: true, bytesRead: 8192 }]
+  assert.deepEqual(frameCosts({ scanouts: [{ ...on, bytesRead: 0 }], page }), [
+    { path: 'copy', reason: 'a 2D resource', inPlace: true, bytesPerFlush: 3072 },
+  ])
   for (const state of [{}, { scanouts: null }, { scanouts: 7 }, { scanouts: [null, 3] }]) {
     assert.deepEqual(frameCosts(state), [])
   }
+})
+
+test('each shared buffer has a line, and many have one together', () => {
+  const buffer = {
+    name: 'resource 7',
+    kind: 'linear',
+    reason: 'there is no /dev/udmabuf',
+    owner: 'guest',
+    bytes: 4 << 20,
+    picture: { width: 1024, height: 768, planes: 1 },
+    holders: 1,
+    removed: false,
+  }
+  assert.deepEqual(bufferLines({ buffers: { buffers: [buffer] } }), [
+    'Buffer resource 7: linear, 4 MiB of the guest, 1024 × 768, held by 1 (there is no /dev/udmabuf)',
+  ])
+  const gone = { ...buffer, picture: null, removed: true }
+  assert.deepEqual(bufferLines({ buffers: { buffers: [gone] } }), [
+    'Buffer resource 7: linear, 4 MiB of the guest, held by 1, taken back by the guest (there is no /dev/udmabuf)',
+  ])
+  const totals = [
+    { kind: 'linear', problem: 'no-device', count: 99, bytes: 99 << 20 },
+    { kind: 'dma-buf', problem: null, count: 1, bytes: 4096 },
+  ]
+  const many = bufferLines({ buffers: { buffers: new Array(100).fill(buffer), totals } })
+  assert.equal(many.length, 9)
+  assert.equal(many[8], 'Buffers in all: 99 linear (no-device), 99 MiB; 1 dma-buf, 4 KiB')
+  for (const state of [{}, { buffers: null }, { buffers: { buffers: 7 } }]) assert.deepEqual(bufferLines(state), [])
 })

@@ -82,6 +82,7 @@ withPage('a screen is read out of the memory the guest drew in', { memoryFiles: 
     [9, 9, 9, 9, 7, 7, 7, 7],
   )
   assert.deepEqual(page.screens.inspect()[0], {
+    scanout: 0,
     inPlace: true,
     reason: page.screens.inspect()[0].reason,
     frames: 1,

@@ -18,6 +18,7 @@ export interface ScreenEvents {
 
 /** What the inspector shows of a screen. */
 export type ScreenInspection = {
+  readonly scanout: number
   readonly inPlace: boolean
   /** Why that is so, for people. */
   readonly reason: string
@@ -91,8 +92,8 @@ export class InPlaceScreens {
   }
 
   inspect(): ScreenInspection[] {
-    return [...this.#screens.values()].map(({ shown, reason, frames, bytesRead }) => {
-      return { inPlace: shown !== undefined, reason, frames, bytesRead }
+    return [...this.#screens].map(([scanout, { shown, reason, frames, bytesRead }]) => {
+      return { scanout, inPlace: shown !== undefined, reason, frames, bytesRead }
     })
   }
 
