@@ -5,16 +5,23 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { DescribedKind } from '../../src/devices/gpu/cross-domain/protocol.ts'
+import type { Rect } from '../../src/devices/gpu/display.ts'
 import type { GpuInspection } from '../../src/devices/gpu/gpu.ts'
+import type { Picture } from '../../src/devices/gpu/picture.ts'
+import { GpuResponse } from '../../src/devices/gpu/protocol.ts'
+import type { BufferKind } from '../../src/devices/gpu/shared-buffer.ts'
 import type { Command, Report } from '../../src/engines/guest/messages.ts'
 import { type GuestKit, KitError, prepareKit } from '../../src/engines/kit/kit.ts'
 import { vfioUserArguments } from '../../src/engines/qemu/arguments.ts'
 import { VFIO_USER } from '../../src/engines/qemu/qemu.ts'
+import { FrameClient } from '../../src/host/frames/frame-client.ts'
 import type { Pixels } from '../../src/machine/machine.ts'
 import { UDMABUF_KIT } from '../udmabuf/kit.ts'
 import { MAIN, scratchFolder } from './device-program.ts'
 import type { Told } from './graphics-program.ts'
 import { qemu, qemuMissing } from './guest.ts'
+import { PICTURES, paint } from './pictures-for-others.ts'
 import { bootPortGuest } from './port-guest.ts'
 
 const NEEDED = [VFIO_USER, 'virtio-9p-pci']
@@ -30,6 +37,9 @@ test('a guest’s program draws in the heap over vfio-user, and what it shows is
     return
   }
   const gpu = await startGpu(path.join(folder, 'gpu.sock'))
+  const client = await FrameClient.connect(gpu.exported, { scanouts: false, buffers: true })
+  const frames = picturesOf(client)
+  frames.catch(() => {})
   const guest = await bootPortGuest({
     folder,
     kit,
@@ -61,7 +71,26 @@ test('a guest’s program draws in the heap over vfio-user, and what it shows is
     assert.match(said, /^\{/, said)
     const told: Told = JSON.parse(said)
     const picture = { stride: WIDTH * 4, size: WIDTH * HEIGHT * 4, blobId: 1, before: false }
-    assert.deepEqual(told, { capset: [1, 0, 0, 1], ...picture })
+    const { nv12, tiled } = await frames
+    const kinds = [nv12, tiled].map(({ kind }) => (kind === 'dma-buf' ? DescribedKind.DMA_BUF : DescribedKind.LINEAR))
+    assert.deepEqual(told, {
+      ...{ capset: [1, 0, 0, 1], ...picture },
+      described: {
+        probe: [GpuResponse.ERR_INVALID_RESOURCE_ID, 0],
+        nv12: [GpuResponse.OK_NODATA, kinds[0]],
+        tiled: [GpuResponse.OK_NODATA, kinds[1]],
+      },
+    })
+    for (const [seen, { size, ...drawn }] of [
+      [nv12, PICTURES.nv12],
+      [tiled, PICTURES.tiled],
+    ] as const) {
+      assert.deepEqual(seen.picture, drawn)
+      assert.deepEqual(seen.damage, [{ x: 0, y: 0, width: drawn.width, height: drawn.height }])
+      const bytes = new Uint8Array(size)
+      paint(bytes, { ...drawn, size })
+      assert.ok(Buffer.from(seen.bytes).equals(bytes))
+    }
 
     // QEMU has the window in its address space: nothing that the guest draws comes as a message.
     assert.match(readFileSync(`/proc/${guest.qemu.pid}/maps`, 'utf8'), /rw-s .*memfd:graphics heap /)
@@ -75,27 +104,51 @@ test('a guest’s program draws in the heap over vfio-user, and what it shows is
     // This kernel flushes the whole framebuffer, whatever a program says has changed of it.
     assert.deepEqual(
       [scanouts[0].path, scanouts[0].lastDamage],
-      ['scatter', { x: 0, y: 0, width: WIDTH, height: HEIGHT }],
+      [nv12.kind, { x: 0, y: 0, width: WIDTH, height: HEIGHT }],
     )
     // The kernel's console has one, too, of a type that it leaves to the device.
     assert.deepEqual(
       contexts.map(({ capset, name, resources }) => [capset, name, resources]),
       [
         [5, 'modprobe', 0],
-        [5, 'node', 2],
+        [5, 'node', 4],
       ],
     )
-    assert.deepEqual([heap?.blocks, heap?.mapped, heap?.moves], [1, 1, 0])
-    assert.deepEqual(errors, {})
+    assert.deepEqual([heap?.blocks, heap?.mapped, heap?.moves], [2, 2, 0])
+    // What the program asked to find out whether it may describe buffers.
+    assert.deepEqual(errors, { ERR_INVALID_RESOURCE_ID: 1 })
 
     await guest.run('kill $(cat /tmp/program); while kill -0 $(cat /tmp/program) 2>/dev/null; do sleep 0.1; done')
     const after = await gpu.inspect()
-    assert.deepEqual([after.contexts.length, after.heap?.blocks, after.errors], [1, 0, {}])
+    assert.deepEqual([after.contexts.length, after.heap?.blocks, after.errors], [1, 0, errors])
   } finally {
     await guest.kill()
+    client.close()
     await gpu.stop()
   }
 })
+
+/** What a buffer showed, as the program of the host had it. */
+interface Seen {
+  readonly kind: BufferKind
+  readonly picture: Picture
+  readonly damage: readonly Rect[]
+  readonly bytes: Uint8Array
+}
+
+/** The first frame of each of the guest program's buffers. */
+async function picturesOf(client: FrameClient): Promise<Record<keyof typeof PICTURES, Seen>> {
+  const seen: Partial<Record<keyof typeof PICTURES, Seen>> = {}
+  for await (const frame of client.frames()) {
+    const { buffer, picture, damage } = frame
+    const name = picture.fourcc === PICTURES.nv12.fourcc ? 'nv12' : 'tiled'
+    seen[name] ??= { kind: buffer.kind, picture, damage, bytes: frame.bytes.slice() }
+    frame.acknowledge()
+    const { nv12, tiled } = seen
+    if (nv12 && tiled) return { nv12, tiled }
+  }
+  throw new Error('the device has ended')
+}
 
 async function kitOrReason(): Promise<GuestKit | string> {
   try {
@@ -110,7 +163,16 @@ async function kitOrReason(): Promise<GuestKit | string> {
 async function startGpu(socket: string) {
   const child = spawn(
     process.execPath,
-    [MAIN, 'device', 'gpu', '--transport=vfio-user', '--heap=64M', `--socket-path=${socket}`],
+    [
+      MAIN,
+      'device',
+      'gpu',
+      '--transport=vfio-user',
+      '--heap=64M',
+      `--socket-path=${socket}`,
+      `--export=${socket}.export`,
+      '--export-memory',
+    ],
     { stdio: ['ignore', 'inherit', 'pipe', 'ipc'], serialization: 'advanced' },
   )
   const { stderr } = child
@@ -139,6 +201,7 @@ async function startGpu(socket: string) {
   }
   return {
     socket,
+    exported: `${socket}.export`,
     async pixels(): Promise<Pixels> {
       const { pixels } = await ask({ type: 'read-pixels', id: 1, scanout: 0, rect: undefined }, 'pixels')
       assert.ok(pixels)

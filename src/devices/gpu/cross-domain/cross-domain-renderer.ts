@@ -12,7 +12,7 @@ const CAPSET: CapabilitySet = {
       // All commands up to WRITE are known; those about channels are for channels, of which there are none.
       version: 1,
       supportedChannels: 0,
-      // Nothing here exports one yet.
+      // Over channels, that is.
       supportsDmabuf: 0,
       // Buffers are ordinary memory, which any GPU can be given. Without it minigbm leaves all allocations to virgl.
       supportsExternalGpuMemory: 1,

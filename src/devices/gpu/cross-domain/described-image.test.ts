@@ -9,7 +9,7 @@ const CONTEXT = 7
 const BLOB = 1
 const DESCRIBE_IMAGE = 0xf0
 const PRESENT = 0xf1
-/** AMD's modifier of a GFX10 arrangement, as two words. */
+/** AMD's modifier of an arrangement of GFX9, as two words. */
 const TILED = [0x1b01, 0x0200_0000] as const
 
 interface Description {
