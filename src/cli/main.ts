@@ -12,6 +12,7 @@ const [wanted, kind] = process.argv.slice(2)
 const COMMANDS: CommandTable = {
   run: async () => (await import('./run.ts')).runCommand(),
   device: async () => (await import('./device.ts')).deviceCommand(kind),
+  frames: async () => (await import('./frames.ts')).framesCommand(),
   doctor: async () => (await import('./doctor.ts')).doctorCommand(),
 }
 
