@@ -13,18 +13,6 @@ export interface Padding extends Field<void> {
   readonly padding: true
 }
 
-export const u8: Field<number> = {
-  size: 1,
-  take: (reader) => reader.u8(),
-  put: (view, offset, value) => view.setUint8(offset, value),
-}
-
-export const u16: Field<number> = {
-  size: 2,
-  take: (reader) => reader.u16(),
-  put: (view, offset, value) => view.setUint16(offset, value, true),
-}
-
 export const u32: Field<number> = {
   size: 4,
   take: (reader) => reader.u32(),
