@@ -70,7 +70,9 @@ export class Apt {
   /** Names of the packages that a package asks for, in its order; of alternatives the first. */
   async dependenciesOf(name: string): Promise<string[]> {
     const [described] = await this.#describe([name])
-    return [...(described?.depends ?? '').matchAll(/(?:^|, )([a-z0-9][a-z0-9+.-]+)/g)].map(([, dependency]) => dependency)
+    return [...(described?.depends ?? '').matchAll(/(?:^|, )([a-z0-9][a-z0-9+.-]+)/g)].map(
+      ([, dependency]) => dependency,
+    )
   }
 
   /** Names of the packages and of all they need, which would be installed on a machine that has none. */

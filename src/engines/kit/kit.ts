@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Apt } from '../debian/apt.ts'
@@ -103,7 +103,7 @@ async function makeKit(recipe: Recipe, work: string, signal: AbortSignal | undef
   const kit = path.join(work, 'kit')
   await mkdir(kit)
   const write = (file: string, content: Uint8Array): Promise<void> => writeFile(path.join(kit, file), content)
-  const kernel = await readFile(path.join(root, 'boot', `vmlinuz-${release}`))
+  const kernel = await readKernel(root, [`boot/vmlinuz-${release}`, `${recipe.modulesFolder}/${release}/vmlinuz`])
   await write(KERNEL, recipe.repacksKernel ? await repackKernel(kernel) : kernel)
   signal?.throwIfAborted()
   await write(INITRD, await buildInitramfs(recipe, root, release))
@@ -123,6 +123,12 @@ async function findKernel(apt: Apt, metaPackage: string): Promise<[image: string
   if (image === undefined) throw new KitError(`the package ${metaPackage} asks for no ${IMAGE}…`, 'report it')
   const parts = (await apt.dependenciesOf(image)).filter((name) => name.endsWith(`-${releaseOf(image)}`))
   return [image, ...parts]
+}
+
+/** @param places one of which has it: newer releases have it beside the modules */
+async function readKernel(root: string, places: readonly string[]): Promise<Uint8Array> {
+  const files = places.map((place) => path.join(root, place))
+  return await readFile(files.find((file) => existsSync(file)) ?? files[0])
 }
 
 function releaseOf(image: string): string {
