@@ -1,3 +1,4 @@
+import type { BufferKind } from '../../devices/gpu/shared-buffer.ts'
 import type { Descriptor } from '../linux/descriptor.ts'
 import { FrameError } from './frame-error.ts'
 import { type Description, descriptionIn, textIn } from './heard.ts'
@@ -23,7 +24,7 @@ export class BufferAssembly {
       this.#count = said.extents
       this.#statement = {
         id: this.#description.id,
-        kind: said.kind === WireKind.DMA_BUF ? 'dma-buf' : 'linear',
+        kind: kindIn(said.kind),
         byteLength: said.byteLength,
         name: textIn(said.bytes.subarray(0, nameBytes)),
         reason: textIn(said.bytes.subarray(nameBytes, nameBytes + reasonBytes)),
@@ -47,9 +48,8 @@ export class BufferAssembly {
     const { buffer, elements } = EXTENTS.payload.parse(payload)
     if (buffer !== this.#statement.id) throw new FrameError('parts of another buffer')
     for (const { file, offset, length } of elements) {
-      const descriptor = this.#descriptors.at(file)
-      if (!descriptor || file >= this.#descriptors.length)
-        throw new FrameError(`a part of file ${file}, which did not come`)
+      const descriptor = this.#descriptors[file] as Descriptor | undefined
+      if (!descriptor) throw new FrameError(`a part of file ${file}, which did not come`)
       this.#extents.push({ file: descriptor, offset, length })
       this.#bytes += length
     }
@@ -69,4 +69,10 @@ export class BufferAssembly {
   close(): void {
     for (const descriptor of this.#descriptors) descriptor.close()
   }
+}
+
+function kindIn(kind: number): BufferKind {
+  if (kind === WireKind.DMA_BUF) return 'dma-buf'
+  if (kind === WireKind.LINEAR) return 'linear'
+  throw new FrameError(`a buffer of kind ${kind}`)
 }

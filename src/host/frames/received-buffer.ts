@@ -102,7 +102,12 @@ export class ReceivedBuffer {
     return this.#view.bytes
   }
 
-  /** Has this processor see what devices wrote. */
+  /** Whether nobody would wait for a device in `beginRead`. */
+  get idle(): boolean {
+    return this.#dmaBuf?.idle(DmaBufAccess.READ) ?? true
+  }
+
+  /** Has this processor see what devices wrote: waits for those that write it now. */
   beginRead(): void {
     this.#view ??= this.#open()
     this.#view.beginRead()
