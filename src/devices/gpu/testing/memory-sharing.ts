@@ -1,7 +1,13 @@
+import type { MemoryRegion } from '../../../memory/memory-region.ts'
 import { SpanList } from '../../../memory/span-list.ts'
 import type { Picture } from '../picture.ts'
 import type { Rect } from '../rect.ts'
 import type { BufferKind, BufferSharing, NotShared, SharedBuffer, ShareRequest } from '../shared-buffer.ts'
+
+export interface BufferPlace {
+  readonly region: MemoryRegion
+  readonly offset: number
+}
 
 /** A buffer of `MemorySharing`, which remembers what became of it. */
 export class MemoryBuffer implements SharedBuffer {
@@ -23,6 +29,8 @@ export class MemoryBuffer implements SharedBuffer {
     readonly kind: BufferKind,
     readonly byteLength: number,
     bytes: () => Uint8Array,
+    /** Where the first of its bytes lies, of those that are shared. */
+    readonly place?: BufferPlace,
   ) {
     this.reason = `${kind} of memory`
     this.#bytes = bytes
@@ -87,7 +95,8 @@ export class MemorySharing implements BufferSharing {
     if (request.dmaBufOnly && this.kind !== 'dma-buf') return { problem: 'no-device', reason: 'there are no dma-bufs' }
     const pieces = new SpanList()
     for (let i = 0; i < spans.count; i++) pieces.add(spans.regions[i], spans.offsets[i], spans.lengths[i])
-    return this.#make(request.what, spans.byteLength, () => gather(pieces))
+    const place = { region: spans.regions[0], offset: spans.offsets[0] }
+    return this.#make(request.what, spans.byteLength, () => gather(pieces), place)
   }
 
   allocate(byteLength: number, what: string): SharedBuffer | NotShared {
@@ -95,9 +104,9 @@ export class MemorySharing implements BufferSharing {
     return this.#make(what, bytes.length, () => bytes)
   }
 
-  #make(what: string, byteLength: number, bytes: () => Uint8Array): SharedBuffer | NotShared {
+  #make(what: string, byteLength: number, bytes: () => Uint8Array, place?: BufferPlace): SharedBuffer | NotShared {
     if (this.refusal) return this.refusal
-    const buffer = new MemoryBuffer(what, this.kind, byteLength, bytes)
+    const buffer = new MemoryBuffer(what, this.kind, byteLength, bytes, place)
     this.buffers.push(buffer)
     return buffer
   }
