@@ -164,11 +164,13 @@ export class InPlaceScreens {
   }
 }
 
+/** What is there is read as it is while a device draws, which may take as long as it likes. */
 function pixelsOf(buffer: ReceivedBuffer, picture: Picture, rect: Rect): Uint8Array | NoPixels {
   try {
-    buffer.beginRead()
+    const { idle } = buffer
+    if (idle) buffer.beginRead()
     const pixels = picturePixels(buffer.bytes, picture, rect)
-    buffer.endRead()
+    if (idle) buffer.endRead()
     return pixels
   } catch (error) {
     return { reason: reasonOf(error) }
