@@ -155,8 +155,8 @@ test('2 MiB of huge pages, and 4 KiB within them, are buffers', () => {
   const view = LinearView.of([{ fd: memory.fd, offset: 0, length: 2 * MIB }], 'huge pages', 'a test')
   assert.equal(view.bytes[5 * PAGE + 1], 73)
   assert.throws(() => LinearView.of([pagesOf(memory, 5)], 'part of one', 'a test'), {
-    problem: UdmabufProblem.REFUSED,
-    message: /EINVAL: huge pages are mapped in whole ones$/,
+    problem: UdmabufProblem.UNALIGNED,
+    message: /are not whole pages of 2097152: huge pages are mapped in whole ones$/,
   })
   view.close()
   whole.close()

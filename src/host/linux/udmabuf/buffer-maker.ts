@@ -1,17 +1,16 @@
-import { fstatSync } from 'node:fs'
 import { pageSize } from '../address-space.ts'
 import { type BufferMemory, DmaBufMemory, LinearMemory } from './buffer-memory.ts'
 import type { DmaBuf } from './dma-buf.ts'
+import { checkInFiles } from './file-extents.ts'
 import type { BufferFacts } from './guest-buffer.ts'
 import { HeldFiles } from './held-files.ts'
-import { LinearView } from './linear-view.ts'
 import { MemoryOwner } from './memory-seals.ts'
 import { MOST_VIEW_BYTES } from './page-view.ts'
 import { DMA_BUF_NAME_LEN, type FileExtent } from './protocol.ts'
 import { Udmabuf } from './udmabuf.ts'
 import { UdmabufError, UdmabufProblem } from './udmabuf-error.ts'
 
-/** Each piece of a linear view is a mapping, of which a process has 65,530, and needs some for other things. */
+/** Each piece of a linear buffer becomes a mapping once this process looks at it, of which a process has 65,530, and needs some for other things. */
 const MOST_MAPPED_PIECES = 49_152
 
 const DMA_BUF_REASONS: Readonly<Record<BufferFacts['owner'], string>> = {
@@ -40,7 +39,7 @@ export class BufferMaker {
   readonly unavailable: UdmabufError | undefined
   readonly #udmabuf: Udmabuf | undefined
   readonly #files = new HeldFiles()
-  /** By linear views. */
+  /** Of linear buffers that are mapped, or may be at any time. */
   #mappedPieces = 0
 
   /**
@@ -65,7 +64,7 @@ export class BufferMaker {
     const made = this.#makeDmaBuf(plan)
     if (!(made instanceof UdmabufError)) {
       const memory = new DmaBufMemory(made, this.tell)
-      const keepsPages = plan.extents.every(({ fd }) => hasSmallPages(fd))
+      const keepsPages = plan.owner !== 'heap' || haveSmallPages(plan)
       return { memory, reason: DMA_BUF_REASONS[plan.owner], problem: undefined, keepsPages }
     }
     const { message: reason, problem } = made
@@ -105,11 +104,11 @@ export class BufferMaker {
     }
     const held = this.#files.hold(extents)
     try {
-      const view = LinearView.of(extents, name, why.message)
-      this.#mappedPieces += pieces
-      return new LinearMemory(view, held, () => {
+      const memory = new LinearMemory(held, name, why.message, this.tell, () => {
         this.#mappedPieces -= pieces
       })
+      this.#mappedPieces += pieces
+      return memory
     } catch (error) {
       held.close()
       throw error
@@ -132,7 +131,7 @@ function checkSize({ extents, name }: BufferPlan): void {
   throw new UdmabufError(UdmabufProblem.TOO_LARGE, tooLarge, 'have the guest use smaller ones')
 }
 
-/** Whether discarding any page of the file leaves those beside it alone: huge ones are only overwritten. */
-function hasSmallPages(fd: number): boolean {
-  return fstatSync(fd).blksize <= pageSize()
+/** Whether discarding one leaves those beside it alone: huge ones are only overwritten. */
+function haveSmallPages({ extents, name }: BufferPlan): boolean {
+  return [...checkInFiles(extents, name).values()].every((page) => page === pageSize())
 }

@@ -2,8 +2,8 @@ import type { BufferKind } from '../../../devices/gpu/shared-buffer.ts'
 import type { Descriptor } from '../descriptor.ts'
 import type { DmaBuf } from './dma-buf.ts'
 import type { HeldExtent, HeldExtents } from './held-files.ts'
-import type { LinearView } from './linear-view.ts'
-import { DmaBufAccess } from './protocol.ts'
+import { LinearView } from './linear-view.ts'
+import { DmaBufAccess, type FileExtent } from './protocol.ts'
 
 /** What others need to have a buffer's bytes. The descriptors are borrowed: they are open as long as the buffer is held. */
 export type BufferHandles =
@@ -113,29 +113,40 @@ export class DmaBufMemory implements BufferMemory {
   }
 }
 
-/** Bytes in memory files, mapped one piece behind the other. */
+/** Bytes in memory files. This process maps them, one piece behind the other, once it looks at them itself. */
 export class LinearMemory implements BufferMemory {
   readonly kind = 'linear'
   /** Nobody knows who maps a file. */
   readonly isHeldElsewhere = false
+  readonly byteLength: number
+  #view: LinearView | undefined
+  #bytes: Uint8Array | undefined
+  #mapped = true
 
+  /**
+   * @param held for the buffer from now on
+   * @param what it is, for messages
+   * @param why there is no dma-buf
+   * @param unmapped called when this process maps none of its pieces, and will not
+   * @throws {UdmabufError} where they could never be mapped
+   */
   constructor(
-    private readonly view: LinearView,
     private readonly held: HeldExtents,
-    /** Called when its pieces are mapped no longer. */
+    private readonly what: string,
+    private readonly why: string,
+    private readonly tell: (line: string) => void,
     private readonly unmapped: () => void,
-  ) {}
+  ) {
+    this.byteLength = LinearView.check(this.#extents, what)
+  }
 
   get handles(): BufferHandles {
     return { kind: 'linear', extents: this.held.extents }
   }
 
-  get byteLength(): number {
-    return this.view.bytes.length
-  }
-
   get bytes(): Uint8Array {
-    return this.view.bytes
+    this.#bytes ??= this.#map()
+    return this.#bytes
   }
 
   beginRead(): void {}
@@ -143,11 +154,28 @@ export class LinearMemory implements BufferMemory {
   endRead(): void {}
 
   unmap(): void {
-    this.view.close()
+    this.#mapped = false
+    this.#view?.close()
     this.unmapped()
   }
 
   close(): void {
     this.held.close()
+  }
+
+  get #extents(): FileExtent[] {
+    return this.held.extents.map(({ file, offset, length }) => ({ fd: file.fd, offset, length }))
+  }
+
+  #map(): Uint8Array {
+    try {
+      if (this.#mapped) {
+        this.#view = LinearView.of(this.#extents, this.what, this.why)
+        return this.#view.bytes
+      }
+    } catch (error) {
+      this.tell(error instanceof Error ? error.message : String(error))
+    }
+    return new Uint8Array(this.byteLength)
   }
 }

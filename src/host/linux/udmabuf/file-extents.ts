@@ -1,7 +1,11 @@
+import { fstatSync, type Stats, statfsSync } from 'node:fs'
 import type { SpanList } from '../../../memory/span-list.ts'
 import { pageSize } from '../address-space.ts'
 import type { FileExtent } from './protocol.ts'
 import { UdmabufError, UdmabufProblem } from './udmabuf-error.ts'
+
+/** What statfs(2) calls files of huge pages. */
+const HUGETLBFS_MAGIC = 0x9584_58f6
 
 /**
  * Where in their memory files pieces of guest memory lie: neighbours are one extent, also across regions of one file.
@@ -29,6 +33,45 @@ export function fileExtents({ count, regions, offsets, lengths }: SpanList): Fil
   }
   checkWholePages(extents)
   return extents
+}
+
+/**
+ * Sees to it that the files behind a buffer hold its bytes, which nobody could touch otherwise.
+ * @param what the buffer is, for messages
+ * @returns of how many bytes the pages of each file are, which are discarded and mapped as a whole
+ * @throws {UdmabufError}
+ */
+export function checkInFiles(extents: readonly FileExtent[], what: string): ReadonlyMap<number, number> {
+  const pages = new Map<number, number>()
+  let [known, end] = [-1, 0]
+  for (const [i, { fd, offset, length }] of extents.entries()) {
+    if (fd !== known) {
+      const { size, blksize } = statOf(fd, what)
+      pages.set(fd, blksize > pageSize() && hasHugePages(fd) ? blksize : pageSize())
+      known = fd
+      end = size
+    }
+    if (offset + length <= end) continue
+    const piece = `piece ${i + 1} of ${what}, ${length} bytes from ${offset}, is not all in its file of ${end}`
+    throw new UdmabufError(UdmabufProblem.BEYOND_FILE, piece, 'make the file as large as the guest’s memory')
+  }
+  return pages
+}
+
+/** Other files may have large blocks, and be mapped in ordinary pages all the same. */
+function hasHugePages(fd: number): boolean {
+  return statfsSync(`/proc/self/fd/${fd}`).type === HUGETLBFS_MAGIC
+}
+
+function statOf(fd: number, what: string): Stats {
+  try {
+    return fstatSync(fd)
+  } catch (cause) {
+    const closed = `the memory of ${what} is a file that is closed`
+    throw new UdmabufError(UdmabufProblem.NOT_MEMORY_FILE, closed, 'share a memfd: with QEMU, memory-backend-memfd', {
+      cause,
+    })
+  }
 }
 
 function checkWholePages(extents: readonly FileExtent[]): void {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { GpuHeap } from '../../../devices/gpu/heap.ts'
 import { BlobFlag, BlobMem, GpuResponse } from '../../../devices/gpu/protocol.ts'
@@ -129,3 +130,20 @@ test('a thousand guests’ pictures, shown and taken back, leave no descriptor',
   assert.equal(guest.buffers.inspect().made.buffers, 1000)
   await guest.close()
 })
+
+test('pages that this process does not look at are not mapped here a second time', { skip }, async () => {
+  const guest = new LinearGuest()
+  const before = mappings()
+  guest.createBlob(1, BlobFlag.USE_SHAREABLE)
+  assert.equal(mappings(), before)
+  const [buffer] = guest.buffers.buffers
+  assert.equal(buffer.bytes.length, PICTURE_PAGES * PAGE)
+  assert.equal(mappings(), before + PICTURE_PAGES)
+  guest.gpu.unref(1)
+  assert.equal(mappings(), before)
+  await guest.close()
+})
+
+function mappings(): number {
+  return readFileSync('/proc/self/maps', 'latin1').split('/memfd:guest memory').length
+}

@@ -128,3 +128,12 @@ test('every page of an 8K picture may be elsewhere', { skip }, () => {
 function mappingsOf(name: string): number {
   return readFileSync('/proc/self/maps', 'latin1').split(`/memfd:${name}`).length - 1
 }
+
+test('a piece that its file does not have is refused: touching it would end the process', { skip }, () => {
+  const file = memfd(2 * PAGE)
+  assert.throws(() => LinearView.of([pagesOf(file, 0), pagesOf(file, 1, 2)], 'a picture', WHY), {
+    problem: UdmabufProblem.BEYOND_FILE,
+    message: /^piece 2 of a picture, 8192 bytes from 4096, is not all in its file of 8192: /,
+  })
+  file.close()
+})

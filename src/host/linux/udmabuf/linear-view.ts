@@ -1,5 +1,6 @@
 import { mapFileAt, reserve, unmap } from '../address-space.ts'
 import { SystemCallError } from '../system-call-error.ts'
+import { checkInFiles } from './file-extents.ts'
 import { MOST_VIEW_BYTES, PageView } from './page-view.ts'
 import type { FileExtent } from './protocol.ts'
 import { UdmabufError, UdmabufProblem } from './udmabuf-error.ts'
@@ -31,12 +32,11 @@ export class LinearView {
   }
 
   /**
-   * Borrows the files, and no longer needs them afterwards.
-   * @param extents whole pages, as `fileExtents` gives them
-   * @param what it is, for messages
-   * @throws {UdmabufError} with nothing left of what was mapped
+   * Finds out whether there can be one, as far as that depends on the pieces.
+   * @returns its bytes
+   * @throws {UdmabufError}
    */
-  static of(extents: readonly FileExtent[], what: string, notDmaBuf: string): LinearView {
+  static check(extents: readonly FileExtent[], what: string): number {
     const length = extents.reduce((sum, extent) => sum + extent.length, 0)
     if (length === 0) throw new UdmabufError(UdmabufProblem.EMPTY, `${what} has no memory`, 'give it some')
     if (length > MOST_VIEW_BYTES) {
@@ -47,6 +47,24 @@ export class LinearView {
       const scattered = `${what} is in ${extents.length} pieces, and a view takes ${MOST_PIECES}`
       throw new UdmabufError(UdmabufProblem.TOO_MANY_PIECES, scattered, 'have the guest use larger pieces')
     }
+    const pages = checkInFiles(extents, what)
+    for (const { fd, offset, length } of extents) {
+      const page = pages.get(fd) ?? 1
+      if (offset % page === 0 && length % page === 0) continue
+      const piece = `${length} bytes of ${what}, from ${offset} of their file, are not whole pages of ${page}`
+      throw new UdmabufError(UdmabufProblem.UNALIGNED, piece, 'huge pages are mapped in whole ones')
+    }
+    return length
+  }
+
+  /**
+   * Borrows the files, and no longer needs them afterwards.
+   * @param extents whole pages, as `fileExtents` gives them
+   * @param what it is, for messages
+   * @throws {UdmabufError} with nothing left of what was mapped
+   */
+  static of(extents: readonly FileExtent[], what: string, notDmaBuf: string): LinearView {
+    const length = LinearView.check(extents, what)
     const pages = reserve(`reserving addresses for ${what}`, length)
     try {
       let at = pages.address
@@ -78,6 +96,6 @@ function refusal(error: SystemCallError): UdmabufError {
         cause: error,
       })
     default:
-      return new UdmabufError(UdmabufProblem.REFUSED, what, 'huge pages are mapped in whole ones', { cause: error })
+      return new UdmabufError(UdmabufProblem.REFUSED, what, 'the kernel does not say why', { cause: error })
   }
 }

@@ -1,7 +1,7 @@
-import { fstatSync } from 'node:fs'
 import { Seal } from '../memory-file.ts'
 import { systemCall } from '../system-call.ts'
 import { SystemCallError } from '../system-call-error.ts'
+import { checkInFiles } from './file-extents.ts'
 import type { FileExtent } from './protocol.ts'
 import { UdmabufError, UdmabufProblem } from './udmabuf-error.ts'
 
@@ -22,18 +22,8 @@ export type MemoryOwner = (typeof MemoryOwner)[keyof typeof MemoryOwner]
  * @throws {UdmabufError}
  */
 export function checkFiles(extents: readonly FileExtent[], what: string, owner: MemoryOwner): void {
-  const sizes = new Map<number, number>()
-  for (const [i, { fd, offset, length }] of extents.entries()) {
-    let size = sizes.get(fd)
-    if (size === undefined) {
-      checkSeals(fd, what, owner)
-      size = fstatSync(fd).size
-      sizes.set(fd, size)
-    }
-    if (offset + length <= size) continue
-    const piece = `piece ${i + 1} of ${what}, ${length} bytes from ${offset}, is not all in its file of ${size}`
-    throw new UdmabufError(UdmabufProblem.BEYOND_FILE, piece, 'make the file as large as the guest’s memory')
-  }
+  for (const fd of new Set(extents.map((extent) => extent.fd))) checkSeals(fd, what, owner)
+  checkInFiles(extents, what)
 }
 
 function checkSeals(fd: number, what: string, owner: MemoryOwner): void {
