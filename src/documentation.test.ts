@@ -19,7 +19,10 @@ function read(file: string): string {
 
 /** A file of the project as somebody who installed the package would write it. */
 function asUser(file: string): string {
-  return read(file).replace("'../src/index.ts'", "'outboard'").replace("'../src/testing.ts'", "'outboard/testing'")
+  return read(file)
+    .replace("'../src/index.ts'", "'outboard'")
+    .replace("'../src/testing.ts'", "'outboard/testing'")
+    .replace("'../src/host.ts'", "'outboard/host'")
 }
 
 test('the guide to writing a device shows the example and its test as they are', () => {
@@ -28,6 +31,10 @@ test('the guide to writing a device shows the example and its test as they are',
   for (const file of examples.map((name) => `examples/${name}`)) {
     assert.ok(guide.includes(`\`\`\`ts\n${asUser(file)}\`\`\``), file)
   }
+})
+
+test('the documentation of the export socket shows a consumer as it is', () => {
+  assert.ok(read('docs/frames.md').includes(`\`\`\`ts\n${asUser('examples/frame-consumer.ts')}\`\`\``))
 })
 
 /** The indented lines of the comment above a class. */
