@@ -64,12 +64,15 @@ export class ResourceSurface implements Surface {
     if (!fits(rect, this.width, this.height)) return 0
     if (!(targetOffset >= 0 && targetStride >= rowBytes && lastRow + rowBytes <= target.length)) return 0
 
+    if (!this.#linear) {
+      blacken(rect, target, targetOffset, targetStride)
+      return 0
+    }
     const { buffer } = this
-    let copied = 0
     buffer?.beginRead()
-    if (!this.#linear) blacken(rect, target, targetOffset, targetStride)
-    else if (this.#rows) copied = this.#convert(this.#rows, rect, target, targetOffset, targetStride)
-    else copied = this.#copyRows(rect, target, targetOffset, targetStride)
+    const copied = this.#rows
+      ? this.#convert(this.#rows, rect, target, targetOffset, targetStride)
+      : this.#copyRows(rect, target, targetOffset, targetStride)
     buffer?.endRead()
     this.bytesRead += copied
     return copied
