@@ -12,8 +12,8 @@ import { qemuArguments } from '../../src/engines/qemu/arguments.ts'
 import type { Qemu } from '../../src/engines/qemu/qemu.ts'
 import type { ResultLine } from './result-lines.ts'
 
-/** Enough for what takes a minute where nothing else runs. */
-const PATIENCE_MS = 10 * 60_000
+/** Enough for what takes three minutes where nothing else runs. */
+const PATIENCE_MS = 14 * 60_000
 /** Where this machine's files are in the guest, before it changes to them. */
 const ROOT = '/mnt'
 const FILE_MOUNT = 'root'
