@@ -14,6 +14,7 @@ import { fileURLToPath } from 'node:url'
 import { prepareKit } from '../src/engines/kit/kit.ts'
 import { AMD64_KIT, I386_KIT } from '../src/engines/kit/recipe.ts'
 import { prepareQemu, prepareQemuTools } from '../src/engines/qemu/qemu.ts'
+import { IMPORTING_KIT } from '../test/qemu/importing-kit.ts'
 import { UDMABUF_KIT } from '../test/udmabuf/kit.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
@@ -58,6 +59,7 @@ async function fetchAll(): Promise<void> {
   await fetch('guest kit', (onStep) => prepareKit(I386_KIT, { onProgress: ({ step }) => onStep(step) }))
   await fetch('guest kit for QEMU', (onStep) => prepareKit(AMD64_KIT, { onProgress: ({ step }) => onStep(step) }))
   await fetch('guest kit with udmabuf', (onStep) => prepareKit(UDMABUF_KIT, { onProgress: ({ step }) => onStep(step) }))
+  await fetch('importing guest kit', (onStep) => prepareKit(IMPORTING_KIT, { onProgress: ({ step }) => onStep(step) }))
   await fetch('QEMU', (onStep) => prepareQemu('vhost-user', { onProgress: onStep }))
   await fetch('QEMU', (onStep) => prepareQemuTools({ onProgress: onStep }))
 }

@@ -1,42 +1,34 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { DescribedKind } from '../../src/devices/gpu/cross-domain/protocol.ts'
 import type { Rect } from '../../src/devices/gpu/display.ts'
-import type { GpuInspection } from '../../src/devices/gpu/gpu.ts'
 import type { Picture } from '../../src/devices/gpu/picture.ts'
 import { GpuResponse } from '../../src/devices/gpu/protocol.ts'
 import type { BufferKind } from '../../src/devices/gpu/shared-buffer.ts'
-import type { Command, Report } from '../../src/engines/guest/messages.ts'
-import { type GuestKit, KitError, prepareKit } from '../../src/engines/kit/kit.ts'
 import { vfioUserArguments } from '../../src/engines/qemu/arguments.ts'
-import { VFIO_USER } from '../../src/engines/qemu/qemu.ts'
 import { FrameClient } from '../../src/host/frames/frame-client.ts'
-import type { Pixels } from '../../src/machine/machine.ts'
 import { UDMABUF_KIT } from '../udmabuf/kit.ts'
-import { MAIN, scratchFolder } from './device-program.ts'
+import { scratchFolder } from './device-program.ts'
+import { startGpu } from './gpu-process.ts'
 import type { Told } from './graphics-program.ts'
-import { qemu, qemuMissing } from './guest.ts'
+import { findKitForPrograms, MACHINE_FILES, mountMachineFiles } from './machine-files.ts'
 import { PICTURES, paint } from './pictures-for-others.ts'
 import { bootPortGuest } from './port-guest.ts'
 
-const NEEDED = [VFIO_USER, 'virtio-9p-pci']
 const [WIDTH, HEIGHT] = [1024, 768]
 const PROGRAM = fileURLToPath(new URL('./graphics-program.js', import.meta.url))
 const folder = scratchFolder()
 
 test('a guest’s program draws in the heap over vfio-user, and what it shows is read there, in place', async (context) => {
-  const kit = await kitOrReason()
-  const missing = qemuMissing ?? NEEDED.find((name) => !qemu().devices.has(name))
-  if (missing !== undefined || typeof kit === 'string' || process.arch !== 'x64') {
-    context.skip(missing ?? (typeof kit === 'string' ? kit : 'this machine’s Node is none for the guest'))
+  const kit = await findKitForPrograms(UDMABUF_KIT)
+  if (typeof kit === 'string') {
+    context.skip(kit)
     return
   }
-  const gpu = await startGpu(path.join(folder, 'gpu.sock'))
+  const gpu = await startGpu(path.join(folder, 'gpu.sock'), ['--heap=64M'])
   const client = await FrameClient.connect(gpu.exported, { scanouts: false, buffers: true })
   const frames = picturesOf(client)
   frames.catch(() => {})
@@ -44,16 +36,10 @@ test('a guest’s program draws in the heap over vfio-user, and what it shows is
     folder,
     kit,
     memoryMiB: 1024,
-    arguments: [
-      ...vfioUserArguments(gpu.socket),
-      ...['-fsdev', 'local,id=files,path=/,security_model=none,readonly=on,multidevs=remap'],
-      ...['-device', 'virtio-9p-pci,fsdev=files,mount_tag=root'],
-    ],
+    arguments: [...vfioUserArguments(gpu.socket), ...MACHINE_FILES],
   })
   try {
-    await guest.run('modprobe -a 9pnet_virtio 9p virtio_gpu; mkdir -p /mnt')
-    await guest.run('mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro root /mnt')
-    await guest.run('for folder in dev proc sys; do mount -o rbind /$folder /mnt/$folder; done')
+    await mountMachineFiles(guest, ['virtio_gpu'])
     const log = await guest.run('dmesg')
     assert.match(log, /features: \+virgl \+edid \+resource_blob \+host_visible/)
     assert.match(log, /features: \+context_init/)
@@ -148,72 +134,4 @@ async function picturesOf(client: FrameClient): Promise<Record<keyof typeof PICT
     if (nv12 && tiled) return { nv12, tiled }
   }
   throw new Error('the device has ended')
-}
-
-async function kitOrReason(): Promise<GuestKit | string> {
-  try {
-    return await prepareKit(UDMABUF_KIT)
-  } catch (error) {
-    if (error instanceof KitError) return error.message
-    throw error
-  }
-}
-
-/** A GPU as a part of a machine: it answers what the page would ask. */
-async function startGpu(socket: string) {
-  const child = spawn(
-    process.execPath,
-    [
-      MAIN,
-      'device',
-      'gpu',
-      '--transport=vfio-user',
-      '--heap=64M',
-      `--socket-path=${socket}`,
-      `--export=${socket}.export`,
-      '--export-memory',
-    ],
-    { stdio: ['ignore', 'inherit', 'pipe', 'ipc'], serialization: 'advanced' },
-  )
-  const { stderr } = child
-  assert.ok(stderr)
-  const ended = once(child, 'exit')
-  const gone = ended.then(([status, signal]) => {
-    throw new Error(`the device ended with ${status ?? signal}`)
-  })
-  gone.catch(() => {})
-  for (;;) {
-    const [text] = await Promise.race([once(stderr, 'data'), gone])
-    if (/\bready, on /.test(String(text))) break
-  }
-  stderr.resume()
-  const ask = async <T extends Report['type']>(command: Command, type: T): Promise<Extract<Report, { type: T }>> => {
-    const answered = new Promise<Extract<Report, { type: T }>>((resolve) => {
-      const take = (report: Report): void => {
-        if (report.type !== type) return
-        child.off('message', take)
-        resolve(report as Extract<Report, { type: T }>)
-      }
-      child.on('message', take)
-    })
-    child.send(command)
-    return await Promise.race([answered, gone])
-  }
-  return {
-    socket,
-    exported: `${socket}.export`,
-    async pixels(): Promise<Pixels> {
-      const { pixels } = await ask({ type: 'read-pixels', id: 1, scanout: 0, rect: undefined }, 'pixels')
-      assert.ok(pixels)
-      return pixels
-    },
-    async inspect(): Promise<GpuInspection> {
-      const { inspection } = await ask({ type: 'inspect', id: 1 }, 'inspection')
-      return inspection.devices[0].state as GpuInspection
-    },
-    async stop(): Promise<void> {
-      child.kill()
-      await ended
-    },
-  }
 }

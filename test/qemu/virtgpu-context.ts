@@ -4,12 +4,8 @@
  */
 import { openSync, readdirSync } from 'node:fs'
 import { mapFile } from '../../src/host/linux/address-space.ts'
-import { addressOf, memoryAt } from '../../src/host/linux/ffi.ts'
-import { systemCall } from '../../src/host/linux/system-call.ts'
-
-export const ioctl = systemCall<[fd: number, request: number, argument: ArrayBufferView]>(
-  'int ioctl(int fd, unsigned long request, void *argument)',
-)
+import { memoryAt } from '../../src/host/linux/ffi.ts'
+import { ioctl, pointer, words } from './ioctl.ts'
 
 // Requests of drm/virtgpu_drm.h, with the sizes of their arguments.
 const VIRTGPU_MAP = 0xc010_6441
@@ -44,16 +40,6 @@ export interface Requirements {
   readonly modifier: readonly number[]
   readonly size: number
   readonly blobId: number
-}
-
-/** An argument of 32-bit words; numbers beyond are two of them. */
-export function words(...values: readonly number[]): Uint32Array {
-  return Uint32Array.from(values)
-}
-
-export function pointer(array: ArrayBufferView): [low: number, high: number] {
-  const address = addressOf(array)
-  return [address >>> 0, Math.floor(address / 2 ** 32)]
 }
 
 export function createBlob(mem: number, flags: number, size: number, blobId: number): Blob {

@@ -1,0 +1,232 @@
+import assert from 'node:assert/strict'
+import path from 'node:path'
+import { test } from 'node:test'
+import type { Rect } from '../../src/devices/gpu/rect.ts'
+import { vfioUserArguments } from '../../src/engines/qemu/arguments.ts'
+import type { Frame } from '../../src/host/frames/frame.ts'
+import { FrameClient } from '../../src/host/frames/frame-client.ts'
+import type { ReceivedBuffer } from '../../src/host/frames/received-buffer.ts'
+import { scratchFolder } from './device-program.ts'
+import { type GpuProcess, startGpu } from './gpu-process.ts'
+import { ImportingGuest, type PictureInBuffer } from './importing-guest.ts'
+import { IMPORTING_KIT } from './importing-kit.ts'
+import { XR24 } from './kernel-screen.ts'
+import { findKitForPrograms, MACHINE_FILES } from './machine-files.ts'
+import { bootPortGuest } from './port-guest.ts'
+
+const [WIDTH, HEIGHT] = [1024, 768]
+const WHOLE: Rect = { x: 0, y: 0, width: WIDTH, height: HEIGHT }
+const PART: Rect = { x: 10, y: 20, width: 300, height: 40 }
+/** No two begin at the same place, and only the last one fills its rows. */
+const PICTURES: readonly PictureInBuffer[] = [
+  { width: WIDTH, height: HEIGHT, offset: 35_360, columns: 1100, rows: 800 },
+  { width: WIDTH, height: HEIGHT, offset: 12_288, columns: 1040, rows: 780 },
+  { width: WIDTH, height: HEIGHT, offset: 64, columns: 1032, rows: 770 },
+  { width: WIDTH, height: HEIGHT, offset: 0, columns: WIDTH, rows: HEIGHT },
+]
+const FLIPS = 10
+const PATIENCE_MS = 60_000
+const folder = scratchFolder()
+
+test('buffers of a GPU that the host does not see are shown by ours, and a program of the host has their pages', async (context) => {
+  const kit = await findKitForPrograms(IMPORTING_KIT)
+  if (typeof kit === 'string') {
+    context.skip(kit)
+    return
+  }
+  const gpu = await startGpu(path.join(folder, 'screen.sock'))
+  const heap = await startGpu(path.join(folder, 'heap.sock'), ['--heap=16M'])
+  const client = await FrameClient.connect(gpu.exported)
+  const port = await bootPortGuest({
+    ...{ folder, kit, memoryMiB: 1024 },
+    arguments: [gpu, heap].flatMap(({ socket }) => vfioUserArguments(socket)).concat(MACHINE_FILES),
+  })
+  try {
+    const guest = await ImportingGuest.start(port)
+    const [first, second, third, fourth] = [0, 1, 2, 3]
+    const seen = new Watcher(client)
+    const { made } = (await gpu.inspect()).buffers
+
+    for (const name of [first, second]) await guest.make(name, PICTURES[name])
+    await guest.draw(first, 1, WHOLE)
+    await guest.order('show', first)
+    const shown = await seen.frameOf(guest, first)
+    const { buffer } = shown
+    const { unavailable } = (await gpu.inspect()).buffers
+    if (unavailable !== null) assert.deepEqual([buffer.kind, buffer.reason], ['linear', unavailable])
+    shown.acknowledge()
+
+    // The kernel may take what it is told of for all there is.
+    await guest.draw(first, 2, PART)
+    const before = await gpu.inspect()
+    assert.equal(before.buffers.made.buffers - made.buffers, 2)
+    await guest.order('flush', first, PART.x, PART.y, PART.width, PART.height)
+    const { lastDamage } = (await gpu.inspect()).scanouts[0]
+    assert.ok(lastDamage)
+    context.diagnostic(`of ${JSON.stringify(PART)} the guest’s kernel flushed ${JSON.stringify(lastDamage)}`)
+    assert.ok(covers(lastDamage, PART))
+    const flushed = await seen.frameOf(guest, first, [lastDamage])
+    assert.equal(flushed.buffer, buffer)
+    flushed.acknowledge()
+
+    const buffers = [buffer]
+    for (let flip = 1; flip <= FLIPS; flip++) {
+      const name = flip % 2
+      await guest.draw(name, 10 + flip, flip === 1 ? WHOLE : PART)
+      await guest.order('flip', name)
+      const frame = await seen.frameOf(guest, name)
+      buffers[name] ??= frame.buffer
+      assert.equal(frame.buffer, buffers[name], `flip ${flip}`)
+      frame.acknowledge()
+    }
+    const after = await gpu.inspect()
+    assert.deepEqual(after.buffers.made, before.buffers.made)
+    assert.deepEqual(done(before, after), {
+      ...{ RESOURCE_CREATE_BLOB: 0, SET_SCANOUT_BLOB: FLIPS, RESOURCE_FLUSH: 1 + FLIPS },
+      ...{ TRANSFER_TO_HOST_2D: 0, RESOURCE_DETACH_BACKING: 0, RESOURCE_UNREF: 0 },
+    })
+    const [{ path: way, bytesCopied, bytesRead, bytesTransferred }] = after.scanouts
+    assert.deepEqual([way, bytesCopied, bytesRead, bytesTransferred], [buffer.kind, 0, 0, 0])
+
+    // Its card imports it no longer, while it is shown, and while a program of the host has a frame of it.
+    await guest.draw(first, 30, PART)
+    await guest.order('flush', first, PART.x, PART.y, PART.width, PART.height)
+    const held = await seen.frameOf(guest, first)
+    const gone = seen.gone(buffer)
+    await guest.order('forget', first)
+    await gone
+    assert.equal(client.scanouts.get(0)?.path, undefined)
+    assert.equal((await gpu.inspect()).scanouts[0].mode, null)
+    assertPixels(held, guest, first)
+    // The pages are the other card's still, which draws on.
+    await guest.draw(first, 31, WHOLE)
+    assertPixels(held, guest, first)
+    assert.equal(buffer.released, false)
+    held.acknowledge()
+    assert.equal(buffer.released, true)
+
+    // The next ones, one after another, each forgotten when the one behind it is there.
+    for (const name of [third, fourth]) {
+      await guest.make(name, PICTURES[name])
+      await guest.draw(name, 40 + name, WHOLE)
+      await guest.order(name === third ? 'show' : 'flip', name)
+      const frame = await seen.frameOf(guest, name)
+      frame.acknowledge()
+      const old = buffers.at(-1)
+      assert.ok(old)
+      const oldGone = seen.gone(old)
+      await guest.order('forget', name - 1)
+      await oldGone
+      assert.equal(client.scanouts.get(0)?.buffer, frame.buffer)
+      buffers.push(frame.buffer)
+    }
+    const { data } = await gpu.pixels()
+    assert.ok(Buffer.from(data).equals(guest.expected(fourth)))
+
+    // A card with a heap has what 3D needs, for which the kernel may refuse imports.
+    const refusal = await guest.order('offer', fourth).then(
+      () => undefined,
+      (error: Error) => error.message,
+    )
+    context.diagnostic(`to a GPU with a heap: ${refusal ?? 'imported'}`)
+    if (refusal !== undefined) assert.match(refusal, /ENODEV/)
+
+    const last = seen.gone(buffers.at(-1))
+    await guest.end()
+    await last
+    const end = await gpu.inspect()
+    assert.deepEqual([end.errors, (await heap.inspect()).errors], [{}, {}])
+    assert.deepEqual(
+      [...end.buffers.buffers].filter(({ removed }) => removed),
+      [],
+    )
+    const log = await port.run('dmesg')
+    assert.doesNotMatch(log, /WARNING|BUG|\*ERROR\*|response 0x1/)
+  } finally {
+    await port.kill()
+    client.close()
+    await gpu.stop()
+    await heap.stop()
+  }
+})
+
+/** How often the guest sent those commands in the meantime that are about its buffers. */
+function done(before: Inspection, after: Inspection): Record<string, number> {
+  const names = ['RESOURCE_CREATE_BLOB', 'SET_SCANOUT_BLOB', 'RESOURCE_FLUSH', 'TRANSFER_TO_HOST_2D']
+  return Object.fromEntries(
+    [...names, 'RESOURCE_DETACH_BACKING', 'RESOURCE_UNREF'].map((name) => [
+      name,
+      (after.commands[name] ?? 0) - (before.commands[name] ?? 0),
+    ]),
+  )
+}
+
+type Inspection = Awaited<ReturnType<GpuProcess['inspect']>>
+
+function covers(outer: Rect, inner: Rect): boolean {
+  return (
+    outer.x <= inner.x &&
+    outer.y <= inner.y &&
+    outer.x + outer.width >= inner.x + inner.width &&
+    outer.y + outer.height >= inner.y + inner.height
+  )
+}
+
+/** The whole buffer is what the guest drew, in place, and nothing is beside the picture. */
+function assertPixels(frame: Frame, guest: ImportingGuest, name: number): void {
+  assert.ok(Buffer.from(frame.bytes.buffer, frame.bytes.byteOffset, frame.bytes.length).equals(guest.expected(name)))
+}
+
+/** What does not come in a minute does not come. */
+async function soon<T>(what: string, promise: Promise<T>): Promise<T> {
+  let late: NodeJS.Timeout | undefined
+  const never = new Promise<never>((_resolve, reject) => {
+    late = setTimeout(() => reject(new Error(`${what} never came`)), PATIENCE_MS)
+  })
+  try {
+    return await Promise.race([promise, never])
+  } finally {
+    clearTimeout(late)
+  }
+}
+
+/** A program of the host that looks at the guest's only screen. */
+class Watcher {
+  readonly #frames: AsyncIterator<Frame, void>
+
+  constructor(private readonly client: FrameClient) {
+    this.#frames = client.frames()
+  }
+
+  /** The next frame of one of the guest's buffers, whose pixels are right. @param damage only one that tells this */
+  async frameOf(guest: ImportingGuest, name: number, damage?: readonly Rect[]): Promise<Frame> {
+    const { offset, width, height } = PICTURES[name]
+    for (;;) {
+      const { value: frame } = await soon(`a frame of picture ${name}`, this.#frames.next())
+      if (!frame) throw new Error('the device has ended')
+      const isIt = frame.picture.planes[0].offset === offset && frame.picture.planes[0].stride === guest.stride(name)
+      if (isIt && (!damage || JSON.stringify(damage) === JSON.stringify(frame.damage))) {
+        const planes = [{ offset, stride: guest.stride(name) }]
+        assert.deepEqual(frame.picture, { width, height, fourcc: XR24, modifier: 0n, planes })
+        assert.deepEqual(frame.source, WHOLE)
+        assertPixels(frame, guest, name)
+        return frame
+      }
+      frame.acknowledge()
+    }
+  }
+
+  /** Resolves when the guest has taken a buffer back. */
+  gone(buffer: ReceivedBuffer | undefined): Promise<void> {
+    const told = new Promise<void>((resolve) => {
+      const end = this.client.listen({
+        gone: (which) => {
+          if (which !== buffer) return
+          end()
+          resolve()
+        },
+      })
+    })
+    return soon(`the end of ${buffer?.name}`, told)
+  }
+}

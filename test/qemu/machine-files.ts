@@ -1,0 +1,33 @@
+import { type GuestKit, KitError, prepareKit } from '../../src/engines/kit/kit.ts'
+import type { Recipe } from '../../src/engines/kit/recipe.ts'
+import { VFIO_USER } from '../../src/engines/qemu/qemu.ts'
+import { qemu, qemuMissing } from './guest.ts'
+import type { PortGuest } from './port-guest.ts'
+
+const NEEDED = [VFIO_USER, 'virtio-9p-pci']
+
+/** QEMU's arguments for a guest that has all files of this machine, for reading. */
+export const MACHINE_FILES = [
+  ...['-fsdev', 'local,id=files,path=/,security_model=none,readonly=on,multidevs=remap'],
+  ...['-device', 'virtio-9p-pci,fsdev=files,mount_tag=root'],
+]
+
+/** @returns what a guest boots that runs this machine's Node, or why there is none */
+export async function findKitForPrograms(recipe: Recipe<never>): Promise<GuestKit | string> {
+  const missing = qemuMissing ?? NEEDED.find((name) => !qemu().devices.has(name))
+  if (missing !== undefined) return missing
+  if (process.arch !== 'x64') return 'this machine’s Node is none for the guest'
+  try {
+    return await prepareKit(recipe)
+  } catch (error) {
+    if (error instanceof KitError) return error.message
+    throw error
+  }
+}
+
+/** Has the guest mount them, in `/mnt`, and load drivers besides. */
+export async function mountMachineFiles(guest: PortGuest, drivers: readonly string[]): Promise<void> {
+  await guest.run(`modprobe -a 9pnet_virtio 9p ${drivers.join(' ')}; mkdir -p /mnt`)
+  await guest.run('mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro root /mnt')
+  await guest.run('for folder in dev proc sys; do mount -o rbind /$folder /mnt/$folder; done')
+}
