@@ -67,7 +67,7 @@ test(`${ROUNDS} blobs of a guest’s later, of its memory and of the heap, nothi
   const guest = new GpuGuest()
   const entries = [guest.scatter(PAGES), guest.scatter(PAGES, PAGES)]
   endure((index) => {
-    const [id, heap] = [1 + (index % 7), index % 4 === 0]
+    const [id, heap] = [1 + (index % 7), index % 8 === 0]
     if (heap) guest.fillHeap([id], PICTURE)
     else assert.equal(guest.createBlob(id, entries[index % 2]), OK_NODATA)
     assert.equal(guest.buffer.kind, 'dma-buf')

@@ -14,6 +14,7 @@ import type { GuestBuffer } from '../../../src/host/linux/udmabuf/guest-buffer.t
 import { GuestBuffers } from '../../../src/host/linux/udmabuf/guest-buffers.ts'
 import { PAGE } from '../../../src/host/linux/udmabuf/testing/test-memory.ts'
 import { DrmDevice } from './drm-device.ts'
+import { allBuffers } from './kernel.ts'
 
 /** Where pictures begin in guest memory; what the driver needs for its queues lies below. */
 const PICTURES = 16 << 20
@@ -49,6 +50,7 @@ export class GpuGuest {
   readonly buffers = GuestBuffers.open()
   readonly gpu: ContextRig
   readonly vgem = new DrmDevice('platform/vgem')
+  readonly #before = allBuffers().count
   readonly #imports = new Map<DmaBuf, number>()
   /** Pages of pictures that were given out. */
   #pages = 0
@@ -112,6 +114,11 @@ export class GpuGuest {
     return Buffer.concat(entries.map(({ address, length }) => this.memory.bytes.subarray(address, address + length)))
   }
 
+  /** How many dma-bufs there are because of it, whoever has them. */
+  get dmaBufs(): number {
+    return allBuffers().count - this.#before
+  }
+
   /** The only buffer there is. */
   get buffer(): GuestBuffer {
     const [buffer, other] = this.buffers.buffers
@@ -136,11 +143,13 @@ export class GpuGuest {
     back.close()
   }
 
+  /** Nothing of it is left in the kernel, once importers have let go. */
   async close(): Promise<void> {
     await this.gpu.driver.reset()
     this.buffers.close()
     this.heap.close()
     this.vgem.close()
     this.memory.close()
+    assert.equal(this.dmaBufs, 0)
   }
 }
