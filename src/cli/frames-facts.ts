@@ -4,7 +4,7 @@ import type { ReceivedScanout } from '../host/frames/frame-client.ts'
 import type { ReceivedBuffer } from '../host/frames/received-buffer.ts'
 
 /** What a picture is, for scripts. */
-export function pictureFacts({ width, height, fourcc, modifier, planes }: Picture) {
+function pictureFacts({ width, height, fourcc, modifier, planes }: Picture) {
   return { width, height, fourcc: fourccName(fourcc), modifier: `0x${modifier.toString(16)}`, planes }
 }
 
@@ -35,7 +35,7 @@ export function bufferFacts({ id, name, kind, reason, withheld, byteLength, pict
   }
 }
 
-export function pictureLine(picture: Picture): string {
+function pictureLine(picture: Picture): string {
   const { width, height, fourcc, modifier, planes } = pictureFacts(picture)
   const where = planes.map(({ offset, stride }) => `${stride} a row from ${offset}`).join(', ')
   return `${width}x${height} ${fourcc}${modifier === '0x0' ? '' : ` modifier ${modifier}`}, ${where}`
