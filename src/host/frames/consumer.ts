@@ -1,16 +1,14 @@
 import type { Surface } from '../../devices/gpu/display.ts'
 import type { Rect } from '../../devices/gpu/rect.ts'
 import type { Descriptor } from '../linux/descriptor.ts'
-import { Errno } from '../linux/errno.ts'
 import type { PeerCredentials } from '../linux/peer-credentials.ts'
-import { type Closable, Interest, type Reactor } from '../linux/reactor/reactor.ts'
-import { errnoName } from '../linux/system-call-error.ts'
+import type { Closable, Reactor } from '../linux/reactor/reactor.ts'
 import type { GuestBuffer } from '../linux/udmabuf/guest-buffer.ts'
 import type { UnixStream } from '../linux/unix-stream.ts'
-import { Readiness } from '../net/readiness.ts'
 import { type Receiver, StreamConnection } from '../socket/stream-connection.ts'
 import { FrameFlow } from './frame-flow.ts'
 import { FrameStream, type RawMessage } from './frame-stream.ts'
+import { Outbox } from './outbox.ts'
 import {
   ACKNOWLEDGE,
   BUFFER_GONE,
@@ -27,7 +25,7 @@ import {
   VERSION,
   Wanted,
 } from './protocol.ts'
-import { bufferStatements, descriptionOf, refusal, type Statement, scanoutStatement } from './statements.ts'
+import { bufferStatements, descriptionOf, refusal, scanoutStatement } from './statements.ts'
 
 /** How long a consumer may take for its first message, and for the rest of one that it began. */
 const PATIENCE_MS = 5000
@@ -35,7 +33,6 @@ const PATIENCE_MS = 5000
 const MOST_STALE = 64
 /** Messages a turn: the device has other things to do. */
 const MOST_A_TURN = 32
-const NO_DESCRIPTORS: readonly Descriptor[] = []
 
 /** A buffer as all consumers are told of it. */
 export interface ServedBuffer {
@@ -96,15 +93,12 @@ export class Consumer implements Receiver {
   readonly #stream: UnixStream
   readonly #connection: StreamConnection
   readonly #messages = new FrameStream(MOST_CONSUMER_MESSAGE_BYTES, 0)
-  readonly #writable: Readiness
   /** Runs while the consumer owes the rest of a message. */
   #patience: Closable | undefined
   /** Bits of `Wanted`; 0 until it said so. */
   #wanted = 0
-  /** What its socket has no room for yet, the first of it from `#sent` on: one message, or all those of a buffer. */
-  #out: Statement[] = []
-  #sent = 0
-  /** The buffer that is about. */
+  readonly #out: Outbox
+  /** The buffer that was given last. */
   #giving: Told | undefined
   readonly #views: View[] = []
   readonly #told = new Map<number, Told>()
@@ -134,7 +128,7 @@ export class Consumer implements Receiver {
   ) {
     this.#stream = stream
     this.#connection = new StreamConnection(stream, reactor, this)
-    this.#writable = new Readiness(reactor, stream.fd, Interest.WRITABLE, () => this.#flush())
+    this.#out = new Outbox(stream, reactor, (reason) => this.ended(reason))
   }
 
   /** To be called once, first of all. */
@@ -195,7 +189,7 @@ export class Consumer implements Receiver {
   tell(): boolean {
     if (this.#wanted === 0 || !this.#news) return false
     for (let messages = 0; messages < MOST_A_TURN; messages++) {
-      if (this.#out.length > 0 || this.#over) return false
+      if (this.#out.busy || this.#over) return false
       if (!this.#tellNext()) {
         this.#news = false
         return false
@@ -228,12 +222,11 @@ export class Consumer implements Receiver {
     if (this.#over) return
     this.#over = true
     // In the middle of a message there is nothing more to be said.
-    if (reason !== undefined && this.#out.length === 0) this.#stream.write(refusal(reason))
+    if (reason !== undefined && !this.#out.busy) this.#stream.write(refusal(reason))
     this.#patience?.close()
-    this.#writable.close()
     this.#messages.close()
     this.#connection.close()
-    this.#out = []
+    this.#out.close()
     for (const { served } of this.#told.values()) served.buffer.release()
     this.#told.clear()
     this.left(reason)
@@ -293,7 +286,8 @@ export class Consumer implements Receiver {
   #release(payload: Uint8Array): void {
     const { buffer: id } = RELEASE.payload.parse(payload)
     const told = this.#told.get(id)
-    if (!told || told === this.#giving) throw new Error('it releases a buffer that it was not given')
+    if (!told || (told === this.#giving && this.#out.busy))
+      throw new Error('it releases a buffer that it was not given')
     this.#told.delete(id)
     for (const news of [this.#gone, this.#described, this.#presented]) news.delete(told)
     if (told.served.buffer.removed) this.#stale--
@@ -390,38 +384,12 @@ export class Consumer implements Receiver {
       told.flow.changeAll()
       this.#presented.add(told)
     }
-    this.#queue(bufferStatements(served.id, served.buffer, this.source.memoryFiles))
+    this.#out.send(bufferStatements(served.id, served.buffer, this.source.memoryFiles))
     return true
   }
 
   #send(bytes: Uint8Array): void {
-    this.#queue([{ bytes, descriptors: NO_DESCRIPTORS }])
-  }
-
-  #queue(statements: Statement[]): void {
-    this.#out = statements
-    this.#flush()
-  }
-
-  #flush(): void {
-    for (let [first] = this.#out; first; [first] = this.#out) {
-      const { bytes, descriptors } = first
-      const result = this.#stream.write(bytes, this.#sent, this.#sent === 0 ? descriptors : NO_DESCRIPTORS)
-      if (result === -Errno.EAGAIN) {
-        this.#writable.ask()
-        return
-      }
-      if (result < 0) {
-        const gone = result === -Errno.EPIPE || result === -Errno.ECONNRESET
-        this.ended(gone ? undefined : `sending to it fails with ${errnoName(-result)}`)
-        return
-      }
-      this.#sent += result
-      if (this.#sent < bytes.length) continue
-      this.#sent = 0
-      this.#out.shift()
-    }
-    this.#giving = undefined
+    this.#out.send([{ bytes, descriptors: [] }])
   }
 
   #view(index: number): View {

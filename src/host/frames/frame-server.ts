@@ -54,6 +54,8 @@ export class FrameServer implements Display, Frames {
   readonly #served = new Map<GuestBuffer, ServedBuffer>()
   readonly #consumers = new Set<Consumer>()
   readonly #users: ReadonlySet<number>
+  /** Users that were not let in, as far as the log has them. */
+  readonly #strangers = new Set<number>()
   readonly #log: (line: string) => void
   readonly #watching: Closable
   #listening: Closable | undefined
@@ -144,10 +146,12 @@ export class FrameServer implements Display, Frames {
 
   #listen(): void {
     this.#listening = this.reactor.watch(this.listener.fd, () => {
+      let stream: UnixStream | undefined
       try {
-        const stream = this.listener.accept()
+        stream = this.listener.accept()
         if (stream) this.#welcome(stream)
       } catch (error) {
+        stream?.close()
         this.#log(`nobody is let in for a while: ${error instanceof Error ? error.message : error}`)
         this.#listening?.close()
         this.#listening = this.reactor.timer(RETRY_MS, () => this.#listen())
@@ -159,9 +163,15 @@ export class FrameServer implements Display, Frames {
     const credentials = peerCredentials(stream.descriptor)
     const { pid, uid } = credentials
     if (!this.#users.has(uid)) {
-      this.#refuse(stream, `user ${uid} may not see this guest's buffers`, pid)
+      const reason = `user ${uid} may not see this guest's buffers`
+      // One that tries again and again fills no log.
+      if (!this.#strangers.has(uid)) this.#log(`process ${pid} gets no frames: ${reason}`)
+      this.#strangers.add(uid)
+      this.#refuse(stream, reason)
     } else if (this.#consumers.size >= MOST_CONSUMERS) {
-      this.#refuse(stream, `there are ${MOST_CONSUMERS} consumers already`, pid)
+      const reason = `there are ${MOST_CONSUMERS} consumers already`
+      this.#log(`process ${pid} gets no frames: ${reason}`)
+      this.#refuse(stream, reason)
     } else {
       this.#hook ??= this.reactor.onTurn(() => this.#turn())
       const consumer = new Consumer(stream, credentials, this, this.reactor, (reason) => this.#left(consumer, reason))
@@ -170,9 +180,8 @@ export class FrameServer implements Display, Frames {
     }
   }
 
-  #refuse(stream: UnixStream, reason: string, pid: number): void {
+  #refuse(stream: UnixStream, reason: string): void {
     this.#refused++
-    this.#log(`process ${pid} gets no frames: ${reason}`)
     stream.write(refusal(reason))
     stream.close()
   }
