@@ -5,7 +5,7 @@ import { openDescriptors, PAGE } from '../../../src/host/linux/udmabuf/testing/t
 import { GpuGuest } from './gpu-guest.ts'
 import { withLimit } from './kernel.ts'
 
-const { OK_NODATA, ERR_UNSPEC } = GpuResponse
+const { OK_NODATA, ERR_UNSPEC, ERR_OUT_OF_MEMORY } = GpuResponse
 const UHD = { width: 3840, height: 2160 }
 const UHD2 = { width: 7680, height: 4320 }
 /** No bit of the specification's. */
@@ -47,6 +47,13 @@ test('a guest’s 8K screen is a linear view, and says which limit stands agains
     assert.equal((await shown(UHD2, pagesOf(UHD2))).path, 'dma-buf')
     assert.equal((await shown(UHD2, 2)).problem, 'too-many-pieces')
   })
+})
+
+test('a guest’s 8K picture of 32,400 single pages is in more pieces than the GPU takes, whatever the driver does', async () => {
+  const guest = new GpuGuest()
+  assert.equal(guest.createBlob(1, guest.scatter(pagesOf(UHD2))), ERR_OUT_OF_MEMORY)
+  assert.deepEqual([[...guest.buffers.buffers], guest.gpu.inspect().resources.count], [[], 0])
+  await guest.close()
 })
 
 test('a handle that cannot be made fails the command that asks for it, and leaves nothing', async () => {
