@@ -48,6 +48,7 @@ test('buffers of a GPU that the host does not see are shown by ours, and a progr
     const { made } = (await gpu.inspect()).buffers
 
     for (const name of [first, second]) await guest.make(name, PICTURES[name])
+    assert.deepEqual([guest.stride(first), guest.stride(second)], [4400, 4160])
     await guest.draw(first, 1, WHOLE)
     await guest.order('show', first)
     const shown = await seen.frameOf(guest, first)
