@@ -60,6 +60,13 @@ export interface Frames {
   readonly buffers: Iterable<ServedBuffer>
 }
 
+export interface ConsumerEvents {
+  /** It is gone. Called once. @param reason for people; undefined where it just closed the connection */
+  left(reason: string | undefined): void
+  /** A line about it. */
+  log(line: string): void
+}
+
 /** A buffer that a consumer was told of, and holds. */
 interface Told {
   readonly served: ServedBuffer
@@ -109,22 +116,21 @@ export class Consumer implements Receiver {
   /** Buffers that it was not told of. */
   readonly #arrived = new Set<ServedBuffer>()
   #stale = 0
+  /** The log has that it holds too many of those. */
+  #warned = false
   /** There may be something to tell. */
   #news = false
   /** It was told all that there was when it came. */
   #ready = false
   #over = false
 
-  /**
-   * @param stream the consumer's from now on
-   * @param left told once when it is gone, and why, where that is for people to know
-   */
+  /** @param stream the consumer's from now on */
   constructor(
     stream: UnixStream,
     readonly credentials: PeerCredentials,
     private readonly source: Frames,
     private readonly reactor: Pick<Reactor, 'watch' | 'timer'>,
-    private readonly left: (reason: string | undefined) => void,
+    private readonly events: ConsumerEvents,
   ) {
     this.#stream = stream
     this.#connection = new StreamConnection(stream, reactor, this)
@@ -229,7 +235,7 @@ export class Consumer implements Receiver {
     this.#out.close()
     for (const { served } of this.#told.values()) served.buffer.release()
     this.#told.clear()
-    this.left(reason)
+    this.events.left(reason)
   }
 
   inspect(): ConsumerInspection {
@@ -374,7 +380,12 @@ export class Consumer implements Receiver {
 
   /** Gives it a buffer. @returns false where it cannot have another now */
   #give(served: ServedBuffer): boolean {
-    if (this.#stale >= MOST_STALE || !served.buffer.retain()) return false
+    if (this.#stale >= MOST_STALE) {
+      if (!this.#warned) this.events.log(`it holds ${MOST_STALE} buffers that the guest took back, and gets no more`)
+      this.#warned = true
+      return false
+    }
+    if (!served.buffer.retain()) return false
     this.#arrived.delete(served)
     const told = { served, flow: new FrameFlow() }
     this.#told.set(served.id, told)

@@ -154,6 +154,40 @@ withRig('a consumer that reads nothing makes nobody wait, and keeps what is boun
 })
 
 withRig(
+  'a consumer that keeps what the guest took back gets no more, until it releases some',
+  {},
+  async (rig, connect) => {
+    const taker = await connect({ scanouts: false, buffers: true })
+    let given = 0
+    taker.client.listen({
+      buffer(buffer) {
+        buffer.keep()
+        given++
+      },
+    })
+    const { address } = rig.gpu.page(4096)
+    const share = () => rig.gpu.createBlob(1, 4096, [{ address, length: 4096 }], 1, 2)
+    for (let i = 1; i <= 64; i++) {
+      share()
+      await until(() => given === i)
+      rig.gpu.unref(1)
+    }
+    await until(() => rig.server.inspect().consumers[0].stale === 64)
+    share()
+    await until(() => rig.log.length > 0)
+    rig.gpu.unref(1)
+    await until(() => [...taker.client.buffers.values()].every(({ gone }) => gone))
+    assert.equal(taker.client.buffers.size, 64)
+    assert.equal(rig.log.length, 1)
+    assert.match(rig.log[0], /holds 64 buffers that the guest took back, and gets no more/)
+    for (const buffer of [...taker.client.buffers.values()]) buffer.release()
+    await until(() => rig.server.inspect().consumers[0].stale === 0)
+    share()
+    await until(() => taker.client.buffers.size === 1)
+  },
+)
+
+withRig(
   'what a consumer holds stays whole when the guest takes it back',
   { memoryFiles: true },
   async (rig, connect) => {

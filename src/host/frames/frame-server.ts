@@ -174,7 +174,10 @@ export class FrameServer implements Display, Frames {
       this.#refuse(stream, reason)
     } else {
       this.#hook ??= this.reactor.onTurn(() => this.#turn())
-      const consumer = new Consumer(stream, credentials, this, this.reactor, (reason) => this.#left(consumer, reason))
+      const consumer = new Consumer(stream, credentials, this, this.reactor, {
+        left: (reason) => this.#left(consumer, reason),
+        log: (line) => this.#log(`process ${pid}: ${line}`),
+      })
       this.#consumers.add(consumer)
       consumer.begin()
     }
