@@ -9,7 +9,7 @@ export const REPORT = 'report: '
 const NEEDED = ['virtio-9p-pci', 'virtio-gpu-pci', 'virtserialport']
 const MEMORY_MIB = 2048
 /** An emulated processor is slow, and evenly so. */
-const MOST_ROUNDS = 3
+const MOST_ROUNDS = 2
 
 /** Boots a kernel that has the driver, in QEMU without a virtual processor of this machine's, and measures there. */
 export async function measureInGuest(
