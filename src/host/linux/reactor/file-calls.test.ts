@@ -3,6 +3,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
+import { bytesKept } from '../../../../test/garbage.ts'
 import { SpanList } from '../../../memory/span-list.ts'
 import { ffiMissing } from '../ffi.ts'
 import { uringRefused } from './create-reactor.ts'
@@ -52,6 +53,34 @@ test('what waits is done in turns, in its order, to the last byte', { skip: ffiM
   assert.equal(calls.waiting, false)
   assert.deepEqual(new Uint8Array(readFileSync(path)), content())
   closeSync(fd)
+  close()
+})
+
+test('what is done is not kept, though there is always something that waits', { skip: ffiMissing() ?? false }, () => {
+  const { region, close } = mappedMemory(BLOCK)
+  const spans = new SpanList(1)
+  spans.add(region, 0, BLOCK)
+  const calls = new FileCalls()
+  const free: Operation[] = []
+  let count = 0
+  const add = (): void => {
+    const operation = free.pop() ?? new Operation((done) => free.push(done))
+    operation.beginMove(OperationKind.WRITE, -1, 0, spans, { done })
+    calls.add(operation)
+  }
+  const done = (): void => {
+    count++
+    add()
+  }
+  const run = (rounds: number): number => {
+    for (const end = count + rounds; count < end; ) calls.turn()
+    return bytesKept()
+  }
+  add()
+  add()
+  const before = run(20_000)
+  const grown = run(200_000) - before
+  assert.ok(grown < 200_000, `${grown} bytes for what is done`)
   close()
 })
 

@@ -11,9 +11,11 @@ export class FileCalls {
   /** Calls that had to wait for the disk. */
   slow = 0
   readonly #slowMs: number
+  /** What is at hand; those before `#next` are done. */
   #queue: Operation[] = []
-  /** Those before it are done. */
   #next = 0
+  /** What came since: its turn comes when the queue is done, so that neither list grows while there is always something. */
+  #added: Operation[] = []
 
   /** @param slowMs a call that takes as long has waited for the disk */
   constructor(slowMs = 2) {
@@ -21,11 +23,11 @@ export class FileCalls {
   }
 
   get waiting(): boolean {
-    return this.#next < this.#queue.length
+    return this.#next < this.#queue.length || this.#added.length > 0
   }
 
   add(operation: Operation): void {
-    this.#queue.push(operation)
+    this.#added.push(operation)
   }
 
   /** Does some of what waits. @returns whether anything did */
@@ -34,25 +36,34 @@ export class FileCalls {
     const start = performance.now()
     let before = start
     do {
-      const operation = this.#queue[this.#next++]
-      if (operation.took(this.#call(operation))) this.#queue.push(operation)
+      const operation = this.#first()
+      if (operation.took(this.#call(operation))) this.#added.push(operation)
       const now = performance.now()
       if (now - before >= this.#slowMs) this.slow++
       before = now
     } while (this.waiting && before - start < TURN_MS)
-    if (!this.waiting) {
-      this.#queue.length = 0
-      this.#next = 0
-    }
     return true
   }
 
   /** Takes back what waits. */
   take(): readonly Operation[] {
-    const waiting = this.#queue.slice(this.#next)
+    const waiting = [...this.#queue.slice(this.#next), ...this.#added]
     this.#queue = []
+    this.#added = []
     this.#next = 0
     return waiting
+  }
+
+  /** Takes the one that waited longest. */
+  #first(): Operation {
+    if (this.#next === this.#queue.length) {
+      const done = this.#queue
+      done.length = 0
+      this.#queue = this.#added
+      this.#added = done
+      this.#next = 0
+    }
+    return this.#queue[this.#next++]
   }
 
   /** @returns what the system call does, or -errno */
