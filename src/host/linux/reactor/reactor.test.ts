@@ -209,6 +209,23 @@ for (const { kind, skip } of KINDS) {
     assert.deepEqual(seen, ['timer', 'immediate', 'signal'])
   })
 
+  withReactor('a hook that closes itself keeps no other from its turn', async (reactor) => {
+    const seen: string[] = []
+    const first = reactor.onTurn(() => {
+      seen.push('first')
+      first.close()
+      reactor.stop()
+      return false
+    })
+    const second = reactor.onTurn(() => {
+      seen.push('second')
+      return false
+    })
+    await reactor.run()
+    assert.deepEqual(seen, ['first', 'second'])
+    second.close()
+  })
+
   withReactor('nothing to do is no turn, also after promises ran', async (reactor) => {
     let turns = 0
     const hook = reactor.onTurn(() => {

@@ -13,8 +13,9 @@ export class TurnReactor implements Reactor {
   #port: Port
   readonly #node = new NodeLoop()
   readonly #timers = new Timers()
-  readonly #hooks: (() => boolean | undefined)[] = []
-  readonly #pollers: Poller[] = []
+  /** Each may close any of them, and none of the others is passed over. */
+  readonly #hooks = new Set<() => boolean | undefined>()
+  readonly #pollers = new Set<Poller>()
   /** To be signalled when the turn ends. */
   readonly #signals: EventFd[] = []
   /** Operations not in use. */
@@ -167,7 +168,7 @@ export class TurnReactor implements Reactor {
 
   /** Looks for work, or lets all be told that nobody looks any more. @returns whether to look again instead of sleeping */
   #poll(): boolean {
-    if (this.#pollers.length === 0) return false
+    if (this.#pollers.size === 0) return false
     const looks = this.#spin.looks(this.#worked)
     this.#worked = false
     for (const poller of this.#pollers) {
@@ -194,15 +195,10 @@ function refuse(): never {
   throw new Error('the reactor is closed')
 }
 
-/** Adds something to a list until it is closed. */
-function listed<T>(list: T[], item: T): Closable {
-  list.push(item)
-  return {
-    close() {
-      const index = list.indexOf(item)
-      if (index >= 0) list.splice(index, 1)
-    },
-  }
+/** Adds something until it is closed. */
+function listed<T>(list: Set<T>, item: T): Closable {
+  list.add(item)
+  return { close: () => void list.delete(item) }
 }
 
 class Watch implements PortWatch, Closable {
