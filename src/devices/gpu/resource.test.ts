@@ -220,3 +220,13 @@ test('a transfer to a guest blob has nothing to copy', () => {
   gpu.setScanoutBlob(0, 1, RECT)
   assert.equal(gpu.inspect().scanouts[0].bytesTransferred, 0)
 })
+
+test('rows are not copied one by one without end  @virtio 5.7.6.8 TRANSFER_TO_HOST_2D', () => {
+  const gpu = new GpuRig()
+  const rows = 16_385
+  gpu.create2d(1, 1, 2, rows)
+  gpu.attach(1, [gpu.page(rows * 8)])
+  assert.equal(gpu.transfer(1, { x: 0, y: 0, width: 2, height: rows }).type, R.OK_NODATA)
+  assert.equal(gpu.transfer(1, { x: 0, y: 0, width: 1, height: rows }).type, R.ERR_INVALID_PARAMETER)
+  assert.equal(gpu.transfer(1, { x: 0, y: 0, width: 1, height: rows - 1 }).type, R.OK_NODATA)
+})

@@ -2,6 +2,7 @@ import { BYTES_PER_PIXEL } from './pixel-format.ts'
 import { GpuResponse } from './protocol.ts'
 import { fits, type Rect } from './rect.ts'
 import type { Resource2d } from './resource.ts'
+import { MAX_SIDE } from './scanout.ts'
 
 /**
  * Copies a rectangle from the guest's pages into the host's copy: exactly it, row by row, or at once where its rows
@@ -21,6 +22,9 @@ export function transferToHost(resource: Resource2d, rect: Rect, offset: number)
   const [{ stride }] = image.planes
   const rowBytes = rect.width * BYTES_PER_PIXEL
   if (offset + (rect.height - 1) * stride + rowBytes > backing.byteLength) return GpuResponse.ERR_INVALID_PARAMETER
+
+  // Nobody waits for a guest that has a few pixels of millions of rows copied, one by one.
+  if (rowBytes !== stride && rect.height > MAX_SIDE) return GpuResponse.ERR_INVALID_PARAMETER
 
   const target = rect.y * stride + rect.x * BYTES_PER_PIXEL
   if (rowBytes === stride) backing.read(offset, shadow, target, rect.height * stride)
