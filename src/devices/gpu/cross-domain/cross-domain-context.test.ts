@@ -181,6 +181,17 @@ test('a command whose size is none, or more than there is, ends the rest', () =>
   assert.equal(odd.type, R.ERR_INVALID_PARAMETER)
 })
 
+test('a submission of more commands than a program ever sends is refused, and none of them is done', () => {
+  const gpu = opened()
+  const ask = command(GET_IMAGE_REQUIREMENTS, [64, 64, fourcc('XR24'), 0])
+  const most = (64 << 10) / (4 * ask.length)
+  const asks = (count: number) => Array.from({ length: count }, () => ask).flat()
+  assert.equal(gpu.submit(CONTEXT, asks(Math.ceil(most))).type, R.ERR_OUT_OF_MEMORY)
+  assert.equal(gpu.ring().blobId, 0)
+  assert.equal(gpu.submit(CONTEXT, asks(Math.floor(most))).type, R.OK_NODATA)
+  assert.equal(gpu.ring().blobId, 1)
+})
+
 test('a fence of a query is reached when the answer is in the ring', () => {
   const gpu = opened()
   const words = command(GET_IMAGE_REQUIREMENTS, [64, 64, fourcc('XR24'), 0])

@@ -36,6 +36,9 @@ const { OK_NODATA, ERR_UNSPEC, ERR_OUT_OF_MEMORY, ERR_INVALID_RESOURCE_ID, ERR_I
 /** Kinds of pictures a context may have asked about: programs ask once for each size and format they use. */
 const MAX_IMAGES = 512
 
+/** One submission: programs send a command at a time, and each keeps everyone else waiting. */
+const MAX_COMMAND_BYTES = 64 << 10
+
 /** A kind of picture that was asked about; the guest may make any number of buffers for it. */
 interface Image {
   readonly blobId: number
@@ -81,6 +84,7 @@ export class CrossDomainContext implements RenderContext {
   /** Stops at the first command that fails. */
   submit(commands: Uint8Array): GpuResponse {
     if (commands.length % 4 !== 0) return ERR_INVALID_PARAMETER
+    if (commands.length > MAX_COMMAND_BYTES) return ERR_OUT_OF_MEMORY
     for (let at = 0; at < commands.length; ) {
       const size = u16At(commands, at + HEADER_COMMAND_SIZE)
       const end = at + size
