@@ -91,6 +91,16 @@ withPage('a screen is read out of the memory the guest drew in', { memoryFiles: 
   assert.deepEqual(page.log, [])
 })
 
+withPage('a part of what was shown before is no reason to read elsewhere', { memoryFiles: true }, async (page) => {
+  const { rig } = page
+  rig.show(rig.picture(1, 64, 48))
+  await page.connect()
+  await page.until(() => page.damage.length === 1)
+  const beyond = page.screens.read(0, { x: 100, y: 40, width: 20, height: 2 })
+  assert.deepEqual(beyond, { x: 64, y: 40, width: 0, height: 2, data: new Uint8Array(0) })
+  assert.deepEqual([page.inPlace, page.log], [[true], []])
+})
+
 withPage('damage is gathered until what was told is taken', { memoryFiles: true }, async (page) => {
   const { rig } = page
   const picture = rig.picture(1, 64, 48)

@@ -72,6 +72,8 @@ export class InPlaceScreens {
     const { buffer, picture, source } = screen?.shown ?? {}
     if (!screen || !buffer || !picture || !source || buffer.released) return undefined
     const rect = cutRect(part, source)
+    // It may be a part of what was shown before, which was larger.
+    if (!(rect.width > 0 && rect.height > 0)) return { ...rect, data: new Uint8Array(0) }
     const data = pixelsOf(buffer, picture, { ...rect, x: source.x + rect.x, y: source.y + rect.y })
     if ('reason' in data) {
       this.#giveUp(index, screen, data.reason)
