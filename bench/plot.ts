@@ -20,9 +20,9 @@ export interface Axes {
   readonly ticks: readonly { readonly at: number; readonly label: string }[]
 }
 
-const WIDTH = 960
+const WIDTH = 990
 const LEFT = 76
-const RIGHT = 290
+const RIGHT = 320
 const TOP = 44
 const PANEL_HEIGHT = 460
 const BOTTOM = 78
