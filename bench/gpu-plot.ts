@@ -18,6 +18,7 @@ export function plotGpu(here: Report, elsewhere: Elsewhere | undefined): string 
   const panels = [panel(`This machine: ${here.machine.processor}, Node ${here.machine.node}`, here)]
   if (elsewhere) panels.push(panel('A guest with the real driver, on an emulated processor', elsewhere.report))
   return logPlot(panels, {
+    title: 'What a guest’s picture costs on the host by its size: copied, in a linear view, as a dma-buf',
     x: 'a picture of four bytes a pixel',
     y: 'time a frame',
     ticks: SIZES.map((size) => ({ at: frameBytes(size), label: sizeName(size) })),

@@ -15,6 +15,8 @@ export interface Panel {
 }
 
 export interface Axes {
+  /** What it shows, for those who cannot see it. */
+  readonly title: string
   readonly x: string
   readonly y: string
   readonly ticks: readonly { readonly at: number; readonly label: string }[]
@@ -41,6 +43,7 @@ export function logPlot(panels: readonly Panel[], axes: Axes): string {
   const height = panels.length * PANEL_HEIGHT
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="system-ui, sans-serif" font-size="12">`,
+    `<title>${escaped(axes.title)}</title>`,
     `<style>${style()}</style>`,
     `<rect class="ground" width="${WIDTH}" height="${height}"/>`,
     ...panels.map((panel, i) => `<g transform="translate(0 ${i * PANEL_HEIGHT})">\n${drawPanel(panel, axes)}\n</g>`),
