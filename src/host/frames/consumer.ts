@@ -105,7 +105,7 @@ export class Consumer implements Receiver {
   /** Bits of `Wanted`; 0 until it said so. */
   #wanted = 0
   readonly #out: Outbox
-  /** The buffer that was given last. */
+  /** The buffer that was given last, with nothing said since. */
   #giving: Told | undefined
   readonly #views: View[] = []
   readonly #told = new Map<number, Told>()
@@ -400,6 +400,7 @@ export class Consumer implements Receiver {
   }
 
   #send(bytes: Uint8Array): void {
+    this.#giving = undefined
     this.#out.send([{ bytes, descriptors: [] }])
   }
 

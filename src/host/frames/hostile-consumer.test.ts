@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, readdirSync, statSync } from 'node:fs'
 import { test } from 'node:test'
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import { HandReactor } from '../../transport/socket/testing/hand-reactor.ts'
 import { ffiMissing } from '../linux/ffi.ts'
 import { MemoryFile } from '../linux/memory-file.ts'
@@ -228,4 +229,26 @@ test('another user is let in where it is listed', { skip: notRoot }, async () =>
     },
     [NOBODY],
   )
+})
+
+test('a consumer may release the last buffer it was given while other messages wait for it to read', {
+  skip,
+}, async () => {
+  await withRig(async (rig) => {
+    const picture = rig.picture(1, 64, 48)
+    rig.show(picture)
+    const consumer = new RawConsumer(rig.path)
+    consumer.greet()
+    assert.ok(await consumer.next(FRAME.type))
+    const [{ id }] = rig.server.buffers
+    // It is described again and again, until the socket has no room.
+    for (let i = 0; i < 1500; i++) {
+      rig.show({ ...picture, height: 40 + (i & 1) })
+      await turn()
+    }
+    consumer.send(encode(RELEASE, { buffer: id }))
+    await sleep(20)
+    assert.deepEqual([rig.log, rig.server.inspect().consumers.length], [[], 1])
+    consumer.close()
+  })
 })
