@@ -224,6 +224,7 @@ export class CommandProcessor {
       return this.resources.add(new Resource2d(request.resourceId, image, memory))
     } catch {
       // Within the limit, and still more than the host has: the one thing here that throws.
+      if (memory && 'kind' in memory) memory.close()
       return ERR_OUT_OF_MEMORY
     }
   }

@@ -5,7 +5,7 @@ import { Feature, featureSet } from '../../virtio/feature.ts'
 import { GpuDevice } from './gpu.ts'
 import { GpuResponse as R } from './protocol.ts'
 import { type Entry, GpuRig } from './testing/gpu-rig.ts'
-import { MemorySharing } from './testing/memory-sharing.ts'
+import { MemoryBuffer, MemorySharing } from './testing/memory-sharing.ts'
 import { RecordingDisplay } from './testing/recording-display.ts'
 
 const PAGE = 4096
@@ -339,4 +339,19 @@ test('the inspector shows what each screen is in, what was copied for its last f
   gpu.flush(2, WHOLE)
   assert.equal(gpu.inspect().scanouts[1].bytesCopied, 0)
   assert.deepEqual(JSON.parse(JSON.stringify(gpu.inspect())), gpu.inspect())
+})
+
+test('where there is no memory to look at a picture, nothing is left of what others would have had of it', () => {
+  const sharing = new MemorySharing()
+  sharing.allocate = (byteLength, what) => {
+    const fails = (): never => {
+      throw new RangeError('Array buffer allocation failed')
+    }
+    const buffer = new MemoryBuffer(what, 'linear', byteLength, fails)
+    sharing.buffers.push(buffer)
+    return buffer
+  }
+  const gpu = new GpuRig({ sharing })
+  assert.equal(gpu.create2d(1, 2, 64, 64).type, R.ERR_OUT_OF_MEMORY)
+  assert.deepEqual([sharing.buffers.length, sharing.open], [1, []])
 })
