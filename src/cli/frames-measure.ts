@@ -11,11 +11,9 @@ interface Measurement {
   /** By how they are had. */
   readonly paths: Readonly<Record<string, number>>
   readonly damageBytes: number
-  /** On their way here: every byte stays where the guest drew it. */
-  readonly bytesCopied: number
   /** Changes that became part of the frame after them. */
   readonly merged: number
-  /** From the guest's flush until here, in microseconds; null where nothing came. */
+  /** From the guest's flush until here, in microseconds; null where nothing was flushed meanwhile. */
   readonly latency: { readonly median: number; readonly p99: number } | null
 }
 
@@ -35,13 +33,16 @@ export async function measureFrames(
 async function measure(client: FrameClient, seconds: number): Promise<Measurement> {
   const latencies: number[] = []
   const paths: Record<string, number> = {}
+  let frames = 0
   let damageBytes = 0
   let merged = 0
   const start = performance.now()
   const timer = setTimeout(() => client.close(), seconds * 1000)
   try {
     for await (const frame of client.frames()) {
-      latencies.push(frame.latency)
+      frames++
+      // What was there before is told first, however old it is.
+      if (frame.latency < (performance.now() - start) * 1e6) latencies.push(frame.latency)
       const path = pathOf(client, frame)
       paths[path] = (paths[path] ?? 0) + 1
       damageBytes += bytesOf(frame)
@@ -52,7 +53,6 @@ async function measure(client: FrameClient, seconds: number): Promise<Measuremen
     clearTimeout(timer)
   }
   const elapsed = (performance.now() - start) / 1000
-  const frames = latencies.length
   latencies.sort((a, b) => a - b)
   return {
     seconds: round(elapsed),
@@ -60,9 +60,9 @@ async function measure(client: FrameClient, seconds: number): Promise<Measuremen
     framesPerSecond: round(frames / elapsed),
     paths,
     damageBytes,
-    bytesCopied: 0,
     merged,
-    latency: frames === 0 ? null : { median: microseconds(latencies, 0.5), p99: microseconds(latencies, 0.99) },
+    latency:
+      latencies.length === 0 ? null : { median: microseconds(latencies, 0.5), p99: microseconds(latencies, 0.99) },
   }
 }
 
@@ -93,7 +93,7 @@ function describe({ seconds, frames, framesPerSecond, paths, damageBytes, merged
   const ways = Object.entries(paths).map(([path, count]) => `${count} ${path}`)
   const lines = [
     `${frames} frames in ${seconds} s: ${framesPerSecond} a second${ways.length > 0 ? ` (${ways.join(', ')})` : ''}`,
-    `${damageBytes} bytes changed, 0 copied on their way`,
+    `${damageBytes} bytes changed`,
     `${merged} changes merged into the frame after them`,
   ]
   if (latency) lines.push(`from flush to here: median ${latency.median} us, 99% within ${latency.p99} us`)
