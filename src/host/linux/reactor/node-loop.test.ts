@@ -7,12 +7,12 @@ const skip = ffiMissing() ?? false
 
 test('the event loop tells how long it would sleep, also from where it calls back', { skip }, async () => {
   const loop = new NodeLoop()
-  await loop.breathe()
+  await breath(loop)
   const idle = loop.timeout
   const immediate = setImmediate(() => {})
   const busy = loop.timeout
   clearImmediate(immediate)
-  await loop.breathe()
+  await breath(loop)
   const timer = setTimeout(() => {}, 1000)
   const waiting = loop.timeout
   clearTimeout(timer)
@@ -22,3 +22,28 @@ test('the event loop tells how long it would sleep, also from where it calls bac
   assert.equal(busy, 0)
   assert.ok(waiting > 900 && waiting <= 1000, `${waiting}`)
 })
+
+test('what follows a breath runs when no microtask is left', { skip }, async () => {
+  const loop = new NodeLoop()
+  const order: string[] = []
+  const handler = () => void Promise.resolve().then(() => order.push('microtask of a signal handler'))
+  process.on('SIGUSR2', handler)
+  await breath(loop)
+  process.kill(process.pid, 'SIGUSR2')
+  await new Promise<void>((resolve) => {
+    const follow = (): void => {
+      if (order.length === 0) loop.breathe(follow)
+      else resolve()
+      // A microtask that is left behind would run after this.
+      if (order.length > 0) order.push('what follows')
+    }
+    loop.breathe(follow)
+  })
+  process.off('SIGUSR2', handler)
+  loop.close()
+  assert.deepEqual(order, ['microtask of a signal handler', 'what follows'])
+})
+
+function breath(loop: NodeLoop): Promise<void> {
+  return new Promise((resolve) => loop.breathe(resolve))
+}

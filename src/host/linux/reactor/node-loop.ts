@@ -23,7 +23,7 @@ export class NodeLoop {
    */
   readonly #breath = EventFd.create('a breath')
   readonly #poll = pollInEventLoop(this.#breath.descriptor.fd, () => this.#breathed())
-  #resolve: (() => void) | undefined
+  #then: (() => void) | undefined
 
   constructor() {
     this.#address = eventLoopAddress()
@@ -49,12 +49,15 @@ export class NodeLoop {
     return left < 0 ? Number.POSITIVE_INFINITY : left
   }
 
-  /** Lets it do what it has to do now. */
-  breathe(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#resolve = resolve
-      this.#breath.signal()
-    })
+  /**
+   * Lets it do what it has to do now, and calls `then` from it.
+   *
+   * Not a promise: what follows would run among the microtasks, before others that its callbacks left behind. Called from
+   * the event loop, it runs when all of those are done, and may sleep.
+   */
+  breathe(then: () => void): void {
+    this.#then = then
+    this.#breath.signal()
   }
 
   close(): void {
@@ -64,7 +67,8 @@ export class NodeLoop {
 
   #breathed(): void {
     this.#breath.drain()
-    this.#resolve?.()
-    this.#resolve = undefined
+    const then = this.#then
+    this.#then = undefined
+    then?.()
   }
 }

@@ -55,6 +55,21 @@ for (const { kind, skip } of KINDS) {
     })
   }
 
+  test(`promises of a signal handler stop a reactor that sleeps: ${kind}`, { skip }, async () => {
+    const setUp = `
+      process.on('SIGTERM', () => void Promise.resolve().then(() => {}).then(() => reactor.stop()))
+      const watch = reactor.timer(0, () => console.log('running'))`
+    const child = spawn(process.execPath, ['--input-type=module', '-e', program(kind, setUp)], { stdio: 'pipe' })
+    let output = ''
+    child.stdout.setEncoding('utf8').on('data', (text) => {
+      output += text
+      if (text.includes('running')) child.kill()
+    })
+    const [code] = await once(child, 'exit')
+    assert.equal(code, 0)
+    assert.equal(output, 'running\nstopped\n')
+  })
+
   test(`a signal that was raised stops every reactor that comes later: ${kind}`, { skip }, async () => {
     const stop = StopSignal.create()
     stop.raise()

@@ -28,7 +28,24 @@ export class TurnReactor implements Reactor {
   /** Those who want promises to run after every turn. */
   readonly #attentive = new Set<object>()
   #stopped = false
-  #running = false
+  /** What ends `run`, while it runs. */
+  #running: { resolve(): void; reject(error: unknown): void } | undefined
+  /** Takes turns until Node's event loop has something to do, which calls it again. */
+  readonly #takeTurns = () => {
+    try {
+      while (!this.#stopped) {
+        this.#turn()
+        if (!this.#breathe && this.#attentive.size === 0) continue
+        this.#breathe = false
+        this.#node.breathe(this.#takeTurns)
+        return
+      }
+      this.#running?.resolve()
+    } catch (error) {
+      this.#running?.reject(error)
+    }
+    this.#running = undefined
+  }
 
   /** Something happened in the turn before. */
   #worked = false
@@ -101,19 +118,14 @@ export class TurnReactor implements Reactor {
     promise.then(settled, settled)
   }
 
-  async run(): Promise<void> {
+  run(): Promise<void> {
     this.#stopped = false
-    this.#running = true
-    try {
-      while (!this.#stopped) {
-        this.#turn()
-        if (!this.#breathe && this.#attentive.size === 0) continue
-        this.#breathe = false
-        await this.#node.breathe()
-      }
-    } finally {
-      this.#running = false
-    }
+    return new Promise((resolve, reject) => {
+      if (this.#port === CLOSED) refuse()
+      this.#running = { resolve, reject }
+      // Microtasks that the caller left behind run before the first turn sleeps.
+      this.#node.breathe(this.#takeTurns)
+    })
   }
 
   stop(): void {
