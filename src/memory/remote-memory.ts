@@ -1,3 +1,4 @@
+import type { Pending } from '../pending/pending.ts'
 import type { MemoryRegion } from './memory-region.ts'
 
 /**
@@ -11,8 +12,8 @@ export interface RemoteMemory {
   wrote(region: MemoryRegion, offset: number, length: number): void
   /** Calls `then` when the guest has what was written so far: at once where it has. */
   after(then: () => void): void
-  /** Resolves then; undefined where the guest has it already. */
-  settled(): Promise<void> | undefined
+  /** A wait for that; undefined if the guest has it already. */
+  settled(): void | Pending
   /** Has a promise run. */
   settle(promise: Promise<unknown>): void
 }

@@ -1,3 +1,5 @@
+import type { Pending } from '../pending/pending.ts'
+
 /**
  * One PCI function, as the bus that holds it sees it. An engine or a transport (v86, vfio-user) calls it; the function
  * reaches back through `PciBus`.
@@ -13,10 +15,10 @@ export interface PciFunction {
   barRead(bar: number, offset: number, width: number): number
   barWrite(bar: number, offset: number, width: number, value: number): void
   /**
-   * The guest's memory is other than it was. When it resolves, nothing of the function touches what is gone.
+   * The memory map changed. Once the wait that it returns has ended, nothing of the function touches what is gone.
    * @param gone whether anything is
    */
-  memoryChanged?(gone: boolean): void | Promise<void>
+  memoryChanged?(gone: boolean): void | Pending
   /** Tells the driver of what is finished, where that waits for the end of a batch. To be called before a thread sleeps. */
   publish?(): void
   /** Does what the driver asks for in memory, which need not tell of it until `rest`. @returns whether there was something */
@@ -24,8 +26,8 @@ export interface PciFunction {
   rest?(): void
   /** A vector that `sendVector` refused may be sent now. */
   retryVectors?(): void
-  /** Bus reset: no interrupt asserted and no request in flight when it resolves. */
-  reset(): void | Promise<void>
+  /** Bus reset: no interrupt is asserted, and no request is in flight once the wait that it returns has ended. */
+  reset(): void | Pending
 }
 
 export interface PciBar {

@@ -25,15 +25,6 @@ export class DeviceGuard {
     }
   }
 
-  /** Waits for what a call returned; resolves where it fails, too. */
-  async settle(what: string, wait: Promise<void>): Promise<void> {
-    try {
-      await wait
-    } catch (error) {
-      this.mistake(what, error)
-    }
-  }
-
   mistake(what: string, error: unknown): void {
     this.failed(`${what} failed: ${error instanceof Error ? error.message : String(error)}`)
   }

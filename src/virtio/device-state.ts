@@ -1,5 +1,6 @@
 import type { GuestMemory } from '../memory/guest-memory.ts'
 import type { RemoteMemory } from '../memory/remote-memory.ts'
+import { after, Pending } from '../pending/pending.ts'
 import { createDeviceQueue } from '../virtqueue/create-device-queue.ts'
 import type { QueueSetup } from '../virtqueue/device-queue.ts'
 import { DistantRing } from '../virtqueue/distant-ring.ts'
@@ -37,7 +38,7 @@ export interface DeviceTransport {
  *     state.enableQueue(0)
  *     state.writeStatus(state.status | Status.DRIVER_OK)         // the device is activated
  *     state.notify(0)
- *     await state.reset()
+ *     state.reset()?.onFinish(() => ...)
  *
  * Nothing here throws, whatever driver and device do: a device's mistake is caught here, and the driver is told that
  * the device needs a reset.
@@ -51,7 +52,7 @@ export class DeviceState {
   #accepted = 0n
   #session: Session | undefined
   /** The reset that is going on. */
-  #resetting: Promise<void> | undefined
+  #resetting: Pending | undefined
   #held = false
   /** The guest's memory changed, and the queues are not yet where they are to be. */
   #moving = false
@@ -111,7 +112,7 @@ export class DeviceState {
    */
   writeStatus(value: number): void {
     if (value === 0) {
-      void this.reset()
+      this.reset()
       return
     }
     if (this.resetting) return
@@ -149,7 +150,7 @@ export class DeviceState {
    * The guest's memory is other than it was. What is in flight is finished if any is gone, in memory as it was; queues
    * whose rings moved go on where they stood, and those whose rings are gone wait for them to come back.
    */
-  memoryChanged(gone: boolean): void | Promise<void> {
+  memoryChanged(gone: boolean): void | Pending {
     if (this.#resetting) return this.#resetting
     const session = this.#session
     const { memory } = this.#transport
@@ -158,9 +159,10 @@ export class DeviceState {
     if (!session || !this.queues.some(concerned)) return
     this.#moving = true
     this.#updateGates()
-    const wait = this.#guard.call('quiesce', () => this.#device.quiesce())
-    if (wait) return this.#guard.settle('quiesce', wait).then(() => this.#settleQueues(session))
-    this.#settleQueues(session)
+    return after(
+      this.#guard.call('quiesce', () => this.#device.quiesce()),
+      () => this.#settleQueues(session),
+    )
   }
 
   /** The queue, where the driver may set its size and addresses: it exists, is not enabled, and no reset is going on. */
@@ -200,9 +202,7 @@ export class DeviceState {
     queue.resetting = true
     live.open = false
     queue.distant?.close()
-    const wait = this.#delivered(this.#guard.call('resetQueue', () => this.#device.resetQueue?.(index)))
-    if (wait) void this.#guard.settle('resetQueue', wait).then(done)
-    else done()
+    after(this.#delivered(this.#guard.call('resetQueue', () => this.#device.resetQueue?.(index))), done)
   }
 
   /** Makes visible what was used, for devices that leave that to a microtask, where none runs before a thread sleeps. */
@@ -270,7 +270,7 @@ export class DeviceState {
    * Back to the state before any driver: at once where nothing is in flight, else when the device is done. A reset
    * during a reset is the same reset. @virtio 2.4
    */
-  reset(): void | Promise<void> {
+  reset(): void | Pending {
     if (this.#resetting) return this.#resetting
     if (!this.#session) {
       this.#finishReset()
@@ -281,11 +281,13 @@ export class DeviceState {
       queue.distant?.close()
     }
     const wait = this.#delivered(this.#guard.call('quiesce', () => this.#device.quiesce()))
-    if (!wait) {
+    const reset = new Pending()
+    // Set before the wait, which may end within the call.
+    if (wait) this.#resetting = reset
+    after(wait, () => {
       this.#finishReset()
-      return
-    }
-    this.#resetting = this.#guard.settle('quiesce', wait).then(() => this.#finishReset())
+      reset.finish()
+    })
     return this.#resetting
   }
 
@@ -294,10 +296,9 @@ export class DeviceState {
   }
 
   /** Waits, and then until the driver's memory, where that is elsewhere, has what was written to it. */
-  #delivered(wait: void | Promise<void>): void | Promise<void> {
+  #delivered(wait: void | Pending): void | Pending {
     const { remote } = this.#transport.memory
-    if (!remote) return wait
-    return wait ? wait.then(() => remote.settled()) : remote.settled()
+    return remote ? after(wait, () => remote.settled()) : wait
   }
 
   #finishReset(): void {

@@ -1,5 +1,6 @@
 import type { GuestMemory } from '../memory/guest-memory.ts'
 import type { MemoryRegion } from '../memory/memory-region.ts'
+import type { Pending } from '../pending/pending.ts'
 import type { DeviceQueue } from '../virtqueue/device-queue.ts'
 import type { ConfigSpace } from './config-space.ts'
 import type { DeviceId } from './device-id.ts'
@@ -35,15 +36,18 @@ export interface VirtioDevice {
   activate(session: DriverSession): void
   /** The driver made chains available in a queue. Also called once for each queue right after `activate`. */
   notify(queue: number): void
-  /** Resolves when no request is in flight; from the call on, no new ones are popped until `activate`. */
-  quiesce(): void | Promise<void>
+  /**
+   * Takes no more requests until `activate`. @returns a wait for those in flight, undefined if there are none. A promise's
+   * listeners would run too late: @see Pending
+   */
+  quiesce(): void | Pending
   /** Back to the state before any driver. Called after `quiesce`, without a session from then on. */
   reset(): void
   /**
-   * Gives up one queue (RING_RESET): resolves when none of its chains is in flight. Without it, the feature is not
-   * offered. The queue comes back as another object in `session.queues`. @virtio 2.6.1
+   * Gives up one queue (RING_RESET). Without it, the feature is not offered. The queue comes back as another object in
+   * `session.queues`. @returns a wait for its chains in flight, undefined if there are none. @virtio 2.6.1
    */
-  resetQueue?(queue: number): void | Promise<void>
+  resetQueue?(queue: number): void | Pending
   /** State worth seeing while debugging, as plain JSON values. */
   inspect?(): Record<string, unknown>
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { MemoryRegion } from '../memory/memory-region.ts'
+import { after } from '../pending/pending.ts'
 import { Feature, featureSet } from './feature.ts'
 import { EchoDevice } from './testing/echo-device.ts'
 import { StateRig } from './testing/state-rig.ts'
@@ -49,21 +50,20 @@ for (const [name, features] of [
   })
 }
 
-test('what is in flight ends before memory is let go, and nothing begins meanwhile', async () => {
+test('what is in flight ends before memory is let go, and nothing begins meanwhile', () => {
   const rig = new StateRig(new EchoDevice({ slow: true }))
   rig.start()
   rig.send(0, [1])
   rig.memory.replace([again(rig)])
   let changed = false
-  const wait = Promise.resolve(rig.state.memoryChanged(true)).then(() => {
+  after(rig.state.memoryChanged(true), () => {
     changed = true
   })
   rig.send(0, [2])
-  await Promise.resolve()
   assert.equal(changed, false)
   assert.equal(rig.device.kept.length, 1)
   rig.device.answer()
-  await wait
+  assert.equal(changed, true)
   assert.equal(rig.device.kept.length, 1, 'the second came through then')
   assert.equal(rig.queues[0].collect(), true)
   rig.device.answer()
@@ -83,15 +83,18 @@ test('memory that comes, or goes while nothing is in flight, disturbs nobody', (
   assert.equal(rig.device.activations, 1)
 })
 
-test('a device that is reset while its memory changes begins anew', async () => {
+test('a device that is reset while its memory changes begins anew', () => {
   const rig = new StateRig(new EchoDevice({ slow: true }))
   rig.start()
   rig.send(0, [1])
   rig.memory.replace([again(rig)])
   const moved = rig.state.memoryChanged(true)
   const reset = rig.state.reset()
+  const ended: string[] = []
+  after(moved, () => ended.push('memory'))
+  after(reset, () => ended.push('reset'))
   rig.device.answer()
-  await Promise.all([moved, reset])
+  assert.deepEqual(ended.sort(), ['memory', 'reset'])
   assert.equal(rig.state.status, 0)
   assert.equal(rig.state.memoryChanged(true), undefined)
   rig.start()

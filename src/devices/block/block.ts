@@ -1,3 +1,4 @@
+import { all, type Pending } from '../../pending/pending.ts'
 import { ConfigSpace } from '../../virtio/config-space.ts'
 import type { DriverSession, VirtioDevice } from '../../virtio/device.ts'
 import { DeviceId } from '../../virtio/device-id.ts'
@@ -129,10 +130,9 @@ export class BlockDevice implements VirtioDevice {
     if (queue) this.#queues[index].serve(queue, this.#start)
   }
 
-  quiesce(): void | Promise<void> {
+  quiesce(): void | Pending {
     this.#quiet = true
-    const waits = this.#queues.map((requests) => requests.idle()).filter((wait) => wait !== undefined)
-    if (waits.length > 0) return Promise.all(waits).then(() => {})
+    return all(this.#queues.map((requests) => requests.idle()))
   }
 
   /** Nothing is flushed: writes that were volatile stay so, until any driver flushes. */
@@ -141,7 +141,7 @@ export class BlockDevice implements VirtioDevice {
     this.negotiated(this.features)
   }
 
-  resetQueue(index: number): void | Promise<void> {
+  resetQueue(index: number): void | Pending {
     return this.#queues[index].idle()
   }
 

@@ -1,3 +1,4 @@
+import { Pending } from '../../pending/pending.ts'
 import type { Chain } from '../../virtqueue/chain.ts'
 import type { DeviceQueue } from '../../virtqueue/device-queue.ts'
 
@@ -12,8 +13,8 @@ export class RequestQueue {
   #serving = false
   /** Answers wait for `#publishScheduled`. */
   #scheduled = false
-  /** To be called when nothing is in flight. */
-  #waiting: (() => void)[] = []
+  /** Ends when nothing is in flight. */
+  #idle: Pending | undefined
   readonly #publishScheduled = () => {
     this.#scheduled = false
     this.#queue?.publish()
@@ -34,17 +35,21 @@ export class RequestQueue {
   answer(chain: Chain, written: number): void {
     this.#queue?.push(chain, written)
     this.inFlight--
-    if (this.#waiting.length > 0 && this.inFlight === 0) {
+    if (this.#idle && this.inFlight === 0) {
+      const idle = this.#idle
+      this.#idle = undefined
       this.#queue?.publish()
-      for (const resolve of this.#waiting.splice(0)) resolve()
+      idle.finish()
     } else if (!this.#serving && !this.#scheduled) {
       this.#scheduled = true
       queueMicrotask(this.#publishScheduled)
     }
   }
 
-  /** Resolves when nothing is in flight; undefined where nothing is now. */
-  idle(): void | Promise<void> {
-    if (this.inFlight > 0) return new Promise((resolve) => this.#waiting.push(resolve))
+  /** @returns a wait for all requests in flight; undefined if there are none */
+  idle(): void | Pending {
+    if (this.inFlight === 0) return
+    this.#idle ??= new Pending()
+    return this.#idle
   }
 }

@@ -2,6 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { DiskError } from '../../host/node/disk-error.ts'
 import type { StopReason } from '../../machine/machine.ts'
+import { all, promiseOf } from '../../pending/pending.ts'
 import { VirtioPciFunction } from '../../transport/virtio-pci/virtio-pci-function.ts'
 import type { Command, Report } from '../guest/messages.ts'
 import { SerialLog } from '../guest/serial-log.ts'
@@ -87,7 +88,7 @@ class Engine {
 
   async stop(): Promise<void> {
     await this.#emulator.stop()
-    await Promise.all(this.#functions.map((pci) => pci.reset()))
+    await promiseOf(all(this.#functions.map((pci) => pci.reset())))
     await this.#devices.close()
     report({ type: 'stopped' })
   }

@@ -2,6 +2,7 @@ import type { Descriptor } from '../../host/linux/descriptor.ts'
 import type { Connection } from '../../host/socket/connection.ts'
 import type { MessageStream } from '../../host/socket/message-stream.ts'
 import type { Receiver } from '../../host/socket/stream-connection.ts'
+import { after, Pending } from '../../pending/pending.ts'
 
 export interface ConversationEvents {
   /** A promise that has to be settled before anything else happens. */
@@ -19,7 +20,7 @@ export abstract class Conversation<M> implements Receiver {
   readonly #connection: Connection
   readonly #messages: MessageStream<M>
   /** The message that is being handled, where that takes a while. */
-  #underWay: Promise<void> | undefined
+  #underWay: Pending | undefined
   #stopping = false
   #over = false
 
@@ -32,7 +33,7 @@ export abstract class Conversation<M> implements Receiver {
     this.#connection = connect(this)
   }
 
-  /** Does what a message asks for. @returns the answer, or a promise of it. @throws where it is refused */
+  /** Does what a message asks for. @returns the answer, or a wait for it. @throws where it is refused */
   protected abstract call(message: M): unknown
   protected abstract answer(message: M, answer: unknown): void
   protected abstract refuse(message: M, error: unknown): void
@@ -55,17 +56,11 @@ export abstract class Conversation<M> implements Receiver {
   }
 
   /** Ends the connection, after the message that is under way, and after what is to be done before. */
-  stop(before: () => void | Promise<void>): void {
+  stop(before: () => void | Pending): void {
     if (this.#stopping || this.#over) return
     this.#stopping = true
     this.#connection.hold(true)
-    const last = () => {
-      const wait = before()
-      if (wait) this.events.settle(wait.then(() => this.ended()))
-      else this.ended()
-    }
-    if (this.#underWay) this.events.settle(this.#underWay.then(last))
-    else last()
+    after(after(this.#underWay, before), () => this.ended())
   }
 
   /** Sends bytes, with a descriptor that is borrowed. A peer that does not take them is gone. */
@@ -95,24 +90,30 @@ export abstract class Conversation<M> implements Receiver {
       this.refuse(message, error)
       return
     }
-    if (result instanceof Promise) this.#await(message, result)
+    if (result instanceof Pending || result instanceof Promise) this.#await(message, result)
     else this.answer(message, result)
   }
 
-  #await(message: M, result: Promise<unknown>): void {
+  #await(message: M, result: Pending<unknown> | Promise<unknown>): void {
     this.#connection.hold(true)
-    this.#underWay = result
-      .then(
-        (answer) => this.answer(message, answer),
-        (error) => this.refuse(message, error),
-      )
-      .then(() => {
-        this.#underWay = undefined
-        if (this.#stopping || this.#over) return
-        this.#connection.hold(false)
-        this.#next()
-      })
-    this.events.settle(this.#underWay)
+    const handled = new Pending()
+    this.#underWay = handled
+    handled.onFinish(() => {
+      this.#underWay = undefined
+      if (this.#stopping || this.#over) return
+      this.#connection.hold(false)
+      this.#next()
+    })
+    const answer = (value: unknown): void => {
+      this.answer(message, value)
+      handled.finish()
+    }
+    const refuse = (error: unknown): void => {
+      this.refuse(message, error)
+      handled.finish()
+    }
+    if (result instanceof Pending) result.onFinish(answer)
+    else this.events.settle(result.then(answer, refuse))
   }
 }
 

@@ -4,6 +4,7 @@ import type { Connection } from '../../host/socket/connection.ts'
 import type { Receiver } from '../../host/socket/stream-connection.ts'
 import type { GuestMemory } from '../../memory/guest-memory.ts'
 import type { PciFunction } from '../../pci/pci-function.ts'
+import { after, type Pending } from '../../pending/pending.ts'
 import type { Service } from '../socket/reception.ts'
 import { AnswerWithDescriptor, Dispatcher, type Handlers } from './dispatcher.ts'
 import { DmaLog } from './dma-log.ts'
@@ -123,7 +124,7 @@ export class ClientSession implements Service {
     }
   }
 
-  #unmap(request: RequestOf<'DMA_UNMAP'>): RequestOf<'DMA_UNMAP'> | Promise<RequestOf<'DMA_UNMAP'>> {
+  #unmap(request: RequestOf<'DMA_UNMAP'>): RequestOf<'DMA_UNMAP'> | Pending<RequestOf<'DMA_UNMAP'>> {
     const { argsz, flags, address, size } = request
     expectRoom(argsz, UNMAP_BYTES)
     const all = flags === UNMAP_ALL
@@ -135,20 +136,18 @@ export class ClientSession implements Service {
     // The client waits for us now, and answers nothing.
     if (all) this.#messages.forget()
     else this.#messages.forget(address, size)
-    const wait = this.#memoryChanged()
-    return wait ? wait.then(() => request) : request
+    return after(this.#memoryChanged(), () => request)
   }
 
-  #memoryChanged(): void | Promise<void> {
+  #memoryChanged(): void | Pending {
     const gone = this.#table.isRetiring
-    const wait = this.#served.pci.memoryChanged?.(gone)
-    if (!gone) return wait
-    if (wait) return wait.then(() => this.#table.releaseRetired())
-    this.#table.releaseRetired()
+    return after(this.#served.pci.memoryChanged?.(gone), () => {
+      if (gone) this.#table.releaseRetired()
+    })
   }
 
   /** What goes by message is dropped: while the client waits for this to be done, it answers nothing. */
-  #reset(): void | Promise<void> {
+  #reset(): void | Pending {
     this.#messages.forget()
     return this.#served.pci.reset()
   }
@@ -199,15 +198,12 @@ export class ClientSession implements Service {
     const { pci, interrupts } = this.#served
     interrupts.disconnect()
     this.#messages.close()
-    const finish = () => {
+    after(pci.reset(), () => {
       this.#dirty.stop()
       this.#table.close()
       this.#finished(reason)
       this.#reactor.settle(this.over)
-    }
-    const wait = pci.reset()
-    if (wait) this.#reactor.settle(wait.then(finish))
-    else finish()
+    })
   }
 }
 

@@ -3,6 +3,7 @@ import { Errno } from '../../host/linux/errno.ts'
 import { SystemCallError } from '../../host/linux/system-call-error.ts'
 import type { Connection } from '../../host/socket/connection.ts'
 import type { Receiver } from '../../host/socket/stream-connection.ts'
+import type { Pending } from '../../pending/pending.ts'
 import { Conversation, type ConversationEvents, closeAll, reasonOf } from '../socket/conversation.ts'
 import { CommandStream, encodeMessage, type RawMessage } from './command-stream.ts'
 import { ClientCommand, type CommandKind, clientCommandName, type ReplyOf, type RequestOf } from './messages.ts'
@@ -31,7 +32,7 @@ export type Handlers = {
   readonly [N in Exclude<ClientCommand, AccessCommand>]?: (
     request: RequestOf<N>,
     descriptors: readonly Descriptor[],
-  ) => Answer<ReplyOf<N>> | Promise<Answer<ReplyOf<N>>>
+  ) => Answer<ReplyOf<N>> | Pending<ReplyOf<N>> | Promise<Answer<ReplyOf<N>>>
 }
 
 type AnyHandler = (request: unknown, descriptors: readonly Descriptor[]) => unknown

@@ -1,6 +1,7 @@
 import type { GuestMemory } from '../../memory/guest-memory.ts'
 import type { MemoryRegion } from '../../memory/memory-region.ts'
 import type { RemoteMemory } from '../../memory/remote-memory.ts'
+import { Pending } from '../../pending/pending.ts'
 import type { RawMessage } from './command-stream.ts'
 import { MessageFlag } from './protocol.ts'
 
@@ -119,11 +120,11 @@ export class DmaMessages implements RemoteMemory {
     else this.#add({ command: undefined, address: 0, count: 0, data: undefined, done: then })
   }
 
-  settled(): Promise<void> | undefined {
-    if (this.#idle) return undefined
-    const promise = new Promise<void>((resolve) => this.after(resolve))
-    this.settle(promise)
-    return promise
+  settled(): void | Pending {
+    if (this.#idle) return
+    const settled = new Pending()
+    this.after(() => settled.finish())
+    return settled
   }
 
   /** Takes an answer. @returns whether it is one to what was sent last */

@@ -1,6 +1,7 @@
 import type { Descriptor } from '../../host/linux/descriptor.ts'
 import type { Connection } from '../../host/socket/connection.ts'
 import type { Receiver } from '../../host/socket/stream-connection.ts'
+import type { Pending } from '../../pending/pending.ts'
 import { hasFeature } from '../../virtio/feature.ts'
 import { Conversation, type ConversationEvents, closeAll, reasonOf } from '../socket/conversation.ts'
 import {
@@ -33,7 +34,7 @@ export type Handlers = {
   readonly [N in FrontEndMessage]?: (
     request: RequestOf<N>,
     descriptors: readonly Descriptor[],
-  ) => Answer<ReplyOf<N>> | Promise<Answer<ReplyOf<N>>>
+  ) => Answer<ReplyOf<N>> | Pending<ReplyOf<N>> | Promise<Answer<ReplyOf<N>>>
 }
 
 type AnyHandler = (request: unknown, descriptors: readonly Descriptor[]) => unknown

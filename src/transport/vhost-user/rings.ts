@@ -1,5 +1,6 @@
 import type { Descriptor } from '../../host/linux/descriptor.ts'
 import { Interest, type Reactor } from '../../host/linux/reactor/reactor.ts'
+import { after, type Pending } from '../../pending/pending.ts'
 import type { VirtioDevice } from '../../virtio/device.ts'
 import type { RingPosition } from '../../virtqueue/device-queue.ts'
 import { DESC_TAIL, DESC_WORDS, VIRTQ_DESC_F_AVAIL, VIRTQ_DESC_F_USED } from '../../virtqueue/ring-layout.ts'
@@ -81,7 +82,7 @@ export class Rings {
   }
 
   /** A ring that is served keeps its place; only whether it is logged may change. */
-  setAddresses(addresses: VringAddressMessage): void | Promise<void> {
+  setAddresses(addresses: VringAddressMessage): void | Pending {
     const ring = this.ring(addresses.index)
     const before = ring.addresses
     const { descriptor, available, used } = addresses
@@ -92,7 +93,7 @@ export class Rings {
     return this.settle()
   }
 
-  setKick(number: number, descriptor: Descriptor | undefined): void | Promise<void> {
+  setKick(number: number, descriptor: Descriptor | undefined): void | Pending {
     const ring = this.#named(number, descriptor)
     ring.setKick(descriptor, (event) =>
       this.reactor.watch(event.descriptor.fd, () => this.served.notify(ring.index), Interest.NEWS),
@@ -111,40 +112,37 @@ export class Rings {
   }
 
   /** The ring's first kick, and each that comes as a message. */
-  start(index: number): void | Promise<void> {
+  start(index: number): void | Pending {
     const ring = this.ring(index)
     ring.started = true
     if (ring.live) this.served.notify(index)
     else return this.settle()
   }
 
-  enable(index: number, enabled: boolean): void | Promise<void> {
+  enable(index: number, enabled: boolean): void | Pending {
     this.ring(index).enabled = enabled
     return this.settle()
   }
 
-  enableAll(enabled: boolean): void | Promise<void> {
+  enableAll(enabled: boolean): void | Pending {
     for (const ring of this.#rings) ring.enabled = enabled
     return this.settle()
   }
 
-  /** Stops a ring when nothing of it is in flight. @returns where it stands, or a promise of that */
-  stop(index: number): number | Promise<number> {
+  /** Stops a ring when nothing of it is in flight. @returns where it stands, or a wait for that */
+  stop(index: number): number | Pending<number> {
     const ring = this.ring(index)
     ring.started = false
-    const stopped = () => {
+    return after(this.#close(ring, true), () => {
       ring.closeKick()
       ring.stoppedAt = ring.base
       return ring.base
-    }
-    const wait = this.#close(ring, true)
-    return wait ? wait.then(stopped) : stopped()
+    })
   }
 
   /** Forgets the driver and how it set the rings up. Descriptors to call it with stay. */
-  reset(): void | Promise<void> {
-    const wait = this.served.reset()
-    const finish = () => {
+  reset(): void | Pending {
+    return after(this.served.reset(), () => {
       this.#stale = false
       for (const ring of this.#rings) {
         ring.journal?.release()
@@ -154,9 +152,7 @@ export class Rings {
         ring.addresses = ring.stoppedAt = undefined
         ring.base = 0
       }
-    }
-    if (wait) return wait.then(finish)
-    finish()
+    })
   }
 
   /** A new area for what is in flight. What is in flight now is not in it. */
@@ -170,34 +166,32 @@ export class Rings {
   }
 
   /** Memory is other memory from now on: rings that lay in what is gone are drained, and go on in what there is. */
-  memoryChanged(tidy: boolean): void | Promise<void> {
+  memoryChanged(tidy: boolean): void | Pending {
     const { memory } = this.table
     const moved = this.#rings.filter(({ live, place }) => {
       if (!live || !place) return false
       const areas = [place.descriptorArea, place.driverArea, place.deviceArea]
       return tidy || areas.some((address, i) => memory.find(address) !== place.regions[i])
     })
-    const wait = this.#closeAll(moved, true)
-    const finish = () => {
+    return after(this.#closeAll(moved, true), () => {
       if (tidy) this.table.releaseRetired()
       return this.settle()
-    }
-    return wait ? wait.then(finish) : finish()
+    })
   }
 
   /** Takes what is in flight to its end, for a back-end that leaves: whoever comes next serves the rings from there. */
-  drain(): void | Promise<void> {
+  drain(): void | Pending {
     for (const ring of this.#rings) ring.started = false
     return this.#closeAll(this.#rings, false)
   }
 
   /** Opens what is to be served, closes the gates of what is not. */
-  settle(): void | Promise<void> {
+  settle(): void | Pending {
     const wanted = this.#rings.filter((ring) => ring.started && ring.enabled && ring.addresses && !ring.live)
     if (wanted.length > 0 && !this.live && this.served.active && (this.#stale || this.served.failure !== undefined)) {
       const wait = this.served.reset()
       this.#stale = false
-      if (wait) return wait.then(() => this.settle())
+      if (wait) return after(wait, () => this.settle())
     }
     for (const ring of this.#rings) {
       if (!ring.live) continue
@@ -347,22 +341,20 @@ export class Rings {
     else this.events.inBand('VRING_CALL', ring.index)
   }
 
-  #closeAll(rings: readonly Vring[], release: boolean): void | Promise<void> {
-    const close = (wait: void | Promise<void>, ring: Vring) =>
-      wait ? wait.then(() => this.#close(ring, release)) : this.#close(ring, release)
-    return rings.reduce<void | Promise<void>>(close, undefined)
+  #closeAll(rings: readonly Vring[], release: boolean): void | Pending {
+    const close = (wait: void | Pending, ring: Vring) => after(wait, () => this.#close(ring, release))
+    return rings.reduce<void | Pending>(close, undefined)
   }
 
   /**
    * Drains a ring and takes it from the device; it could be opened again where it stands.
    * @param release whether its journal is to say nothing of it any more, as the front-end is told where it stands
    */
-  #close(ring: Vring, release: boolean): void | Promise<void> {
+  #close(ring: Vring, release: boolean): void | Pending {
     const { live } = ring
     if (!live) return
     live.open = false
-    const wait = this.served.drain(ring.index)
-    const finish = () => {
+    return after(this.served.drain(ring.index), () => {
       // The device may have been reset meanwhile, and the ring with it.
       if (ring.live !== live) return
       live.publish()
@@ -373,9 +365,7 @@ export class Rings {
       live.detach()
       this.served.drop(ring.index)
       this.#forget(ring)
-    }
-    if (wait) return wait.then(finish)
-    finish()
+    })
   }
 
   #forget(ring: Vring): void {

@@ -1,4 +1,5 @@
 import type { GuestMemory } from '../../memory/guest-memory.ts'
+import { after, type Pending } from '../../pending/pending.ts'
 import type { VirtioDevice } from '../../virtio/device.ts'
 import type { DeviceGuard } from '../../virtio/device-guard.ts'
 import { hasFeature } from '../../virtio/feature.ts'
@@ -49,21 +50,18 @@ export class ServedDevice {
     return this.#session !== undefined
   }
 
-  /** @returns a promise where the driver before has to be forgotten first */
-  setFeatures(features: bigint): void | Promise<void> {
+  /** @returns a wait for the reset of the driver before, if there is one */
+  setFeatures(features: bigint): void | Pending {
     if ((features & ~this.offered) !== 0n)
       throw new VhostUserError(partialRefusal(this.device, features) ?? 'not offered')
     if (features === this.features && this.refusal === undefined) return
-    const wait = this.#session && this.reset()
-    const accept = () => {
+    return after(this.#session && this.reset(), () => {
       if (this.#detached) return
       this.features = features
       // A front-end may keep a feature that another needs: QEMU itself has the control queue of a network device.
       this.refusal = partialRefusal(this.device, features)
       if (this.refusal === undefined) this.guard.call('negotiated', () => this.device.negotiated?.(features))
-    }
-    if (wait) return wait.then(accept)
-    accept()
+    })
   }
 
   hasFeature(bit: number): boolean {
@@ -109,17 +107,17 @@ export class ServedDevice {
   }
 
   /** Takes a ring's requests to their end. Its gate is to be closed before, and `drop` to be called after. */
-  drain(index: number): void | Promise<void> {
+  drain(index: number): void | Pending {
     const session = this.#session
     if (!session?.queues[index]) return
-    if (this.device.resetQueue) return this.#wait('resetQueue', () => this.device.resetQueue?.(index))
+    if (this.device.resetQueue) return this.guard.call('resetQueue', () => this.device.resetQueue?.(index))
     // A device that cannot give up one queue gives up all, and gets the others back.
-    const wait = this.#wait('quiesce', () => this.device.quiesce())
-    const goOn = () => {
-      if (session === this.#session) this.guard.call('activate', () => this.device.activate(session))
-    }
-    if (wait) return wait.then(goOn)
-    goOn()
+    return after(
+      this.guard.call('quiesce', () => this.device.quiesce()),
+      () => {
+        if (session === this.#session) this.guard.call('activate', () => this.device.activate(session))
+      },
+    )
   }
 
   /** The ring is gone: what the device still has of it goes nowhere. */
@@ -133,23 +131,21 @@ export class ServedDevice {
     for (const queue of this.#session?.queues ?? []) queue?.detach()
   }
 
-  /** Forgets the driver. @returns a promise where something is in flight, which then is not any more */
-  reset(): void | Promise<void> {
+  /** Forgets the driver. @returns a wait for what is in flight, if anything is */
+  reset(): void | Pending {
     const session = this.#session
     if (!session) {
       this.failure = undefined
       return
     }
     for (const queue of session.queues) if (queue instanceof GatedQueue) queue.open = false
-    const wait = this.#wait('quiesce', () => this.device.quiesce())
-    const finish = () => {
+    const wait = this.guard.call('quiesce', () => this.device.quiesce())
+    return after(wait, () => {
       for (const queue of session.queues) queue?.detach()
       this.#session = undefined
       this.guard.call('reset', () => this.device.reset())
       this.failure = undefined
-    }
-    if (wait) return wait.then(finish)
-    finish()
+    })
   }
 
   /** The device cannot go on. One line for people, and the front-end is told. */
@@ -159,10 +155,5 @@ export class ServedDevice {
     this.guard.log(`needs a reset: ${reason}`)
     for (const queue of this.#session?.queues ?? []) if (queue instanceof GatedQueue) queue.open = false
     this.onFailure()
-  }
-
-  #wait(what: string, call: () => void | Promise<void>): void | Promise<void> {
-    const wait = this.guard.call(what, call)
-    return wait ? this.guard.settle(what, wait) : undefined
   }
 }

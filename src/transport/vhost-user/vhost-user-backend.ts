@@ -3,6 +3,7 @@ import type { Closable, Reactor } from '../../host/linux/reactor/reactor.ts'
 import { UnixStream } from '../../host/linux/unix-stream.ts'
 import type { Connection } from '../../host/socket/connection.ts'
 import { type Receiver, StreamConnection } from '../../host/socket/stream-connection.ts'
+import { after, type Pending } from '../../pending/pending.ts'
 import type { VirtioDevice } from '../../virtio/device.ts'
 import { DeviceGuard } from '../../virtio/device-guard.ts'
 import { DeviceId } from '../../virtio/device-id.ts'
@@ -225,10 +226,7 @@ export class VhostUserBackend implements Service {
         return wait
       },
       SET_VRING_BASE: ({ index, num }) => rings.setBase(index, num),
-      GET_VRING_BASE: ({ index }) => {
-        const base = rings.stop(index)
-        return typeof base === 'number' ? { index, num: base } : base.then((num) => ({ index, num }))
-      },
+      GET_VRING_BASE: ({ index }) => after(rings.stop(index), (num) => ({ index, num })),
       SET_VRING_KICK: (ring, [descriptor]) => {
         if (!descriptor && !this.#agreedInBand)
           this.#guard.log(
@@ -280,16 +278,14 @@ export class VhostUserBackend implements Service {
   }
 
   /** @vhost-user SET_FEATURES without PROTOCOL_FEATURES all rings are enabled */
-  #setFeatures(features: bigint): void | Promise<void> {
+  #setFeatures(features: bigint): void | Pending {
     const unknown = features & ~this.#features
     if (unknown !== 0n) throw new VhostUserError(`features 0x${unknown.toString(16)} are not offered`)
-    const wait = this.#served.setFeatures(features & this.#served.offered)
-    const finish = () => {
+    return after(this.#served.setFeatures(features & this.#served.offered), () => {
       this.#log.all = hasFeature(features, VhostFeature.LOG_ALL)
       this.#log.update()
       return hasFeature(features, VhostFeature.PROTOCOL_FEATURES) ? this.#rings.settle() : this.#rings.enableAll(true)
-    }
-    return wait ? wait.then(finish) : finish()
+    })
   }
 
   #setProtocolFeatures(features: bigint): void {
@@ -311,7 +307,7 @@ export class VhostUserBackend implements Service {
    * Bits are only added, until 0 takes them all. QEMU says 0 whenever it stops the device, the machine being paused,
    * too: with all rings stopped what comes next tells whether there is a new driver.
    */
-  #setStatus(status: number): void | Promise<void> {
+  #setStatus(status: number): void | Pending {
     if (status === 0) {
       this.#status = 0
       return this.#rings.live ? this.#reset() : undefined
@@ -320,15 +316,13 @@ export class VhostUserBackend implements Service {
     this.#status |= this.#served.refusal === undefined ? set : set & ~Status.FEATURES_OK
   }
 
-  #reset(): void | Promise<void> {
+  #reset(): void | Pending {
     this.#status = 0
     this.#shared.unmapped()
-    const wait = this.#rings.reset()
-    const finish = () => this.#table.releaseRetired()
-    return wait ? wait.then(finish) : finish()
+    return after(this.#rings.reset(), () => this.#table.releaseRetired())
   }
 
-  #memoryChanged(): void | Promise<void> {
+  #memoryChanged(): void | Pending {
     return this.#rings.memoryChanged(this.#table.retired > MOST_RETIRED || !this.#served.active)
   }
 
@@ -395,15 +389,12 @@ export class VhostUserBackend implements Service {
     this.#channel?.close()
     this.#gpuSocket?.close()
     this.#options.screen?.disconnect()
-    const finish = () => {
+    after(this.#served.reset(), () => {
       this.#log.close()
       this.#rings.close()
       this.#table.close()
       this.#finished(reason)
       this.#reactor.settle(this.over)
-    }
-    const wait = this.#served.reset()
-    if (wait) this.#reactor.settle(wait.then(finish))
-    else finish()
+    })
   }
 }

@@ -158,7 +158,6 @@ test('a bus reset lowers the pin at once and waits for requests in flight', asyn
   assert.equal(machine.asserted, false)
   assert.equal(device.resets, 1, 'that of the initialisation')
   device.answer()
-  await reset
   assert.deepEqual([machine.asserted, device.resets, pci.inspect().status], [false, 2, []])
 })
 
@@ -168,9 +167,8 @@ test('a bus reset does not raise a pin that was disabled', async () => {
   machine.send(0, [1])
   machine.pci.configWrite(4, 2, 6 | INTX_DISABLE)
   machine.device.config.update((view) => view.setUint32(0, 1, true))
-  const reset = machine.pci.reset()
+  machine.pci.reset()
   machine.device.answer()
-  await reset
   assert.equal(machine.asserted, false)
 })
 
@@ -179,9 +177,8 @@ test('a bus reset during a device reset is the same reset', async () => {
   await machine.driver.start()
   machine.send(0, [1])
   machine.driver.set('device_status', 0)
-  const reset = machine.pci.reset()
+  machine.pci.reset()
   machine.device.answer()
-  await reset
   assert.equal(machine.device.resets, 2)
   machine.driver.enable()
   await machine.driver.start()

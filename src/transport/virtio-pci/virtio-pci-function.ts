@@ -4,6 +4,7 @@ import type { PciCapability } from '../../pci/capability.ts'
 import { ConfigurationSpace } from '../../pci/configuration-space.ts'
 import { MSIX_MOST_VECTORS, Msix } from '../../pci/msix.ts'
 import type { MappableParts, PciBar, PciBus, PciFunction } from '../../pci/pci-function.ts'
+import type { Pending } from '../../pending/pending.ts'
 import type { VirtioDevice } from '../../virtio/device.ts'
 import type { DeviceStateInspection } from '../../virtio/device-inspection.ts'
 import { DeviceState } from '../../virtio/device-state.ts'
@@ -142,7 +143,7 @@ export class VirtioPciFunction implements PciFunction {
     if (this.#space.bars[bar]) this.#write(bar, offset, width, value)
   }
 
-  memoryChanged(gone: boolean): void | Promise<void> {
+  memoryChanged(gone: boolean): void | Pending {
     return this.#state.memoryChanged(gone)
   }
 
@@ -162,7 +163,7 @@ export class VirtioPciFunction implements PciFunction {
     this.#msix?.retry()
   }
 
-  reset(): void | Promise<void> {
+  reset(): void | Pending {
     // First: the command register is about to forget that the pin was disabled.
     this.#interrupts.reset()
     this.#space.reset()

@@ -1,5 +1,6 @@
 import { GuestMemory } from '../../memory/guest-memory.ts'
 import { MemoryRegion } from '../../memory/memory-region.ts'
+import { promiseOf } from '../../pending/pending.ts'
 import { type Bytes, GuestAllocator, QueueRig, type Reply, type Request } from '../../virtqueue/driver/index.ts'
 import type { Layout } from '../../virtqueue/driver/queue-driver.ts'
 import type { DriverSession, VirtioDevice } from '../device.ts'
@@ -99,7 +100,7 @@ export class DeviceRig implements DriverSession {
 
   /** What a transport does when the driver writes 0 to the device's status. @virtio 2.4 */
   async reset(): Promise<void> {
-    await this.#device.quiesce()
+    await promiseOf(this.#device.quiesce())
     for (const rig of this.rigs) rig.queue.detach()
     this.#device.reset()
     this.#device.config.onChange = undefined

@@ -1,3 +1,4 @@
+import { Pending } from '../../pending/pending.ts'
 import type { Chain } from '../../virtqueue/chain.ts'
 import { ConfigSpace } from '../config-space.ts'
 import type { DriverSession, SharedMemoryRegion, VirtioDevice } from '../device.ts'
@@ -33,7 +34,7 @@ export class EchoDevice implements VirtioDevice {
   configWritten: (() => void) | undefined
   onNotify: (() => void) | undefined
   readonly #slow: boolean
-  #quiet: (() => void)[] = []
+  #quiet: Pending | undefined
 
   constructor(options: EchoOptions = {}) {
     this.queueSizes = options.queueSizes ?? [64, 16]
@@ -64,14 +65,15 @@ export class EchoDevice implements VirtioDevice {
       live?.push(chain, chain.reader.copyTo(chain.writer))
       live?.publish()
     }
-    for (const quiet of this.#quiet.splice(0)) quiet()
+    this.#quiet?.finish()
+    this.#quiet = undefined
   }
 
-  quiesce(): void | Promise<void> {
+  quiesce(): void | Pending {
     return this.#idle()
   }
 
-  resetQueue(): void | Promise<void> {
+  resetQueue(): void | Pending {
     return this.#idle()
   }
 
@@ -80,7 +82,9 @@ export class EchoDevice implements VirtioDevice {
     this.resets++
   }
 
-  #idle(): void | Promise<void> {
-    if (this.kept.length > 0) return new Promise((resolve) => this.#quiet.push(resolve))
+  #idle(): void | Pending {
+    if (this.kept.length === 0) return
+    this.#quiet ??= new Pending()
+    return this.#quiet
   }
 }

@@ -1,6 +1,7 @@
 import type { Descriptor } from '../../../host/linux/descriptor.ts'
 import { socketPair, type UnixStream } from '../../../host/linux/unix-stream.ts'
 import { StreamConnection } from '../../../host/socket/stream-connection.ts'
+import { Pending } from '../../../pending/pending.ts'
 import { featureSet } from '../../../virtio/feature.ts'
 import type { ReceptionReactor, Service } from '../../socket/reception.ts'
 import { AnswerWithDescriptor, Dispatcher, type Handlers } from '../dispatcher.ts'
@@ -82,7 +83,9 @@ export class Splitter implements Service {
     this.#dispatcher.stop(() => {
       this.#leaving = true
       for (const service of this.#services) service.close()
-      return this.over.then(() => {})
+      const over = new Pending()
+      this.reactor.settle(this.over.then(() => over.finish()))
+      return over
     })
   }
 

@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { after, all, Pending } from './pending.ts'
+
+test('listeners are called within `finish`, in order, and later ones at once', () => {
+  const pending = new Pending<number>()
+  const heard: string[] = []
+  pending.onFinish((value) => heard.push(`first ${value}`))
+  pending.onFinish((value) => heard.push(`second ${value}`))
+  pending.finish(3)
+  pending.finish(4)
+  pending.onFinish((value) => heard.push(`late ${value}`))
+  assert.deepEqual(heard, ['first 3', 'second 3', 'late 3'])
+})
+
+test('what has nothing to wait for goes on within the call', () => {
+  assert.equal(
+    after(2, (value) => value + 1),
+    3,
+  )
+  assert.equal(
+    after(undefined, () => 'done'),
+    'done',
+  )
+})
+
+test('waits follow each other until the last has ended', () => {
+  const [first, second] = [new Pending<number>(), new Pending<string>()]
+  const heard: string[] = []
+  const whole = after(first, (value) => after(second, (text) => `${value} ${text}`))
+  assert.ok(whole instanceof Pending)
+  whole.onFinish((text) => heard.push(text))
+  first.finish(1)
+  assert.deepEqual(heard, [])
+  second.finish('one')
+  assert.deepEqual(heard, ['1 one'])
+})
+
+test('all have ended when the last has, in any order', () => {
+  const [first, second] = [new Pending(), new Pending()]
+  const whole = all([undefined, first, second])
+  let ended = false
+  whole?.onFinish(() => {
+    ended = true
+  })
+  second.finish()
+  assert.ok(!ended)
+  first.finish()
+  assert.ok(ended)
+  assert.equal(all([undefined, undefined]), undefined)
+})
