@@ -29,14 +29,18 @@ const poll = systemCall<[descriptors: Int32Array, count: number, timeout: number
   'int poll(void *descriptors, uint64_t count, int timeout)',
 )
 
-/** Has a function's only queue served, with MSI-X. @returns the driver, and where it notifies */
-export async function startDriver(pci: PciFunction, allocator: GuestAllocator) {
+/**
+ * Has a function's first queue served, with MSI-X.
+ * @param features besides VERSION_1 and EVENT_IDX
+ * @returns the driver, and where it notifies
+ */
+export async function startDriver(pci: PciFunction, allocator: GuestAllocator, features = 0n) {
   const driver = new VirtioPciDriver(pci, allocator)
   driver.enable()
   const msix = driver.capabilities.find(({ id }) => id === CapabilityId.MSIX)
   if (!msix) throw new Error('the function has no MSI-X')
   pci.configWrite(msix.at + 2, 2, MSIX_ENABLE)
-  await driver.negotiate(featureSet(Feature.VERSION_1, Feature.EVENT_IDX))
+  await driver.negotiate(features | featureSet(Feature.VERSION_1, Feature.EVENT_IDX))
   driver.setUpQueue(0, 0, VECTOR)
   driver.set('device_status', driver.get('device_status') | Status.DRIVER_OK)
   return { driver, notification: driver.place(NOTIFY_CFG) }

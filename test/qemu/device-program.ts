@@ -40,9 +40,10 @@ export interface RunningDevice {
   stop(signal?: NodeJS.Signals): Promise<number | null>
 }
 
-/** Starts `outboard device ...`, and resolves when it is ready. */
-export async function startDevice(args: readonly string[]): Promise<RunningDevice> {
-  const child = spawn(process.execPath, [MAIN, 'device', ...args], { stdio: ['pipe', 'pipe', 'pipe'] })
+/** Starts `outboard device ...`, and resolves when it is ready. @param environment besides that of this process */
+export async function startDevice(args: readonly string[], environment: NodeJS.ProcessEnv = {}): Promise<RunningDevice> {
+  const env = { ...process.env, ...environment }
+  const child = spawn(process.execPath, [MAIN, 'device', ...args], { env, stdio: ['pipe', 'pipe', 'pipe'] })
   const log: string[] = []
   const ended = once(child, 'exit')
   await new Promise<void>((resolve, reject) => {

@@ -1,0 +1,11 @@
+import { fileURLToPath } from 'node:url'
+import { KINDS } from '../../src/host/linux/reactor/testing/kinds.ts'
+
+const REFUSE_IO_URING = fileURLToPath(new URL('refuse-io-uring.js', import.meta.url))
+
+/** The kinds of reactor, each with the environment in which a device process has it. */
+export const PROCESS_KINDS = KINDS.map(({ kind, skip }) => ({
+  kind,
+  skip,
+  environment: kind === 'epoll' ? { NODE_OPTIONS: `--import=${REFUSE_IO_URING}` } : {},
+}))
