@@ -20,6 +20,9 @@ export class GuestMemory {
   onMiss?: ((address: number) => void) | undefined
   /** Where the memory really is, while the regions are only its shadow. */
   remote: RemoteMemory | undefined
+  /** Number of changes of the memory map: who keeps something translated compares it. */
+  #generation = 0
+  readonly #changeListeners = new Set<() => void>()
   /** The region found last: mostly the next one too. */
   #last: MemoryRegion | undefined
 
@@ -35,10 +38,20 @@ export class GuestMemory {
     return this.#regions
   }
 
+  get generation(): number {
+    return this.#generation
+  }
+
+  /** Calls `listener` after each change of the memory map. @returns a function that ends this */
+  onChange(listener: () => void): () => void {
+    this.#changeListeners.add(listener)
+    return () => this.#changeListeners.delete(listener)
+  }
+
   /**
-   * The guest's memory is other regions from now on, as when some is plugged in. What was translated before stays with
-   * the regions it was translated to.
-   * @throws {MemoryError} where two overlap; everything stays as it was
+   * Changes the memory map, as when memory is plugged in. What was translated before keeps its regions, which may not be
+   * guest memory any more: see `generation` and `onChange`.
+   * @throws {MemoryError} if two regions overlap; everything stays as it was
    */
   replace(regions: readonly MemoryRegion[]): void {
     const sorted = [...regions].sort((a, b) => a.base - b.base)
@@ -50,6 +63,8 @@ export class GuestMemory {
     }
     this.#regions = sorted
     this.#last = sorted[0]
+    this.#generation++
+    for (const listener of this.#changeListeners) listener()
   }
 
   /** The region that holds `address`, or undefined in a hole. */

@@ -200,3 +200,46 @@ test('a scatter list reads and writes as the run of bytes it stands for', () => 
     ),
   )
 })
+
+test('a list follows the memory map: absent while any of it is no guest memory, then where it is', () => {
+  const { memory, log } = rig()
+  const list = new ScatterList(memory)
+  list.add(60, 8)
+  const [low, middle, high] = memory.regions
+  memory.replace([low, high])
+  assert.equal(list.present, false)
+  assert.equal(list.read(0, new Uint8Array(4)), 0)
+  assert.equal(list.write(0, new Uint8Array(4)), 0)
+  assert.equal(list.linear(0, 1), undefined)
+  assert.equal(list.locate(0, 1, new SpanList()), false)
+  assert.deepEqual([log, list.byteLength], [[], 8])
+  const whole = MemoryRegion.over(
+    0,
+    Uint8Array.from({ length: 128 }, (_, i) => 200 - i),
+  )
+  memory.replace([whole, high])
+  assert.deepEqual([list.present, list.segmentCount], [true, 1])
+  const bytes = new Uint8Array(8)
+  assert.equal(list.read(0, bytes), 8)
+  assert.deepEqual([...bytes], [140, 139, 138, 137, 136, 135, 134, 133])
+  memory.replace([low, middle, high])
+  assert.deepEqual([list.present, list.segmentCount], [true, 2])
+  assert.equal(list.read(0, bytes), 8)
+  assert.deepEqual([...bytes], [60, 61, 62, 63, 64, 65, 66, 67])
+})
+
+test('the revision of a list tells of each time that it moved, went or came back, and of nothing else', () => {
+  const { memory } = rig()
+  const list = new ScatterList(memory)
+  list.add(0, 8)
+  const [low, middle, high] = memory.regions
+  const seen = [list.revision]
+  for (const regions of [[low, middle], [middle], [high], [low, high], [low]]) {
+    memory.replace(regions)
+    seen.push(list.revision)
+  }
+  assert.deepEqual(
+    seen.map((revision) => revision - seen[0]),
+    [0, 0, 1, 1, 2, 2],
+  )
+})

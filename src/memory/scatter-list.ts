@@ -11,12 +11,16 @@ import { SpanList } from './span-list.ts'
  *     backing.read(row * stride, pixels)              // across pieces
  *     const view = backing.linear(0, stride)          // in place, where one piece holds it
  *
- * Neighbours are merged. The list survives memory that moves.
+ * Neighbours are merged. The list follows the memory map: while any of its addresses is not guest memory, it is not
+ * `present`, and nothing is read or written.
  */
 export class ScatterList {
-  /** The pieces. For reading only. */
-  readonly spans = new SpanList()
+  #spans = new SpanList()
   readonly #memory: GuestMemory
+  #present = true
+  /** `GuestMemory.generation` when the pieces were last looked up. */
+  #generation: number
+  #revision = 0
   /** Where each piece starts in the run of bytes. */
   #starts = new Float64Array(16)
   /** The piece the last look-up found: the next one mostly wants it or its neighbour. */
@@ -26,14 +30,32 @@ export class ScatterList {
 
   constructor(memory: GuestMemory) {
     this.#memory = memory
+    this.#generation = memory.generation
+  }
+
+  /** Whether all of it is guest memory. */
+  get present(): boolean {
+    if (this.#generation !== this.#memory.generation) this.#follow()
+    return this.#present
+  }
+
+  /** Number of times that pieces moved, went, or came back. */
+  get revision(): number {
+    if (this.#generation !== this.#memory.generation) this.#follow()
+    return this.#revision
+  }
+
+  /** The pieces; for reading only, and only while it is `present`. */
+  get spans(): SpanList {
+    return this.#spans
   }
 
   get byteLength(): number {
-    return this.spans.byteLength
+    return this.#spans.byteLength
   }
 
   get segmentCount(): number {
-    return this.spans.count
+    return this.#spans.count
   }
 
   /**
@@ -42,28 +64,18 @@ export class ScatterList {
    */
   add(address: number, length: number): void {
     if (length === 0) return
-    const spans = this.spans
+    const spans = this.#spans
     const before = spans.count
     if (!(length > 0) || !this.#memory.translate(address, length, spans, true)) {
       throw new MemoryError(`${length} bytes from ${address.toString(16)} are not all guest memory`)
     }
-    if (spans.count > this.#starts.length) {
-      const starts = new Float64Array(spans.offsets.length)
-      starts.set(this.#starts)
-      this.#starts = starts
-    }
-    if (spans.count === before) return
-    // The first part of it may have been merged with the piece before.
-    let start = before === 0 ? 0 : this.#starts[before - 1] + spans.lengths[before - 1]
-    for (let i = before; i < spans.count; i++) {
-      this.#starts[i] = start
-      start += spans.lengths[i]
-    }
+    this.#start(before)
   }
 
   /** Copies up to `length` bytes from `offset` on. @returns the bytes copied: fewer at the end of the list */
   read(offset: number, target: Uint8Array, targetOffset = 0, length = target.length - targetOffset): number {
-    const spans = this.spans
+    if (!this.present) return 0
+    const spans = this.#spans
     const want = offset >= 0 ? Math.min(length, this.byteLength - offset, target.length - targetOffset) : 0
     let done = 0
     for (let i = this.#find(offset); done < want; i++) {
@@ -78,7 +90,8 @@ export class ScatterList {
 
   /** Copies up to `length` bytes to `offset` on. @returns the bytes copied: fewer at the end of the list */
   write(offset: number, source: Uint8Array, sourceOffset = 0, length = source.length - sourceOffset): number {
-    const spans = this.spans
+    if (!this.present) return 0
+    const spans = this.#spans
     const want = offset >= 0 ? Math.min(length, this.byteLength - offset, source.length - sourceOffset) : 0
     let done = 0
     for (let i = this.#find(offset); done < want; i++) {
@@ -96,12 +109,13 @@ export class ScatterList {
    * kept, and who writes to it tells `GuestMemory.wrote`.
    */
   linear(offset: number, length: number): Uint8Array | undefined {
-    if (offset < 0 || length < 0 || offset + length > this.byteLength) return undefined
+    if (offset < 0 || length < 0 || offset + length > this.byteLength || !this.present) return undefined
+    const spans = this.#spans
     const i = this.#find(offset)
     const skip = offset - this.#starts[i]
-    if (i >= this.spans.count || length > this.spans.lengths[i] - skip) return undefined
-    const start = this.spans.offsets[i] + skip
-    return this.spans.regions[i].u8.subarray(start, start + length)
+    if (i >= spans.count || length > spans.lengths[i] - skip) return undefined
+    const start = spans.offsets[i] + skip
+    return spans.regions[i].u8.subarray(start, start + length)
   }
 
   /**
@@ -109,8 +123,8 @@ export class ScatterList {
    * @returns false where they are not all there, with `into` as it was
    */
   locate(offset: number, length: number, into: SpanList): boolean {
-    if (!(offset >= 0 && length >= 0 && offset + length <= this.byteLength)) return false
-    const spans = this.spans
+    if (!(offset >= 0 && length >= 0 && offset + length <= this.byteLength && this.present)) return false
+    const spans = this.#spans
     for (let i = this.#find(offset), done = 0; done < length; i++) {
       const skip = offset + done - this.#starts[i]
       const take = Math.min(length - done, spans.lengths[i] - skip)
@@ -120,9 +134,51 @@ export class ScatterList {
     return true
   }
 
+  /** Looks the pieces up in the memory map as it is now. */
+  #follow(): void {
+    this.#generation = this.#memory.generation
+    if (this.#present && this.#isInPlace()) return
+    const old = this.#spans
+    const found = new SpanList(old.offsets.length)
+    let present = true
+    for (let i = 0; present && i < old.count; i++) {
+      present = this.#memory.translate(old.regions[i].base + old.offsets[i], old.lengths[i], found, true)
+    }
+    if (present || this.#present) this.#revision++
+    this.#present = present
+    // The views would keep memory that is gone.
+    this.#views = []
+    // Without memory the old pieces say which addresses they were.
+    if (!present) return
+    this.#spans = found
+    this.#start(0)
+  }
+
+  #isInPlace(): boolean {
+    const { count, regions, offsets } = this.#spans
+    for (let i = 0; i < count; i++) if (this.#memory.find(regions[i].base + offsets[i]) !== regions[i]) return false
+    return true
+  }
+
+  /** Notes where each piece starts, from the piece of index `from` on. */
+  #start(from: number): void {
+    const { count, lengths, offsets } = this.#spans
+    if (count > this.#starts.length) {
+      const starts = new Float64Array(offsets.length)
+      starts.set(this.#starts)
+      this.#starts = starts
+    }
+    // The last piece before may have grown since.
+    let start = from === 0 ? 0 : this.#starts[from - 1] + lengths[from - 1]
+    for (let i = from; i < count; i++) {
+      this.#starts[i] = start
+      start += lengths[i]
+    }
+  }
+
   /** A whole piece. The view kept of it is of another length where the piece has grown since, and of none where memory moved. */
   #view(index: number): Uint8Array {
-    const { count, regions, offsets, lengths } = this.spans
+    const { count, regions, offsets, lengths } = this.#spans
     const kept = this.#views[index]
     if (kept !== undefined && kept.length === lengths[index]) return kept
     if (this.#views.length < count) this.#views = new Array(count)
@@ -134,7 +190,7 @@ export class ScatterList {
   /** The piece that holds `offset`; any where none does. */
   #find(offset: number): number {
     const starts = this.#starts
-    const count = this.spans.count
+    const count = this.#spans.count
     let low = this.#last
     if (low < count && offset >= starts[low]) {
       if (low + 1 === count || offset < starts[low + 1]) return low

@@ -115,7 +115,7 @@ export class BlobCommands {
     if (backing && !blob.accepts(backing)) return ERR_INVALID_PARAMETER
     // What the guest does not map has its bytes at once.
     if (blob instanceof HostBlob && !blob.mappable && !blob.settle()) return ERR_OUT_OF_MEMORY
-    blob.backing = backing
+    if (backing) blob.attach(backing)
     return this.#resources.add(blob)
   }
 

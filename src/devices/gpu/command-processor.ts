@@ -31,7 +31,7 @@ import {
 } from './protocol.ts'
 import { fits, type MutableRect, type Rect } from './rect.ts'
 import type { ContextHost, Renderer } from './renderer.ts'
-import { Blob, type Resource, Resource2d } from './resource.ts'
+import { Blob, GuestBlob, type Resource, Resource2d } from './resource.ts'
 import type { ResourceSharing } from './resource-sharing.ts'
 import { ResourceTable } from './resource-table.ts'
 import { MAX_SIDE, type Scanout } from './scanout.ts'
@@ -81,6 +81,7 @@ export class CommandProcessor {
     readonly blobs: boolean
     readonly contexts: boolean
   }
+  readonly #unfollowMemory: () => void
   #payload: Uint8Array | undefined
   /** The rectangle of the request at hand. */
   readonly #rect: MutableRect = { x: 0, y: 0, width: 0, height: 0 }
@@ -111,6 +112,7 @@ export class CommandProcessor {
     const guestHandles = guestHandleFeature !== undefined && hasFeature(features, guestHandleFeature)
     const blobOptions = { sharing, guestHandles, alignment: blobAlignment }
     this.#blobs = new BlobCommands(memory, this.resources, contexts, answer, blobOptions)
+    this.#unfollowMemory = memory.onChange(() => this.#memoryChanged())
   }
 
   /** What follows the header of the response to the last command. */
@@ -184,9 +186,18 @@ export class CommandProcessor {
 
   /** Lets go of everything the driver made. */
   release(): void {
+    this.#unfollowMemory()
     for (const scanout of this.#scanouts) scanout.reset()
     this.contexts.release()
     this.resources.clear()
+  }
+
+  /** Guest blobs whose pages moved are shared anew; those whose pages are gone are not shared, and shown in black. */
+  #memoryChanged(): void {
+    for (const resource of this.resources.all) {
+      if (!resource.memoryChanged() || !(resource instanceof GuestBlob)) continue
+      if (!this.#sharing.settle(resource)) this.resources.detach(resource)
+    }
   }
 
   #getDisplayInfo(): GpuResponse {
@@ -259,7 +270,7 @@ export class CommandProcessor {
     if (!request) return ERR_INVALID_PARAMETER
     const resource = this.resources.get(request.resourceId)
     if (!resource) return ERR_INVALID_RESOURCE_ID
-    if (resource.backing) return ERR_UNSPEC
+    if (resource.attached) return ERR_UNSPEC
     const backing = takeBacking(reader, request.entryCount, this.#memory)
     if (typeof backing === 'number') return backing
     const attached = resource.accepts(backing) ? this.resources.attach(resource, backing) : ERR_INVALID_PARAMETER
@@ -274,7 +285,7 @@ export class CommandProcessor {
     if (!request) return ERR_INVALID_PARAMETER
     const resource = this.resources.get(request.resourceId)
     if (!resource) return ERR_INVALID_RESOURCE_ID
-    if (!resource.backing) return ERR_UNSPEC
+    if (!resource.attached) return ERR_UNSPEC
     this.resources.detach(resource)
     return OK_NODATA
   }

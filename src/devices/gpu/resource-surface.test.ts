@@ -21,7 +21,7 @@ function blobOver(bytes: Uint8Array): GuestBlob {
   const backing = new ScatterList(memory)
   backing.add(0, bytes.length)
   const blob = new GuestBlob(1, bytes.length)
-  blob.backing = backing
+  blob.attach(backing)
   return blob
 }
 
@@ -83,7 +83,7 @@ test('where pixels lie is told where they are in the order that displays want, a
   assert.deepEqual([...spans.lengths.subarray(0, spans.count)], [8, 8])
   assert.ok(!surfaceIn(67).locate(rect, spans), 'red is where blue belongs')
   assert.ok(!surfaceIn(2).locate({ x: 0, y: 0, width: 4, height: 4 }, spans), 'outside')
-  blob.backing = undefined
+  blob.detach()
   assert.ok(!surfaceIn(2).locate(rect, spans), 'gone')
 })
 

@@ -37,6 +37,10 @@ export class ResourceTable {
     return totals
   }
 
+  get all(): Iterable<Resource> {
+    return this.#resources.values()
+  }
+
   get(id: number): Resource | undefined {
     return this.#resources.get(id)
   }
@@ -60,16 +64,16 @@ export class ResourceTable {
   attach(resource: Resource, backing: ScatterList): GpuResponse {
     const cost = backingCost(backing)
     if (!this.#affords(cost)) return GpuResponse.ERR_OUT_OF_MEMORY
-    resource.backing = backing
+    resource.attach(backing)
     this.#hostBytes += cost
     return GpuResponse.OK_NODATA
   }
 
   /** Takes a resource's pages away. */
   detach(resource: Resource): void {
-    if (!resource.backing) return
-    this.#hostBytes -= backingCost(resource.backing)
+    const held = resource.hostBytes
     resource.detach()
+    this.#hostBytes -= held - resource.hostBytes
   }
 
   remove(resource: Resource): void {

@@ -26,8 +26,12 @@ export abstract class Resource {
   /** How its pixels reach a display, and why that way. */
   abstract readonly path: SurfacePath
   abstract readonly reason: string
-  /** The guest's pages behind it, while it has any. */
-  backing: ScatterList | undefined
+  /** The pages that the guest attached, whether they are guest memory now or not. */
+  #attached: ScatterList | undefined
+  /** What the host holds for them, in bytes. */
+  #attachedCost = 0
+  /** `ScatterList.revision` of those pages, as far as it was dealt with. */
+  #revision = 0
   /** Bytes the guest had copied into it. */
   bytesTransferred = 0
   #flushedBytes = 0
@@ -43,6 +47,29 @@ export abstract class Resource {
 
   constructor(readonly id: number) {}
 
+  /** The guest's pages behind it; undefined while none are attached, or while they are not in the memory map. */
+  get backing(): ScatterList | undefined {
+    return this.#attached?.present ? this.#attached : undefined
+  }
+
+  /** The guest attached pages, and did not detach them. */
+  get attached(): boolean {
+    return this.#attached !== undefined
+  }
+
+  attach(backing: ScatterList): void {
+    this.#attached = backing
+    this.#attachedCost = backingCost(backing)
+    this.#revision = backing.revision
+  }
+
+  /** The memory map changed. @returns whether attached pages moved in it, left it, or came back */
+  memoryChanged(): boolean {
+    const before = this.#revision
+    this.#revision = this.#attached?.revision ?? 0
+    return this.#revision !== before
+  }
+
   /** Its bytes as others have them, while they do. */
   get buffer(): SharedBuffer | undefined {
     return this.#buffer
@@ -57,7 +84,7 @@ export abstract class Resource {
 
   /** What the host holds for it, in bytes. */
   get hostBytes(): number {
-    return RESOURCE_COST + (this.backing ? backingCost(this.backing) : 0)
+    return RESOURCE_COST + this.#attachedCost
   }
 
   /** Bytes of it that could be seen. */
@@ -99,7 +126,9 @@ export abstract class Resource {
 
   /** The guest takes its pages away. */
   detach(): void {
-    this.backing = undefined
+    this.#attached = undefined
+    this.#attachedCost = 0
+    this.#revision = 0
   }
 
   /** Lets go of all it holds; surfaces that still read it see nothing. */
@@ -257,9 +286,20 @@ export class GuestBlob extends Blob {
   }
 
   override detach(): void {
-    this.unshare()
+    this.#takeBack()
     super.detach()
-    // Others may do.
+  }
+
+  /** A buffer that other programs have is of pages that are not the blob's any more. */
+  override memoryChanged(): boolean {
+    const changed = super.memoryChanged()
+    if (changed) this.#takeBack()
+    return changed
+  }
+
+  #takeBack(): void {
+    this.unshare()
+    // Other pages may be shareable.
     this.refusal = undefined
   }
 }
