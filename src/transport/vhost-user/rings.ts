@@ -81,15 +81,19 @@ export class Rings {
     ring.base = base
   }
 
-  /** A ring that is served keeps its place; only whether it is logged may change. */
+  /**
+   * A ring that is served keeps its place; only whether it is logged may change. The guest chooses the addresses, and the
+   * front-end only passes them on: if they are not in memory the message is accepted, and the device fails when the ring
+   * is to be served.
+   */
   setAddresses(addresses: VringAddressMessage): void | Pending {
     const ring = this.ring(addresses.index)
     const before = ring.addresses
     const { descriptor, available, used } = addresses
     const moved = descriptor !== before?.descriptor || available !== before.available || used !== before.used
     if (ring.live && moved) throw new VhostUserError(`ring ${ring.index} is in use`)
-    if (!this.#place(addresses)) throw new VhostUserError(`ring ${ring.index} is not in memory`)
     ring.addresses = addresses
+    ring.misplaced = this.#place(addresses) === undefined
     return this.settle()
   }
 
@@ -148,7 +152,7 @@ export class Rings {
         ring.journal?.release()
         this.#forget(ring)
         ring.closeKick()
-        ring.started = ring.enabled = ring.complained = false
+        ring.started = ring.enabled = ring.complained = ring.misplaced = false
         ring.addresses = ring.stoppedAt = undefined
         ring.base = 0
       }
@@ -188,7 +192,15 @@ export class Rings {
   /** Opens what is to be served, closes the gates of what is not. */
   settle(): void | Pending {
     const wanted = this.#rings.filter((ring) => ring.started && ring.enabled && ring.addresses && !ring.live)
-    if (wanted.length > 0 && !this.live && this.served.active && (this.#stale || this.served.failure !== undefined)) {
+    const misplaced = wanted.find((ring) => ring.misplaced)
+    if (misplaced) {
+      this.served.fail(`ring ${misplaced.index}: its addresses are not in memory`)
+      // The next driver gives other addresses, and finds no failure.
+      this.#stale = true
+      return
+    }
+    const over = this.#stale || (this.served.active && this.served.failure !== undefined)
+    if (wanted.length > 0 && !this.live && over) {
       const wait = this.served.reset()
       this.#stale = false
       if (wait) return after(wait, () => this.settle())

@@ -1,5 +1,6 @@
 import type { Descriptor } from '../../../host/linux/descriptor.ts'
 import type { UnixStream } from '../../../host/linux/unix-stream.ts'
+import { closeAll } from '../../socket/conversation.ts'
 import { type Answer, PeerEnd } from '../../socket/testing/peer-end.ts'
 import { CommandStream, encodeMessage, type RawMessage } from '../command-stream.ts'
 import { ClientCommand, type CommandKind, type ReplyOf, type RequestOf } from '../messages.ts'
@@ -66,6 +67,7 @@ export class Client extends PeerEnd<RawMessage> {
     const answer = this.next()
     if (!answer) throw new Error(`${name} was not answered`)
     if (answer.command !== ClientCommand[name].id || answer.id !== id) {
+      closeAll(answer.descriptors)
       throw new Error(`${name} was answered by ${answer.command}`)
     }
     return answer

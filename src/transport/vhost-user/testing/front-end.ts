@@ -1,5 +1,6 @@
 import type { Descriptor } from '../../../host/linux/descriptor.ts'
 import type { UnixStream } from '../../../host/linux/unix-stream.ts'
+import { closeAll } from '../../socket/conversation.ts'
 import { type Answer, PeerEnd } from '../../socket/testing/peer-end.ts'
 import { acknowledgement, FrontEndMessage, type MessageKind, type ReplyOf, type RequestOf } from '../messages.ts'
 import { MessageFlag } from '../protocol.ts'
@@ -44,7 +45,10 @@ export class FrontEnd extends PeerEnd<RawMessage> {
     const kind = FrontEndMessage[name] as unknown as MessageKind<RequestOf<N>, ReplyOf<N>>
     const message = this.next()
     if (!message) throw new Error(`${name} was not answered`)
-    if (message.request !== kind.id || !kind.reply) throw new Error(`${name} was answered by ${message.request}`)
+    if (message.request !== kind.id || !kind.reply) {
+      closeAll(message.descriptors)
+      throw new Error(`${name} was answered by ${message.request}`)
+    }
     return { value: kind.reply.parse(message.payload), descriptors: message.descriptors }
   }
 
@@ -61,7 +65,10 @@ export class FrontEnd extends PeerEnd<RawMessage> {
   /** Reads the acknowledgement of a message that was sent and asked for it. */
   acknowledgementOf(name: FrontEndMessage): number {
     const message = this.next()
-    if (message?.request !== FrontEndMessage[name].id) throw new Error(`${name} was not acknowledged`)
+    if (message?.request !== FrontEndMessage[name].id) {
+      closeAll(message?.descriptors ?? [])
+      throw new Error(`${name} was not acknowledged`)
+    }
     return acknowledgement.parse(message.payload)
   }
 }
