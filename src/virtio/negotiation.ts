@@ -37,8 +37,9 @@ export function offeredFeatures(device: VirtioDevice): bigint {
 
 /** Why a device cannot work with what the driver accepted, in words for people. @virtio 2.2.2, 6.2 */
 export function featureRefusal(device: VirtioDevice, accepted: bigint): string | undefined {
-  const refusal = partialRefusal(device, accepted)
-  if (refusal !== undefined) return refusal
+  const unknown = unknownFeatures(device, accepted, offeredFeatures(device))
+  if (unknown !== undefined) return unknown
+  if (!hasFeature(accepted, Feature.VERSION_1)) return 'VERSION_1 not accepted: no legacy drivers'
   for (const [feature, requires] of device.featureDependencies ?? []) {
     if (hasFeature(accepted, feature) && !hasFeature(accepted, requires)) {
       return `${names(device, featureSet(feature))} without ${names(device, featureSet(requires))}`
@@ -47,12 +48,10 @@ export function featureRefusal(device: VirtioDevice, accepted: bigint): string |
   return undefined
 }
 
-/** The same, where the driver may have agreed on more with somebody in between, who keeps that to himself. */
-export function partialRefusal(device: VirtioDevice, accepted: bigint): string | undefined {
-  const unknown = accepted & ~offeredFeatures(device)
-  if (unknown !== 0n) return `not offered: ${names(device, unknown)}`
-  if (!hasFeature(accepted, Feature.VERSION_1)) return 'VERSION_1 not accepted: no legacy drivers'
-  return undefined
+/** Names the accepted features that are not among those offered; undefined if all are. */
+export function unknownFeatures(device: VirtioDevice, accepted: bigint, offered: bigint): string | undefined {
+  const unknown = accepted & ~offered
+  return unknown === 0n ? undefined : `not offered: ${names(device, unknown)}`
 }
 
 function names(device: VirtioDevice, features: bigint): string {

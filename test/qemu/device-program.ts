@@ -41,7 +41,10 @@ export interface RunningDevice {
 }
 
 /** Starts `outboard device ...`, and resolves when it is ready. @param environment besides that of this process */
-export async function startDevice(args: readonly string[], environment: NodeJS.ProcessEnv = {}): Promise<RunningDevice> {
+export async function startDevice(
+  args: readonly string[],
+  environment: NodeJS.ProcessEnv = {},
+): Promise<RunningDevice> {
   const env = { ...process.env, ...environment }
   const child = spawn(process.execPath, [MAIN, 'device', ...args], { env, stdio: ['pipe', 'pipe', 'pipe'] })
   const log: string[] = []

@@ -6,6 +6,8 @@ import { bootGuest, guestMissing } from '../guest/guest.ts'
 import { checkBothWays, serveFile } from './network-server.ts'
 
 const noPasst = spawnSync('passt', ['--version']).error ? 'install passt' : false
+/** Feature bit 40. */
+const RING_RESET = 40
 const ADDRESS = '10.77.0.2'
 const GATEWAY = '10.77.0.1'
 /** The network passt gives, wherever this machine is. */
@@ -27,6 +29,9 @@ for (const engine of ['qemu', 'qemu over vfio-user'] as const) {
       assert.match(await run('ip route'), new RegExp(`^default via ${GATEWAY} dev eth0`, 'm'))
       assert.equal(await run('cat /etc/resolv.conf'), 'nameserver 10.77.0.3\n')
       await checkBothWays(run, GATEWAY, server)
+      // RING_RESET is offered only where the reset reaches the device. @virtio 2.6.1
+      const features = await run('cat /sys/class/net/eth0/device/features')
+      assert.equal(features[RING_RESET], engine === 'qemu' ? '0' : '1', features)
       const { devices } = await guest.machine.inspect()
       const card = devices.find(({ name }) => name.startsWith('net '))
       assert.equal(card?.name, 'net 52:54:00:12:34:56')

@@ -3,7 +3,7 @@ import { SpanList } from '../../memory/span-list.ts'
 import { ConfigSpace } from '../../virtio/config-space.ts'
 import type { DriverSession, VirtioDevice } from '../../virtio/device.ts'
 import { DeviceId } from '../../virtio/device-id.ts'
-import { hasFeature } from '../../virtio/feature.ts'
+import { Feature, hasFeature } from '../../virtio/feature.ts'
 import { ControlCommands, type ControlTarget } from './control.ts'
 import { formatMacAddress, parseMacAddress, randomMacAddress } from './mac-address.ts'
 import {
@@ -20,6 +20,7 @@ import {
   CONFIG_MAC,
   CtrlAck,
   HEADER_BYTES,
+  LEGACY_HEADER_BYTES,
   LEAST_MTU,
   MOST_MTU,
   NetFeature,
@@ -81,8 +82,8 @@ export class NetDevice implements VirtioDevice {
   readonly #transmitters: readonly Transmitter[]
   #session: DriverSession | undefined
   #control: number | undefined
-  #receiveRules: ReceiveRules = { mergeable: false, mtu: undefined, offloads: 0 }
-  #transmitRules: TransmitRules = { offloads: 0, mtu: undefined }
+  #receiveRules: ReceiveRules = { headerBytes: HEADER_BYTES, mergeable: false, mtu: undefined, offloads: 0 }
+  #transmitRules: TransmitRules = { headerBytes: HEADER_BYTES, offloads: 0, mtu: undefined }
   /** Pairs in use: the first ones. */
   #pairs = 1
   /** The host wants the link to be up, if the port has one. */
@@ -163,8 +164,10 @@ export class NetDevice implements VirtioDevice {
     this.#control = undefined
     const mtu = hasFeature(features, NetFeature.MTU) ? this.#mtu : undefined
     const offloads = receiveOffloads(features)
-    this.#receiveRules = { mergeable: hasFeature(features, NetFeature.MRG_RXBUF), mtu, offloads }
-    this.#transmitRules = { offloads: transmitOffloads(features), mtu }
+    const mergeable = hasFeature(features, NetFeature.MRG_RXBUF)
+    const headerBytes = mergeable || hasFeature(features, Feature.VERSION_1) ? HEADER_BYTES : LEGACY_HEADER_BYTES
+    this.#receiveRules = { headerBytes, mergeable, mtu, offloads }
+    this.#transmitRules = { headerBytes, offloads: transmitOffloads(features), mtu }
     this.#pairs = hasFeature(features, NetFeature.MQ) ? this.#port.pairs : 1
     this.#filter.reset(this.#address, true, false)
     this.#takeControl(session)

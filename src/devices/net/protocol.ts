@@ -80,6 +80,8 @@ export const HEADER_CSUM_START = 6
 export const HEADER_CSUM_OFFSET = 8
 export const HEADER_NUM_BUFFERS = 10
 export const HEADER_BYTES = 12
+/** Without `num_buffers`: in the buffers of a legacy driver without MRG_RXBUF. @virtio 5.1.6.1 */
+export const LEGACY_HEADER_BYTES = 10
 
 /** Bits of a header's `flags`. @virtio 5.1.6 */
 export const HeaderFlag = { NEEDS_CSUM: 1, DATA_VALID: 2 } as const

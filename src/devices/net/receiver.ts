@@ -27,6 +27,8 @@ const FLAGS = HeaderFlag.NEEDS_CSUM | HeaderFlag.DATA_VALID
 
 /** What packets of one session look like. */
 export interface ReceiveRules {
+  /** Bytes of the header in the driver's buffers. */
+  readonly headerBytes: number
   /** A packet may be spread over several buffers. */
   readonly mergeable: boolean
   /** Largest payload of a frame that is not to be segmented; undefined where the driver was told none. */
@@ -75,7 +77,7 @@ export class Receiver {
   readonly #start = new Uint8Array(FILTER_BYTES)
   #queue: DeviceQueue | undefined
   #memory: GuestMemory | undefined
-  #rules: ReceiveRules = { mergeable: false, mtu: undefined, offloads: 0 }
+  #rules: ReceiveRules = { headerBytes: HEADER_BYTES, mergeable: false, mtu: undefined, offloads: 0 }
   /** Buffers taken from the queue and not given back, oldest first, and their bytes and spans. */
   readonly #held: Chain[] = []
   #room = 0
@@ -158,7 +160,7 @@ export class Receiver {
     for (let chain = queue.pop(); chain; chain = queue.pop()) {
       const spans = chain.spans.count - chain.readableSpans
       // @virtio 5.1.6.3.1
-      if (chain.writableLength >= HEADER_BYTES && spans <= MOST_BUFFER_SPANS) {
+      if (chain.writableLength >= this.#rules.headerBytes && spans <= MOST_BUFFER_SPANS) {
         this.#held.push(chain)
         this.#room += chain.writableLength
         this.#spans += spans
@@ -175,7 +177,7 @@ export class Receiver {
     const packet = this.#packet
     packet.clear()
     packet.add(this.#header, 0, HEADER_BYTES)
-    let skip = HEADER_BYTES
+    let skip = this.#rules.headerBytes
     for (const { spans, readableSpans } of this.#held) {
       for (let i = readableSpans; i < spans.count; i++) {
         const pass = Math.min(skip, spans.lengths[i])
@@ -189,7 +191,7 @@ export class Receiver {
 
   /** A frame is in `#packet`: it goes to the driver, waits for more buffers, or is forgotten. */
   #take(queue: DeviceQueue, length: number): void {
-    const overflow = length + HEADER_BYTES - this.#room
+    const overflow = length + this.#rules.headerBytes - this.#room
     if (!this.#wanted(length)) {
       this.#disown()
     } else if (overflow <= 0) {
@@ -268,14 +270,15 @@ export class Receiver {
   #give(queue: DeviceQueue, length: number): void {
     const held = this.#held
     const header = this.#header.u8
-    const total = length + HEADER_BYTES
+    const { headerBytes } = this.#rules
+    const total = length + headerBytes
     let buffers = 0
     for (let room = 0; room < total; buffers++) room += held[buffers].writableLength
     setHeaderNumber(header, HEADER_NUM_BUFFERS, buffers)
     const [{ spans, readableSpans, writableLength, writer }] = held
     // It may have been moved by a packet that never came this far.
     writer.rewind(readableSpans, spans.count, writableLength)
-    writer.write(header)
+    writer.write(header, 0, headerBytes)
     for (let left = total; left > 0; ) {
       const chain = held.shift() as Chain
       const take = Math.min(left, chain.writableLength)

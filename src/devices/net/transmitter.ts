@@ -22,6 +22,8 @@ const TYPE_OFFSET = 12
 
 /** What packets of one session may look like. */
 export interface TransmitRules {
+  /** Bytes of the header in the driver's buffers. */
+  readonly headerBytes: number
   /** `Offload`s the driver may leave undone. */
   readonly offloads: number
   /** Largest payload of a frame that is not to be segmented; undefined where the driver was told none. */
@@ -52,7 +54,7 @@ export class Transmitter {
   readonly #header = MemoryRegion.over(0, new Uint8Array(HEADER_BYTES))
   readonly #packet = new SpanList(32)
   #queue: DeviceQueue | undefined
-  #rules: TransmitRules = { offloads: 0, mtu: undefined }
+  #rules: TransmitRules = { headerBytes: HEADER_BYTES, offloads: 0, mtu: undefined }
   /** The packet, in `#packet` already, that waits for the port. */
   #waiting: Chain | undefined
   #busy = false
@@ -83,7 +85,7 @@ export class Transmitter {
       }
       this.#waiting = undefined
       this.#counters.packets++
-      this.#counters.bytes += chain.readableLength - HEADER_BYTES
+      this.#counters.bytes += chain.readableLength - this.#rules.headerBytes
       queue.push(chain, 0)
     }
     this.#busy = false
@@ -119,13 +121,14 @@ export class Transmitter {
   /** Writable parts, which a driver must not send, cost nothing and are passed over. */
   #prepare(chain: Chain): boolean {
     const counters = this.#counters
-    const length = chain.readableLength - HEADER_BYTES
+    const { headerBytes } = this.#rules
+    const length = chain.readableLength - headerBytes
     if (length < ETHERNET_BYTES || length > LARGEST_FRAME || chain.readableSpans >= MOST_SPANS) {
       counters.badLength++
       return false
     }
     const header = this.#header.u8
-    chain.reader.readExactly(header)
+    chain.reader.read(header, 0, headerBytes)
     const fault = checkHeader(header, length, this.#rules.offloads, HeaderFlag.NEEDS_CSUM)
     if (fault !== undefined) {
       this.#lastFault = fault
@@ -154,7 +157,7 @@ export class Transmitter {
     const { lengths, offsets, regions } = chain.spans
     packet.clear()
     packet.add(this.#header, 0, HEADER_BYTES)
-    let skip = HEADER_BYTES
+    let skip = this.#rules.headerBytes
     for (let i = 0; i < chain.readableSpans; i++) {
       const pass = Math.min(skip, lengths[i])
       skip -= pass

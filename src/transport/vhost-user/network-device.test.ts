@@ -72,3 +72,30 @@ test('a control queue that comes after the others is obeyed, and filters from th
   assert.equal(device.counters.refusedCommands, 1, 'no room for an answer')
   await rig.close()
 })
+
+test('a legacy driver’s header ends before num_buffers, unless buffers are merged  @virtio 5.1.6.1', {
+  skip,
+}, async () => {
+  for (const [features, headerBytes] of [
+    [0n, 10],
+    [featureSet(NetFeature.MRG_RXBUF), 12],
+  ] as const) {
+    const port = new HeldPort()
+    const rig = new VhostUserRig(new NetDevice(port))
+    rig.features = features
+    rig.frontEnd.tell('SET_FEATURES', features)
+    rig.shareMemory()
+    rig.startRing(0)
+    rig.startRing(1)
+    add(rig, 1, Uint8Array.of(...header().subarray(0, headerBytes), ...frame(60, 1)), false)
+    assert.deepEqual(port.sent, [{ pair: 0, header: header(), frame: frame(60, 1) }])
+    const buffer = add(rig, 0, new Uint8Array(200), true)
+    port.arrive(frame(60, 2))
+    const { region } = rig.guest
+    const at = buffer + headerBytes - region.base
+    assert.deepEqual(region.u8.slice(at, at + 60), frame(60, 2))
+    assert.ok(rig.guest.queues[0].collect())
+    assert.equal(rig.guest.queues[0].written, headerBytes + 60)
+    await rig.close()
+  }
+})

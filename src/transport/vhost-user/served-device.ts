@@ -2,13 +2,21 @@ import type { GuestMemory } from '../../memory/guest-memory.ts'
 import { after, type Pending } from '../../pending/pending.ts'
 import type { VirtioDevice } from '../../virtio/device.ts'
 import type { DeviceGuard } from '../../virtio/device-guard.ts'
-import { hasFeature } from '../../virtio/feature.ts'
+import { Feature, featureSet, hasFeature } from '../../virtio/feature.ts'
 import { GatedQueue } from '../../virtio/gated-queue.ts'
-import { offeredFeatures, partialRefusal, ringFeatures } from '../../virtio/negotiation.ts'
+import { offeredFeatures, ringFeatures, unknownFeatures } from '../../virtio/negotiation.ts'
 import { Session } from '../../virtio/session.ts'
 import { createDeviceQueue } from '../../virtqueue/create-device-queue.ts'
 import type { QueueSetup } from '../../virtqueue/device-queue.ts'
 import { VhostUserError } from './vhost-user-error.ts'
+
+/**
+ * What a device offers to front-ends: without RING_RESET, since no message tells a back-end of the reset of one queue, and
+ * the driver frees that queue's buffers. @virtio 2.6.1
+ */
+export function vhostFeatures(device: VirtioDevice): bigint {
+  return offeredFeatures(device) & ~featureSet(Feature.RING_RESET)
+}
 
 /** What a front-end says of a ring, as far as a queue needs it. */
 export type RingSetup = Omit<
@@ -25,7 +33,7 @@ export type RingSetup = Omit<
 export class ServedDevice {
   /** What was agreed on, without the bits that are vhost's own. */
   features = 0n
-  /** Why the device cannot work with that; no ring is served then. */
+  /** Why no ring is served yet. */
   refusal: string | undefined = 'no features were set'
   /** Why it cannot go on until it is reset. */
   failure: string | undefined
@@ -42,7 +50,7 @@ export class ServedDevice {
   ) {}
 
   get offered(): bigint {
-    return offeredFeatures(this.device)
+    return vhostFeatures(this.device)
   }
 
   /** It has a driver. */
@@ -52,15 +60,16 @@ export class ServedDevice {
 
   /** @returns a wait for the reset of the driver before, if there is one */
   setFeatures(features: bigint): void | Pending {
-    if ((features & ~this.offered) !== 0n)
-      throw new VhostUserError(partialRefusal(this.device, features) ?? 'not offered')
+    const unknown = unknownFeatures(this.device, features, this.offered)
+    if (unknown !== undefined) throw new VhostUserError(unknown)
     if (features === this.features && this.refusal === undefined) return
     return after(this.#session && this.reset(), () => {
       if (this.#detached) return
       this.features = features
-      // A front-end may keep a feature that another needs: QEMU itself has the control queue of a network device.
-      this.refusal = partialRefusal(this.device, features)
-      if (this.refusal === undefined) this.guard.call('negotiated', () => this.device.negotiated?.(features))
+      // The driver cannot see a refusal, so every subset is served: a front-end may keep a feature that another needs
+      // (QEMU itself has the control queue of a network device), and a legacy driver accepts no VERSION_1.
+      this.refusal = undefined
+      this.guard.call('negotiated', () => this.device.negotiated?.(features))
     })
   }
 

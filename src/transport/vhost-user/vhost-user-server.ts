@@ -2,8 +2,8 @@ import type { Reactor } from '../../host/linux/reactor/reactor.ts'
 import { StreamConnection } from '../../host/socket/stream-connection.ts'
 import type { VirtioDevice } from '../../virtio/device.ts'
 import { type DeviceStateInspection, inspectDevice } from '../../virtio/device-inspection.ts'
-import { offeredFeatures } from '../../virtio/negotiation.ts'
 import { type Peers, Reception } from '../socket/reception.ts'
+import { vhostFeatures } from './served-device.ts'
 import type { Found } from './shared-objects.ts'
 import { VhostUserBackend, type VhostUserBackendOptions } from './vhost-user-backend.ts'
 
@@ -60,7 +60,7 @@ export class VhostUserServer {
 /** A device that no front-end has. */
 export function inspectUnserved(device: VirtioDevice): DeviceStateInspection {
   const queues = device.queueSizes.map((size) => ({ size, enabled: false, live: undefined }))
-  return inspectDevice(device, { status: 0, offered: offeredFeatures(device), negotiated: 0n, queues })
+  return inspectDevice(device, { status: 0, offered: vhostFeatures(device), negotiated: 0n, queues })
 }
 
 /** Serves a device to whoever comes. The listener or stream is the server's from now on. */
