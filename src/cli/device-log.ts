@@ -1,4 +1,5 @@
 import { Option } from 'commander'
+import { printableJson, printableText } from '../host/printable-text.ts'
 
 /** What became of something, for whoever reads the log of a device process. */
 export const LogLevel = { INFO: 'info', WARNING: 'warning', ERROR: 'error' } as const
@@ -14,7 +15,10 @@ export function logFormatOption(): Option {
     .default('text')
 }
 
-/** A log with one line for each message. @param device what tells one process from another */
+/**
+ * A log with one line for each message, whatever text of a guest or a front-end is in it.
+ * @param device what tells one process from another
+ */
 export function createLog(device: string, format: LogFormat, write: (text: string) => void): Log {
   return (level, message) => {
     const line = message.replaceAll('\n', ' ')
@@ -23,9 +27,9 @@ export function createLog(device: string, format: LogFormat, write: (text: strin
 }
 
 function textLine(device: string, level: LogLevel, message: string): string {
-  return `outboard ${device}: ${level === LogLevel.INFO ? '' : `${level}: `}${message}`
+  return `outboard ${device}: ${level === LogLevel.INFO ? '' : `${level}: `}${printableText(message)}`
 }
 
 function jsonLine(device: string, level: LogLevel, message: string): string {
-  return JSON.stringify({ time: new Date().toISOString(), device, level, message })
+  return printableJson({ time: new Date().toISOString(), device, level, message })
 }

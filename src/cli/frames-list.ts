@@ -1,4 +1,5 @@
 import type { FrameClient } from '../host/frames/frame-client.ts'
+import { printableJson, printableText } from '../host/printable-text.ts'
 import type { FramesOptions } from './frames.ts'
 import { bufferFacts, bufferLine, scanoutFacts, scanoutLine } from './frames-facts.ts'
 
@@ -10,7 +11,7 @@ export async function listFrames(client: FrameClient, { json }: FramesOptions): 
   if (json) {
     const { memoryFiles } = client
     const facts = { memoryFiles, scanouts: scanouts.map(scanoutFacts), buffers: buffers.map(bufferFacts) }
-    process.stdout.write(`${JSON.stringify(facts, undefined, 2)}\n`)
+    process.stdout.write(`${printableJson(facts, 2)}\n`)
     return
   }
   const lines: string[] = []
@@ -23,5 +24,5 @@ export async function listFrames(client: FrameClient, { json }: FramesOptions): 
     if (buffer.withheld !== '') lines.push(`    not given: ${buffer.withheld}`)
   }
   if (lines.length === 0) lines.push('the guest shows nothing, and shares nothing')
-  process.stdout.write(`${lines.join('\n')}\n`)
+  process.stdout.write(`${lines.map(printableText).join('\n')}\n`)
 }

@@ -1,5 +1,6 @@
 import type { Frame } from '../host/frames/frame.ts'
 import type { FrameClient } from '../host/frames/frame-client.ts'
+import { printableJson, printableText } from '../host/printable-text.ts'
 import type { FramesOptions } from './frames.ts'
 import { bufferFacts, bufferLine, scanoutFacts, scanoutLine } from './frames-facts.ts'
 
@@ -10,7 +11,7 @@ export async function watchFrames(
   interrupted: AbortSignal,
 ): Promise<void> {
   const print = (line: string, facts: object): void => {
-    process.stdout.write(`${json ? JSON.stringify(facts) : line}\n`)
+    process.stdout.write(`${json ? printableJson(facts) : printableText(line)}\n`)
   }
   client.listen({
     scanout: (scanout) => print(scanoutLine(scanout), { event: 'scanout', ...scanoutFacts(scanout) }),

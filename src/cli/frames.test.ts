@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { decode } from 'fast-png'
+import { BUFFER, encode, HELLO, MAGIC, READY, REFUSED, VERSION, WireKind } from '../host/frames/protocol.ts'
 import { FramesRig } from '../host/frames/testing/frames-rig.ts'
 import { ffiMissing } from '../host/linux/ffi.ts'
 
@@ -164,6 +167,49 @@ test('what is wrong is one line that says what to do, and exit code 2', { skip }
     }
   } finally {
     await rig.close()
+  }
+})
+
+test('text of a server is printed as one line that no terminal obeys', { skip }, async () => {
+  const hostile = new TextEncoder().encode('a\x1b]0;title\x07\r\n\x9b2J\u202eb')
+  const shown = 'a\\x1b]0;title\\x07\\x0d\\x0a\\x9b2J\\u202eb'
+  const picture = { width: 0, height: 0, fourcc: 0, planeCount: 0, modifier: 0n, planes: [] }
+  const buffer = encode(BUFFER, {
+    description: { buffer: 1, flags: 0, uuid: new Uint8Array(16), picture },
+    kind: WireKind.LINEAR,
+    extents: 0,
+    byteLength: 4096,
+    nameBytes: hostile.length,
+    reasonBytes: hostile.length,
+    withheldBytes: hostile.length,
+    bytes: Buffer.concat([hostile, hostile, hostile]),
+  })
+  const refused = encode(REFUSED, { textBytes: hostile.length, bytes: hostile })
+  let refuses = false
+  const folder = mkdtempSync(path.join(tmpdir(), 'outboard-hostile-frames-'))
+  const socketPath = path.join(folder, 'frames.sock')
+  const server = createServer((socket) => {
+    socket.on('error', () => {})
+    socket.write(encode(HELLO, { magic: MAGIC, version: VERSION, flags: 0 }))
+    socket.write(Buffer.concat([buffer, encode(READY, undefined)]))
+    if (refuses) socket.end(refused)
+  })
+  try {
+    await once(server.listen(socketPath), 'listening')
+    const text = await frames(socketPath)
+    assert.equal(
+      text.stdout,
+      `buffer 1  linear, ${shown}, 4096 bytes, no picture\n    ${shown}\n    not given: ${shown}\n`,
+    )
+    const json = await frames(socketPath, 'list', '--json')
+    assert.doesNotMatch(json.stdout, /(?!\n)[\p{Cc}\p{Bidi_Control}]/u)
+    assert.equal(JSON.parse(json.stdout).buffers[0].name, new TextDecoder().decode(hostile))
+    refuses = true
+    const watched = await frames(socketPath, 'watch')
+    assert.equal(watched.stderr, `outboard frames: ${shown}\n`)
+  } finally {
+    server.close()
+    rmSync(folder, { recursive: true })
   }
 })
 

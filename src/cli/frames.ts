@@ -2,6 +2,7 @@ import { Argument, Command } from 'commander'
 import { FrameClient } from '../host/frames/frame-client.ts'
 import { FrameError } from '../host/frames/frame-error.ts'
 import { ffiMissing } from '../host/linux/ffi.ts'
+import { printableText } from '../host/printable-text.ts'
 import { Ending } from './ending.ts'
 import { ExitCode, exitCodeOf, UsageError } from './exit-code.ts'
 import { wholeNumber } from './run-options.ts'
@@ -84,7 +85,8 @@ async function run(path: string, what: Kind, options: FramesOptions): Promise<nu
     return code
   } catch (error) {
     if (ending.interrupted) return (await ending.reached).code
-    process.stderr.write(`outboard frames: ${error instanceof Error ? error.message : error}\n`)
+    const reason = error instanceof Error ? error.message : String(error)
+    process.stderr.write(`outboard frames: ${printableText(reason)}\n`)
     return exitCodeOf(error)
   } finally {
     ending.release()
