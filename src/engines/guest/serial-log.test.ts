@@ -2,14 +2,17 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { SerialLog } from './serial-log.ts'
 
-function read(text: string): { steps: string[]; lines: string[]; ends: string[] } {
-  const found = { steps: [] as string[], lines: [] as string[], ends: [] as string[] }
+function read(text: string | Uint8Array) {
+  const found = { steps: [] as string[], lines: [] as string[], ends: [] as string[], messages: [] as string[] }
   const log = new SerialLog({
     progress: (step) => found.steps.push(step),
     line: (line) => found.lines.push(line),
-    ended: ({ kind }) => found.ends.push(kind),
+    ended({ kind, message }) {
+      found.ends.push(kind)
+      found.messages.push(message)
+    },
   })
-  for (const byte of new TextEncoder().encode(text)) log.byte(byte)
+  for (const byte of typeof text === 'string' ? new TextEncoder().encode(text) : text) log.byte(byte)
   return found
 }
 
@@ -29,6 +32,23 @@ test('power off, restart and panic are ends', () => {
 
 test('what a boot loader draws its menu with is cut off', () => {
   assert.deepEqual(read('\x1b[H\x1b[J\x1b[1;1H\x1b[0;37;40mGNU GRUB\x1b[m\r\n').lines, ['GNU GRUB'])
+})
+
+test('text is UTF-8, and control characters of either width reach no terminal', () => {
+  const c1 = Array.from({ length: 0x20 }, (_, i) => String.fromCharCode(0x80 + i))
+  assert.deepEqual(read('Gr\u00fc\u00dfe \u9b31\n').lines, ['Gr\u00fc\u00dfe \u9b31'])
+  assert.deepEqual(read('a\u009b2Jb\u009d0;title\u0007c\n').lines, ['ab\\x9d0;titlec'])
+  assert.equal(read(`${c1.join('')}\x7f\n`).lines.length, 1)
+  const raw = read(Uint8Array.from([...c1.map((_, i) => 0x80 + i), 0x7f, 0x0a])).lines
+  for (const line of [...read(`x${c1.join('x')}\u202e\x7f\n`).lines, ...raw]) {
+    assert.doesNotMatch(line, /[\p{Cc}\p{Bidi_Control}]/u)
+  }
+})
+
+test('a panic quotes the guest as text', () => {
+  const panic = read('Kernel panic - not syncing: \u009b2J\x1b]52;c;AAAA\x07\u0090q\x7f\n')
+  assert.deepEqual(panic.ends, ['panic'])
+  assert.doesNotMatch(panic.messages.join(), /\p{Cc}/u)
 })
 
 test('a line that never ends, and bytes that are no text, cost nothing', () => {

@@ -1,7 +1,8 @@
 import { stripVTControlCharacters } from 'node:util'
+import { printableText } from '../../host/printable-text.ts'
 import type { StopReason } from '../../machine/machine.ts'
 
-/** Longest line kept; a guest that never ends one costs no more. */
+/** Longest line kept, in bytes; a guest that never ends one costs no more. */
 const MOST_LINE = 512
 
 export interface SerialLogListener {
@@ -21,7 +22,8 @@ const MARK = 'outboard: '
  */
 export class SerialLog {
   readonly #listener: SerialLogListener
-  #line = ''
+  readonly #line = new Uint8Array(MOST_LINE)
+  #length = 0
   #started = false
 
   constructor(listener: SerialLogListener) {
@@ -30,13 +32,14 @@ export class SerialLog {
 
   byte(value: number): void {
     if (value === 0x0a) {
+      const said = new TextDecoder().decode(this.#line.subarray(0, this.#length))
+      this.#length = 0
       // Firmware and boot loaders draw their menus.
-      const text = stripVTControlCharacters(this.#line).replaceAll(ESCAPE, '')
+      const text = printableText(stripVTControlCharacters(said).replaceAll(ESCAPE, ''))
       const line = text.replace(/^\[ *\d+\.\d+\] /, '').trimEnd()
-      this.#line = ''
       if (line !== '') this.#read(line)
-    } else if (this.#line.length < MOST_LINE && (value >= 0x20 || value === 0x1b)) {
-      this.#line += String.fromCharCode(value)
+    } else if (this.#length < MOST_LINE && (value >= 0x20 || value === 0x1b)) {
+      this.#line[this.#length++] = value
     }
   }
 
