@@ -9,7 +9,7 @@ test('a tool’s output is returned, and its status lines are told', async () =>
     await runTool('sh', ['-c', script], { signal: undefined, onStatus: (line) => lines.push(line) }),
     'out\n',
   )
-  assert.deepEqual(lines, ['one', 'two'])
+  assert.deepEqual(lines, ['one', 'two', 'rest'])
 })
 
 test('a tool that fails is quoted with its error', async () => {

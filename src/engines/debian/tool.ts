@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { Readable, type Stream } from 'node:stream'
+import { readLines } from '../../host/node/read-lines.ts'
 
 /** How long a tool has to end when it is told to. */
 const GRACE_MS = 2000
@@ -48,7 +49,7 @@ export async function runTool(tool: string, args: readonly string[], options: To
   const [, out, err, descriptor3] = child.stdio
   const stdout = collect(out)
   const stderr = collect(err)
-  readLines(descriptor3, onStatus)
+  if (descriptor3 instanceof Readable) readLines(descriptor3, (line) => onStatus?.(line))
   const abort = (): void => endGroup(child)
   signal?.addEventListener('abort', abort, { once: true })
   try {
@@ -95,20 +96,13 @@ function endGroup(child: ChildProcess): void {
 function collect(stream: Stream | undefined | null): { text: string } {
   const collected = { text: '' }
   if (stream instanceof Readable)
-    stream.setEncoding('utf8').on('data', (text: string) => {
-      if (collected.text.length < MOST_OUTPUT) collected.text += text
-    })
+    stream
+      .setEncoding('utf8')
+      .on('data', (text: string) => {
+        if (collected.text.length < MOST_OUTPUT) collected.text += text
+      })
+      .on('error', () => {})
   return collected
-}
-
-function readLines(stream: Stream | undefined | null, onLine: ((line: string) => void) | undefined): void {
-  let rest = ''
-  if (!(stream instanceof Readable)) return
-  stream.setEncoding('utf8').on('data', (text: string) => {
-    const lines = `${rest}${text}`.split('\n')
-    rest = lines.pop() ?? ''
-    if (onLine) for (const line of lines) onLine(line)
-  })
 }
 
 /** The line of a tool's error output that says what is wrong: apt marks errors with E. */

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { createInterface } from 'node:readline'
 import { UnixListener } from '../../host/linux/unix-listener.ts'
+import { readLines } from '../../host/node/read-lines.ts'
 import type { Command, Report } from '../guest/messages.ts'
 
 /** How long a device may take to flush and end. */
@@ -52,7 +52,7 @@ export class DeviceProcess {
     let lastLine = ''
     for (const output of [child.stdout, child.stderr]) {
       if (!output) continue
-      createInterface(output).on('line', (line) => {
+      readLines(output, (line) => {
         lastLine = line
         report({ type: 'log', line })
       })

@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { createInterface } from 'node:readline'
 import type { DiskFormat } from '../../host/node/image-format.ts'
+import { readLines } from '../../host/node/read-lines.ts'
 import type { DeviceInspection, Machine, StopReason } from '../../machine/machine.ts'
 import type { Command, Report } from '../guest/messages.ts'
 import { type Engine, type EngineEvents, RemoteMachine } from '../guest/remote-machine.ts'
@@ -165,12 +165,14 @@ class QemuEngine implements Engine {
       line: (text) => this.#events?.report({ type: 'log', line: `guest: ${text}` }),
       ended: (reason) => this.#guestEnded(reason),
     })
-    child.stdout?.on('data', (bytes: Uint8Array) => {
-      for (const byte of bytes) serial.byte(byte)
-    })
+    child.stdout
+      ?.on('data', (bytes: Uint8Array) => {
+        for (const byte of bytes) serial.byte(byte)
+      })
+      .on('error', () => {})
     let complaint = ''
     if (child.stderr) {
-      createInterface(child.stderr).on('line', (line) => {
+      readLines(child.stderr, (line) => {
         complaint = line
         if (!this.#stopping) this.#events?.report({ type: 'log', line })
       })

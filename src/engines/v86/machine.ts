@@ -1,5 +1,5 @@
-import { createInterface } from 'node:readline'
 import { Worker } from 'node:worker_threads'
+import { readLines } from '../../host/node/read-lines.ts'
 import type { Machine } from '../../machine/machine.ts'
 import type { Command, Report } from '../guest/messages.ts'
 import { type Engine, type EngineEvents, RemoteMachine } from '../guest/remote-machine.ts'
@@ -27,7 +27,7 @@ class WorkerEngine implements Engine {
     })
     this.#worker = worker
     for (const output of [worker.stdout, worker.stderr]) {
-      createInterface(output).on('line', (line) => report({ type: 'log', line: `v86: ${line}` }))
+      readLines(output, (line) => report({ type: 'log', line: `v86: ${line}` }))
     }
     worker.on('message', (message: Report) => report(message))
     worker.on('error', (error) => left(`the engine failed: ${error.message}`))

@@ -9,6 +9,7 @@ import { UnixStream } from '../linux/unix-stream.ts'
 import { boundedLog } from '../node/bounded-log.ts'
 import { DiskError, errorCode } from '../node/disk-error.ts'
 import type { ImageFormat } from '../node/image-format.ts'
+import { readLines } from '../node/read-lines.ts'
 import { NbdDisk } from './nbd-disk.ts'
 
 /** How long it may take to close its image when it has been left. */
@@ -135,12 +136,7 @@ class Child {
 
   constructor(child: ChildProcess) {
     this.#process = child
-    let rest = ''
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      const lines = `${rest}${text}`.split('\n')
-      rest = (lines.pop() ?? '').slice(-1024)
-      for (const line of lines) this.#line(line.replace(/^\S*qemu-nbd: /, ''))
-    })
+    if (child.stderr) readLines(child.stderr, (line) => this.#line(line.replace(/^\S*qemu-nbd: /, '')))
     // `close`: when all that it said was heard.
     this.#ended = Promise.race([once(child, 'close'), once(child, 'error')])
   }
