@@ -55,3 +55,21 @@ test('output waits for its reader: what nobody takes stays in the guest', async 
   for (let i = 0; i < 100 && bytes < 800_000; i++) await turn()
   assert.equal(bytes, 800_000)
 })
+
+test('streams that fail do not end the console: output is discarded, input ends', async () => {
+  const input = new PassThrough()
+  const output = new PassThrough({ highWaterMark: 1024 })
+  const warnings: string[] = []
+  const served = consoleOn(input, output, (line) => warnings.push(line))
+  const driver = new ConsoleDriver(served.device)
+  for (let i = 0; i < 20; i++) driver.write(0, new Array(40_000).fill(i))
+  assert.ok(served.device.outputPending(0))
+  input.destroy(new Error('read EIO'))
+  output.destroy(new Error('write EPIPE'))
+  await turn()
+  assert.ok(!served.device.outputPending(0))
+  driver.write(0, [1, 2, 3])
+  await turn()
+  assert.ok(!served.device.outputPending(0))
+  assert.deepEqual(warnings.sort(), ['no more input: read EIO', 'output is discarded from here on: write EPIPE'])
+})

@@ -2,6 +2,7 @@ import type { Readable, Writable } from 'node:stream'
 import { ConsoleDevice } from '../devices/console/console.ts'
 import { GuestConsole } from '../engines/guest/guest-console.ts'
 import type { BackEnd, ServedDevice } from './device-back-end.ts'
+import { LogLevel } from './device-log.ts'
 
 /** Output that may wait for its reader; more waits in the guest. */
 const MOST_WAITING = 256 << 10
@@ -12,7 +13,10 @@ export const consoleBackEnd: BackEnd<object> = {
   type: 'console',
   features: [],
   options: [],
-  make: (_options, { report }) => (report ? consoleOfMachine(report) : consoleOn(process.stdin, process.stdout)),
+  make(_options, { report, log }) {
+    if (report) return consoleOfMachine(report)
+    return consoleOn(process.stdin, process.stdout, (line) => log(LogLevel.WARNING, line))
+  },
 }
 
 /** The terminal and the command ports of a machine. */
@@ -33,12 +37,18 @@ function consoleOfMachine(report: ConstructorParameters<typeof GuestConsole>[0])
 type TerminalInput = Readable & { readonly isTTY?: boolean; setRawMode?(raw: boolean): void }
 type TerminalOutput = Writable & { readonly columns?: number; readonly rows?: number }
 
-/** One port, joined to two streams, of which neither is read or written faster than the other side follows. */
+/**
+ * One port, joined to two streams, of which neither is read or written faster than the other side follows. A stream that fails does not
+ * end the guest's console: input ends, output is discarded.
+ */
 export function consoleOn(
   input: TerminalInput,
   output: TerminalOutput,
+  warn: (line: string) => void = () => {},
 ): ServedDevice & { readonly device: ConsoleDevice } {
+  let discards = false
   const write = (bytes: Uint8Array): number => {
+    if (discards) return bytes.length
     if (output.writableLength > MOST_WAITING) return 0
     output.write(Buffer.from(bytes))
     return bytes.length
@@ -58,9 +68,17 @@ export function consoleOn(
   const resize = (): void => {
     if (output.columns !== undefined && output.rows !== undefined) device.resize(output.columns, output.rows)
   }
+  const inputFailed = (error: Error): void => warn(`no more input: ${error.message}`)
+  const outputFailed = (error: Error): void => {
+    if (discards) return
+    discards = true
+    warn(`output is discarded from here on: ${error.message}`)
+    device.resumeOutput(0)
+  }
   device.onInputRoom = type
-  input.on('data', typed)
-  output.on('drain', resume).on('resize', resize)
+  // They stay when the console is closed: a write may fail after that.
+  input.on('data', typed).on('error', inputFailed)
+  output.on('drain', resume).on('resize', resize).on('error', outputFailed)
   if (input.isTTY) input.setRawMode?.(true)
   resize()
   return {

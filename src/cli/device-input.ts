@@ -1,10 +1,10 @@
-import { createInterface } from 'node:readline'
 import { Option } from 'commander'
 import type { InputDevice } from '../devices/input/input.ts'
 import { createKeyboard } from '../devices/input/keyboard.ts'
 import { createTablet } from '../devices/input/tablet.ts'
 import { GuestKeyboard, GuestPointer } from '../engines/guest/guest-input.ts'
 import type { Command } from '../engines/guest/messages.ts'
+import { readLines } from '../host/node/read-lines.ts'
 import type { BackEnd, BackEndHost, ServedDevice } from './device-back-end.ts'
 import { LogLevel } from './device-log.ts'
 
@@ -21,13 +21,12 @@ export const inputBackEnd: BackEnd<InputOptions> = {
   make({ kind }, host) {
     const served = kind === 'keyboard' ? keyboard(host) : tablet()
     if (host.report) return served
-    const lines = createInterface({ input: process.stdin })
-    lines.on('line', (line) => {
+    readLines(process.stdin, (line) => {
       const command = parseInputCommand(line)
       if (command) served.obey?.(command)
       else host.log(LogLevel.WARNING, `not an event: ${line.slice(0, 80)}`)
     })
-    return { ...served, close: () => lines.close() }
+    return { ...served, close: () => void process.stdin.pause() }
   },
 }
 

@@ -8,6 +8,7 @@ import type { DeviceStateInspection } from '../virtio/device-inspection.ts'
 import type { BackEnd, Served } from './device-back-end.ts'
 import { createLog, type Log, type LogFormat, LogLevel } from './device-log.ts'
 import { openSocket, type SocketOptions, type Transport } from './device-socket.ts'
+import { writeDiagnostic } from './diagnostics.ts'
 import { ExitCode, exitCodeOf, UsageError } from './exit-code.ts'
 
 /** Options of every device process. */
@@ -24,7 +25,7 @@ export async function serveBackEnd<Options>(
   backEnd: BackEnd<Options>,
   options: Options & ServeOptions,
 ): Promise<ExitCode> {
-  const log = createLog(backEnd.name, options.logFormat, (text) => process.stderr.write(text))
+  const log = createLog(backEnd.name, options.logFormat, writeDiagnostic)
   try {
     await serve(backEnd, options, log)
     return ExitCode.OK
@@ -102,7 +103,8 @@ async function startServer(
 
 /** Tells the machine that this process is a part of. */
 function report(message: Report): void {
-  process.send?.(message)
+  // A machine that is gone needs no report; `disconnect` ends this process in order.
+  process.send?.(message, undefined, undefined, () => {})
 }
 
 /** Signals, and the machine's commands. @returns what ends that */

@@ -1,9 +1,10 @@
-import { Command, Option } from 'commander'
+import { Command, CommanderError, Option } from 'commander'
 import { addWanted, type CommandTable } from './command-table.ts'
 import type { BackEnd } from './device-back-end.ts'
 import { logFormatOption } from './device-log.ts'
 import { type ServeOptions, serveBackEnd } from './device-serve.ts'
 import { socketOptions, transportOption } from './device-socket.ts'
+import { ExitCode } from './exit-code.ts'
 
 const EXPLANATION = `
 Each is a process that serves one device to a virtual machine monitor, over vhost-user or as a whole PCI device over
@@ -41,7 +42,7 @@ function backEndCommand<Options>(backEnd: BackEnd<Options>): Command {
   command.on('option:print-capabilities', () => {
     const { type, features } = backEnd
     process.stdout.write(`${JSON.stringify({ type, features }, undefined, 2)}\n`)
-    process.exit(0)
+    throw new CommanderError(ExitCode.OK, 'outboard.printed', '')
   })
   return command.action(async (options: Options & ServeOptions) => {
     process.exitCode = await serveBackEnd(backEnd, options)

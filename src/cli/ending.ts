@@ -6,6 +6,13 @@ export interface End {
   readonly message?: string
 }
 
+/** The end of a command whose result cannot be written to standard output. */
+export function outputLost(error: Error): End {
+  const closed = 'code' in error && error.code === 'EPIPE'
+  if (closed) return { code: ExitCode.BROKEN_PIPE }
+  return { code: ExitCode.FAILURE, message: `cannot write to standard output: ${error.message}` }
+}
+
 /**
  * The first thing that ends a run: a signal, the time-out, the guest, or the command it was to execute.
  *
@@ -26,8 +33,7 @@ export class Ending {
     this.finish({ code })
   }
 
-  /** Nobody reads the output any more. */
-  readonly #onBrokenPipe = (): void => this.finish({ code: ExitCode.BROKEN_PIPE })
+  readonly #onOutputLost = (error: Error): void => this.finish(outputLost(error))
 
   constructor(timeoutSeconds?: number) {
     const abort = new AbortController()
@@ -39,7 +45,7 @@ export class Ending {
       }
     })
     process.on('SIGINT', this.#onSignal).on('SIGTERM', this.#onSignal).on('SIGHUP', this.#onSignal)
-    process.stdout.on('error', this.#onBrokenPipe)
+    process.stdout.on('error', this.#onOutputLost)
     if (timeoutSeconds !== undefined) {
       const end = { code: ExitCode.TIMEOUT, message: `stopped: the ${timeoutSeconds} s of --timeout are over` }
       this.#timer = setTimeout(() => this.finish(end), timeoutSeconds * 1000)
@@ -54,7 +60,7 @@ export class Ending {
   /** Gives the signals and the timer back. */
   release(): void {
     clearTimeout(this.#timer)
-    process.stdout.off('error', this.#onBrokenPipe)
+    process.stdout.off('error', this.#onOutputLost)
     process.off('SIGINT', this.#onSignal).off('SIGTERM', this.#onSignal).off('SIGHUP', this.#onSignal)
   }
 }

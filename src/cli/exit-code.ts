@@ -10,7 +10,7 @@ export const ExitCode = {
   /** 128 + signal number, as shells have it. */
   INTERRUPTED: 130,
   TERMINATED: 143,
-  /** As if ended by SIGPIPE. */
+  /** The reader of standard output is gone: as if ended by SIGPIPE. */
   BROKEN_PIPE: 141,
 } as const
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode]

@@ -2,6 +2,8 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { addWanted, type CommandTable } from './command-table.ts'
+import { diagnosticLine } from './diagnostics.ts'
+import { outputLost } from './ending.ts'
 import { ExitCode } from './exit-code.ts'
 
 const { version, description } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'))
@@ -21,6 +23,15 @@ const program = new Command('outboard')
   .version(version)
   .exitOverride()
   .configureHelp({ showGlobalOptions: false })
+
+// Diagnostics that cannot be written change nothing.
+process.stderr.on('error', () => {})
+process.stdout.on('error', (error) => {
+  const { code, message } = outputLost(error)
+  process.exitCode = code
+  // A command with a listener of its own tells what it does about that.
+  if (message !== undefined && process.stdout.listenerCount('error') === 1) diagnosticLine(`outboard: ${message}`)
+})
 
 await addWanted(program, COMMANDS, wanted)
 

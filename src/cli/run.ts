@@ -5,6 +5,7 @@ import { DISK_FORMATS } from '../host/node/image-format.ts'
 import type { Machine } from '../machine/machine.ts'
 import { disksUsable } from './boot-files.ts'
 import { createMachine } from './create-machine.ts'
+import { diagnosticLine } from './diagnostics.ts'
 import { type End, Ending } from './ending.ts'
 import { ExitCode, exitCodeOf, UsageError } from './exit-code.ts'
 import { Progress } from './progress.ts'
@@ -85,7 +86,7 @@ export function runCommand(): Command {
       const progress = new Progress()
       const end = await run(options, progress)
       progress.clear()
-      if (end.message) process.stderr.write(`outboard: ${end.message}\n`)
+      if (end.message) diagnosticLine(`outboard: ${end.message}`)
       process.exit(end.code)
     })
 }

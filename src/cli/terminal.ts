@@ -1,4 +1,5 @@
 import type { Machine } from '../machine/machine.ts'
+import { diagnosticLine } from './diagnostics.ts'
 import type { Ending } from './ending.ts'
 import { ExitCode } from './exit-code.ts'
 
@@ -13,6 +14,7 @@ export function attachTerminal(machine: Machine, ending: Ending): void {
     machine.writeTerminal(leave < 0 ? bytes : bytes.subarray(0, leave))
     if (leave >= 0) ending.finish({ code: ExitCode.OK })
   })
+  stdin.on('error', (error) => diagnosticLine(`outboard: no more input: ${error.message}`))
   if (!stdin.isTTY) return
   stdin.setRawMode(true)
   ending.signal.addEventListener('abort', () => stdin.setRawMode(false))

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, test } from 'node:test'
@@ -131,6 +131,23 @@ test('Ctrl-C stops a booting guest, with its disk, in under two seconds', { skip
   // The bound is a promise to users; the machine may be busy, so the test only tells a hang from an end.
   assert.ok(performance.now() - before < 20_000)
 })
+
+for (const engine of ['v86', 'qemu'] as const) {
+  test(`in ${engine}, a command ends with its own status when the log has no reader`, {
+    skip: guestMissing(engine) ?? false,
+  }, async () => {
+    const scratch = mkdtempSync(path.join(folder, 'scratch-'))
+    const words = ['run', '--engine', engine, '--display', 'none', '--exec', 'echo out; echo err >&2; exit 7']
+    const child = spawn(process.execPath, [MAIN, ...words], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, TMPDIR: scratch },
+    })
+    child.stderr.once('data', () => child.stderr.destroy())
+    const { status, stdout } = await ended(child)
+    assert.deepEqual([status, stdout], [7, 'out\n'])
+    assert.deepEqual(readdirSync(scratch), [])
+  })
+}
 
 test('--help shows examples, and the version is the package’s', async () => {
   const help = await outboard('run', '--help')
