@@ -19,7 +19,7 @@ export interface BootFiles extends KernelFiles {
   readonly vgaBios: string
 }
 
-type KernelOptions = Pick<RunOptions, 'kernel' | 'initrd' | 'append'>
+type KernelOptions = Pick<RunOptions, 'kernel' | 'initrd' | 'append' | 'mirror'>
 type OnProgress = (step: string, detail: string) => void
 
 /** Where distributions put SeaBIOS, for a machine that boots its own kernel and may have no apt to fetch one. */
@@ -35,6 +35,7 @@ export async function bootFiles(
   const firmware = own && (await installedFirmware())
   if (own && firmware) return { ...own, ...firmware }
   const kit = await prepareKit(I386_KIT, {
+    mirror: options.mirror,
     signal,
     onProgress: ({ step, done, total }) => onProgress(step, percent(done, total)),
   })
@@ -51,6 +52,7 @@ export async function kernelFiles(
   const own = await ownKernel(options)
   if (own) return own
   const kit = await prepareKit(AMD64_KIT, {
+    mirror: options.mirror,
     signal,
     onProgress: ({ step, done, total }) => onProgress(step, percent(done, total)),
   })

@@ -56,6 +56,7 @@ async function createInQemu(
   const onProgress = (step: string, detail: string): void => progress.show(step, detail)
   const boot = options.boot === 'kernel' ? await kernelFiles(options, signal, onProgress) : undefined
   const preparing = {
+    mirror: options.mirror,
     signal,
     onProgress: (step: string, part?: number) =>
       onProgress(step, part === undefined ? '' : `${Math.floor(100 * part)}%`),

@@ -31,6 +31,7 @@ test('this machine, which runs the tests, has what has to be there, and each fin
     'udmabuf',
     'kvm',
     'apt',
+    'cache',
     'kit-i386',
     'kit-amd64',
     'qemu-tools',

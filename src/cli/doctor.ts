@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { printableJson, printableText } from '../host/printable-text.ts'
 import { ExitCode } from './exit-code.ts'
 import { examineMachine, type Finding, Level } from './findings.ts'
 
@@ -16,15 +17,15 @@ export function doctorCommand(): Command {
     .addHelpText('after', EXPLANATION)
     .action(async ({ json }: { json?: boolean }) => {
       const findings = await examineMachine()
-      process.stdout.write(json ? `${JSON.stringify(findings, undefined, 2)}\n` : findings.map(describe).join(''))
+      process.stdout.write(json ? `${printableJson(findings, 2)}\n` : findings.map(describe).join(''))
       process.exitCode = findings.some(({ level }) => level === Level.MISSING) ? ExitCode.FAILURE : ExitCode.OK
     })
 }
 
 /** One line, and under it what to do and which transports there are. */
 export function describe({ level, says, remedy, transports }: Finding): string {
-  const lines = [`${MARKS[level].padStart(4)}  ${says}`]
-  if (remedy !== undefined) lines.push(`      to change that: ${remedy}`)
+  const lines = [`${MARKS[level].padStart(4)}  ${printableText(says)}`]
+  if (remedy !== undefined) lines.push(`      to change that: ${printableText(remedy)}`)
   for (const [name, there] of Object.entries(transports ?? {})) lines.push(`        ${there ? '+' : '-'} ${name}`)
   return `${lines.join('\n')}\n`
 }

@@ -1,8 +1,10 @@
-import { constants } from 'node:fs'
+import { constants, existsSync } from 'node:fs'
 import { access } from 'node:fs/promises'
 import path from 'node:path'
 import { debianSource } from '../engines/debian/apt.ts'
 import { AptError } from '../engines/debian/apt-error.ts'
+import { cacheFolder } from '../engines/debian/cache-folder.ts'
+import { explained } from '../engines/debian/explained.ts'
 import { findKit } from '../engines/kit/kit.ts'
 import { AMD64_KIT, I386_KIT } from '../engines/kit/recipe.ts'
 import { kvmMissing } from '../engines/qemu/accelerator.ts'
@@ -46,25 +48,37 @@ const MORE_TRANSPORTS = ['vhost-user-fs-pci', 'vhost-user-vsock-pci', 'vhost-use
 
 /** Looks at everything the project can use on this machine. Nothing is fetched, made or changed. */
 export async function examineMachine(): Promise<Finding[]> {
-  const qemus = await findQemus()
+  // Without a list there is none.
+  const qemus = await findQemus().catch(() => [])
   const found = await Promise.all([
     node(),
     systemCalls(),
-    ioUring(),
+    attempt('io_uring', ioUring),
     deviceFile(
       'udmabuf',
       '/dev/udmabuf',
       'programs of this host map the guest’s buffers, and its devices cannot import them',
     ),
-    apt(),
+    attempt('apt', apt),
+    attempt('cache', cache),
     kit('kit-i386', I386_KIT, 'v86'),
     kit('kit-amd64', AMD64_KIT, 'QEMU'),
-    kvm(qemus),
-    tap(),
-    passt(),
-    clients(),
+    attempt('kvm', () => kvm(qemus)),
+    attempt('tap', tap),
+    attempt('passt', passt),
+    attempt('qemu-tools', clients),
   ])
   return [...found, ...(qemus.length > 0 ? qemus.map((qemu) => qemuFinding(qemu, qemus)) : [noQemu()])]
+}
+
+/** An examination that fails is a finding too, and the others go on. */
+async function attempt(id: string, examine: () => Finding | Promise<Finding>): Promise<Finding> {
+  try {
+    return await examine()
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    return { id, level: Level.LIMITED, says: `${id} cannot be examined: ${reason}` }
+  }
 }
 
 function node(): Finding {
@@ -104,6 +118,21 @@ async function apt(): Promise<Finding> {
       says: `kernels and QEMU cannot be fetched: ${error.what}`,
       remedy: error.remedy,
     }
+  }
+}
+
+/** The folder may be missing: then it is made in the first folder above it that is there. */
+async function cache(): Promise<Finding> {
+  const id = 'cache'
+  try {
+    const folder = cacheFolder()
+    let there = folder
+    while (!existsSync(there)) there = path.dirname(there)
+    await access(there, constants.W_OK | constants.X_OK)
+    return { id, level: Level.OK, says: `kernels and QEMU are kept in ${folder}` }
+  } catch (error) {
+    const { what, remedy } = (await explained(error)) as AptError
+    return { id, level: Level.LIMITED, says: `kernels and QEMU cannot be kept: ${what}`, remedy }
   }
 }
 

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander'
+import { isMirror } from '../engines/debian/apt.ts'
 import type { GuestNetwork } from '../engines/qemu/guest-network.ts'
 import type { DeviceTransport } from '../engines/qemu/qemu.ts'
 import { DISK_FORMATS, type DiskFormat, formatByName } from '../host/node/image-format.ts'
@@ -18,6 +19,8 @@ export interface RunOptions {
   readonly display?: 'web' | 'none'
   readonly port?: number
   readonly screenshot?: string
+  /** Address of the Debian archive, for what is fetched. */
+  readonly mirror?: string
   readonly exec?: string
   readonly timeout?: number
   /** What suits the machine where it is not said. */
@@ -75,6 +78,12 @@ export function wholeNumber(least: number, most: number): (value: string) => num
     }
     return number
   }
+}
+
+/** The address of a Debian archive. */
+export function parseMirror(value: string): string {
+  if (!isMirror(value)) throw new InvalidArgumentError('Give the URL of a Debian mirror.')
+  return value
 }
 
 /** Seconds, with a fraction if wanted. */

@@ -9,7 +9,7 @@ import { diagnosticLine } from './diagnostics.ts'
 import { type End, Ending } from './ending.ts'
 import { ExitCode, exitCodeOf, UsageError } from './exit-code.ts'
 import { Progress } from './progress.ts'
-import { parseDisk, parseNet, parseSeconds, type RunOptions, wholeNumber } from './run-options.ts'
+import { parseDisk, parseMirror, parseNet, parseSeconds, type RunOptions, wholeNumber } from './run-options.ts'
 import { saveScreenshot } from './screenshot.ts'
 import { attachTerminal } from './terminal.ts'
 
@@ -27,8 +27,8 @@ Examples:
   outboard run --display none --screenshot shot.png --exec 'cat /dev/urandom > /dev/fb0'
 
 Exit codes: 0, or with --exec the command's own; 2 wrong arguments or files; 124 --timeout is over;
-125 the guest or the engine failed; 130 and 143 interrupted. A first Ctrl-C stops the guest and flushes its
-disks, a second one stops at once.`
+125 the guest or the engine failed; 130 and 143 interrupted; 141 standard output has no reader.
+A first Ctrl-C stops the guest and flushes its disks, a second one stops at once.`
 
 export function runCommand(): Command {
   return new Command('run')
@@ -63,6 +63,11 @@ export function runCommand(): Command {
       'in QEMU: none, passt (the network of this machine, without root), passt:OPTIONS of its own, or tap:NAME ' +
         '(default: passt, where it is installed)',
       parseNet,
+    )
+    .option(
+      '--mirror <url>',
+      'the Debian mirror that kernels and QEMU are fetched from (default: OUTBOARD_DEBIAN_MIRROR, or the one of apt)',
+      parseMirror,
     )
     .option('--kernel <file>', 'a kernel (bzImage) of your own instead of the Debian one')
     .option('--initrd <file>', 'its initial ramdisk')

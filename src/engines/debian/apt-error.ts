@@ -1,4 +1,4 @@
-/** Debian packages cannot be had; one line that says why and what to do. */
+/** Debian packages cannot be fetched, unpacked or kept; one line that says why and what to do. */
 export class AptError extends Error {
   override readonly name = 'AptError'
 

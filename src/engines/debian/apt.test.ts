@@ -4,7 +4,7 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, afterEach, test } from 'node:test'
-import { Apt } from './apt.ts'
+import { Apt, isMirror } from './apt.ts'
 import { AptError } from './apt-error.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'outboard-apt-'))
@@ -97,12 +97,53 @@ test('sources of other systems and other kinds of index are not taken', async ()
   const others =
     'Packages Ubuntu Ubuntu mirror:/ubuntu\nSources Debian Debian mirror:/sources\nPackages Debian Debian-Security mirror:/s'
   fakeApt({ sources: others })
-  await assert.rejects(Apt.open(state(), BOOKWORM), /no source of Debian packages; add one/)
+  await assert.rejects(
+    Apt.open(state(), BOOKWORM),
+    /no source of Debian packages; .*name a Debian mirror: --mirror URL or OUTBOARD_DEBIAN_MIRROR=URL/,
+  )
   // Where the machine never fetched its lists, apt leaves what they would say as it was asked for.
   fakeApt({ sources: 'Packages $(ORIGIN) $(LABEL) mirror:/security\nPackages $(ORIGIN) $(LABEL) mirror:/debian' })
   const kept = state()
   await Apt.open(kept, BOOKWORM)
   assert.match(readFileSync(path.join(kept, 'sources.list'), 'utf8'), / mirror:\/debian bookworm/)
+})
+
+test('a mirror that is named is taken, whatever sources this machine has', async () => {
+  const others = 'Packages Ubuntu Ubuntu mirror:/ubuntu'
+  const sourcesOf = (kept: string): string => readFileSync(path.join(kept, 'sources.list'), 'utf8')
+  const kept = state()
+  fakeApt({ sources: others })
+  await Apt.open(kept, { ...BOOKWORM, mirror: 'https://mirror.example:8080/debian' })
+  assert.match(sourcesOf(kept), / https:\/\/mirror\.example:8080\/debian bookworm main\n$/)
+  process.env['OUTBOARD_DEBIAN_MIRROR'] = 'file:/srv/debian'
+  try {
+    await Apt.open(kept, BOOKWORM)
+    assert.match(sourcesOf(kept), / file:\/srv\/debian bookworm main\n$/)
+    await Apt.open(kept, { ...BOOKWORM, mirror: 'http://[::1]/debian' })
+    assert.match(sourcesOf(kept), / http:\/\/\[::1\]\/debian bookworm main\n$/)
+  } finally {
+    delete process.env['OUTBOARD_DEBIAN_MIRROR']
+  }
+  for (const mirror of [
+    'debian',
+    'http://a/ b',
+    'http://a/\ndeb http://b/',
+    '[trusted=yes] http://a/',
+    'http://a/#',
+    '',
+  ]) {
+    assert.ok(!isMirror(mirror), mirror)
+  }
+  fakeApt({ update: 'echo "E: No route" >&2; exit 100' })
+  const apt = await Apt.open(kept, { ...BOOKWORM, mirror: 'https://user:secret@mirror.example/debian' })
+  await assert.rejects(
+    apt.update(() => {}),
+    (error) => {
+      assert.ok(error instanceof AptError)
+      assert.match(error.message, /No route; check the network and https:\/\/mirror\.example\/debian, or/)
+      return true
+    },
+  )
 })
 
 test('an archive that cannot be reached is one line that says what else to do', async () => {
@@ -112,7 +153,10 @@ test('an archive that cannot be reached is one line that says what else to do', 
     apt.update(() => {}),
     (error) => {
       assert.ok(error instanceof AptError)
-      assert.match(error.message, /Could not resolve the mirror; check the network and the sources of apt$/)
+      assert.match(
+        error.message,
+        /Could not resolve the mirror; check the network and mirror:\/debian, or name another Debian mirror/,
+      )
       assert.ok(!error.message.includes('\n'))
       return true
     },

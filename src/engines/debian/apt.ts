@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { access, mkdir, rm, writeFile } from 'node:fs/promises'
+import { createReadStream, existsSync } from 'node:fs'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { AptError } from './apt-error.ts'
 import { runTool, ToolError } from './tool.ts'
@@ -23,6 +23,8 @@ export interface AptOptions {
   readonly suite: string
   /** As Debian calls it: `i386`, `amd64` ... */
   readonly architecture: string
+  /** Address of the archive. @default the one of {@link debianSource} */
+  readonly mirror?: string | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -42,21 +44,20 @@ export class Apt {
     /** Holds the state and the fetched packages. */
     private readonly folder: string,
     private readonly architecture: string,
+    /** Address of the archive. */
+    private readonly source: string,
     private readonly signal: AbortSignal | undefined,
   ) {}
 
   /** @throws {AptError} where this machine's apt has no source of Debian packages */
-  static async open(folder: string, { suite, architecture, signal }: AptOptions): Promise<Apt> {
-    const apt = new Apt(folder, architecture, signal)
-    const source = await debianSource(signal)
+  static async open(folder: string, { suite, architecture, mirror, signal }: AptOptions): Promise<Apt> {
+    const source = await debianSource({ mirror, signal })
+    const apt = new Apt(folder, architecture, source, signal)
     await mkdir(path.join(folder, 'lists/partial'), { recursive: true })
     await mkdir(path.join(folder, 'cache/archives/partial'), { recursive: true })
     await mkdir(path.join(folder, 'packages'), { recursive: true })
     await writeFile(path.join(folder, 'status'), '')
-    const signedBy = await access(KEYRING).then(
-      () => `[signed-by=${KEYRING}] `,
-      () => '',
-    )
+    const signedBy = existsSync(KEYRING) ? `[signed-by=${KEYRING}] ` : ''
     await writeFile(path.join(folder, 'sources.list'), `deb ${signedBy}${source} ${suite} main\n`)
     await writeFile(path.join(folder, 'apt.conf'), configuration(folder, architecture))
     return apt
@@ -133,7 +134,7 @@ export class Apt {
 
   async #apt(tool: 'apt-get' | 'apt-cache', args: readonly string[], onPart?: OnPart): Promise<string> {
     const configured = ['-c', path.join(this.folder, 'apt.conf'), ...args]
-    return await runAptTool(tool, configured, {
+    return await runAptTool(tool, configured, this.source, {
       signal: this.signal,
       folder: path.join(this.folder, 'packages'),
       onStatus: (line) => {
@@ -144,13 +145,21 @@ export class Apt {
   }
 }
 
+/** Names the archive for every command that fetches packages. */
+const MIRROR_VARIABLE = 'OUTBOARD_DEBIAN_MIRROR'
+
 /**
- * Where this machine gets Debian packages from.
- * @throws {AptError} where that is nowhere
+ * Address of the Debian archive: `mirror`, or else the one in OUTBOARD_DEBIAN_MIRROR, or else the one that apt of this machine uses.
+ * @throws {AptError} when there is none
  */
-export async function debianSource(signal?: AbortSignal): Promise<string> {
+export async function debianSource({ mirror, signal }: Pick<AptOptions, 'mirror' | 'signal'> = {}): Promise<string> {
   const format = '$(CREATED_BY) $(ORIGIN) $(LABEL) $(SITE)'
-  const listed = await runAptTool('apt-get', ['indextargets', '--format', format], { signal })
+  const listed = await runAptTool('apt-get', ['indextargets', '--format', format], undefined, { signal })
+  const named = mirror ?? process.env[MIRROR_VARIABLE] ?? ''
+  if (named !== '') {
+    if (!isMirror(named)) throw new AptError(`${named} is no address of a mirror`, `set ${MIRROR_VARIABLE} to a URL`)
+    return named
+  }
   for (const line of listed.split('\n')) {
     const [createdBy, ...rest] = line.split(' ')
     const site = rest.pop() ?? ''
@@ -158,16 +167,27 @@ export async function debianSource(signal?: AbortSignal): Promise<string> {
     const isDebian = rest.join(' ') === 'Debian Debian' || (rest.includes('$(LABEL)') && /\/debian\/?$/.test(site))
     if (createdBy === 'Packages' && isDebian) return site
   }
-  throw new AptError('apt on this machine has no source of Debian packages', 'add one to /etc/apt/sources.list.d')
+  const keys = existsSync(KEYRING) ? '' : 'install the package debian-archive-keyring, and '
+  throw new AptError(
+    'apt on this machine has no source of Debian packages',
+    `${keys}name a Debian mirror: --mirror URL or ${MIRROR_VARIABLE}=URL`,
+  )
+}
+
+/** Whether it is a URL that a line of apt's sources can hold. */
+export function isMirror(address: string): boolean {
+  return /^[a-z][a-z0-9+.-]*:[!$-~]+$/i.test(address)
 }
 
 function fieldOf(stanza: string, key: string): string {
   return new RegExp(`^${key}: (.+)$`, 'm').exec(stanza)?.[1] ?? ''
 }
 
+/** @param source what it fetches from, if it fetches */
 async function runAptTool(
   tool: string,
   args: readonly string[],
+  source: string | undefined,
   options: Parameters<typeof runTool>[2],
 ): Promise<string> {
   try {
@@ -175,8 +195,18 @@ async function runAptTool(
   } catch (error) {
     if (!(error instanceof ToolError)) throw error
     if (error.missing) throw new AptError(`${error.message}, and it is apt that fetches Debian packages`, 'install apt')
-    throw new AptError(error.message, 'check the network and the sources of apt')
+    throw new AptError(error.message, remedyFor(error.message, source))
   }
+}
+
+function remedyFor(complaint: string, source: string | undefined): string {
+  if (source === undefined) return 'check the configuration of apt'
+  if (/NO_PUBKEY|is not signed|signatures? (couldn't|could not|were) /.test(complaint) && !existsSync(KEYRING)) {
+    return 'install the package debian-archive-keyring, which has the keys of Debian'
+  }
+  // Without a password that it may hold.
+  const shown = source.replace(/\/\/[^/]*@/, '//')
+  return `check the network and ${shown}, or name another Debian mirror: --mirror URL or ${MIRROR_VARIABLE}=URL`
 }
 
 function configuration(folder: string, architecture: string): string {

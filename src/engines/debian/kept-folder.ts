@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { Apt } from './apt.ts'
 import { cacheFolder } from './cache-folder.ts'
+import { explained } from './explained.ts'
 import { withLock } from './lock.ts'
 
 /** After this long without being made again, what another version of this project made is thrown away. */
@@ -29,30 +30,45 @@ export function keptFolderPath({ kind, id }: KeptFolder): string {
 
 /**
  * Makes a folder that is not there yet. It appears when it is complete; an end before that leaves nothing but packages
- * that need not be fetched again. Nobody else makes one at the same time.
+ * that need not be fetched again. No other process makes one at the same time.
+ * @throws {AptError} when packages cannot be fetched, unpacked or kept
  */
 export async function makeKeptFolder(folder: KeptFolder, options: MakeOptions): Promise<void> {
-  const { signal, onWait, isComplete, make } = options
+  const { signal, onWait, isComplete } = options
+  try {
+    await withLock(cacheFolder(), signal, onWait, async () => {
+      if (!isComplete()) await makeInCache(folder, options)
+    })
+  } catch (error) {
+    throw await explained(error)
+  }
+}
+
+async function makeInCache(folder: KeptFolder, { signal, make }: MakeOptions): Promise<void> {
+  await mkdir(cacheFolder(), { recursive: true, mode: 0o700 })
+  // Looked at again, since another user could have made it first.
   const cache = cacheFolder()
-  await withLock(cache, signal, onWait, async () => {
-    if (isComplete()) return
-    await mkdir(cache, { recursive: true })
-    await removeOld(cache, folder.kind)
-    const work = await mkdtemp(path.join(cache, 'work-'))
-    try {
-      const made = await make(work)
-      signal?.throwIfAborted()
-      await rm(keptFolderPath(folder), { recursive: true, force: true })
-      await rename(made, keptFolderPath(folder))
-    } finally {
-      await rm(work, { recursive: true, force: true })
-    }
-  })
+  await removeOld(cache, folder.kind)
+  const work = await mkdtemp(path.join(cache, 'work-'))
+  try {
+    const made = await make(work)
+    signal?.throwIfAborted()
+    await rm(keptFolderPath(folder), { recursive: true, force: true })
+    await rename(made, keptFolderPath(folder))
+  } finally {
+    await rm(work, { recursive: true, force: true })
+  }
 }
 
 /** Packages of one release, for one architecture, with a state of apt of their own in the cache. */
-export async function openApt(suite: string, architecture: string, signal: AbortSignal | undefined): Promise<Apt> {
-  return await Apt.open(path.join(cacheFolder(), 'apt', `${suite}-${architecture}`), { suite, architecture, signal })
+export async function openApt(
+  suite: string,
+  architecture: string,
+  signal: AbortSignal | undefined,
+  mirror?: string,
+): Promise<Apt> {
+  const folder = path.join(cacheFolder(), 'apt', `${suite}-${architecture}`)
+  return await Apt.open(folder, { suite, architecture, mirror, signal })
 }
 
 /** Removes what was left of a make that was killed, old folders of the same kind, and packages they were made from. */

@@ -105,9 +105,13 @@ function collect(stream: Stream | undefined | null): { text: string } {
   return collected
 }
 
-/** The line of a tool's error output that says what is wrong: apt marks errors with E. */
+/** The line of a tool's error output that says what is wrong: the first with the kernel's reason, or else one that apt marks with E. */
 function complaint(text: string): string {
   const lines = text.split('\n').filter((line) => line.trim() !== '')
-  const line = lines.find((candidate) => candidate.startsWith('E:')) ?? lines.at(-1) ?? 'it did not say why'
+  const line =
+    lines.find((candidate) => /no space left on device/i.test(candidate)) ??
+    lines.find((candidate) => candidate.startsWith('E:')) ??
+    lines.at(-1) ??
+    'it did not say why'
   return line.replace(/^E: /, '').trim()
 }

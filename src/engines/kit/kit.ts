@@ -3,9 +3,8 @@ import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Apt } from '../debian/apt.ts'
 import { AptError } from '../debian/apt-error.ts'
-import { cacheFolder } from '../debian/cache-folder.ts'
 import { type KeptFolder, keptFolderPath, makeKeptFolder, openApt } from '../debian/kept-folder.ts'
-import { runTool, ToolError } from '../debian/tool.ts'
+import { runTool } from '../debian/tool.ts'
 import { buildInitramfs } from './initramfs.ts'
 import { KernelFileError } from './kernel-file-error.ts'
 import { repackKernel } from './kernel-image.ts'
@@ -27,6 +26,8 @@ interface KitProgress {
 }
 
 interface KitOptions {
+  /** Address of the Debian archive. @default the one of {@link debianSource} */
+  readonly mirror?: string | undefined
   readonly signal?: AbortSignal
   readonly onProgress?: (progress: KitProgress) => void
 }
@@ -43,8 +44,8 @@ const STAMP = 'kit.json'
 
 /** The kit of this version, if it is there and complete. */
 export function findKit<Firmware extends string>(recipe: Recipe<Firmware>): GuestKit<Firmware> | undefined {
-  const folder = keptFolderPath(folderOf(recipe))
   try {
+    const folder = keptFolderPath(folderOf(recipe))
     const { sizes } = JSON.parse(readFileSync(path.join(folder, STAMP), 'utf8'))
     const complete = filesOf(recipe).every((file) => statSync(path.join(folder, file)).size === sizes[file])
     return complete ? kitIn(folder, recipe) : undefined
@@ -62,7 +63,7 @@ export function findKit<Firmware extends string>(recipe: Recipe<Firmware>): Gues
  */
 export async function prepareKit<Firmware extends string>(
   recipe: Recipe<Firmware>,
-  { signal, onProgress }: KitOptions = {},
+  { mirror, signal, onProgress }: KitOptions = {},
 ): Promise<GuestKit<Firmware>> {
   const found = findKit(recipe)
   if (found) return found
@@ -73,20 +74,24 @@ export async function prepareKit<Firmware extends string>(
       signal,
       onWait: () => report('waiting for another process that prepares a guest kit'),
       isComplete: () => findKit(recipe) !== undefined,
-      make: (work) => makeKit(recipe, work, signal, report),
+      make: (work) => makeKit(recipe, work, { mirror, signal }, report),
     })
     return kitIn(keptFolderPath(folderOf(recipe)), recipe)
   } catch (error) {
     if (error instanceof AptError) throw new KitError(error.what, error.remedy)
-    if (error instanceof ToolError) throw new KitError(error.message, 'install dpkg')
     if (error instanceof KernelFileError) throw new KitError(`a file of Debian’s kernel: ${error.message}`, 'report it')
-    throw isFileError(error) ? new KitError(error.message, `check ${cacheFolder()}`) : error
+    throw error
   }
 }
 
-async function makeKit(recipe: Recipe, work: string, signal: AbortSignal | undefined, report: Report): Promise<string> {
+async function makeKit(
+  recipe: Recipe,
+  work: string,
+  { mirror, signal }: { readonly mirror: string | undefined; readonly signal: AbortSignal | undefined },
+  report: Report,
+): Promise<string> {
   report('reading the list of Debian packages')
-  const apt = await openApt(recipe.suite, recipe.architecture, signal)
+  const apt = await openApt(recipe.suite, recipe.architecture, signal, mirror)
   await apt.update((part) => report('reading the list of Debian packages', part))
   const kernelPackages = await findKernel(apt, recipe.kernelMetaPackage)
   const packages = await apt.fetch([...kernelPackages, ...Object.keys(recipe.packages)], (part) =>
@@ -161,8 +166,4 @@ function kitIn<Firmware extends string>(folder: string, recipe: Recipe<Firmware>
     initrd: path.join(folder, INITRD),
     commandLine: recipe.commandLine,
   }
-}
-
-function isFileError(error: unknown): error is Error {
-  return error instanceof Error && 'syscall' in error
 }

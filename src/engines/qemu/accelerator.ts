@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
-import { access, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { access, readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { makeScratchFolder } from '../../host/node/scratch-folder.ts'
 import { ToolError } from '../debian/tool.ts'
 import { type Program, runProgram } from './program.ts'
 
@@ -34,7 +34,7 @@ export async function kvmMissing(qemu: Program): Promise<string | undefined> {
 
 /** Boots a ROM that ends the machine at once. @returns what went wrong */
 export async function failureOfTinyGuest(qemu: Program, accelerator: 'kvm' | 'tcg'): Promise<string | undefined> {
-  const folder = await mkdtemp(path.join(tmpdir(), 'outboard-probe-'))
+  const folder = makeScratchFolder('probe')
   try {
     const rom = path.join(folder, 'rom')
     await writeFile(rom, tinyRom())

@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { rmSync } from 'node:fs'
 import path from 'node:path'
 import type { DiskFormat } from '../../host/node/image-format.ts'
 import { readLines } from '../../host/node/read-lines.ts'
+import { makeScratchFolder } from '../../host/node/scratch-folder.ts'
 import type { DeviceInspection, Machine, StopReason } from '../../machine/machine.ts'
 import type { Command, Report } from '../guest/messages.ts'
 import { type Engine, type EngineEvents, RemoteMachine } from '../guest/remote-machine.ts'
@@ -126,7 +126,7 @@ class QemuEngine implements Engine {
   }
 
   #startAll(events: EngineEvents): void {
-    const folder = mkdtempSync(path.join(tmpdir(), 'outboard-run-'))
+    const folder = makeScratchFolder('run')
     this.#folder = folder
     const { deviceProgram: program, transport } = this.#options
     events.report({ type: 'progress', step: 'starting devices and QEMU' })

@@ -2,9 +2,10 @@ import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import type { Apt } from '../debian/apt.ts'
 import { AptError } from '../debian/apt-error.ts'
 import { type KeptFolder, keptFolderPath, makeKeptFolder, openApt } from '../debian/kept-folder.ts'
-import { runTool, ToolError } from '../debian/tool.ts'
+import { runTool } from '../debian/tool.ts'
 import type { Program } from './program.ts'
 import { QemuError } from './qemu-error.ts'
 
@@ -30,6 +31,8 @@ const MACHINES: Readonly<Partial<Record<string, { architecture: string; triplet:
 }
 
 export interface PrepareOptions {
+  /** Address of the Debian archive. @default the one of {@link debianSource} */
+  readonly mirror?: string | undefined
   readonly signal?: AbortSignal
   /** @param part how much of the step is done, 0 to 1, where that can be told */
   readonly onProgress?: (step: string, part?: number) => void
@@ -71,9 +74,15 @@ export class UnpackedQemu {
 
 export function findUnpackedQemu(): UnpackedQemu | undefined {
   const machine = MACHINES[process.arch]
-  const folder = keptFolderPath(keptFolder())
-  if (!machine || !existsSync(path.join(folder, STAMP))) return undefined
-  return new UnpackedQemu(folder, machine.triplet, machine.loader)
+  if (!machine) return undefined
+  try {
+    const folder = keptFolderPath(keptFolder())
+    return existsSync(path.join(folder, STAMP)) ? new UnpackedQemu(folder, machine.triplet, machine.loader) : undefined
+  } catch (error) {
+    // Without a cache there is nothing in it.
+    if (error instanceof AptError) return undefined
+    throw error
+  }
 }
 
 /**
@@ -81,7 +90,11 @@ export function findUnpackedQemu(): UnpackedQemu | undefined {
  * is needed. What an aborted call fetched is not fetched again.
  * @throws {QemuError} with one line for people; the signal's reason where it is aborted
  */
-export async function unpackQemu({ signal, onProgress = () => {} }: PrepareOptions = {}): Promise<UnpackedQemu> {
+export async function unpackQemu({
+  mirror,
+  signal,
+  onProgress = () => {},
+}: PrepareOptions = {}): Promise<UnpackedQemu> {
   const machine = MACHINES[process.arch]
   if (!machine) throw new QemuError(`cannot fetch QEMU for ${process.arch}: install one`)
   try {
@@ -89,13 +102,11 @@ export async function unpackQemu({ signal, onProgress = () => {} }: PrepareOptio
       signal,
       onWait: () => onProgress('waiting for another process that prepares QEMU or a guest kit'),
       isComplete: () => findUnpackedQemu() !== undefined,
-      make: (work) => unpack(work, machine.architecture, signal, onProgress),
+      make: (work) => unpack(work, () => openApt(SUITE, machine.architecture, signal, mirror), signal, onProgress),
     })
   } catch (error) {
     const remedy = 'or install a QEMU that has all devices `outboard doctor` names'
     if (error instanceof AptError) throw new QemuError(`cannot prepare QEMU: ${error.what}; ${error.remedy}, ${remedy}`)
-    if (error instanceof ToolError)
-      throw new QemuError(`cannot prepare QEMU: ${error.message}; install dpkg, ${remedy}`)
     throw error
   }
   return new UnpackedQemu(keptFolderPath(keptFolder()), machine.triplet, machine.loader)
@@ -103,12 +114,12 @@ export async function unpackQemu({ signal, onProgress = () => {} }: PrepareOptio
 
 async function unpack(
   work: string,
-  architecture: string,
+  open: () => Promise<Apt>,
   signal: AbortSignal | undefined,
   report: (step: string, part?: number) => void,
 ): Promise<string> {
   report('reading the list of Debian packages')
-  const apt = await openApt(SUITE, architecture, signal)
+  const apt = await open()
   await apt.update((part) => report('reading the list of Debian packages', part))
   const names = await apt.withDependencies(PACKAGES)
   const packages = [...(await apt.fetch(names, (part) => report('downloading QEMU', part))).values()]

@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, type Stats, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { rmSync, type Stats, statSync } from 'node:fs'
 import path from 'node:path'
 import type { Reactor } from '../linux/reactor/reactor.ts'
 import { UnixListener } from '../linux/unix-listener.ts'
@@ -10,6 +9,7 @@ import { boundedLog } from '../node/bounded-log.ts'
 import { DiskError, errorCode } from '../node/disk-error.ts'
 import type { ImageFormat } from '../node/image-format.ts'
 import { readLines } from '../node/read-lines.ts'
+import { makeScratchFolder } from '../node/scratch-folder.ts'
 import { NbdDisk } from './nbd-disk.ts'
 
 /** How long it may take to close its image when it has been left. */
@@ -94,7 +94,7 @@ function statusOf(file: string): Stats {
 function startChild(options: ImageServerOptions, blockDevice: boolean): { child: Child; stream: UnixStream } {
   const { command, args, env } = options.program
   // Only its owner can enter it.
-  const folder = mkdtempSync(path.join(tmpdir(), 'outboard-nbd-'))
+  const folder = makeScratchFolder('nbd')
   try {
     const listener = UnixListener.listen(path.join(folder, 'nbd.sock'))
     try {

@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { chownSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { chownSync, existsSync, readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout } from 'node:timers/promises'
+import { makeScratchFolder } from '../node/scratch-folder.ts'
 import { NetworkPortError } from './network-port-error.ts'
 
 /** How long it may take to be ready. */
@@ -67,15 +67,18 @@ export class PasstProcess {
 
   private constructor({ options = [], log = () => {} }: PasstProcessOptions) {
     this.#log = log
-    this.#folder = mkdtempSync(path.join(tmpdir(), 'outboard-passt-'))
+    this.#folder = makeScratchFolder('passt')
     this.path = path.join(this.#folder, 'passt.sock')
     // Only as another user can it make a socket here then, and nobody else can.
     if (process.getuid?.() === 0) chownSync(this.#folder, NOBODY, NOBODY)
     const words = ['--foreground', '--stderr', '--one-off', '--socket', this.path, ...options]
     this.#child = spawn('passt', words, { stdio: ['ignore', 'ignore', 'pipe'] })
-    this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      this.#said = (this.#said + text).slice(-MOST_KEPT)
-    })
+    this.#child.stderr
+      ?.setEncoding('utf8')
+      .on('data', (text: string) => {
+        this.#said = (this.#said + text).slice(-MOST_KEPT)
+      })
+      .on('error', () => {})
     this.#exited = new Promise((resolve) => {
       const end = (reason: string): void => {
         this.#end(reason)
