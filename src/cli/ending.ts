@@ -1,16 +1,9 @@
-import { ExitCode } from './exit-code.ts'
+import { ExitCode, exitCodeOfLostOutput } from './exit-code.ts'
 
 /** How a run ended: the exit code, and a line for people where something went wrong. */
 export interface End {
   readonly code: number
   readonly message?: string
-}
-
-/** The end of a command whose result cannot be written to standard output. */
-export function outputLost(error: Error): End {
-  const closed = 'code' in error && error.code === 'EPIPE'
-  if (closed) return { code: ExitCode.BROKEN_PIPE }
-  return { code: ExitCode.FAILURE, message: `cannot write to standard output: ${error.message}` }
 }
 
 /**
@@ -33,7 +26,8 @@ export class Ending {
     this.finish({ code })
   }
 
-  readonly #onOutputLost = (error: Error): void => this.finish(outputLost(error))
+  /** Standard output takes no more. */
+  readonly #onBrokenPipe = (error: Error): void => this.finish({ code: exitCodeOfLostOutput(error) })
 
   constructor(timeoutSeconds?: number) {
     const abort = new AbortController()
@@ -45,7 +39,7 @@ export class Ending {
       }
     })
     process.on('SIGINT', this.#onSignal).on('SIGTERM', this.#onSignal).on('SIGHUP', this.#onSignal)
-    process.stdout.on('error', this.#onOutputLost)
+    process.stdout.on('error', this.#onBrokenPipe)
     if (timeoutSeconds !== undefined) {
       const end = { code: ExitCode.TIMEOUT, message: `stopped: the ${timeoutSeconds} s of --timeout are over` }
       this.#timer = setTimeout(() => this.finish(end), timeoutSeconds * 1000)
@@ -60,7 +54,7 @@ export class Ending {
   /** Gives the signals and the timer back. */
   release(): void {
     clearTimeout(this.#timer)
-    process.stdout.off('error', this.#onOutputLost)
+    process.stdout.off('error', this.#onBrokenPipe)
     process.off('SIGINT', this.#onSignal).off('SIGTERM', this.#onSignal).off('SIGHUP', this.#onSignal)
   }
 }

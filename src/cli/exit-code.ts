@@ -23,6 +23,11 @@ export class UsageError extends Error {
 /** Errors of other layers that are about a file, or an interface, that the command line named. */
 const ABOUT_NAMES = ['DiskError', 'NetworkPortError']
 
+/** @param error of standard output */
+export function exitCodeOfLostOutput(error: Error): ExitCode {
+  return 'code' in error && error.code === 'EPIPE' ? ExitCode.BROKEN_PIPE : ExitCode.FAILURE
+}
+
 export function exitCodeOf(error: unknown): ExitCode {
   const usage = error instanceof UsageError || (error instanceof Error && ABOUT_NAMES.includes(error.name))
   return usage ? ExitCode.USAGE : ExitCode.FAILURE

@@ -2,7 +2,7 @@ import { Argument, Command } from 'commander'
 import { FrameClient } from '../host/frames/frame-client.ts'
 import { FrameError } from '../host/frames/frame-error.ts'
 import { ffiMissing } from '../host/linux/ffi.ts'
-import { diagnosticLine } from './diagnostics.ts'
+import { printableText } from '../host/printable-text.ts'
 import { Ending } from './ending.ts'
 import { ExitCode, exitCodeOf, UsageError } from './exit-code.ts'
 import { wholeNumber } from './run-options.ts'
@@ -79,14 +79,14 @@ async function run(path: string, what: Kind, options: FramesOptions): Promise<nu
     checkOptions(what, options)
     const work = perform(path, what, options, ending).then(() => ending.finish({ code: ExitCode.OK }))
     await Promise.race([work, ending.reached])
-    const { code, message } = await ending.reached
+    const { code } = await ending.reached
     // What was begun is finished: a client that is closed sees the end of its frames.
     await work
-    if (message !== undefined) diagnosticLine(`outboard frames: ${message}`)
     return code
   } catch (error) {
     if (ending.interrupted) return (await ending.reached).code
-    diagnosticLine(`outboard frames: ${error instanceof Error ? error.message : error}`)
+    const reason = error instanceof Error ? error.message : String(error)
+    process.stderr.write(`outboard frames: ${printableText(reason)}\n`)
     return exitCodeOf(error)
   } finally {
     ending.release()

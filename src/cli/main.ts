@@ -3,8 +3,7 @@ import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { addWanted, type CommandTable } from './command-table.ts'
 import { diagnosticLine } from './diagnostics.ts'
-import { outputLost } from './ending.ts'
-import { ExitCode } from './exit-code.ts'
+import { ExitCode, exitCodeOfLostOutput } from './exit-code.ts'
 
 const { version, description } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'))
 
@@ -24,13 +23,18 @@ const program = new Command('outboard')
   .exitOverride()
   .configureHelp({ showGlobalOptions: false })
 
+/** Every write to a full disk fails; one line says so. */
+let outputLost = false
+
 // Diagnostics that cannot be written change nothing.
 process.stderr.on('error', () => {})
 process.stdout.on('error', (error) => {
-  const { code, message } = outputLost(error)
+  const code = exitCodeOfLostOutput(error)
   process.exitCode = code
-  // A command with a listener of its own tells what it does about that.
-  if (message !== undefined && process.stdout.listenerCount('error') === 1) diagnosticLine(`outboard: ${message}`)
+  // A reader that is gone needs no message.
+  if (code === ExitCode.FAILURE && !outputLost)
+    diagnosticLine(`outboard: cannot write to standard output: ${error.message}`)
+  outputLost = true
 })
 
 await addWanted(program, COMMANDS, wanted)

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync,
 import path from 'node:path'
 import { AptError } from '../../src/engines/debian/apt-error.ts'
 import { keptFolderPath, makeKeptFolder, openApt } from '../../src/engines/debian/kept-folder.ts'
-import { runTool } from '../../src/engines/debian/tool.ts'
+import { runTool, ToolError } from '../../src/engines/debian/tool.ts'
 import { findKit } from '../../src/engines/kit/kit.ts'
 import { AMD64_KIT } from '../../src/engines/kit/recipe.ts'
 
@@ -133,6 +133,7 @@ async function prepareGrub(): Promise<string> {
     })
   } catch (error) {
     if (error instanceof AptError) throw new ImageToolsMissing(`GRUB cannot be fetched: ${error.what}; ${error.remedy}`)
+    if (error instanceof ToolError) throw new ImageToolsMissing(`GRUB cannot be fetched: ${error.message}`)
     throw error
   }
   return folder
