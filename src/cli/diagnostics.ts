@@ -10,7 +10,7 @@ let suppressed = 0
  * Writes to standard error. Never throws, waits or fails: text that cannot be written is lost, since a service must not depend on its
  * log. When the reader is slow, lines are counted, and the count is written as soon as there is room.
  *
- * @param text trusted, or neutralised; may hold control sequences of this program's own
+ * @param text may hold control sequences of this program; text of guests and peers in it is printable
  */
 export function writeDiagnostic(text: string): void {
   const { stderr } = process

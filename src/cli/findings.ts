@@ -48,7 +48,7 @@ const MORE_TRANSPORTS = ['vhost-user-fs-pci', 'vhost-user-vsock-pci', 'vhost-use
 
 /** Looks at everything the project can use on this machine. Nothing is fetched, made or changed. */
 export async function examineMachine(): Promise<Finding[]> {
-  // Without a list there is none.
+  // A search that fails found none.
   const qemus = await findQemus().catch(() => [])
   const found = await Promise.all([
     node(),

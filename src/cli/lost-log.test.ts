@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -16,6 +16,9 @@ const skip = ffiMissing() ?? false
 const MAIN = fileURLToPath(new URL('./main.js', import.meta.url))
 const folder = mkdtempSync(path.join(tmpdir(), 'outboard-lost-log-'))
 after(() => rmSync(folder, { recursive: true }))
+/** Where commands make their short-lived files. */
+const scratch = path.join(folder, 'scratch')
+mkdirSync(scratch)
 const disk = path.join(folder, 'disk.img')
 writeFileSync(disk, Buffer.alloc(1 << 20))
 const passt = createServer((socket) => socket.on('error', () => {})).listen(path.join(folder, 'passt.sock'))
@@ -36,7 +39,7 @@ function start(args: readonly string[], loss: Loss, lost: readonly number[], inp
   try {
     const output = (fd: number) => (lost.includes(fd) && loss === 'full' ? full : 'pipe')
     const stdio: StdioOptions = [stdin, output(1), output(2)]
-    const child = spawn(process.execPath, [MAIN, ...args], { stdio })
+    const child = spawn(process.execPath, [MAIN, ...args], { stdio, env: { ...process.env, TMPDIR: scratch } })
     for (const fd of [1, 2]) {
       const stream = fd === 1 ? child.stdout : child.stderr
       if (!lost.includes(fd)) stream?.setEncoding('utf8')
@@ -188,7 +191,6 @@ test('a result that cannot be written is an error of its own, in one line or, wh
   skip,
 }, async () => {
   const rig = new FramesRig()
-  const before = new Set(readdirSync(tmpdir()))
   try {
     for (const args of [
       ['--version'],
@@ -208,8 +210,5 @@ test('a result that cannot be written is an error of its own, in one line or, wh
   } finally {
     await rig.close()
   }
-  const left = readdirSync(tmpdir()).filter(
-    (name) => /^outboard-(run|probe|passt|nbd)-/.test(name) && !before.has(name),
-  )
-  assert.deepEqual(left, [])
+  assert.deepEqual(readdirSync(scratch), [])
 })

@@ -36,12 +36,19 @@ function homeFolder(): string {
  * @throws {AptError} when it is another user's, or another user can write to it: what is kept in it is executed
  */
 function privateFolder(folder: string): string {
-  const found = lstatSync(folder, { throwIfNoEntry: false })
-  if (found && !(found.isDirectory() && found.uid === process.getuid?.() && (found.mode & 0o022) === 0)) {
-    throw new AptError(
-      `${folder} is no folder that this user alone can write to`,
-      'remove it, or set XDG_CACHE_HOME to another folder',
-    )
+  if (isPrivate(folder)) return folder
+  throw new AptError(
+    `${folder} is no folder that this user alone can write to`,
+    'remove it, or set XDG_CACHE_HOME to another folder',
+  )
+}
+
+/** Whether it is this user's folder, or still to be made. */
+function isPrivate(folder: string): boolean {
+  try {
+    const found = lstatSync(folder, { throwIfNoEntry: false })
+    return !found || (found.isDirectory() && found.uid === process.getuid?.() && (found.mode & 0o022) === 0)
+  } catch {
+    return false
   }
-  return folder
 }
