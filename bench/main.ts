@@ -3,13 +3,14 @@ import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import type { Bench } from './bench.ts'
 import { blockBench } from './block.ts'
+import { thinkBench } from './block-think.ts'
 import { gpuBench } from './gpu.ts'
 import { describeBench, formatReport, measureBench } from './report.ts'
 import { screenBench } from './screen.ts'
 import { transportBench } from './transport.ts'
 import { virtqueueBench } from './virtqueue.ts'
 
-const BENCHES: readonly Bench[] = [virtqueueBench, screenBench, blockBench, transportBench, gpuBench]
+const BENCHES: readonly Bench[] = [virtqueueBench, screenBench, blockBench, thinkBench, transportBench, gpuBench]
 const USAGE_ERROR = 2
 
 const HELP = `Usage: npm run bench -- NAME [options]

@@ -63,6 +63,16 @@ for (const packed of [false, true]) {
       assert.ok(rig.queue.pop())
     })
 
+    test(`what was served after a notification is no news: ${kind}`, () => {
+      const { rig, serve, add } = awake()
+      add()
+      serve()
+      rig.queue.polled = true
+      assert.equal(rig.queue.news(), false)
+      add()
+      assert.equal(rig.queue.news(), true)
+    })
+
     test(`a queue that was taken away has no news: ${kind}`, () => {
       const { rig, add } = awake()
       add()

@@ -87,7 +87,8 @@ export class SplitQueue extends RingQueue {
 
   news(): boolean {
     const index = Atomics.load(this.#available.u16, this.#availableHalf + AVAIL_IDX)
-    if (index === this.#told || !this.live) return false
+    // What was popped since is no news, whoever told of it.
+    if (index === this.#told || index === this.#next || !this.live) return false
     this.#told = index
     return true
   }

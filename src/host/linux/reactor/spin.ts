@@ -1,34 +1,41 @@
-/** Moments in a row that were for nothing, after which there is a rest. */
-const PATIENCE = 4
-/** Sleeps without a look before them. */
-const REST = 64
+/** Consecutive polls without a new request before polling pauses. */
+const MAX_FRUITLESS = 4
+/** Sleeps without a poll in the first pause, and in the longest: each pause after fruitless polls is twice as long. */
+const MIN_PAUSE = 64
+const MAX_PAUSE = 1024
 
 /**
- * Looks for work a moment longer before a thread sleeps, where that pays: to be woken costs tens of microseconds, on an idle
- * processor more than the work itself. Where nothing comes in that moment, time and again, it stops looking for a while.
+ * Polls for work some microseconds before a thread sleeps, while that pays: to wake it takes tens of microseconds, on an
+ * idle processor more than the work itself.
+ *
+ * A poll pays if a driver made a new request within it. The completion of what is in flight only makes the poll last
+ * longer: with a slow driver it comes in every poll, and the next request in none.
  */
 export class Spin {
-  /** When the moment is over; 0 outside of one. */
+  /** When the poll is over, in milliseconds; 0 outside of one. */
   #end = 0
-  /** Something came within it. */
+  /** A request came within it. */
   #fruitful = false
   #fruitless = 0
-  #rest = 0
+  /** Sleeps left of a pause. */
+  #pause = 0
+  #nextPause = MIN_PAUSE
 
-  /** @param microseconds the longest moment; 0 for none */
+  /** @param microseconds length of a poll; 0 for none */
   constructor(private readonly microseconds: number) {}
 
   /**
-   * To be asked before each sleep.
-   * @param worked whether there was work since this was last asked
-   * @returns whether to look for more instead of sleeping
+   * To be called before each sleep.
+   * @param worked whether there was any work since the last call
+   * @param found whether polling found some of it
+   * @returns whether to poll instead of sleeping
    */
-  looks(worked: boolean): boolean {
+  polls(worked: boolean, found: boolean): boolean {
     if (this.microseconds === 0) return false
     if (this.#end === 0) return worked && this.#begin()
     const now = performance.now()
+    if (found) this.#fruitful = true
     if (worked) {
-      this.#fruitful = true
       this.#end = now + this.microseconds / 1000
       return true
     }
@@ -38,8 +45,8 @@ export class Spin {
   }
 
   #begin(): boolean {
-    if (this.#rest > 0) {
-      this.#rest--
+    if (this.#pause > 0) {
+      this.#pause--
       return false
     }
     this.#end = performance.now() + this.microseconds / 1000
@@ -49,9 +56,14 @@ export class Spin {
 
   #over(): void {
     this.#end = 0
-    this.#fruitless = this.#fruitful ? 0 : this.#fruitless + 1
-    if (this.#fruitless < PATIENCE) return
+    if (this.#fruitful) {
+      this.#fruitless = 0
+      this.#nextPause = MIN_PAUSE
+      return
+    }
+    if (++this.#fruitless < MAX_FRUITLESS) return
     this.#fruitless = 0
-    this.#rest = REST
+    this.#pause = this.#nextPause
+    this.#nextPause = Math.min(2 * this.#nextPause, MAX_PAUSE)
   }
 }

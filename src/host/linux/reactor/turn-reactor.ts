@@ -47,8 +47,9 @@ export class TurnReactor implements Reactor {
     this.#running = undefined
   }
 
-  /** Something happened in the turn before. */
+  /** Something happened in the turn before; polling found some of it. */
   #worked = false
+  #found = false
   readonly #spin: Spin
 
   constructor(port: Port, spin: Spin) {
@@ -181,13 +182,13 @@ export class TurnReactor implements Reactor {
   /** Looks for work, or lets all be told that nobody looks any more. @returns whether to look again instead of sleeping */
   #poll(): boolean {
     if (this.#pollers.size === 0) return false
-    const looks = this.#spin.looks(this.#worked)
-    this.#worked = false
+    const polls = this.#spin.polls(this.#worked, this.#found)
+    this.#worked = this.#found = false
     for (const poller of this.#pollers) {
-      if (!looks) poller.rest()
-      else if (poller.poll()) this.#worked = true
+      if (!polls) poller.rest()
+      else if (poller.poll()) this.#worked = this.#found = true
     }
-    return looks
+    return polls
   }
 }
 
