@@ -2,6 +2,7 @@ import { FitAddon } from '@xterm/addon-fit'
 import { type ITheme, Terminal } from '@xterm/xterm'
 import type { Frame, PageMessage } from '../console/protocol.ts'
 import type { Answer } from './connection.ts'
+import { ControlSequences } from './control-sequences.ts'
 import { byId } from './dom.ts'
 
 const LIGHT: ITheme = {
@@ -52,6 +53,12 @@ const DARK: ITheme = {
   brightWhite: '#f2f5f8',
 }
 
+/** Characters given to the terminal at once: it works through each piece without a pause. */
+const PIECE = 512
+/** Longest text of one cell, in UTF-16 code units, that a sequence can repeat: a character and its marks. */
+const MAX_REPEATED_CELL = 16
+
+const RESET = '\x1bc'
 const SKIPPED = '\x18\x1b[0m\r\n\x1b[7m output skipped \x1b[0m\r\n'
 
 export interface TerminalEvents {
@@ -66,6 +73,8 @@ export class TerminalPanel {
   readonly #body = byId('terminal-body', HTMLElement)
   readonly #terminal: Terminal
   readonly #fit = new FitAddon()
+  #decoder = newDecoder()
+  #sequences = this.#newSequences()
   /** The bytes being parsed hold queries that are not this terminal's to answer. */
   #isQuiet = false
 
@@ -78,12 +87,15 @@ export class TerminalPanel {
       scrollback: 5000,
       theme: isDark.matches ? DARK : LIGHT,
       minimumContrastRatio: 4.5,
+      // The guest could fill the browser's log with its faults.
+      logLevel: 'off',
     })
     isDark.addEventListener('change', () => {
       this.#terminal.options.theme = isDark.matches ? DARK : LIGHT
     })
     this.#terminal.loadAddon(this.#fit)
     this.#muteAnswers()
+    this.#terminal.parser.registerCsiHandler({ final: 'b' }, () => this.#isLongCell())
     this.#terminal.onData((text) => events.type(new TextEncoder().encode(text)))
     this.#terminal.onBinary((text) => events.type(Uint8Array.from(text, (byte) => byte.charCodeAt(0))))
     this.#terminal.onResize(() => this.sendSize())
@@ -98,14 +110,19 @@ export class TerminalPanel {
 
   /** A new connection: all there is comes again. */
   reset(): void {
-    this.#terminal.reset()
+    this.#decoder = newDecoder()
+    this.#sequences = this.#newSequences()
+    // In its place among the output: the terminal may still have some of the connection before.
+    this.#terminal.write(RESET)
     this.sendSize()
   }
 
   write({ bytes, quiet, skipped }: Extract<Frame, { kind: 'terminal' }>, answer: Answer): void {
-    if (skipped) this.#terminal.write(SKIPPED)
     this.#isQuiet = quiet
-    this.#terminal.write(bytes, () => answer({ type: 'done', lane: 'terminal' }))
+    const output = this.#decoder.decode(bytes, { stream: true })
+    const bounded = this.#sequences.bound(skipped ? SKIPPED + output : output)
+    for (let at = 0; at < bounded.length; at += PIECE) this.#terminal.write(bounded.slice(at, at + PIECE))
+    this.#terminal.write('', () => answer({ type: 'done', lane: 'terminal' }))
   }
 
   focus(): void {
@@ -129,6 +146,20 @@ export class TerminalPanel {
     this.#fit.fit()
   }
 
+  #newSequences(): ControlSequences {
+    return new ControlSequences(() => this.#terminal)
+  }
+
+  /** Whether REP would repeat a cell of very many characters: the last cell written, or the one under the cursor. */
+  #isLongCell(): boolean {
+    const { active } = this.#terminal.buffer
+    const line = active.getLine(active.baseY + active.cursorY)
+    return [0, 1, 2].some((back) => {
+      const cell = line?.getCell(active.cursorX - back)
+      return cell !== undefined && cell.getChars().length > MAX_REPEATED_CELL
+    })
+  }
+
   /** Swallows queries (status, attributes, modes, colours) while the output is not to be answered. */
   #muteAnswers(): void {
     const { parser } = this.#terminal
@@ -146,4 +177,8 @@ export class TerminalPanel {
     parser.registerDcsHandler({ intermediates: '$', final: 'q' }, isQuiet)
     for (const color of [4, 10, 11, 12]) parser.registerOscHandler(color, (data) => this.#isQuiet && data.includes('?'))
   }
+}
+
+function newDecoder(): TextDecoder {
+  return new TextDecoder('utf-8', { ignoreBOM: true })
 }

@@ -1,0 +1,54 @@
+import { test } from 'node:test'
+import type { Page } from 'playwright-core'
+import { BreakableLink } from './breakable-link.ts'
+import { connected } from './browser.ts'
+import { PageRig, skip } from './page-rig.ts'
+import { until } from './until.ts'
+
+const rig = new PageRig()
+
+async function shows(page: Page, text: string): Promise<void> {
+  await until(`${text} in the terminal`, async () =>
+    (await page.locator('#terminal .xterm-rows').innerText()).includes(text),
+  )
+}
+
+test('output that asks for very many characters or lines leaves the page alive, in new tabs too', {
+  skip,
+}, async () => {
+  const page = await rig.open()
+  const marks = `x${'\u0301'.repeat(20_000)}`
+  for (const output of [
+    'x\x1b[2147483647b',
+    'x\x9b2147483647b',
+    `${marks}\x1b[2147483647b`,
+    `\r\n${marks}\x1b[D\x1b[C\x1b[D\u0301\x1b[99999b`,
+    ...Array.from('LMSTIZ@PX', (final) => `\x1b[2147483647${final}`),
+    "\x1b[2147483647'}\x1b[2147483647'~\x1b[2147483647 @\x1b[2147483647 A",
+    '\x1b[8;2147483647;2147483647t\x1b[2147483647;2147483647H\x1b[2147483647;2147483647r',
+    `\x1b]4;${'1;?;'.repeat(500_000)}\x07`,
+  ]) {
+    rig.machine.print(output)
+  }
+  for (const piece of ['x\x1b[2147', '4836', '47', 'b']) rig.machine.print(piece)
+  rig.machine.print('\x1b[r\x1b[H\x1b[2J\x1b[0mstill here')
+  await shows(page, 'still here')
+  await page.reload()
+  await connected(page)
+  await shows(page, 'still here')
+})
+
+test('a connection that ends in the middle of a sequence leaves nothing of it to the next', { skip }, async () => {
+  const { link, url } = await BreakableLink.to(rig.url)
+  const page = await rig.open(url)
+  rig.machine.print('before \x1b[9')
+  await shows(page, 'before')
+  link.break()
+  await page.locator('html[data-connection=lost]').waitFor({ state: 'attached' })
+  link.mend()
+  await connected(page)
+  rig.machine.print('mafter')
+  await shows(page, 'before after')
+  await page.close()
+  await link.close()
+})
