@@ -7,6 +7,7 @@ import { LogPanel } from './log-panel.ts'
 import { Stage } from './stage.ts'
 import { TerminalPanel } from './terminal-panel.ts'
 import { Toolbar } from './toolbar.ts'
+import { Typist } from './typist.ts'
 
 const CONNECTION_TEXTS: Record<ConnectionState, string> = {
   connecting: 'Connecting…',
@@ -15,7 +16,16 @@ const CONNECTION_TEXTS: Record<ConnectionState, string> = {
   refused: 'This address is not valid any more. Open the one the server printed.',
 }
 
-const stage = new Stage({ send: (message) => connection.send(message), release: () => toolbar.focus() })
+const stage: Stage = new Stage({
+  send: (message) => connection.send(message),
+  text: (text) => typist.type(text),
+  escape: () => typist.stop(),
+  release: () => toolbar.focus(),
+})
+const typist: Typist = new Typist(stage.keyboard, {
+  send: (message) => connection.send(message),
+  report: (text) => setText(byId('typing', HTMLElement), text),
+})
 const terminal = new TerminalPanel({
   send: (message) => connection.send(message),
   type: (bytes) => connection.sendTerminal(bytes),
@@ -23,7 +33,7 @@ const terminal = new TerminalPanel({
 })
 const inspector = new Inspector((message) => connection.send(message))
 const log = new LogPanel()
-const toolbar = new Toolbar(stage, terminal, inspector)
+const toolbar = new Toolbar(stage, typist, terminal, inspector)
 const connection = new Connection({ state: showConnection, frame: showFrame, message: showMessage })
 
 function showConnection(state: ConnectionState, why: string): void {
@@ -33,6 +43,7 @@ function showConnection(state: ConnectionState, why: string): void {
   setText(byId('connection-text', HTMLElement), why ? `${CONNECTION_TEXTS[state]} (${why})` : CONNECTION_TEXTS[state])
   if (state !== 'open') {
     stage.releaseAll()
+    typist.stop()
     inspector.setConnected(false)
   }
 }
@@ -56,12 +67,14 @@ function showMessage(message: ServerMessage, answer: Answer): void {
     case 'inspection':
       answer({ type: 'done', lane: 'inspection' })
       inspector.show(message)
+      typist.inspected(message)
       break
   }
 }
 
 function showState(state: StateMessage): void {
   log.append(state)
+  stage.keyboard.locks.lit(state.leds)
   for (const { code, name } of LEDS) {
     const light = byId(`led-${name.toLowerCase()}`, HTMLElement)
     const isOn = state.leds.includes(code)

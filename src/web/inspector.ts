@@ -28,6 +28,7 @@ export class Inspector {
   }
 
   show({ devices, error }: InspectionMessage): void {
+    if (!this.#isOpen) return
     setText(this.#note, error ?? (devices.length === 0 ? 'The machine has no devices to show.' : ''))
     const names = devices.map(({ name, id }) => `${id} ${name}`)
     if (names.join() !== this.#sections.map(({ name }) => name).join()) {

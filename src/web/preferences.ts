@@ -1,16 +1,16 @@
-/** What the user chose, kept in this browser where it allows that. */
-export function readPreference(name: string, otherwise: boolean): boolean {
+/** What the user chose of `choices`, kept in this browser if it allows that. */
+export function readPreference<T extends string>(name: string, choices: readonly T[], otherwise: T): T {
   try {
     const stored = localStorage.getItem(`outboard.${name}`)
-    return stored === null ? otherwise : stored === 'yes'
+    return choices.find((choice) => choice === stored) ?? otherwise
   } catch {
     return otherwise
   }
 }
 
-export function writePreference(name: string, value: boolean): void {
+export function writePreference(name: string, choice: string): void {
   try {
-    localStorage.setItem(`outboard.${name}`, value ? 'yes' : 'no')
+    localStorage.setItem(`outboard.${name}`, choice)
   } catch {
     // The browser keeps nothing for this page: the choice lasts as long as the page.
   }

@@ -4,12 +4,17 @@ import type { Answer } from './connection.ts'
 import { cursorStyle } from './cursor-image.ts'
 import { make } from './dom.ts'
 import { linuxKeyCode } from './key-codes.ts'
-import { Keyboard } from './keyboard.ts'
+import { type Keyboard, keyName } from './keyboard.ts'
 import { toOpaqueRgba } from './pixels.ts'
 import { Pointer } from './pointer.ts'
+import { TextInput } from './text-input.ts'
 
 export interface ScreenEvents {
   send(message: PageMessage): void
+  /** Text to type, as if on the guest's keyboard. */
+  text(text: string): void
+  /** Escape. @returns whether it had something to stop, and is no key for the guest */
+  escape(): boolean
   /** Another mode, or off. */
   mode(): void
   /** The user asked for the keyboard back. */
@@ -19,7 +24,7 @@ export interface ScreenEvents {
 /** One scanout of the guest: its pixels, and the keyboard and pointer while it has the focus. */
 export class Screen {
   readonly element: HTMLElement
-  readonly keyboard: Keyboard
+  readonly #input: TextInput
   readonly #canvas: HTMLCanvasElement
   readonly #context: CanvasRenderingContext2D
   readonly #pointer: Pointer
@@ -27,6 +32,7 @@ export class Screen {
 
   constructor(
     private readonly scanout: number,
+    private readonly keyboard: Keyboard,
     private readonly events: ScreenEvents,
   ) {
     this.#canvas = make('canvas')
@@ -35,14 +41,13 @@ export class Screen {
     const context = this.#canvas.getContext('2d', { alpha: false })
     if (!context) throw new Error('this browser has no 2D canvas')
     this.#context = context
-    this.element = make('div', 'screen', this.#canvas)
-    this.element.tabIndex = 0
+    this.#input = new TextInput({ text: (text) => events.text(text), key: (name) => keyboard.chord([name]) })
+    this.#input.element.setAttribute('aria-describedby', 'keyboard-hint')
+    this.element = make('div', 'screen-frame', this.#canvas, this.#input.element)
     this.element.hidden = true
-    this.element.setAttribute('role', 'application')
-    this.element.setAttribute('aria-describedby', 'keyboard-hint')
-    this.keyboard = new Keyboard((code, pressed) => events.send({ type: 'key', code, pressed }))
-    this.#pointer = new Pointer(this.#canvas, scanout, (message) => events.send(message))
+    // Before the pointer's own listeners: modifiers are right before a button goes down.
     this.#listen()
+    this.#pointer = new Pointer(this.#canvas, scanout, (message) => events.send(message))
   }
 
   get mode(): ScanoutMode | undefined {
@@ -73,6 +78,10 @@ export class Screen {
     this.#canvas.classList.toggle('pixelated', isWhole)
   }
 
+  focus(): void {
+    this.#input.element.focus({ preventScroll: true })
+  }
+
   releaseAll(): void {
     this.keyboard.releaseAll()
     this.#pointer.releaseAll()
@@ -88,23 +97,38 @@ export class Screen {
     this.#canvas.height = mode?.height ?? 0
     this.element.hidden = mode === undefined
     const size = mode ? `${mode.width} by ${mode.height} pixels` : 'off'
-    this.element.setAttribute('aria-label', `Screen ${this.scanout + 1} of the guest, ${size}`)
+    this.#input.element.setAttribute('aria-label', `Screen ${this.scanout + 1} of the guest, ${size}`)
     this.events.mode()
   }
 
   #listen(): void {
-    this.element.addEventListener('keydown', (event) => {
-      if (linuxKeyCode(event.code) === undefined) return
-      event.preventDefault()
-      if (this.keyboard.down(event) === 'release') this.events.release()
-    })
-    this.element.addEventListener('keyup', (event) => {
+    const { element } = this.#input
+    element.addEventListener('keydown', (event) => this.#keyDown(event))
+    element.addEventListener('keyup', (event) => {
       event.preventDefault()
       this.keyboard.up(event)
     })
-    this.element.addEventListener('blur', () => this.releaseAll())
-    this.#canvas.addEventListener('pointerdown', () => this.element.focus({ preventScroll: true }))
+    element.addEventListener('blur', () => this.releaseAll())
+    this.#canvas.addEventListener('pointerdown', (event) => {
+      this.focus()
+      this.keyboard.pressByFlags(event)
+    })
+    for (const type of ['pointerdown', 'pointermove', 'pointerup', 'wheel'] as const) {
+      this.#canvas.addEventListener(type, (event) => this.#compare(event), { passive: true })
+    }
     document.addEventListener('visibilitychange', () => this.releaseAll())
     window.addEventListener('blur', () => this.releaseAll())
+  }
+
+  #keyDown(event: KeyboardEvent): void {
+    if (!this.#input.isPhysical(event) || linuxKeyCode(keyName(event)) === undefined) return
+    event.preventDefault()
+    if (event.key === 'Escape' && this.events.escape()) return
+    if (this.keyboard.down(event) === 'release') this.events.release()
+  }
+
+  /** A pointer over a screen without the focus tells of keys for another. */
+  #compare(event: PointerEvent | WheelEvent): void {
+    if (document.activeElement === this.#input.element) this.keyboard.compare(event)
   }
 }

@@ -2,6 +2,7 @@ import type { Frame } from '../console/protocol.ts'
 import type { ScanoutMode } from '../machine/machine.ts'
 import type { Answer } from './connection.ts'
 import { byId, setText } from './dom.ts'
+import { Keyboard } from './keyboard.ts'
 import { Screen, type ScreenEvents } from './screen.ts'
 
 /** Around and between the screens, in CSS pixels. */
@@ -12,6 +13,8 @@ const LARGEST = 8192
 
 /** The screens of the guest and the space they share. */
 export class Stage {
+  /** The guest has one keyboard, whichever screen has the focus. */
+  readonly keyboard = new Keyboard((code, pressed) => this.events.send({ type: 'key', code, pressed }))
   readonly #element = byId('stage', HTMLElement)
   readonly #off = byId('screen-off', HTMLElement)
   readonly #info = byId('screen-info', HTMLElement)
@@ -20,7 +23,7 @@ export class Stage {
   #follows = false
   #followTimer: number | undefined
 
-  constructor(private readonly events: Pick<ScreenEvents, 'send' | 'release'>) {
+  constructor(private readonly events: Omit<ScreenEvents, 'mode'>) {
     new ResizeObserver(() => this.#layout()).observe(this.#element)
   }
 
@@ -53,11 +56,7 @@ export class Stage {
   #screen(scanout: number): Screen {
     const known = this.#screens.get(scanout)
     if (known) return known
-    const screen = new Screen(scanout, {
-      send: (message) => this.events.send(message),
-      release: () => this.events.release(),
-      mode: () => this.#layout(),
-    })
+    const screen = new Screen(scanout, this.keyboard, { ...this.events, mode: () => this.#layout() })
     this.#screens.set(scanout, screen)
     this.#element.append(screen.element)
     return screen

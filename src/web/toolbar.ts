@@ -1,19 +1,27 @@
 import { byId } from './dom.ts'
 import type { Inspector } from './inspector.ts'
+import { LAYOUT_IDS, Layout } from './layouts.ts'
 import { readPreference, writePreference } from './preferences.ts'
 import type { Stage } from './stage.ts'
 import type { TerminalPanel } from './terminal-panel.ts'
+import type { Typist } from './typist.ts'
 
-/** The buttons above the screen. */
+const NO_CLIPBOARD =
+  "The browser does not let the page read the clipboard. Click the screen, then use the browser's own Paste command"
+
+/** The buttons above the screen, and the choice of the layout below it. */
 export class Toolbar {
   constructor(
     private readonly stage: Stage,
+    private readonly typist: Typist,
     terminal: TerminalPanel,
     inspector: Inspector,
   ) {
     byId('full-screen', HTMLButtonElement).disabled = !document.fullscreenEnabled
     onClick('full-screen', () => void this.#fullScreen())
-    onClick('ctrl-alt-del', () => stage.current?.keyboard.chord(['ControlLeft', 'AltLeft', 'Delete']))
+    onClick('ctrl-alt-del', () => stage.keyboard.chord(['ControlLeft', 'AltLeft', 'Delete']))
+    onClick('paste', () => void this.#paste())
+    layoutChoice(typist)
     onClick('screenshot', () => void this.#screenshot())
     toggle('fit', true, (isOn) => stage.setFits(isOn))
     toggle('follow', false, (isOn) => stage.setFollows(isOn))
@@ -33,11 +41,22 @@ export class Toolbar {
   async #fullScreen(): Promise<void> {
     try {
       await byId('stage', HTMLElement).requestFullscreen({ navigationUI: 'hide' })
-      this.stage.current?.element.focus()
+      this.stage.current?.focus()
       // Where the browser has it, Escape and the like go to the guest too; holding Escape leaves.
       await (navigator as { keyboard?: { lock(): Promise<void> } }).keyboard?.lock()
     } catch {
       // The browser, or its user, would not: the page is as before.
+    }
+  }
+
+  async #paste(): Promise<void> {
+    try {
+      const text = await navigator.clipboard.readText()
+      // Where Escape stops it.
+      this.stage.current?.focus()
+      this.typist.type(text)
+    } catch {
+      this.typist.report(NO_CLIPBOARD)
     }
   }
 
@@ -63,10 +82,10 @@ function toggle(id: string, otherwise: boolean, apply: (isOn: boolean, isUser: b
     button.setAttribute('aria-pressed', String(isOn))
     apply(isOn, isUser)
   }
-  set(readPreference(id, otherwise), false)
+  set(readPreference(id, ['yes', 'no'], otherwise ? 'yes' : 'no') === 'yes', false)
   button.addEventListener('click', () => {
     const isOn = button.getAttribute('aria-pressed') !== 'true'
-    writePreference(id, isOn)
+    writePreference(id, isOn ? 'yes' : 'no')
     set(isOn, true)
   })
 }
@@ -77,5 +96,21 @@ function panel(name: string, otherwise: boolean, apply: (isOpen: boolean, isUser
   toggle(`show-${name}`, otherwise, (isOpen, isUser) => {
     element.hidden = !isOpen
     apply(isOpen, isUser)
+  })
+}
+
+/** The layout that the guest is set to, which decides the keys of a text. */
+function layoutChoice(typist: Typist): void {
+  const select = byId('layout', HTMLSelectElement)
+  for (const id of LAYOUT_IDS) select.append(new Option(new Layout(id).name, id))
+  select.value = readPreference('layout', LAYOUT_IDS, 'us')
+  const choose = (): void => {
+    const id = LAYOUT_IDS.find((one) => one === select.value)
+    if (id) typist.layout = new Layout(id)
+  }
+  choose()
+  select.addEventListener('change', () => {
+    choose()
+    writePreference('layout', select.value)
   })
 }

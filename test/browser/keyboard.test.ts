@@ -4,13 +4,35 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { linuxKeyCode } from '../../src/web/key-codes.ts'
 import { Keyboard, type KeyEvent } from '../../src/web/keyboard.ts'
+import type { ModifierFlags } from '../../src/web/lock-keys.ts'
 
 const HEADER = '/usr/include/linux/input-event-codes.h'
 const noHeader = existsSync(HEADER) ? false : `there is no ${HEADER}: apt-get install linux-libc-dev`
 
-function event(code: string, rest: Partial<KeyEvent> = {}): KeyEvent {
-  return { code, repeat: false, timeStamp: 0, ctrlKey: false, altKey: false, ...rest }
+const KEYS: Record<string, string> = {
+  ShiftLeft: 'Shift',
+  ShiftRight: 'Shift',
+  ControlLeft: 'Control',
+  AltLeft: 'Alt',
+  AltRight: 'AltGraph',
+  MetaLeft: 'Meta',
 }
+
+/** An event of a key, with the modifiers and locks that its flags say are on. */
+function event(code: string, flags: readonly string[] = [], rest: Partial<KeyEvent> = {}): KeyEvent {
+  return {
+    code,
+    key: KEYS[code] ?? code,
+    repeat: false,
+    timeStamp: 0,
+    ctrlKey: flags.includes('Control'),
+    altKey: flags.includes('Alt'),
+    getModifierState: (name) => flags.includes(name),
+    ...rest,
+  }
+}
+
+const pointer = (...flags: readonly string[]): ModifierFlags => ({ getModifierState: (name) => flags.includes(name) })
 
 function typing(act: (keyboard: Keyboard) => void): string[] {
   const sent: string[] = []
@@ -47,29 +69,156 @@ test('a key the browser cannot name is none', () => {
 
 test('AltGr on Windows, which comes with a Control of its own, is AltGr alone', () => {
   const sent = typing((keyboard) => {
-    keyboard.down(event('ControlLeft', { timeStamp: 100 }))
-    keyboard.down(event('AltRight', { timeStamp: 100 }))
+    keyboard.down(event('ControlLeft', ['Control'], { timeStamp: 100 }))
+    keyboard.down(event('AltRight', ['AltGraph'], { timeStamp: 100 }))
+    keyboard.down(event('KeyQ', ['AltGraph', 'Control', 'Alt']))
+    keyboard.up(event('KeyQ', ['AltGraph']))
     keyboard.up(event('ControlLeft'))
     keyboard.up(event('AltRight'))
   })
-  assert.deepEqual(sent, ['29 down', '29 up', '100 down', '100 up'])
+  assert.deepEqual(sent, ['29 down', '29 up', '100 down', '16 down', '16 up', '100 up'])
 })
 
 test('Control held by hand stays down with AltGr', () => {
   const sent = typing((keyboard) => {
-    keyboard.down(event('ControlLeft', { timeStamp: 100 }))
-    keyboard.down(event('AltRight', { timeStamp: 200 }))
+    keyboard.down(event('ControlLeft', ['Control'], { timeStamp: 100 }))
+    keyboard.down(event('AltRight', ['AltGraph'], { timeStamp: 200 }))
+    keyboard.down(event('KeyQ', ['AltGraph']))
   })
-  assert.deepEqual(sent, ['29 down', '100 down'])
+  assert.deepEqual(sent, ['29 down', '100 down', '16 down'])
 })
 
 test('when Meta comes up all keys do, since macOS tells of no other while it is down', () => {
   const sent = typing((keyboard) => {
-    keyboard.down(event('MetaLeft'))
-    keyboard.down(event('KeyC'))
+    keyboard.down(event('MetaLeft', ['Meta']))
+    keyboard.down(event('KeyC', ['Meta']))
     keyboard.up(event('MetaLeft'))
   })
   assert.deepEqual(sent, ['125 down', '46 down', '125 up', '46 up'])
+})
+
+test('a key pressed again without a release is released first', () => {
+  const sent = typing((keyboard) => {
+    keyboard.down(event('MetaLeft', ['Meta']))
+    keyboard.down(event('KeyC', ['Meta']))
+    keyboard.down(event('KeyC', ['Meta']))
+  })
+  assert.deepEqual(sent, ['125 down', '46 down', '46 up', '46 down'])
+})
+
+test('a modifier that a later event says is up is released, before that event has its effect', () => {
+  const shifted = typing((keyboard) => {
+    keyboard.down(event('ShiftLeft', ['Shift']))
+    keyboard.down(event('KeyA'))
+  })
+  assert.deepEqual(shifted, ['42 down', '42 up', '30 down'])
+  const pointed = typing((keyboard) => {
+    keyboard.down(event('ShiftLeft', ['Shift']))
+    keyboard.compare(pointer('Shift'))
+    keyboard.compare(pointer())
+  })
+  assert.deepEqual(pointed, ['42 down', '42 up'])
+  const meta = typing((keyboard) => {
+    keyboard.down(event('MetaLeft', ['Meta']))
+    keyboard.down(event('Tab', ['Meta']))
+    keyboard.compare(pointer())
+  })
+  assert.deepEqual(meta, ['125 down', '15 down', '125 up', '15 up'])
+})
+
+test('both Shift keys are released when the last one reports that none is down', () => {
+  const sent = typing((keyboard) => {
+    keyboard.down(event('ShiftLeft', ['Shift']))
+    keyboard.down(event('ShiftRight', ['Shift']))
+    keyboard.up(event('ShiftRight'))
+  })
+  assert.deepEqual(sent, ['42 down', '54 down', '54 up', '42 up'])
+})
+
+test('a modifier is what the key is here, not where it is', () => {
+  const sent = typing((keyboard) => {
+    keyboard.down(event('CapsLock', ['Control'], { key: 'Control' }))
+    keyboard.down(event('KeyC', ['Control']))
+    keyboard.down(event('AltRight', [], { key: 'Compose' }))
+    keyboard.down(event('KeyE'))
+  })
+  assert.deepEqual(sent, ['58 down', '46 down', '58 up', '100 down', '18 down'])
+})
+
+test('a modifier that went down elsewhere is pressed when it is needed', () => {
+  const sent = typing((keyboard) => {
+    keyboard.up(event('Tab', ['Meta']))
+    keyboard.compare(pointer('Meta'))
+    keyboard.down(event('KeyA', ['Shift']))
+    keyboard.up(event('ShiftRight'))
+  })
+  assert.deepEqual(sent, ['42 down', '30 down', '42 up'])
+})
+
+const TAP = ['58 down', '58 up']
+
+test('Caps Lock on macOS, which goes down when it is on and up when it is off, is pressed each time', () => {
+  const sent = typing((keyboard) => {
+    keyboard.down(event('CapsLock', ['CapsLock']))
+    keyboard.up(event('CapsLock'))
+    keyboard.down(event('CapsLock', ['CapsLock']))
+    keyboard.down(event('KeyA', ['CapsLock']))
+    keyboard.up(event('CapsLock'))
+    keyboard.compare(pointer())
+  })
+  assert.deepEqual(sent, [...TAP, ...TAP, ...TAP, '30 down', ...TAP])
+})
+
+test('Caps Lock on other systems is held as long as it is, whatever its flag is in between', () => {
+  const x11 = typing((keyboard) => {
+    keyboard.down(event('CapsLock'))
+    keyboard.up(event('CapsLock', ['CapsLock']))
+    keyboard.down(event('KeyA', ['CapsLock']))
+    keyboard.down(event('CapsLock', ['CapsLock']))
+    keyboard.up(event('CapsLock', ['CapsLock']))
+    keyboard.down(event('KeyB'))
+  })
+  assert.deepEqual(x11, ['58 down', '58 up', '30 down', '58 down', '58 up', '48 down'])
+  const windows = typing((keyboard) => {
+    keyboard.down(event('CapsLock', ['CapsLock']))
+    keyboard.up(event('CapsLock', ['CapsLock']))
+    keyboard.down(event('CapsLock'))
+    keyboard.up(event('CapsLock'))
+    keyboard.down(event('KeyA'))
+  })
+  assert.deepEqual(windows, [...TAP, ...TAP, '30 down'])
+})
+
+test('a lock switched elsewhere is switched in the guest with the next event', () => {
+  const sent = typing((keyboard) => {
+    keyboard.compare(pointer('CapsLock', 'NumLock'))
+    keyboard.down(event('KeyA', ['CapsLock', 'NumLock']))
+    keyboard.compare(pointer())
+  })
+  assert.deepEqual(sent, [...TAP, '69 down', '69 up', '30 down', ...TAP, '69 down', '69 up'])
+})
+
+test('a lock that the guest has on already, or switches by itself, follows its lights', () => {
+  const sent = typing((keyboard) => {
+    keyboard.locks.lit([1])
+    keyboard.down(event('KeyA', ['CapsLock']))
+    keyboard.locks.lit([])
+    keyboard.down(event('KeyB', ['CapsLock']))
+    keyboard.locks.lit([])
+    keyboard.down(event('KeyC', ['CapsLock']))
+  })
+  assert.deepEqual(sent, ['30 down', ...TAP, '48 down', '46 down'])
+})
+
+test('a guest that has another use for Caps Lock, or a Num Lock that this computer has not, is left alone', () => {
+  const sent = typing((keyboard) => {
+    keyboard.down(event('CapsLock'))
+    keyboard.up(event('CapsLock', ['CapsLock']))
+    for (const code of ['KeyA', 'KeyB']) keyboard.down(event(code, ['CapsLock']))
+    keyboard.locks.lit([0])
+    keyboard.down(event('KeyC', ['CapsLock']))
+  })
+  assert.deepEqual(sent, ['58 down', '58 up', '30 down', '48 down', '46 down'])
 })
 
 test('a key that comes up without having gone down is nobody to tell of', () => {
@@ -81,12 +230,11 @@ test('a key that comes up without having gone down is nobody to tell of', () => 
 
 test('whatever happens, after releasing all no key is down, and downs and ups come in turns', () => {
   const step = fc.record({
-    code: fc.constantFrom('KeyA', 'KeyG', 'ShiftLeft', 'ControlLeft', 'AltRight', 'MetaLeft', 'Nothing'),
-    isDown: fc.boolean(),
+    code: fc.constantFrom('KeyA', 'KeyG', 'ShiftLeft', 'ControlLeft', 'AltRight', 'MetaLeft', 'CapsLock', 'Nothing'),
+    act: fc.constantFrom('down', 'up', 'compare'),
+    flags: fc.subarray(['Shift', 'Control', 'Alt', 'AltGraph', 'Meta', 'CapsLock', 'NumLock']),
     repeat: fc.boolean(),
     timeStamp: fc.integer({ min: 0, max: 20 }),
-    ctrlKey: fc.boolean(),
-    altKey: fc.boolean(),
   })
   fc.assert(
     fc.property(fc.array(step, { maxLength: 50 }), (steps) => {
@@ -96,10 +244,7 @@ test('whatever happens, after releasing all no key is down, and downs and ups co
         if (pressed) down.add(code)
         else down.delete(code)
       })
-      for (const { isDown, ...key } of steps) {
-        if (isDown) keyboard.down(key)
-        else keyboard.up(key)
-      }
+      for (const { act, code, flags, ...rest } of steps) keyboard[act](event(code, flags, rest))
       keyboard.releaseAll()
       assert.equal(down.size, 0)
     }),
