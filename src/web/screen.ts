@@ -1,7 +1,7 @@
 import type { Frame, PageMessage } from '../console/protocol.ts'
 import type { ScanoutMode } from '../machine/machine.ts'
 import type { Answer } from './connection.ts'
-import { cursorStyle } from './cursor-image.ts'
+import { CursorImage } from './cursor-image.ts'
 import { make } from './dom.ts'
 import { linuxKeyCode } from './key-codes.ts'
 import { type Keyboard, keyName } from './keyboard.ts'
@@ -29,6 +29,10 @@ export class Screen {
   readonly #context: CanvasRenderingContext2D
   readonly #pointer: Pointer
   #mode: ScanoutMode | undefined
+  /** CSS pixels a pixel of the guest. */
+  #scale = 1
+  /** Undefined until the guest shows a cursor of its own: this computer's is all there is. */
+  #cursor: CursorImage | undefined
 
   constructor(
     private readonly scanout: number,
@@ -66,16 +70,20 @@ export class Screen {
   }
 
   showCursor(frame: Extract<Frame, { kind: 'cursor' }>): void {
-    const style = cursorStyle(frame)
-    // Until the guest shows a cursor of its own, this computer's is all there is.
-    if (style !== 'none' || this.#canvas.style.cursor !== '') this.#canvas.style.cursor = style
+    const cursor = new CursorImage(frame)
+    if (cursor.isHidden && !this.#cursor) return
+    this.#cursor = cursor
+    this.#styleCursor()
   }
 
-  /** Size on the page, in CSS pixels. */
-  setSize(width: number, height: number, isWhole: boolean): void {
-    this.#canvas.style.width = `${width}px`
-    this.#canvas.style.height = `${height}px`
-    this.#canvas.classList.toggle('pixelated', isWhole)
+  /** @param scale CSS pixels a pixel of the guest */
+  setScale(scale: number): void {
+    const { width, height } = this.#canvas
+    this.#canvas.style.width = `${width * scale}px`
+    this.#canvas.style.height = `${height * scale}px`
+    this.#canvas.classList.toggle('pixelated', Number.isInteger(scale * devicePixelRatio))
+    this.#scale = scale
+    this.#styleCursor()
   }
 
   focus(): void {
@@ -89,6 +97,10 @@ export class Screen {
 
   screenshot(): Promise<Blob | null> {
     return new Promise((resolve) => this.#canvas.toBlob(resolve, 'image/png'))
+  }
+
+  #styleCursor(): void {
+    if (this.#cursor) this.#canvas.style.cursor = this.#cursor.style(this.#scale, devicePixelRatio)
   }
 
   #setMode(mode: ScanoutMode | undefined): void {

@@ -25,6 +25,7 @@ export class Stage {
 
   constructor(private readonly events: Omit<ScreenEvents, 'mode'>) {
     new ResizeObserver(() => this.#layout()).observe(this.#element)
+    this.#watchDensity()
   }
 
   show(frame: Extract<Frame, { kind: 'screen' | 'cursor' }>, answer: Answer): void {
@@ -75,11 +76,24 @@ export class Stage {
       const { width, height } = screen.mode ?? area
       const real = 1 / devicePixelRatio
       const scale = this.#fits ? Math.max(real / 16, Math.min(area.width / width, area.height / height)) : real
-      screen.setSize(width * scale, height * scale, Number.isInteger(scale * devicePixelRatio))
+      screen.setScale(scale)
       infos.push(`${width} × ${height} · ${Math.round(scale * devicePixelRatio * 100)} %`)
     }
     setText(this.#info, infos.join('   ') || 'screen off')
     if (this.#follows) this.#followSoon()
+  }
+
+  /** A window that moves to another display, or is zoomed, gets other pixels. */
+  #watchDensity(): void {
+    const isSame = matchMedia(`(resolution: ${devicePixelRatio}dppx)`)
+    isSame.addEventListener(
+      'change',
+      () => {
+        this.#layout()
+        this.#watchDensity()
+      },
+      { once: true },
+    )
   }
 
   /** The space for each of so many screens side by side, in CSS pixels. */

@@ -99,12 +99,7 @@ export class TerminalPanel {
     this.#terminal.onData((text) => events.type(new TextEncoder().encode(text)))
     this.#terminal.onBinary((text) => events.type(Uint8Array.from(text, (byte) => byte.charCodeAt(0))))
     this.#terminal.onResize(() => this.sendSize())
-    this.#terminal.attachCustomKeyEventHandler((event) => {
-      if (event.code !== 'KeyG' || !event.ctrlKey || !event.altKey) return true
-      if (event.type === 'keydown') events.release()
-      event.preventDefault()
-      return false
-    })
+    this.#terminal.attachCustomKeyEventHandler((event) => this.#isForTerminal(event))
     new ResizeObserver(() => this.#refit()).observe(this.#body)
   }
 
@@ -134,6 +129,34 @@ export class TerminalPanel {
     if (!this.#terminal.element) return
     const { cols, rows } = this.#terminal
     this.events.send({ type: 'terminalSize', columns: Math.min(1000, cols), rows: Math.min(1000, rows) })
+  }
+
+  /** Whether a key is the terminal's to handle, and not the page's or the browser's. */
+  #isForTerminal(event: KeyboardEvent): boolean {
+    if (!event.ctrlKey) return true
+    const isPress = event.type === 'keydown'
+    if (event.code === 'KeyG' && event.altKey) {
+      event.preventDefault()
+      if (isPress) this.events.release()
+      return false
+    }
+    if (!event.shiftKey || event.altKey || event.metaKey) return true
+    const letter = letterOf(event)
+    if (letter === 'C') {
+      event.preventDefault()
+      if (isPress) void this.#copy()
+    }
+    // The browser pastes by itself, which needs no permission.
+    return letter !== 'C' && letter !== 'V'
+  }
+
+  async #copy(): Promise<void> {
+    if (!this.#terminal.hasSelection()) return
+    try {
+      await navigator.clipboard.writeText(this.#terminal.getSelection())
+    } catch {
+      // The browser does not allow it: its own Copy command, which xterm.js serves, is left.
+    }
   }
 
   #refit(): void {
@@ -177,6 +200,11 @@ export class TerminalPanel {
     parser.registerDcsHandler({ intermediates: '$', final: 'q' }, isQuiet)
     for (const color of [4, 10, 11, 12]) parser.registerOscHandler(color, (data) => this.#isQuiet && data.includes('?'))
   }
+}
+
+/** The letter that a key writes, or stands at where the layout here writes none of the Latin ones. */
+function letterOf({ key, code }: KeyboardEvent): string {
+  return /^[a-z]$/i.test(key) ? key.toUpperCase() : code.replace(/^Key/, '')
 }
 
 function newDecoder(): TextDecoder {

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Page } from 'playwright-core'
 import { BreakableLink } from './breakable-link.ts'
@@ -36,6 +37,25 @@ test('output that asks for very many characters or lines leaves the page alive, 
   await page.reload()
   await connected(page)
   await shows(page, 'still here')
+})
+
+test('Ctrl+Shift+C copies what is selected, Ctrl+Shift+V pastes', { skip }, async () => {
+  const page = await rig.open()
+  await page.context().grantPermissions(['clipboard-read', 'clipboard-write'])
+  rig.machine.print('first\r\nsecond line')
+  await shows(page, 'second line')
+  const line = await page.locator('#terminal .xterm-rows > div').nth(1).boundingBox()
+  assert.ok(line)
+  await page.mouse.dblclick(line.x + 10, line.y + 5)
+  await page.keyboard.press('Control+Shift+KeyC')
+  await until('the clipboard', async () => (await page.evaluate('navigator.clipboard.readText()')) === 'second')
+  await page.keyboard.press('Control+Shift+KeyV')
+  assert.deepEqual(await rig.calls(/^terminal "/, 1), ['terminal "second"'])
+  await page.evaluate(`navigator.clipboard.writeText('é\\n' + 'x'.repeat(20000))`)
+  await page.keyboard.press('Control+Shift+KeyV')
+  const typed = (): string =>
+    rig.machine.calls.flatMap((call) => JSON.parse(/^terminal (".*)/.exec(call)?.[1] ?? '""')).join('')
+  await until('all of the text', () => typed() === `secondé\r${'x'.repeat(20000)}`)
 })
 
 test('a connection that ends in the middle of a sequence leaves nothing of it to the next', { skip }, async () => {

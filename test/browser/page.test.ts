@@ -2,7 +2,9 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { decode } from 'fast-png'
+import type { Page } from 'playwright-core'
 import { StandInMachine } from '../../src/console/testing/stand-in-machine.ts'
+import type { Cursor } from '../../src/machine/machine.ts'
 import { canvasPixels, canvasSize, connected, openPage, watchFaults } from './browser.ts'
 import { PageRig, picture, rgba, SIZE, skip, WHOLE } from './page-rig.ts'
 import { until } from './until.ts'
@@ -50,17 +52,69 @@ test('a second screen has its own canvas', { skip }, async () => {
   })
 })
 
-test("the guest's cursor is the page's, with its hot spot, and hides with it", { skip }, async () => {
-  const page = await rig.open()
-  const style = () => page.evaluate("document.querySelector('canvas').style.cursor")
-  assert.equal(await style(), '')
-  rig.machine.setCursor(0, { width: 2, height: 2, hotX: 1, hotY: 0, data: new Uint8Array(16).fill(200) })
-  await until('the cursor', async () =>
-    /^url\("?data:image\/png;base64,[^"]+"?\) 1 0, default$/.test(String(await style())),
-  )
-  rig.machine.setCursor(0, undefined)
-  await until('no cursor', async () => (await style()) === 'none')
-})
+/** The cursor over the screen: its size in CSS pixels, its hot spot, and the colours of its corners. */
+async function cursorOf(page: Page): Promise<{ size: number[]; hot: number[]; corners: number[][] } | string> {
+  const style = String(await page.evaluate("document.querySelector('canvas').style.cursor"))
+  const [, url, , density, hotX, hotY] =
+    /^(?:image-set\()?url\("?(data:[^")]+)"?\)( ([\d.]+)(?:x|dppx)\))? (\d+) (\d+), default$/.exec(style) ?? []
+  if (!url) return style
+  const image = decode(Buffer.from(url.split(',')[1], 'base64'))
+  const { width, height, data } = image
+  const pixel = (at: number): number[] => [...data.subarray(at * 4, at * 4 + 4)]
+  return {
+    size: [width, height].map((side) => side / Number(density ?? 1)),
+    hot: [Number(hotX), Number(hotY)],
+    corners: [pixel(0), pixel(width * height - 1)],
+  }
+}
+
+/** A cursor whose upper left quarter is red, the rest blue. */
+function quarteredCursor(side: number): Cursor {
+  const data = new Uint8Array(side * side * 4)
+  for (let at = 0; at < side * side; at++) {
+    const isRed = at % side < side / 2 && at < (side * side) / 2
+    data.set(isRed ? [0, 0, 255, 255] : [255, 0, 0, 255], at * 4)
+  }
+  return { width: side, height: side, hotX: side / 2, hotY: 4, data }
+}
+
+const RED = [255, 0, 0, 255]
+const BLUE = [0, 0, 255, 255]
+
+for (const density of [1, 2]) {
+  test(`the guest's cursor is the page's, scaled as the screen is, at ${density} pixels a CSS pixel`, {
+    skip,
+  }, async () => {
+    const page = await rig.browser.newPage({ viewport: { width: 1280, height: 900 }, deviceScaleFactor: density })
+    watchFaults(page, rig.faults)
+    await page.goto(rig.url)
+    await rig.sees(page, 0, 0, picture(0, 0))
+    assert.equal(await cursorOf(page), '')
+    rig.machine.setCursor(0, quarteredCursor(16))
+    const scale = async (): Promise<number> => ((await page.locator('canvas').boundingBox())?.width ?? 0) / SIZE.width
+    const fits = async (): Promise<boolean> => {
+      const cursor = await cursorOf(page)
+      const shown = await scale()
+      if (typeof cursor === 'string' || Math.abs(cursor.size[0] - 16 * shown) > 1) return false
+      assert.deepEqual(cursor.hot, [Math.floor(8 * shown), Math.floor(4 * shown)])
+      assert.deepEqual(cursor.corners, [RED, BLUE])
+      return true
+    }
+    await until('the cursor', fits)
+    assert.ok((await scale()) > 1)
+    await page.getByRole('button', { name: 'Fit' }).click()
+    assert.equal(await scale(), 1 / density)
+    await until('the cursor at the size of its pixels', fits)
+    await page.getByRole('button', { name: 'Fit' }).click()
+    rig.machine.setCursor(0, quarteredCursor(64))
+    await until('the largest cursor that browsers show', async () => {
+      const cursor = await cursorOf(page)
+      return typeof cursor !== 'string' && cursor.size.join() === '128,128' && cursor.hot.join() === '64,8'
+    })
+    rig.machine.setCursor(0, undefined)
+    await until('no cursor', async () => (await cursorOf(page)) === 'none')
+  })
+}
 
 test('the screenshot is a PNG of exactly the screen', { skip }, async () => {
   const page = await rig.open()
