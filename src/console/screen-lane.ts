@@ -3,6 +3,9 @@ import type { Machine, Pixels, Rect, ScanoutMode } from '../machine/machine.ts'
 import { Lane, type Send } from './lane.ts'
 import { cursorHeader, rectHeader, screenHeader } from './protocol.ts'
 
+/** Pixels of one frame at most, 64 MiB: the guest chooses the size of its screen. The rest follows in the next frame. */
+const MAX_PIXELS = 1 << 24
+
 /** A scanout as one tab sees it: its mode, the newest pixels where they changed, and its cursor. */
 export class ScreenLane extends Lane {
   readonly #damage = new Damage()
@@ -37,7 +40,7 @@ export class ScreenLane extends Lane {
 
   protected override async sendNewest(): Promise<boolean> {
     const mode = this.machine.scanouts[this.scanout]
-    const pixels = mode ? await this.#read(this.#damage.take(mode)) : []
+    const pixels = mode ? await this.#read(this.#take(mode)) : []
     if (!isSame(mode, this.machine.scanouts[this.scanout])) {
       this.redraw()
       return false
@@ -51,6 +54,20 @@ export class ScreenLane extends Lane {
       ...pixels.flatMap((part) => [rectHeader(part), part.data]),
     )
     return true
+  }
+
+  /** Takes damage for one frame, whole rows of it. */
+  #take(mode: ScanoutMode): Rect[] {
+    const taken: Rect[] = []
+    let left = MAX_PIXELS
+    for (const rect of this.#damage.take(mode)) {
+      const height = Math.min(rect.height, Math.floor(left / rect.width))
+      left -= height * rect.width
+      if (height > 0) taken.push({ ...rect, height })
+      this.#damage.add({ ...rect, y: rect.y + height, height: rect.height - height })
+    }
+    if (!this.#damage.isEmpty) this.want()
+    return taken
   }
 
   #sendCursor(): void {

@@ -170,6 +170,24 @@ test('a screen that comes with the driver, after the tab, is shown', async () =>
   assert.deepEqual(client.screens[0].mode, SIZE)
 })
 
+test('a screen of very many pixels comes in frames of a bounded size, and whole', async () => {
+  const client = await PageClient.connect(server.url, true)
+  await client.until(() => client.screens.length === 1)
+  machine.setMode(0, { width: 4096, height: 4100 })
+  machine.paint(0, { x: 0, y: 4099, width: 1, height: 1 }, () => 0x123456)
+  const pixels = (): Map<number, number> => {
+    const rows = client.screens.flatMap(({ mode, rects }) => (mode?.height === 4100 ? rects : []))
+    return new Map(
+      rows.flatMap(({ y, height, words }) => Array.from({ length: height }, (_, i) => [y + i, words[i * 4096]])),
+    )
+  }
+  await client.until(() => pixels().size === 4100)
+  assert.equal((pixels().get(4099) ?? 0) & 0xffffff, 0x123456)
+  for (const { rects } of client.screens) {
+    assert.ok(rects.reduce((sum, { words }) => sum + words.length, 0) <= 4096 * 4096)
+  }
+})
+
 test('a cursor that changes often is sent once a frame, the newest one', async () => {
   const client = await PageClient.connect(server.url)
   await client.until(() => client.screens.length === 1)
