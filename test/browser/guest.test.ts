@@ -103,6 +103,27 @@ test('a command typed on the screen runs in the guest, and what it prints is see
   assert.equal(bright(width * 64 * 4, printed.length), 0)
 })
 
+test('a text that is pasted into the screen reaches a program in the guest whole', { skip }, async () => {
+  const page = await openPage(browser, server.url, faults)
+  await page.context().grantPermissions(['clipboard-read', 'clipboard-write'])
+  const lines = Array.from(
+    { length: 40 },
+    (_, i) => `${i}: The "quick" {brown} fox | jumps_over & the <lazy> dog's ~#$`,
+  )
+  await page.evaluate(
+    (text) => {
+      // biome-ignore lint/suspicious/noExplicitAny: the browser's globals are not those of this program
+      return (globalThis as any).navigator.clipboard.writeText(text)
+    },
+    `cat > /tmp/pasted << 'END'\n${lines.join('\n')}\nEND\n`,
+  )
+  await page.getByRole('button', { name: 'Paste as keystrokes' }).click()
+  await until('all of the text', async () => {
+    const { stdout } = await guest.run('cat /tmp/pasted 2> /dev/null')
+    return stdout === `${lines.join('\n')}\n`
+  })
+})
+
 test('what a program of the guest draws is on the canvas, every pixel', { skip }, async () => {
   const page = await openPage(browser, server.url, faults)
   const drawn = await guest.run('head -c 3145728 /dev/urandom > /tmp/picture; cat /tmp/picture > /dev/fb0')
