@@ -3,7 +3,9 @@ import type { Machine, Pixels, Rect, ScanoutMode } from '../machine/machine.ts'
 import { Lane, type Send } from './lane.ts'
 import { cursorHeader, rectHeader, screenHeader } from './protocol.ts'
 
-/** Pixels of one frame at most, 64 MiB: the guest chooses the size of its screen. The rest follows in the next frame. */
+/**
+ * Pixels of one frame at most, 64 MiB: the guest chooses the size of its screen. The rest follows in the next frame.
+ */
 const MAX_PIXELS = 1 << 24
 
 /** A scanout as one tab sees it: its mode, the newest pixels where they changed, and its cursor. */

@@ -33,9 +33,9 @@ export interface TerminalSize {
 /**
  * Bounds the numbers in a guest's control sequences for a terminal that repeats as often as a parameter asks for.
  *
- * Text passes unchanged. A sequence is collected, over any number of pieces, and passes when it is complete, in its 7-bit form and with
- * its parameters bounded: counts that the terminal loops over by the size of the terminal, others by 9999. A malformed, cancelled
- * or too long sequence is dropped.
+ * Text passes unchanged. A sequence is collected, over any number of pieces, and passes when it is complete, in its
+ * 7-bit form and with its parameters bounded: counts that the terminal loops over by the size of the terminal, others
+ * by 9999. A malformed, cancelled or too long sequence is dropped.
  *
  *     const sequences = new ControlSequences(() => terminal)
  *     sequences.bound('x\x1b[2147')     // 'x'
@@ -45,7 +45,10 @@ export class ControlSequences {
   #state: 'text' | 'escape' | 'sequence' | 'string' = 'text'
   /** What follows the introducer of the sequence or string so far. */
   #collected = ''
-  /** Introducer of the string, without its ESC: `]` for OSC, `P` for DCS; `X`, `^` and `_` for those that no terminal shows. */
+  /**
+   * Introducer of the string, without its ESC: `]` for OSC, `P` for DCS; `X`, `^` and `_` for those that no terminal
+   * shows.
+   */
   #kind = ''
 
   constructor(private readonly size: () => TerminalSize) {}
@@ -138,7 +141,10 @@ export class ControlSequences {
     return passes
   }
 
-  /** Largest parameter of a control sequence: a larger count has the same effect, or repeats a character over more than a screen. */
+  /**
+   * Largest parameter of a control sequence: a larger count has the same effect, or repeats a character over more than
+   * a screen.
+   */
   #mostOf(final: string): number {
     const { cols, rows } = this.size()
     if ('LMST'.includes(final)) return rows

@@ -28,8 +28,8 @@ const ALT_GRAPH_MS = 5
 /**
  * Turns key events of the browser into keys of the guest, and keeps track of which keys are down.
  *
- * Browsers do not report every press and release: shortcuts of the operating system take some. The modifier and lock flags of
- * every event, the pointer's too, are therefore compared with the keys that are down.
+ * Browsers do not report every press and release: shortcuts of the operating system take some. The modifier and lock
+ * flags of every event, the pointer's too, are therefore compared with the keys that are down.
  *
  *     const keyboard = new Keyboard((code, pressed) => send({ type: 'key', code, pressed }))
  *     keyboard.down(event)        // 'release' for Ctrl+Alt+G: the user wants the keyboard back
@@ -118,8 +118,8 @@ export class Keyboard {
   }
 
   /**
-   * On macOS, Caps Lock goes down when it is switched on and up when it is switched off: each is a whole press for the guest. A press that
-   * leaves the flag set is taken for that until the flags of another one differ.
+   * On macOS, Caps Lock goes down when it is switched on and up when it is switched off: each is a whole press for the
+   * guest. A press that leaves the flag set is taken for that until the flags of another one differ.
    */
   #isSwitch(event: KeyEvent): boolean {
     this.#reportsCapsRelease ||= !event.getModifierState('CapsLock')

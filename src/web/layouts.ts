@@ -102,7 +102,8 @@ export class Layout {
   }
 
   /**
-   * Returns the chords that write a character (one code point, in normal form C), or undefined if the layout does not have it.
+   * Returns the chords that write a character (one code point, in normal form C), or undefined if the layout does not
+   * have it.
    * @param capsLock whether Caps Lock is on in the guest
    */
   chordsOf(character: string, capsLock: boolean): readonly Chord[] | undefined {

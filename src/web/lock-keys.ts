@@ -23,11 +23,11 @@ interface Lock {
 export type LockName = 'CapsLock' | 'NumLock'
 
 /**
- * Keeps Caps Lock and Num Lock of the guest as they are on this computer, by the flags of its events: they can change while another
- * window has the focus, and macOS reports one press of Caps Lock as a keydown, the next as a keyup.
+ * Keeps Caps Lock and Num Lock of the guest as they are on this computer, by the flags of its events: they can change
+ * while another window has the focus, and macOS reports one press of Caps Lock as a keydown, the next as a keyup.
  *
- * Flags are compared when they change, so that a guest that has other uses for such a key is left alone. Scroll Lock is an ordinary
- * key: Linux lights it while a terminal is stopped.
+ * Flags are compared when they change, so that a guest that has other uses for such a key is left alone. Scroll Lock is
+ * an ordinary key: Linux lights it while a terminal is stopped.
  */
 export class LockKeys {
   readonly #locks: Readonly<Record<LockName, Lock>> = {
@@ -55,7 +55,10 @@ export class LockKeys {
     }
   }
 
-  /** The guest receives a press of the key. Its own flag is not compared: platforms differ in whether it has changed by then. */
+  /**
+   * The guest receives a press of the key. Its own flag is not compared: platforms differ in whether it has changed by
+   * then.
+   */
   pressed(name: LockName, event: ModifierFlags): void {
     const lock = this.#locks[name]
     lock.isOn = !lock.isOn

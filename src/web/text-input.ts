@@ -20,8 +20,8 @@ export interface TextEvents {
 }
 
 /**
- * The element that has the focus while the screen is used: a text field that shows nothing, since input methods, dictation and on-screen
- * keyboards write into text fields only.
+ * The element that has the focus while the screen is used: a text field that shows nothing, since input methods,
+ * dictation and on-screen keyboards write into text fields only.
  */
 export class TextInput {
   readonly element = make('textarea', 'screen')

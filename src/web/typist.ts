@@ -4,7 +4,10 @@ import { Layout } from './layouts.ts'
 
 /** Longest text that is typed at once; a longer one is refused, whole. */
 const MAX_TEXT = 100_000
-/** Characters typed before the guest is asked for what it has not read: Linux keeps at least 64 events for a slow program. */
+/**
+ * Characters typed before the guest is asked for what it has not read: Linux keeps at least 64 events for a slow
+ * program.
+ */
 const BATCH = 4
 const PAUSE_MS = 10
 /** Device ID of input devices. @virtio 5.8 */
@@ -21,8 +24,9 @@ export interface TypistEvents {
 /**
  * Types text as keystrokes, by a layout of the guest's.
  *
- * Text goes out in batches of a few characters. The next batch waits until the guest's driver has read all events of the one before, so that
- * a long text neither fills queues nor loses keys. Characters that the layout does not have are left out and reported.
+ * Text goes out in batches of a few characters. The next batch waits until the guest's driver has read all events of
+ * the one before, so that a long text neither fills queues nor loses keys. Characters that the layout does not have are
+ * left out and reported.
  *
  *     typist.type('echo "Hello"\n')
  */
@@ -121,7 +125,8 @@ export class Typist {
     const shown = [...this.#missing.keys()].slice(0, SHOWN).map(visible).join(' ')
     const more = this.#missing.size > SHOWN ? ' …' : ''
     const verb = total === 1 ? 'is' : 'are'
-    return `${total.toLocaleString()} of ${count(this.#typed + total)} ${verb} not on the ${this.layout.name} keyboard: ${shown}${more}`
+    const left = `${total.toLocaleString()} of ${count(this.#typed + total)}`
+    return `${left} ${verb} not on the ${this.layout.name} keyboard: ${shown}${more}`
   }
 }
 
