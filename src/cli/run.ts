@@ -110,8 +110,9 @@ async function run(options: RunOptions, progress: Progress): Promise<End> {
   } catch (error) {
     return { code: exitCodeOf(error), message: error instanceof Error ? error.message : String(error) }
   } finally {
-    await started.page?.close()
+    // The disks first: a page may take its time to leave.
     await started.machine?.stop()
+    await started.page?.close()
     ending.release()
   }
 }

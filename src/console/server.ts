@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream'
 import { WebSocketServer } from 'ws'
 import type { Machine } from '../machine/machine.ts'
 import { Access } from './access.ts'
+import { Connections } from './connections.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { MachineFeed } from './machine-feed.ts'
 import { loadPageFiles, type PageFile } from './page-files.ts'
@@ -13,6 +14,15 @@ import { Tab, type TerminalOwner } from './tab.ts'
 const MAX_TABS = 16
 /** How long a page has to answer that the server goes. */
 const CLOSE_PATIENCE_MS = 500
+
+/** Deadlines of a connection that is no WebSocket: for its headers, its whole request, its next one, and any byte either way. */
+const HTTP_DEADLINES = {
+  headersTimeout: 10_000,
+  requestTimeout: 10_000,
+  connectionsCheckingInterval: 2_000,
+  keepAliveTimeout: 5_000,
+} as const
+const SILENCE_MS = 20_000
 
 /**
  * Nothing but what this server serves: no other origin's script, frame or picture, and no place to send anything to.
@@ -53,7 +63,12 @@ export async function serveConsole(machine: Machine, options: { port: number }):
   const files = await loadPageFiles()
   const access = new Access()
   const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_PAGE_MESSAGE, perMessageDeflate: false })
-  const server = createServer((request, response) => answer(request, response, access, files))
+  const server = createServer(HTTP_DEADLINES, (request, response) => {
+    if (access.check(request).allowed) connections.trust(request.socket)
+    answer(request, response, access, files)
+  })
+  server.setTimeout(SILENCE_MS)
+  const connections = new Connections(server)
   await listen(server, options.port)
 
   const feed = new MachineFeed(machine)
@@ -63,6 +78,7 @@ export async function serveConsole(machine: Machine, options: { port: number }):
     const verdict = access.check(request)
     // Browsers always name the origin here; what does not is no page of ours.
     if (!verdict.allowed || request.headers.origin === undefined) return refuse(stream, 403)
+    connections.trust(request.socket)
     if (verdict.path !== '/socket') return refuse(stream, 404)
     if (sockets.clients.size >= MAX_TABS) return refuse(stream, 503)
     sockets.handleUpgrade(request, stream, head, (socket) => new Tab(socket, machine, feed, owner))
@@ -74,13 +90,13 @@ export async function serveConsole(machine: Machine, options: { port: number }):
       heartbeat.stop()
       feed.close()
       const closed = new Promise((resolve) => server.close(resolve))
+      const left = [...sockets.clients].map((socket) => new Promise((resolve) => socket.once('close', resolve)))
       for (const socket of sockets.clients) socket.close(CloseCode.GOING_AWAY, 'the server ends')
-      const patience = setTimeout(() => {
-        for (const socket of sockets.clients) socket.terminate()
-      }, CLOSE_PATIENCE_MS)
-      server.closeAllConnections()
-      await closed
+      const patience = setTimeout(() => connections.destroyAll(), CLOSE_PATIENCE_MS)
+      await Promise.all(left)
       clearTimeout(patience)
+      connections.destroyAll()
+      await closed
     },
   }
 }
@@ -123,5 +139,7 @@ function answerText(response: ServerResponse, status: number, text: string): voi
 
 function refuse(stream: Duplex, status: number): void {
   stream.on('error', () => stream.destroy())
-  stream.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+  const answer = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`
+  // The peer may keep its side open for as long as it likes.
+  stream.end(answer, () => stream.destroy())
 }
