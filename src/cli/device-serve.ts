@@ -1,4 +1,4 @@
-import type { Command, Report } from '../engines/guest/messages.ts'
+import { type Command, isInput, type Report } from '../engines/guest/messages.ts'
 import { createReactor } from '../host/linux/reactor/create-reactor.ts'
 import type { Reactor } from '../host/linux/reactor/reactor.ts'
 import type { Peers } from '../transport/socket/reception.ts'
@@ -118,6 +118,7 @@ function listen(served: Served, server: DeviceServer, stop: () => void): () => v
   const obey = (command: Command): void => {
     if (command.type === 'inspect') void inspect(command.id)
     else served.obey?.(command)
+    if (isInput(command)) report({ type: 'obeyed' })
   }
   process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', refresh)
   // Without its machine the device serves nobody.

@@ -18,11 +18,14 @@ export class Ending {
   #finish: (end: End) => void = () => {}
   /** A signal ended it. */
   interrupted = false
+  /** A signal or the time-out ended it: no reader of the output is waited for. */
+  hurried = false
   readonly #timer: NodeJS.Timeout | undefined
   readonly #onSignal = (signal: NodeJS.Signals): void => {
     const code = signal === 'SIGINT' ? ExitCode.INTERRUPTED : ExitCode.TERMINATED
     if (this.interrupted) process.exit(code)
     this.interrupted = true
+    this.hurried = true
     this.finish({ code })
   }
 
@@ -42,7 +45,10 @@ export class Ending {
     process.stdout.on('error', this.#onBrokenPipe)
     if (timeoutSeconds !== undefined) {
       const end = { code: ExitCode.TIMEOUT, message: `stopped: the ${timeoutSeconds} s of --timeout are over` }
-      this.#timer = setTimeout(() => this.finish(end), timeoutSeconds * 1000)
+      this.#timer = setTimeout(() => {
+        this.hurried = true
+        this.finish(end)
+      }, timeoutSeconds * 1000)
     }
   }
 
@@ -51,10 +57,9 @@ export class Ending {
     this.#finish(end)
   }
 
-  /** Gives the signals and the timer back. */
+  /** Gives the signals and the timer back; errors of standard output are still taken. */
   release(): void {
     clearTimeout(this.#timer)
-    process.stdout.off('error', this.#onBrokenPipe)
     process.off('SIGINT', this.#onSignal).off('SIGTERM', this.#onSignal).off('SIGHUP', this.#onSignal)
   }
 }

@@ -12,6 +12,7 @@ import { Progress } from './progress.ts'
 import { parseDisk, parseMirror, parseNet, parseSeconds, type RunOptions, wholeNumber } from './run-options.ts'
 import { saveScreenshot } from './screenshot.ts'
 import { attachTerminal } from './terminal.ts'
+import { written } from './written.ts'
 
 /** Where the page is served unless `--port` says otherwise; another free port where it is taken. */
 const DEFAULT_PORT = 8676
@@ -114,6 +115,8 @@ async function run(options: RunOptions, progress: Progress): Promise<End> {
     await started.machine?.stop()
     await started.page?.close()
     ending.release()
+    // What the guest printed last; a signal ends this wait, too.
+    if (!ending.hurried) await written(process.stdout, '')
   }
 }
 
@@ -146,11 +149,11 @@ async function start(
     const code = await machine.exec(options.exec, {
       stdout: (bytes) => {
         progress.clear()
-        process.stdout.write(bytes)
+        return written(process.stdout, bytes)
       },
       stderr: (bytes) => {
         progress.clear()
-        process.stderr.write(bytes)
+        return written(process.stderr, bytes)
       },
     })
     ending.finish({ code })

@@ -2,9 +2,10 @@ import type { WebSocket } from 'ws'
 
 const INTERVAL_MS = 15_000
 
-/** Pings the sockets, and ends those that did not answer the ping before. */
+/** Pings the sockets, and ends those that sent nothing since the ping before. */
 export class Heartbeat {
-  readonly #silent = new WeakSet<WebSocket>()
+  /** Whether a socket sent nothing since the last ping. */
+  readonly #silent = new WeakMap<WebSocket, boolean>()
   readonly #timer: NodeJS.Timeout
 
   constructor(private readonly sockets: ReadonlySet<WebSocket>) {
@@ -18,13 +19,21 @@ export class Heartbeat {
 
   #beat(): void {
     for (const socket of this.sockets) {
-      if (this.#silent.has(socket)) {
+      // What it answers is not read: it is not silent by itself.
+      if (socket.isPaused) {
+        this.#silent.set(socket, false)
+      } else if (this.#silent.get(socket)) {
         socket.terminate()
-        continue
+      } else {
+        if (!this.#silent.has(socket)) this.#listen(socket)
+        this.#silent.set(socket, true)
+        socket.ping()
       }
-      this.#silent.add(socket)
-      socket.once('pong', () => this.#silent.delete(socket))
-      socket.ping()
     }
+  }
+
+  /** The pong may come behind many messages. */
+  #listen(socket: WebSocket): void {
+    for (const sign of ['pong', 'message']) socket.on(sign, () => this.#silent.set(socket, false))
   }
 }

@@ -7,16 +7,16 @@ export class HeldInput {
 
   constructor(private readonly machine: Machine) {}
 
-  key(code: number, pressed: boolean): void {
+  key(code: number, pressed: boolean): void | Promise<void> {
     if (pressed) this.#keys.add(code)
     else this.#keys.delete(code)
-    this.machine.key(code, pressed)
+    return this.machine.key(code, pressed)
   }
 
-  button(code: number, pressed: boolean): void {
+  button(code: number, pressed: boolean): void | Promise<void> {
     if (pressed) this.#buttons.add(code)
     else this.#buttons.delete(code)
-    this.machine.button(code, pressed)
+    return this.machine.button(code, pressed)
   }
 
   releaseAll(): void {

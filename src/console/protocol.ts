@@ -3,12 +3,16 @@
  *
  * Server to page: binary frames for pixels, cursors and terminal output, JSON for the rest. Each belongs to a lane (a scanout,
  * the terminal, the state, the inspection), and a lane has at most one message that the page has not acknowledged.
- * Page to server: binary for terminal input (the bytes and nothing else), JSON for the rest.
+ * Page to server: binary for terminal input (the bytes and nothing else), JSON for the rest. Of terminal input at most a window
+ * is on its way; a page whose input the machine cannot follow is not read until it can.
  */
 import type { DeviceInspection, Rect, ScanoutMode, StopReason } from '../machine/machine.ts'
 
 /** A message from the page may not be longer: only text pasted into the terminal comes near, and is cut into pieces. */
 export const MAX_PAGE_MESSAGE = 16 * 1024
+
+/** Bytes of terminal input that the page may send before the server tells of them by `typed`. */
+export const TERMINAL_WINDOW = 64 * 1024
 
 /** Why the server closes a connection, beside the standard codes. */
 export const CloseCode = { GOING_AWAY: 1001, POLICY_VIOLATION: 1008 } as const
@@ -107,7 +111,13 @@ export interface InspectionMessage {
   readonly error?: string
 }
 
-export type ServerMessage = HelloMessage | StateMessage | InspectionMessage
+/** The machine took so many more bytes of terminal input. */
+export interface TypedMessage {
+  readonly type: 'typed'
+  readonly bytes: number
+}
+
+export type ServerMessage = HelloMessage | StateMessage | InspectionMessage | TypedMessage
 
 // Binary frames, little-endian. Headers are multiples of 4 bytes, so that pixels can be seen as 32-bit words.
 //

@@ -1,13 +1,22 @@
 import type { RawData, WebSocket } from 'ws'
 import type { Machine } from '../machine/machine.ts'
 import { HeldInput } from './held-input.ts'
+import { InputHold } from './input-hold.ts'
 import { InspectionLane } from './inspection-lane.ts'
 import type { Send } from './lane.ts'
 import type { MachineFeed } from './machine-feed.ts'
-import { CloseCode, type HelloMessage, type PageMessage, ProtocolError, parsePageMessage } from './protocol.ts'
+import {
+  CloseCode,
+  type HelloMessage,
+  type PageMessage,
+  ProtocolError,
+  parsePageMessage,
+  type TypedMessage,
+} from './protocol.ts'
 import { ScreenLane } from './screen-lane.ts'
 import { StateLane } from './state-lane.ts'
 import { TerminalLane } from './terminal-lane.ts'
+import { TypedInput } from './typed-input.ts'
 
 /** The tab whose terminal answers queries in the guest's output, the last one typed in: two answers would be one too many. */
 export interface TerminalOwner {
@@ -21,6 +30,8 @@ export class Tab {
   readonly #state: StateLane
   readonly #inspection: InspectionLane
   readonly #held: HeldInput
+  readonly #hold: InputHold
+  readonly #typed: TypedInput
   readonly #stopListening: () => void
 
   constructor(
@@ -43,6 +54,11 @@ export class Tab {
     this.#state = new StateLane(feed, send)
     this.#inspection = new InspectionLane(machine, send)
     this.#held = new HeldInput(machine)
+    this.#hold = new InputHold(socket)
+    this.#typed = new TypedInput(machine, this.#hold, (bytes) => {
+      const message: TypedMessage = { type: 'typed', bytes }
+      send(JSON.stringify(message))
+    })
     this.#stopListening = feed.listen({
       damage: (scanout, rect) => screen(scanout).damage(rect),
       mode: (scanout) => screen(scanout).redraw(),
@@ -60,7 +76,10 @@ export class Tab {
     if (!(data instanceof Buffer) || this.socket.readyState !== this.socket.OPEN) return
     try {
       if (isBinary) this.#type(data)
-      else this.#obey(parsePageMessage(data.toString()))
+      else {
+        const taken = this.#obey(parsePageMessage(data.toString()))
+        if (taken) void this.#hold.until(taken)
+      }
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error
       this.socket.close(CloseCode.POLICY_VIOLATION, error.message)
@@ -74,34 +93,30 @@ export class Tab {
   }
 
   #type(bytes: Uint8Array): void {
+    if (bytes.length === 0) return
     this.owner.tab = this
     // A copy: the bytes lie in a buffer of the socket, and a machine may hand its input on to another thread.
-    this.machine.writeTerminal(new Uint8Array(bytes))
+    this.#typed.write(new Uint8Array(bytes))
   }
 
-  #obey(message: PageMessage): void {
+  /** @returns a promise while the machine is behind with its input */
+  #obey(message: PageMessage): void | Promise<void> {
     const { machine } = this
     switch (message.type) {
       case 'key':
-        this.#held.key(message.code, message.pressed)
-        break
+        return this.#held.key(message.code, message.pressed)
       case 'button':
-        this.#held.button(message.code, message.pressed)
-        break
+        return this.#held.button(message.code, message.pressed)
       case 'pointer':
         this.#screen(message.scanout)
-        machine.pointer(message.scanout, message.x, message.y)
-        break
+        return machine.pointer(message.scanout, message.x, message.y)
       case 'wheel':
-        machine.wheel(message.vertical, message.horizontal)
-        break
+        return machine.wheel(message.vertical, message.horizontal)
       case 'resize':
         this.#screen(message.scanout)
-        machine.resize(message.scanout, message.width, message.height)
-        break
+        return machine.resize(message.scanout, message.width, message.height)
       case 'terminalSize':
-        machine.resizeTerminal(message.columns, message.rows)
-        break
+        return machine.resizeTerminal(message.columns, message.rows)
       case 'drawn':
         expectWaiting(this.#screen(message.scanout).acknowledge())
         break
@@ -129,6 +144,7 @@ export class Tab {
   #close(): void {
     this.#stopListening()
     for (const lane of [...this.#screens.values(), this.#terminal, this.#state, this.#inspection]) lane.close()
+    this.#hold.close()
     this.#held.releaseAll()
     if (this.owner.tab === this) this.owner.tab = undefined
   }

@@ -19,20 +19,25 @@ export interface Machine {
   readPixels(scanout: number, rect?: Rect): Promise<Pixels | undefined>
   /** The cursor's picture for a scanout, or undefined where it is hidden. */
   readonly cursors: readonly (Cursor | undefined)[]
+  // Input, up to `resizeTerminal`: returns a promise while the machine is behind, which resolves when it takes more. A caller
+  // that does not wait for it makes the machine's queue grow. Input for a guest that ended is dropped.
   /** A key by its Linux event code (KEY_A = 30), pressed or released. */
-  key(code: number, pressed: boolean): void
+  key(code: number, pressed: boolean): void | Promise<void>
   /** Pointer position as a fraction of the scanout, 0 to 1. */
-  pointer(scanout: number, x: number, y: number): void
+  pointer(scanout: number, x: number, y: number): void | Promise<void>
   /** A pointer button by its Linux event code (BTN_LEFT = 0x110). */
-  button(code: number, pressed: boolean): void
+  button(code: number, pressed: boolean): void | Promise<void>
   /** Wheel steps, away from the user and to the right positive; fractions add up (high resolution). */
-  wheel(vertical: number, horizontal: number): void
+  wheel(vertical: number, horizontal: number): void | Promise<void>
   /** Asks the guest to use another size: a new preferred mode in its EDID. */
-  resize(scanout: number, width: number, height: number): void
-  /** Input to the terminal (console port 0). */
-  writeTerminal(bytes: Uint8Array): void
-  resizeTerminal(columns: number, rows: number): void
-  /** Runs a shell command in the guest; resolves with its exit status. One at a time; others wait their turn. */
+  resize(scanout: number, width: number, height: number): void | Promise<void>
+  /** Input to the terminal (console port 0): all of it arrives, in order. */
+  writeTerminal(bytes: Uint8Array): void | Promise<void>
+  resizeTerminal(columns: number, rows: number): void | Promise<void>
+  /**
+   * Runs a shell command in the guest; resolves with its exit status when all its output was taken. One at a time; others wait
+   * their turn.
+   */
   exec(command: string, output: ExecOutput): Promise<number>
   inspect(): Promise<Inspection>
 }
@@ -61,9 +66,10 @@ export interface Cursor extends ScanoutMode {
   readonly hotY: number
 }
 
+/** Takes a command's output. A promise holds more of it back, in the guest, until it settles. */
 export interface ExecOutput {
-  stdout(bytes: Uint8Array): void
-  stderr(bytes: Uint8Array): void
+  stdout(bytes: Uint8Array): void | Promise<void>
+  stderr(bytes: Uint8Array): void | Promise<void>
 }
 
 /** What a machine tells. Calls are coalesced: a listener is never called faster than it can follow. */
@@ -76,8 +82,11 @@ export interface MachineListener {
   damage?(scanout: number, rect: Rect): void
   /** The cursor's picture changed or hid. */
   cursor?(scanout: number, cursor: Cursor | undefined): void
-  /** Output of the terminal (console port 0). */
-  terminal?(bytes: Uint8Array): void
+  /**
+   * Output of the terminal (console port 0). A promise holds more of it back until it settles; a Linux guest whose console is
+   * held back stands still.
+   */
+  terminal?(bytes: Uint8Array): void | Promise<void>
   /** Keyboard lights, by their Linux event code (LED_CAPSL = 1). */
   led?(code: number, on: boolean): void
   /** A line for the log: degraded paths with their reason, faults of the guest. */

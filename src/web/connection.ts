@@ -1,5 +1,6 @@
 import { decodeFrame, type Frame, type PageMessage, type ServerMessage } from '../console/protocol.ts'
 import { Backoff } from './backoff.ts'
+import { TypedText } from './typed-text.ts'
 
 /** `refused`: the server is there, but this address is not valid any more. */
 export type ConnectionState = 'connecting' | 'open' | 'lost' | 'refused'
@@ -13,9 +14,6 @@ export interface ConnectionEvents {
   message(message: ServerMessage, answer: Answer): void
 }
 
-/** Text typed or pasted into the terminal goes out in pieces the server takes. */
-const TERMINAL_PIECE = 4096
-
 /** A connection that held so long was a good one: the next try comes soon. */
 const GOOD_MS = 5000
 const EXPLAIN_MS = 2000
@@ -24,6 +22,8 @@ const EXPLAIN_MS = 2000
 export class Connection {
   readonly #backoff = new Backoff(Math.random)
   #socket: WebSocket | undefined
+  /** Of this connection: what one did not take is not for the next. */
+  #typed: TypedText | undefined
   #retry: number | undefined
 
   constructor(private readonly events: ConnectionEvents) {
@@ -38,9 +38,7 @@ export class Connection {
   }
 
   sendTerminal(bytes: Uint8Array<ArrayBuffer>): void {
-    for (let at = 0; this.#socket && at < bytes.length; at += TERMINAL_PIECE) {
-      send(this.#socket, bytes.subarray(at, at + TERMINAL_PIECE))
-    }
+    this.#typed?.write(bytes)
   }
 
   #connect(): void {
@@ -52,6 +50,8 @@ export class Connection {
     const socket = new WebSocket(url)
     socket.binaryType = 'arraybuffer'
     this.#socket = socket
+    const typed = new TypedText((bytes) => send(socket, bytes))
+    this.#typed = typed
     const answer: Answer = (message) => send(socket, JSON.stringify(message))
     let openedAt = Number.POSITIVE_INFINITY
     socket.addEventListener('open', () => {
@@ -59,8 +59,13 @@ export class Connection {
       this.events.state('open', '')
     })
     socket.addEventListener('message', ({ data }) => {
-      if (data instanceof ArrayBuffer) this.events.frame(decodeFrame(data), answer)
-      else this.events.message(JSON.parse(data) as ServerMessage, answer)
+      if (data instanceof ArrayBuffer) {
+        this.events.frame(decodeFrame(data), answer)
+        return
+      }
+      const message = JSON.parse(data) as ServerMessage
+      if (message.type === 'typed') typed.taken(message.bytes)
+      else this.events.message(message, answer)
     })
     socket.addEventListener('close', ({ reason }) => {
       if (performance.now() - openedAt > GOOD_MS) this.#backoff.reset()

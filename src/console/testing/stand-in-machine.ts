@@ -29,6 +29,8 @@ export class StandInMachine implements Machine {
   readonly calls: Calls = []
   /** Reads of pixels so far: what back-pressure is measured by. */
   reads = 0
+  /** What input returns while the machine is behind. */
+  behind: Promise<void> | undefined
   readonly #frames: Uint8Array[]
   readonly #listeners = new Set<MachineListener>()
   readonly #decoder = new TextDecoder()
@@ -106,8 +108,9 @@ export class StandInMachine implements Machine {
     return { x, y, width, height, data }
   }
 
-  key(code: number, pressed: boolean): void {
+  key(code: number, pressed: boolean): Promise<void> | undefined {
     this.calls.push(`key ${code} ${pressed ? 'down' : 'up'}`)
+    return this.behind
   }
 
   pointer(scanout: number, x: number, y: number): void {
@@ -127,10 +130,11 @@ export class StandInMachine implements Machine {
     this.setMode(scanout, { width, height })
   }
 
-  writeTerminal(bytes: Uint8Array): void {
+  writeTerminal(bytes: Uint8Array): Promise<void> | undefined {
     const text = this.#decoder.decode(bytes, { stream: true })
     this.calls.push(`terminal ${JSON.stringify(text)}`)
     this.print(text.replaceAll('\r', '\r\n'))
+    return this.behind
   }
 
   resizeTerminal(columns: number, rows: number): void {

@@ -8,9 +8,6 @@ import { StreamWindow } from './stream-window.ts'
 const Port = { TERMINAL: 0, COMMAND: 1, STDOUT: 2, STDERR: 3 } as const
 const PORT_OF_STREAM = { [Stream.TERMINAL]: Port.TERMINAL, [Stream.STDOUT]: Port.STDOUT, [Stream.STDERR]: Port.STDERR }
 
-/** Typed or pasted input that may wait for the guest, in bytes; what comes on top of it is lost. */
-const MOST_TYPED = 1 << 20
-
 /**
  * The console device and what goes through it: a terminal, and commands with their output.
  */
@@ -18,11 +15,12 @@ export class GuestConsole {
   readonly device: ConsoleDevice
   readonly #command: CommandPort
   readonly #windows: Readonly<Record<Stream, StreamWindow>>
+  readonly #report: (message: Report) => void
   /** Input the terminal's port has not taken yet. */
-  #typed: Uint8Array[] = []
-  #typedBytes = 0
+  #typed: Uint8Array | undefined
 
   constructor(report: (message: Report) => void) {
+    this.#report = report
     const window = (stream: Stream) => new StreamWindow((bytes) => report({ type: 'bytes', stream, bytes }))
     this.#windows = {
       [Stream.TERMINAL]: window(Stream.TERMINAL),
@@ -52,10 +50,9 @@ export class GuestConsole {
     }
   }
 
+  /** Input for the terminal; the machine sends more when it got `typed` for this. */
   typed(bytes: Uint8Array): void {
-    if (this.#typedBytes + bytes.length > MOST_TYPED) return
-    this.#typed.push(bytes)
-    this.#typedBytes += bytes.length
+    this.#typed = bytes
     this.#type()
   }
 
@@ -75,14 +72,9 @@ export class GuestConsole {
   }
 
   #type(): void {
-    for (let first = this.#typed[0]; first; first = this.#typed[0]) {
-      const taken = this.device.input(Port.TERMINAL, first)
-      this.#typedBytes -= taken
-      if (taken < first.length) {
-        this.#typed[0] = first.subarray(taken)
-        return
-      }
-      this.#typed.shift()
-    }
+    if (!this.#typed) return
+    const rest = this.#typed.subarray(this.device.input(Port.TERMINAL, this.#typed))
+    this.#typed = rest.length > 0 ? rest : undefined
+    if (rest.length === 0) this.#report({ type: 'typed' })
   }
 }

@@ -7,7 +7,10 @@ export type Stream = (typeof Stream)[keyof typeof Stream]
 /** Bytes of a stream that may be on their way to the machine; more waits in the guest. */
 export const STREAM_WINDOW = 256 << 10
 
-/** From a machine to the engine that runs it, and from there to a device. */
+/**
+ * From a machine to the engine that runs it, and from there to a device. Input (`isInput`) is answered by `obeyed`, and `terminal` by `typed`, so
+ * that a bounded number of them is on its way.
+ */
 export type Command =
   | { readonly type: 'key' | 'button'; readonly code: number; readonly pressed: boolean }
   | { readonly type: 'pointer'; readonly scanout: number; readonly x: number; readonly y: number }
@@ -26,6 +29,12 @@ export type Command =
   | { readonly type: 'inspect'; readonly id: number }
   | { readonly type: 'stop' }
 
+const INPUT: readonly Command['type'][] = ['key', 'button', 'pointer', 'wheel', 'resize', 'resize-terminal']
+
+export function isInput(command: Command): boolean {
+  return INPUT.includes(command.type)
+}
+
 /** From an engine or a device to the machine. */
 export type Report =
   | { readonly type: 'started' }
@@ -38,6 +47,10 @@ export type Report =
   | { readonly type: 'pixels'; readonly id: number; readonly pixels: Pixels | undefined }
   | { readonly type: 'cursor'; readonly scanout: number; readonly cursor: Cursor | undefined }
   | { readonly type: 'bytes'; readonly stream: Stream; readonly bytes: Uint8Array }
+  /** The answer to one command of input. */
+  | { readonly type: 'obeyed' }
+  /** The answer to `terminal`: the guest's port took all of it. */
+  | { readonly type: 'typed' }
   | { readonly type: 'led'; readonly code: number; readonly on: boolean }
   /** The command that was executed ended. */
   | { readonly type: 'executed'; readonly status: number }

@@ -9,16 +9,22 @@ import type {
   ScanoutMode,
   StopReason,
 } from '../../machine/machine.ts'
+import { Gate } from './gate.ts'
 import { type Command, type Report, Stream } from './messages.ts'
+import { TerminalInput } from './terminal-input.ts'
 
 /** How long an engine may take to flush its disks before it is ended anyway. */
 const STOP_PATIENCE_MS = 10_000
+/** Commands of input on their way to the engine; callers wait while there are more. */
+const MOST_INPUT = 256
 
 /** A command that runs in the guest, or waits for the guest to be ready. */
 interface Execution {
   readonly output: ExecOutput
   readonly resolve: (status: number) => void
   readonly reject: (error: Error) => void
+  /** Settles when the output so far was taken. */
+  taken: Promise<unknown>
 }
 
 /** What runs a guest and its devices somewhere else: in another thread, in other processes. */
@@ -60,6 +66,10 @@ export class RemoteMachine implements Machine {
   readonly #pixels = new Map<number, (pixels: Pixels | undefined) => void>()
   readonly #inspections = new Map<number, (inspection: Inspection) => void>()
   #lastId = 0
+  readonly #terminalInput = new TerminalInput((bytes) => this.#send({ type: 'terminal', bytes }))
+  /** Commands of input the engine has not obeyed yet. */
+  #unobeyed = 0
+  readonly #inputGate = new Gate()
   /** Resolves when the engine has answered `stop`. */
   #stopped: () => void = () => {}
 
@@ -97,32 +107,32 @@ export class RemoteMachine implements Machine {
     return this.#ask(this.#inspections, { devices: [] }, (id) => ({ type: 'inspect', id }))
   }
 
-  key(code: number, pressed: boolean): void {
-    this.#send({ type: 'key', code, pressed })
+  key(code: number, pressed: boolean): void | Promise<void> {
+    return this.#input({ type: 'key', code, pressed })
   }
 
-  pointer(scanout: number, x: number, y: number): void {
-    this.#send({ type: 'pointer', scanout, x, y })
+  pointer(scanout: number, x: number, y: number): void | Promise<void> {
+    return this.#input({ type: 'pointer', scanout, x, y })
   }
 
-  button(code: number, pressed: boolean): void {
-    this.#send({ type: 'button', code, pressed })
+  button(code: number, pressed: boolean): void | Promise<void> {
+    return this.#input({ type: 'button', code, pressed })
   }
 
-  wheel(vertical: number, horizontal: number): void {
-    this.#send({ type: 'wheel', vertical, horizontal })
+  wheel(vertical: number, horizontal: number): void | Promise<void> {
+    return this.#input({ type: 'wheel', vertical, horizontal })
   }
 
-  resize(scanout: number, width: number, height: number): void {
-    this.#send({ type: 'resize', scanout, width, height })
+  resize(scanout: number, width: number, height: number): void | Promise<void> {
+    return this.#input({ type: 'resize', scanout, width, height })
   }
 
-  writeTerminal(bytes: Uint8Array): void {
-    this.#send({ type: 'terminal', bytes })
+  writeTerminal(bytes: Uint8Array): void | Promise<void> {
+    if (!this.#gone && !this.#ended) return this.#terminalInput.write(bytes)
   }
 
-  resizeTerminal(columns: number, rows: number): void {
-    this.#send({ type: 'resize-terminal', columns, rows })
+  resizeTerminal(columns: number, rows: number): void | Promise<void> {
+    return this.#input({ type: 'resize-terminal', columns, rows })
   }
 
   exec(command: string, output: ExecOutput): Promise<number> {
@@ -137,7 +147,7 @@ export class RemoteMachine implements Machine {
         reject(notExecuted(this.#ended))
         return
       }
-      this.#execution = { output, resolve, reject }
+      this.#execution = { output, resolve, reject, taken: Promise.resolve() }
       this.#send({ type: 'execute', command })
     })
   }
@@ -156,6 +166,12 @@ export class RemoteMachine implements Machine {
     }
     this.#leave({ kind: 'requested', message: 'stopped' })
     await this.#engine.terminate()
+  }
+
+  #input(command: Command): void | Promise<void> {
+    if (this.#gone || this.#ended) return
+    this.#send(command)
+    if (++this.#unobeyed > MOST_INPUT) return this.#inputGate.wait()
   }
 
   #send(command: Command): void {
@@ -212,7 +228,12 @@ export class RemoteMachine implements Machine {
         return
       case 'bytes':
         this.#takeBytes(report.stream, report.bytes)
-        this.#send({ type: 'taken', stream: report.stream, bytes: report.bytes.length })
+        return
+      case 'obeyed':
+        if (--this.#unobeyed <= MOST_INPUT) this.#inputGate.open()
+        return
+      case 'typed':
+        this.#terminalInput.taken()
         return
       case 'led':
         this.#tell((listener) => listener.led?.(report.code, report.on))
@@ -220,7 +241,7 @@ export class RemoteMachine implements Machine {
       case 'executed': {
         const execution = this.#execution
         this.#execution = undefined
-        execution?.resolve(report.status)
+        void execution?.taken.then(() => execution.resolve(report.status))
         return
       }
       case 'inspection':
@@ -235,16 +256,28 @@ export class RemoteMachine implements Machine {
     }
   }
 
+  /** Hands bytes on, and tells the engine once all who got them took them. */
   #takeBytes(stream: Stream, bytes: Uint8Array): void {
-    if (stream === Stream.TERMINAL) this.#tell((listener) => listener.terminal?.(bytes))
-    else if (stream === Stream.STDOUT) this.#execution?.output.stdout(bytes)
-    else this.#execution?.output.stderr(bytes)
+    const takers: (void | Promise<void>)[] = []
+    const execution = this.#execution
+    if (stream === Stream.TERMINAL) this.#tell((listener) => takers.push(listener.terminal?.(bytes)))
+    else if (stream === Stream.STDOUT) takers.push(execution?.output.stdout(bytes))
+    else takers.push(execution?.output.stderr(bytes))
+    const taken = (): void => this.#send({ type: 'taken', stream, bytes: bytes.length })
+    const late = takers.filter((taker) => taker !== undefined)
+    if (late.length === 0) {
+      taken()
+      return
+    }
+    const settled = Promise.allSettled(late).then(taken)
+    if (execution && stream !== Stream.TERMINAL) execution.taken = Promise.all([execution.taken, settled])
   }
 
   /** The engine does nothing more. */
   #leave(reason: StopReason, error = new Error(reason.message)): void {
     if (this.#gone) return
     this.#gone = true
+    this.#dropInput()
     this.#stopped()
     for (const answer of this.#pixels.values()) answer(undefined)
     for (const answer of this.#inspections.values()) answer({ devices: [] })
@@ -265,9 +298,16 @@ export class RemoteMachine implements Machine {
   #end(reason: StopReason): void {
     if (this.#ended) return
     this.#ended = reason
+    this.#dropInput()
     this.#execution?.reject(notExecuted(reason))
     this.#execution = undefined
     this.#tell((listener) => listener.stopped?.(reason))
+  }
+
+  /** Nothing takes input any more. */
+  #dropInput(): void {
+    this.#terminalInput.clear()
+    this.#inputGate.open()
   }
 }
 

@@ -58,6 +58,8 @@ export class DeviceProcess {
       })
     }
     child.on('message', (message) => report(message as Report))
+    // What it reported last is read when the channel ends, which may be after the process did.
+    const told = new Promise((resolve) => child.once('disconnect', resolve))
     this.#ended = new Promise((resolve) => {
       child.on('error', (error) => {
         left(`the ${kind} device cannot be started: ${error.message}`)
@@ -65,7 +67,7 @@ export class DeviceProcess {
       })
       child.on('exit', (status, signal) => {
         if (!this.#stopping) left(`the ${kind} device ended with ${status ?? signal}${lastLine && `: ${lastLine}`}`)
-        resolve()
+        void told.then(() => resolve())
       })
     })
   }
@@ -79,7 +81,10 @@ export class DeviceProcess {
   async stop(): Promise<void> {
     this.#stopping = true
     this.#child.kill('SIGTERM')
-    const late = setTimeout(() => this.#child.kill('SIGKILL'), STOP_PATIENCE_MS)
+    const late = setTimeout(() => {
+      this.#child.kill('SIGKILL')
+      if (this.#child.connected) this.#child.disconnect()
+    }, STOP_PATIENCE_MS)
     await this.#ended
     clearTimeout(late)
   }

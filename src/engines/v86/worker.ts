@@ -4,7 +4,7 @@ import { DiskError } from '../../host/node/disk-error.ts'
 import type { StopReason } from '../../machine/machine.ts'
 import { all, promiseOf } from '../../pending/pending.ts'
 import { VirtioPciFunction } from '../../transport/virtio-pci/virtio-pci-function.ts'
-import type { Command, Report } from '../guest/messages.ts'
+import { type Command, isInput, type Report } from '../guest/messages.ts'
 import { SerialLog } from '../guest/serial-log.ts'
 import { Emulator } from './adapter/emulator.ts'
 import { createDevices, type GuestDevices } from './devices.ts'
@@ -117,7 +117,10 @@ async function main(): Promise<void> {
     onReset: () => end({ kind: 'power-off', message: 'the guest restarted, which ends it here' }),
   })
   const engine = new Engine(emulator, devices)
-  parentPort?.on('message', (command: Command) => engine.obey(command))
+  parentPort?.on('message', (command: Command) => {
+    engine.obey(command)
+    if (isInput(command)) report({ type: 'obeyed' })
+  })
   await emulator.run()
   report({ type: 'started' })
 }

@@ -1,0 +1,24 @@
+/**
+ * A promise shared by all callers that wait for the same thing.
+ *
+ *     if (isFull) return gate.wait()
+ *     ...
+ *     gate.open()   // resolves what `wait` returned so far
+ */
+export class Gate {
+  #promise: Promise<void> | undefined
+  #resolve: () => void = () => {}
+
+  /** Resolves at the next `open`. */
+  wait(): Promise<void> {
+    this.#promise ??= new Promise((resolve) => {
+      this.#resolve = resolve
+    })
+    return this.#promise
+  }
+
+  open(): void {
+    this.#promise = undefined
+    this.#resolve()
+  }
+}
