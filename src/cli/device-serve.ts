@@ -1,4 +1,5 @@
 import { type Command, isInput, type Report } from '../engines/guest/messages.ts'
+import { News } from '../engines/guest/news.ts'
 import { createReactor } from '../host/linux/reactor/create-reactor.ts'
 import type { Reactor } from '../host/linux/reactor/reactor.ts'
 import type { Peers } from '../transport/socket/reception.ts'
@@ -101,10 +102,12 @@ async function startServer(
   return serveVhostUser(device, socket, reactor, { log, network, screen, objects })
 }
 
+// A machine that is gone needs no report; `disconnect` ends this process in order.
+const news = new News((message) => process.send?.(message, undefined, undefined, () => {}))
+
 /** Tells the machine that this process is a part of. */
 function report(message: Report): void {
-  // A machine that is gone needs no report; `disconnect` ends this process in order.
-  process.send?.(message, undefined, undefined, () => {})
+  news.report(message)
 }
 
 /** Signals, and the machine's commands. @returns what ends that */
@@ -116,7 +119,8 @@ function listen(served: Served, server: DeviceServer, stop: () => void): () => v
     report({ type: 'inspection', id, inspection: { devices: [{ ...device, state }] } })
   }
   const obey = (command: Command): void => {
-    if (command.type === 'inspect') void inspect(command.id)
+    if (command.type === 'heard') news.heard()
+    else if (command.type === 'inspect') void inspect(command.id)
     else served.obey?.(command)
     if (isInput(command)) report({ type: 'obeyed' })
   }

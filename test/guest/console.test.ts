@@ -15,7 +15,7 @@ async function terminalShows(guest: Guest, pattern: RegExp, act: () => void): Pr
   })
   try {
     act()
-    for (let i = 0; i < 100; i++) {
+    for (let i = 0; i < 3000; i++) {
       if (pattern.test(shown)) return shown
       await sleep(100)
     }
@@ -41,6 +41,49 @@ for (const engine of ALL_ENGINES) {
 }
 
 for (const engine of ENGINES) {
+  test(`${engine}: megabytes typed at once arrive whole`, { skip: guestMissing(engine) ?? false }, async () => {
+    const guest = await bootGuest({ engine })
+    try {
+      const typed = randomBytes(1_500_000)
+      await terminalShows(guest, /\r\ngo\r?\n/, () =>
+        guest.machine.writeTerminal(
+          Buffer.from(`stty raw -echo; echo go; head -c ${typed.length} | sha256sum; stty sane\n`),
+        ),
+      )
+      const sum = createHash('sha256').update(typed).digest('hex')
+      await terminalShows(guest, new RegExp(sum), () => guest.machine.writeTerminal(typed))
+    } finally {
+      await guest.stop()
+    }
+  })
+
+  test(`${engine}: output that is not taken waits in the guest, and comes whole`, {
+    skip: guestMissing(engine) ?? false,
+  }, async () => {
+    const guest = await bootGuest({ engine })
+    try {
+      let take = (): void => {}
+      const held = new Promise<void>((resolve) => {
+        take = resolve
+      })
+      let length = 0
+      const done = guest.machine.exec('head -c 3000000 /dev/zero', {
+        stdout: (bytes) => {
+          length += bytes.length
+          return held
+        },
+        stderr: () => {},
+      })
+      // The guest answers while its command stands still.
+      await terminalShows(guest, /\r\n42\r\n/, () => guest.machine.writeTerminal(Buffer.from('\necho $((6 * 7))\n')))
+      assert.ok(length <= 256 << 10, `${length} bytes came`)
+      take()
+      assert.deepEqual([await done, length], [0, 3_000_000])
+    } finally {
+      await guest.stop()
+    }
+  })
+
   test(`${engine}: a command has its own output, error output and status, whatever bytes they hold`, {
     skip: guestMissing(engine) ?? false,
   }, async () => {

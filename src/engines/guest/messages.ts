@@ -21,6 +21,8 @@ export type Command =
   | { readonly type: 'execute'; readonly command: string }
   /** So many bytes of a stream were taken. */
   | { readonly type: 'taken'; readonly stream: Stream; readonly bytes: number }
+  /** The answer to one of the `News`. */
+  | { readonly type: 'heard' }
   /** The damage told last was taken. */
   | { readonly type: 'damage-taken'; readonly scanout: number }
   /** A scanout's pixels are read where they lie, and what changed of them is learnt there; or no more. */

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { UnixListener } from '../../host/linux/unix-listener.ts'
 import { readLines } from '../../host/node/read-lines.ts'
 import type { Command, Report } from '../guest/messages.ts'
+import { isNews } from '../guest/news.ts'
 
 /** How long a device may take to flush and end. */
 const STOP_PATIENCE_MS = 8000
@@ -57,7 +58,10 @@ export class DeviceProcess {
         report({ type: 'log', line })
       })
     }
-    child.on('message', (message) => report(message as Report))
+    child.on('message', (message) => {
+      report(message as Report)
+      if (isNews(message as Report)) this.send({ type: 'heard' })
+    })
     // What it reported last is read when the channel ends, which may be after the process did.
     const told = new Promise((resolve) => child.once('disconnect', resolve))
     this.#ended = new Promise((resolve) => {

@@ -2,6 +2,7 @@ import { Worker } from 'node:worker_threads'
 import { readLines } from '../../host/node/read-lines.ts'
 import type { Machine } from '../../machine/machine.ts'
 import type { Command, Report } from '../guest/messages.ts'
+import { isNews } from '../guest/news.ts'
 import { type Engine, type EngineEvents, RemoteMachine } from '../guest/remote-machine.ts'
 import type { V86MachineOptions } from './options.ts'
 
@@ -29,7 +30,10 @@ class WorkerEngine implements Engine {
     for (const output of [worker.stdout, worker.stderr]) {
       readLines(output, (line) => report({ type: 'log', line: `v86: ${line}` }))
     }
-    worker.on('message', (message: Report) => report(message))
+    worker.on('message', (message: Report) => {
+      report(message)
+      if (isNews(message)) this.send({ type: 'heard' })
+    })
     worker.on('error', (error) => left(`the engine failed: ${error.message}`))
     worker.on('exit', () => left('the engine ended'))
   }

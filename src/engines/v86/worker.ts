@@ -5,6 +5,7 @@ import type { StopReason } from '../../machine/machine.ts'
 import { all, promiseOf } from '../../pending/pending.ts'
 import { VirtioPciFunction } from '../../transport/virtio-pci/virtio-pci-function.ts'
 import { type Command, isInput, type Report } from '../guest/messages.ts'
+import { News } from '../guest/news.ts'
 import { SerialLog } from '../guest/serial-log.ts'
 import { Emulator } from './adapter/emulator.ts'
 import { createDevices, type GuestDevices } from './devices.ts'
@@ -15,9 +16,12 @@ const FIRST_SLOT = 8
 
 const options: V86MachineOptions = workerData
 
-function report(message: Report, transfer: readonly ArrayBuffer[] = []): void {
+function post(message: Report, transfer: readonly ArrayBuffer[] = []): void {
   parentPort?.postMessage(message, [...transfer])
 }
+
+const news = new News(post)
+const report = (message: Report): void => news.report(message)
 
 const log = (line: string): void => report({ type: 'log', line })
 
@@ -68,12 +72,15 @@ class Engine {
       case 'taken':
         devices.console.taken(command.stream, command.bytes)
         return
+      case 'heard':
+        news.heard()
+        return
       case 'damage-taken':
         devices.display.taken(command.scanout)
         return
       case 'read-pixels': {
         const pixels = devices.display.read(command.scanout, command.rect)
-        report({ type: 'pixels', id: command.id, pixels }, pixels ? [pixels.data.buffer as ArrayBuffer] : [])
+        post({ type: 'pixels', id: command.id, pixels }, pixels ? [pixels.data.buffer as ArrayBuffer] : [])
         return
       }
       case 'inspect': {
