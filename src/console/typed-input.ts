@@ -2,7 +2,7 @@ import type { Machine } from '../machine/machine.ts'
 import type { InputHold } from './input-hold.ts'
 import { TERMINAL_WINDOW } from './protocol.ts'
 
-/** Bytes that the machine took before the page is told, unless all it sent was taken. */
+/** Bytes that the machine took before the page is told: a part of its window, so that it goes on before that is used up. */
 const TELL_BYTES = TERMINAL_WINDOW / 4
 
 /**

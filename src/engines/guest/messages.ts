@@ -8,8 +8,8 @@ export type Stream = (typeof Stream)[keyof typeof Stream]
 export const STREAM_WINDOW = 256 << 10
 
 /**
- * From a machine to the engine that runs it, and from there to a device. Input (`isInput`) is answered by `obeyed`, and `terminal` by `typed`, so
- * that a bounded number of them is on its way.
+ * From a machine to the engine that runs it, and from there to a device. Input (`isInput`) is answered by `obeyed`, and
+ * `terminal` by `typed`, so that a bounded number of them is on its way.
  */
 export type Command =
   | { readonly type: 'key' | 'button'; readonly code: number; readonly pressed: boolean }

@@ -5,11 +5,10 @@ const MOST_ON_THE_WAY = 64
 /** Lines of the log that wait; more are counted instead. */
 const MOST_LINES = 1000
 
-const NEWS: readonly Report['type'][] = ['mode', 'cursor', 'led', 'log', 'progress']
-
 /**
- * Reports that a guest can cause as often as it likes and that nothing answers: modes, cursors, lights, lines of the log, steps. A bounded
- * number of them is on its way to the machine. Of those that wait, the newest of a screen or a light replaces the one before.
+ * Reports that a guest can cause as often as it likes and that nothing else answers: modes, cursors, lights, steps of the boot,
+ * lines of the log. A bounded number of them is on its way to the machine. Of those that wait, the newest of a screen or a light
+ * replaces the one before.
  *
  *     const news = new News((report) => port.postMessage(report))
  *     news.report(report)        // others than news pass
@@ -17,10 +16,12 @@ const NEWS: readonly Report['type'][] = ['mode', 'cursor', 'led', 'log', 'progre
  */
 export class News {
   #onTheWay = 0
-  /** What a report is about, and the newest report. */
+  /** Reports by what they are about, in the order in which they are sent. */
   readonly #waiting = new Map<string, Report>()
-  readonly #lines: Report[] = []
-  #lostLines = 0
+  /** Lines that waited ever, wait now, and were dropped since the last that was sent. */
+  #lineCount = 0
+  #linesWaiting = 0
+  #linesDropped = 0
 
   constructor(private readonly post: (report: Report) => void) {}
 
@@ -45,24 +46,31 @@ export class News {
     if (report.type === 'mode' || report.type === 'cursor')
       this.#waiting.set(`${report.type} ${report.scanout}`, report)
     else if (report.type === 'led') this.#waiting.set(`led ${report.code}`, report)
-    else if (this.#lines.length < MOST_LINES) this.#lines.push(report)
-    else this.#lostLines++
+    else if (this.#linesWaiting === MOST_LINES) this.#linesDropped++
+    else {
+      this.#linesWaiting++
+      this.#waiting.set(`line ${this.#lineCount++}`, report)
+    }
   }
 
   #take(): Report | undefined {
     for (const [about, report] of this.#waiting) {
       this.#waiting.delete(about)
+      if (isLine(report)) this.#linesWaiting--
       return report
     }
-    const line = this.#lines.shift()
-    if (line || this.#lostLines === 0) return line
-    const lost = this.#lostLines
-    this.#lostLines = 0
-    return { type: 'log', line: `${lost} lines of this log were dropped: there were too many at once` }
+    if (this.#linesDropped === 0) return undefined
+    const dropped = this.#linesDropped
+    this.#linesDropped = 0
+    return { type: 'log', line: `${dropped} lines of this log were dropped: there were too many at once` }
   }
 }
 
 /** Whether the report is answered by `heard`. */
-export function isNews({ type }: Report): boolean {
-  return NEWS.includes(type)
+export function isNews(report: Report): boolean {
+  return report.type === 'mode' || report.type === 'cursor' || report.type === 'led' || isLine(report)
+}
+
+function isLine({ type }: Report): boolean {
+  return type === 'log' || type === 'progress'
 }
