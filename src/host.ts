@@ -12,6 +12,7 @@ export {
 export { FrameError } from './host/frames/frame-error.ts'
 export { FrameServer, type FrameServerInspection, type FrameServerOptions } from './host/frames/frame-server.ts'
 export type { ReceivedBuffer } from './host/frames/received-buffer.ts'
+export { type LineLog, limitedLog } from './host/limited-log.ts'
 export { Descriptor } from './host/linux/descriptor.ts'
 export { DiskFile } from './host/linux/disk/disk-file.ts'
 export { ReactorDisk } from './host/linux/disk/reactor-disk.ts'

@@ -7,6 +7,7 @@ import { SeveralDisplays } from '../devices/gpu/several-displays.ts'
 import { FrontEndDisplay } from '../engines/guest/front-end-display.ts'
 import { ViewerDisplay } from '../engines/guest/viewer-display.ts'
 import type { FrameServer } from '../host/frames/frame-server.ts'
+import { limitedLog } from '../host/limited-log.ts'
 import { HeapFiles, HUGE_PAGE } from '../host/linux/heap-files.ts'
 import { SystemCallError } from '../host/linux/system-call-error.ts'
 import { GuestBuffers } from '../host/linux/udmabuf/guest-buffers.ts'
@@ -93,7 +94,7 @@ function check({ blob, transport, heap, heapPages, guestHandleBit, ...exported }
 /** @param closers gets what ends each part, as they come to be */
 async function compose(options: GpuOptions, host: BackEndHost, closers: (() => void)[]): Promise<ServedDevice> {
   const { blob, guestHandleBit } = options
-  const log = (line: string): void => host.log(LogLevel.INFO, line)
+  const log = limitedLog((line) => host.log(LogLevel.INFO, line))
   const sharing = GuestBuffers.open({ log })
   closers.push(() => sharing.close())
   const frames = await exportFrames(options, sharing, host)
@@ -183,7 +184,11 @@ function screensOfFrontEnd(
 ): ServedDevice {
   const scanouts = Array.from({ length: MAX_SCANOUTS }, () => SCREEN)
   const wishes = scanouts.map((size, index) => (index === 0 ? size : undefined))
-  const display = new FrontEndDisplay(reactor, wishes, (line) => log(LogLevel.INFO, line))
+  const display = new FrontEndDisplay(
+    reactor,
+    wishes,
+    limitedLog((line) => log(LogLevel.INFO, line)),
+  )
   return { device: createDevice(beside(display, frames), { ...options, scanouts }), screen: display }
 }
 

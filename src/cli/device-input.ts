@@ -4,6 +4,7 @@ import { createKeyboard } from '../devices/input/keyboard.ts'
 import { createTablet } from '../devices/input/tablet.ts'
 import { GuestKeyboard, GuestPointer } from '../engines/guest/guest-input.ts'
 import type { Command } from '../engines/guest/messages.ts'
+import { limitedLog } from '../host/limited-log.ts'
 import { readLines } from '../host/node/read-lines.ts'
 import type { BackEnd, BackEndHost, ServedDevice } from './device-back-end.ts'
 import { LogLevel } from './device-log.ts'
@@ -21,20 +22,22 @@ export const inputBackEnd: BackEnd<InputOptions> = {
   make({ kind }, host) {
     const served = kind === 'keyboard' ? keyboard(host) : tablet()
     if (host.report) return served
+    const warn = limitedLog((line) => host.log(LogLevel.WARNING, line))
     readLines(process.stdin, (line) => {
       const command = parseInputCommand(line)
       if (command) served.obey?.(command)
-      else host.log(LogLevel.WARNING, `not an event: ${line.slice(0, 80)}`)
+      else warn(`not an event: ${line.slice(0, 80)}`)
     })
     return { ...served, close: () => void process.stdin.pause() }
   },
 }
 
 function keyboard({ report, log }: BackEndHost): ServedDevice & { readonly device: InputDevice } {
+  const tell = limitedLog((line) => log(LogLevel.INFO, line))
   const device = createKeyboard({
     onLed: (code, on) => {
       if (report) report({ type: 'led', code, on })
-      else log(LogLevel.INFO, `light ${code} is ${on ? 'on' : 'off'}`)
+      else tell(`light ${code} is ${on ? 'on' : 'off'}`)
     },
   })
   const keys = new GuestKeyboard(device)

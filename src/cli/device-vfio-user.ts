@@ -1,3 +1,4 @@
+import { limitedLog } from '../host/limited-log.ts'
 import type { Reactor } from '../host/linux/reactor/reactor.ts'
 import type { Peers } from '../transport/socket/reception.ts'
 import { serveVfioUser } from '../transport/vfio-user/vfio-user-server.ts'
@@ -15,7 +16,7 @@ export function startVfioUserServer(
   let inspect: DeviceServer['inspect'] | undefined
   const server = serveVfioUser(
     (bus, memory) => {
-      const pci = new VirtioPciFunction(device, bus, { memory, log })
+      const pci = new VirtioPciFunction(device, bus, { memory, log: limitedLog(log) })
       inspect = () => pci.inspect()
       return pci
     },

@@ -1,10 +1,5 @@
-/** Lines a device logs in its life: a guest that resets and fails for ever does not fill the log. */
-const MOST_LOG_LINES = 100
-
 /** Calls a device for its transport, off the hot path: what the device throws is its mistake, and stays with it. */
 export class DeviceGuard {
-  #lines = 0
-
   /**
    * @param device its name
    * @param failed told what went wrong, in words for people
@@ -30,7 +25,6 @@ export class DeviceGuard {
   }
 
   log(line: string): void {
-    if (this.#lines++ < MOST_LOG_LINES) this.print(`${this.device}: ${line}`)
-    if (this.#lines === MOST_LOG_LINES) this.print(`${this.device}: says no more`)
+    this.print(`${this.device}: ${line}`)
   }
 }

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import path from 'node:path'
+import { limitedLog } from '../../host/limited-log.ts'
 import type { DiskFormat } from '../../host/node/image-format.ts'
 import { readLines } from '../../host/node/read-lines.ts'
 import { makeScratchFolder } from '../../host/node/scratch-folder.ts'
@@ -172,9 +173,11 @@ class QemuEngine implements Engine {
       .on('error', () => {})
     let complaint = ''
     if (child.stderr) {
+      // A guest can have it complain.
+      const tell = limitedLog((line) => this.#events?.report({ type: 'log', line }))
       readLines(child.stderr, (line) => {
         complaint = line
-        if (!this.#stopping) this.#events?.report({ type: 'log', line })
+        if (!this.#stopping) tell(line)
       })
     }
     this.#qemuEnded = new Promise((resolve) => {

@@ -1,5 +1,6 @@
 /** The engine's worker thread: the emulator with its devices, driven by messages of the main thread. */
 import { parentPort, workerData } from 'node:worker_threads'
+import { limitedLog } from '../../host/limited-log.ts'
 import { DiskError } from '../../host/node/disk-error.ts'
 import type { StopReason } from '../../machine/machine.ts'
 import { all, promiseOf } from '../../pending/pending.ts'
@@ -35,7 +36,7 @@ class Engine {
     this.#devices = devices
     devices.all.forEach((device, i) => {
       emulator.plug(FIRST_SLOT + i, (bus) => {
-        const pci = new VirtioPciFunction(device, bus, { memory: emulator.memory, log })
+        const pci = new VirtioPciFunction(device, bus, { memory: emulator.memory, log: limitedLog(log) })
         this.#functions.push(pci)
         return pci
       })

@@ -1,4 +1,5 @@
 import type { Display, Rect, Surface } from '../../devices/gpu/display.ts'
+import { limitedLog } from '../limited-log.ts'
 import { peerCredentials } from '../linux/peer-credentials.ts'
 import type { Closable, Reactor } from '../linux/reactor/reactor.ts'
 import { GuestBuffer } from '../linux/udmabuf/guest-buffer.ts'
@@ -54,8 +55,6 @@ export class FrameServer implements Display, Frames {
   readonly #served = new Map<GuestBuffer, ServedBuffer>()
   readonly #consumers = new Set<Consumer>()
   readonly #users: ReadonlySet<number>
-  /** Users that were not let in, as far as the log has them. */
-  readonly #strangers = new Set<number>()
   readonly #log: (line: string) => void
   readonly #watching: Closable
   #listening: Closable | undefined
@@ -73,7 +72,7 @@ export class FrameServer implements Display, Frames {
   ) {
     this.memoryFiles = memoryFiles
     this.#users = new Set([ROOT, process.geteuid?.() ?? ROOT, ...users])
-    this.#log = log
+    this.#log = limitedLog(log)
     for (const buffer of buffers.buffers) this.#serve(buffer)
     this.#watching = buffers.watch({
       added: (buffer) => {
@@ -164,9 +163,7 @@ export class FrameServer implements Display, Frames {
     const { pid, uid } = credentials
     if (!this.#users.has(uid)) {
       const reason = `user ${uid} may not see this guest's buffers`
-      // One that tries again and again fills no log.
-      if (!this.#strangers.has(uid)) this.#log(`process ${pid} gets no frames: ${reason}`)
-      this.#strangers.add(uid)
+      this.#log(`process ${pid} gets no frames: ${reason}`)
       this.#refuse(stream, reason)
     } else if (this.#consumers.size >= MOST_CONSUMERS) {
       const reason = `there are ${MOST_CONSUMERS} consumers already`

@@ -2,10 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { rmSync, type Stats, statSync } from 'node:fs'
 import path from 'node:path'
+import { limitedLog } from '../limited-log.ts'
 import type { Reactor } from '../linux/reactor/reactor.ts'
 import { UnixListener } from '../linux/unix-listener.ts'
 import { UnixStream } from '../linux/unix-stream.ts'
-import { boundedLog } from '../node/bounded-log.ts'
 import { DiskError, errorCode } from '../node/disk-error.ts'
 import type { ImageFormat } from '../node/image-format.ts'
 import { readLines } from '../node/read-lines.ts'
@@ -57,7 +57,7 @@ export class ImageServer {
     const { child, stream } = startChild(options, blockDevice)
     try {
       const disk = await NbdDisk.open(stream, reactor, { name: file, log })
-      child.tell = boundedLog(file, (line) => log(`${file}: ${line}`))
+      child.tell = limitedLog((line) => log(`${file}: ${line}`))
       return new ImageServer(disk, child)
     } catch (error) {
       await child.end()

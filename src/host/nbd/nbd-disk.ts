@@ -1,11 +1,11 @@
 import { type Disk, DiskOp, type DiskRequest } from '../../devices/block/disk.ts'
 import { SpanList } from '../../memory/span-list.ts'
+import { limitedLog } from '../limited-log.ts'
 import { Errno } from '../linux/errno.ts'
 import { IoVectors } from '../linux/io-vectors.ts'
 import { type Closable, Interest, type Reactor } from '../linux/reactor/reactor.ts'
 import { errnoName } from '../linux/system-call-error.ts'
 import type { UnixStream } from '../linux/unix-stream.ts'
-import { boundedLog } from '../node/bounded-log.ts'
 import { DiskError } from '../node/disk-error.ts'
 import { enterExport, type NbdExport } from './handshake.ts'
 import { NbdRequest, Stage } from './nbd-request.ts'
@@ -94,7 +94,7 @@ export class NbdDisk implements Disk {
     this.#stream = stream
     this.#name = name
     this.#reactor = reactor
-    this.#log = boundedLog(name, log)
+    this.#log = limitedLog(log)
     this.#logLast = log
     this.byteLength = about.byteLength
     this.readOnly = about.readOnly

@@ -3,6 +3,7 @@ import type { NetworkPort, PortListener } from '../../devices/net/network-port.t
 import { HEADER_BYTES, LARGEST_FRAME } from '../../devices/net/protocol.ts'
 import { copyBytes } from '../../memory/copy-bytes.ts'
 import type { SpanList } from '../../memory/span-list.ts'
+import { limitedLog } from '../limited-log.ts'
 import { Errno } from '../linux/errno.ts'
 import { type Closable, Interest, type Reactor } from '../linux/reactor/reactor.ts'
 import { SystemCallError } from '../linux/system-call-error.ts'
@@ -13,8 +14,6 @@ import { SpanVectors } from './span-vectors.ts'
 
 /** How long until a peer that is not there is looked for again. */
 const RETRY_MS = 300
-/** Lines a port logs in its life: a peer that comes and goes for ever does not fill the log. */
-const MOST_LOG_LINES = 50
 
 export interface PasstPortOptions {
   /** The Unix socket passt listens on. */
@@ -71,7 +70,6 @@ export class PasstPort implements NetworkPort {
   #timer: Closable | undefined
   #closed = false
   #lastError: string | undefined
-  #logLines = 0
 
   /** Looks for the peer, now and until it is there. */
   static connect(options: PasstPortOptions, reactor: Reactor): PasstPort {
@@ -83,7 +81,7 @@ export class PasstPort implements NetworkPort {
   private constructor({ path, log = () => {} }: PasstPortOptions, reactor: Reactor) {
     this.#path = path
     this.#reactor = reactor
-    this.#log = log
+    this.#log = limitedLog(log)
   }
 
   get linkUp(): boolean {
@@ -166,7 +164,7 @@ export class PasstPort implements NetworkPort {
       stream = UnixStream.connect(this.#path)
     } catch (error) {
       if (!(error instanceof SystemCallError)) throw error
-      if (this.#lastError !== error.message) this.#tell(`${error.message}; trying again`)
+      if (this.#lastError !== error.message) this.#log(`${error.message}; trying again`)
       this.#lastError = error.message
       this.#retry()
       return
@@ -178,14 +176,14 @@ export class PasstPort implements NetworkPort {
       writable: new Readiness(this.#reactor, fd, Interest.WRITABLE, () => this.#flush()),
     }
     this.counters.connections++
-    this.#tell(`connected to ${this.#path}`)
+    this.#log(`connected to ${this.#path}`)
     this.#listener?.linkChanged()
   }
 
   /** @param reason what is wrong; undefined where the peer left */
   #disconnect(reason: string | undefined): void {
     this.#lastError = reason ?? 'the peer left'
-    this.#tell(`${this.#path}: ${this.#lastError}; connecting again`)
+    this.#log(`${this.#path}: ${this.#lastError}; connecting again`)
     this.#hangUp()
     this.#timer?.close()
     this.#retry()
@@ -251,10 +249,5 @@ export class PasstPort implements NetworkPort {
       this.#restStart += result
     }
     this.#listener?.writable(0)
-  }
-
-  #tell(line: string): void {
-    if (this.#logLines++ < MOST_LOG_LINES) this.#log(line)
-    if (this.#logLines === MOST_LOG_LINES) this.#log(`${this.#path}: says no more`)
   }
 }

@@ -1,7 +1,7 @@
 import { closeSync, fdatasync, writeSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { type Disk, DiskOp, type DiskRequest } from '../../devices/block/disk.ts'
-import { boundedLog } from './bounded-log.ts'
+import { limitedLog } from '../limited-log.ts'
 import { DiskError, errorCode } from './disk-error.ts'
 import { moveSpans } from './move-spans.ts'
 import { type Image, openImage } from './open-image.ts'
@@ -38,6 +38,8 @@ export class FileDisk implements Disk {
   readonly #image: Image
   readonly #eraser: RangeEraser
   readonly #log: (line: string) => void
+  /** For what is said once. */
+  readonly #logLast: (line: string) => void
   /** Flushes in flight, and who waits for there to be none. */
   #flushes = 0
   #flushed: (() => void) | undefined
@@ -56,7 +58,8 @@ export class FileDisk implements Disk {
   private constructor(path: string, image: Image, readOnly: boolean, log: (line: string) => void) {
     this.#path = path
     this.#image = image
-    this.#log = boundedLog(path, log)
+    this.#log = limitedLog(log)
+    this.#logLast = log
     this.byteLength = image.byteLength
     this.readOnly = readOnly
     this.#eraser = new RangeEraser(path, image.fd, image.blockDevice, this.#log)
@@ -138,7 +141,8 @@ export class FileDisk implements Disk {
   #flushFailed(error: Error): void {
     if (this.#flushFailure !== undefined) return
     this.#flushFailure = `flush: ${errorCode(error)}`
-    this.#log(`${this.#path}: ${this.#flushFailure}; what the guest wrote may be lost, and no flush succeeds any more`)
+    const what = `${this.#path}: ${this.#flushFailure}`
+    this.#logLast(`${what}; what the guest wrote may be lost, and no flush succeeds any more`)
   }
 
   async #close(): Promise<void> {

@@ -23,8 +23,6 @@ const DEVICE_INFO_BYTES = 16
 const IRQ_INFO_BYTES = 16
 const FEATURE_BYTES = 8
 const UNMAP_BYTES = 24
-/** Lines a client can have written: what it does wrong it may do for ever. */
-const MOST_LOG_LINES = 100
 
 /** What a client is served. */
 export interface ServedFunction {
@@ -49,8 +47,6 @@ export class ClientSession implements Service {
   readonly #dirty: DmaLog
   readonly #regions: RegionAccess
   readonly #dispatcher: Dispatcher
-  readonly #print: (line: string) => void
-  #lines = 0
   #finished: (reason: string | undefined) => void = () => {}
 
   /** @param connect makes the connection to the client, which tells what comes to the receiver it is given */
@@ -65,20 +61,19 @@ export class ClientSession implements Service {
     })
     this.#served = served
     this.#reactor = reactor
-    this.#print = log
     this.#messages = new DmaMessages(served.memory, {
       send: (command, id, payload) => this.#dispatcher.command(command, id, payload),
       settle: (promise) => reactor.settle(promise),
       fail: (reason) => this.#dispatcher.ended(reason),
-      log: (line) => this.#log(line),
+      log,
     })
-    this.#table = new DmaTable(served.memory, this.#messages, (line) => this.#log(line))
+    this.#table = new DmaTable(served.memory, this.#messages, log)
     this.#dirty = new DmaLog(served.memory)
     this.#regions = new RegionAccess(served.pci)
     this.#dispatcher = new Dispatcher(connect, this.#handlers(), this.#regions, {
       settle: (promise) => reactor.settle(promise),
       lost: (reason) => this.#lost(reason),
-      log: (line) => this.#log(line),
+      log,
       answered: (message) => this.#messages.take(message),
     })
   }
@@ -188,10 +183,6 @@ export class ClientSession implements Service {
       throw new VfioUserError(Errno.EINVAL, `argsz is too small for ${length} bytes`)
     }
     return loggingReport.write({ address, length, pageSize, bytes: this.#dirty.report(address, length, pageSize) })
-  }
-
-  #log(line: string): void {
-    if (this.#lines++ < MOST_LOG_LINES) this.#print(line)
   }
 
   #lost(reason: string | undefined): void {

@@ -1,3 +1,4 @@
+import { limitedLog } from '../../host/limited-log.ts'
 import type { Reactor } from '../../host/linux/reactor/reactor.ts'
 import { StreamConnection } from '../../host/socket/stream-connection.ts'
 import { GuestMemory } from '../../memory/guest-memory.ts'
@@ -39,7 +40,7 @@ export class VfioUserServer {
     const interrupts = new Interrupts(reactor)
     const pci = make(interrupts, memory)
     interrupts.attach(pci)
-    const print = (line: string) => log(`${pci.name}: ${line}`)
+    const print = limitedLog((line) => log(`${pci.name}: ${line}`))
     this.#reception = new Reception(
       clients,
       'client',

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -139,4 +141,26 @@ test('a front-end that listens is called until it is there, and again when it wa
   }
   server.close()
   await server.over
+})
+
+test('front-ends that come and go without end do not fill the log', { skip }, async (context) => {
+  const socket = path.join(scratch(context), 'echo.sock')
+  const lines: string[] = []
+  const reactor = running(context)
+  const release = reactor.attend()
+  const server = serveVhostUser(new EchoDevice(), UnixListener.listen(socket), reactor, {
+    log: (line) => lines.push(line),
+  })
+  for (let i = 0; i < 300; i++) {
+    const peer = connect(socket)
+    peer.on('error', () => {}).resume()
+    peer.write(new Uint8Array(12).fill(0xff))
+    await once(peer, 'close')
+  }
+  server.close()
+  await server.over
+  release.close()
+  // 20 at once, and one more for each five seconds that this took.
+  assert.ok(lines.length >= 20 && lines.length < 100, `${lines.length} lines`)
+  assert.match(lines[19] ?? '', /suppressed for a while\)$/)
 })

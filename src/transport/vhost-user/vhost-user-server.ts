@@ -1,3 +1,4 @@
+import { limitedLog } from '../../host/limited-log.ts'
 import type { Reactor } from '../../host/linux/reactor/reactor.ts'
 import { StreamConnection } from '../../host/socket/stream-connection.ts'
 import type { VirtioDevice } from '../../virtio/device.ts'
@@ -24,13 +25,17 @@ export class VhostUserServer {
 
   constructor(device: VirtioDevice, frontEnds: Peers, reactor: ServerReactor, options: VhostUserBackendOptions) {
     this.#device = device
+    const log = limitedLog(options.log)
     this.#reception = new Reception(
       frontEnds,
       'front-end',
       reactor,
       (stream) =>
-        new VhostUserBackend(device, (receiver) => new StreamConnection(stream, reactor, receiver), reactor, options),
-      (line) => options.log(`${device.name}: ${line}`),
+        new VhostUserBackend(device, (receiver) => new StreamConnection(stream, reactor, receiver), reactor, {
+          ...options,
+          log,
+        }),
+      (line) => log(`${device.name}: ${line}`),
     )
   }
 

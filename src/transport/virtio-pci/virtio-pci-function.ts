@@ -23,7 +23,7 @@ import {
 export interface VirtioPciOptions {
   /** The guest's memory, for the rings and what they point to. */
   readonly memory: GuestMemory
-  /** Lines for people: faults of the driver, and of the device. */
+  /** Lines for people: faults of the driver, and of the device. A guest can provoke any number: `limitedLog` bounds them. */
   readonly log: (line: string) => void
   /** Where BARs are after a reset, by number, on a bus whose firmware does not place them. */
   readonly barAddresses?: Readonly<Record<number, number>>

@@ -1,5 +1,5 @@
 import { closeSync, constants, fdatasyncSync, fstatSync, openSync } from 'node:fs'
-import { boundedLog } from '../../node/bounded-log.ts'
+import { limitedLog } from '../../limited-log.ts'
 import { DiskError, errorCode } from '../../node/disk-error.ts'
 import { type Image, openImage } from '../../node/open-image.ts'
 import { RangeEraser } from '../../node/range-eraser.ts'
@@ -65,7 +65,7 @@ export class DiskFile {
   ) {
     const { fd, blockDevice, locked, byteLength } = image
     const state = DiskState.create(byteLength)
-    const eraser = new RangeEraser(path, fd, blockDevice, boundedLog(path, log))
+    const eraser = new RangeEraser(path, fd, blockDevice, limitedLog(log))
     const canDiscard = !readOnly && eraser.canDiscard(byteLength)
     this.#state = state
     this.shared = { path, fd, direct, readOnly, blockDevice, locked, canDiscard, state: state.buffer }

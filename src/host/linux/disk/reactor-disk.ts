@@ -1,6 +1,6 @@
 import { fdatasyncSync } from 'node:fs'
 import { type Disk, DiskOp, type DiskRequest } from '../../../devices/block/disk.ts'
-import { boundedLog } from '../../node/bounded-log.ts'
+import { limitedLog } from '../../limited-log.ts'
 import { DiskError, errorCode } from '../../node/disk-error.ts'
 import { FILE_SHRANK, moveSpans } from '../../node/move-spans.ts'
 import { MappedRegion } from '../mapping.ts'
@@ -38,6 +38,8 @@ export class ReactorDisk implements Disk {
   readonly #reactor: Reactor
   readonly #erasure: Erasure
   readonly #log: (line: string) => void
+  /** For what is said once. */
+  readonly #logLast: (line: string) => void
   /** Tasks not in use. */
   readonly #free: Task[] = []
   readonly #done = (task: Task, result: number) => this.#finish(task, result)
@@ -50,7 +52,8 @@ export class ReactorDisk implements Disk {
     this.#file = file
     this.#state = new DiskState(file.state)
     this.#reactor = reactor
-    this.#log = boundedLog(file.path, log)
+    this.#log = limitedLog(log)
+    this.#logLast = log
     this.#erasure = new Erasure(file, reactor, this.#log)
     this.readOnly = file.readOnly
     this.canDiscard = file.canDiscard
@@ -159,7 +162,7 @@ export class ReactorDisk implements Disk {
     if (request.op === DiskOp.FLUSH) {
       if (result < 0 && this.#state.flushFailed(-result)) {
         const what = `${this.#file.path}: ${this.#flushFailure}`
-        this.#log(`${what}; what the guest wrote may be lost, and no flush succeeds any more`)
+        this.#logLast(`${what}; what the guest wrote may be lost, and no flush succeeds any more`)
       }
       // Another thread may have been told of what was lost.
       request.complete(this.#flushFailure)

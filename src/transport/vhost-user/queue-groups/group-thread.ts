@@ -1,4 +1,5 @@
 import { type MessagePort, parentPort } from 'node:worker_threads'
+import { limitedLog } from '../../../host/limited-log.ts'
 import { Descriptor } from '../../../host/linux/descriptor.ts'
 import { createReactor } from '../../../host/linux/reactor/create-reactor.ts'
 import type { Reactor } from '../../../host/linux/reactor/reactor.ts'
@@ -35,6 +36,7 @@ class GroupThread {
   readonly #port: MessagePort
   readonly #reactor: Reactor
   readonly #served: GroupDevice
+  readonly #log = limitedLog((line) => this.#report({ type: 'log', line }))
   #backend: VhostUserBackend | undefined
   #dead = false
   #ended: (value: undefined) => void = () => {}
@@ -109,7 +111,7 @@ class GroupThread {
       this.#served.device,
       (receiver) => new StreamConnection(stream, reactor, receiver),
       reactor,
-      { log: (line) => this.#report({ type: 'log', line }), withheld: WITHHELD },
+      { log: this.#log, withheld: WITHHELD },
     )
     this.#backend = backend
     return backend.over.finally(() => {

@@ -1,3 +1,4 @@
+import { limitedLog } from '../../../host/limited-log.ts'
 import type { DeviceStateInspection } from '../../../virtio/device-inspection.ts'
 import { type Peers, Reception, type ReceptionReactor } from '../../socket/reception.ts'
 import { mergeInspections } from './merged-inspection.ts'
@@ -30,7 +31,7 @@ export class QueueGroupServer {
     reactor: ReceptionReactor,
     options: QueueGroupServerOptions,
   ) {
-    const log = (line: string): void => options.log(`${options.name}: ${line}`)
+    const log = limitedLog((line) => options.log(`${options.name}: ${line}`))
     this.#groups = groups
     this.#reception = new Reception(
       frontEnds,
