@@ -1,8 +1,8 @@
 import { Option } from 'commander'
 import { Descriptor } from '../host/linux/descriptor.ts'
 import { SystemCallError } from '../host/linux/system-call-error.ts'
-import { isListening, UnixListener } from '../host/linux/unix-listener.ts'
-import { UnixStream } from '../host/linux/unix-stream.ts'
+import { UnixListener } from '../host/linux/unix-listener.ts'
+import { isListening, UnixStream } from '../host/linux/unix-stream.ts'
 import { UsageError } from './exit-code.ts'
 import { wholeNumber } from './run-options.ts'
 

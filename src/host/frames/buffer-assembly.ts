@@ -1,5 +1,6 @@
 import type { BufferKind } from '../../devices/gpu/shared-buffer.ts'
 import type { Descriptor } from '../linux/descriptor.ts'
+import { isDmaBuf } from '../linux/udmabuf/dma-buf.ts'
 import { FrameError } from './frame-error.ts'
 import { type Description, descriptionIn, textIn } from './heard.ts'
 import { BUFFER, EXTENTS, WireKind } from './protocol.ts'
@@ -31,7 +32,9 @@ export class BufferAssembly {
         withheld: textIn(said.bytes.subarray(nameBytes + reasonBytes)),
       }
       const { kind, withheld } = this.#statement
-      if (kind === 'dma-buf' && descriptors.length !== 1) throw new FrameError('a dma-buf without its descriptor')
+      if (kind === 'dma-buf' && !(descriptors.length === 1 && isDmaBuf(descriptors[0]))) {
+        throw new FrameError('a dma-buf without its descriptor')
+      }
       if (kind === 'linear' && withheld === '' && this.#count === 0) throw new FrameError('a buffer without memory')
     } catch (error) {
       this.close()

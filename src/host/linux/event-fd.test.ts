@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
+import { openSync, readdirSync } from 'node:fs'
 import { test } from 'node:test'
 import { Descriptor } from './descriptor.ts'
 import { EventFd } from './event-fd.ts'
 import { ffiMissing } from './ffi.ts'
+import { MemoryFile } from './memory-file.ts'
 import { createReactor } from './reactor/create-reactor.ts'
 import { Interest } from './reactor/reactor.ts'
 import { KINDS } from './reactor/testing/kinds.ts'
@@ -13,6 +15,22 @@ const eventfd = systemCall<[initial: number, flags: number]>('int eventfd(uint32
 const write = systemCall<[fd: number, value: BigUint64Array, length: number]>(
   'int64_t write(int fd, const void *value, size_t length)',
 )
+
+const fcntl = systemCall<[fd: number, command: number, value: number]>('int fcntl(int fd, int command, int64_t value)')
+const F_SETFL = 4
+const O_PATH = 0x20_0000
+
+const openDescriptors = () => readdirSync('/proc/self/fd').length
+
+/** Its count is as high as it gets: another event has to wait. */
+function fill(event: EventFd): void {
+  write('filling', event.descriptor.fd, BigUint64Array.of(0xffff_ffff_ffff_fffen), 8)
+}
+
+/** As a peer that shares the event can at any time. */
+function unsetNonBlocking(event: EventFd): void {
+  fcntl('a test', event.descriptor.fd, F_SETFL, 0)
+}
 
 /** One whose reader and writers wait, as a peer may have made it. */
 const waiting = () => EventFd.fromDescriptor(new Descriptor(eventfd('a test', 0, 0), 'a peer’s event'))
@@ -38,14 +56,64 @@ test('nobody waits for an event that its maker wants to be waited for', { skip }
 
 test('an event that is full, as nobody takes any, takes no more and keeps nobody up', { skip }, () => {
   for (const event of [EventFd.create('a test'), waiting()]) {
-    write('filling', event.descriptor.fd, BigUint64Array.of(0xffff_ffff_ffff_fffen), 8)
+    fill(event)
     event.signal()
     assert.ok(event.drain() > 2 ** 63)
     event.close()
   }
 })
 
+test('a peer that makes a full event one that blocks keeps nobody up', { skip }, () => {
+  const event = EventFd.create('a test')
+  fill(event)
+  unsetNonBlocking(event)
+  event.signal()
+  assert.ok(event.drain() > 2 ** 63)
+  event.signal()
+  assert.equal(event.drain(), 1)
+  event.close()
+})
+
+test('what is no event, or cannot be used as one, is refused and closed', { skip }, () => {
+  const before = openDescriptors()
+  const event = EventFd.create('a test')
+  const memory = MemoryFile.create('memory\x1b', 4096)
+  const cases: [number, RegExp][] = [
+    [openSync(`/proc/self/fd/${event.descriptor.fd}`, O_PATH), /cannot be used/],
+    [openSync(`/proc/self/fd/${memory.descriptor.fd}`, 'r+'), /memory.*where an eventfd belongs/],
+    [openSync('/dev/null', 'r+'), /where an eventfd belongs/],
+  ]
+  for (const [fd, reason] of cases) {
+    assert.throws(() => EventFd.fromDescriptor(new Descriptor(fd, 'a peer’s')), reason)
+  }
+  event.close()
+  memory.close()
+  assert.equal(openDescriptors(), before)
+})
+
 for (const { kind, skip: refused } of KINDS) {
+  test(`a reactor does not wait for an event that a peer made block since: ${kind}`, { skip: refused }, async () => {
+    const reactor = createReactor({ prefer: kind })
+    const event = EventFd.create('a test')
+    const signalInTurn = async () => {
+      reactor.timer(0, () => {
+        reactor.signal(event)
+        reactor.timer(0, () => reactor.stop())
+      })
+      await reactor.run()
+    }
+    await signalInTurn()
+    assert.equal(event.drain(), 1)
+    fill(event)
+    unsetNonBlocking(event)
+    await signalInTurn()
+    assert.ok(event.drain() > 2 ** 63)
+    await signalInTurn()
+    assert.equal(event.drain(), 1)
+    event.close()
+    reactor.close()
+  })
+
   test(`a reactor signals events of both sorts: ${kind}`, { skip: refused }, async () => {
     const reactor = createReactor({ prefer: kind })
     const events = [EventFd.create('a test'), waiting()]

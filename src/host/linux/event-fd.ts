@@ -1,3 +1,4 @@
+import { readlinkSync } from 'node:fs'
 import { Descriptor } from './descriptor.ts'
 import { Errno } from './errno.ts'
 import { addressOf, type CFunction, cFunction, errno } from './ffi.ts'
@@ -7,12 +8,18 @@ import { SystemCallError } from './system-call-error.ts'
 const EFD_CLOEXEC = 0x8_0000
 const EFD_NONBLOCK = 0x800
 const O_NONBLOCK = 0x800
+const O_ACCMODE = 3
+const O_RDWR = 2
+const O_PATH = 0x20_0000
 const F_GETFL = 3
-const RWF_NOWAIT = 8
+export const RWF_NOWAIT = 8
 const POLLOUT = 4
 
 const eventfd = systemCall<[initial: number, flags: number]>('int eventfd(uint32_t initial, int flags)')
 const fcntl = systemCall<[fd: number, command: number]>('int fcntl(int fd, int command)')
+
+/** What `/proc` calls every event. */
+const EVENT_KIND = 'anon_inode:[eventfd]'
 
 /** An event is a 1 of 64 bits, written. */
 export const EVENT = new Uint32Array([1, 0])
@@ -32,21 +39,24 @@ let bound: { readonly write: CFunction; readonly preadv2: CFunction; readonly po
  *     kick.drain()                           // 1
  */
 export class EventFd {
-  /** Whether writing to it could block: it came from somebody who wants it that way, and shares this setting with us. */
-  readonly blocking: boolean
-
-  private constructor(readonly descriptor: Descriptor) {
-    this.blocking = (fcntl(`looking at ${descriptor.what}`, descriptor.fd, F_GETFL) & O_NONBLOCK) === 0
-  }
+  private constructor(readonly descriptor: Descriptor) {}
 
   /** @param what it is for, for messages */
   static create(what: string): EventFd {
     return new EventFd(new Descriptor(eventfd(`making ${what}`, 0, EFD_CLOEXEC | EFD_NONBLOCK), what))
   }
 
-  /** One that came from somebody else. It owns the descriptor from now on. */
+  /**
+   * The event behind a descriptor of a peer. It owns the descriptor, which is closed where this fails.
+   * @throws {Error} where the descriptor is no event, or one that cannot be read and written (O_PATH)
+   */
   static fromDescriptor(descriptor: Descriptor): EventFd {
     try {
+      const { fd, what } = descriptor
+      const kind = readlinkSync(`/proc/self/fd/${fd}`)
+      if (kind !== EVENT_KIND) throw new Error(`${kind} where an eventfd belongs`)
+      const flags = fcntl(`looking at ${what}`, fd, F_GETFL)
+      if ((flags & (O_ACCMODE | O_PATH)) !== O_RDWR) throw new Error('an eventfd that cannot be used')
       return new EventFd(descriptor)
     } catch (error) {
       descriptor.close()
@@ -54,15 +64,18 @@ export class EventFd {
     }
   }
 
-  /** Adds an event. One that is full already, because nobody looks, stays as it is. */
+  /** Whether writing to it may block now. Every process that has the event can change that at any time. */
+  get blocking(): boolean {
+    return (fcntl(`looking at ${this.descriptor.what}`, this.descriptor.fd, F_GETFL) & O_NONBLOCK) === 0
+  }
+
+  /** Adds an event. One whose count is full stays as it is: a peer may have made it one that blocks. */
   signal(): void {
     const { write, poll } = calls()
     const fd = this.descriptor.fd
-    if (this.blocking) {
-      POLL[0] = fd
-      POLL[1] = POLLOUT
-      if (poll(POLL, 1, 0) === 0) return
-    }
+    POLL[0] = fd
+    POLL[1] = POLLOUT
+    if (poll(POLL, 1, 0) === 0) return
     while (write(fd, EVENT, EVENT_BYTES) < 0) {
       const reason = errno()
       if (reason === Errno.EAGAIN) return

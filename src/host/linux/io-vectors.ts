@@ -13,7 +13,18 @@ const VECTOR_WORDS = 4
 /** The most vectors one system call takes. */
 const MOST_VECTORS = 1024
 
-let bound: { readonly readv: CFunction; readonly writev: CFunction } | undefined
+// struct msghdr, 56 bytes, on 64-bit systems                                                   sendmsg(2)
+//
+//   0        8              16        24      32
+//   | name   | name length  | vectors | count | control, none ...
+//
+const MSG_LONGS = 7
+const MSG_VECTORS = 2
+const MSG_COUNT = 3 // u64 indices
+const MSG_DONTWAIT = 0x40
+const MSG_NOSIGNAL = 0x4000
+
+let bound: { readonly readv: CFunction; readonly writev: CFunction; readonly sendmsg: CFunction } | undefined
 
 /** Where arrays lie that are no mappings: an engine's memory is another array when it moved. */
 const addresses = new WeakMap<Uint8Array, number>()
@@ -34,6 +45,7 @@ export class IoVectors {
   byteLength = 0
   readonly #words = new Uint32Array(MOST_VECTORS * VECTOR_WORDS)
   readonly #address = addressOf(this.#words)
+  readonly #message = new BigUint64Array(MSG_LONGS)
   #count = 0
 
   clear(): void {
@@ -68,12 +80,19 @@ export class IoVectors {
 
   /** @returns the bytes read, or -errno */
   read(fd: number): number {
-    return this.#call(calls().readv, fd)
+    return retried(calls().readv, fd, this.#address, this.#count)
   }
 
   /** @returns the bytes written, or -errno */
   write(fd: number): number {
-    return this.#call(calls().writev, fd)
+    return retried(calls().writev, fd, this.#address, this.#count)
+  }
+
+  /** Writes to a socket, and never waits: whether other calls do is for whoever shares the socket to say. */
+  send(socket: number): number {
+    this.#message[MSG_VECTORS] = BigInt(this.#address)
+    this.#message[MSG_COUNT] = BigInt(this.#count)
+    return retried(calls().sendmsg, socket, this.#message, MSG_DONTWAIT | MSG_NOSIGNAL)
   }
 
   #append(address: number, length: number): void {
@@ -83,14 +102,15 @@ export class IoVectors {
     this.#words[at + 2] = length
     this.byteLength += length
   }
+}
 
-  #call(call: CFunction, fd: number): number {
-    for (;;) {
-      const result = call(fd, this.#address, this.#count)
-      if (result >= 0) return result
-      const reason = errno()
-      if (reason !== Errno.EINTR) return -reason
-    }
+/** @returns what the call does, or -errno */
+function retried(call: CFunction, fd: number, what: number | BigUint64Array, how: number): number {
+  for (;;) {
+    const result = call(fd, what, how)
+    if (result >= 0) return result
+    const reason = errno()
+    if (reason !== Errno.EINTR) return -reason
   }
 }
 
@@ -111,6 +131,7 @@ function calls() {
   bound ??= {
     readv: cFunction('int64_t readv(int fd, intptr_t vectors, int count)'),
     writev: cFunction('int64_t writev(int fd, intptr_t vectors, int count)'),
+    sendmsg: cFunction('int64_t sendmsg(int fd, const void *message, int flags)'),
   }
   return bound
 }

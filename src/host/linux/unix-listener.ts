@@ -5,8 +5,6 @@ import { systemCall } from './system-call.ts'
 import { SystemCallError } from './system-call-error.ts'
 import { UnixStream, unixSocket } from './unix-stream.ts'
 
-const SOL_SOCKET = 1
-const SO_ACCEPTCONN = 30
 const SOCK_CLOEXEC = 0x8_0000
 const POLLIN = 1
 const BACKLOG = 16
@@ -21,10 +19,6 @@ const accept4 = systemCall<[fd: number, address: number, length: number, flags: 
 const poll = systemCall<[descriptors: Int32Array, count: number, timeout: number]>(
   'int poll(void *descriptors, uint64_t count, int timeout)',
 )
-const getsockopt = systemCall<[fd: number, level: number, option: number, value: Int32Array, length: Uint32Array]>(
-  'int getsockopt(int fd, int level, int option, void *value, void *length)',
-)
-
 /**
  * A Unix socket that waits for peers.
  *
@@ -96,14 +90,6 @@ export class UnixListener {
 }
 
 const GONE_AGAIN = ['EAGAIN', 'ECONNABORTED']
-
-/** Whether a socket, which it borrows, listens: as opposed to one that is connected already. */
-export function isListening(descriptor: Descriptor): boolean {
-  const value = new Int32Array(1)
-  const purpose = `looking at ${descriptor.what}`
-  getsockopt(purpose, descriptor.fd, SOL_SOCKET, SO_ACCEPTCONN, value, Uint32Array.of(4))
-  return value[0] !== 0
-}
 
 /** Removes a socket that nobody listens on any more. */
 function removeStale(path: string): void {

@@ -6,8 +6,8 @@ import { after, test } from 'node:test'
 import { EventFd } from './event-fd.ts'
 import { ffiMissing } from './ffi.ts'
 import { MemoryFile } from './memory-file.ts'
-import { isListening, UnixListener } from './unix-listener.ts'
-import { END, type Received, socketPair, UnixStream } from './unix-stream.ts'
+import { UnixListener } from './unix-listener.ts'
+import { END, isListening, type Received, socketPair, UnixStream } from './unix-stream.ts'
 
 const skip = ffiMissing() ?? false
 const folder = mkdtempSync(join(tmpdir(), 'outboard-socket-'))

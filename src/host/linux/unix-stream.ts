@@ -14,10 +14,11 @@ const MSG_DONTWAIT = 0x40
 const MSG_NOSIGNAL = 0x4000
 const MSG_CMSG_CLOEXEC = 0x4000_0000
 const POLLOUT = 4
-const F_GETFL = 3
-const F_SETFL = 4
-const O_NONBLOCK = 0x800
-/** How long a message waits for a peer that does not read. Longer, and it keeps up those who wait for us. */
+const SOL_SOCKET = 1
+const SO_TYPE = 3
+const SO_ACCEPTCONN = 30
+const SO_DOMAIN = 39
+/** How long a whole message waits for a peer that does not read, or reads slowly. Longer, and it keeps up those who wait for us. */
 const PATIENCE_MS = 1000
 const BUFFER_BYTES = 0x1_0000
 
@@ -30,7 +31,9 @@ const connect = systemCall<[fd: number, address: Uint8Array, length: number]>(
 const socketpair = systemCall<[domain: number, type: number, protocol: number, fds: Int32Array]>(
   'int socketpair(int domain, int type, int protocol, void *fds)',
 )
-const fcntl = systemCall<[fd: number, command: number, value: number]>('int fcntl(int fd, int command, int64_t value)')
+const getsockopt = systemCall<[fd: number, level: number, option: number, value: Int32Array, length: Uint32Array]>(
+  'int getsockopt(int fd, int level, int option, void *value, void *length)',
+)
 const pollOne = systemCall<[descriptors: Int32Array, count: number, timeout: number]>(
   'int poll(void *descriptors, uint64_t count, int timeout)',
 )
@@ -86,6 +89,22 @@ export class UnixStream {
     return new UnixStream(descriptor)
   }
 
+  /**
+   * The stream behind a descriptor of a peer. It owns the descriptor, which is closed where this fails.
+   * @throws {SystemCallError | Error} where it is no connection of a Unix stream socket
+   */
+  static fromDescriptor(descriptor: Descriptor): UnixStream {
+    try {
+      const option = (name: number) => socketOption(descriptor, name)
+      const isStream = option(SO_DOMAIN) === AF_UNIX && option(SO_TYPE) === SOCK_STREAM
+      if (!isStream || isListening(descriptor)) throw new Error(`${descriptor.what} is no Unix stream socket`)
+      return new UnixStream(descriptor)
+    } catch (error) {
+      descriptor.close()
+      throw error
+    }
+  }
+
   get fd(): number {
     return this.descriptor.fd
   }
@@ -97,10 +116,13 @@ export class UnixStream {
    */
   send(bytes: Uint8Array, descriptors: readonly Descriptor[] = []): void {
     let fds = descriptors.map((descriptor) => descriptor.fd)
+    let deadline: number | undefined
     for (let sent = 0; sent < bytes.length; ) {
       const result = this.#write(bytes, sent, fds)
-      if (result === -Errno.EAGAIN) this.#waitForRoom()
-      else if (result < 0) throw new SystemCallError('sendmsg', -result, `sending to ${this.descriptor.what}`)
+      if (result === -Errno.EAGAIN) {
+        deadline ??= performance.now() + PATIENCE_MS
+        this.#waitForRoom(deadline - performance.now())
+      } else if (result < 0) throw new SystemCallError('sendmsg', -result, `sending to ${this.descriptor.what}`)
       else {
         sent += result
         fds = []
@@ -133,12 +155,6 @@ export class UnixStream {
     return { bytes: buffer.subarray(0, result), descriptors, truncated: header.truncated }
   }
 
-  /** Has other calls than those here not wait for the peer either: a socket that somebody else made may be one that does. */
-  unblock(): void {
-    const { fd, what } = this.descriptor
-    fcntl(`unblocking ${what}`, fd, F_SETFL, fcntl(`looking at ${what}`, fd, F_GETFL, 0) | O_NONBLOCK)
-  }
-
   close(): void {
     this.descriptor.close()
   }
@@ -150,11 +166,22 @@ export class UnixStream {
     return retried(sendmsg, this.fd, header, MSG_DONTWAIT | MSG_NOSIGNAL)
   }
 
-  #waitForRoom(): void {
+  #waitForRoom(milliseconds: number): void {
     const waiting = Int32Array.of(this.fd, POLLOUT)
-    if (pollOne('waiting for room', waiting, 1, PATIENCE_MS) > 0) return
+    if (milliseconds > 0 && pollOne('waiting for room', waiting, 1, Math.ceil(milliseconds)) > 0) return
     throw new SystemCallError('sendmsg', Errno.EAGAIN, `sending to ${this.descriptor.what}, which does not read`)
   }
+}
+
+/** Whether a socket, which it borrows, listens: as opposed to one that is connected already. */
+export function isListening(descriptor: Descriptor): boolean {
+  return socketOption(descriptor, SO_ACCEPTCONN) !== 0
+}
+
+function socketOption({ fd, what }: Descriptor, name: number): number {
+  const value = new Int32Array(1)
+  getsockopt(`looking at ${what}`, fd, SOL_SOCKET, name, value, Uint32Array.of(4))
+  return value[0]
 }
 
 /** Two streams, each the other's peer. */

@@ -1,10 +1,9 @@
 import type { Descriptor } from '../../host/linux/descriptor.ts'
 import { Errno } from '../../host/linux/errno.ts'
-import type { EventFd } from '../../host/linux/event-fd.ts'
+import { EventFd } from '../../host/linux/event-fd.ts'
 import type { Closable, Reactor } from '../../host/linux/reactor/reactor.ts'
 import { CapabilityId } from '../../pci/capability.ts'
 import type { PciBus, PciFunction } from '../../pci/pci-function.ts'
-import { eventOf } from '../socket/event-of.ts'
 import type { IrqSetMessage } from './messages.ts'
 import { IRQS, IrqFlag, IrqIndex, IrqSet } from './protocol.ts'
 import { VfioUserError } from './vfio-user-error.ts'
@@ -211,7 +210,7 @@ function isOneOf(bits: number): boolean {
 function eventsOf(descriptors: readonly Descriptor[]): EventFd[] {
   const events: EventFd[] = []
   try {
-    for (const descriptor of descriptors) events.push(eventOf(descriptor))
+    for (const descriptor of descriptors) events.push(EventFd.fromDescriptor(descriptor))
   } catch (error) {
     for (const event of events) event.close()
     throw error

@@ -2,22 +2,32 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { test } from 'node:test'
+import { after, test } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 import fc from 'fast-check'
 import { Descriptor } from '../../host/linux/descriptor.ts'
 import { EventFd } from '../../host/linux/event-fd.ts'
 import { ffiMissing } from '../../host/linux/ffi.ts'
 import { MemoryFile } from '../../host/linux/memory-file.ts'
+import { createReactor } from '../../host/linux/reactor/create-reactor.ts'
+import { KINDS } from '../../host/linux/reactor/testing/kinds.ts'
+import { UnixListener } from '../../host/linux/unix-listener.ts'
+import { END, socketPair, UnixStream } from '../../host/linux/unix-stream.ts'
 import { Feature, featureSet } from '../../virtio/feature.ts'
 import { EchoDevice } from '../../virtio/testing/echo-device.ts'
 import { openDescriptors } from '../socket/testing/open-descriptors.ts'
 import { FrontEndMessage, type RequestOf } from './messages.ts'
-import { MessageFlag } from './protocol.ts'
+import { MessageFlag, ProtocolFeature } from './protocol.ts'
 import { encodeMessage } from './request-stream.ts'
+import { RemoteDriver } from './testing/remote-driver.ts'
 import { USER_BASE } from './testing/start-ring.ts'
 import { VhostUserRig } from './testing/vhost-user-rig.ts'
+import { serveVhostUser } from './vhost-user-server.ts'
 
 const skip = ffiMissing() ?? false
+const folder = mkdtempSync(path.join(tmpdir(), 'vhost-user-'))
+after(() => rmSync(folder, { recursive: true }))
+const O_PATH = 0x20_0000
 
 /**
  * Starts a rig, does something to it, and sees that the back-end is served well afterwards and nothing is left behind.
@@ -169,7 +179,6 @@ test('memory that is not what it is said to be is refused, and the table stays a
 test('memory that can vanish while it is used is warned of, once', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
   rig.negotiate()
-  const folder = mkdtempSync(path.join(tmpdir(), 'vhost-user-'))
   const file = path.join(folder, 'memory')
   writeFileSync(file, new Uint8Array(8192))
   const descriptor = new Descriptor(openSync(file, 'r+'), file)
@@ -180,7 +189,6 @@ test('memory that can vanish while it is used is warned of, once', { skip }, asy
   assert.equal(rig.logged.length, 1)
   assert.match(rig.logged[0], /is not sealed/)
   descriptor.close()
-  rmSync(folder, { recursive: true })
   await rig.close()
 })
 
@@ -345,3 +353,69 @@ test('a front-end that says its messages in any order gets answers or is left, a
     { numRuns: 60 },
   )
 })
+
+test('a descriptor that is no socket, or no event, is refused where one belongs', { skip }, async () => {
+  await survives((rig) => {
+    const listener = UnixListener.listen(path.join(folder, 'listening.sock'))
+    const [stream, other] = socketPair('a stream')
+    const of = (fd: number, flags: string | number) =>
+      new Descriptor(openSync(`/proc/self/fd/${fd}`, flags), 'a reopened file')
+    const none = [
+      of(rig.guest.file.descriptor.fd, O_PATH),
+      of(rig.guest.file.descriptor.fd, 'r+'),
+      of(rig.guest.calls[0].descriptor.fd, O_PATH),
+      of(stream.fd, O_PATH),
+      new Descriptor(openSync('/dev/null', 'r+'), 'a device'),
+      new Descriptor(openSync(folder, 'r'), 'a folder'),
+      listener.descriptor,
+    ]
+    for (const descriptor of none) {
+      const refused = (name: 'SET_BACKEND_REQ_FD' | 'SET_LOG_FD') =>
+        assert.equal(rig.frontEnd.acknowledged(name, undefined, [descriptor]), 1, `${name} ${descriptor.what}`)
+      refused('SET_BACKEND_REQ_FD')
+      refused('SET_LOG_FD')
+      assert.equal(rig.frontEnd.acknowledged('SET_VRING_CALL', 0, [descriptor]), 1, descriptor.what)
+      assert.equal(rig.frontEnd.acknowledged('SET_VRING_KICK', 0, [descriptor]), 1, descriptor.what)
+    }
+    listener.close()
+    for (const closable of [stream, other, ...none]) closable.close()
+  })
+})
+
+for (const { kind, skip: refused } of KINDS) {
+  test(`a descriptor of a front-end ends its connection at most, and is served after that: ${kind}`, {
+    skip: refused,
+  }, async () => {
+    const reactor = createReactor({ prefer: kind })
+    const run = reactor.run()
+    const release = reactor.attend()
+    const socket = path.join(folder, `${kind}.sock`)
+    const device = new EchoDevice()
+    const server = serveVhostUser(device, UnixListener.listen(socket), reactor, { log: () => {} })
+    const event = EventFd.create('an event')
+    for (const [name, path] of [
+      ['SET_BACKEND_REQ_FD', '/dev/null'],
+      ['SET_LOG_FD', `/proc/self/fd/${event.descriptor.fd}`],
+    ] as const) {
+      const stream = UnixStream.connect(socket)
+      const file = new Descriptor(openSync(path, O_PATH), 'a path')
+      const features = FrontEndMessage.SET_PROTOCOL_FEATURES
+      const wanted = featureSet(ProtocolFeature.BACKEND_REQ)
+      stream.send(encodeMessage(features.id, 0, features.request.write(wanted)))
+      stream.send(encodeMessage(FrontEndMessage[name].id, 0, new Uint8Array(0)), [file])
+      // It asked for no answer, so that the refusal is the end.
+      while (stream.receive() !== END) await setImmediate()
+      file.close()
+      stream.close()
+    }
+    const driver = await RemoteDriver.start(UnixStream.connect(socket), { queues: 1, queueSize: 64 })
+    driver.close()
+    server.close()
+    await server.over
+    release.close()
+    reactor.stop()
+    await run
+    reactor.close()
+    event.close()
+  })
+}

@@ -1,4 +1,5 @@
 import type { Descriptor } from '../../host/linux/descriptor.ts'
+import { EventFd } from '../../host/linux/event-fd.ts'
 import type { Closable, Reactor } from '../../host/linux/reactor/reactor.ts'
 import { UnixStream } from '../../host/linux/unix-stream.ts'
 import type { Connection } from '../../host/socket/connection.ts'
@@ -10,7 +11,6 @@ import { DeviceId } from '../../virtio/device-id.ts'
 import { type DeviceStateInspection, inspectDevice } from '../../virtio/device-inspection.ts'
 import { featureSet, hasFeature } from '../../virtio/feature.ts'
 import { DRIVER_STATUS, Status } from '../../virtio/status.ts'
-import { eventOf } from '../socket/event-of.ts'
 import type { Service } from '../socket/reception.ts'
 import { BackendChannel } from './backend-channel.ts'
 import { DeviceConfig } from './device-config.ts'
@@ -102,7 +102,7 @@ export class VhostUserBackend implements Service {
   readonly #hook: Closable
   readonly #poller: Closable
   #channel: BackendChannel | undefined
-  #gpuSocket: Descriptor | undefined
+  #gpuSocket: UnixStream | undefined
   #status = 0
   /** The configuration changed and the front-end was not told. */
   #configDue = false
@@ -217,7 +217,7 @@ export class VhostUserBackend implements Service {
         this.#log.setBase(descriptor, area)
         return 0
       },
-      SET_LOG_FD: (_, [descriptor]) => this.#log.setEvent(eventOf(descriptor)),
+      SET_LOG_FD: (_, [descriptor]) => this.#log.setEvent(EventFd.fromDescriptor(descriptor)),
 
       SET_VRING_NUM: ({ index, num }) => rings.setSize(index, num),
       SET_VRING_ADDR: (addresses) => {
@@ -327,8 +327,8 @@ export class VhostUserBackend implements Service {
   }
 
   #setChannel(descriptor: Descriptor): void {
+    const stream = UnixStream.fromDescriptor(descriptor)
     this.#channel?.close()
-    const stream = new UnixStream(descriptor)
     this.#channel = new BackendChannel(
       (receiver) => new StreamConnection(stream, this.#reactor, receiver),
       (line) => this.#guard.log(line),
@@ -341,12 +341,13 @@ export class VhostUserBackend implements Service {
   #setGpuSocket(descriptor: Descriptor): void {
     if (this.#device.id !== DeviceId.GPU) throw new VhostUserError('the device is no GPU')
     const { screen } = this.#options
+    const stream = UnixStream.fromDescriptor(descriptor)
     if (screen) {
-      screen.connect(new UnixStream(descriptor))
+      screen.connect(stream)
       return
     }
     this.#gpuSocket?.close()
-    this.#gpuSocket = descriptor
+    this.#gpuSocket = stream
   }
 
   #mapShared(): void {

@@ -1,10 +1,9 @@
 import type { Descriptor } from '../../host/linux/descriptor.ts'
-import type { EventFd } from '../../host/linux/event-fd.ts'
+import { EventFd } from '../../host/linux/event-fd.ts'
 import type { Closable } from '../../host/linux/reactor/reactor.ts'
 import type { MemoryRegion } from '../../memory/memory-region.ts'
 import type { GatedQueue } from '../../virtio/gated-queue.ts'
 import type { RingPosition } from '../../virtqueue/device-queue.ts'
-import { eventOf } from '../socket/event-of.ts'
 import type { VringAddressMessage } from './messages.ts'
 import { VhostUserError } from './vhost-user-error.ts'
 
@@ -74,7 +73,7 @@ export class Vring {
 
   /** @param watch begins to watch it; where that fails the descriptor is closed */
   setKick(descriptor: Descriptor | undefined, watch: (event: EventFd) => Closable): void {
-    const event = descriptor && eventOf(descriptor)
+    const event = descriptor && EventFd.fromDescriptor(descriptor)
     this.closeKick()
     if (!event) return
     try {
@@ -87,13 +86,13 @@ export class Vring {
   }
 
   setCall(descriptor: Descriptor | undefined): void {
-    const event = descriptor && eventOf(descriptor)
+    const event = descriptor && EventFd.fromDescriptor(descriptor)
     this.#call?.close()
     this.#call = event
   }
 
   setError(descriptor: Descriptor | undefined): void {
-    const event = descriptor && eventOf(descriptor)
+    const event = descriptor && EventFd.fromDescriptor(descriptor)
     this.#error?.close()
     this.#error = event
   }

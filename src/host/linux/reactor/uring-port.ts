@@ -1,7 +1,6 @@
 import { Errno } from '../errno.ts'
-import { EVENT, EVENT_BYTES, type EventFd } from '../event-fd.ts'
+import { EVENT, EVENT_BYTES, type EventFd, RWF_NOWAIT } from '../event-fd.ts'
 import { addressOf } from '../ffi.ts'
-import { SystemCallError } from '../system-call-error.ts'
 import { FileCalls } from './file-calls.ts'
 import { type Operation, OperationKind } from './operation.ts'
 import type { Port, PortWatch } from './port.ts'
@@ -91,7 +90,7 @@ export class UringPort implements Port {
     if (event.blocking || this.#ring.behind) event.signal()
     else {
       const fd = event.descriptor.fd
-      this.#ring.add(OP_WRITE, fd, CURRENT_POSITION, this.#event, EVENT_BYTES, 0, NOBODY_TAG, SKIP_SUCCESS)
+      this.#ring.add(OP_WRITE, fd, CURRENT_POSITION, this.#event, EVENT_BYTES, RWF_NOWAIT, NOBODY_TAG, SKIP_SUCCESS)
     }
   }
 
@@ -181,12 +180,10 @@ class Poll implements Target {
 
   completed(result: number, more: boolean): void {
     if (!more) this.armed = false
-    if (!this.watch.closed) {
-      if (result === -Errno.EBADF) throw new SystemCallError('io_uring_enter', Errno.EBADF, 'watching a descriptor')
-      this.watch.ready()
-    }
+    if (!this.watch.closed) this.watch.ready()
     if (more) return
-    if (this.watch.closed) this.forget(this)
+    // A descriptor that cannot be watched is as good as closed; whoever reads from it is told why.
+    if (this.watch.closed || result === -Errno.EBADF) this.forget(this)
     else this.rearm(this)
   }
 }

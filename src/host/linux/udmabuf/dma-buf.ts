@@ -1,10 +1,12 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, statfsSync } from 'node:fs'
 import { mapFile } from '../address-space.ts'
 import { Descriptor } from '../descriptor.ts'
 import { systemCall } from '../system-call.ts'
 import { MOST_VIEW_BYTES, PageView } from './page-view.ts'
 import { DMA_BUF_NAME_LEN, DMA_BUF_SYNC_END, DmaBufAccess, ioctl, Request } from './protocol.ts'
 
+/** The file system of dma-bufs; linux/magic.h. */
+const DMA_BUF_MAGIC = 0x444d_4142
 const SEEK_SET = 0
 const SEEK_END = 2
 const POLLIN = 1
@@ -41,7 +43,7 @@ export class DmaBuf {
     this.size = size
   }
 
-  /** It owns the descriptor from the call on, even if that fails. @throws {SystemCallError} where it is no dma-buf */
+  /** It owns the descriptor from the call on, even if that fails. @throws {SystemCallError} where it has no size */
   static fromDescriptor(descriptor: Descriptor): DmaBuf {
     try {
       const size = lseek(`asking for the size of ${descriptor.what}`, descriptor.fd, 0, SEEK_END)
@@ -131,4 +133,9 @@ export class DmaBuf {
     const purpose = `accessing ${this.descriptor.what}`
     ioctl(purpose, this.descriptor.fd, Request.DMA_BUF_IOCTL_SYNC, BigUint64Array.of(BigInt(flags)))
   }
+}
+
+/** Whether a descriptor of a peer, which it borrows, is a dma-buf. */
+export function isDmaBuf({ fd }: Descriptor): boolean {
+  return statfsSync(`/proc/self/fd/${fd}`).type === DMA_BUF_MAGIC
 }

@@ -90,7 +90,6 @@ export class GpuChannel implements Receiver {
     reactor: Pick<Reactor, 'watch'>,
     private readonly left: (reason: string | undefined) => void,
   ) {
-    stream.unblock()
     this.#stream = stream
     this.#connection = new StreamConnection(stream, reactor, this)
     this.#writable = new Readiness(reactor, stream.fd, Interest.WRITABLE, () => this.#flush())
@@ -220,7 +219,7 @@ export class GpuChannel implements Receiver {
     while (!this.#closed && this.#sent < out.byteLength) {
       vectors.clear()
       vectors.addSpans(out, this.#sent, out.byteLength - this.#sent)
-      const result = vectors.write(this.#stream.fd)
+      const result = vectors.send(this.#stream.fd)
       if (result < 0 && result !== -Errno.EAGAIN) {
         this.ended(result === -Errno.EPIPE ? undefined : getSystemErrorName(result))
         return
