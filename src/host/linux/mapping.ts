@@ -1,6 +1,6 @@
 import { fstatSync } from 'node:fs'
-import { MemoryRegion, type RegionBacking } from '../../memory/memory-region.ts'
-import { mapFile, PAGE_BYTES, type Pages, replaceWithZeroes, unmap } from './address-space.ts'
+import { MemoryRegion, type RegionBacking, type RegionSource } from '../../memory/memory-region.ts'
+import { mapFile, PAGE_BYTES, type Pages, replaceWithZeroes, reserve, unmap } from './address-space.ts'
 import type { Descriptor } from './descriptor.ts'
 import { memoryAt } from './ffi.ts'
 import { Seal, sealsOf } from './memory-file.ts'
@@ -21,19 +21,30 @@ export interface MappingRange {
 
 /** A region of guest memory that lies in this process's address space, where system calls can reach it. */
 export class MappedRegion extends MemoryRegion {
-  /** @param address where its first byte is */
+  #address: number | undefined
+
+  /** @param locate where its first byte is */
   constructor(
     base: number,
-    bytes: Uint8Array,
-    readonly address: number,
+    size: number,
+    source: RegionSource,
+    private readonly locate: () => number,
     backing: RegionBacking | undefined,
   ) {
-    super(base, bytes.length, () => bytes, backing)
+    super(base, size, source, backing)
+  }
+
+  /** Where its first byte is. */
+  get address(): number {
+    this.#address ??= this.locate()
+    return this.#address
   }
 }
 
-/** Address space goes back to the system when nothing here can touch it any more. */
+/** Address space goes back to the system when nothing here can touch it any more: no mapping, no region, no view. */
 const unreachable = new FinalizationRegistry<Pages>(unmap)
+/** What each view keeps from going back. */
+const kept = new WeakMap<ArrayBuffer, Pages>()
 
 /**
  * A part of a file in memory, shared with whoever maps it too.
@@ -46,27 +57,30 @@ const unreachable = new FinalizationRegistry<Pages>(unmap)
  * After `close` the file is let go; views that somebody kept show zeroes that mean nothing, and touching them harms nobody.
  */
 export class Mapping {
-  /** Where the first byte of the range is. */
-  readonly address: number
   readonly length: number
   /** Why its end may vanish while it is in use, in words for people; undefined where the file promised that it does not. */
   readonly mayShrink: string | undefined
-  readonly #windows: readonly Uint8Array[]
+  /** Views by number, made when they are first looked at: a file has as many as its peer says it is long. */
+  readonly #windows = new Map<number, Uint8Array>()
   readonly #file: Descriptor
   readonly #offset: number
   /** Whether others that map the file see the same pages. */
   readonly #shared: boolean
-  /** What was asked of the system: whole pages. */
-  readonly #pages: Pages
+  /** What was asked of the system: whole pages. Undefined where they were given back before anything here used them. */
+  #pages: Pages | undefined
+  /** There are views, or addresses that the kernel was given. */
+  #used = false
+  /** Where the range begins in them. */
+  readonly #lead: number
 
   private constructor(file: Descriptor, range: MappingRange, pages: Pages, lead: number) {
     this.#file = file
     this.#offset = range.offset
     this.#shared = range.private !== true && range.hidden !== true
     this.#pages = pages
-    this.address = pages.address + lead
+    unreachable.register(pages, { ...pages }, pages)
+    this.#lead = lead
     this.length = range.length
-    this.#windows = makeWindows(pages, lead, range.length)
     this.mayShrink =
       (sealsOf(file) & Seal.SHRINK) === 0 ? `${file.what} is not sealed: whoever shares it can shrink it` : undefined
   }
@@ -102,11 +116,16 @@ export class Mapping {
     return new Mapping(file, range, pages, lead)
   }
 
+  /** Where the first byte of the range is. */
+  get address(): number {
+    return this.#use().address + this.#lead
+  }
+
   /** All of it as bytes. @throws {RangeError} where it is more than one window of 1 GiB */
   get bytes(): Uint8Array {
-    if (this.#windows.length > 1)
+    if (this.#lead + this.length > WINDOW_BYTES)
       throw new RangeError(`${this.#file.what}: ${this.length} bytes are too many for one view`)
-    return this.#windows[0]
+    return this.#window(0)
   }
 
   /**
@@ -114,16 +133,20 @@ export class Mapping {
    * `base` on.
    */
   regions(base: number, start = 0, length = this.length): MappedRegion[] {
-    const end = start + length
     const regions: MappedRegion[] = []
-    let at = 0
-    for (const window of this.#windows) {
-      const from = Math.max(start, at)
-      const bytes = window.subarray(from - at, Math.max(0, end - at))
-      at += window.length
-      if (bytes.length === 0) continue
+    const end = this.#lead + start + length
+    for (let at = this.#lead + start; at < end; ) {
+      const window = Math.floor(at / WINDOW_BYTES)
+      const next = Math.min((window + 1) * WINDOW_BYTES, end)
+      const from = at - this.#lead
+      const skip = at - this.#windowStart(window)
+      const source: RegionSource = () => {
+        const { buffer, byteOffset } = this.#window(window)
+        return { buffer, byteOffset: byteOffset + skip }
+      }
       const backing = this.#shared ? fileAt(this.#file, this.#offset + from) : undefined
-      regions.push(new MappedRegion(base + from - start, bytes, this.address + from, backing))
+      regions.push(new MappedRegion(base + from - start, next - at, source, () => this.address + from, backing))
+      at = next
     }
     return regions
   }
@@ -131,8 +154,43 @@ export class Mapping {
   /** Lets go of the file. What is still under way in the kernel ends in memory that nobody reads. */
   close(): void {
     if (this.#file.closed) return
-    replaceWithZeroes(`unmapping ${this.#file.what}`, this.#pages)
+    if (this.#used) replaceWithZeroes(`unmapping ${this.#file.what}`, this.#use())
+    else if (this.#pages) {
+      unreachable.unregister(this.#pages)
+      unmap(this.#pages)
+      this.#pages = undefined
+    }
     this.#file.close()
+  }
+
+  /** The pages, for something that is to be found there from now on. */
+  #use(): Pages {
+    this.#used = true
+    if (!this.#pages) {
+      const purpose = `reading ${this.#file.what}, which is closed`
+      this.#pages = reserve(purpose, this.#lead + this.length)
+      unreachable.register(this.#pages, { ...this.#pages })
+      replaceWithZeroes(purpose, this.#pages)
+    }
+    return this.#pages
+  }
+
+  /** Where a window begins in the pages: the first with the range, the others at whole windows. */
+  #windowStart(index: number): number {
+    return Math.max(index * WINDOW_BYTES, this.#lead)
+  }
+
+  #window(index: number): Uint8Array {
+    const known = this.#windows.get(index)
+    if (known) return known
+    const start = this.#windowStart(index)
+    const end = Math.min((index + 1) * WINDOW_BYTES, this.#lead + this.length)
+    const pages = this.#use()
+    const buffer = memoryAt(pages.address + start, end - start)
+    kept.set(buffer, pages)
+    const window = new Uint8Array(buffer)
+    this.#windows.set(index, window)
+    return window
   }
 }
 
@@ -144,22 +202,4 @@ function fileAt(file: Descriptor, offset: number): RegionBacking {
     },
     offset,
   }
-}
-
-/**
- * Views of the bytes from `lead` on. All but the first begin at a whole page, so that the address space below each can be
- * given back by itself.
- */
-function makeWindows(pages: Pages, lead: number, length: number): Uint8Array[] {
-  const windows: Uint8Array[] = []
-  const end = lead + length
-  for (let start = 0; start < end; start += WINDOW_BYTES) {
-    const at = Math.max(start, lead)
-    const next = Math.min(start + WINDOW_BYTES, end)
-    const buffer = memoryAt(pages.address + at, next - at)
-    const covers = next === end ? pages.length - start : WINDOW_BYTES
-    unreachable.register(buffer, { address: pages.address + start, length: covers })
-    windows.push(new Uint8Array(buffer))
-  }
-  return windows
 }

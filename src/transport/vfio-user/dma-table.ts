@@ -11,7 +11,7 @@ import { SharedFiles, type SharedPart } from './shared-files.ts'
 import { VfioUserError } from './vfio-user-error.ts'
 
 const FLAGS = DmaFlag.READ | DmaFlag.WRITE
-/** More is no guest's memory. */
+/** Bytes of one range, and of all that are shared; more is no guest's memory. */
 const MOST_BYTES = 2 ** 42
 
 /** Memory of our own for what a client that shares nothing has; untouched it takes no space. */
@@ -147,7 +147,8 @@ export class DmaTable {
     if (size === 0 || address % PAGE !== 0 || size % PAGE !== 0 || offset % PAGE !== 0) {
       throw new VfioUserError(Errno.EINVAL, `${size} bytes at ${address.toString(16)} are no pages`)
     }
-    if (size > MOST_BYTES) throw new VfioUserError(Errno.ENOSPC, `${size} bytes are too many`)
+    const shared = [...this.#ranges.values()].reduce((sum, range) => sum + (range.shared ? range.size : 0), size)
+    if (shared > MOST_BYTES) throw new VfioUserError(Errno.ENOSPC, `${shared} bytes are too many`)
     if (!Number.isSafeInteger(end) || !Number.isSafeInteger(offset + size)) {
       throw new VfioUserError(Errno.EINVAL, `a range that ends at ${end.toString(16)}`)
     }

@@ -7,6 +7,7 @@ import fc from 'fast-check'
 import { Descriptor } from '../../host/linux/descriptor.ts'
 import { EventFd } from '../../host/linux/event-fd.ts'
 import { ffiMissing } from '../../host/linux/ffi.ts'
+import { MemoryFile } from '../../host/linux/memory-file.ts'
 import { EchoDevice } from '../../virtio/testing/echo-device.ts'
 import { openDescriptors } from '../socket/testing/open-descriptors.ts'
 import { encodeMessage } from './command-stream.ts'
@@ -16,6 +17,7 @@ import { MEMORY_BYTES, type VfioUserRig } from './testing/vfio-user-rig.ts'
 
 const skip = ffiMissing() ?? false
 const NOTHING = new Uint8Array(0)
+const ENOSPC = 28
 
 /** A header that says what is not so. */
 function header(size: number, flags = 0, command = 4): Uint8Array {
@@ -141,6 +143,26 @@ test('memory that shrinks after it was mapped is warned of', { skip }, async () 
   descriptor.close()
   rmSync(folder, { recursive: true })
   await rig.close()
+})
+
+test('memory of any size is mapped or refused at once', { skip }, async () => {
+  const before = openDescriptors()
+  const rig = echoRig()
+  await rig.start()
+  const range = { argsz: 32, flags: 3, offset: 0, address: 2 ** 46, size: 4096 }
+  for (let power = 40; power <= 46; power++) {
+    const { descriptor, size } = MemoryFile.create('sparse', 2 ** power)
+    // The whole of it, and a page of it, for which a file is mapped as a whole.
+    if (power >= 42) assert.equal(rig.client.refusal('DMA_MAP', { ...range, size }, [descriptor]), ENOSPC)
+    else rig.client.ask('DMA_MAP', { ...range, size }, [descriptor])
+    rig.client.ask('DMA_MAP', { ...range, address: 2 ** 50, offset: size - 4096 }, [descriptor])
+    rig.client.ask('DMA_UNMAP', { argsz: 24, flags: 0, address: 2 ** 50, size: 4096 })
+    if (power < 42) rig.client.ask('DMA_UNMAP', { argsz: 24, flags: 0, address: 2 ** 46, size })
+    descriptor.close()
+  }
+  assert.deepEqual(rig.echo(0, [1, 2]), [1, 2])
+  await rig.close()
+  assert.equal(openDescriptors(), before)
 })
 
 test('a thousand clients, one after the other, leave nothing behind', { skip }, async () => {

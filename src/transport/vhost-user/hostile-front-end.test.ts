@@ -176,6 +176,25 @@ test('memory that is not what it is said to be is refused, and the table stays a
   })
 })
 
+test('memory of any size is mapped or refused at once, and the device is served', { skip }, async () => {
+  await survives((rig) => {
+    for (let power = 42; power <= 50; power++) {
+      const { descriptor, size } = MemoryFile.create('sparse', 2 ** power)
+      const region = { guestAddress: 2 ** 46, size, userAddress: 2 ** 50, mmapOffset: 0 }
+      const refused = rig.frontEnd.acknowledged('ADD_MEM_REG', { region }, [descriptor])
+      assert.equal(refused, power > 43 ? 1 : 0, `2^${power}`)
+      if (refused === 0) assert.equal(rig.frontEnd.acknowledged('REM_MEM_REG', { region }), 0)
+      descriptor.close()
+    }
+    const { descriptor, size } = MemoryFile.create('sparse', 2 ** 43)
+    for (let slot = 1; slot <= 3; slot++) {
+      const region = { guestAddress: slot * size, size, userAddress: 2 ** 47 + slot * size, mmapOffset: 0 }
+      assert.equal(rig.frontEnd.acknowledged('ADD_MEM_REG', { region }, [descriptor]), slot === 1 ? 0 : 1)
+    }
+    descriptor.close()
+  })
+})
+
 test('memory that can vanish while it is used is warned of, once', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
   rig.negotiate()

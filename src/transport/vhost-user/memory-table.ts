@@ -7,6 +7,8 @@ import { VhostUserError } from './vhost-user-error.ts'
 
 /** Slots there are for ADD_MEM_REG. Each takes a descriptor of this process. */
 export const MOST_SLOTS = 256
+/** Bytes of all regions; more is no guest's memory. What is done for a region grows with its size, by a step a gigabyte. */
+const MOST_BYTES = 2 ** 44
 
 /** A region of the front-end's, mapped here. */
 interface Slot extends MemoryRegionMessage {
@@ -118,6 +120,8 @@ export class MemoryTable {
       for (let i = 1; i < ends.length; i++) {
         if (ends[i][0] < ends[i - 1][1]) throw new VhostUserError('regions overlap in the front-end')
       }
+      const bytes = slots.reduce((sum, { size }) => sum + size, 0)
+      if (bytes > MOST_BYTES) throw new VhostUserError(`${bytes} bytes of memory`)
       this.memory.replace(slots.flatMap((slot) => slot.regions))
     } catch (error) {
       for (const slot of opened) slot.mapping.close()
@@ -136,6 +140,10 @@ function openSlot(region: MemoryRegionMessage, descriptor: Descriptor): Slot {
   const { guestAddress, userAddress, mmapOffset } = region
   // Views are of whole words; what is left over no driver uses.
   const size = region.size - (region.size % 4)
+  if (region.size > MOST_BYTES) {
+    descriptor.close()
+    throw new VhostUserError(`a region of ${region.size} bytes`)
+  }
   for (const end of [guestAddress + region.size, userAddress + region.size, mmapOffset + region.size]) {
     if (!Number.isSafeInteger(end)) {
       descriptor.close()
