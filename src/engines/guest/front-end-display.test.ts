@@ -331,7 +331,7 @@ test('without an answer, or without a front-end, the guest is told what was know
   const told: Wishes[] = []
   const known: Wishes = [{ width: 1024, height: 768 }]
   rig.display.ask((wishes) => told.push(wishes))
-  rig.reactor.turn()
+  rig.reactor.elapse(10_000)
   assert.deepEqual(told, [known])
   assert.match(rig.logged.join(), /does not say/)
   rig.display.ask((wishes) => told.push(wishes))

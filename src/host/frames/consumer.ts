@@ -2,12 +2,14 @@ import type { Surface } from '../../devices/gpu/display.ts'
 import type { Rect } from '../../devices/gpu/rect.ts'
 import type { Descriptor } from '../linux/descriptor.ts'
 import type { PeerCredentials } from '../linux/peer-credentials.ts'
-import type { Closable, Reactor } from '../linux/reactor/reactor.ts'
+import type { Reactor } from '../linux/reactor/reactor.ts'
 import type { GuestBuffer } from '../linux/udmabuf/guest-buffer.ts'
 import type { UnixStream } from '../linux/unix-stream.ts'
+import { MessageDeadline } from '../socket/message-deadline.ts'
 import { type Receiver, StreamConnection } from '../socket/stream-connection.ts'
 import { FrameFlow } from './frame-flow.ts'
 import { FrameStream, type RawMessage } from './frame-stream.ts'
+import { monotonicTime } from './monotonic-time.ts'
 import { Outbox } from './outbox.ts'
 import {
   ACKNOWLEDGE,
@@ -27,10 +29,10 @@ import {
 } from './protocol.ts'
 import { bufferStatements, descriptionOf, refusal, scanoutStatement } from './statements.ts'
 
-/** How long a consumer may take for its first message, and for the rest of one that it began. */
-const PATIENCE_MS = 5000
 /** Buffers that only a consumer has, since the guest took them back. With so many, it gets no more until it releases some. */
 const MOST_STALE = 64
+/** Bytes in them. A consumer with more has a moment to release some. */
+const MOST_STALE_BYTES = 256 << 20
 /** Messages a turn: the device has other things to do. */
 const MOST_A_TURN = 32
 
@@ -86,6 +88,7 @@ interface View {
 export type ConsumerInspection = PeerCredentials & {
   /** It has buffers that nobody else has any more. */
   readonly stale: number
+  readonly staleBytes: number
   readonly buffers: number
   readonly frames: number
   /** Changes that became part of others, since it was not done with the frame before. */
@@ -100,8 +103,8 @@ export class Consumer implements Receiver {
   readonly #stream: UnixStream
   readonly #connection: StreamConnection
   readonly #messages = new FrameStream(MOST_CONSUMER_MESSAGE_BYTES, 0)
-  /** Runs while the consumer owes the rest of a message. */
-  #patience: Closable | undefined
+  /** For its first message, and for the rest of one that it began. */
+  readonly #deadline: MessageDeadline
   /** Bits of `Wanted`; 0 until it said so. */
   #wanted = 0
   readonly #out: Outbox
@@ -116,6 +119,13 @@ export class Consumer implements Receiver {
   /** Buffers that it was not told of. */
   readonly #arrived = new Set<ServedBuffer>()
   #stale = 0
+  #staleBytes = 0
+  /** For releasing some, where those are too many bytes. */
+  readonly #releasing: MessageDeadline
+  /** When a message of it came last, and whether that is long ago: CLOCK_MONOTONIC. */
+  heardAt = monotonicTime()
+  silent = false
+  readonly #silence: MessageDeadline
   /** The log has that it holds too many of those. */
   #warned = false
   /** There may be something to tell. */
@@ -129,17 +139,25 @@ export class Consumer implements Receiver {
     stream: UnixStream,
     readonly credentials: PeerCredentials,
     private readonly source: Frames,
-    private readonly reactor: Pick<Reactor, 'watch' | 'timer'>,
+    reactor: Pick<Reactor, 'watch' | 'timer'>,
     private readonly events: ConsumerEvents,
   ) {
     this.#stream = stream
     this.#connection = new StreamConnection(stream, reactor, this)
+    this.#deadline = new MessageDeadline(reactor, () => this.ended('it does not finish its message'))
+    this.#releasing = new MessageDeadline(reactor, () =>
+      this.ended(`it holds ${this.#staleBytes} bytes of buffers that the guest took back`),
+    )
+    this.#silence = new MessageDeadline(reactor, () => {
+      this.silent = true
+    })
     this.#out = new Outbox(stream, reactor, (reason) => this.ended(reason))
   }
 
   /** To be called once, first of all. */
   begin(): void {
     this.#wait()
+    this.#silence.owed(true)
     const flags = this.source.memoryFiles ? ServerFlag.MEMORY_FILES : 0
     this.#send(encode(HELLO, { magic: MAGIC, version: VERSION, flags }))
   }
@@ -184,7 +202,7 @@ export class Consumer implements Receiver {
     this.#arrived.delete(served)
     const told = this.#told.get(served.id)
     if (!told) return
-    this.#stale++
+    this.#count(told, 1)
     this.#described.delete(told)
     this.#presented.delete(told)
     this.#gone.add(told)
@@ -212,9 +230,8 @@ export class Consumer implements Receiver {
     for (let message = this.#messages.next(); message && !this.#over; message = this.#messages.next()) {
       try {
         this.#heed(message)
-        // The next has its own time.
-        this.#patience?.close()
-        this.#patience = undefined
+        this.#heard()
+        this.#deadline.met()
       } catch (error) {
         this.ended(error instanceof Error ? error.message : String(error))
       }
@@ -229,7 +246,7 @@ export class Consumer implements Receiver {
     this.#over = true
     // In the middle of a message there is nothing more to be said.
     if (reason !== undefined && !this.#out.busy) this.#stream.write(refusal(reason))
-    this.#patience?.close()
+    for (const deadline of [this.#deadline, this.#releasing, this.#silence]) deadline.met()
     this.#messages.close()
     this.#connection.close()
     this.#out.close()
@@ -244,6 +261,7 @@ export class Consumer implements Receiver {
       ...this.credentials,
       buffers: this.#told.size,
       stale: this.#stale,
+      staleBytes: this.#staleBytes,
       frames: flows.reduce((sum, { frames }) => sum + frames, 0),
       merged: flows.reduce((sum, { merged }) => sum + merged, 0),
     }
@@ -251,13 +269,21 @@ export class Consumer implements Receiver {
 
   /** A message that is owed has its time; one that is not begun has all the time there is. */
   #wait(): void {
-    const owed = !this.#over && (this.#wanted === 0 || this.#messages.partial)
-    if (!owed) {
-      this.#patience?.close()
-      this.#patience = undefined
-      return
-    }
-    this.#patience ??= this.reactor.timer(PATIENCE_MS, () => this.ended('it does not finish its message'))
+    this.#deadline.owed(!this.#over && (this.#wanted === 0 || this.#messages.partial))
+  }
+
+  #heard(): void {
+    this.heardAt = monotonicTime()
+    this.silent = false
+    this.#silence.met()
+    this.#silence.owed(!this.#over)
+  }
+
+  /** Counts a buffer that only this consumer has, or had. */
+  #count({ served }: Told, by: 1 | -1): void {
+    this.#stale += by
+    this.#staleBytes += by * served.buffer.byteLength
+    this.#releasing.owed(this.#staleBytes > MOST_STALE_BYTES)
   }
 
   #heed({ type, payload }: RawMessage): void {
@@ -296,7 +322,7 @@ export class Consumer implements Receiver {
       throw new Error('it releases a buffer that it was not given')
     this.#told.delete(id)
     for (const news of [this.#gone, this.#described, this.#presented]) news.delete(told)
-    if (told.served.buffer.removed) this.#stale--
+    if (told.served.buffer.removed) this.#count(told, -1)
     // What shows it has to be told again, with the next pixels that change.
     for (const [index, view] of this.#views.entries()) {
       if (this.source.scanouts[index].served === told.served) view.changed = true
@@ -380,8 +406,8 @@ export class Consumer implements Receiver {
 
   /** Gives it a buffer. @returns false where it cannot have another now */
   #give(served: ServedBuffer): boolean {
-    if (this.#stale >= MOST_STALE) {
-      if (!this.#warned) this.events.log(`it holds ${MOST_STALE} buffers that the guest took back, and gets no more`)
+    if (this.#stale >= MOST_STALE || this.#staleBytes > MOST_STALE_BYTES) {
+      if (!this.#warned) this.events.log(`it holds ${this.#stale} buffers that the guest took back, and gets no more`)
       this.#warned = true
       return false
     }

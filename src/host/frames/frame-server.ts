@@ -165,7 +165,7 @@ export class FrameServer implements Display, Frames {
       const reason = `user ${uid} may not see this guest's buffers`
       this.#log(`process ${pid} gets no frames: ${reason}`)
       this.#refuse(stream, reason)
-    } else if (this.#consumers.size >= MOST_CONSUMERS) {
+    } else if (this.#consumers.size >= MOST_CONSUMERS && !this.#makePlace()) {
       const reason = `there are ${MOST_CONSUMERS} consumers already`
       this.#log(`process ${pid} gets no frames: ${reason}`)
       this.#refuse(stream, reason)
@@ -178,6 +178,21 @@ export class FrameServer implements Display, Frames {
       this.#consumers.add(consumer)
       consumer.begin()
     }
+  }
+
+  /**
+   * Takes a place from a consumer that has been silent for a while: of the process that has most places the one that has been
+   * for longest. @returns false where none has
+   */
+  #makePlace(): boolean {
+    const places = new Map<number, number>()
+    for (const { credentials } of this.#consumers) places.set(credentials.pid, (places.get(credentials.pid) ?? 0) + 1)
+    const placesOf = ({ credentials }: Consumer) => places.get(credentials.pid) ?? 0
+    const [first] = [...this.#consumers]
+      .filter(({ silent }) => silent)
+      .sort((a, b) => placesOf(b) - placesOf(a) || a.heardAt - b.heardAt)
+    first?.ended('another consumer takes its place: it was silent for longest')
+    return first !== undefined
   }
 
   #refuse(stream: UnixStream, reason: string): void {

@@ -9,7 +9,19 @@ import { ffiMissing } from '../linux/ffi.ts'
 import { MemoryFile } from '../linux/memory-file.ts'
 import { GuestBuffers } from '../linux/udmabuf/guest-buffers.ts'
 import { FrameServer } from './frame-server.ts'
-import { ACKNOWLEDGE, encode, FRAME, FrameSource, HELLO, MAGIC, READY, RELEASE, VERSION, Wanted } from './protocol.ts'
+import {
+  ACKNOWLEDGE,
+  BUFFER,
+  encode,
+  FRAME,
+  FrameSource,
+  HELLO,
+  MAGIC,
+  READY,
+  RELEASE,
+  VERSION,
+  Wanted,
+} from './protocol.ts'
 import { FramesRig } from './testing/frames-rig.ts'
 import { RawConsumer } from './testing/raw-consumer.ts'
 
@@ -132,18 +144,87 @@ test('half a message has its time, and a greeting, too', { skip }, async () => {
   const log: string[] = []
   const server = FrameServer.listen(`${rig.path}2`, buffers, reactor, { log: (line) => log.push(line) })
   const silent = new RawConsumer(`${rig.path}2`)
-  // This reactor's timers are over with its next turn.
-  for (let turns = 0; turns < 3; turns++) reactor.turn()
+  reactor.turn()
+  reactor.elapse(5000)
   assert.match((await silent.refusal()) ?? '', /does not finish its message/)
   const patient = new RawConsumer(`${rig.path}2`)
   patient.greet()
   for (let turns = 0; turns < 5; turns++) reactor.turn()
   assert.equal(server.inspect().consumers.length, 1)
+  reactor.elapse(3_600_000)
+  assert.equal(server.inspect().consumers.length, 1)
   patient.send(encode(RELEASE, { buffer: 1 }).subarray(0, 7))
-  for (let turns = 0; turns < 3; turns++) reactor.turn()
+  reactor.turn()
+  reactor.elapse(5000)
   assert.match((await patient.refusal()) ?? '', /does not finish its message/)
   assert.equal(log.length, 2)
   for (const closable of [silent, patient, server, buffers]) closable.close()
+  await rig.close()
+})
+
+test('where all places are taken, a newcomer has that of the consumer that has been silent for longest', {
+  skip,
+}, async () => {
+  const reactor = new HandReactor()
+  const buffers = GuestBuffers.open({ device: '/dev/there-is-no-udmabuf' })
+  const rig = new FramesRig()
+  const socket = `${rig.path}2`
+  const server = FrameServer.listen(socket, buffers, reactor)
+  const join = () => {
+    const consumer = new RawConsumer(socket)
+    consumer.greet()
+    for (let turns = 0; turns < 3; turns++) reactor.turn()
+    return consumer
+  }
+  const consumers = Array.from({ length: 16 }, join)
+  const refused = join()
+  assert.match((await refused.refusal()) ?? '', /16 consumers already/, 'all were heard a moment ago')
+  reactor.elapse(5000)
+  const newcomer = join()
+  assert.ok(await newcomer.next(READY.type))
+  assert.match((await consumers[0].refusal()) ?? '', /another consumer/)
+  assert.equal(server.inspect().consumers.length, 16)
+  for (const closable of [...consumers, refused, newcomer, server, buffers]) closable.close()
+  await rig.close()
+})
+
+test('what a consumer keeps of what the guest took back is bounded in bytes', { skip }, async () => {
+  const reactor = new HandReactor()
+  const rig = new FramesRig()
+  const server = FrameServer.listen(`${rig.path}2`, rig.buffers, reactor)
+  const bytes = 5 << 20
+  const consumer = new RawConsumer(`${rig.path}2`)
+  consumer.greet(Wanted.BUFFERS)
+  const given: number[] = []
+  for (let id = 1; id <= 53; id++) {
+    rig.gpu.createBlob(id, bytes, [{ address: 0, length: bytes }], 1, 2)
+    for (let turns = 0; turns < 3; turns++) reactor.turn()
+    const message = await consumer.next(BUFFER.type)
+    assert.ok(message)
+    given.push(BUFFER.payload.parse(message.payload).description.buffer)
+  }
+  const release = (buffer: number) => consumer.send(encode(RELEASE, { buffer }))
+  const takeBack = (...ids: number[]) => {
+    for (const id of ids) rig.gpu.unref(id)
+  }
+  const [{ buffers }] = server.inspect().consumers
+  assert.equal(buffers, 53)
+  takeBack(...Array.from({ length: 52 }, (_, i) => i + 1))
+  reactor.elapse(4999)
+  // It releases one in time: 51 are no more than 256 MiB.
+  release(given[0])
+  reactor.turn()
+  reactor.elapse(3_600_000)
+  assert.equal(server.inspect().consumers[0]?.staleBytes, 51 * bytes)
+  takeBack(53)
+  reactor.elapse(4999)
+  assert.equal(server.inspect().consumers.length, 1)
+  reactor.elapse(1)
+  assert.equal(server.inspect().consumers.length, 0)
+  assert.match((await consumer.refusal()) ?? '', /holds 272629760 bytes of buffers that the guest took back/)
+  assert.deepEqual(rig.buffers.inspect().buffers, [])
+  consumer.close()
+  server.close()
   await rig.close()
 })
 

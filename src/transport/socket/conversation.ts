@@ -1,12 +1,14 @@
 import type { Descriptor } from '../../host/linux/descriptor.ts'
+import type { Reactor } from '../../host/linux/reactor/reactor.ts'
 import type { Connection } from '../../host/socket/connection.ts'
+import { MessageDeadline } from '../../host/socket/message-deadline.ts'
 import type { MessageStream } from '../../host/socket/message-stream.ts'
 import type { Receiver } from '../../host/socket/stream-connection.ts'
 import { after, Pending } from '../../pending/pending.ts'
 
 export interface ConversationEvents {
-  /** A promise that has to be settled before anything else happens. */
-  settle(promise: Promise<unknown>): void
+  /** Runs promises, and tells when a message takes too long. */
+  readonly reactor: Pick<Reactor, 'settle' | 'timer'>
   /** The connection is over. Called once. @param reason for people; undefined where the peer just closed it */
   lost(reason: string | undefined): void
   log(line: string): void
@@ -19,6 +21,8 @@ export interface ConversationEvents {
 export abstract class Conversation<M> implements Receiver {
   readonly #connection: Connection
   readonly #messages: MessageStream<M>
+  /** For the rest of a message that the peer began: one that keeps silent would hold the device for ever. */
+  readonly #deadline: MessageDeadline
   /** The message that is being handled, where that takes a while. */
   #underWay: Pending | undefined
   #stopping = false
@@ -30,6 +34,7 @@ export abstract class Conversation<M> implements Receiver {
     protected readonly events: ConversationEvents,
   ) {
     this.#messages = messages
+    this.#deadline = new MessageDeadline(events.reactor, () => this.ended('it does not finish its message'))
     this.#connection = connect(this)
   }
 
@@ -50,6 +55,7 @@ export abstract class Conversation<M> implements Receiver {
   ended(reason?: string): void {
     if (this.#over) return
     this.#over = true
+    this.#deadline.met()
     this.#messages.close()
     this.#connection.close()
     this.events.lost(reason)
@@ -59,6 +65,7 @@ export abstract class Conversation<M> implements Receiver {
   stop(before: () => void | Pending): void {
     if (this.#stopping || this.#over) return
     this.#stopping = true
+    this.#deadline.met()
     this.#connection.hold(true)
     after(after(this.#underWay, before), () => this.ended())
   }
@@ -77,9 +84,11 @@ export abstract class Conversation<M> implements Receiver {
     while (!this.#underWay && !this.#stopping && !this.#over) {
       const message = this.#messages.next()
       if (!message) break
+      this.#deadline.met()
       this.#handle(message)
     }
     if (this.#messages.fault !== undefined) this.ended(this.#messages.fault)
+    this.#deadline.owed(!this.#underWay && !this.#stopping && !this.#over && this.#messages.partial)
   }
 
   #handle(message: M): void {
@@ -113,7 +122,7 @@ export abstract class Conversation<M> implements Receiver {
       handled.finish()
     }
     if (result instanceof Pending) result.onFinish(answer)
-    else this.events.settle(result.then(answer, refuse))
+    else this.events.reactor.settle(result.then(answer, refuse))
   }
 }
 

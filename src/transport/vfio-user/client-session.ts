@@ -32,7 +32,7 @@ export interface ServedFunction {
   readonly memory: GuestMemory
 }
 
-export type SessionReactor = Pick<Reactor, 'settle'>
+export type SessionReactor = Pick<Reactor, 'settle' | 'timer'>
 
 /**
  * One client of a PCI function, from the connection to its end: then the function is as after a reset, and nothing of the
@@ -71,7 +71,7 @@ export class ClientSession implements Service {
     this.#dirty = new DmaLog(served.memory)
     this.#regions = new RegionAccess(served.pci)
     this.#dispatcher = new Dispatcher(connect, this.#handlers(), this.#regions, {
-      settle: (promise) => reactor.settle(promise),
+      reactor,
       lost: (reason) => this.#lost(reason),
       log,
       answered: (message) => this.#messages.take(message),

@@ -145,6 +145,24 @@ test('memory that shrinks after it was mapped is warned of', { skip }, async () 
   await rig.close()
 })
 
+test('a client that begins a message and keeps silent is left', { skip }, async () => {
+  for (const bytes of [1, 16, 20]) {
+    const before = openDescriptors()
+    const rig = echoRig()
+    await rig.start()
+    rig.reactor.elapse(3_600_000)
+    rig.client.raw(encodeMessage({ id: 1, command: 2, flags: 0, error: 0 }, new Uint8Array(32)).subarray(0, bytes))
+    rig.reactor.turn()
+    rig.reactor.elapse(4999)
+    assert.equal(rig.client.ended, false)
+    rig.reactor.elapse(1)
+    assert.equal(rig.client.ended, true)
+    await rig.close()
+    assert.equal(rig.over, true)
+    assert.equal(openDescriptors(), before)
+  }
+})
+
 test('memory of any size is mapped or refused at once', { skip }, async () => {
   const before = openDescriptors()
   const rig = echoRig()

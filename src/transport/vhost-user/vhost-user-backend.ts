@@ -144,7 +144,7 @@ export class VhostUserBackend implements Service {
     this.#hook = reactor.onTurn(() => this.#turn())
     this.#poller = reactor.poll(this.#rings)
     this.#dispatcher = new Dispatcher(connect, this.#handlers(), {
-      settle: (promise) => reactor.settle(promise),
+      reactor,
       lost: (reason) => this.#lost(reason),
       log,
     })

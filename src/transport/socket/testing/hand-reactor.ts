@@ -12,8 +12,8 @@ interface Watch extends Closable {
 }
 
 /**
- * A reactor that a test turns by hand. It calls every watch each turn, whether there is something or not: who is
- * called for nothing has to cope. Pollers look in every second turn, and rest in the others.
+ * A reactor that a test turns by hand, and whose clock stands until `elapse`. It calls every watch each turn, whether there
+ * is something or not: who is called for nothing has to cope. Pollers look in every second turn, and rest in the others.
  *
  *     reactor.turn()                         // all that can happen now happens
  *     await reactor.idle()                   // and all that promises have to do with
@@ -23,12 +23,14 @@ export class HandReactor implements Pick<Reactor, 'watch' | 'signal' | 'timer' |
   readonly #hooks = new Set<() => boolean | undefined>()
   readonly #pollers = new Set<Poller>()
   readonly #signals = new Set<EventFd>()
+  readonly #timers = new Set<{ readonly at: number; readonly fire: () => void }>()
+  #now = 0
   #looks = false
   #unsettled = 0
 
-  /** Descriptors that are being watched. */
+  /** Descriptors and timers that are being watched. */
   get watches(): number {
-    return this.#watches.size
+    return this.#watches.size + this.#timers.size
   }
 
   watch(_fd: number, ready: () => void): Closable {
@@ -48,12 +50,16 @@ export class HandReactor implements Pick<Reactor, 'watch' | 'signal' | 'timer' |
     this.#signals.add(event)
   }
 
-  timer(_milliseconds: number, fire: () => void): Closable {
-    const watch = this.watch(-1, () => {
-      watch.close()
-      fire()
-    })
-    return watch
+  timer(milliseconds: number, fire: () => void): Closable {
+    const timer = { at: this.#now + milliseconds, fire }
+    this.#timers.add(timer)
+    return { close: () => void this.#timers.delete(timer) }
+  }
+
+  /** Time passes, and a turn with it. */
+  elapse(milliseconds: number): void {
+    this.#now += milliseconds
+    this.turn()
   }
 
   onTurn(hook: () => boolean | undefined): Closable {
@@ -77,6 +83,9 @@ export class HandReactor implements Pick<Reactor, 'watch' | 'signal' | 'timer' |
   /** @returns whether there is more to do at once: a reactor that runs would not sleep */
   turn(): boolean {
     for (const watch of [...this.#watches]) if (!watch.closed) watch.ready()
+    for (const timer of [...this.#timers]) {
+      if (timer.at <= this.#now && this.#timers.delete(timer)) timer.fire()
+    }
     this.#looks = !this.#looks
     for (const poller of this.#pollers) {
       if (this.#looks) poller.poll()

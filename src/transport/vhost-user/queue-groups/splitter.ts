@@ -70,7 +70,7 @@ export class Splitter implements Service {
       (reasons) => reasons.find((reason) => reason !== undefined) ?? this.#reason,
     )
     this.#dispatcher = new Dispatcher((receiver) => new StreamConnection(stream, reactor, receiver), this.#handlers(), {
-      settle: (promise) => reactor.settle(promise),
+      reactor,
       lost: (reason) => this.#lost(reason),
       log: (line) => {
         if (!this.#told) log(line)
