@@ -78,6 +78,11 @@ export class Reception<S extends Service> {
     this.#waiting = this.reactor.watch(listener.fd, () => {
       const stream = this.#attempt(() => listener.accept())
       if (stream) this.#begin(stream)
+      else if (stream === null) {
+        // The peer still waits, and each turn would try again.
+        this.#waiting?.close()
+        this.#waiting = this.reactor.timer(RETRY_MS, () => this.#listen(listener))
+      }
     })
   }
 
@@ -89,12 +94,13 @@ export class Reception<S extends Service> {
     })
   }
 
-  #attempt(get: () => UnixStream | undefined): UnixStream | undefined {
+  /** @returns null where it fails */
+  #attempt(get: () => UnixStream | undefined): UnixStream | undefined | null {
     try {
       return get()
     } catch (error) {
       this.log(error instanceof Error ? error.message : String(error))
-      return undefined
+      return null
     }
   }
 
