@@ -267,7 +267,7 @@ test('a search ends when the front-end answers too late, wrongly, or not at all'
     rig.negotiate()
     const channel = new OtherChannel(rig)
     const late = search(rig, 1)
-    rig.reactor.turn()
+    rig.reactor.elapse(2000)
     assert.match(reasonOf(late), /no answer about 00112233-4455-6677-8899-aabb00000001/)
     channel.answer({ request: LOOKUP }, 0, [file])
     assert.equal(late.length, 1, 'and what comes after that is closed')
