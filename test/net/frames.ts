@@ -1,4 +1,4 @@
-import { formatMacAddress, parseMacAddress } from '../../src/devices/net/mac-address.ts'
+import { formatMacAddress } from '../../src/devices/net/mac-address.ts'
 
 const IPV4 = 0x0800
 const ARP = 0x0806
@@ -19,23 +19,45 @@ function addressBytes(ip: string): number[] {
   return ip.split('.').map(Number)
 }
 
+function macBytes(mac: string): number[] {
+  return mac.split(':').map((byte) => Number.parseInt(byte, 16))
+}
+
 function typeOf(frame: Uint8Array): number {
   return (frame[12] << 8) | frame[13]
 }
 
+const ArpOperation = { REQUEST: 1, REPLY: 2 } as const
+
 /** Who has this address? */
 export function arpRequest(from: Station, wanted: string): Uint8Array {
-  const mac = parseMacAddress(from.mac)
-  const target = [0, 0, 0, 0, 0, 0, ...addressBytes(wanted)]
+  return arpFrame(from, 'ff:ff:ff:ff:ff:ff', ArpOperation.REQUEST, { mac: '00:00:00:00:00:00', ip: wanted })
+}
+
+/** The answer to a request. */
+export function arpReply(from: Station, to: Station): Uint8Array {
+  return arpFrame(from, to.mac, ArpOperation.REPLY, to)
+}
+
+function arpFrame(from: Station, to: string, operation: number, target: Station): Uint8Array {
+  const mac = macBytes(from.mac)
   return Uint8Array.of(
-    ...[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, ...mac, ARP >> 8, ARP & 0xff],
-    ...[0, 1, IPV4 >> 8, IPV4 & 0xff, 6, 4, 0, 1, ...mac, ...addressBytes(from.ip), ...target],
+    ...[...macBytes(to), ...mac, ARP >> 8, ARP & 0xff],
+    ...[0, 1, IPV4 >> 8, IPV4 & 0xff, 6, 4, 0, operation, ...mac, ...addressBytes(from.ip)],
+    ...[...macBytes(target.mac), ...addressBytes(target.ip)],
   )
+}
+
+/** The station that asks for an address, if a frame does. */
+export function arpSender(frame: Uint8Array, wanted: string): Station | undefined {
+  if (typeOf(frame) !== ARP || frame[21] !== ArpOperation.REQUEST) return undefined
+  if ([...frame.subarray(38, 42)].join('.') !== wanted) return undefined
+  return { mac: formatMacAddress(frame.subarray(22, 28)), ip: [...frame.subarray(28, 32)].join('.') }
 }
 
 /** Whose the address is, where a frame says so. */
 export function arpAnswer(frame: Uint8Array, wanted: string): string | undefined {
-  if (typeOf(frame) !== ARP || frame[21] !== 2) return undefined
+  if (typeOf(frame) !== ARP || frame[21] !== ArpOperation.REPLY) return undefined
   const sender = [...frame.subarray(28, 32)].join('.')
   return sender === wanted ? formatMacAddress(frame.subarray(22, 28)) : undefined
 }
@@ -44,7 +66,7 @@ export function arpAnswer(frame: Uint8Array, wanted: string): string | undefined
 export function udpFrame(from: Station, to: Station, fromPort: number, toPort: number, data: Uint8Array): Uint8Array {
   const frame = new Uint8Array(UDP_OFFSET + UDP_BYTES + data.length)
   const view = new DataView(frame.buffer)
-  frame.set([...parseMacAddress(to.mac), ...parseMacAddress(from.mac), IPV4 >> 8, IPV4 & 0xff])
+  frame.set([...macBytes(to.mac), ...macBytes(from.mac), IPV4 >> 8, IPV4 & 0xff])
   view.setUint8(IP_OFFSET, 0x45)
   view.setUint16(IP_OFFSET + 2, frame.length - IP_OFFSET)
   view.setUint8(IP_OFFSET + 8, 64)
@@ -65,6 +87,15 @@ export function udpData(frame: Uint8Array, toPort: number): Uint8Array | undefin
   const view = new DataView(frame.buffer, frame.byteOffset)
   if (view.getUint16(UDP_OFFSET + 2) !== toPort) return undefined
   return frame.subarray(UDP_OFFSET + UDP_BYTES, UDP_OFFSET + view.getUint16(UDP_OFFSET + 4))
+}
+
+/** Where a UDP datagram comes from. */
+export function udpSource(frame: Uint8Array): { station: Station; port: number } {
+  const ip = [...frame.subarray(IP_OFFSET + 12, IP_OFFSET + 16)].join('.')
+  return {
+    station: { mac: formatMacAddress(frame.subarray(6, 12)), ip },
+    port: (frame[UDP_OFFSET] << 8) | frame[UDP_OFFSET + 1],
+  }
 }
 
 /** Whether a UDP datagram's checksum is right and complete. */

@@ -1,32 +1,49 @@
 import { execFileSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import path from 'node:path'
 import { AptError } from '../../src/engines/debian/apt-error.ts'
-import { keptFolderPath, makeKeptFolder, openApt } from '../../src/engines/debian/kept-folder.ts'
 import { runTool, ToolError } from '../../src/engines/debian/tool.ts'
+import { unpackedPackages } from '../../src/engines/debian/unpacked-packages.ts'
 import { findKit } from '../../src/engines/kit/kit.ts'
 import { AMD64_KIT } from '../../src/engines/kit/recipe.ts'
 
 const MIB = 1 << 20
 const SECTOR_BYTES = 512
 const IMAGE_BYTES = 96 * MIB
-/** Where the file system begins; the boot loader lies before it. */
+/** Where the file system begins; the boot loader of BIOS lies before it, that of UEFI in a partition behind it. */
 const PARTITION_BYTES = MIB
+const EFI_PARTITION_BYTES = 92 * MIB
 const PARTITION_TABLE = 446
 const LINUX_PARTITION = 0x83
+const EFI_PARTITION = 0xef
 
-/** The boot loader of most distributions, and what makes an image of it. */
-const PACKAGES = ['grub-pc-bin', 'grub-common']
-const MODULES = ['biosdisk', 'part_msdos', 'ext2', 'normal', 'linux', 'boot', 'serial', 'echo']
-const STAMP = 'complete'
-const KEPT = {
-  kind: 'grub',
-  id: createHash('sha256')
-    .update(JSON.stringify([AMD64_KIT.suite, PACKAGES]))
-    .digest('hex')
-    .slice(0, 12),
+/** Boot loaders, and what makes images of them. */
+const PACKAGES = {
+  kind: 'boot-loaders',
+  suite: AMD64_KIT.suite,
+  packages: ['grub-pc-bin', 'grub-efi-amd64-bin', 'grub-common', 'mtools', 'ipxe'],
+  withDependencies: true,
 }
+const MODULES = ['part_msdos', 'ext2', 'normal', 'linux', 'boot', 'serial', 'echo', 'test']
+
+/** Firmwares that start GRUB from a disk or from the network, and what it needs with each. */
+const PLATFORMS = {
+  'i386-pc': [...MODULES, 'biosdisk', 'linux16'],
+  'x86_64-efi': MODULES,
+  'i386-pc-pxe': [...MODULES, 'biosdisk', 'pxe', 'tftp'],
+  'x86_64-efi-net': [...MODULES, 'efinet', 'tftp', 'fat', 'chain'],
+} as const
 
 /** e2fsprogs live in sbin, which is not in everybody's PATH. */
 const ENV = { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin:/sbin` }
@@ -37,29 +54,52 @@ export class ImageToolsMissing extends Error {
 }
 
 /**
- * Makes a raw disk image as an installation leaves it: GRUB, and the guest kit's kernel and ramdisk in a file system in a partition.
- * The kernel gets `commandLine` besides the kit's.
+ * Makes a raw disk image as an installation leaves it: GRUB for BIOS and for UEFI, and the guest kit's kernel and ramdisk in a
+ * file system in a partition. The kernel gets `commandLine` besides the kit's.
+ * @param configuration GRUB's commands. @default those that boot the kernel
  * @throws {ImageToolsMissing} with what to install
  */
-export async function makeBootableImage(file: string, commandLine: string): Promise<void> {
+export async function makeBootableImage(file: string, commandLine: string, configuration?: string): Promise<void> {
   const kit = findKit(AMD64_KIT)
   if (!kit) throw new ImageToolsMissing('there is no guest kit for QEMU')
-  const grub = await prepareGrub()
+  const loaders = await BootLoaders.prepare()
   const work = mkdtempSync(`${file}.work-`)
   try {
     const boot = path.join(work, 'root/boot')
     mkdirSync(path.join(boot, 'grub'), { recursive: true })
     writeFileSync(path.join(boot, 'kernel'), readFileSync(kit.kernel))
     writeFileSync(path.join(boot, 'initrd'), readFileSync(kit.initrd))
-    writeFileSync(path.join(boot, 'grub/grub.cfg'), configuration(`${kit.commandLine} ${commandLine}`))
+    writeFileSync(path.join(boot, 'ipxe.lkrn'), loaders.ipxe)
+    const commands = configuration ?? `echo 'GRUB: booting from the disk'\n${kernelCommands(commandLine)}`
+    writeFileSync(path.join(boot, 'grub/grub.cfg'), `${SERIAL_CONSOLE}${commands}`)
     writeFileSync(file, '')
     truncateSync(file, IMAGE_BYTES)
     makeFileSystem(file, path.join(work, 'root'))
-    const core = await makeCore(grub, path.join(work, 'core.img'))
-    writeBootLoader(file, readFileSync(path.join(modulesOf(grub), 'boot.img')), core)
+    const prefix = '(hd0,msdos1)/boot/grub'
+    writeBootLoader(file, loaders.bootSector, await loaders.makeCore('i386-pc', prefix, work))
+    await loaders.makeEfiPartition(file, await loaders.makeCore('x86_64-efi', prefix, work), work)
   } finally {
     rmSync(work, { recursive: true })
   }
+}
+
+/**
+ * Makes GRUB as it is started from the network: it goes on with the commands in `grub.cfg` of the server.
+ * @throws {ImageToolsMissing} with what to install
+ */
+export async function makeNetworkLoader(firmware: 'bios' | 'uefi', work: string): Promise<Uint8Array> {
+  const loaders = await BootLoaders.prepare()
+  return await loaders.makeCore(firmware === 'bios' ? 'i386-pc-pxe' : 'x86_64-efi-net', '(tftp)/', work)
+}
+
+/** Commands of GRUB that begin every configuration here. */
+export const SERIAL_CONSOLE = 'serial --unit=0\nterminal_output serial\n'
+
+/** Commands of GRUB that boot the kernel in the disk's file system. */
+export function kernelCommands(commandLine: string): string {
+  const kit = findKit(AMD64_KIT)
+  const root = '(hd0,msdos1)/boot'
+  return `linux ${root}/kernel ${kit?.commandLine} ${commandLine}\ninitrd ${root}/initrd\nboot\n`
 }
 
 /** Reads a file of the image's file system. */
@@ -71,18 +111,8 @@ export function fileInImage(image: string, name: string): string {
   }).toString()
 }
 
-function configuration(commandLine: string): string {
-  return `serial --unit=0
-terminal_output serial
-echo 'GRUB: booting from the disk'
-linux /boot/kernel ${commandLine}
-initrd /boot/initrd
-boot
-`
-}
-
 function makeFileSystem(file: string, root: string): void {
-  const blocks = `${(IMAGE_BYTES - PARTITION_BYTES) / 1024}k`
+  const blocks = `${(EFI_PARTITION_BYTES - PARTITION_BYTES) / 1024}k`
   const options = ['-q', '-t', 'ext2', '-E', `offset=${PARTITION_BYTES}`, '-d', root]
   try {
     execFileSync('mke2fs', [...options, file, blocks], { env: ENV, stdio: 'pipe' })
@@ -92,59 +122,77 @@ function makeFileSystem(file: string, root: string): void {
   }
 }
 
-/** The first sector loads what follows it, up to the partition. */
-function writeBootLoader(file: string, boot: Uint8Array, core: Uint8Array): void {
-  const image = readFileSync(file)
-  image.set(boot)
-  // Four entries, of which three are empty.
-  const table = Buffer.alloc(64)
-  table[0] = 0x80
-  table[4] = LINUX_PARTITION
-  table.writeUInt32LE(PARTITION_BYTES / SECTOR_BYTES, 8)
-  table.writeUInt32LE((IMAGE_BYTES - PARTITION_BYTES) / SECTOR_BYTES, 12)
-  image.set(table, PARTITION_TABLE)
-  image.set(core, SECTOR_BYTES)
-  writeFileSync(file, image)
+/** The first sector loads what follows it, up to the first partition. */
+function writeBootLoader(file: string, sector: Uint8Array, core: Uint8Array): void {
+  const start = Buffer.alloc(SECTOR_BYTES + core.length)
+  start.set(sector)
+  // Four entries, of which two are empty.
+  start.fill(0, PARTITION_TABLE, PARTITION_TABLE + 64)
+  writePartition(start.subarray(PARTITION_TABLE), LINUX_PARTITION, PARTITION_BYTES, EFI_PARTITION_BYTES)
+  writePartition(start.subarray(PARTITION_TABLE + 16), EFI_PARTITION, EFI_PARTITION_BYTES, IMAGE_BYTES)
+  start[PARTITION_TABLE] = 0x80
+  start.set(core, SECTOR_BYTES)
+  const image = openSync(file, 'r+')
+  writeSync(image, start, 0, start.length, 0)
+  closeSync(image)
 }
 
-async function makeCore(grub: string, file: string): Promise<Uint8Array> {
-  const libraries = ['usr/lib/x86_64-linux-gnu', 'lib/x86_64-linux-gnu'].map((folder) => path.join(grub, folder))
-  const loader = libraries.map((folder) => path.join(folder, 'ld-linux-x86-64.so.2')).find(existsSync) ?? ''
-  const make = [...['--library-path', libraries.join(':')], path.join(grub, 'usr/bin/grub-mkimage')]
-  const what = ['-d', modulesOf(grub), '-O', 'i386-pc', '-p', '(hd0,msdos1)/boot/grub', '-o', file]
-  await runTool(loader, [...make, ...what, ...MODULES], { signal: undefined })
-  return readFileSync(file)
+function writePartition(entry: Buffer, type: number, start: number, end: number): void {
+  entry[4] = type
+  entry.writeUInt32LE(start / SECTOR_BYTES, 8)
+  entry.writeUInt32LE((end - start) / SECTOR_BYTES, 12)
 }
 
-function modulesOf(grub: string): string {
-  return path.join(grub, 'usr/lib/grub/i386-pc')
-}
+/** Boot loaders of Debian, unpacked in the cache. */
+class BootLoaders {
+  private constructor(private readonly root: string) {}
 
-/** Fetches GRUB, and all it needs, where it is not in the cache yet. Nothing is installed. */
-async function prepareGrub(): Promise<string> {
-  if (process.arch !== 'x64') throw new ImageToolsMissing(`GRUB for PCs is made on a PC, not on ${process.arch}`)
-  const folder = keptFolderPath(KEPT)
-  try {
-    await makeKeptFolder(KEPT, {
-      signal: undefined,
-      onWait: () => {},
-      isComplete: () => existsSync(path.join(folder, STAMP)),
-      make: unpackGrub,
-    })
-  } catch (error) {
-    if (error instanceof AptError) throw new ImageToolsMissing(`GRUB cannot be fetched: ${error.what}; ${error.remedy}`)
-    if (error instanceof ToolError) throw new ImageToolsMissing(`GRUB cannot be fetched: ${error.message}`)
-    throw error
+  static async prepare(): Promise<BootLoaders> {
+    if (process.arch !== 'x64') throw new ImageToolsMissing(`GRUB for PCs is made on a PC, not on ${process.arch}`)
+    try {
+      return new BootLoaders(await unpackedPackages(PACKAGES))
+    } catch (error) {
+      if (error instanceof AptError)
+        throw new ImageToolsMissing(`GRUB cannot be fetched: ${error.what}; ${error.remedy}`)
+      if (error instanceof ToolError) throw new ImageToolsMissing(`GRUB cannot be fetched: ${error.message}`)
+      throw error
+    }
   }
-  return folder
-}
 
-async function unpackGrub(work: string): Promise<string> {
-  const apt = await openApt(AMD64_KIT.suite, AMD64_KIT.architecture, undefined)
-  await apt.update(() => {})
-  const packages = await apt.fetch(await apt.withDependencies(PACKAGES), () => {})
-  const root = path.join(work, 'root')
-  for (const file of packages.values()) await runTool('dpkg-deb', ['-x', file, root], { signal: undefined })
-  writeFileSync(path.join(root, STAMP), '')
-  return root
+  get bootSector(): Uint8Array {
+    return readFileSync(path.join(this.root, 'usr/lib/grub/i386-pc/boot.img'))
+  }
+
+  get ipxe(): Uint8Array {
+    return readFileSync(path.join(this.root, 'usr/lib/ipxe/ipxe.lkrn'))
+  }
+
+  async makeCore(platform: keyof typeof PLATFORMS, prefix: string, work: string): Promise<Uint8Array> {
+    const file = path.join(work, `${platform}.img`)
+    const modules = path.join(this.root, 'usr/lib/grub', platform.startsWith('i386') ? 'i386-pc' : 'x86_64-efi')
+    const format = platform.replace(/-net$/, '')
+    await this.#run('grub-mkimage', ['-d', modules, '-O', format, '-p', prefix, '-o', file, ...PLATFORMS[platform]])
+    return readFileSync(file)
+  }
+
+  /** Makes the partition from which UEFI starts a loader without having been told of it. */
+  async makeEfiPartition(image: string, core: Uint8Array, work: string): Promise<void> {
+    const file = path.join(work, 'loader.efi')
+    writeFileSync(file, core)
+    const partition = `${image}@@${EFI_PARTITION_BYTES}`
+    const sectors = (IMAGE_BYTES - EFI_PARTITION_BYTES) / SECTOR_BYTES
+    await this.#run('mformat', ['-i', partition, '-T', `${sectors}`, '::'])
+    await this.#run('mmd', ['-i', partition, '::/EFI', '::/EFI/BOOT'])
+    await this.#run('mcopy', ['-i', partition, file, '::/EFI/BOOT/BOOTX64.EFI'])
+  }
+
+  /** Runs a program of the packages with the libraries it was built for. */
+  async #run(name: string, args: readonly string[]): Promise<void> {
+    const libraries = ['usr/lib/x86_64-linux-gnu', 'lib/x86_64-linux-gnu'].map((folder) => path.join(this.root, folder))
+    const loader = libraries.map((folder) => path.join(folder, 'ld-linux-x86-64.so.2')).find(existsSync) ?? ''
+    const program = path.join(this.root, 'usr/bin', name)
+    await runTool(loader, ['--argv0', name, '--library-path', libraries.join(':'), program, ...args], {
+      signal: undefined,
+    })
+  }
 }

@@ -12,11 +12,19 @@ export interface AttachedDevice {
   readonly mac?: string
 }
 
+/** What the machine starts with, its console on the serial port. */
+export interface Firmware {
+  /** An image of code and variables. @default QEMU's SeaBIOS */
+  readonly file?: string
+}
+
 export interface QemuArgumentsOptions {
   readonly accelerator: 'kvm' | 'tcg'
   readonly memoryMiB: number
-  /** A kernel to start with; without one the firmware boots from the first disk. */
+  /** A kernel to start with; without one the firmware boots from the first disk, or else from the network. */
   readonly boot?: { readonly kernel: string; readonly initrd?: string; readonly commandLine: string }
+  /** @default QEMU's SeaBIOS, which shows nothing on the serial port */
+  readonly firmware?: Firmware
   readonly devices: readonly AttachedDevice[]
 }
 
@@ -30,11 +38,16 @@ const GENERIC = {
  * QEMU's arguments for a machine with no device of its own but a serial port. The guest's memory is a memfd that the
  * device processes map; the serial port is QEMU's standard output.
  */
-export function qemuArguments({ accelerator, memoryMiB, boot, devices }: QemuArgumentsOptions): string[] {
-  const bootDisk = boot ? undefined : devices.find(({ kind }) => kind === 'block')
+export function qemuArguments(options: QemuArgumentsOptions): string[] {
+  const { accelerator, memoryMiB, boot, firmware, devices } = options
+  const bootable = boot
+    ? []
+    : ['block' as const, 'net' as const].map((kind) => devices.find((one) => one.kind === kind))
   return [
     ...['-accel', accelerator, '-cpu', accelerator === 'kvm' ? 'host' : 'max'],
-    ...['-machine', 'q35,memory-backend=memory', '-m', `${memoryMiB}`],
+    // Without graphics of QEMU's own, SeaBIOS and what it boots have their console on the serial port.
+    ...['-machine', `q35,memory-backend=memory${firmware ? ',graphics=off' : ''}`, '-m', `${memoryMiB}`],
+    ...(firmware?.file === undefined ? [] : ['-bios', firmware.file]),
     ...['-object', `memory-backend-memfd,id=memory,size=${memoryMiB}M,share=on`],
     ...['-nodefaults', '-display', 'none', '-no-reboot', '-serial', 'stdio', '-run-with', 'exit-with-parent=on'],
     ...(boot
@@ -42,8 +55,8 @@ export function qemuArguments({ accelerator, memoryMiB, boot, devices }: QemuArg
       : []),
     ...devices.flatMap((device) =>
       device.transport === 'vfio-user'
-        ? vfioUserArguments(device.socket, { id: device.id, ...(device === bootDisk && { bootindex: 0 }) })
-        : backEndArguments(device, device === bootDisk),
+        ? vfioUserArguments(device.socket, { id: device.id, ...bootIndex(bootable.indexOf(device)) })
+        : backEndArguments(device, bootIndex(bootable.indexOf(device))),
     ),
   ]
 }
@@ -53,26 +66,33 @@ export function vfioUserArguments(socket: string, properties: { id?: string; boo
   return ['-device', JSON.stringify({ driver: VFIO_USER, ...properties, socket: { type: 'unix', path: socket } })]
 }
 
-function backEndArguments(device: AttachedDevice, boots: boolean): string[] {
+function bootIndex(index: number): { bootindex?: number } {
+  return index < 0 ? {} : { bootindex: index }
+}
+
+function backEndArguments(device: AttachedDevice, { bootindex }: { bootindex?: number }): string[] {
   const { id, kind, socket } = device
   return [
     ...['-chardev', `socket,id=${id},path=${escaped(socket)}`],
     ...(kind === 'net' ? ['-netdev', `vhost-user,id=${id},chardev=${id}`] : []),
-    ...['-device', `${deviceArgument(device)}${boots ? ',bootindex=0' : ''}`],
+    ...['-device', `${deviceArgument(device)}${bootindex === undefined ? '' : `,bootindex=${bootindex}`}`],
   ]
 }
+
+/** Firmware drives a transitional function as virtio 0.9.5, even if it knows virtio 1. */
+const MODERN = 'disable-legacy=on'
 
 function deviceArgument({ id, kind, mac }: AttachedDevice): string {
   switch (kind) {
     case 'block':
-      return `${Transport.BLOCK},chardev=${id}`
+      return `${Transport.BLOCK},chardev=${id},${MODERN}`
     case 'entropy':
       return `${Transport.ENTROPY},chardev=${id}`
     case 'input':
       return `${Transport.INPUT},chardev=${id}`
     case 'net':
       // Without the ROM of QEMU's that looks for something to boot on the network.
-      return `${Transport.NET},netdev=${id},romfile=${mac === undefined ? '' : `,mac=${mac}`}`
+      return `${Transport.NET},netdev=${id},${MODERN},romfile=${mac === undefined ? '' : `,mac=${mac}`}`
     case 'console':
     case 'gpu': {
       const { id: virtioId, queues, queueSize, config } = GENERIC[kind]

@@ -1,0 +1,67 @@
+import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { type KeptFolder, keptFolderPath, makeKeptFolder, openApt } from './kept-folder.ts'
+import { runTool } from './tool.ts'
+
+/** Written when all is unpacked. */
+const STAMP = 'complete'
+
+/** Debian packages that are unpacked together in one folder of the cache. */
+export interface PackageSet {
+  /** Begins the folder's name. */
+  readonly kind: string
+  /** The release: `trixie`, `sid` ... */
+  readonly suite: string
+  readonly packages: readonly string[]
+  /** Set when their programs are run here: everything that they depend on is unpacked too. */
+  readonly withDependencies: boolean
+}
+
+export interface UnpackOptions {
+  readonly signal?: AbortSignal | undefined
+  /** @param part how much of the step is done, 0 to 1, where that is known */
+  readonly onProgress?: (step: string, part?: number) => void
+}
+
+/**
+ * Returns the folder that has the packages for amd64. Fetches and unpacks them the first time; nothing is installed, and no
+ * root is needed.
+ * @throws {AptError} or {ToolError}; the signal's reason when it is aborted
+ */
+export async function unpackedPackages(
+  set: PackageSet,
+  { signal, onProgress = () => {} }: UnpackOptions = {},
+): Promise<string> {
+  const content = JSON.stringify([set.suite, set.packages, set.withDependencies])
+  const kept: KeptFolder = {
+    kind: set.kind,
+    id: createHash('sha256').update(content).digest('hex').slice(0, 12),
+  }
+  const folder = keptFolderPath(kept)
+  const isComplete = (): boolean => existsSync(path.join(folder, STAMP))
+  if (isComplete()) return folder
+  await makeKeptFolder(kept, {
+    signal,
+    onWait: () => onProgress('waiting for another process that prepares Debian packages'),
+    isComplete,
+    make: (work) => unpack(set, path.join(work, 'root'), signal, onProgress),
+  })
+  return folder
+}
+
+async function unpack(
+  { kind, suite, packages, withDependencies }: PackageSet,
+  root: string,
+  signal: AbortSignal | undefined,
+  report: (step: string, part?: number) => void,
+): Promise<string> {
+  const apt = await openApt(suite, 'amd64', signal)
+  await apt.update((part) => report('reading the list of Debian packages', part))
+  const names = withDependencies ? await apt.withDependencies(packages) : packages
+  const files = await apt.fetch(names, (part) => report(`downloading ${kind}`, part))
+  for (const file of files.values()) await runTool('dpkg-deb', ['-x', file, root], { signal })
+  await writeFile(path.join(root, STAMP), '')
+  return root
+}

@@ -1,0 +1,28 @@
+import { existsSync } from 'node:fs'
+import path from 'node:path'
+import { AptError } from '../debian/apt-error.ts'
+import { ToolError } from '../debian/tool.ts'
+import { type UnpackOptions, unpackedPackages } from '../debian/unpacked-packages.ts'
+import { AMD64_KIT } from '../kit/recipe.ts'
+import { QemuError } from './qemu-error.ts'
+
+/** Code and variables in one image, in the package `ovmf`. What a guest writes to the variables is gone with it. */
+const IMAGE = 'usr/share/ovmf/OVMF.fd'
+
+/**
+ * Returns the file of a UEFI firmware for QEMU: that of this machine, or else Debian's, fetched the first time.
+ * @throws {QemuError}
+ */
+export async function prepareUefi(options: UnpackOptions = {}): Promise<string> {
+  const installed = path.join('/', IMAGE)
+  if (existsSync(installed)) return installed
+  try {
+    const set = { kind: 'ovmf', suite: AMD64_KIT.suite, packages: ['ovmf'], withDependencies: false }
+    return path.join(await unpackedPackages(set, options), IMAGE)
+  } catch (error) {
+    const fix = 'fix: install ovmf, or name an image with --firmware FILE'
+    if (error instanceof AptError) throw new QemuError(`cannot fetch OVMF: ${error.what}; ${error.remedy}; ${fix}`)
+    if (error instanceof ToolError) throw new QemuError(`cannot fetch OVMF: ${error.message}; ${fix}`)
+    throw error
+  }
+}
