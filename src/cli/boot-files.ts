@@ -1,7 +1,10 @@
 import { access, constants } from 'node:fs/promises'
 import path from 'node:path'
+import type { UnpackOptions } from '../engines/debian/unpacked-packages.ts'
 import { prepareKit } from '../engines/kit/kit.ts'
 import { AMD64_KIT, I386_KIT } from '../engines/kit/recipe.ts'
+import type { Firmware } from '../engines/qemu/arguments.ts'
+import { prepareUefi } from '../engines/qemu/firmware.ts'
 import { formatByContent } from '../host/node/image-format.ts'
 import { UsageError } from './exit-code.ts'
 import type { DiskOption, RunOptions } from './run-options.ts'
@@ -96,6 +99,14 @@ export async function disksUsable(disks: readonly DiskOption[], warn: (line: str
       throw new UsageError(`cannot write the disk ${file}: give it as ${file},readonly or change its permissions`)
     })
   }
+}
+
+/** The firmware named on the command line, OVMF fetched where it is not there yet. */
+export async function chosenFirmware(name: string, options: UnpackOptions): Promise<Firmware> {
+  if (name === 'bios') return {}
+  if (name === 'uefi') return { file: await prepareUefi(options) }
+  await mustBeReadable('firmware', name)
+  return { file: name }
 }
 
 async function mustBeReadable(what: string, file: string): Promise<void> {

@@ -5,7 +5,7 @@ import { prepareNbdServer, prepareQemu } from '../engines/qemu/qemu.ts'
 import { createV86Machine } from '../engines/v86/machine.ts'
 import { ffiMissing } from '../host/linux/ffi.ts'
 import type { Machine } from '../machine/machine.ts'
-import { bootFiles, kernelFiles } from './boot-files.ts'
+import { bootFiles, chosenFirmware, kernelFiles } from './boot-files.ts'
 import { UsageError } from './exit-code.ts'
 import { chooseNetwork } from './guest-network.ts'
 import type { Progress } from './progress.ts'
@@ -33,6 +33,7 @@ export async function createMachine(
   if (options.engine === 'qemu') return await createInQemu(options, memoryMiB, signal, progress)
   if (options.transport !== undefined) throw new UsageError('--transport needs --engine qemu')
   if (options.boot === 'disk') throw new UsageError('--boot disk needs --engine qemu')
+  if (options.firmware !== undefined) throw new UsageError('--firmware needs --engine qemu')
   const image = options.disk.find(isImage)
   if (image) {
     const asRaw = `${image.path},format=raw, if it is raw all the same`
@@ -61,6 +62,7 @@ async function createInQemu(
     onProgress: (step: string, part?: number) =>
       onProgress(step, part === undefined ? '' : `${Math.floor(100 * part)}%`),
   }
+  const firmware = options.firmware === undefined ? undefined : await chosenFirmware(options.firmware, preparing)
   const { transport = 'vhost-user' } = options
   const { program } = await prepareQemu(transport, preparing)
   if (options.disk.some(isImage)) await prepareNbdServer(preparing)
@@ -73,6 +75,7 @@ async function createInQemu(
     memoryMiB,
     transport,
     ...(boot && { boot }),
+    ...(firmware && { firmware, serialTerminal: options.exec === undefined }),
     ...(network && { network }),
     disks: options.disk,
     deviceProgram: {

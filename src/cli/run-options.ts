@@ -13,6 +13,8 @@ export interface RunOptions {
   readonly memory?: number
   readonly disk: readonly DiskOption[]
   readonly boot: 'kernel' | 'disk'
+  /** `bios`, `uefi`, or a file. */
+  readonly firmware?: string
   readonly kernel?: string
   readonly initrd?: string
   readonly append?: string

@@ -25,6 +25,7 @@ Examples:
   outboard run --display none --exec 'uname -a'      one command, its output and its exit status
   outboard run --engine qemu                         the same in QEMU, each device in a process of its own
   outboard run --engine qemu --disk debian.qcow2 --boot disk --net 'passt:-t 2222:22'
+  outboard run --engine qemu --disk debian.qcow2 --boot disk --firmware uefi --display none
   outboard run --display none --screenshot shot.png --exec 'cat /dev/urandom > /dev/fb0'
 
 Exit codes: 0, or with --exec the command's own; 2 wrong arguments or files; 124 --timeout is over;
@@ -58,6 +59,11 @@ export function runCommand(): Command {
       new Option('--boot <what>', 'a kernel, or with QEMU what the first disk holds')
         .choices(['kernel', 'disk'])
         .default('kernel'),
+    )
+    .option(
+      '--firmware <bios|uefi|file>',
+      'in QEMU: what the machine starts with, its console in the terminal; SeaBIOS, OVMF (fetched where it is not ' +
+        'installed) or an image of yours (default: SeaBIOS, without a console)',
     )
     .option(
       '--net <network>',
@@ -158,6 +164,7 @@ async function start(
     })
     ending.finish({ code })
   } else if (display === 'none') {
+    progress.clear()
     attachTerminal(machine, ending)
   }
 }

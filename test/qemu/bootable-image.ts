@@ -35,7 +35,7 @@ const PACKAGES = {
   packages: ['grub-pc-bin', 'grub-efi-amd64-bin', 'grub-common', 'mtools', 'ipxe'],
   withDependencies: true,
 }
-const MODULES = ['part_msdos', 'ext2', 'normal', 'linux', 'boot', 'serial', 'echo', 'test']
+const MODULES = ['part_msdos', 'ext2', 'normal', 'linux', 'boot', 'serial', 'echo', 'test', 'read']
 
 /** Firmwares that start GRUB from a disk or from the network, and what it needs with each. */
 const PLATFORMS = {

@@ -6,7 +6,7 @@ import type { DiskFormat } from '../../host/node/image-format.ts'
 import { readLines } from '../../host/node/read-lines.ts'
 import { makeScratchFolder } from '../../host/node/scratch-folder.ts'
 import type { DeviceInspection, Machine, StopReason } from '../../machine/machine.ts'
-import type { Command, Report } from '../guest/messages.ts'
+import { type Command, type Report, Stream } from '../guest/messages.ts'
 import { type Engine, type EngineEvents, RemoteMachine } from '../guest/remote-machine.ts'
 import { SerialLog } from '../guest/serial-log.ts'
 import { type AttachedDevice, type QemuArgumentsOptions, qemuArguments } from './arguments.ts'
@@ -15,6 +15,7 @@ import { GpuScreens } from './gpu-screens.ts'
 import { cardAddress, type GuestNetwork, networkArguments } from './guest-network.ts'
 import type { Program } from './program.ts'
 import type { DeviceTransport } from './qemu.ts'
+import { SerialTerminal } from './serial-terminal.ts'
 
 /** How long QEMU may take to end when it is told to. */
 const QEMU_PATIENCE_MS = 3000
@@ -27,7 +28,8 @@ interface QemuDisk {
 }
 
 /** What makes a guest. */
-export interface QemuMachineOptions extends Pick<QemuArgumentsOptions, 'accelerator' | 'memoryMiB' | 'boot'> {
+export interface QemuMachineOptions
+  extends Pick<QemuArgumentsOptions, 'accelerator' | 'memoryMiB' | 'boot' | 'firmware'> {
   readonly qemu: Program
   readonly deviceProgram: DeviceProgram
   /** What all devices speak. */
@@ -38,6 +40,8 @@ export interface QemuMachineOptions extends Pick<QemuArgumentsOptions, 'accelera
   readonly blob?: boolean
   /** The guest has no network card without one. */
   readonly network?: GuestNetwork
+  /** Set when the serial port is the terminal until the guest uses its console; else its lines are logged. */
+  readonly serialTerminal?: boolean
 }
 
 /** A guest in QEMU, with each device in a process of its own. Nothing is started yet. */
@@ -77,6 +81,7 @@ class QemuEngine implements Engine {
   /** Holds the sockets. */
   #folder: string | undefined
   #screens: GpuScreens | undefined
+  #serial: SerialTerminal | undefined
   #stopping: Promise<void> | undefined
   /** Why the guest runs no more. */
   #ended: StopReason | undefined
@@ -115,6 +120,9 @@ class QemuEngine implements Engine {
   send(command: Command): void {
     if (command.type === 'stop') void this.#stop()
     else if (command.type === 'inspect') this.#inspect(command.id)
+    else if (command.type === 'terminal' && this.#serial?.active) this.#serial.type(command.bytes)
+    else if (command.type === 'taken' && command.stream === Stream.TERMINAL && this.#serial?.taken(command.bytes))
+      return
     else {
       const device = this.#devices.find(({ obeys }) => obeys.includes(command.type))
       if (device?.kind === 'gpu') this.#screens?.send(command)
@@ -153,17 +161,27 @@ class QemuEngine implements Engine {
   }
 
   #startQemu(devices: readonly AttachedDevice[]): void {
-    const { qemu, accelerator, memoryMiB, boot } = this.#options
-    const args = qemuArguments({ accelerator, memoryMiB, devices, ...(boot && { boot }) })
+    const { qemu, accelerator, memoryMiB, boot, firmware, serialTerminal } = this.#options
+    const args = qemuArguments({
+      accelerator,
+      memoryMiB,
+      devices,
+      ...(boot && { boot }),
+      ...(firmware && { firmware }),
+    })
     const child = spawn(qemu.command, [...qemu.args, ...args], {
       env: { ...process.env, ...qemu.env },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe'],
       detached: true,
     })
     this.#qemu = child
+    if (serialTerminal) {
+      const show = (bytes: Uint8Array) => this.#events?.report({ type: 'bytes', stream: Stream.TERMINAL, bytes })
+      this.#serial = new SerialTerminal(child.stdin, child.stdout, show)
+    }
     const serial = new SerialLog({
-      progress: (step) => this.#events?.report({ type: 'progress', step }),
-      line: (text) => this.#events?.report({ type: 'log', line: `guest: ${text}` }),
+      progress: (step) => this.#reportSerial({ type: 'progress', step }),
+      line: (text) => this.#reportSerial({ type: 'log', line: `guest: ${text}` }),
       ended: (reason) => this.#guestEnded(reason),
     })
     child.stdout
@@ -193,7 +211,13 @@ class QemuEngine implements Engine {
     })
   }
 
+  /** What the terminal shows is said nowhere else. */
+  #reportSerial(report: Report): void {
+    if (!this.#serial?.active) this.#events?.report(report)
+  }
+
   #receive(id: string, said: Report): void {
+    if (said.type === 'bytes' && said.stream === Stream.TERMINAL) this.#serial?.release()
     const report = (id === 'gpu' && this.#screens?.receive(said)) || said
     if (report.type === 'inspection') {
       const inspection = this.#inspections.take(report.id, id, report.inspection.devices)
