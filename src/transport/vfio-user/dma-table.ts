@@ -21,6 +21,11 @@ const MOST_SHADOW_BYTES = 2 ** 36
 const UNSHARED =
   'the driver uses memory that the client keeps to itself: share it (QEMU: memory-backend-memfd,share=on as memory-backend)'
 
+/** QEMU (11.1) does this when the guest attaches the device to an IOMMU, and maps nothing from then on. */
+const WITHDRAWN =
+  'the driver uses memory and the client unmapped all of it, as QEMU does behind an IOMMU. ' +
+  'fix: no IOMMU before this device (docs/qemu.md, "Behind an IOMMU")'
+
 /** A range the function may reach. */
 interface Range {
   readonly address: number
@@ -51,11 +56,13 @@ export class DmaTable {
   #ranges = new Map<number, Range>()
   #retired: Mapping[] = []
   #warned = false
+  /** The client mapped a range, now or before. */
+  #mapped = false
 
   /**
    * @param memory kept as the client describes it
    * @param messages how to reach what a client that shares nothing has
-   * @param warn told once where memory can vanish while it is in use, and where a device would need what is not shared
+   * @param warn told once where memory can vanish while it is in use, and where a device would need what is not mapped or not shared
    */
   constructor(
     private readonly memory: GuestMemory,
@@ -67,8 +74,9 @@ export class DmaTable {
       this.#warned = true
     })
     memory.onMiss = (address) => {
-      if (!this.#isUnshared(address)) return
-      warn(UNSHARED)
+      const isWithdrawn = this.#mapped && this.#ranges.size === 0
+      if (!isWithdrawn && !this.#isUnshared(address)) return
+      warn(isWithdrawn ? WITHDRAWN : UNSHARED)
       memory.onMiss = undefined
     }
   }
@@ -94,6 +102,7 @@ export class DmaTable {
     const part = isShared ? this.#files.open(descriptor, { offset, length: size, private: isPrivate }) : undefined
     const regions = part?.regions(address) ?? []
     this.#ranges.set(address, { address, size, flags, shared: part !== undefined, part, regions })
+    this.#mapped = true
     this.#publish()
   }
 

@@ -193,6 +193,19 @@ test('where other memory is shared, what is not is no memory to a device, and th
   await rig.close()
 })
 
+test('a driver whose memory was all unmapped, as behind an IOMMU of QEMU, is named in the log', { skip }, async () => {
+  const rig = echoRig()
+  const driver = rig.plug()
+  rig.unmap()
+  await driver.start()
+  assert.equal(driver.get('device_status') & 0x40, 0x40, 'DEVICE_NEEDS_RESET')
+  assert.equal(rig.logged.filter((line) => /behind an IOMMU/.test(line)).length, 1, rig.logged.join('\n'))
+  rig.map()
+  await driver.start()
+  assert.deepEqual(rig.echo(0, [1]), [1])
+  await rig.close()
+})
+
 /** A command about a device feature. */
 function feature(flags: number, bytes: Uint8Array = NOTHING, argsz = 8 + bytes.length) {
   return { argsz, flags, bytes }

@@ -227,6 +227,7 @@ test('what a device writes is logged page by page while LOG_ALL is on, and the f
   rig.echo(0, [1])
   assert.deepEqual(dirty(), [], 'not on yet')
   frontEnd.tell('SET_FEATURES', rig.features | featureSet(VhostFeature.LOG_ALL))
+  assert.equal(rig.logged.filter((line) => /a migration began/.test(line)).length, 1)
   const at = guest.allocator.allocate(4096, 4096)
   const queue = guest.queues[0]
   queue.add([{ address: 4096, length: 8 }], [{ address: at, length: 8 }])

@@ -54,6 +54,9 @@ export interface VhostUserBackendOptions {
 
 export type BackendReactor = Pick<Reactor, 'watch' | 'signal' | 'timer' | 'onTurn' | 'poll' | 'settle'>
 
+const MIGRATION =
+  'a migration began, and writes to guest memory are logged; docs/qemu.md, "Migration", says what can be its destination'
+
 /** Removed mappings kept for a device that may be using them; past that, everything is drained to get rid of them. */
 const MOST_RETIRED = 64
 
@@ -282,7 +285,9 @@ export class VhostUserBackend implements Service {
     const unknown = features & ~this.#features
     if (unknown !== 0n) throw new VhostUserError(`features 0x${unknown.toString(16)} are not offered`)
     return after(this.#served.setFeatures(features & this.#served.offered), () => {
-      this.#log.all = hasFeature(features, VhostFeature.LOG_ALL)
+      const logsAll = hasFeature(features, VhostFeature.LOG_ALL)
+      if (logsAll && !this.#log.all) this.#guard.log(MIGRATION)
+      this.#log.all = logsAll
       this.#log.update()
       return hasFeature(features, VhostFeature.PROTOCOL_FEATURES) ? this.#rings.settle() : this.#rings.enableAll(true)
     })
