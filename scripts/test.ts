@@ -13,6 +13,7 @@ import { spec } from 'node:test/reporters'
 import { fileURLToPath } from 'node:url'
 import { prepareKit } from '../src/engines/kit/kit.ts'
 import { AMD64_KIT, I386_KIT } from '../src/engines/kit/recipe.ts'
+import { prepareUefi } from '../src/engines/qemu/firmware.ts'
 import { prepareQemu, prepareQemuTools } from '../src/engines/qemu/qemu.ts'
 import { IMPORTING_KIT } from '../test/qemu/importing-kit.ts'
 import { UDMABUF_KIT } from '../test/udmabuf/kit.ts'
@@ -62,6 +63,7 @@ async function fetchAll(): Promise<void> {
   await fetch('importing guest kit', (onStep) => prepareKit(IMPORTING_KIT, { onProgress: ({ step }) => onStep(step) }))
   await fetch('QEMU', (onStep) => prepareQemu('vhost-user', { onProgress: onStep }))
   await fetch('QEMU', (onStep) => prepareQemuTools({ onProgress: onStep }))
+  await fetch('OVMF', (onStep) => prepareUefi({ onProgress: onStep }))
 }
 
 async function fetch(what: string, prepare: (onStep: (step: string) => void) => Promise<unknown>): Promise<void> {

@@ -29,7 +29,7 @@ const EXAMPLES = `\
   outboard device net --socket-path=net.sock --passt='-t 2222:22'          and the host's port 2222 is the guest's 22
   outboard device net --socket-path=net.sock --tap tap0                    an interface of the host
   outboard device net --socket-path=net.sock --tap tap0 --queue-pairs 2    with a pair of queues for each processor
-QEMU: -chardev socket,id=net,path=net.sock -netdev vhost-user,id=net,chardev=net -device virtio-net-pci,netdev=net
+QEMU: -chardev socket,id=net,path=net.sock -netdev vhost-user,id=net,chardev=net -device virtio-net-pci,netdev=net,disable-legacy=on
 and memory that is shared; docs/devices/net.md has whole command lines.`
 
 export const netBackEnd: BackEnd<NetOptions> = {
