@@ -55,7 +55,6 @@ async function createInQemu(
   if (options.boot === 'disk' && options.disk.length === 0) throw new UsageError('--boot disk needs a --disk')
   const network = await chooseNetwork(options.net, (line) => progress.line(line))
   const onProgress = (step: string, detail: string): void => progress.show(step, detail)
-  const boot = options.boot === 'kernel' ? await kernelFiles(options, signal, onProgress) : undefined
   const preparing = {
     mirror: options.mirror,
     signal,
@@ -63,6 +62,7 @@ async function createInQemu(
       onProgress(step, part === undefined ? '' : `${Math.floor(100 * part)}%`),
   }
   const firmware = options.firmware === undefined ? undefined : await chosenFirmware(options.firmware, preparing)
+  const boot = options.boot === 'kernel' ? await kernelFiles(options, signal, onProgress) : undefined
   const { transport = 'vhost-user' } = options
   const { program } = await prepareQemu(transport, preparing)
   if (options.disk.some(isImage)) await prepareNbdServer(preparing)
