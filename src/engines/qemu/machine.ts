@@ -120,7 +120,8 @@ class QemuEngine implements Engine {
   send(command: Command): void {
     if (command.type === 'stop') void this.#stop()
     else if (command.type === 'inspect') this.#inspect(command.id)
-    else if (command.type === 'terminal' && this.#serial?.active) this.#serial.type(command.bytes)
+    else if (command.type === 'terminal' && this.#serial?.active)
+      this.#serial.type(command.bytes, () => this.#events?.report({ type: 'typed' }))
     else if (command.type === 'taken' && command.stream === Stream.TERMINAL && this.#serial?.taken(command.bytes))
       return
     else {

@@ -30,8 +30,9 @@ export class SerialTerminal {
     this.#active = false
   }
 
-  type(bytes: Uint8Array): void {
-    this.input.write(bytes)
+  /** @param taken called once QEMU read the bytes, or ended */
+  type(bytes: Uint8Array, taken: () => void): void {
+    this.input.write(bytes, taken)
   }
 
   /** The machine took so many bytes of the terminal. @returns false if they are not from here */
