@@ -1,0 +1,96 @@
+/** The package as its users have it: packed, installed in an empty project, type-checked and run. */
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { after, before, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { guestMissing } from '../guest/guest.ts'
+
+const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
+const run = promisify(execFile)
+const project = mkdtempSync(path.join(tmpdir(), 'outboard-package-'))
+after(() => rmSync(project, { recursive: true }))
+
+/** An empty project with strict settings, and a program for each entry of the package. */
+const FILES = {
+  'package.json': JSON.stringify({ name: 'empty', type: 'module', private: true }),
+  'tsconfig.json': JSON.stringify({
+    compilerOptions: {
+      strict: true,
+      exactOptionalPropertyTypes: true,
+      module: 'nodenext',
+      types: ['node'],
+    },
+  }),
+  'index.ts': `
+    import { EntropyDevice, type VirtioDevice } from 'outboard'
+    import { createReactor, DiskFile, FrameClient, serveVhostUser, UnixListener } from 'outboard/host'
+    import { activateDevice } from 'outboard/testing'
+
+    const device: VirtioDevice = new EntropyDevice({ fill: (bytes) => bytes.fill(7) })
+    const { written, bytes } = activateDevice(device).send(0, [], [16])
+    console.log(written, bytes[15], typeof serveVhostUser)
+    // @ts-expect-error: types are known
+    export const wrong: number = device
+    export const used = [createReactor, DiskFile, FrameClient, UnixListener]
+  `,
+}
+
+interface PackedFile {
+  readonly path: string
+}
+let packed: readonly PackedFile[] = []
+
+/** Runs a program in the project. @returns what it printed */
+async function inProject(command: string, ...args: readonly string[]): Promise<string> {
+  // What npm tells its scripts, as this test is one, is not for others.
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('npm_')))
+  try {
+    const { stdout } = await run(command, args, { cwd: project, env })
+    return stdout
+  } catch (error) {
+    const { stdout, stderr } = error as { readonly stdout?: string; readonly stderr?: string }
+    throw new Error(`${command} ${args.join(' ')}: ${stdout}${stderr}`, { cause: error })
+  }
+}
+
+before(async () => {
+  for (const [name, text] of Object.entries(FILES)) writeFileSync(path.join(project, name), text)
+  const [report] = JSON.parse(
+    await inProject('npm', 'pack', ROOT, '--ignore-scripts', '--json', `--pack-destination=${project}`),
+  )
+  packed = report.files
+  const quietly = ['--prefer-offline', '--no-audit', '--no-fund']
+  await inProject('npm', 'install', ...quietly, `./${report.filename}`)
+})
+
+test('the package holds the product and nothing else', () => {
+  const names = packed.map((file) => file.path)
+  const other = names.filter((name) => !/^(dist\/(src|web)\/|README.md$|LICENSE$|package.json$)/.test(name))
+  assert.deepEqual(other, [])
+  const testing = names.filter((name) => /\.test\.|\/testing\/|\.map$/.test(name))
+  assert.deepEqual(
+    testing,
+    ['d.ts', 'js'].map((extension) => `dist/src/virtio/testing/device-rig.${extension}`),
+  )
+})
+
+test('a program with the strictest settings is compiled against its types, and runs', async () => {
+  const modules = path.join(ROOT, 'node_modules')
+  await inProject(
+    process.execPath,
+    path.join(modules, 'typescript/bin/tsc'),
+    ...['--project', '.', '--typeRoots', path.join(modules, '@types')],
+  )
+  assert.equal(await inProject(process.execPath, 'index.js'), '16 7 function\n')
+})
+
+test('its command runs a guest', { skip: guestMissing('v86') ?? false }, async () => {
+  const command = path.join(project, 'node_modules/.bin/outboard')
+  assert.match(await inProject(command, '--version'), /^\d+\.\d+\.\d+\n$/)
+  assert.match(await inProject(command, 'device', 'block', '--print-capabilities'), /"type": "block"/)
+  assert.equal(await inProject(command, 'run', '--display', 'none', '--exec', 'echo hello'), 'hello\n')
+})
