@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Page } from 'playwright-core'
+import { until } from '../until.ts'
 import { canvasSize } from './browser.ts'
 import { PageRig, SIZE, skip } from './page-rig.ts'
-import { until } from './until.ts'
 
 const rig = new PageRig()
 

@@ -3,8 +3,8 @@ import { after, afterEach, before, beforeEach } from 'node:test'
 import type { Browser, Page } from 'playwright-core'
 import { type ConsoleServer, serveConsole } from '../../src/console/server.ts'
 import { StandInMachine } from '../../src/console/testing/stand-in-machine.ts'
+import { until } from '../until.ts'
 import { browserMissing, canvasPixels, launchBrowser, openPage } from './browser.ts'
-import { until } from './until.ts'
 
 export const SIZE = { width: 320, height: 200 }
 export const WHOLE = { x: 0, y: 0, ...SIZE }

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Page } from 'playwright-core'
+import { until } from '../until.ts'
 import { BreakableLink } from './breakable-link.ts'
 import { connected } from './browser.ts'
 import { PageRig, skip } from './page-rig.ts'
-import { until } from './until.ts'
 
 const rig = new PageRig()
 

@@ -3,8 +3,8 @@ import { test } from 'node:test'
 import type { Page } from 'playwright-core'
 import type { DeviceInspection } from '../../src/machine/machine.ts'
 import { Layout, type LayoutId } from '../../src/web/layouts.ts'
+import { until } from '../until.ts'
 import { PageRig, skip } from './page-rig.ts'
-import { until } from './until.ts'
 
 const rig = new PageRig()
 

@@ -5,9 +5,9 @@ import { decode } from 'fast-png'
 import type { Page } from 'playwright-core'
 import { StandInMachine } from '../../src/console/testing/stand-in-machine.ts'
 import type { Cursor } from '../../src/machine/machine.ts'
+import { until } from '../until.ts'
 import { canvasPixels, canvasSize, connected, openPage, watchFaults } from './browser.ts'
 import { PageRig, picture, rgba, SIZE, skip, WHOLE } from './page-rig.ts'
-import { until } from './until.ts'
 
 const rig = new PageRig()
 

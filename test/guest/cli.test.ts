@@ -5,9 +5,9 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSyn
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { decode } from 'fast-png'
+import { BARE_SCREEN } from './bare-screen.ts'
 import { guestMissing } from './guest.ts'
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
@@ -23,7 +23,6 @@ interface Ended {
   readonly status: number | null
   readonly stdout: string
   readonly stderr: string
-  readonly seconds: number
 }
 
 function start(args: readonly string[]): ChildProcess {
@@ -31,7 +30,6 @@ function start(args: readonly string[]): ChildProcess {
 }
 
 async function ended(child: ChildProcess): Promise<Ended> {
-  const started = performance.now()
   let stdout = ''
   let stderr = ''
   child.stdout?.on('data', (bytes) => {
@@ -41,7 +39,14 @@ async function ended(child: ChildProcess): Promise<Ended> {
     stderr += bytes
   })
   const [status] = await once(child, 'close')
-  return { status, stdout, stderr, seconds: (performance.now() - started) / 1000 }
+  return { status, stdout, stderr }
+}
+
+/** Resolves when the guest's kernel is started: its disks are open. */
+async function boots({ stderr }: ChildProcess): Promise<void> {
+  await new Promise<void>((resolve) =>
+    stderr?.on('data', (bytes) => String(bytes).includes('kernel started') && resolve()),
+  )
 }
 
 const outboard = (...args: readonly string[]): Promise<Ended> => ended(start(args))
@@ -64,7 +69,7 @@ test('--screenshot saves exactly what is on the screen at the end', { skip }, as
   const draw =
     `printf '${pixel}' > /tmp/a; i=0; ` +
     'while [ $i -lt 20 ]; do cat /tmp/a /tmp/a > /tmp/b; mv /tmp/b /tmp/a; i=$((i+1)); done; ' +
-    'dd if=/tmp/a of=/dev/fb0 bs=1M count=3 2>/dev/null'
+    `${BARE_SCREEN}; dd if=/tmp/a of=/dev/fb0 bs=1M count=3 2>/dev/null`
   const done = await outboard('run', '--display', 'none', '--screenshot', shot, '--exec', draw)
   assert.equal(done.status, 0, done.stderr)
   const image = decode(readFileSync(shot))
@@ -102,10 +107,7 @@ test('a missing disk, a wrong option or a wrong value is one line and exit code 
 test('a disk that another guest uses is one line and exit code 2', { skip }, async () => {
   const first = start(['run', '--display', 'none', '--disk', disk])
   const firstEnd = ended(first)
-  const holds = new Promise((resolve) =>
-    first.stderr?.on('data', (bytes) => String(bytes).includes('kernel') && resolve(0)),
-  )
-  await holds
+  await boots(first)
   const { status, stderr } = await outboard('run', '--display', 'none', '--disk', disk, '--exec', 'true')
   first.kill('SIGINT')
   await firstEnd
@@ -120,16 +122,13 @@ test('--timeout ends with 124 and leaves no process behind', { skip }, async () 
   assert.throws(() => process.kill(Number(child.pid), 0), /ESRCH/)
 })
 
-test('Ctrl-C stops a booting guest, with its disk, in under two seconds', { skip }, async () => {
+test('Ctrl-C stops a booting guest, with its disk', { skip }, async () => {
   const child = start(['run', '--display', 'none', '--disk', disk])
   const end = ended(child)
-  await sleep(4000)
+  await boots(child)
   child.kill('SIGINT')
-  const before = performance.now()
   const { status, stderr } = await end
   assert.equal(status, 130, stderr)
-  // The bound is a promise to users; the machine may be busy, so the test only tells a hang from an end.
-  assert.ok(performance.now() - before < 20_000)
 })
 
 for (const engine of ['v86', 'qemu'] as const) {

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import { test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { until } from '../until.ts'
 import { ALL_ENGINES, bootGuest, ENGINES, type Guest, guestMissing } from './guest.ts'
 
-/** What the terminal has shown, once it matches. */
+/** Resolves when the terminal has shown what matches. */
 async function terminalShows(guest: Guest, pattern: RegExp, act: () => void): Promise<string> {
   const decoder = new TextDecoder()
   let shown = ''
@@ -15,11 +15,11 @@ async function terminalShows(guest: Guest, pattern: RegExp, act: () => void): Pr
   })
   try {
     act()
-    for (let i = 0; i < 3000; i++) {
-      if (pattern.test(shown)) return shown
-      await sleep(100)
-    }
-    throw new assert.AssertionError({ message: `the terminal never showed ${pattern}, but ${JSON.stringify(shown)}` })
+    await until(
+      () => `the terminal shows ${pattern}, but ${JSON.stringify(shown)}`,
+      () => pattern.test(shown),
+    )
+    return shown
   } finally {
     stopListening()
   }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
+import { until } from '../until.ts'
 import { ALL_ENGINES, bootGuest, type Engine, guestMissing } from './guest.ts'
 
 const EV_KEY = 1
@@ -13,7 +14,13 @@ const REL_WHEEL = 8
 /** Bytes of a time in `struct input_event`, which the width of the kernel decides; u16 type, u16 code, s32 value follow. */
 const TIME_BYTES = { v86: 8, qemu: 16, 'qemu over vfio-user': 16 } as const
 
-function events(hex: string, engine: Engine): { type: number; code: number; value: number }[] {
+interface InputEvent {
+  readonly type: number
+  readonly code: number
+  readonly value: number
+}
+
+function events(hex: string, engine: Engine): InputEvent[] {
   const bytes = Buffer.from(hex.replaceAll(/\s/g, ''), 'hex')
   const time = TIME_BYTES[engine]
   return Array.from({ length: bytes.length / (time + 8) }, (_, i) => ({
@@ -29,12 +36,11 @@ for (const engine of ALL_ENGINES) {
   }, async () => {
     const guest = await bootGuest({ engine })
     try {
-      // Every input device is recorded, so that an event on the wrong one would show.
-      const recording = guest.run(
-        'cd /dev/input; for f in event*; do (timeout 6 cat $f > /tmp/$f) & done; sleep 7; ' +
-          'for f in event*; do echo "$(cat /sys/class/input/$f/device/name)|$(hexdump -v -e \'1/1 "%02x"\' /tmp/$f)"; done',
+      // Every input device is recorded, so that an event on the wrong one would show; each from before the first event.
+      await guest.run(
+        'cd /dev/input; for f in event*; do cat <$f >/tmp/$f 2>/dev/null & ' +
+          'until [ "$(readlink /proc/$!/fd/0)" = /dev/input/$f ]; do sleep 0.1; done; done',
       )
-      await sleep(3000)
       const { machine } = guest
       machine.key(KEY_A, true)
       machine.key(KEY_A, false)
@@ -42,15 +48,29 @@ for (const engine of ALL_ENGINES) {
       machine.button(BTN_LEFT, true)
       machine.button(BTN_LEFT, false)
       machine.wheel(-1, 0)
-      const recorded = await recording
-      assert.equal(recorded.status, 0, recorded.stderr)
-      const all = recorded.stdout
-        .trim()
-        .split('\n')
-        .map((line) => {
-          const [name, hex] = line.split('|')
-          return { name, list: events(hex, engine) }
-        })
+      let all: { readonly name: string | undefined; readonly list: InputEvent[] }[] = []
+      const has = (wanted: Partial<InputEvent>): boolean =>
+        all.some(({ list }) => list.some((event) => isDeepStrictEqual({ ...event, ...wanted }, event)))
+      await until(
+        () => `all arrive, but what did is ${JSON.stringify(all)}`,
+        async () => {
+          const recorded = await guest.run(
+            'cd /dev/input; for f in event*; do ' +
+              'echo "$(cat /sys/class/input/$f/device/name)|$(hexdump -v -e \'1/1 "%02x"\' /tmp/$f)"; done',
+          )
+          assert.equal(recorded.status, 0, recorded.stderr)
+          all = recorded.stdout
+            .trim()
+            .split('\n')
+            .map((line) => line.split('|'))
+            .map(([name, hex]) => ({ name, list: events(hex, engine) }))
+          return [
+            { type: EV_KEY, code: KEY_A, value: 0 },
+            { type: EV_KEY, code: BTN_LEFT, value: 0 },
+            { type: EV_REL, code: REL_WHEEL },
+          ].every(has)
+        },
+      )
       const keysOf = (code: number): number[][] => {
         const device = all.filter(({ list }) => list.some((event) => event.type === EV_KEY && event.code === code))
         assert.equal(device.length, 1, `key ${code} arrived on ${device.length} devices`)

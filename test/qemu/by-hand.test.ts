@@ -4,9 +4,9 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Program } from '../../src/engines/qemu/program.ts'
+import { until } from '../until.ts'
 import { ImageToolsMissing, makeBootableImage } from './bootable-image.ts'
 import { MAIN, scratchFolder } from './device-program.ts'
 import { qemu, qemuMissing } from './guest.ts'
@@ -53,10 +53,11 @@ class Terminal {
   }
 
   async shows(what: RegExp): Promise<void> {
-    for (let tries = 0; !what.test(this.output); tries++) {
-      if (tries > 1500 || this.#shell.exitCode !== null) assert.fail(`it never showed ${what}:\n${this.output}`)
-      await sleep(100)
-    }
+    await until(
+      () => `it shows ${what}, but only\n${this.output}`,
+      () => what.test(this.output) || this.#shell.exitCode !== null,
+    )
+    assert.match(this.output, what)
   }
 
   /** Ends all that was started in it. */
@@ -91,10 +92,7 @@ async function names(context: TestContext, name: string): Promise<Readonly<Recor
 
 async function sockets(devices: string, { RUN = '' }: Readonly<Record<string, string>>): Promise<void> {
   for (const [, name] of devices.matchAll(/--socket-path=\$RUN\/(\S+)/g)) {
-    for (let tries = 0; !existsSync(path.join(RUN, name)); tries++) {
-      assert.ok(tries < 300, `${name} never came to be`)
-      await sleep(100)
-    }
+    await until(`there is ${name}`, () => existsSync(path.join(RUN, name)))
   }
 }
 

@@ -4,7 +4,6 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { decode } from 'fast-png'
 import type { Rect } from '../../src/devices/gpu/rect.ts'
@@ -12,6 +11,8 @@ import { vfioUserArguments } from '../../src/engines/qemu/arguments.ts'
 import { VFIO_USER } from '../../src/engines/qemu/qemu.ts'
 import type { Frame } from '../../src/host/frames/frame.ts'
 import { FrameClient } from '../../src/host/frames/frame-client.ts'
+import { BARE_SCREEN } from '../guest/bare-screen.ts'
+import { until } from '../until.ts'
 import { MAIN, scratchFolder, startDevice } from './device-program.ts'
 import { qemu, qemuMissing } from './guest.ts'
 import { bootPortGuest } from './port-guest.ts'
@@ -36,13 +37,6 @@ async function takeAll(client: FrameClient, take: (frame: Frame) => void): Promi
   }
 }
 
-async function until(reached: () => boolean): Promise<void> {
-  for (let tries = 0; !reached(); tries++) {
-    assert.ok(tries < 1000, 'it never is')
-    await sleep(20)
-  }
-}
-
 test('a program of the host has the pages that a guest draws its screen in', {
   skip: missing(),
 }, async () => {
@@ -53,7 +47,7 @@ test('a program of the host has the pages that a guest draws its screen in', {
   const guest = await bootPortGuest({ folder, arguments: vfioUserArguments(socket) })
   const client = await FrameClient.connect(exported)
   try {
-    await guest.run('modprobe virtio_gpu; head -c 3145728 /dev/urandom > /tmp/picture; cat /tmp/picture > /dev/fb0')
+    await guest.run(`${BARE_SCREEN}; head -c 3145728 /dev/urandom > /tmp/picture; cat /tmp/picture > /dev/fb0`)
     const sum = (await guest.run('md5sum < /tmp/picture')).split(' ')[0]
     await client.ready
     const damages: (readonly Rect[])[] = []
@@ -62,8 +56,7 @@ test('a program of the host has the pages that a guest draws its screen in', {
       damages.push(damage)
       seen = createHash('md5').update(bytes.subarray(0, BYTES)).digest('hex')
     })
-    // What the kernel draws first may still be on its way.
-    await until(() => seen === sum)
+    await until('the frame holds the picture', () => seen === sum)
 
     const output = path.join(folder, 'screen.png')
     const dumped = await run(process.execPath, [MAIN, 'frames', exported, 'dump', '--output', output])
@@ -83,7 +76,9 @@ test('a program of the host has the pages that a guest draws its screen in', {
     const before = damages.length
     await guest.run('dd if=/dev/zero of=/dev/fb0 bs=8192 seek=50 count=1 conv=notrunc 2>/dev/null')
     // Some kernels flush all of a blob, whatever changed of it.
-    await until(() => damages.slice(before).some(([{ y, height }]) => y <= 100 && y + height >= 102))
+    await until('the frame tells of the change', () =>
+      damages.slice(before).some(([{ y, height }]) => y <= 100 && y + height >= 102),
+    )
     assert.ok(bytes.subarray(100 * 4096, 102 * 4096).every((byte) => byte === 0))
 
     const { stdout } = await run(process.execPath, [MAIN, 'frames', exported, 'list', '--json'])

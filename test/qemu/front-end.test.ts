@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { until } from '../until.ts'
 import { type RunningDevice, scratchFolder, startDevice } from './device-program.ts'
 import { bootDiskGuest } from './disk-guest.ts'
 import { qemuMissing } from './guest.ts'
@@ -12,8 +12,6 @@ const folder = scratchFolder()
 const ROUNDS = 3
 /** Writes acknowledged before a front-end is killed. */
 const WRITES = 40
-/** How long the process may take to be rid of one. */
-const PATIENCE_MS = 10_000
 
 const descriptors = ({ child: { pid } }: RunningDevice): number => readdirSync(`/proc/${pid}/fd`).length
 
@@ -22,12 +20,6 @@ function foreignMemory({ child: { pid } }: RunningDevice): string[] {
   return readFileSync(`/proc/${pid}/maps`, 'latin1')
     .split('\n')
     .filter((line) => line.includes('/memfd:'))
-}
-
-async function until(done: () => boolean, what: string): Promise<void> {
-  for (const end = Date.now() + PATIENCE_MS; !done(); await sleep(10)) {
-    if (Date.now() > end) throw new Error(`not in ${PATIENCE_MS} ms: ${what}`)
-  }
 }
 
 test(`QEMU killed in the middle of writes leaves nothing in the disk's process, which serves the next, ${ROUNDS} times`, {
@@ -48,14 +40,14 @@ test(`QEMU killed in the middle of writes leaves nothing in the disk's process, 
         await load.progress(WRITES)
         assert.ok(foreignMemory(device).length > 0, 'the guest is served without its memory')
         await guest.kill()
-        await until(() => descriptors(device) === before, `${before} descriptors, as before any front-end`)
+        await until(`${before} descriptors, as before any front-end`, () => descriptors(device) === before)
         assert.deepEqual(foreignMemory(device), [])
         assert.deepEqual(load.check(image, false), [], `round ${round}`)
       } finally {
         await guest.kill()
       }
       const gone = () => device.log.filter((line) => line.endsWith('the front-end is gone')).length
-      await until(() => gone() === round, 'the log tells of the end')
+      await until('the log tells of the end', () => gone() === round)
     }
   } finally {
     assert.equal(await device.stop(), 0, device.log.join('\n'))

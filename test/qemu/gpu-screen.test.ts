@@ -3,8 +3,8 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { runProgram } from '../../src/engines/qemu/program.ts'
+import { until } from '../until.ts'
 import { scratchFolder } from './device-program.ts'
 import { qemu, qemuMissing } from './guest.ts'
 import { ScreenGuest } from './screen-guest.ts'
@@ -54,20 +54,20 @@ async function dump(guest: ScreenGuest, head = 0): Promise<ScreenDump> {
 /** Waits until a screen shows a picture of the guest's, or as much of it from its top left corner as there is room for. */
 async function shows(guest: ScreenGuest, picture: Uint8Array, head = 0): Promise<ScreenDump> {
   const expected = rgb(picture)
-  let wrong = ''
-  for (let tries = 0; tries < 120; tries++) {
-    const shown = await dump(guest, head)
+  let shown: ScreenDump = { width: 0, height: 0, pixels: Buffer.alloc(0) }
+  let rows = 0
+  const shows = async (): Promise<boolean> => {
+    shown = await dump(guest, head)
     const { width, height, pixels } = shown
-    let rows = 0
+    rows = 0
     for (let y = 0; y < Math.min(height, HEIGHT); y++) {
       const [there, here] = [y * WIDTH * 3, y * width * 3]
       if (pixels.subarray(here, here + width * 3).equals(expected.subarray(there, there + width * 3))) rows++
     }
-    if (height > 0 && rows === height) return shown
-    wrong = `${height - rows} of ${height} rows of ${width} pixels`
-    await sleep(250)
+    return height > 0 && rows === height
   }
-  assert.fail(`screen ${head} never showed it: ${wrong} differ`)
+  await until(() => `screen ${head} shows the picture: ${rows} of ${shown.height} rows do`, shows)
+  return shown
 }
 
 test('QEMU shows on its own screen what the guest draws, whole and in part  @vhost-user GPU_SET_SOCKET', {

@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict'
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import fc from 'fast-check'
 import { pattern } from '../../src/devices/block/testing/driver-requests.ts'
 import { runProgram } from '../../src/engines/qemu/program.ts'
 import { ImageFormat } from '../../src/host/node/image-format.ts'
+import { until } from '../until.ts'
 import { MAIN, qemuTools, type RunningDevice, scratchFolder, startDevice, toolsMissing } from './device-program.ts'
 
 const MIB = 1 << 20
@@ -50,13 +50,6 @@ function isGone(pid: number): boolean {
     return /^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
   } catch {
     return true
-  }
-}
-
-async function eventually(what: string, isSo: () => boolean): Promise<void> {
-  for (let tries = 0; !isSo(); tries++) {
-    if (tries > 1000) assert.fail(what)
-    await sleep(10)
   }
 }
 
@@ -159,7 +152,7 @@ test('kill -9 of the server under load: errors at once, one line, and nobody han
   const { command, args, env } = qemuTools().img
   const load = spawn(command, [...args, ...bench], { env: { ...process.env, ...env }, stdio: 'ignore' })
   const ended = once(load, 'exit')
-  await sleep(500)
+  await until('the load writes', () => statSync(image).size > 4 * MIB)
   assert.equal(load.exitCode, null, 'the load did not last')
   process.kill(childOf(disk), 'SIGKILL')
   const [status] = await ended
@@ -181,7 +174,7 @@ test('kill -9 of the device: its server ends too, and leaves an image without er
   await io(disk.client, 'write -P 3 0 2M', 'flush')
   const server = childOf(disk)
   disk.child.kill('SIGKILL')
-  await eventually('the server is still there', () => isGone(server))
+  await until('the server is gone', () => isGone(server))
   assert.match(await img('check', '-f', 'qcow2', image), /No errors/)
   const again = await serve(image, '--format=qcow2')
   assert.match(await io(again.client, 'read -P 3 0 2M'), /read 2097152/)

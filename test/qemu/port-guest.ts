@@ -65,7 +65,7 @@ export async function bootPortGuest(options: PortGuestOptions): Promise<PortGues
     throw new Error(`QEMU ended with ${status ?? signal}\n${said.join('\n')}`)
   })
   gone.catch(() => {})
-  const [command, stdout] = await Promise.race([Promise.all(PORTS.map((port) => connected(file(port)))), gone])
+  const [command, stdout] = await Promise.race([gone, Promise.all(PORTS.map((port) => connected(file(port), child)))])
   let take = (_line: string): void => {}
   const drained = once(stdout, 'close')
   const guest: PortGuest = {
@@ -109,9 +109,9 @@ function unshared(args: readonly string[]): string[] {
   return args.filter((_, i) => i !== object && i !== object + 1).map((arg) => arg.replace(',memory-backend=memory', ''))
 }
 
-/** A socket that QEMU makes when it starts. */
-async function connected(file: string): Promise<Socket> {
-  for (;;) {
+/** A connection to a socket that QEMU listens on when it starts. @throws where QEMU ends before that */
+export async function connected(file: string, qemu: ChildProcess): Promise<Socket> {
+  while (qemu.exitCode === null && qemu.signalCode === null) {
     const socket = connect(file)
     try {
       await once(socket, 'connect')
@@ -120,4 +120,5 @@ async function connected(file: string): Promise<Socket> {
       await sleep(20)
     }
   }
+  throw new Error('QEMU ended')
 }

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync } from 'node:fs'
-import { createConnection, type Socket } from 'node:net'
+import { mkdtempSync } from 'node:fs'
+import type { Socket } from 'node:net'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -9,8 +9,10 @@ import { findKit } from '../../src/engines/kit/kit.ts'
 import { AMD64_KIT } from '../../src/engines/kit/recipe.ts'
 import { qemuArguments } from '../../src/engines/qemu/arguments.ts'
 import { Transport } from '../../src/engines/qemu/qemu.ts'
+import { BARE_SCREEN } from '../guest/bare-screen.ts'
 import { type RunningDevice, startDevice } from './device-program.ts'
 import { qemu } from './guest.ts'
+import { connected } from './port-guest.ts'
 
 export interface ScreenGuestOptions {
   /** Holds the sockets, in a folder of their own. */
@@ -37,7 +39,7 @@ export class ScreenGuest {
   #printed = ''
   #lastCommand = 0
 
-  /** Boots it, and resolves when commands can be run. */
+  /** Boots it, and resolves when commands can be run and nothing but they draws on its screen. */
   static async boot(options: ScreenGuestOptions): Promise<ScreenGuest> {
     const { disk } = options
     const folder = mkdtempSync(path.join(options.folder, 'guest-'))
@@ -51,6 +53,7 @@ export class ScreenGuest {
     try {
       await guest.#connect(socket('monitor'))
       await guest.#until('a shell', () => guest.#printed.includes('~ # ') || undefined)
+      await guest.run(BARE_SCREEN)
       return guest
     } catch (error) {
       await guest.stop()
@@ -127,13 +130,11 @@ export class ScreenGuest {
   }
 
   async #connect(file: string): Promise<void> {
-    await this.#until('a monitor', () => existsSync(file) || undefined)
-    const monitor = createConnection(file)
+    const monitor = await connected(file, this.#qemu)
     this.#monitor = monitor
-    await once(monitor, 'connect')
     const lines = createInterface(monitor)
     // QEMU ended: what it said tells why.
-    for (const end of [monitor, lines]) end.on('error', () => {})
+    lines.on('error', () => {})
     monitor.on('close', () => {
       for (const answer of this.#answers.splice(0)) answer({ error: `QEMU is gone: ${this.said.join('\n')}` })
     })

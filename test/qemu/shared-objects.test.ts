@@ -5,7 +5,6 @@ import { once } from 'node:events'
 import { fstatSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { Transport } from '../../src/engines/qemu/qemu.ts'
 import { Descriptor } from '../../src/host/linux/descriptor.ts'
 import { MemoryFile } from '../../src/host/linux/memory-file.ts'
@@ -16,6 +15,7 @@ import { NamedFiles } from '../../src/transport/vhost-user/testing/named-files.t
 import { serveVhostUser, type VhostUserServer } from '../../src/transport/vhost-user/vhost-user-server.ts'
 import { DeviceId } from '../../src/virtio/device-id.ts'
 import { EchoDevice } from '../../src/virtio/testing/echo-device.ts'
+import { until } from '../until.ts'
 import { scratchFolder } from './device-program.ts'
 import { qemu, qemuMissing } from './guest.ts'
 
@@ -67,11 +67,13 @@ test('one device’s object is looked for by another, and QEMU asks whoever has 
     let found = await lookup(seeker, uuid)
     // Up to 11.1 at least it asks without saying for what.
     const asked = () => logged.some((line) => /^owner: .*GET_SHARED_OBJECT refused: 0 bytes/.test(line))
-    for (let tries = 0; 'reason' in found && !asked(); tries++) {
-      assert.ok(tries < 300, `${found.reason}; ${logged.join('; ')}`)
-      await sleep(100)
-      found = await lookup(seeker, uuid)
-    }
+    await until(
+      () => `QEMU asks the owner; ${logged.join('; ')}`,
+      async () => {
+        found = await lookup(seeker, uuid)
+        return !('reason' in found) || asked()
+      },
+    )
     if (found instanceof Descriptor) {
       assert.equal(fstatSync(found.fd).ino, fstatSync(file.descriptor.fd).ino)
       found.close()

@@ -4,12 +4,12 @@ import { once } from 'node:events'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { BlkType } from '../../src/devices/block/protocol.ts'
 import { ffiMissing } from '../../src/host/linux/ffi.ts'
 import { UnixStream } from '../../src/host/linux/unix-stream.ts'
 import { RemoteDriver } from '../../src/transport/vhost-user/testing/remote-driver.ts'
+import { until } from '../until.ts'
 import { MAIN, scratchFolder } from './device-program.ts'
 
 const INSTALL = fileURLToPath(new URL('../../../packaging/install', import.meta.url))
@@ -36,7 +36,7 @@ test('a socket of systemd starts the disk when a front-end calls, and outlives i
     said += bytes
   })
   const ended = once(child, 'exit')
-  while (!existsSync(socket)) await sleep(10)
+  await until('it listens', () => said.includes('Listening on'))
   for (const value of [1, 2]) {
     const driver = await RemoteDriver.start(UnixStream.connect(socket), { queues: 1, queueSize: 64 })
     const header = Uint8Array.of(BlkType.OUT, ...new Uint8Array(15))

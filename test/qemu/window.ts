@@ -1,8 +1,8 @@
 import { once } from 'node:events'
 import { Socket } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Descriptor } from '../../src/host/linux/descriptor.ts'
 import { END, socketPair, UnixStream } from '../../src/host/linux/unix-stream.ts'
+import { until } from '../until.ts'
 
 const METHOD_CALL = 1
 /** Fields of a message's header. @see the D-Bus specification, "Header Fields" */
@@ -87,13 +87,11 @@ function aligned(bytes: Buffer): Buffer {
 
 /** Waits until the monitor has answered. */
 async function answerOn(stream: UnixStream): Promise<void> {
-  for (let tries = 0; tries < 1000; tries++) {
+  await until('the monitor answers', () => {
     const received = stream.receive()
-    if (received === END) break
+    if (received === END) throw new Error('the monitor is gone')
     const said = received ? Buffer.from(received.bytes).toString() : ''
     if (said.includes('"error"')) throw new Error(said)
-    if (said.includes('"return"')) return
-    await sleep(10)
-  }
-  throw new Error('the monitor does not answer')
+    return said.includes('"return"')
+  })
 }

@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import type { GuestKit } from '../../src/engines/kit/kit.ts'
 import type { Program } from '../../src/engines/qemu/program.ts'
+import { BARE_SCREEN } from '../guest/bare-screen.ts'
 import { overlay } from './driver-guest.ts'
 
 /** What the GPU offers while nobody wants another size. */
@@ -43,9 +44,7 @@ const FIRST_PROCESS = `#!/bin/busybox sh
 /bin/busybox mount -a
 echo "Linux $(uname -r)"
 modprobe virtio_gpu
-for console in /sys/class/vtconsole/*; do
-  grep -q frame $console/name && echo 0 >$console/bind
-done
+${BARE_SCREEN}
 dmesg | grep -e features -e frame.buffer
 echo "screen of $(cat /sys/class/graphics/fb0/virtual_size) at $(cat /sys/class/graphics/fb0/bits_per_pixel)"
 ${PICTURES.map((name) => `cat /${name} >/dev/fb0 && echo "drawn ${name}"\nread -r line`).join('\n')}

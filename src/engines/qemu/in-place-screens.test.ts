@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { until } from '../../../test/until.ts'
 import type { FrameServerOptions } from '../../host/frames/frame-server.ts'
 import { FramesRig } from '../../host/frames/testing/frames-rig.ts'
 import { ffiMissing } from '../../host/linux/ffi.ts'
@@ -42,10 +43,7 @@ class Page {
 
   /** Waits until something is so. */
   async until(what: () => boolean): Promise<void> {
-    for (let tries = 0; !what(); tries++) {
-      assert.ok(tries < 1000, `never: ${what}`)
-      await sleep(5)
-    }
+    await until(`${what}`, what)
   }
 
   async close(): Promise<void> {

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { until as untilHolds } from '../../../test/until.ts'
 import { ffiMissing } from '../linux/ffi.ts'
 import type { Frame } from './frame.ts'
 import { FrameClient, type FrameClientOptions } from './frame-client.ts'
@@ -19,13 +19,8 @@ const WHOLE = { x: 0, y: 0, width: 64, height: 48 }
 const PAGES = 3
 const UUID = Uint8Array.from({ length: 16 }, (_, i) => i)
 
-/** Gives the server turns until something is so. */
-async function until(reached: () => boolean): Promise<void> {
-  for (let tries = 0; !reached(); tries++) {
-    assert.ok(tries < 400, 'it never is')
-    await sleep(5)
-  }
-}
+/** Gives the server turns until a condition holds. */
+const until = (holds: () => boolean): Promise<void> => untilHolds(`${holds}`, holds)
 
 /** A consumer that takes frames when the test wants them. */
 class Taker {

@@ -273,12 +273,15 @@ test('only this user can open the socket, unless others are listed', { skip }, a
   }
 })
 
-/** What a program of another user gets from a socket until it is closed, or for a moment. */
+/** What a program of another user gets from a socket until that is closed, or it is greeted. */
 async function asNobody(path: string): Promise<string> {
   const program = `
     const socket = require('node:net').connect(${JSON.stringify(path)})
-    socket.on('data', (bytes) => process.stdout.write(bytes.toString('latin1'))).on('end', () => process.exit())
-    setTimeout(() => process.exit(), 500)`
+    socket.on('data', (bytes) => {
+      process.stdout.write(bytes.toString('latin1'))
+      if (bytes.includes('FRAM')) process.exit()
+    })
+    socket.on('end', () => process.exit())`
   const child = spawn(process.execPath, ['-e', program], { uid: NOBODY, gid: NOBODY, cwd: '/', stdio: 'pipe' })
   let output = ''
   child.stdout.on('data', (bytes: Buffer) => {

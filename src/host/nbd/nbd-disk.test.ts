@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
+import { until } from '../../../test/until.ts'
 import { type Disk, DiskOp } from '../../devices/block/disk.ts'
 import { pattern } from '../../devices/block/testing/driver-requests.ts'
 import { SpanList } from '../../memory/span-list.ts'
@@ -279,7 +280,7 @@ for (const { kind, skip } of KINDS) {
         server.onRequest = (request) => server.say(answer(request))
         guest.region.u8.fill(0x55, 1024, 8192)
         await send(disk, { op: DiskOp.READ, length: 1024 })
-        for (let tries = 0; lines.length < 1 && tries < 1000; tries++) await sleep(1)
+        await until('the lie is told', () => lines.length > 0)
         assert.match((await send(disk, { op: DiskOp.READ, length: 512 })) ?? '', says)
         assert.match(lines.at(-1) ?? '', /: its server is gone \(/)
         assert.ok(
@@ -333,7 +334,7 @@ for (const { kind, skip } of KINDS) {
         await disk.close()
         await disk.close()
         assert.equal(await send(disk, { op: DiskOp.READ, length: 512 }), 'the disk is closed')
-        for (let tries = 0; seen.length < 3 && tries < 1000; tries++) await sleep(1)
+        await until('the server was told to end', () => seen.length === 3)
         assert.deepEqual(
           seen.map(({ type }) => type),
           [NbdCommand.WRITE, NbdCommand.FLUSH, NbdCommand.DISC],
@@ -360,7 +361,7 @@ for (const { kind, skip } of KINDS) {
       assert.equal(await send(disk, { op: DiskOp.FLUSH }), undefined)
       return async () => {
         await disk.close()
-        for (let tries = 0; requests.length < 1 && tries < 1000; tries++) await sleep(1)
+        await until('the server was told to end', () => requests.length === 1)
         assert.deepEqual(
           requests.map(({ type }) => type),
           [NbdCommand.DISC],
@@ -378,8 +379,7 @@ for (const { kind, skip } of KINDS) {
     await round()
     const before = readdirSync('/proc/self/fd').length
     for (let i = 0; i < 10; i++) await round()
-    await sleep(20)
-    assert.ok(readdirSync('/proc/self/fd').length <= before, 'descriptors are left')
+    await until('no descriptors are left', () => readdirSync('/proc/self/fd').length <= before)
   })
 }
 

@@ -26,7 +26,7 @@ export class RawConsumer {
 
   /** The next message; undefined where none comes any more. Those before that are of another type are left out. */
   async next(type?: number): Promise<RawMessage | undefined> {
-    for (let tries = 0; tries < 2000; tries++) {
+    for (;;) {
       for (let message = this.#messages.next(); message; message = this.#messages.next()) {
         if (type === undefined || message.type === type) return message
         for (const descriptor of message.descriptors) descriptor.close()
@@ -37,7 +37,6 @@ export class RawConsumer {
       else if (this.ended) return undefined
       else await sleep(5)
     }
-    return undefined
   }
 
   /** What the server says last. */

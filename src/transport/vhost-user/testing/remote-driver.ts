@@ -17,7 +17,7 @@ export interface RemoteDriverOptions {
 }
 
 /** How long anything may take before it counts as never. */
-const PATIENCE_MS = 10_000
+const PATIENCE_MS = 120_000
 
 /**
  * A driver and its front-end against a back-end that runs by itself: another process, or a reactor in this one.
