@@ -3,7 +3,12 @@
  *
  * Nothing here needs Node: it runs in a browser as well. The driver's side, for tests, is `outboard/testing`.
  */
-export { type BlockCounters, BlockDevice, type BlockDeviceOptions } from './devices/block/block.ts'
+export {
+  type BlockCounters,
+  BlockDevice,
+  type BlockDeviceOptions,
+  type LogicalBlockSize,
+} from './devices/block/block.ts'
 export { type Disk, DiskOp, type DiskRequest } from './devices/block/disk.ts'
 export { MemoryDisk, type MemoryDiskOptions } from './devices/block/memory-disk.ts'
 export { ConsoleDevice } from './devices/console/console.ts'

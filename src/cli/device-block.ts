@@ -1,5 +1,5 @@
 import { Option } from 'commander'
-import { BlockDevice } from '../devices/block/block.ts'
+import { BlockDevice, type LogicalBlockSize } from '../devices/block/block.ts'
 import { DiskFile } from '../host/linux/disk/disk-file.ts'
 import { ReactorDisk } from '../host/linux/disk/reactor-disk.ts'
 import type { Reactor } from '../host/linux/reactor/reactor.ts'
@@ -8,7 +8,7 @@ import { DISK_FORMATS, type DiskFormat, formatByContent } from '../host/node/ima
 import type { BackEnd } from './device-back-end.ts'
 import { LogLevel } from './device-log.ts'
 import { UsageError } from './exit-code.ts'
-import { wholeNumber } from './run-options.ts'
+import { parseLogicalBlockSize, wholeNumber } from './run-options.ts'
 
 /** A ring's number has 8 bits. */
 const MOST_QUEUES = 256
@@ -18,6 +18,7 @@ interface BlockOptions {
   readonly format?: DiskFormat
   readonly readOnly?: boolean
   readonly direct?: boolean
+  readonly logicalBlockSize?: LogicalBlockSize
   readonly serial?: string
   readonly queues: number
   readonly workers: number
@@ -32,19 +33,24 @@ export const blockBackEnd: BackEnd<BlockOptions> = {
     new Option('--blk-file <path>', 'the image file or block device'),
     new Option('--format <name>', 'how it is read, by QEMU where not raw (default: raw)').choices(DISK_FORMATS),
     new Option('--read-only', 'the guest cannot write to it'),
-    new Option('--direct', 'past the page cache (O_DIRECT)'),
+    new Option('--direct', 'past the page cache (O_DIRECT), for requests that are aligned as the file needs it'),
+    new Option(
+      '--logical-block-size <bytes>',
+      'in which the guest addresses the disk: 512 or 4096 (default: 512)',
+    ).argParser(parseLogicalBlockSize),
     new Option('--serial <text>', 'its serial number in the guest, up to 20 characters'),
     new Option('--queues <number>', 'request queues').argParser(wholeNumber(1, MOST_QUEUES)).default(1),
     new Option('--workers <number>', 'threads that serve them: queue Q is served by thread Q modulo their number')
       .argParser(wholeNumber(1, MOST_QUEUES))
       .default(1),
   ],
-  async make({ blkFile, format, readOnly = false, direct = false, serial, queues, workers }, host) {
+  async make(options, host) {
+    const { blkFile, format, readOnly = false, direct = false, logicalBlockSize, serial, queues, workers } = options
     const { log, reactor } = host
     if (blkFile === undefined) throw new UsageError('name the disk: --blk-file FILE')
     if (workers > queues) throw new UsageError(`${workers} workers have nothing to do with ${queues} queues: --queues`)
     const warn = (line: string): void => log(LogLevel.WARNING, line)
-    const settings = { queues, ...(serial !== undefined && { serial }) }
+    const settings = { queues, logicalBlockSize, ...(serial !== undefined && { serial }) }
     if (format !== undefined && format !== 'raw') {
       if (workers > 1) throw new UsageError('more than one worker serve raw disks only')
       const server = await startImageServer({ path: blkFile, format, readOnly, direct, log: warn }, reactor)

@@ -28,6 +28,13 @@ test('the format of a disk is what is said, or else what its name says', () => {
   assert.throws(() => parseDisk(',format=raw', []), /name of a file/)
 })
 
+test('a disk has the blocks that are said', () => {
+  assert.deepEqual(parseDisk('a.img,logical-block-size=4096,readonly', []), [
+    { path: 'a.img', readOnly: true, logicalBlockSize: 4096 },
+  ])
+  assert.throws(() => parseDisk('a.img,logical-block-size=1024', []), /512 or 4096/)
+})
+
 test('a network is none, passt with or without options of its own, or an interface', () => {
   assert.deepEqual(parseNet('none'), { kind: 'none' })
   assert.deepEqual(parseNet('passt'), { kind: 'passt' })

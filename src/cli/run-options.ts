@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander'
+import { LOGICAL_BLOCK_SIZES, type LogicalBlockSize } from '../devices/block/block.ts'
 import { isMirror } from '../engines/debian/apt.ts'
 import type { GuestNetwork } from '../engines/qemu/guest-network.ts'
 import type { DeviceTransport } from '../engines/qemu/qemu.ts'
@@ -36,26 +37,38 @@ export interface DiskOption {
   readonly readOnly: boolean
   /** What was said, or else the name says; raw where neither does. */
   readonly format?: DiskFormat
+  /** 512 where it is not said. */
+  readonly logicalBlockSize?: LogicalBlockSize
 }
 
 /**
- * `FILE`, `FILE,readonly`, `FILE,format=FORMAT` or both; what else is after a comma is the file's name. Options are collected in
+ * `FILE`, with any of `,readonly`, `,format=FORMAT` and `,logical-block-size=BYTES` behind it; what else is after a comma is the file's name. Options are collected in
  * the order given: /dev/vda, /dev/vdb ...
  */
 export function parseDisk(value: string, before: readonly DiskOption[]): DiskOption[] {
   let path = value
   let readOnly = false
   let format: DiskFormat | undefined
+  let logicalBlockSize: LogicalBlockSize | undefined
   for (;;) {
-    const [, rest = '', option = ''] = /^(.*),(readonly|ro|format=[^,]*)$/s.exec(path) ?? []
-    if (option === '') break
+    const [, rest = '', name, argument = ''] =
+      /^(.*),(readonly|ro|format=|logical-block-size=)((?<==)[^,]*)?$/s.exec(path) ?? []
+    if (name === undefined) break
     path = rest
-    if (!option.startsWith('format=')) readOnly = true
-    else format = DISK_FORMATS.find((known) => option === `format=${known}`) ?? unknownFormat()
+    if (name === 'format=') format = DISK_FORMATS.find((known) => argument === known) ?? unknownFormat()
+    else if (name === 'logical-block-size=') logicalBlockSize = parseLogicalBlockSize(argument)
+    else readOnly = true
   }
   if (path === '') throw new InvalidArgumentError('Give the name of a file: --disk FILE[,readonly][,format=FORMAT].')
   format ??= formatByName(path)
-  return [...before, { path, readOnly, ...(format && { format }) }]
+  return [...before, { path, readOnly, ...(format && { format }), ...(logicalBlockSize && { logicalBlockSize }) }]
+}
+
+/** Bytes in which a guest addresses a disk. */
+export function parseLogicalBlockSize(value: string): LogicalBlockSize {
+  const size = LOGICAL_BLOCK_SIZES.find((known) => value === `${known}`)
+  if (size === undefined) throw new InvalidArgumentError(`A logical block size is ${LOGICAL_BLOCK_SIZES.join(' or ')}.`)
+  return size
 }
 
 function unknownFormat(): never {

@@ -49,9 +49,9 @@ export function runCommand(): Command {
     )
     .option('--memory <MiB>', 'memory of the guest (default: 256, or 512 in QEMU)', wholeNumber(64, 1 << 20))
     .option(
-      '--disk <file[,readonly][,format=name]>',
+      '--disk <file[,readonly][,format=name][,logical-block-size=bytes]>',
       'a disk image or block device, /dev/vda first; may be repeated. Raw, unless the name ends like another format ' +
-        `or one is named (${DISK_FORMATS.join(', ')}), which needs QEMU`,
+        `or one is named (${DISK_FORMATS.join(', ')}), which needs QEMU; with blocks of 512 bytes, or of 4096`,
       parseDisk,
       [],
     )

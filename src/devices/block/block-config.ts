@@ -23,6 +23,9 @@ import {
 } from './protocol.ts'
 import { MAX_DISCARD_SECTORS, MAX_SEGMENTS, MAX_WRITE_ZEROES_SECTORS } from './segment-list.ts'
 
+/** What a guest finds best written at once: pages of its own and the host's. @virtio 5.2.4 topology */
+const PHYSICAL_BLOCK_BYTES = 4096
+
 /** Heads and sectors a track that disks have pretended to have since ATA, and the most cylinders of those. */
 const HEADS = 16
 const TRACK_SECTORS = 63
@@ -42,20 +45,22 @@ export function blockFeatures(disk: Disk, queues: number): bigint {
 export interface BlockSettings {
   readonly queues: number
   readonly segMax: number
+  readonly capacity: number
+  readonly logicalBlockSize: number
   readonly writeback: boolean
 }
 
 /** Fills the whole configuration space. What belongs to a feature that is not offered is 0. @virtio 5.2.4, 5.2.5.2 */
 export function writeConfig(view: DataView, disk: Disk, settings: BlockSettings): void {
   for (let i = 0; i < CONFIG_BYTES; i++) view.setUint8(i, 0)
-  const capacity = Math.floor(disk.byteLength / SECTOR_BYTES)
+  const { capacity, logicalBlockSize } = settings
   view.setBigUint64(CONFIG_CAPACITY, BigInt(capacity), true)
   view.setUint32(CONFIG_SEG_MAX, settings.segMax, true)
   view.setUint16(CONFIG_CYLINDERS, Math.min(MAX_CYLINDERS, Math.floor(capacity / (HEADS * TRACK_SECTORS))), true)
   view.setUint8(CONFIG_HEADS, HEADS)
   view.setUint8(CONFIG_SECTORS, TRACK_SECTORS)
-  view.setUint32(CONFIG_BLK_SIZE, disk.blockSize, true)
-  const exponent = Math.log2(disk.physicalBlockSize / disk.blockSize)
+  view.setUint32(CONFIG_BLK_SIZE, logicalBlockSize, true)
+  const exponent = Math.log2(PHYSICAL_BLOCK_BYTES / logicalBlockSize)
   view.setUint8(CONFIG_PHYSICAL_BLOCK_EXP, exponent)
   view.setUint16(CONFIG_MIN_IO_SIZE, 2 ** exponent, true)
   if (settings.queues > 1) view.setUint16(CONFIG_NUM_QUEUES, settings.queues, true)
@@ -67,5 +72,5 @@ export function writeConfig(view: DataView, disk: Disk, settings: BlockSettings)
   view.setUint8(CONFIG_WRITE_ZEROES_MAY_UNMAP, 1)
   view.setUint32(CONFIG_MAX_DISCARD_SECTORS, MAX_DISCARD_SECTORS, true)
   view.setUint32(CONFIG_MAX_DISCARD_SEG, MAX_SEGMENTS, true)
-  view.setUint32(CONFIG_DISCARD_SECTOR_ALIGNMENT, disk.physicalBlockSize / SECTOR_BYTES, true)
+  view.setUint32(CONFIG_DISCARD_SECTOR_ALIGNMENT, PHYSICAL_BLOCK_BYTES / SECTOR_BYTES, true)
 }

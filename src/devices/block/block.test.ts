@@ -4,7 +4,15 @@ import { Feature, featureSet, hasFeature } from '../../virtio/feature.ts'
 import { activateDevice, type DeviceRig, type DeviceRigOptions } from '../../virtio/testing/device-rig.ts'
 import { BlockDevice, type BlockDeviceOptions } from './block.ts'
 import { MemoryDisk, type MemoryDiskOptions } from './memory-disk.ts'
-import { BlkFeature, BlkStatus, BlkType } from './protocol.ts'
+import {
+  BlkFeature,
+  BlkStatus,
+  BlkType,
+  CONFIG_BLK_SIZE,
+  CONFIG_CAPACITY,
+  CONFIG_DISCARD_SECTOR_ALIGNMENT,
+  CONFIG_PHYSICAL_BLOCK_EXP,
+} from './protocol.ts'
 import { MAX_DISCARD_SECTORS, MAX_SEGMENTS, MAX_WRITE_ZEROES_SECTORS } from './segment-list.ts'
 import { header, pattern, segment, status } from './testing/driver-requests.ts'
 
@@ -99,6 +107,21 @@ test('sectors past the end are an error, whatever number the driver makes up  @v
   }
   assert.deepEqual(bytes, before)
   assert.equal(status(rig.send(0, [header(BlkType.IN, SECTORS - 1)], [512, 1])), BlkStatus.OK)
+})
+
+test('the driver learns the block size that the disk was given, and no other size of the host  @virtio 5.2.4', () => {
+  for (const [logicalBlockSize, exponent] of [
+    [512, 3],
+    [4096, 0],
+  ] as const) {
+    const device = new BlockDevice(new MemoryDisk(new Uint8Array(4096 + 512)), { logicalBlockSize })
+    const { view } = device.config
+    assert.equal(view.getUint32(CONFIG_BLK_SIZE, true), logicalBlockSize)
+    assert.equal(view.getUint8(CONFIG_PHYSICAL_BLOCK_EXP), exponent)
+    assert.equal(view.getUint32(CONFIG_DISCARD_SECTOR_ALIGNMENT, true), 8)
+    // A last incomplete block is not used.
+    assert.equal(view.getBigUint64(CONFIG_CAPACITY, true), logicalBlockSize === 512 ? 9n : 8n)
+  }
 })
 
 test('data that is no whole number of sectors is an error  @virtio 5.2.6.1', () => {

@@ -24,11 +24,20 @@ import { RequestQueue } from './request-queue.ts'
 const QUEUE_SIZE = 256
 const SEG_MAX = QUEUE_SIZE - 2
 
+/** What disks are made with; also what a partition table has to be read with. */
+export const LOGICAL_BLOCK_SIZES = [512, 4096] as const
+export type LogicalBlockSize = (typeof LOGICAL_BLOCK_SIZES)[number]
+
 export interface BlockDeviceOptions {
   /** What the driver gets as the device's id string: up to 20 ASCII characters. */
   readonly serial?: string
   /** Request queues; 1 unless told. */
   readonly queues?: number
+  /**
+   * Bytes in which the driver addresses the disk, a property of what is on it: partition tables and file systems count in
+   * these blocks. @default 512
+   */
+  readonly logicalBlockSize?: LogicalBlockSize | undefined
 }
 
 /** Counts since the device was made. */
@@ -74,6 +83,7 @@ export class BlockDevice implements VirtioDevice {
     errors: 0,
   }
   readonly #disk: Disk
+  readonly #logicalBlockSize: LogicalBlockSize
   readonly #id: Uint8Array
   readonly #queues: readonly RequestQueue[]
   /** Requests not in use; at most as many as the queues have descriptors. */
@@ -94,20 +104,21 @@ export class BlockDevice implements VirtioDevice {
   readonly #done = (request: BlockRequest, failure: string | undefined) => this.#finish(request, failure)
 
   constructor(disk: Disk, options: BlockDeviceOptions = {}) {
-    const { serial = '', queues = 1 } = options
+    const { serial = '', queues = 1, logicalBlockSize = 512 } = options
     this.#disk = disk
+    this.#logicalBlockSize = logicalBlockSize
     this.#id = idBytes(serial)
     this.name = serial === '' ? 'block' : `block ${serial}`
     this.queueSizes = new Array(queues).fill(QUEUE_SIZE)
     this.#queues = this.queueSizes.map(() => new RequestQueue())
     this.features = blockFeatures(disk, queues)
-    this.#capacity = disk.byteLength / SECTOR_BYTES
+    this.#capacity = this.#wholeBlocks()
     this.negotiated(this.features)
   }
 
   /** The disk has another size now: the driver is told. @virtio 5.2.6.2 */
   resize(): void {
-    this.#capacity = this.#disk.byteLength / SECTOR_BYTES
+    this.#capacity = this.#wholeBlocks()
     this.config.update(() => this.#writeConfig())
   }
 
@@ -148,6 +159,7 @@ export class BlockDevice implements VirtioDevice {
   inspect() {
     return {
       capacity: this.#capacity * SECTOR_BYTES,
+      logicalBlockSize: this.#logicalBlockSize,
       readOnly: this.#disk.readOnly,
       cache: this.#writeback ? 'writeback' : 'writethrough',
       inFlight: this.#queues.reduce((sum, requests) => sum + requests.inFlight, 0),
@@ -164,10 +176,18 @@ export class BlockDevice implements VirtioDevice {
     this.#writeConfig()
   }
 
+  /** Sectors of the disk; those of a last incomplete block are not used. */
+  #wholeBlocks(): number {
+    const { byteLength } = this.#disk
+    return (byteLength - (byteLength % this.#logicalBlockSize)) / SECTOR_BYTES
+  }
+
   #writeConfig(): void {
     writeConfig(this.config.view, this.#disk, {
       queues: this.#queues.length,
       segMax: SEG_MAX,
+      capacity: this.#capacity,
+      logicalBlockSize: this.#logicalBlockSize,
       writeback: this.#writeback,
     })
   }

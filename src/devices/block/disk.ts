@@ -1,7 +1,9 @@
 import type { SpanList } from '../../memory/span-list.ts'
 
 /**
- * What a block device needs from its host: an array of bytes that stays.
+ * What a block device needs from its host: an array of bytes that stays. Sizes of the host's blocks are not part of it,
+ * since a guest writes what it finds there into its partition tables and file systems: a disk takes requests in multiples
+ * of 512 bytes, whatever its host wants.
  *
  * Nothing here throws because of a request: what goes wrong is told to the request's `complete`.
  */
@@ -9,10 +11,6 @@ export interface Disk {
   /** Its size, a multiple of 512. After a change, `BlockDevice.resize` tells the driver. */
   readonly byteLength: number
   readonly readOnly: boolean
-  /** Bytes it is best addressed in: 512, or a larger power of two. Requests may still be finer. */
-  readonly blockSize: number
-  /** Bytes it can write without reading first; `blockSize` times a power of two. */
-  readonly physicalBlockSize: number
   /** Whether it can give up ranges nobody needs. */
   readonly canDiscard: boolean
   /** Starts a request, which is within the disk and, unless it only reads or flushes, never for a read-only one. */

@@ -14,8 +14,6 @@ export interface MemoryDiskOptions {
 export class MemoryDisk implements Disk {
   readonly byteLength: number
   readonly readOnly: boolean
-  readonly blockSize = SECTOR_BYTES
-  readonly physicalBlockSize = SECTOR_BYTES
   readonly canDiscard: boolean
 
   /** @param bytes the disk; bytes of a last incomplete sector are not used */

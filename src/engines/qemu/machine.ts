@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import path from 'node:path'
+import type { LogicalBlockSize } from '../../devices/block/block.ts'
 import { limitedLog } from '../../host/limited-log.ts'
 import type { DiskFormat } from '../../host/node/image-format.ts'
 import { readLines } from '../../host/node/read-lines.ts'
@@ -25,6 +26,7 @@ interface QemuDisk {
   readonly path: string
   readonly readOnly: boolean
   readonly format?: DiskFormat
+  readonly logicalBlockSize?: LogicalBlockSize
 }
 
 /** What makes a guest. */
@@ -89,10 +91,13 @@ class QemuEngine implements Engine {
   constructor(options: QemuMachineOptions) {
     this.#options = options
     const disks = options.disks.map(
-      ({ path: file, readOnly, format = 'raw' }, index): PlannedDevice => ({
+      ({ path: file, readOnly, format = 'raw', logicalBlockSize = 512 }, index): PlannedDevice => ({
         id: `disk${index}`,
         kind: 'block',
-        args: [`--blk-file=${file}`, `--format=${format}`, ...(readOnly ? ['--read-only'] : [])],
+        args: [
+          ...[`--blk-file=${file}`, `--format=${format}`, `--logical-block-size=${logicalBlockSize}`],
+          ...(readOnly ? ['--read-only'] : []),
+        ],
         obeys: [],
       }),
     )

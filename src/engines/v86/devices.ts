@@ -36,6 +36,7 @@ export interface GuestDevices {
 export function createDevices(options: V86MachineOptions, report: (message: Report) => void): GuestDevices {
   const log = (line: string): void => report({ type: 'log', line })
   const disks = options.disks.map(({ path, readOnly }) => FileDisk.open(path, { readOnly, log }))
+  const blocks = options.disks.map(({ logicalBlockSize }, i) => new BlockDevice(disks[i], { logicalBlockSize }))
   const display = new ViewerDisplay({
     mode: (scanout, mode) => report({ type: 'mode', scanout, mode }),
     damage: (scanout, rects) => report({ type: 'damage', scanout, rects }),
@@ -46,14 +47,7 @@ export function createDevices(options: V86MachineOptions, report: (message: Repo
   const keyboard = createKeyboard({ onLed: (code, on) => report({ type: 'led', code, on }) })
   const tablet = createTablet()
   return {
-    all: [
-      gpu,
-      keyboard,
-      tablet,
-      console.device,
-      new EntropyDevice(cryptoRandomSource),
-      ...disks.map((disk) => new BlockDevice(disk)),
-    ],
+    all: [gpu, keyboard, tablet, console.device, new EntropyDevice(cryptoRandomSource), ...blocks],
     gpu,
     display,
     console,

@@ -1,3 +1,4 @@
+import type { LogicalBlockSize } from '../../devices/block/block.ts'
 /** What makes a guest; the worker gets it as its `workerData`. */
 export interface V86MachineOptions {
   /** Files. */
@@ -8,7 +9,11 @@ export interface V86MachineOptions {
   readonly commandLine: string
   readonly memoryMiB: number
   /** `/dev/vda` first. */
-  readonly disks: readonly { readonly path: string; readonly readOnly: boolean }[]
+  readonly disks: readonly {
+    readonly path: string
+    readonly readOnly: boolean
+    readonly logicalBlockSize?: LogicalBlockSize
+  }[]
   /** Whether the GPU offers blob resources (default), which it reads in place. */
   readonly blob?: boolean
 }

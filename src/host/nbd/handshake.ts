@@ -20,8 +20,6 @@ const SECTOR_BYTES = 512
 /** More than any answer to one option needs: replies, and bytes in one of them. */
 const MOST_REPLIES = 64
 const MOST_REPLY_BYTES = 8192
-/** No smallest block is larger. @nbd Block size constraints */
-const MOST_MINIMUM = 1 << 16
 
 /** What a server says of what it exports, checked. */
 export interface NbdExport {
@@ -29,15 +27,14 @@ export interface NbdExport {
   readonly byteLength: number
   readonly readOnly: boolean
   readonly canDiscard: boolean
-  /** 512 or a larger power of two: what requests are multiples of, and what they are best multiples of. */
-  readonly blockSize: number
-  readonly physicalBlockSize: number
-  /** The longest request, a multiple of `blockSize`. */
+  /** The longest request, a multiple of 512. */
   readonly mostBytes: number
 }
 
 /**
- * Speaks with a server until it serves its export without a name.
+ * Speaks with a server until it serves its export without a name. The server is not asked for block sizes, so that it has
+ * to serve requests of any size, whatever its host wants. @nbd Block size constraints
+ *
  * @throws {DiskError} where it does not, or not what a disk needs
  */
 export async function enterExport(peer: Peer): Promise<NbdExport> {
@@ -53,8 +50,7 @@ export async function enterExport(peer: Peer): Promise<NbdExport> {
       option: NBD_OPT_GO,
       length,
       nameLength: 0,
-      infos: 1,
-      info: Info.BLOCK_SIZE,
+      infos: 0,
     }),
   )
   const about = await readInfos(peer)
@@ -67,7 +63,7 @@ const optionHeaderBytes = 16
 
 async function readInfos(peer: Peer): Promise<NbdExport> {
   let about: ReturnType<typeof infoExport.read> | undefined
-  let sizes = { minimum: 1, preferred: 4096, maximum: MOST_PAYLOAD }
+  let sizes = { minimum: 1, maximum: MOST_PAYLOAD }
   for (let replies = 0; replies < MOST_REPLIES; replies++) {
     const { type, payload } = await readReply(peer)
     if (type === OptionReply.ACK) {
@@ -101,17 +97,14 @@ function refusal(type: number, payload: Uint8Array): string {
 
 function checkedExport(
   { size, flags }: { readonly size: bigint; readonly flags: number },
-  { minimum, preferred, maximum }: { readonly minimum: number; readonly preferred: number; readonly maximum: number },
+  { minimum, maximum }: { readonly minimum: number; readonly maximum: number },
 ): NbdExport {
   if ((flags & TransmissionFlag.HAS_FLAGS) === 0) throw new DiskError('the server does not say what it can do')
   if (size < SECTOR_BYTES) throw new DiskError('it is smaller than one sector of 512 bytes')
   if (size > Number.MAX_SAFE_INTEGER) throw new DiskError(`it is too large: ${size} bytes`)
-  if (!isPowerOfTwo(minimum) || minimum > MOST_MINIMUM || !isPowerOfTwo(preferred) || preferred < minimum) {
-    throw new DiskError(`the server says its blocks have ${minimum} to ${preferred} bytes`)
-  }
-  const blockSize = Math.max(SECTOR_BYTES, minimum)
+  if (SECTOR_BYTES % minimum !== 0) throw new DiskError(`the server takes blocks of ${minimum} bytes, not of 512`)
   const mostBytes = Math.min(maximum, MOST_PAYLOAD)
-  if (mostBytes < blockSize) throw new DiskError(`the server takes at most ${maximum} bytes`)
+  if (mostBytes < SECTOR_BYTES) throw new DiskError(`the server takes at most ${maximum} bytes`)
   const readOnly = (flags & TransmissionFlag.READ_ONLY) !== 0
   const needed = TransmissionFlag.SEND_FLUSH | TransmissionFlag.SEND_WRITE_ZEROES
   if (!readOnly && (flags & needed) !== needed) throw new DiskError('the server cannot flush, or not write zeroes')
@@ -119,12 +112,6 @@ function checkedExport(
     byteLength: Number(size - (size % BigInt(SECTOR_BYTES))),
     readOnly,
     canDiscard: !readOnly && (flags & TransmissionFlag.SEND_TRIM) !== 0,
-    blockSize,
-    physicalBlockSize: Math.max(preferred, blockSize),
-    mostBytes: mostBytes - (mostBytes % blockSize),
+    mostBytes: mostBytes - (mostBytes % SECTOR_BYTES),
   }
-}
-
-function isPowerOfTwo(value: number): boolean {
-  return value > 0 && (value & (value - 1)) === 0
 }

@@ -42,8 +42,6 @@ export interface NbdDiskOptions {
 export class NbdDisk implements Disk {
   readonly byteLength: number
   readonly readOnly: boolean
-  readonly blockSize: number
-  readonly physicalBlockSize: number
   readonly canDiscard: boolean
   readonly #stream: UnixStream
   readonly #name: string
@@ -98,8 +96,6 @@ export class NbdDisk implements Disk {
     this.#logLast = log
     this.byteLength = about.byteLength
     this.readOnly = about.readOnly
-    this.blockSize = about.blockSize
-    this.physicalBlockSize = about.physicalBlockSize
     this.canDiscard = about.canDiscard
     this.#mostBytes = about.mostBytes
     this.#readable = reactor.watch(stream.fd, () => this.#receive())

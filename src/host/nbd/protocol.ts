@@ -21,8 +21,8 @@ export const Info = { EXPORT: 0, BLOCK_SIZE: 3 } as const
 
 export const greeting = layout({ magic: 8, optionMagic: 8, flags: 2 })
 export const clientFlags = layout({ flags: 4 })
-/** For the export without a name, with one more thing wanted to be known. */
-export const goOption = layout({ magic: 8, option: 4, length: 4, nameLength: 4, infos: 2, info: 2 })
+/** For the export without a name, with nothing but its size wanted to be known. */
+export const goOption = layout({ magic: 8, option: 4, length: 4, nameLength: 4, infos: 2 })
 export const optionReply = layout({ magic: 8, option: 4, type: 4, length: 4 })
 export const infoExport = layout({ info: 2, size: 8, flags: 2 })
 export const infoBlockSize = layout({ info: 2, minimum: 4, preferred: 4, maximum: 4 })

@@ -30,9 +30,6 @@ export interface FileDiskOptions {
 export class FileDisk implements Disk {
   readonly byteLength: number
   readonly readOnly: boolean
-  readonly blockSize = 512
-  /** The page cache's: for less, it reads the rest first. */
-  readonly physicalBlockSize = 4096
   readonly canDiscard: boolean
   readonly #path: string
   readonly #image: Image

@@ -4,8 +4,6 @@ import { MemoryDisk } from '../memory-disk.ts'
 /** A disk for tests that does nothing before it is told to, and can fail, grow and shrink. */
 export class HeldDisk implements Disk {
   readonly readOnly = false
-  readonly blockSize = 512
-  readonly physicalBlockSize = 4096
   readonly canDiscard = true
   byteLength: number
   /** What the device wants, oldest first. */

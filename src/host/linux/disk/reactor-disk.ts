@@ -11,10 +11,6 @@ import type { SharedDiskFile } from './disk-file.ts'
 import { DiskState } from './disk-state.ts'
 import { Erasure } from './erasure.ts'
 
-/** The page cache's: for less, it reads the rest first. */
-const PAGE_BYTES = 4096
-const SECTOR_BYTES = 512
-
 /**
  * A disk in a raw image, through a reactor: guest memory to file and back without a copy of ours, many requests at once.
  *
@@ -30,8 +26,6 @@ const SECTOR_BYTES = 512
  */
 export class ReactorDisk implements Disk {
   readonly readOnly: boolean
-  readonly blockSize: number
-  readonly physicalBlockSize: number
   readonly canDiscard: boolean
   readonly #file: SharedDiskFile
   readonly #state: DiskState
@@ -57,8 +51,6 @@ export class ReactorDisk implements Disk {
     this.#erasure = new Erasure(file, reactor, this.#log)
     this.readOnly = file.readOnly
     this.canDiscard = file.canDiscard
-    this.blockSize = file.direct?.alignment.offset ?? SECTOR_BYTES
-    this.physicalBlockSize = Math.max(PAGE_BYTES, this.blockSize)
   }
 
   get byteLength(): number {
@@ -132,7 +124,11 @@ export class ReactorDisk implements Disk {
     let fd = this.#file.fd
     if (direct) {
       if (isAligned(request, direct.alignment.offset, direct.alignment.memory)) fd = direct.fd
-      else this.#unaligned++
+      else if (this.#unaligned++ === 0) {
+        const { path } = this.#file
+        const multiples = `${direct.alignment.offset} bytes, in memory of ${direct.alignment.memory}`
+        this.#log(`${path}: direct I/O takes multiples of ${multiples}; other requests go through the page cache`)
+      }
     }
     if (op === DiskOp.READ) this.#reactor.readSpans(fd, offset, data, this.#task(request))
     else this.#reactor.writeSpans(fd, offset, data, this.#task(request), fd === direct?.fd)

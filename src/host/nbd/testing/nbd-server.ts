@@ -163,4 +163,4 @@ export class NbdServer {
   }
 }
 
-const HANDSHAKE_BYTES = 28
+const HANDSHAKE_BYTES = 26
