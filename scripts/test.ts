@@ -3,8 +3,9 @@
  *
  * A slow test runs only where a part names it whole: `npm test -- udmabuf/nested`.
  *
- * First the tests that need nothing but Node, then those with a guest or a browser, which take longer. What could not
- * run is listed at the end with what to install; where `CI` is set that is a failure.
+ * First the tests that need nothing but Node, then those with a guest or a browser, which take longer. Programs that they
+ * need and this machine does not have are fetched. What could not run is listed at the end with the reason; where `CI` is
+ * set that is a failure.
  */
 import { readdirSync } from 'node:fs'
 import path from 'node:path'
@@ -16,6 +17,7 @@ import { AMD64_KIT, I386_KIT } from '../src/engines/kit/recipe.ts'
 import { prepareUefi } from '../src/engines/qemu/firmware.ts'
 import { prepareQemu, prepareQemuTools } from '../src/engines/qemu/qemu.ts'
 import { IMPORTING_KIT } from '../test/qemu/importing-kit.ts'
+import { prepareTools, SMALL_TOOLS, TOOLS } from '../test/tools/tools.ts'
 import { UDMABUF_KIT } from '../test/udmabuf/kit.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
@@ -87,6 +89,7 @@ if (quick.length + whole.length === 0) {
   process.stderr.write(`no test file has ${wanted.join(' or ')} in its path\n`)
   process.exit(2)
 }
+await fetch('tools', (onStep) => prepareTools(whole.length > 0 ? TOOLS : SMALL_TOOLS, onStep))
 if (quick.length > 0) await runTests(quick, outcome)
 if (whole.length > 0) {
   await fetchAll()

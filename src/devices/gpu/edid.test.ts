@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { createEdid } from './edid.ts'
 
-const DECODER = '/usr/bin/edid-decode'
-const noDecoder = existsSync(DECODER) ? false : `${DECODER} is missing: install the package edid-decode`
+const DECODER = 'edid-decode'
+const noDecoder = spawnSync(DECODER, ['--help']).error ? 'there is no edid-decode: apt-get install edid-decode' : false
 
 const SIZES: readonly (readonly [width: number, height: number])[] = [
   [64, 64],

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { type KeptFolder, keptFolderPath, makeKeptFolder, openApt } from './kept-folder.ts'
 import { runTool } from './tool.ts'
@@ -17,6 +17,11 @@ export interface PackageSet {
   readonly packages: readonly string[]
   /** Set when their programs are run here: everything that they depend on is unpacked too. */
   readonly withDependencies: boolean
+  /**
+   * Changes the unpacked files before they are used. What it does is part of the set: another version of it has a folder
+   * of its own. @param root where they are @param later where they will be
+   */
+  readonly finish?: (root: string, later: string) => void
 }
 
 export interface UnpackOptions {
@@ -34,7 +39,7 @@ export async function unpackedPackages(
   set: PackageSet,
   { signal, onProgress = () => {} }: UnpackOptions = {},
 ): Promise<string> {
-  const content = JSON.stringify([set.suite, set.packages, set.withDependencies])
+  const content = JSON.stringify([set.suite, set.packages, set.withDependencies, `${set.finish ?? ''}`])
   const kept: KeptFolder = {
     kind: set.kind,
     id: createHash('sha256').update(content).digest('hex').slice(0, 12),
@@ -46,7 +51,12 @@ export async function unpackedPackages(
     signal,
     onWait: () => onProgress('waiting for another process that prepares Debian packages'),
     isComplete,
-    make: (work) => unpack(set, path.join(work, 'root'), signal, onProgress),
+    async make(work) {
+      const root = await unpack(set, path.join(work, 'root'), signal, onProgress)
+      set.finish?.(root, folder)
+      await writeFile(path.join(root, STAMP), '')
+      return root
+    },
   })
   return folder
 }
@@ -61,7 +71,10 @@ async function unpack(
   await apt.update((part) => report('reading the list of Debian packages', part))
   const names = withDependencies ? await apt.withDependencies(packages) : packages
   const files = await apt.fetch(names, (part) => report(`downloading ${kind}`, part))
-  for (const file of files.values()) await runTool('dpkg-deb', ['-x', file, root], { signal })
-  await writeFile(path.join(root, STAMP), '')
+  report(`unpacking ${kind}`)
+  for (const file of files.values()) {
+    await runTool('dpkg-deb', ['-x', file, root], { signal })
+    await rm(file)
+  }
   return root
 }
