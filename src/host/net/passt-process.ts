@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { chownSync, existsSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { makeScratchFolder } from '../node/scratch-folder.ts'
@@ -69,8 +69,11 @@ export class PasstProcess {
     this.#log = log
     this.#folder = makeScratchFolder('passt')
     this.path = path.join(this.#folder, 'passt.sock')
-    // Only as another user can it make a socket here then, and nobody else can.
-    if (process.getuid?.() === 0) chownSync(this.#folder, NOBODY, NOBODY)
+    if (process.getuid?.() === 0) {
+      // passt makes its socket as user `nobody`, or, in newer versions, as root without the right to ignore permissions.
+      chownSync(this.#folder, NOBODY, 0)
+      chmodSync(this.#folder, 0o770)
+    }
     const words = ['--foreground', '--stderr', '--one-off', '--socket', this.path, ...options]
     this.#child = spawn('passt', words, { stdio: ['ignore', 'ignore', 'pipe'] })
     this.#child.stderr
