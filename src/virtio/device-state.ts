@@ -38,7 +38,7 @@ export interface DeviceTransport {
  *     state.enableQueue(0)
  *     state.writeStatus(state.status | Status.DRIVER_OK)         // the device is activated
  *     state.notify(0)
- *     state.reset()?.onFinish(() => ...)
+ *     state.reset()                                              // undefined: nothing was in flight, status reads 0
  *
  * Nothing here throws, whatever driver and device do: a device's mistake is caught here, and the driver is told that
  * the device needs a reset.

@@ -46,6 +46,10 @@ test('a device that is held, reset or without a driver is not polled', () => {
   rig.send(0, [1])
   assert.equal(rig.state.poll(), false)
   rig.state.hold(false)
+  assert.equal(rig.state.poll(), false, 'its release served what was there')
+  rig.send(0, [2])
+  // Since that the driver need not notify.
+  rig.send(0, [3])
   assert.equal(rig.state.poll(), true)
   void rig.state.reset()
   assert.equal(rig.state.poll(), false)
