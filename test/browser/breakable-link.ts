@@ -1,5 +1,6 @@
 import type { AddressInfo } from 'node:net'
 import { connect, createServer, type Server, type Socket } from 'node:net'
+import type { TestContext } from 'node:test'
 
 /** A port that leads to another one, as a forwarded one does, until the test breaks it. */
 export class BreakableLink {
@@ -26,10 +27,11 @@ export class BreakableLink {
     })
   }
 
-  /** @param url address of what is served; the link's own differs in the port */
-  static async to(url: string): Promise<{ link: BreakableLink; url: string }> {
+  /** @param url address of what is served; the link's own differs in the port @param context the test, whose end closes it */
+  static async to(url: string, context: TestContext): Promise<{ link: BreakableLink; url: string }> {
     const link = new BreakableLink(Number(new URL(url).port))
     await new Promise<void>((resolve) => link.#server.listen(0, '127.0.0.1', resolve))
+    context.after(() => link.#close())
     const through = new URL(url)
     through.port = String((link.#server.address() as AddressInfo).port)
     return { link, url: through.href }
@@ -45,7 +47,7 @@ export class BreakableLink {
     this.#isBroken = false
   }
 
-  async close(): Promise<void> {
+  async #close(): Promise<void> {
     this.break()
     await new Promise((resolve) => this.#server.close(resolve))
   }

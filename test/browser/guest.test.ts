@@ -143,19 +143,18 @@ test('the terminal is a shell in the guest, as wide as it looks', { skip }, asyn
   assert.ok(Number(columns) > 100)
 })
 
-test('a lost connection comes back, and the page shows what the guest drew meanwhile', { skip }, async () => {
-  const { link, url } = await BreakableLink.to(server.url)
+test('a lost connection comes back, and the page shows what the guest drew meanwhile', { skip }, async (context) => {
+  const { link, url } = await BreakableLink.to(server.url, context)
   const page = await openPage(browser, url, faults)
   const before = await showsAll(page)
   link.break()
   await page.locator('html[data-connection=lost]').waitFor({ state: 'attached' })
-  await guest.run('head -c 1000000 /dev/zero | tr "\\0" "\\125" > /dev/fb0')
+  const drawn = await guest.run('head -c 1000000 /dev/zero | tr "\\0" "\\125" > /dev/fb0')
+  assert.deepEqual([drawn.status, drawn.stderr], [0, ''])
   await until('another picture', async () => differences(before, (await screenOfGuest()).rgba) > 100_000)
   link.mend()
   await connected(page)
   await showsAll(page)
-  await page.close()
-  await link.close()
 })
 
 test('the inspector tells how the pixels reach the page', { skip }, async () => {

@@ -8,8 +8,8 @@ import { PageRig, picture, rgba, skip } from './page-rig.ts'
 
 const rig = new PageRig()
 
-test('a lost connection comes back by itself, with the pixels of now', { skip }, async () => {
-  const { link, url } = await BreakableLink.to(rig.url)
+test('a lost connection comes back by itself, with the pixels of now', { skip }, async (context) => {
+  const { link, url } = await BreakableLink.to(rig.url, context)
   const page = await rig.open(url)
   await page.locator('.screen').focus()
   await page.keyboard.down('KeyA')
@@ -25,11 +25,10 @@ test('a lost connection comes back by itself, with the pixels of now', { skip },
   await page.keyboard.press('KeyB')
   await rig.calls(/^key 48 up/, 1)
   await page.close()
-  await link.close()
 })
 
-test('what a page owes to a lost connection is not paid to the next', { skip }, async () => {
-  const { link, url } = await BreakableLink.to(rig.url)
+test('what a page owes to a lost connection is not paid to the next', { skip }, async (context) => {
+  const { link, url } = await BreakableLink.to(rig.url, context)
   const page = await rig.open(url)
   await page.evaluate(
     'window.draw = window.requestAnimationFrame; window.requestAnimationFrame = (f) => { window.due = f }',
@@ -48,7 +47,6 @@ test('what a page owes to a lost connection is not paid to the next', { skip }, 
   await rig.sees(page, 0, 0, 0x222222)
   assert.equal(reconnections, 0)
   await page.close()
-  await link.close()
 })
 
 test('a server that came back with another token is told from one that is away', { skip }, async () => {
