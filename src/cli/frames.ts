@@ -2,7 +2,7 @@ import { Argument, Command } from 'commander'
 import { FrameClient } from '../host/frames/frame-client.ts'
 import { FrameError } from '../host/frames/frame-error.ts'
 import { ffiMissing } from '../host/linux/ffi.ts'
-import { printableText } from '../host/printable-text.ts'
+import { diagnosticLine } from './diagnostics.ts'
 import { Ending } from './ending.ts'
 import { ExitCode, exitCodeOf, UsageError } from './exit-code.ts'
 import { wholeNumber } from './run-options.ts'
@@ -86,7 +86,7 @@ async function run(path: string, what: Kind, options: FramesOptions): Promise<nu
   } catch (error) {
     if (ending.interrupted) return (await ending.reached).code
     const reason = error instanceof Error ? error.message : String(error)
-    process.stderr.write(`outboard frames: ${printableText(reason)}\n`)
+    diagnosticLine(`outboard frames: ${reason}`)
     return exitCodeOf(error)
   } finally {
     ending.release()

@@ -73,7 +73,7 @@ export function runCommand(): Command {
     )
     .option(
       '--mirror <url>',
-      'the Debian mirror that kernels and QEMU are fetched from (default: OUTBOARD_DEBIAN_MIRROR, or the one of apt)',
+      'the Debian mirror that kernels, QEMU and OVMF are fetched from (default: OUTBOARD_DEBIAN_MIRROR, or the one of apt)',
       parseMirror,
     )
     .option('--kernel <file>', 'a kernel (bzImage) of your own instead of the Debian one')

@@ -67,10 +67,18 @@ export class GuestMemory {
     for (const listener of this.#changeListeners) listener()
   }
 
-  /** The region that holds `address`, or undefined in a hole. */
+  /** The region that holds `address` for a device; undefined in a hole, of which `onMiss` is notified. */
   find(address: number): MemoryRegion | undefined {
     const last = this.#last
-    return last !== undefined && address >= last.base && address - last.base < last.size ? last : this.#search(address)
+    if (last !== undefined && address >= last.base && address - last.base < last.size) return last
+    const region = this.#search(address)
+    if (!region) this.onMiss?.(address)
+    return region
+  }
+
+  /** The same for code that only asks whether it is there. */
+  peek(address: number): MemoryRegion | undefined {
+    return this.#search(address)
   }
 
   #search(address: number): MemoryRegion | undefined {
@@ -83,10 +91,7 @@ export class GuestMemory {
     }
     const region = regions.length > 0 ? regions[low] : undefined
     // Written so that NaN and negative addresses are nowhere.
-    if (!(region && address >= region.base && address - region.base < region.size)) {
-      this.onMiss?.(address)
-      return undefined
-    }
+    if (!(region && address >= region.base && address - region.base < region.size)) return undefined
     this.#last = region
     return region
   }

@@ -142,7 +142,8 @@ export class ScatterList {
     const found = new SpanList(old.offsets.length)
     let present = true
     for (let i = 0; present && i < old.count; i++) {
-      present = this.#memory.translate(old.regions[i].base + old.offsets[i], old.lengths[i], found, true)
+      const address = old.regions[i].base + old.offsets[i]
+      present = this.#memory.peek(address) !== undefined && this.#memory.translate(address, old.lengths[i], found, true)
     }
     if (present || this.#present) this.#revision++
     this.#present = present
@@ -156,7 +157,7 @@ export class ScatterList {
 
   #isInPlace(): boolean {
     const { count, regions, offsets } = this.#spans
-    for (let i = 0; i < count; i++) if (this.#memory.find(regions[i].base + offsets[i]) !== regions[i]) return false
+    for (let i = 0; i < count; i++) if (this.#memory.peek(regions[i].base + offsets[i]) !== regions[i]) return false
     return true
   }
 

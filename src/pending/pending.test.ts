@@ -49,3 +49,14 @@ test('all have ended when the last has, in any order', () => {
   assert.ok(ended)
   assert.equal(all([undefined, undefined]), undefined)
 })
+
+test('a listener that throws takes none of the others along', () => {
+  const pending = new Pending()
+  const heard: string[] = []
+  pending.onFinish(() => {
+    throw new Error('broken')
+  })
+  pending.onFinish(() => heard.push('second'))
+  assert.throws(() => pending.finish(), /broken/)
+  assert.deepEqual(heard, ['second'])
+})

@@ -17,7 +17,18 @@ export class Pending<T = void> {
   finish(value: T): void {
     if (this.#outcome) return
     this.#outcome = { value }
-    for (const listener of this.#listeners.splice(0)) listener(value)
+    const listeners = this.#listeners.splice(0)
+    const next = (): void => {
+      const listener = listeners.shift()
+      if (!listener) return
+      // A listener that throws takes none of the others along.
+      try {
+        listener(value)
+      } finally {
+        next()
+      }
+    }
+    next()
   }
 
   /** Calls `listener` when it ends: within this call if it has ended. */

@@ -1,3 +1,5 @@
+import { Pending } from '../pending/pending.ts'
+
 /** Calls a device for its transport, off the hot path: what the device throws is its mistake, and stays with it. */
 export class DeviceGuard {
   /**
@@ -18,6 +20,13 @@ export class DeviceGuard {
       this.mistake(what, error)
       return undefined
     }
+  }
+
+  /** Calls what may have to be waited for. A promise is a mistake: what waits for it would go on too late. */
+  wait(what: string, call: () => void | Pending): void | Pending {
+    const wait = this.call(what, call)
+    if (wait === undefined || wait instanceof Pending) return wait
+    this.mistake(what, new TypeError('it returned something other than a Pending'))
   }
 
   mistake(what: string, error: unknown): void {

@@ -53,6 +53,8 @@ export class DeviceState {
   #session: Session | undefined
   /** The reset that is going on. */
   #resetting: Pending | undefined
+  /** What that reset waits for first: the requests in flight. */
+  #quiescing: Pending | undefined
   #held = false
   /** The guest's memory changed, and the queues are not yet where they are to be. */
   #moving = false
@@ -151,7 +153,8 @@ export class DeviceState {
    * whose rings moved go on where they stood, and those whose rings are gone wait for them to come back.
    */
   memoryChanged(gone: boolean): void | Pending {
-    if (this.#resetting) return this.#resetting
+    // Not for the whole reset: the driver's memory, where that is elsewhere, takes nothing while the client waits for us.
+    if (this.#resetting) return this.#quiescing
     const session = this.#session
     const { memory } = this.#transport
     const concerned = (queue: QueueState) =>
@@ -160,7 +163,7 @@ export class DeviceState {
     this.#moving = true
     this.#updateGates()
     return after(
-      this.#guard.call('quiesce', () => this.#device.quiesce()),
+      this.#guard.wait('quiesce', () => this.#device.quiesce()),
       () => this.#settleQueues(session),
     )
   }
@@ -187,10 +190,11 @@ export class DeviceState {
   resetQueue(index: number): void {
     const queue = this.queues[index]
     if (!queue || queue.resetting || this.resetting || !hasFeature(this.negotiated, Feature.RING_RESET)) return
-    const live = queue.live
+    const { live } = queue
+    const session = this.#session
     const done = () => {
       // The device may have been reset, and the queue made anew, before it gave up the old one.
-      if (queue.live !== live) return
+      if (session !== this.#session || (live && !queue.resetting)) return
       this.#session?.queues.fill(undefined, index, index + 1)
       queue.reset()
       this.#transport.queueReset(index)
@@ -202,7 +206,7 @@ export class DeviceState {
     queue.resetting = true
     live.open = false
     queue.distant?.close()
-    after(this.#delivered(this.#guard.call('resetQueue', () => this.#device.resetQueue?.(index))), done)
+    after(this.#delivered(this.#guard.wait('resetQueue', () => this.#device.resetQueue?.(index))), done)
   }
 
   /** Makes visible what was used, for devices that leave that to a microtask, where none runs before a thread sleeps. */
@@ -280,10 +284,14 @@ export class DeviceState {
       if (queue.live) queue.live.open = false
       queue.distant?.close()
     }
-    const wait = this.#delivered(this.#guard.call('quiesce', () => this.#device.quiesce()))
+    const quiescing = this.#guard.wait('quiesce', () => this.#device.quiesce())
+    const wait = this.#delivered(quiescing)
     const reset = new Pending()
     // Set before the wait, which may end within the call.
-    if (wait) this.#resetting = reset
+    if (wait) {
+      this.#resetting = reset
+      this.#quiescing = quiescing || undefined
+    }
     after(wait, () => {
       this.#finishReset()
       reset.finish()
@@ -307,6 +315,7 @@ export class DeviceState {
     this.#session = undefined
     this.#guard.call('reset', () => this.#device.reset())
     this.#resetting = undefined
+    this.#quiescing = undefined
     this.#status = 0
     this.#accepted = 0n
     this.#transport.deviceReset()
@@ -378,7 +387,7 @@ export class DeviceState {
         queue.stop()
         session.queues[i] = undefined
       }
-      if (queue.returned(memory)) this.#openQueue(session, i)
+      if (!queue.resetting && queue.returned(memory)) this.#openQueue(session, i)
     }
     if (current) this.#guard.call('activate', () => this.#device.activate(session))
     this.#updateGates()

@@ -111,3 +111,24 @@ test('before there is a driver memory may change as it likes', () => {
   rig.start()
   assert.deepEqual(rig.echo(0, [1]), [1])
 })
+
+test('a queue reset that waits ends although the memory of its ring went meanwhile  @virtio 2.6.1', () => {
+  const rig = new StateRig(new EchoDevice({ slow: true }))
+  rig.start(featureSet(Feature.RING_RESET))
+  rig.send(0, [1])
+  rig.state.resetQueue(0)
+  assert.equal(rig.state.queues[0].resetting, true)
+  rig.memory.replace([])
+  rig.state.memoryChanged(true)
+  rig.device.answer()
+  assert.deepEqual([rig.state.queues[0].resetting, rig.state.queues[0].enabled], [false, false])
+})
+
+test('a device that returns a promise instead of a wait needs a reset, and the status goes to 0 all the same', () => {
+  const rig = new StateRig()
+  rig.start()
+  rig.device.quiesce = (async () => {}) as unknown as typeof rig.device.quiesce
+  rig.state.writeStatus(0)
+  assert.equal(rig.state.status, 0)
+  assert.match(rig.logged.join(), /quiesce failed: it returned something other than a Pending/)
+})

@@ -93,6 +93,6 @@ export class QueueState {
   }
 
   #find(memory: GuestMemory): (MemoryRegion | undefined)[] {
-    return [QueueArea.DESCRIPTOR, QueueArea.DRIVER, QueueArea.DEVICE].map((area) => memory.find(this.address(area)))
+    return [QueueArea.DESCRIPTOR, QueueArea.DRIVER, QueueArea.DEVICE].map((area) => memory.peek(this.address(area)))
   }
 }

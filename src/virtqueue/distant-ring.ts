@@ -2,6 +2,7 @@ import { copyBytes } from '../memory/copy-bytes.ts'
 import type { GuestMemory } from '../memory/guest-memory.ts'
 import type { RemoteMemory } from '../memory/remote-memory.ts'
 import { SpanList } from '../memory/span-list.ts'
+import { promiseOf } from '../pending/pending.ts'
 import type { QueueSetup } from './device-queue.ts'
 import { findRingArea, type RingArea } from './ring-area.ts'
 import {
@@ -120,7 +121,7 @@ export class DistantRing {
     this.events.ready()
     if (next !== seen) {
       this.#again = true
-      await this.remote.settled()
+      await promiseOf(this.remote.settled())
     }
     return undefined
   }

@@ -50,12 +50,14 @@ export class Connection {
     const socket = new WebSocket(url)
     socket.binaryType = 'arraybuffer'
     this.#socket = socket
+    // Before the connection is open, nothing can be typed.
+    this.#typed = undefined
     const typed = new TypedText((bytes) => send(socket, bytes))
-    this.#typed = typed
     const answer: Answer = (message) => send(socket, JSON.stringify(message))
     let openedAt = Number.POSITIVE_INFINITY
     socket.addEventListener('open', () => {
       openedAt = performance.now()
+      this.#typed = typed
       this.events.state('open', '')
     })
     socket.addEventListener('message', ({ data }) => {
@@ -68,6 +70,7 @@ export class Connection {
       else this.events.message(message, answer)
     })
     socket.addEventListener('close', ({ reason }) => {
+      if (this.#typed === typed) this.#typed = undefined
       if (performance.now() - openedAt > GOOD_MS) this.#backoff.reset()
       void this.#lost(reason)
     })

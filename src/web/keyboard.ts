@@ -55,8 +55,9 @@ export class Keyboard {
     }
     const name = keyName(event)
     const code = linuxKeyCode(name)
-    const isModifier = MODIFIERS.includes(event.key)
-    this.#releaseByFlags(event, event.key)
+    const key = keyValue(event)
+    const isModifier = MODIFIERS.includes(key)
+    this.#releaseByFlags(event, key)
     if (code === undefined || event.repeat) return 'ignored'
     if (!isModifier) this.pressByFlags(event)
     const lock = isLockName(event.key) ? event.key : undefined
@@ -70,14 +71,14 @@ export class Keyboard {
     this.#up(name)
     if (name === 'ControlLeft') this.#controlAt = event.timeStamp
     if (name === 'AltRight' && event.timeStamp - this.#controlAt < ALT_GRAPH_MS) this.#up('ControlLeft')
-    this.#down(name, code, isModifier ? event.key : undefined)
+    this.#down(name, code, isModifier ? key : undefined)
     return 'sent'
   }
 
   up(event: KeyEvent): void {
     this.#up(keyName(event))
     // While Meta is down, macOS does not report other keys that come up.
-    if (event.key === 'Meta') this.releaseAll()
+    if (keyValue(event) === 'Meta') this.releaseAll()
     if (event.key === 'CapsLock' && event.getModifierState('CapsLock')) this.#reportsCapsRelease = true
     this.compare(event)
   }
@@ -163,4 +164,9 @@ export class Keyboard {
 /** The physical key; on-screen keyboards have none, but name the keys that write nothing. */
 export function keyName({ code, key }: Pick<KeyEvent, 'code' | 'key'>): string {
   return code || key
+}
+
+/** The key's value. X11 calls Alt Meta while Shift is down. */
+function keyValue({ key, code }: KeyEvent): string {
+  return key === 'Meta' && code.startsWith('Alt') ? 'Alt' : key
 }

@@ -39,6 +39,8 @@ const LOADER = `${LIBRARIES}/ld-linux-x86-64.so.2`
 const FOLDERS = ['usr/bin', 'usr/sbin']
 /** Folders of programs that start others of the same package. */
 const PROGRAMS = [...FOLDERS, 'usr/lib/chromium']
+/** To be raised with each change of `finish`, or of `setInterpreter`. */
+const FINISH_VERSION = 1
 /** Where a user's PATH may not lead. */
 const SYSTEM_FOLDERS = ['/usr/sbin', '/sbin']
 
@@ -55,7 +57,8 @@ export async function prepareTools(tools: readonly Tool[], onStep: (step: string
   if (headersMissing) packages.add(HEADERS.package)
   if (packages.size === 0) return
   const { suite } = AMD64_KIT
-  const set = { kind: 'tools', suite, packages: [...packages].sort(), withDependencies: true, finish }
+  const version = `${FINISH_VERSION} ${JSON.stringify([TOOLS, PROGRAMS, LOADER])}`
+  const set = { kind: 'tools', suite, packages: [...packages].sort(), withDependencies: true, finish, version }
   const folder = await unpackedPackages(set, { onProgress: onStep })
   append('PATH', [path.join(folder, 'start')])
   append('CPATH', [path.join(folder, HEADERS.folder)])

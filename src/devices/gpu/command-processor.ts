@@ -86,7 +86,8 @@ export class CommandProcessor {
   /** The rectangle of the request at hand. */
   readonly #rect: MutableRect = { x: 0, y: 0, width: 0, height: 0 }
 
-  constructor({ memory, features }: DriverSession, host: ProcessorHost) {
+  constructor(session: DriverSession, host: ProcessorHost) {
+    const { memory, features } = session
     const { scanouts, renderers, sharing, blobAlignment, guestHandleFeature, random, maxHostBytes } = host
     this.#memory = memory
     this.#scanouts = scanouts
@@ -112,7 +113,14 @@ export class CommandProcessor {
     const guestHandles = guestHandleFeature !== undefined && hasFeature(features, guestHandleFeature)
     const blobOptions = { sharing, guestHandles, alignment: blobAlignment }
     this.#blobs = new BlobCommands(memory, this.resources, contexts, answer, blobOptions)
-    this.#unfollowMemory = memory.onChange(() => this.#memoryChanged())
+    this.#unfollowMemory = memory.onChange(() => {
+      try {
+        this.#memoryChanged()
+      } catch (error) {
+        // A display's mistake; whoever changes the memory map has no part in it.
+        session.needsReset(`a change of memory failed: ${error instanceof Error ? error.message : String(error)}`)
+      }
+    })
   }
 
   /** What follows the header of the response to the last command. */

@@ -18,13 +18,18 @@ export interface PackageSet {
   /** Set when their programs are run here: everything that they depend on is unpacked too. */
   readonly withDependencies: boolean
   /**
-   * Changes the unpacked files before they are used. What it does is part of the set: another version of it has a folder
-   * of its own. @param root where they are @param later where they will be
+   * Changes the unpacked files before they are used.
+   * @param root where they are
+   * @param later where they will be
    */
   readonly finish?: (root: string, later: string) => void
+  /** Says what `finish` does: with another version the set has another folder. */
+  readonly version?: string
 }
 
 export interface UnpackOptions {
+  /** Debian mirror to fetch from. @default that of apt */
+  readonly mirror?: string | undefined
   readonly signal?: AbortSignal | undefined
   /** @param part how much of the step is done, 0 to 1, where that is known */
   readonly onProgress?: (step: string, part?: number) => void
@@ -33,13 +38,13 @@ export interface UnpackOptions {
 /**
  * Returns the folder that has the packages for amd64. Fetches and unpacks them the first time; nothing is installed, and no
  * root is needed.
- * @throws {AptError} or {ToolError}; the signal's reason when it is aborted
+ * @throws {AptError}; the signal's reason when it is aborted
  */
 export async function unpackedPackages(
   set: PackageSet,
-  { signal, onProgress = () => {} }: UnpackOptions = {},
+  { mirror, signal, onProgress = () => {} }: UnpackOptions = {},
 ): Promise<string> {
-  const content = JSON.stringify([set.suite, set.packages, set.withDependencies, `${set.finish ?? ''}`])
+  const content = JSON.stringify([set.suite, set.packages, set.withDependencies, set.version])
   const kept: KeptFolder = {
     kind: set.kind,
     id: createHash('sha256').update(content).digest('hex').slice(0, 12),
@@ -52,7 +57,7 @@ export async function unpackedPackages(
     onWait: () => onProgress('waiting for another process that prepares Debian packages'),
     isComplete,
     async make(work) {
-      const root = await unpack(set, path.join(work, 'root'), signal, onProgress)
+      const root = await unpack(set, path.join(work, 'root'), { mirror, signal }, onProgress)
       set.finish?.(root, folder)
       await writeFile(path.join(root, STAMP), '')
       return root
@@ -64,10 +69,10 @@ export async function unpackedPackages(
 async function unpack(
   { kind, suite, packages, withDependencies }: PackageSet,
   root: string,
-  signal: AbortSignal | undefined,
+  { mirror, signal }: UnpackOptions,
   report: (step: string, part?: number) => void,
 ): Promise<string> {
-  const apt = await openApt(suite, 'amd64', signal)
+  const apt = await openApt(suite, 'amd64', signal, mirror)
   await apt.update((part) => report('reading the list of Debian packages', part))
   const names = withDependencies ? await apt.withDependencies(packages) : packages
   const files = await apt.fetch(names, (part) => report(`downloading ${kind}`, part))

@@ -240,8 +240,11 @@ export class RemoteMachine implements Machine {
         return
       case 'executed': {
         const execution = this.#execution
-        this.#execution = undefined
-        void execution?.taken.then(() => execution.resolve(report.status))
+        // Until its output is taken, it fails with the guest.
+        void execution?.taken.then(() => {
+          if (this.#execution === execution) this.#execution = undefined
+          execution.resolve(report.status)
+        })
         return
       }
       case 'inspection':

@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { AptError } from '../debian/apt-error.ts'
-import { ToolError } from '../debian/tool.ts'
 import { type UnpackOptions, unpackedPackages } from '../debian/unpacked-packages.ts'
 import { AMD64_KIT } from '../kit/recipe.ts'
 import { QemuError } from './qemu-error.ts'
@@ -22,7 +21,6 @@ export async function prepareUefi(options: UnpackOptions = {}): Promise<string> 
   } catch (error) {
     const fix = 'fix: install ovmf, or name an image with --firmware FILE'
     if (error instanceof AptError) throw new QemuError(`cannot fetch OVMF: ${error.what}; ${error.remedy}; ${fix}`)
-    if (error instanceof ToolError) throw new QemuError(`cannot fetch OVMF: ${error.message}; ${fix}`)
     throw error
   }
 }

@@ -123,17 +123,22 @@ class QemuEngine implements Engine {
   }
 
   send(command: Command): void {
+    const serial = this.#serial
     if (command.type === 'stop') void this.#stop()
     else if (command.type === 'inspect') this.#inspect(command.id)
-    else if (command.type === 'terminal' && this.#serial?.active)
-      this.#serial.type(command.bytes, () => this.#events?.report({ type: 'typed' }))
-    else if (command.type === 'taken' && command.stream === Stream.TERMINAL && this.#serial?.taken(command.bytes))
-      return
-    else {
-      const device = this.#devices.find(({ obeys }) => obeys.includes(command.type))
-      if (device?.kind === 'gpu') this.#screens?.send(command)
-      else if (device) this.#processes.get(device.id)?.send(command)
-    }
+    else if (command.type === 'terminal' && serial?.active)
+      serial.type(command.bytes, () => this.#events?.report({ type: 'typed' }))
+    else if (command.type === 'taken' && command.stream === Stream.TERMINAL && serial) {
+      const bytes = serial.taken(command.bytes)
+      if (bytes > 0) this.#forward({ ...command, bytes })
+    } else this.#forward(command)
+  }
+
+  /** Sends a command to the device that obeys it. */
+  #forward(command: Command): void {
+    const device = this.#devices.find(({ obeys }) => obeys.includes(command.type))
+    if (device?.kind === 'gpu') this.#screens?.send(command)
+    else if (device) this.#processes.get(device.id)?.send(command)
   }
 
   async terminate(): Promise<void> {
@@ -261,6 +266,7 @@ class QemuEngine implements Engine {
     this.#stopping ??= (async () => {
       const qemu = this.#qemu
       qemu?.kill('SIGTERM')
+      this.#serial?.close()
       const late = setTimeout(() => qemu?.kill('SIGKILL'), QEMU_PATIENCE_MS)
       await this.#qemuEnded
       clearTimeout(late)

@@ -9,6 +9,8 @@ export class SerialTerminal {
   /** Bytes that were shown and that the machine has not taken yet. */
   #untaken = 0
   #active = true
+  /** To be called once QEMU read what was typed last. */
+  #typed: (() => void) | undefined
 
   /** @param show sends bytes to the machine */
   constructor(
@@ -25,22 +27,36 @@ export class SerialTerminal {
     return this.#active
   }
 
-  /** The virtio console is the terminal from now on. */
+  /** The virtio console is the terminal from now on. What QEMU did not read by then, no program of the guest reads. */
   release(): void {
     this.#active = false
+    this.#settle()
   }
 
-  /** @param taken called once QEMU read the bytes, or ended */
+  /** QEMU ends: its output is read to the end, though the machine takes no more. */
+  close(): void {
+    this.release()
+    this.output.resume()
+  }
+
+  /** @param taken called once QEMU read the bytes, or reads no more */
   type(bytes: Uint8Array, taken: () => void): void {
-    this.input.write(bytes, taken)
+    this.#typed = taken
+    this.input.write(bytes, () => this.#settle())
   }
 
-  /** The machine took so many bytes of the terminal. @returns false if they are not from here */
-  taken(bytes: number): boolean {
-    if (this.#untaken === 0) return false
-    this.#untaken -= bytes
-    if (this.#untaken < STREAM_WINDOW) this.output.resume()
-    return true
+  /** The machine took so many bytes of the terminal. @returns how many of them are not from here */
+  taken(bytes: number): number {
+    const own = Math.min(bytes, this.#untaken)
+    this.#untaken -= own
+    if (own > 0 && this.#untaken < STREAM_WINDOW) this.output.resume()
+    return bytes - own
+  }
+
+  #settle(): void {
+    const typed = this.#typed
+    this.#typed = undefined
+    typed?.()
   }
 
   #receive(bytes: Uint8Array): void {

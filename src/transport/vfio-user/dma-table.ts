@@ -128,7 +128,7 @@ export class DmaTable {
 
   /** Lets go of everything that was unmapped. Nobody may be in the middle of using it. */
   releaseRetired(): void {
-    for (const mapping of this.#retired.splice(0)) mapping.close()
+    for (let mapping = this.#retired.pop(); mapping; mapping = this.#retired.pop()) mapping.close()
   }
 
   close(): void {

@@ -103,7 +103,7 @@ export class MemoryTable {
 
   /** Lets go of everything that was removed. Nobody may be in the middle of using it. */
   releaseRetired(): void {
-    for (const mapping of this.#retired.splice(0)) mapping.close()
+    for (let mapping = this.#retired.pop(); mapping; mapping = this.#retired.pop()) mapping.close()
   }
 
   close(): void {

@@ -93,7 +93,7 @@ export class Rings {
     const moved = descriptor !== before?.descriptor || available !== before.available || used !== before.used
     if (ring.live && moved) throw new VhostUserError(`ring ${ring.index} is in use`)
     ring.addresses = addresses
-    ring.misplaced = this.#place(addresses) === undefined
+    if (moved) ring.displaced = false
     return this.settle()
   }
 
@@ -152,7 +152,7 @@ export class Rings {
         ring.journal?.release()
         this.#forget(ring)
         ring.closeKick()
-        ring.started = ring.enabled = ring.complained = ring.misplaced = false
+        ring.started = ring.enabled = ring.complained = ring.displaced = false
         ring.addresses = ring.stoppedAt = undefined
         ring.base = 0
       }
@@ -177,6 +177,7 @@ export class Rings {
       const areas = [place.descriptorArea, place.driverArea, place.deviceArea]
       return tidy || areas.some((address, i) => memory.find(address) !== place.regions[i])
     })
+    for (const ring of moved) ring.displaced = true
     return after(this.#closeAll(moved, true), () => {
       if (tidy) this.table.releaseRetired()
       return this.settle()
@@ -192,7 +193,7 @@ export class Rings {
   /** Opens what is to be served, closes the gates of what is not. */
   settle(): void | Pending {
     const wanted = this.#rings.filter((ring) => ring.started && ring.enabled && ring.addresses && !ring.live)
-    const misplaced = wanted.find((ring) => ring.misplaced)
+    const misplaced = wanted.find((ring) => !ring.displaced && ring.addresses && !this.#place(ring.addresses))
     if (misplaced) {
       this.served.fail(`ring ${misplaced.index}: its addresses are not in memory`)
       // The next driver gives other addresses, and finds no failure.

@@ -119,10 +119,10 @@ export class ServedDevice {
   drain(index: number): void | Pending {
     const session = this.#session
     if (!session?.queues[index]) return
-    if (this.device.resetQueue) return this.guard.call('resetQueue', () => this.device.resetQueue?.(index))
+    if (this.device.resetQueue) return this.guard.wait('resetQueue', () => this.device.resetQueue?.(index))
     // A device that cannot give up one queue gives up all, and gets the others back.
     return after(
-      this.guard.call('quiesce', () => this.device.quiesce()),
+      this.guard.wait('quiesce', () => this.device.quiesce()),
       () => {
         if (session === this.#session) this.guard.call('activate', () => this.device.activate(session))
       },
@@ -148,7 +148,7 @@ export class ServedDevice {
       return
     }
     for (const queue of session.queues) if (queue instanceof GatedQueue) queue.open = false
-    const wait = this.guard.call('quiesce', () => this.device.quiesce())
+    const wait = this.guard.wait('quiesce', () => this.device.quiesce())
     return after(wait, () => {
       for (const queue of session.queues) queue?.detach()
       this.#session = undefined

@@ -128,7 +128,8 @@ test('the reset of one queue, of which a back-end is not notified, is not offere
   assert.equal(rig.frontEnd.ask('GET_FEATURES', undefined).value & featureSet(Feature.RING_RESET), 0n)
   const features = featureSet(Feature.VERSION_1, Feature.RING_RESET)
   rig.negotiate()
-  assert.equal(rig.frontEnd.acknowledged('SET_FEATURES', features), 1)
+  // QEMU's GPU has it all the same.
+  assert.equal(rig.frontEnd.acknowledged('SET_FEATURES', features), 0)
   await rig.close()
 })
 

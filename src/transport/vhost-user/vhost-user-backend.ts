@@ -9,7 +9,7 @@ import type { VirtioDevice } from '../../virtio/device.ts'
 import { DeviceGuard } from '../../virtio/device-guard.ts'
 import { DeviceId } from '../../virtio/device-id.ts'
 import { type DeviceStateInspection, inspectDevice } from '../../virtio/device-inspection.ts'
-import { featureSet, hasFeature } from '../../virtio/feature.ts'
+import { Feature, featureSet, hasFeature } from '../../virtio/feature.ts'
 import { DRIVER_STATUS, Status } from '../../virtio/status.ts'
 import type { Service } from '../socket/reception.ts'
 import { BackendChannel } from './backend-channel.ts'
@@ -282,7 +282,8 @@ export class VhostUserBackend implements Service {
 
   /** @vhost-user SET_FEATURES without PROTOCOL_FEATURES all rings are enabled */
   #setFeatures(features: bigint): void | Pending {
-    const unknown = features & ~this.#features
+    // QEMU's GPU has RING_RESET whether the back-end offers it or not.
+    const unknown = features & ~this.#features & ~featureSet(Feature.RING_RESET)
     if (unknown !== 0n) throw new VhostUserError(`features 0x${unknown.toString(16)} are not offered`)
     return after(this.#served.setFeatures(features & this.#served.offered), () => {
       const logsAll = hasFeature(features, VhostFeature.LOG_ALL)

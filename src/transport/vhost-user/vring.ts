@@ -37,8 +37,8 @@ export class Vring {
   live: GatedQueue | undefined
   place: RingPlace | undefined
   journal: Releasable | undefined
-  /** The addresses were not in memory when they came. */
-  misplaced = false
+  /** Its memory was taken away while it was served: it waits for that to come back. */
+  displaced = false
   /** It was told that it waits for memory, or has failed; said once. */
   complained = false
   #kick: EventFd | undefined
