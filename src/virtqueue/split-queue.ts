@@ -87,7 +87,7 @@ export class SplitQueue extends RingQueue {
 
   news(): boolean {
     const index = Atomics.load(this.#available.u16, this.#availableHalf + AVAIL_IDX)
-    // What was popped since is no news, whoever told of it.
+    // A notification may have served it already.
     if (index === this.#told || index === this.#next || !this.live) return false
     this.#told = index
     return true

@@ -117,7 +117,7 @@ export class CommandProcessor {
       try {
         this.#memoryChanged()
       } catch (error) {
-        // A display's mistake; whoever changes the memory map has no part in it.
+        // A display threw: that fails the device, and the change of the memory map goes on.
         session.needsReset(`a change of memory failed: ${error instanceof Error ? error.message : String(error)}`)
       }
     })

@@ -63,7 +63,7 @@ test('an event that is full, as nobody takes any, takes no more and keeps nobody
   }
 })
 
-test('a peer that makes a full event one that blocks keeps nobody up', { skip }, () => {
+test('a peer that makes a full event one that blocks does not stall the device', { skip }, () => {
   const event = EventFd.create('a test')
   fill(event)
   unsetNonBlocking(event)

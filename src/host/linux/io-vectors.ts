@@ -88,7 +88,7 @@ export class IoVectors {
     return retried(calls().writev, fd, this.#address, this.#count)
   }
 
-  /** Writes to a socket, and never waits: whether other calls do is for whoever shares the socket to say. */
+  /** Writes to a socket and never waits, whatever flags a peer that shares the socket sets. */
   send(socket: number): number {
     this.#message[MSG_VECTORS] = BigInt(this.#address)
     this.#message[MSG_COUNT] = BigInt(this.#count)

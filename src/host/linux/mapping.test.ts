@@ -129,7 +129,7 @@ test('views of a mapping that is closed show zeroes, and touching them harms nob
   assert.equal(region.u8[5], 6)
 })
 
-test('memory that nobody looks at takes no time and no addresses, however long its peer says it is', { skip }, () => {
+test('memory that is not accessed takes no time and no addresses, however long its peer says it is', { skip }, () => {
   // All of them would be twice the address space.
   for (let round = 0; round < 16; round++) {
     const file = MemoryFile.create('a test', 2 ** 44)

@@ -163,7 +163,7 @@ export class Mapping {
     this.#file.close()
   }
 
-  /** The pages, for something that is to be found there from now on. */
+  /** Reserves the pages if that was not done yet. @returns where they are */
   #use(): Pages {
     this.#used = true
     if (!this.#pages) {

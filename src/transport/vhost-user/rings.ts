@@ -83,8 +83,8 @@ export class Rings {
 
   /**
    * A ring that is served keeps its place; only whether it is logged may change. The guest chooses the addresses, and the
-   * front-end only passes them on: if they are not in memory the message is accepted, and the device fails when the ring
-   * is to be served.
+   * front-end only passes them on: if they are not in memory, the message is accepted, and the device fails when the ring
+   * starts.
    */
   setAddresses(addresses: VringAddressMessage): void | Pending {
     const ring = this.ring(addresses.index)

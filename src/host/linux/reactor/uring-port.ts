@@ -182,7 +182,7 @@ class Poll implements Target {
     if (!more) this.armed = false
     if (!this.watch.closed) this.watch.ready()
     if (more) return
-    // A descriptor that cannot be watched is as good as closed; whoever reads from it is told why.
+    // A descriptor that cannot be watched counts as closed: reading from it gives the reason.
     if (this.watch.closed || result === -Errno.EBADF) this.forget(this)
     else this.rearm(this)
   }
