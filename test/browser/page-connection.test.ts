@@ -109,7 +109,9 @@ test('a malformed message closes that connection only', { skip }, async () => {
 
 test('without the token there is no page', { skip }, async () => {
   const page = await rig.browser.newPage()
-  for (const address of [new URL('/', rig.url).href, rig.url.replace(/.\/$/, '_/')]) {
+  // The last character of the token is another one, whatever it is.
+  const other = rig.url.replace(/.\/$/, (end) => (end === '_/' ? '-/' : '_/'))
+  for (const address of [new URL('/', rig.url).href, other]) {
     assert.equal((await page.goto(address))?.status(), 403)
   }
 })
