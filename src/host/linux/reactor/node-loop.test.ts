@@ -27,9 +27,9 @@ test('what follows a breath runs when no microtask is left', { skip }, async () 
   const loop = new NodeLoop()
   const order: string[] = []
   const handler = () => void Promise.resolve().then(() => order.push('microtask of a signal handler'))
-  process.on('SIGUSR2', handler)
+  process.on('SIGCONT', handler)
   await breath(loop)
-  process.kill(process.pid, 'SIGUSR2')
+  process.kill(process.pid, 'SIGCONT')
   await new Promise<void>((resolve) => {
     const follow = (): void => {
       if (order.length === 0) loop.breathe(follow)
@@ -39,7 +39,7 @@ test('what follows a breath runs when no microtask is left', { skip }, async () 
     }
     loop.breathe(follow)
   })
-  process.off('SIGUSR2', handler)
+  process.off('SIGCONT', handler)
   loop.close()
   assert.deepEqual(order, ['microtask of a signal handler', 'what follows'])
 })
