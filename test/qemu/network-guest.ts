@@ -41,7 +41,7 @@ export class GuestByHand {
     await this.#shell
     const mark = `end-${++this.#commands}`
     this.#write(`${command}; echo ${mark}`)
-    return await this.#printedBefore(mark)
+    return await this.#printedBefore(`${mark}\n`)
   }
 
   async stop(): Promise<void> {
@@ -55,7 +55,7 @@ export class GuestByHand {
     await this.#printedBefore('~ # ')
     // What is typed shows too, so it is not the word that is waited for.
     this.#write(`stty -echo; echo rea''dy; while read -r line; do eval "$line"; done`)
-    await this.#printedBefore('ready')
+    await this.#printedBefore('ready\n')
   }
 
   #write(line: string): void {
@@ -68,7 +68,7 @@ export class GuestByHand {
       const at = this.#said.indexOf(text)
       if (at >= 0) {
         const before = this.#said.slice(0, at)
-        this.#said = this.#said.slice(at + text.length).replace(/^\n/, '')
+        this.#said = this.#said.slice(at + text.length)
         return before
       }
       if (this.#qemu.exitCode !== null) throw new Error(`QEMU ended: ${this.#errors}`)
