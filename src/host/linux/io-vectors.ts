@@ -18,9 +18,9 @@ const MOST_VECTORS = 1024
 //   0        8              16        24      32
 //   | name   | name length  | vectors | count | control, none ...
 //
-const MSG_LONGS = 7
-const MSG_VECTORS = 2
-const MSG_COUNT = 3 // u64 indices
+const MSG_WORDS = 14
+const MSG_VECTORS = 4
+const MSG_COUNT = 6 // u32 indices, of the low words
 const MSG_DONTWAIT = 0x40
 const MSG_NOSIGNAL = 0x4000
 
@@ -45,7 +45,7 @@ export class IoVectors {
   byteLength = 0
   readonly #words = new Uint32Array(MOST_VECTORS * VECTOR_WORDS)
   readonly #address = addressOf(this.#words)
-  readonly #message = new BigUint64Array(MSG_LONGS)
+  readonly #message = new Uint32Array(MSG_WORDS)
   #count = 0
 
   clear(): void {
@@ -90,8 +90,9 @@ export class IoVectors {
 
   /** Writes to a socket and never waits, whatever flags a peer that shares the socket sets. */
   send(socket: number): number {
-    this.#message[MSG_VECTORS] = BigInt(this.#address)
-    this.#message[MSG_COUNT] = BigInt(this.#count)
+    this.#message[MSG_VECTORS] = this.#address
+    this.#message[MSG_VECTORS + 1] = this.#address / 2 ** 32
+    this.#message[MSG_COUNT] = this.#count
     return retried(calls().sendmsg, socket, this.#message, MSG_DONTWAIT | MSG_NOSIGNAL)
   }
 
@@ -105,7 +106,7 @@ export class IoVectors {
 }
 
 /** @returns what the call does, or -errno */
-function retried(call: CFunction, fd: number, what: number | BigUint64Array, how: number): number {
+function retried(call: CFunction, fd: number, what: number | Uint32Array, how: number): number {
   for (;;) {
     const result = call(fd, what, how)
     if (result >= 0) return result
