@@ -150,7 +150,7 @@ const MIRROR_VARIABLE = 'OUTBOARD_DEBIAN_MIRROR'
 
 /**
  * Address of the Debian archive: `mirror`, or else the one in OUTBOARD_DEBIAN_MIRROR, or else the one that apt of this machine uses.
- * @throws {AptError} if the suite has no source
+ * @throws {AptError} if none of these names one
  */
 export async function debianSource({ mirror, signal }: Pick<AptOptions, 'mirror' | 'signal'> = {}): Promise<string> {
   const format = '$(CREATED_BY) $(ORIGIN) $(LABEL) $(SITE)'
