@@ -20,7 +20,7 @@ const BLOCKS = 4096
 /** The processor time of a process is counted in hundredths of a second: long enough for two digits. */
 const WARM_UP_MS = 600
 const MEASURE_MS = 1500
-const PATIENCE_MS = 10_000
+const TIMEOUT_MS = 10_000
 const POLLIN = 1
 
 const poll = systemCall<[descriptors: Int32Array, count: number, timeout: number]>(
@@ -84,7 +84,7 @@ class ThinkingDriver {
 
 function sleepUntil(event: EventFd): void {
   const descriptors = Int32Array.of(event.descriptor.fd, POLLIN)
-  if (poll('waiting for an answer', descriptors, 1, PATIENCE_MS) === 0) throw new Error('the disk does not answer')
+  if (poll('waiting for an answer', descriptors, 1, TIMEOUT_MS) === 0) throw new Error('the disk does not answer')
   event.drain()
 }
 

@@ -10,13 +10,13 @@ import { Lazy, scatteredPages, timeOf } from './gpu-frame.ts'
 /** Pages of a buffer; the driver takes 1024 pieces unless told otherwise. */
 const PAGES = [1, 4, 16, 64, 256, 1024]
 const HUGE_PAGE = 2 << 20
-const MOST_BYTES = 1024 * PAGE
+const MAX_BYTES = 1024 * PAGE
 
 /** What making a buffer costs by how many pieces it is in, without any use of it. */
 export function bufferRows(random: () => number, driver: Driver | undefined): Variant[] {
-  const small = new Lazy(() => memfd(2 * MOST_BYTES))
+  const small = new Lazy(() => memfd(2 * MAX_BYTES))
   const huge = new Lazy(() =>
-    memfd(MOST_BYTES, Seal.SHRINK, MemfdFlag.CLOEXEC | MemfdFlag.ALLOW_SEALING | MemfdFlag.HUGETLB),
+    memfd(MAX_BYTES, Seal.SHRINK, MemfdFlag.CLOEXEC | MemfdFlag.ALLOW_SEALING | MemfdFlag.HUGETLB),
   )
   const files = [small, huge]
   return PAGES.flatMap((pages) => {
@@ -51,5 +51,5 @@ export function bufferRows(random: () => number, driver: Driver | undefined): Va
 /** Enough of 2 MiB each. */
 function hasHugePages(): boolean {
   const folder = `/sys/kernel/mm/hugepages/hugepages-${HUGE_PAGE >> 10}kB`
-  return existsSync(folder) && Number(readFileSync(`${folder}/free_hugepages`, 'latin1')) * HUGE_PAGE >= MOST_BYTES
+  return existsSync(folder) && Number(readFileSync(`${folder}/free_hugepages`, 'latin1')) * HUGE_PAGE >= MAX_BYTES
 }

@@ -9,7 +9,7 @@ export const REPORT = 'report: '
 const NEEDED = ['virtio-9p-pci', 'virtio-gpu-pci', 'virtserialport']
 const MEMORY_MIB = 2048
 /** An emulated processor is slow, and evenly so. */
-const MOST_ROUNDS = 2
+const MAX_ROUNDS = 2
 
 /** Boots a kernel that has the driver, in QEMU without a virtual processor of this machine's, and measures there. */
 export async function measureInGuest(
@@ -28,7 +28,7 @@ export async function measureInGuest(
       kit,
       memoryMiB: MEMORY_MIB,
       tests: new URL('./gpu-in-guest.js', import.meta.url),
-      environment: { BENCH_ROUNDS: `${Math.min(rounds, MOST_ROUNDS)}`, BENCH_SEED: `${seed}` },
+      environment: { BENCH_ROUNDS: `${Math.min(rounds, MAX_ROUNDS)}`, BENCH_SEED: `${seed}` },
       onLine(line) {
         if (line.startsWith(REPORT)) text += line.slice(REPORT.length)
         else progress(`in the guest: ${line}`)

@@ -9,7 +9,7 @@ import { echoDevice, processorTime, QUEUE_SIZE, ServerProcess } from './transpor
 import { startDriver, VfioUserGuest } from './transport-vfio-user.ts'
 
 /** Looks for an interrupt before nobody believes in it any more: some seconds. */
-const MOST_LOOKS = 20_000_000
+const MAX_LOOKS = 20_000_000
 const REQUEST_BYTES = 8
 
 /** A queue of a device that is somewhere, and how both sides tell each other. */
@@ -122,7 +122,7 @@ export class QueueLoad {
 
   #awaitInterrupt(): void {
     for (let looks = 0; !this.queue.interrupted(); looks++) {
-      if (looks > MOST_LOOKS) throw new Error('the device does not interrupt')
+      if (looks > MAX_LOOKS) throw new Error('the device does not interrupt')
     }
   }
 }

@@ -19,7 +19,7 @@ import { GuestAllocator } from '../src/virtqueue/driver/index.ts'
 
 const MEMORY_BYTES = 1 << 20
 const POLLIN = 1
-const PATIENCE_MS = 10_000
+const TIMEOUT_MS = 10_000
 const MSIX_ENABLE = 0x8000
 const VECTOR = 0
 const NOTIFY_CFG = 2
@@ -55,7 +55,7 @@ export class VfioUserGuest {
 
   constructor(private readonly stream: UnixStream) {
     this.client = new Client(stream, () =>
-      poll('waiting for the server', Int32Array.of(stream.fd, POLLIN), 1, PATIENCE_MS),
+      poll('waiting for the server', Int32Array.of(stream.fd, POLLIN), 1, TIMEOUT_MS),
     )
     this.client.ask('VERSION', versionRequest())
     const { descriptor } = MemoryFile.create('guest memory', MEMORY_BYTES)

@@ -6,7 +6,7 @@ const BAR = { index: 0, size: 4096, kind: 'memory32', prefetchable: false, addre
 /** Of 32 bits, one after another. Writing the length starts; a status interrupts until it is written to. */
 const Register = { ADDRESS_LO: 0, ADDRESS_HI: 1, PATTERN: 2, LENGTH: 3, STATUS: 4 } as const
 const Status = { IDLE: 0, DONE: 1, FAILED: 2 } as const
-const MOST_BYTES = 1 << 20
+const MAX_BYTES = 1 << 20
 
 /** Fills guest memory with a byte, then interrupts: a PCI device that is not virtio. */
 export class PatternFunction implements PciFunction {
@@ -51,7 +51,7 @@ export class PatternFunction implements PciFunction {
     const [low, high, pattern, length] = this.#registers
     const spans = this.#spans
     spans.clear()
-    if (!this.#space.busMaster || length > MOST_BYTES) return false
+    if (!this.#space.busMaster || length > MAX_BYTES) return false
     if (!this.memory.translate(low + high * 2 ** 32, length, spans)) return false
     const { count, regions, offsets, lengths } = spans
     for (let i = 0; i < count; i++) {

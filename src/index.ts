@@ -16,7 +16,15 @@ export type { ConsoleSize } from './devices/console/control.ts'
 export type { ConsolePortHost, ConsolePortOptions } from './devices/console/port.ts'
 export { EntropyDevice } from './devices/entropy/entropy.ts'
 export { cryptoRandomSource, type RandomSource } from './devices/entropy/random-source.ts'
-export type { CursorPicture, Display, Rect, Surface, SurfacePath, Wish, Wishes } from './devices/gpu/display.ts'
+export type {
+  CursorPicture,
+  Display,
+  PreferredMode,
+  PreferredModes,
+  Rect,
+  Surface,
+  SurfacePath,
+} from './devices/gpu/display.ts'
 export type { Monitor } from './devices/gpu/edid.ts'
 export { GpuDevice, type GpuInspection, type GpuOptions } from './devices/gpu/gpu.ts'
 export { GpuHeap, type HeapInspection, type HeapMemory } from './devices/gpu/heap.ts'
@@ -34,8 +42,8 @@ export type { InputEvent } from './devices/input/event-backlog.ts'
 export { InputDevice, type StatusListener } from './devices/input/input.ts'
 export { createKeyboard, type KeyboardOptions } from './devices/input/keyboard.ts'
 export { createTablet } from './devices/input/tablet.ts'
-export { type CableOptions, createCable } from './devices/net/cable.ts'
 export { type NetCounters, NetDevice, type NetDeviceOptions } from './devices/net/net.ts'
+export { createNetworkLink, type NetworkLinkOptions } from './devices/net/network-link.ts'
 export { type NetworkPort, Offload, type PortListener } from './devices/net/network-port.ts'
 export { type LineLog, limitedLog } from './host/limited-log.ts'
 export { GuestMemory, type WriteListener } from './memory/guest-memory.ts'

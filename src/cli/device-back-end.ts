@@ -1,5 +1,5 @@
 import type { Option } from 'commander'
-import type { Command, Report } from '../engines/guest/messages.ts'
+import type { MachineCommand, Report } from '../engines/guest/messages.ts'
 import type { Reactor } from '../host/linux/reactor/reactor.ts'
 import type { InspectedGroup } from '../transport/vhost-user/queue-groups/queue-group-server.ts'
 import type { SharedObjects } from '../transport/vhost-user/shared-objects.ts'
@@ -33,7 +33,7 @@ export interface BackEndHost {
 
 interface ServedSomehow {
   /** A command of the machine. */
-  obey?(command: Command): void
+  handle?(command: MachineCommand): void
   /** SIGHUP: what it serves may have changed. */
   refresh?(): void
   /** What the inspector shows besides the device's own state. */

@@ -11,7 +11,7 @@ import { UsageError } from './exit-code.ts'
 import { parseLogicalBlockSize, wholeNumber } from './run-options.ts'
 
 /** A ring's number has 8 bits. */
-const MOST_QUEUES = 256
+const MAX_QUEUES = 256
 
 interface BlockOptions {
   readonly blkFile?: string
@@ -39,9 +39,9 @@ export const blockBackEnd: BackEnd<BlockOptions> = {
       'in which the guest addresses the disk: 512 or 4096 (default: 512)',
     ).argParser(parseLogicalBlockSize),
     new Option('--serial <text>', 'its serial number in the guest, up to 20 characters'),
-    new Option('--queues <number>', 'request queues').argParser(wholeNumber(1, MOST_QUEUES)).default(1),
+    new Option('--queues <number>', 'request queues').argParser(wholeNumber(1, MAX_QUEUES)).default(1),
     new Option('--workers <number>', 'threads that serve them: queue Q is served by thread Q modulo their number')
-      .argParser(wholeNumber(1, MOST_QUEUES))
+      .argParser(wholeNumber(1, MAX_QUEUES))
       .default(1),
   ],
   async make(options, host) {

@@ -5,7 +5,7 @@ import type { BackEnd, ServedDevice } from './device-back-end.ts'
 import { LogLevel } from './device-log.ts'
 
 /** Output that may wait for its reader; more waits in the guest. */
-const MOST_WAITING = 256 << 10
+const MAX_WAITING = 256 << 10
 
 export const consoleBackEnd: BackEnd<object> = {
   name: 'console',
@@ -24,7 +24,7 @@ function consoleOfMachine(report: ConstructorParameters<typeof GuestConsole>[0])
   const console = new GuestConsole(report)
   return {
     device: console.device,
-    obey(command) {
+    handle(command) {
       if (command.type === 'terminal') console.typed(command.bytes)
       else if (command.type === 'resize-terminal') console.resize(command.columns, command.rows)
       else if (command.type === 'execute') console.execute(command.command)
@@ -49,7 +49,7 @@ export function consoleOn(
   let discards = false
   const write = (bytes: Uint8Array): number => {
     if (discards) return bytes.length
-    if (output.writableLength > MOST_WAITING) return 0
+    if (output.writableLength > MAX_WAITING) return 0
     output.write(Buffer.from(bytes))
     return bytes.length
   }

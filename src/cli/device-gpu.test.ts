@@ -58,7 +58,7 @@ test('what cannot be made leaves nothing behind, and says in a line what is wron
     [{ heap: 1 << 20, blob: false }, /made of blobs/],
     [{ heap: 1 << 20, transport: 'vhost-user' }, /over vfio-user/],
     [{ guestHandleBit: 6, blob: false }, /handles are of blobs/],
-    [{ guestHandleBit: 3, export: frames }, /feature bit 3 is VIRTIO_GPU_F_RESOURCE_BLOB/],
+    [{ guestHandleBit: 3, export: frames }, /feature bit 3 is RESOURCE_BLOB/],
     [{ guestHandleBit: 30, export: frames, heap: 1 << 20 }, /bit 0 to 23 or 50 to 127/],
     [{ exportMemory: true }, /--export-memory needs an --export/],
     [{ exportUser: [1] }, /--export-user needs an --export/],

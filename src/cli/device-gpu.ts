@@ -1,9 +1,9 @@
 import { InvalidArgumentError, Option } from 'commander'
 import type { Display } from '../devices/gpu/display.ts'
+import { DisplayFanout } from '../devices/gpu/display-fanout.ts'
 import { type GpuOptions as DeviceOptions, GpuDevice } from '../devices/gpu/gpu.ts'
 import { GpuHeap } from '../devices/gpu/heap.ts'
 import { MAX_SCANOUTS } from '../devices/gpu/protocol.ts'
-import { SeveralDisplays } from '../devices/gpu/several-displays.ts'
 import { FrontEndDisplay } from '../engines/guest/front-end-display.ts'
 import { ViewerDisplay } from '../engines/guest/viewer-display.ts'
 import type { FrameServer } from '../host/frames/frame-server.ts'
@@ -21,8 +21,8 @@ import { wholeNumber } from './run-options.ts'
 
 /** A screen until its viewer asks for another size. */
 const SCREEN = { width: 1024, height: 768 }
-const MOST_FEATURE_BIT = 127
-const MOST_USER_ID = 0xffff_fffe
+const MAX_FEATURE_BIT = 127
+const MAX_USER_ID = 0xffff_fffe
 
 const HEAP_PAGES = { '4K': 4 << 10, '2M': HUGE_PAGE } as const
 
@@ -59,7 +59,7 @@ export const gpuBackEnd: BackEnd<GpuOptions> = {
     new Option(
       '--guest-handle-bit <number>',
       'offer CREATE_GUEST_HANDLE, which is not in the specification yet, as this feature bit',
-    ).argParser(wholeNumber(0, MOST_FEATURE_BIT)),
+    ).argParser(wholeNumber(0, MAX_FEATURE_BIT)),
   ],
   async make(options, host) {
     check(options)
@@ -165,7 +165,7 @@ function screenOfMachine(
   const device = createDevice(beside(display, frames), { ...options, scanouts: [SCREEN] })
   return {
     device,
-    obey(command) {
+    handle(command) {
       if (command.type === 'resize') device.resize(command.scanout, command.width, command.height)
       else if (command.type === 'damage-taken') display.taken(command.scanout)
       else if (command.type === 'read-in-place') display.readInPlace(command.scanout, command.inPlace)
@@ -193,7 +193,7 @@ function screensOfFrontEnd(
 }
 
 function beside(display: Display, frames: FrameServer | undefined): Display {
-  return frames ? new SeveralDisplays([display, frames]) : display
+  return frames ? new DisplayFanout([display, frames]) : display
 }
 
 function createDevice(display: Display, options: DeviceOptions): GpuDevice {
@@ -217,7 +217,7 @@ function parseHeapSize(text: string): number {
   return size
 }
 
-const parseUser = wholeNumber(0, MOST_USER_ID)
+const parseUser = wholeNumber(0, MAX_USER_ID)
 
 function addUser(text: string, users: readonly number[] = []): number[] {
   return [...users, parseUser(text)]

@@ -3,7 +3,7 @@ import type { InputDevice } from '../devices/input/input.ts'
 import { createKeyboard } from '../devices/input/keyboard.ts'
 import { createTablet } from '../devices/input/tablet.ts'
 import { GuestKeyboard, GuestPointer } from '../engines/guest/guest-input.ts'
-import type { Command } from '../engines/guest/messages.ts'
+import type { MachineCommand } from '../engines/guest/messages.ts'
 import { limitedLog } from '../host/limited-log.ts'
 import { readLines } from '../host/node/read-lines.ts'
 import type { BackEnd, BackEndHost, ServedDevice } from './device-back-end.ts'
@@ -25,7 +25,7 @@ export const inputBackEnd: BackEnd<InputOptions> = {
     const warn = limitedLog((line) => host.log(LogLevel.WARNING, line))
     readLines(process.stdin, (line) => {
       const command = parseInputCommand(line)
-      if (command) served.obey?.(command)
+      if (command) served.handle?.(command)
       else warn(`not an event: ${line.slice(0, 80)}`)
     })
     return { ...served, close: () => void process.stdin.pause() }
@@ -43,7 +43,7 @@ function keyboard({ report, log }: BackEndHost): ServedDevice & { readonly devic
   const keys = new GuestKeyboard(device)
   return {
     device,
-    obey(command) {
+    handle(command) {
       if (command.type === 'key') keys.key(command.code, command.pressed)
     },
   }
@@ -54,7 +54,7 @@ function tablet(): ServedDevice {
   const pointer = new GuestPointer(device)
   return {
     device,
-    obey(command) {
+    handle(command) {
       if (command.type === 'pointer') pointer.move(command.x, command.y)
       else if (command.type === 'button') pointer.button(command.code, command.pressed)
       else if (command.type === 'wheel') pointer.wheel(command.vertical, command.horizontal)
@@ -72,7 +72,7 @@ function tablet(): ServedDevice {
  *
  * @returns undefined where it is something else
  */
-export function parseInputCommand(line: string): Command | undefined {
+export function parseInputCommand(line: string): MachineCommand | undefined {
   const event = parseObject(line)
   const number = (name: string): number => (typeof event?.[name] === 'number' ? event[name] : Number.NaN)
   switch (event?.['type']) {

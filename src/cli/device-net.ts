@@ -2,7 +2,7 @@ import { InvalidArgumentError, Option } from 'commander'
 import { parseMacAddress } from '../devices/net/mac-address.ts'
 import { NetDevice } from '../devices/net/net.ts'
 import type { NetworkPort } from '../devices/net/network-port.ts'
-import { LEAST_MTU, MOST_MTU } from '../devices/net/protocol.ts'
+import { MAX_MTU, MIN_MTU } from '../devices/net/protocol.ts'
 import { PasstPort } from '../host/net/passt-port.ts'
 import { PasstProcess, passtOptions } from '../host/net/passt-process.ts'
 import { TapPort } from '../host/net/tap-port.ts'
@@ -12,7 +12,7 @@ import { UsageError } from './exit-code.ts'
 import { wholeNumber } from './run-options.ts'
 
 /** Pairs one interface can have: the kernel's limit. */
-const MOST_PAIRS = 256
+const MAX_PAIRS = 256
 
 interface NetOptions {
   readonly tap?: string
@@ -40,7 +40,7 @@ export const netBackEnd: BackEnd<NetOptions> = {
   options: [
     new Option('--tap <name>', 'a TAP interface; one that is not there comes to be, as root'),
     new Option('--queue-pairs <number>', 'queues of the TAP interface, each to send and to receive').argParser(
-      wholeNumber(1, MOST_PAIRS),
+      wholeNumber(1, MAX_PAIRS),
     ),
     new Option('--passt [options]', 'start passt, which needs no root, with more options of its own'),
     new Option('--passt-socket <path>', 'a passt that runs, or whatever speaks -netdev stream of QEMU'),
@@ -48,7 +48,7 @@ export const netBackEnd: BackEnd<NetOptions> = {
       macAddress,
     ),
     new Option('--mtu <bytes>', 'the largest payload of a frame (default: that of the interface)').argParser(
-      wholeNumber(LEAST_MTU, MOST_MTU),
+      wholeNumber(MIN_MTU, MAX_MTU),
     ),
   ],
   examples: EXAMPLES,

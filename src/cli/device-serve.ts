@@ -1,21 +1,21 @@
-import { type Command, isInput, type Report } from '../engines/guest/messages.ts'
+import { isInput, type MachineCommand, type Report } from '../engines/guest/messages.ts'
 import { News } from '../engines/guest/news.ts'
 import { createReactor } from '../host/linux/reactor/create-reactor.ts'
 import type { Reactor } from '../host/linux/reactor/reactor.ts'
-import type { Peers } from '../transport/socket/reception.ts'
+import type { PeerSource } from '../transport/socket/accept-loop.ts'
 import { QueueGroupServer } from '../transport/vhost-user/queue-groups/queue-group-server.ts'
 import { serveVhostUser } from '../transport/vhost-user/vhost-user-server.ts'
 import type { DeviceStateInspection } from '../virtio/device-inspection.ts'
 import type { BackEnd, Served } from './device-back-end.ts'
 import { createLog, type Log, type LogFormat, LogLevel } from './device-log.ts'
-import { openSocket, type SocketOptions, type Transport } from './device-socket.ts'
+import { type DeviceProcessTransport, openSocket, type SocketOptions } from './device-socket.ts'
 import { writeDiagnostic } from './diagnostics.ts'
 import { ExitCode, exitCodeOf, UsageError } from './exit-code.ts'
 
 /** Options of every device process. */
 export interface ServeOptions extends SocketOptions {
   readonly logFormat: LogFormat
-  readonly transport: Transport
+  readonly transport: DeviceProcessTransport
 }
 
 /**
@@ -60,7 +60,13 @@ async function serve<Options>(backEnd: BackEnd<Options>, options: Options & Serv
   }
 }
 
-async function serveTo(socket: Peers, served: Served, transport: Transport, reactor: Reactor, log: Log): Promise<void> {
+async function serveTo(
+  socket: PeerSource,
+  served: Served,
+  transport: DeviceProcessTransport,
+  reactor: Reactor,
+  log: Log,
+): Promise<void> {
   const server = await startServer(socket, served, transport, reactor, log)
   void server.over.then(() => reactor.stop())
   const release = listen(served, server, () => {
@@ -84,9 +90,9 @@ export interface DeviceServer {
 }
 
 async function startServer(
-  socket: Peers,
+  socket: PeerSource,
   served: Served,
-  transport: Transport,
+  transport: DeviceProcessTransport,
   reactor: Reactor,
   tell: Log,
 ): Promise<DeviceServer> {
@@ -118,10 +124,10 @@ function listen(served: Served, server: DeviceServer, stop: () => void): () => v
     const state = { ...device.state, ...served.inspect?.() }
     report({ type: 'inspection', id, inspection: { devices: [{ ...device, state }] } })
   }
-  const obey = (command: Command): void => {
+  const obey = (command: MachineCommand): void => {
     if (command.type === 'heard') news.heard()
     else if (command.type === 'inspect') void inspect(command.id)
-    else served.obey?.(command)
+    else served.handle?.(command)
     if (isInput(command)) report({ type: 'obeyed' })
   }
   process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', refresh)

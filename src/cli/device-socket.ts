@@ -8,7 +8,7 @@ import { wholeNumber } from './run-options.ts'
 
 /** What is spoken over the socket. */
 const TRANSPORTS = ['vhost-user', 'vfio-user'] as const
-export type Transport = (typeof TRANSPORTS)[number]
+export type DeviceProcessTransport = (typeof TRANSPORTS)[number]
 
 /** Where a back-end meets its front-ends. */
 export interface SocketOptions {

@@ -1,6 +1,6 @@
 import { limitedLog } from '../host/limited-log.ts'
 import type { Reactor } from '../host/linux/reactor/reactor.ts'
-import type { Peers } from '../transport/socket/reception.ts'
+import type { PeerSource } from '../transport/socket/accept-loop.ts'
 import { serveVfioUser } from '../transport/vfio-user/vfio-user-server.ts'
 import { VirtioPciFunction } from '../transport/virtio-pci/virtio-pci-function.ts'
 import type { VirtioDevice } from '../virtio/device.ts'
@@ -9,7 +9,7 @@ import type { DeviceServer } from './device-serve.ts'
 /** Serves a device as a whole PCI function. */
 export function startVfioUserServer(
   device: VirtioDevice,
-  socket: Peers,
+  socket: PeerSource,
   reactor: Reactor,
   log: (line: string) => void,
 ): DeviceServer {

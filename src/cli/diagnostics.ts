@@ -1,7 +1,7 @@
 import { printableText } from '../host/printable-text.ts'
 
 /** Characters of diagnostics that may wait for the reader of standard error; lines on top of them are counted instead. */
-const MOST_WAITING = 256 << 10
+const MAX_WAITING = 256 << 10
 
 /** Lines that were not written since the last one that was. */
 let suppressed = 0
@@ -14,7 +14,7 @@ let suppressed = 0
  */
 export function writeDiagnostic(text: string): void {
   const { stderr } = process
-  if (stderr.writableLength > MOST_WAITING) {
+  if (stderr.writableLength > MAX_WAITING) {
     if (suppressed++ === 0) stderr.once('drain', tellSuppressed)
     return
   }

@@ -1,19 +1,19 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { examineMachine, Level } from './checks.ts'
 import { describe } from './doctor.ts'
-import { examineMachine, Level } from './findings.ts'
 
 test('a finding is a line, with what to do and what is there below it', () => {
-  assert.equal(describe({ id: 'node', level: Level.OK, says: 'Node 20.19.0' }), '  ok  Node 20.19.0\n')
+  assert.equal(describe({ id: 'node', level: Level.OK, summary: 'Node 20.19.0' }), '  ok  Node 20.19.0\n')
   assert.equal(
-    describe({ id: 'passt', level: Level.LIMITED, says: 'no network', remedy: 'install passt' }),
+    describe({ id: 'passt', level: Level.LIMITED, summary: 'no network', remedy: 'install passt' }),
     '   -  no network\n      to change that: install passt\n',
   )
   assert.equal(
     describe({
       id: 'qemu',
       level: Level.MISSING,
-      says: 'QEMU 7',
+      summary: 'QEMU 7',
       transports: { 'vhost-user-blk-pci': true, x: false },
     }),
     '  NO  QEMU 7\n        + vhost-user-blk-pci\n        - x\n',

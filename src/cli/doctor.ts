@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { printableJson, printableText } from '../host/printable-text.ts'
+import { type Check, examineMachine, Level } from './checks.ts'
 import { ExitCode } from './exit-code.ts'
-import { examineMachine, type Finding, Level } from './findings.ts'
 
 const MARKS = { [Level.OK]: 'ok', [Level.LIMITED]: '-', [Level.MISSING]: 'NO' } as const
 
@@ -23,8 +23,8 @@ export function doctorCommand(): Command {
 }
 
 /** One line, and under it what to do and which transports there are. */
-export function describe({ level, says, remedy, transports }: Finding): string {
-  const lines = [`${MARKS[level].padStart(4)}  ${printableText(says)}`]
+export function describe({ level, summary, remedy, transports }: Check): string {
+  const lines = [`${MARKS[level].padStart(4)}  ${printableText(summary)}`]
   if (remedy !== undefined) lines.push(`      to change that: ${printableText(remedy)}`)
   for (const [name, there] of Object.entries(transports ?? {})) lines.push(`        ${there ? '+' : '-'} ${name}`)
   return `${lines.join('\n')}\n`

@@ -5,7 +5,7 @@ import type { Machine, Pixels } from '../machine/machine.ts'
 
 /** A screen that has not changed for so long shows all the guest drew: drivers flush some time after a program wrote. */
 const QUIET_MS = 400
-const PATIENCE_MS = 5000
+const TIMEOUT_MS = 5000
 
 /**
  * Saves the first scanout as PNG, once nothing has changed on it for a moment.
@@ -27,7 +27,7 @@ async function quietScreen(machine: Machine): Promise<void> {
     },
   })
   try {
-    while (performance.now() - changed < QUIET_MS && performance.now() - start < PATIENCE_MS) await sleep(50)
+    while (performance.now() - changed < QUIET_MS && performance.now() - start < TIMEOUT_MS) await sleep(50)
   } finally {
     stopListening()
   }

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { Transport } from '../engines/qemu/qemu.ts'
+import { QemuDeviceDriver } from '../engines/qemu/qemu.ts'
 import { ffiMissing } from '../host/linux/ffi.ts'
 import { ExitCode } from './exit-code.ts'
 
@@ -57,7 +57,7 @@ function apt(distribution: 'Debian' | 'Ubuntu', update = 'exit 1'): string {
 
 /** A QEMU with all devices, and what it does for a guest. */
 function qemu(guest: string): string {
-  const devices = Object.values(Transport).map((name) => `name "${name}"`)
+  const devices = Object.values(QemuDeviceDriver).map((name) => `name "${name}"`)
   return programs({
     'qemu-system-x86_64': `case "$*" in
       -version) echo 'QEMU emulator version 11.1.0';;

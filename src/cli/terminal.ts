@@ -6,7 +6,7 @@ import { written } from './written.ts'
 
 const CTRL_RIGHT_BRACKET = 0x1d
 /** Bytes from a keyboard that wait for the guest before reading pauses: until then Ctrl-] is seen. */
-const MOST_TYPED = 16 << 20
+const MAX_TYPED = 16 << 20
 
 /**
  * Joins this process's standard input and output to the guest's console; on a terminal, Ctrl-] leaves. Neither is read or
@@ -15,7 +15,7 @@ const MOST_TYPED = 16 << 20
 export function attachTerminal(machine: Machine, ending: Ending): void {
   const { stdin, stdout } = process
   machine.listen({ terminal: (bytes) => written(stdout, bytes) })
-  const mostWaiting = stdin.isTTY ? MOST_TYPED : 0
+  const mostWaiting = stdin.isTTY ? MAX_TYPED : 0
   let waiting = 0
   stdin.on('data', (bytes: Buffer) => {
     const leave = stdin.isTTY ? bytes.indexOf(CTRL_RIGHT_BRACKET) : -1

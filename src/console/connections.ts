@@ -2,7 +2,7 @@ import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 
 /** Connections without the token that are open at a time; one more ends the oldest of them. */
-const MOST_WITHOUT_TOKEN = 64
+const MAX_WITHOUT_TOKEN = 64
 
 /**
  * Owns the connections of a server, WebSockets included, so that each of them has an end: a peer that keeps its side open
@@ -37,7 +37,7 @@ export class Connections {
       this.#all.delete(socket)
       this.#withoutToken.delete(socket)
     })
-    if (this.#withoutToken.size <= MOST_WITHOUT_TOKEN) return
+    if (this.#withoutToken.size <= MAX_WITHOUT_TOKEN) return
     const [oldest] = this.#withoutToken
     // Its `close` comes later, and the next connection must not find it here.
     this.#withoutToken.delete(oldest)

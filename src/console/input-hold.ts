@@ -1,7 +1,7 @@
 import type { WebSocket } from 'ws'
 
 /** How long a page is not read while the guest takes none of its input. */
-const PATIENCE_MS = 120_000
+const TIMEOUT_MS = 120_000
 
 /** Stops reading a page while the machine is behind with its input, so that what follows waits in the page. */
 export class InputHold {
@@ -14,7 +14,7 @@ export class InputHold {
   async until(taken: Promise<void>): Promise<void> {
     if (this.#holds++ === 0) {
       this.socket.pause()
-      this.#patience = setTimeout(() => this.socket.terminate(), PATIENCE_MS)
+      this.#patience = setTimeout(() => this.socket.terminate(), TIMEOUT_MS)
     }
     await taken
     if (--this.#holds > 0) return

@@ -188,7 +188,7 @@ interface RectFrame extends Rect {
   readonly words: Uint32Array<ArrayBuffer>
 }
 
-export type Frame =
+export type SocketFrame =
   | {
       readonly kind: 'screen'
       readonly scanout: number
@@ -207,7 +207,7 @@ export type Frame =
   | { readonly kind: 'terminal'; readonly quiet: boolean; readonly skipped: boolean; readonly bytes: Uint8Array }
 
 /** @throws ProtocolError where the frame is not what it says */
-export function decodeFrame(frame: ArrayBuffer): Frame {
+export function decodeFrame(frame: ArrayBuffer): SocketFrame {
   const view = new DataView(frame)
   try {
     switch (view.getUint8(0)) {
@@ -243,7 +243,7 @@ export function decodeFrame(frame: ArrayBuffer): Frame {
   throw new ProtocolError('unknown kind of frame')
 }
 
-function decodeScreen(frame: ArrayBuffer, view: DataView): Frame {
+function decodeScreen(frame: ArrayBuffer, view: DataView): SocketFrame {
   const width = view.getUint16(4, true)
   const height = view.getUint16(6, true)
   const rects: RectFrame[] = []

@@ -13,7 +13,7 @@ import { Tab, type TerminalOwner } from './tab.ts'
 
 const MAX_TABS = 16
 /** How long a page has to answer that the server goes. */
-const CLOSE_PATIENCE_MS = 500
+const CLOSE_TIMEOUT_MS = 500
 
 /** Deadlines of a connection that is no WebSocket: for its headers, its whole request, its next one, and any byte either way. */
 const HTTP_DEADLINES = {
@@ -92,7 +92,7 @@ export async function serveConsole(machine: Machine, options: { port: number }):
       const closed = new Promise((resolve) => server.close(resolve))
       const left = [...sockets.clients].map((socket) => new Promise((resolve) => socket.once('close', resolve)))
       for (const socket of sockets.clients) socket.close(CloseCode.GOING_AWAY, 'the server ends')
-      const patience = setTimeout(() => connections.destroyAll(), CLOSE_PATIENCE_MS)
+      const patience = setTimeout(() => connections.destroyAll(), CLOSE_TIMEOUT_MS)
       await Promise.all(left)
       clearTimeout(patience)
       connections.destroyAll()

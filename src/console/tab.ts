@@ -1,10 +1,9 @@
 import type { RawData, WebSocket } from 'ws'
 import type { Machine } from '../machine/machine.ts'
-import { HeldInput } from './held-input.ts'
 import { InputHold } from './input-hold.ts'
-import { InspectionLane } from './inspection-lane.ts'
-import type { Send } from './lane.ts'
+import { InspectionStream } from './inspection-stream.ts'
 import type { MachineFeed } from './machine-feed.ts'
+import { PressedKeys } from './pressed-keys.ts'
 import {
   CloseCode,
   type HelloMessage,
@@ -13,9 +12,10 @@ import {
   parsePageMessage,
   type TypedMessage,
 } from './protocol.ts'
-import { ScreenLane } from './screen-lane.ts'
-import { StateLane } from './state-lane.ts'
-import { TerminalLane } from './terminal-lane.ts'
+import { ScreenStream } from './screen-stream.ts'
+import { StateStream } from './state-stream.ts'
+import type { Send } from './tab-stream.ts'
+import { TerminalStream } from './terminal-stream.ts'
 import { TypedInput } from './typed-input.ts'
 
 /** The tab whose terminal answers queries in the guest's output, the last one typed in: two answers would be one too many. */
@@ -25,11 +25,11 @@ export interface TerminalOwner {
 
 /** One connected page: what the machine shows goes out in lanes, checked input comes in. */
 export class Tab {
-  readonly #screens = new Map<number, ScreenLane>()
-  readonly #terminal: TerminalLane
-  readonly #state: StateLane
-  readonly #inspection: InspectionLane
-  readonly #held: HeldInput
+  readonly #screens = new Map<number, ScreenStream>()
+  readonly #terminal: TerminalStream
+  readonly #state: StateStream
+  readonly #inspection: InspectionStream
+  readonly #held: PressedKeys
   readonly #hold: InputHold
   readonly #typed: TypedInput
   readonly #stopListening: () => void
@@ -42,18 +42,18 @@ export class Tab {
   ) {
     const send: Send = (...parts) => sendParts(socket, parts)
     // A scanout may show up later: when the guest's driver is there.
-    const screen = (scanout: number): ScreenLane => {
-      const lane = this.#screens.get(scanout) ?? new ScreenLane(machine, scanout, send)
+    const screen = (scanout: number): ScreenStream => {
+      const lane = this.#screens.get(scanout) ?? new ScreenStream(machine, scanout, send)
       this.#screens.set(scanout, lane)
       return lane
     }
     const hello: HelloMessage = { type: 'hello' }
     send(JSON.stringify(hello))
     for (const scanout of machine.scanouts.keys()) screen(scanout)
-    this.#terminal = new TerminalLane(feed.terminal, () => this.#ownsTerminal(), send)
-    this.#state = new StateLane(feed, send)
-    this.#inspection = new InspectionLane(machine, send)
-    this.#held = new HeldInput(machine)
+    this.#terminal = new TerminalStream(feed.terminal, () => this.#ownsTerminal(), send)
+    this.#state = new StateStream(feed, send)
+    this.#inspection = new InspectionStream(machine, send)
+    this.#held = new PressedKeys(machine)
     this.#hold = new InputHold(socket)
     this.#typed = new TypedInput(machine, this.#hold, (bytes) => {
       const message: TypedMessage = { type: 'typed', bytes }
@@ -63,8 +63,8 @@ export class Tab {
       damage: (scanout, rect) => screen(scanout).damage(rect),
       mode: (scanout) => screen(scanout).redraw(),
       cursor: (scanout) => screen(scanout).cursorChanged(),
-      terminal: () => this.#terminal.want(),
-      state: () => this.#state.want(),
+      terminal: () => this.#terminal.schedule(),
+      state: () => this.#state.schedule(),
     })
     socket.on('message', (data, isBinary) => this.#received(data, isBinary))
     socket.on('close', () => this.#close())
@@ -124,18 +124,18 @@ export class Tab {
         expectWaiting(this.#lane(message.lane).acknowledge())
         break
       case 'inspect':
-        this.#inspection.want()
+        this.#inspection.schedule()
         break
     }
   }
 
-  #screen(scanout: number): ScreenLane {
+  #screen(scanout: number): ScreenStream {
     const screen = this.#screens.get(scanout)
     if (!screen) throw new ProtocolError(`there is no scanout ${scanout}`)
     return screen
   }
 
-  #lane(name: 'terminal' | 'state' | 'inspection'): TerminalLane | StateLane | InspectionLane {
+  #lane(name: 'terminal' | 'state' | 'inspection'): TerminalStream | StateStream | InspectionStream {
     if (name === 'terminal') return this.#terminal
     return name === 'state' ? this.#state : this.#inspection
   }

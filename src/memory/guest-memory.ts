@@ -1,6 +1,6 @@
+import type { BounceMemory } from './bounce-memory.ts'
 import { MemoryError } from './memory-error.ts'
 import type { MemoryRegion } from './memory-region.ts'
-import type { RemoteMemory } from './remote-memory.ts'
 import type { SpanList } from './span-list.ts'
 
 /** Told of every range a device wrote: a just-in-time compiler that must forget code, a log of dirty pages. */
@@ -19,7 +19,7 @@ export class GuestMemory {
   /** Told of addresses that were looked for in vain. */
   onMiss?: ((address: number) => void) | undefined
   /** Where the memory really is, while the regions are only its shadow. */
-  remote: RemoteMemory | undefined
+  remote: BounceMemory | undefined
   /** Number of changes of the memory map: who keeps something translated compares it. */
   #generation = 0
   readonly #changeListeners = new Set<() => void>()

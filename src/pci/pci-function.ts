@@ -23,7 +23,7 @@ export interface PciFunction {
   publish?(): void
   /** Does what the driver asks for in memory, which need not tell of it until `rest`. @returns whether there was something */
   poll?(): boolean
-  rest?(): void
+  stopPolling?(): void
   /** A vector that `sendVector` refused may be sent now. */
   retryVectors?(): void
   /** Bus reset: no interrupt is asserted, and no request is in flight once the wait that it returns has ended. */

@@ -105,7 +105,7 @@ test('a write by the driver is no news to it: no generation, no notification', (
   rig.state.writeConfig(0, 4, 5)
   assert.equal(rig.state.readConfig(0, 4), 5)
   assert.equal(rig.state.configGeneration, before)
-  assert.deepEqual(rig.told, [])
+  assert.deepEqual(rig.notifications, [])
 })
 
 test('configuration can be read before FEATURES_OK  @virtio 2.5.2', () => {
@@ -119,7 +119,7 @@ test('a change is told to a live driver, each time  @virtio 3.2.1', () => {
   rig.start()
   for (let i = 1; i <= 3; i++) {
     rig.device.config.update((view) => view.setUint32(0, i, true))
-    assert.equal(rig.told.length, i)
+    assert.equal(rig.notifications.length, i)
   }
 })
 
@@ -129,9 +129,9 @@ test('a change before DRIVER_OK is told when the driver is there, if it has not 
     rig.negotiate(VERSION_1)
     rig.device.config.update((view) => view.setUint32(0, 1, true))
     if (read) rig.state.readConfig(0, 4)
-    assert.deepEqual(rig.told, [])
+    assert.deepEqual(rig.notifications, [])
     rig.setStatus(Status.DRIVER_OK)
-    assert.deepEqual(rig.told, read ? [] : ['config'])
+    assert.deepEqual(rig.notifications, read ? [] : ['config'])
   }
 })
 
@@ -140,5 +140,5 @@ test('a change after a reset is told to nobody  @virtio 2.4.1', () => {
   rig.start()
   rig.state.writeStatus(0)
   rig.device.config.update((view) => view.setUint32(0, 1, true))
-  assert.deepEqual(rig.told, ['device reset'])
+  assert.deepEqual(rig.notifications, ['device reset'])
 })

@@ -23,7 +23,7 @@ test('a device that cannot go on says so in its status and by a notification, on
   rig.device.session?.needsReset('out of paper')
   rig.device.session?.needsReset('out of ink')
   assert.equal(rig.state.status, 15 | Status.DEVICE_NEEDS_RESET)
-  assert.deepEqual(rig.told, ['config'])
+  assert.deepEqual(rig.notifications, ['config'])
   assert.deepEqual(rig.logged, ['echo: needs a reset: out of paper'])
   assertRecovers(rig)
 })
@@ -55,7 +55,7 @@ test('a device that throws in activate needs a reset', () => {
   rig.device.activate = fail
   rig.start()
   assert.equal(rig.state.status, 15 | Status.DEVICE_NEEDS_RESET)
-  assert.deepEqual(rig.told, ['config'])
+  assert.deepEqual(rig.notifications, ['config'])
   assert.deepEqual(rig.logged, ['echo: needs a reset: activate failed: broken'])
   rig.device.activate = activate
   assertRecovers(rig)
@@ -82,7 +82,7 @@ test('a device that throws when it is told what was negotiated needs a reset', (
   assert.equal(rig.negotiate(VERSION_1), true)
   assert.equal(rig.state.status, 11 | Status.DEVICE_NEEDS_RESET)
   rig.setStatus(Status.DRIVER_OK)
-  assert.deepEqual(rig.told, ['config'])
+  assert.deepEqual(rig.notifications, ['config'])
   rig.state.writeStatus(0)
   assert.equal(rig.state.status, 0)
 })
@@ -103,7 +103,7 @@ test('a device that throws at a configuration write needs a reset', () => {
   rig.device.configWritten = fail
   rig.state.writeConfig(0, 4, 1)
   assert.equal(rig.state.status, 15 | Status.DEVICE_NEEDS_RESET)
-  assert.deepEqual(rig.told, ['config'])
+  assert.deepEqual(rig.notifications, ['config'])
   rig.device.configWritten = undefined
   assertRecovers(rig)
 })
@@ -114,9 +114,9 @@ test('a failure before DRIVER_OK is told once the driver is there to hear  @virt
   rig.negotiate(VERSION_1)
   rig.state.writeConfig(0, 4, 1)
   assert.equal(rig.state.status, 11 | Status.DEVICE_NEEDS_RESET)
-  assert.deepEqual(rig.told, [])
+  assert.deepEqual(rig.notifications, [])
   rig.setStatus(Status.DRIVER_OK)
-  assert.deepEqual(rig.told, ['config'])
+  assert.deepEqual(rig.notifications, ['config'])
   rig.device.configWritten = undefined
   assertRecovers(rig)
 })
@@ -140,7 +140,7 @@ test('a device that throws in reset is at its start all the same', () => {
   rig.device.reset = fail
   rig.state.writeStatus(0)
   assert.equal(rig.state.status, 0)
-  assert.equal(rig.told.at(-1), 'device reset')
+  assert.equal(rig.notifications.at(-1), 'device reset')
   rig.device.reset = reset
   assertRecovers(rig)
 })

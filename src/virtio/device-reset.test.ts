@@ -101,7 +101,7 @@ test('during a reset the driver changes nothing  @virtio 4.1.4.3.2', () => {
   assert.equal(rig.state.queues[1].enabled, false)
   assert.equal(rig.state.queues[0].resetting, false)
   rig.device.config.update((view) => view.setUint32(4, 1, true))
-  assert.deepEqual(rig.told, [])
+  assert.deepEqual(rig.notifications, [])
   rig.device.answer()
   assert.equal(rig.state.acceptedFeatures(0), 0)
 })
@@ -113,13 +113,13 @@ test('a completion that comes after the reset reaches no queue and no driver  @v
   const answer = rig.send(0, [5])
   const session = rig.device.session
   rig.state.writeStatus(0)
-  rig.told.length = 0
+  rig.notifications.length = 0
   const before = rig.region.u8.slice()
   for (const { queue, chain } of rig.device.kept.splice(0)) {
     session?.queues[queue]?.push(chain, 1)
     session?.queues[queue]?.publish()
   }
-  assert.deepEqual(rig.told, [])
+  assert.deepEqual(rig.notifications, [])
   assert.deepEqual(rig.region.u8, before)
   assert.equal(rig.region.u8[answer], 0)
 })

@@ -1,9 +1,9 @@
+import type { BounceMemory } from '../memory/bounce-memory.ts'
 import type { GuestMemory } from '../memory/guest-memory.ts'
-import type { RemoteMemory } from '../memory/remote-memory.ts'
 import { after, Pending } from '../pending/pending.ts'
 import { createDeviceQueue } from '../virtqueue/create-device-queue.ts'
 import type { QueueSetup } from '../virtqueue/device-queue.ts'
-import { DistantRing } from '../virtqueue/distant-ring.ts'
+import { ShadowRing } from '../virtqueue/shadow-ring.ts'
 import type { VirtioDevice } from './device.ts'
 import { DeviceGuard } from './device-guard.ts'
 import { type DeviceStateInspection, inspectDevice } from './device-inspection.ts'
@@ -222,7 +222,7 @@ export class DeviceState {
       // A ring that is elsewhere is not to be looked at.
       if (!live?.open || distant) continue
       live.polled = true
-      if (!live.news()) continue
+      if (!live.hasWork()) continue
       this.#serve(index)
       found = true
     }
@@ -230,7 +230,7 @@ export class DeviceState {
   }
 
   /** Nobody polls any more. */
-  rest(): void {
+  stopPolling(): void {
     for (let index = 0; index < this.queues.length; index++) {
       const { live, distant } = this.queues[index]
       if (!live?.polled || distant) continue
@@ -363,14 +363,14 @@ export class DeviceState {
     session.queues[index] = state.live
   }
 
-  #openDistant(state: QueueState, setup: QueueSetup, remote: RemoteMemory): void {
+  #openDistant(state: QueueState, setup: QueueSetup, remote: BounceMemory): void {
     const refusal = distantRefusal(this.#device, this.#accepted)
     if (refusal !== undefined) {
       setup.onBroken(refusal)
       return
     }
     if (state.live) state.live.polled = true
-    state.distant = new DistantRing(setup, remote, {
+    state.distant = new ShadowRing(setup, remote, {
       ready: () => this.#serve(setup.index),
       broken: setup.onBroken,
     })

@@ -39,8 +39,8 @@ export class GatedQueue implements DeviceQueue {
     this.queue.polled = polled
   }
 
-  news(): boolean {
-    return this.queue.news()
+  hasWork(): boolean {
+    return this.queue.hasWork()
   }
 
   pop(): Chain | undefined {

@@ -30,7 +30,7 @@ for (const [kind, features] of [
     }
     assert.equal(notifications, before)
     rig.send(0, [1])
-    state.rest()
+    state.stopPolling()
     assert.equal(rig.queues[0].collect(), true, 'what came before it could know is served')
     rig.queues[0].enableInterrupts()
     assert.deepEqual(rig.echo(0, [7]), [7])
@@ -53,5 +53,5 @@ test('a device that is held, reset or without a driver is not polled', () => {
   assert.equal(rig.state.poll(), true)
   void rig.state.reset()
   assert.equal(rig.state.poll(), false)
-  rig.state.rest()
+  rig.state.stopPolling()
 })

@@ -89,7 +89,7 @@ test('queues that do not exist are neither configured, enabled, reset nor notifi
     rig.state.resetQueue(index)
     rig.state.notify(index)
   }
-  assert.deepEqual(rig.told, [])
+  assert.deepEqual(rig.notifications, [])
   assert.deepEqual(rig.logged, [])
 })
 
@@ -115,10 +115,10 @@ test('buffers made available before DRIVER_OK are not looked at before it, and a
   rig.send(0, [1])
   rig.state.notify(0)
   assert.equal(rig.queues[0].collect(), false)
-  assert.deepEqual(rig.told, [])
+  assert.deepEqual(rig.notifications, [])
   rig.setStatus(Status.DRIVER_OK)
   assert.equal(rig.queues[0].collect(), true)
-  assert.deepEqual(rig.told, ['queue 0'])
+  assert.deepEqual(rig.notifications, ['queue 0'])
 })
 
 test('after DRIVER_OK a queue can be enabled only where queues can be reset  @virtio 2.6.1.2.1', () => {
@@ -148,7 +148,7 @@ for (const [what, area, address] of [
     rig.state.enableQueue(0)
     rig.setStatus(Status.DRIVER_OK)
     assert.equal(rig.state.status, 15 | Status.DEVICE_NEEDS_RESET)
-    assert.deepEqual(rig.told, ['config'])
+    assert.deepEqual(rig.notifications, ['config'])
     assert.equal(rig.logged.length, 1)
     rig.state.writeStatus(0)
     rig.start()

@@ -48,7 +48,7 @@ test('a queue reset goes on while its chains are in flight, and nothing new is b
   rig.device.answer()
   assert.deepEqual([queue.resetting, queue.enabled], [false, false])
   assert.deepEqual(
-    rig.told.filter((line) => line === 'queue 0 reset'),
+    rig.notifications.filter((line) => line === 'queue 0 reset'),
     ['queue 0 reset'],
   )
 })
@@ -61,11 +61,11 @@ test('after a queue reset nothing is notified for that queue  @virtio 2.6.1.1.1'
   const queue = rig.device.session?.queues[0]
   const [{ chain }] = rig.device.kept
   rig.state.resetQueue(0)
-  rig.told.length = 0
+  rig.notifications.length = 0
   const before = rig.region.u8.slice()
   queue?.push(chain, 1)
   queue?.publish()
-  assert.deepEqual(rig.told, [])
+  assert.deepEqual(rig.notifications, [])
   assert.deepEqual(rig.region.u8, before)
 })
 
@@ -82,7 +82,7 @@ test('a device reset overtakes a queue reset, and its late end touches no new qu
   late.finish()
   assert.equal(rig.state.queues[0].enabled, true)
   assert.notEqual(rig.device.session?.queues[0], undefined)
-  assert.equal(rig.told.includes('queue 0 reset'), false)
+  assert.equal(rig.notifications.includes('queue 0 reset'), false)
 })
 
 test('without RING_RESET a queue cannot be reset  @virtio 2.6.1', () => {

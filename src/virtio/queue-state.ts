@@ -1,7 +1,7 @@
 import type { GuestMemory } from '../memory/guest-memory.ts'
 import type { MemoryRegion } from '../memory/memory-region.ts'
 import type { RingPosition } from '../virtqueue/device-queue.ts'
-import type { DistantRing } from '../virtqueue/distant-ring.ts'
+import type { ShadowRing } from '../virtqueue/shadow-ring.ts'
 import type { GatedQueue } from './gated-queue.ts'
 
 /** Which of a queue's three areas, as the index of its low word in `QueueState.addressWords`. @virtio 2.6 */
@@ -25,7 +25,7 @@ export class QueueState {
   /** The queue itself, from DRIVER_OK on while enabled. */
   live: GatedQueue | undefined
   /** What brings its chains here, where memory is elsewhere. */
-  distant: DistantRing | undefined
+  distant: ShadowRing | undefined
   /** Where it stood when its memory went, while it waits for that to come back. */
   stoppedAt: RingPosition | undefined
   /** Where the areas of `live` were found. */

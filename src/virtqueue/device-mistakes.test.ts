@@ -45,7 +45,7 @@ test('a chain that is pushed twice, or is not of this queue, is ignored and coun
       pair.queue.push(chain, 1)
       pair.queue.push(chain, 2)
       pair.queue.publish()
-      assert.equal(pair.queue.counters.stray, 4)
+      assert.equal(pair.queue.counters.invalidPushes, 4)
       assert.equal(pair.driver.collect(), true)
       assert.equal(pair.driver.written, 1)
       assert.equal(pair.driver.collect(), false)

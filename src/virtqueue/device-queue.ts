@@ -25,7 +25,7 @@ export interface DeviceQueue {
    */
   polled: boolean
   /** Whether the driver made something available since this was last asked. */
-  news(): boolean
+  hasWork(): boolean
   /**
    * The next chain the driver made available. When there is none, the driver is asked to notify of the next one and
    * the ring is looked at once more, so that a device may return to sleep on undefined.
@@ -54,7 +54,7 @@ export interface QueueCounters {
   /** What was wrong with the last malformed chain. */
   lastFault: string | undefined
   /** Pushes that were ignored, of chains not in flight here: a device's mistake. */
-  stray: number
+  invalidPushes: number
   interrupts: number
   /** Publications for which the driver wanted no interrupt. */
   suppressed: number

@@ -55,7 +55,7 @@ export class PackedQueue extends RingQueue {
   /** Descriptors read and not published as used: never more than the ring has. */
   #outstanding = 0
   /** The position of the descriptor that `news` told of. */
-  #told = -1
+  #reported = -1
   /** The position at which the driver was asked to notify; -1 while it was not. */
   #armedAt = -1
 
@@ -94,9 +94,9 @@ export class PackedQueue extends RingQueue {
     this.#outstanding = this.#distance(used, available)
   }
 
-  news(): boolean {
-    if (this.#next === this.#told || !this.live || !this.#isNextAvailable()) return false
-    this.#told = this.#next
+  hasWork(): boolean {
+    if (this.#next === this.#reported || !this.live || !this.#isNextAvailable()) return false
+    this.#reported = this.#next
     return true
   }
 

@@ -33,9 +33,9 @@ for (const packed of [false, true]) {
       assert.equal(serve(), 1)
       for (let i = 0; i < 30; i++) {
         add()
-        assert.equal(rig.queue.news(), true)
+        assert.equal(rig.queue.hasWork(), true)
         assert.equal(serve(), 1)
-        assert.equal(rig.queue.news(), false)
+        assert.equal(rig.queue.hasWork(), false)
       }
       assert.equal(notifications(), 1)
       assert.equal(rig.pending, 0)
@@ -58,8 +58,8 @@ for (const packed of [false, true]) {
       const { rig, add } = awake()
       rig.queue.polled = true
       add()
-      assert.equal(rig.queue.news(), true)
-      assert.equal(rig.queue.news(), false)
+      assert.equal(rig.queue.hasWork(), true)
+      assert.equal(rig.queue.hasWork(), false)
       assert.ok(rig.queue.pop())
     })
 
@@ -68,16 +68,16 @@ for (const packed of [false, true]) {
       add()
       serve()
       rig.queue.polled = true
-      assert.equal(rig.queue.news(), false)
+      assert.equal(rig.queue.hasWork(), false)
       add()
-      assert.equal(rig.queue.news(), true)
+      assert.equal(rig.queue.hasWork(), true)
     })
 
     test(`a queue that was taken away has no news: ${kind}`, () => {
       const { rig, add } = awake()
       add()
       rig.queue.detach()
-      assert.equal(rig.queue.news(), false)
+      assert.equal(rig.queue.hasWork(), false)
     })
   }
 }

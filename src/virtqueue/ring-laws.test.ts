@@ -65,8 +65,8 @@ test('every request is answered once, with the right bytes, however driver and d
       pair.settle()
       assert.deepEqual(pair.breaks, [])
       assert.equal(pair.isIdle, true, 'somebody sleeps while there is work: a wake-up was lost')
-      const { popped, pushed, malformed, stray } = pair.queue.counters
-      assert.deepEqual({ popped, malformed, stray }, { popped: pushed, malformed: 0, stray: 0 })
+      const { popped, pushed, malformed, invalidPushes } = pair.queue.counters
+      assert.deepEqual({ popped, malformed, invalidPushes }, { popped: pushed, malformed: 0, invalidPushes: 0 })
     }),
     { numRuns: 300 },
   )

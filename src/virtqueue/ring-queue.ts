@@ -14,7 +14,7 @@ export abstract class RingQueue implements DeviceQueue {
     pushed: 0,
     malformed: 0,
     lastFault: undefined,
-    stray: 0,
+    invalidPushes: 0,
     interrupts: 0,
     suppressed: 0,
   }
@@ -50,7 +50,7 @@ export abstract class RingQueue implements DeviceQueue {
 
   abstract get position(): QueuePosition
 
-  abstract news(): boolean
+  abstract hasWork(): boolean
 
   /** Whether there is a chain to read; where not and nobody polls, the driver was asked to notify of the next one. */
   protected abstract look(): boolean
@@ -96,7 +96,7 @@ export abstract class RingQueue implements DeviceQueue {
   push(chain: Chain, written: number): void {
     if (!this.live) return
     if (!this.#pool.holds(chain)) {
-      this.counters.stray++
+      this.counters.invalidPushes++
       return
     }
     const most = chain.writableLength

@@ -74,7 +74,7 @@ test('a queue that was enabled again starts over  @virtio 2.6.1.2', () => {
     const chain = again.queue.pop() ?? assert.fail()
     pair.queue.push(old, 0)
     again.queue.push(old, 0)
-    assert.equal(again.queue.counters.stray, 1)
+    assert.equal(again.queue.counters.invalidPushes, 1)
     again.queue.push(chain, 2)
     again.queue.publish()
     assert.equal(again.driver.collect(), true)

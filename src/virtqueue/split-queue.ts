@@ -49,7 +49,7 @@ export class SplitQueue extends RingQueue {
   /** The used index as the driver sees it. */
   #published = 0
   /** The available index that `news` told of. */
-  #told = -1
+  #reported = -1
   /** The available index at which the driver was asked to notify; -1 while it was not. */
   #armedAt = -1
 
@@ -85,11 +85,11 @@ export class SplitQueue extends RingQueue {
     return { available: this.#next, used: this.#used, inFlight: this.inFlight }
   }
 
-  news(): boolean {
+  hasWork(): boolean {
     const index = Atomics.load(this.#available.u16, this.#availableHalf + AVAIL_IDX)
     // A notification may have served it already.
-    if (index === this.#told || index === this.#next || !this.live) return false
-    this.#told = index
+    if (index === this.#reported || index === this.#next || !this.live) return false
+    this.#reported = index
     return true
   }
 

@@ -1,4 +1,4 @@
-import type { Frame, ServerMessage, StateMessage } from '../console/protocol.ts'
+import type { ServerMessage, SocketFrame, StateMessage } from '../console/protocol.ts'
 import { type Answer, Connection, type ConnectionState } from './connection.ts'
 import { byId, setText } from './dom.ts'
 import { Inspector } from './inspector.ts'
@@ -48,7 +48,7 @@ function showConnection(state: ConnectionState, why: string): void {
   }
 }
 
-function showFrame(frame: Frame, answer: Answer): void {
+function showFrame(frame: SocketFrame, answer: Answer): void {
   if (frame.kind === 'terminal') terminal.write(frame, answer)
   else stage.show(frame, answer)
 }

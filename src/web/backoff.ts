@@ -1,5 +1,5 @@
 const FIRST_MS = 250
-const LONGEST_MS = 8000
+const MAX_MS = 8000
 
 /** How long to wait before the next try: twice as long each time, up to a limit, with a bit of chance. */
 export class Backoff {
@@ -10,7 +10,7 @@ export class Backoff {
 
   next(): number {
     const wait = this.#next
-    this.#next = Math.min(LONGEST_MS, wait * 2)
+    this.#next = Math.min(MAX_MS, wait * 2)
     return wait * (0.75 + this.random() / 2)
   }
 

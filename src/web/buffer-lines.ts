@@ -2,7 +2,7 @@ import { formatBytes, formatCount } from './format-value.ts'
 import { elementsOf, numberOf, partsOf } from './state-parts.ts'
 
 /** Buffers that get a line of their own. */
-const MOST_LINES = 8
+const MAX_LINES = 8
 
 /**
  * A line about each of the guest's buffers that others of the host have, from the state of a GPU: how they have it, and why
@@ -11,8 +11,8 @@ const MOST_LINES = 8
 export function bufferLines(state: Record<string, unknown>): string[] {
   const { buffers, totals } = partsOf(state['buffers'])
   const all = elementsOf(buffers)
-  const lines = all.slice(0, MOST_LINES).map(bufferLine)
-  if (all.length <= MOST_LINES) return lines
+  const lines = all.slice(0, MAX_LINES).map(bufferLine)
+  if (all.length <= MAX_LINES) return lines
   const counts = elementsOf(totals).map(
     ({ kind, problem, count, bytes }) =>
       `${formatCount(numberOf(count))} ${kind}${typeof problem === 'string' ? ` (${problem})` : ''}, ${formatBytes(numberOf(bytes))}`,

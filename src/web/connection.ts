@@ -1,4 +1,4 @@
-import { decodeFrame, type Frame, type PageMessage, type ServerMessage } from '../console/protocol.ts'
+import { decodeFrame, type PageMessage, type ServerMessage, type SocketFrame } from '../console/protocol.ts'
 import { Backoff } from './backoff.ts'
 import { TypedText } from './typed-text.ts'
 
@@ -10,7 +10,7 @@ export type Answer = (message: PageMessage) => void
 
 export interface ConnectionEvents {
   state(state: ConnectionState, why: string): void
-  frame(frame: Frame, answer: Answer): void
+  frame(frame: SocketFrame, answer: Answer): void
   message(message: ServerMessage, answer: Answer): void
 }
 

@@ -1,4 +1,4 @@
-import type { Frame } from '../console/protocol.ts'
+import type { SocketFrame } from '../console/protocol.ts'
 import { make } from './dom.ts'
 import { toRgba } from './pixels.ts'
 
@@ -11,7 +11,7 @@ export class CursorImage {
   readonly #hotX: number
   readonly #hotY: number
 
-  constructor({ width, height, hotX, hotY, words }: Extract<Frame, { kind: 'cursor' }>) {
+  constructor({ width, height, hotX, hotY, words }: Extract<SocketFrame, { kind: 'cursor' }>) {
     this.#picture.width = width
     this.#picture.height = height
     this.#hotX = Math.min(hotX, width - 1)

@@ -1,4 +1,4 @@
-import type { Frame, PageMessage } from '../console/protocol.ts'
+import type { PageMessage, SocketFrame } from '../console/protocol.ts'
 import type { ScanoutMode } from '../machine/machine.ts'
 import type { Answer } from './connection.ts'
 import { CursorImage } from './cursor-image.ts'
@@ -58,7 +58,7 @@ export class Screen {
     return this.#mode
   }
 
-  show({ mode, rects }: Extract<Frame, { kind: 'screen' }>, answer: Answer): void {
+  show({ mode, rects }: Extract<SocketFrame, { kind: 'screen' }>, answer: Answer): void {
     if (mode?.width !== this.#mode?.width || mode?.height !== this.#mode?.height) this.#setMode(mode)
     for (const { x, y, width, height, words } of rects) {
       toOpaqueRgba(words)
@@ -69,7 +69,7 @@ export class Screen {
     requestAnimationFrame(() => answer({ type: 'drawn', scanout: this.scanout }))
   }
 
-  showCursor(frame: Extract<Frame, { kind: 'cursor' }>): void {
+  showCursor(frame: Extract<SocketFrame, { kind: 'cursor' }>): void {
     const cursor = new CursorImage(frame)
     if (cursor.isHidden && !this.#cursor) return
     this.#cursor = cursor

@@ -1,4 +1,4 @@
-import type { Frame } from '../console/protocol.ts'
+import type { SocketFrame } from '../console/protocol.ts'
 import type { ScanoutMode } from '../machine/machine.ts'
 import type { Answer } from './connection.ts'
 import { byId, setText } from './dom.ts'
@@ -28,7 +28,7 @@ export class Stage {
     this.#watchDensity()
   }
 
-  show(frame: Extract<Frame, { kind: 'screen' | 'cursor' }>, answer: Answer): void {
+  show(frame: Extract<SocketFrame, { kind: 'screen' | 'cursor' }>, answer: Answer): void {
     const screen = this.#screen(frame.scanout)
     if (frame.kind === 'screen') screen.show(frame, answer)
     else screen.showCursor(frame)

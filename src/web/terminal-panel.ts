@@ -1,6 +1,6 @@
 import { FitAddon } from '@xterm/addon-fit'
 import { type ITheme, Terminal } from '@xterm/xterm'
-import type { Frame, PageMessage } from '../console/protocol.ts'
+import type { PageMessage, SocketFrame } from '../console/protocol.ts'
 import type { Answer } from './connection.ts'
 import { ControlSequences } from './control-sequences.ts'
 import { byId } from './dom.ts'
@@ -112,7 +112,7 @@ export class TerminalPanel {
     this.sendSize()
   }
 
-  write({ bytes, quiet, skipped }: Extract<Frame, { kind: 'terminal' }>, answer: Answer): void {
+  write({ bytes, quiet, skipped }: Extract<SocketFrame, { kind: 'terminal' }>, answer: Answer): void {
     this.#isQuiet = quiet
     const output = this.#decoder.decode(bytes, { stream: true })
     const bounded = this.#sequences.bound(skipped ? SKIPPED + output : output)

@@ -129,7 +129,7 @@ test('the screenshot is a PNG of exactly the screen', { skip }, async () => {
 })
 
 /** The least contrast of the page's texts against what is behind them, and where it is. */
-const LEAST_CONTRAST = `(() => {
+const MIN_CONTRAST = `(() => {
   const channels = (color) => color.match(/[\\d.]+/g).map(Number)
   const luminance = (rgb) => rgb.slice(0, 3).map((c) => c / 255)
     .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
@@ -160,7 +160,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
     rig.machine.tell((listener) => listener.stopped?.({ kind: 'power-off', message: 'powered off' }))
     for (const name of ['Log', 'Inspector']) await page.getByRole('button', { name }).click()
     await page.getByText('last fault').waitFor()
-    const { ratio, text } = (await page.evaluate(LEAST_CONTRAST)) as { ratio: number; text: string }
+    const { ratio, text } = (await page.evaluate(MIN_CONTRAST)) as { ratio: number; text: string }
     assert.ok(ratio >= 4.5, `${text}: ${ratio}`)
   })
 }

@@ -8,7 +8,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { decode } from 'fast-png'
 import { saveScreenshot } from '../../src/cli/screenshot.ts'
 import type { GpuInspection } from '../../src/devices/gpu/gpu.ts'
-import type { ScreenInspection } from '../../src/engines/qemu/in-place-screens.ts'
+import type { ScreenInspection } from '../../src/engines/qemu/mapped-screens.ts'
 import type { Rect } from '../../src/machine/machine.ts'
 import { until } from '../until.ts'
 import { BARE_SCREEN } from './bare-screen.ts'
@@ -67,7 +67,7 @@ for (const engine of ALL_ENGINES) {
         await drawAndShoot(guest)
         const inspection = await guest.machine.inspect()
         const gpu = inspection.devices.find((device) => device.id === 16)
-        assert.equal(gpu?.negotiated.includes('VIRTIO_GPU_F_RESOURCE_BLOB'), blob)
+        assert.equal(gpu?.negotiated.includes('RESOURCE_BLOB'), blob)
         const state = gpu?.state as (GpuInspection & { readonly page?: readonly ScreenInspection[] }) | undefined
         // A guest in v86 has memory that only this process has.
         const paths = !blob ? ['copy'] : engine === 'v86' ? ['scatter'] : ['linear', 'dma-buf']

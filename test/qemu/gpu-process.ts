@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { GpuInspection } from '../../src/devices/gpu/gpu.ts'
-import type { Command, Report } from '../../src/engines/guest/messages.ts'
+import type { MachineCommand, Report } from '../../src/engines/guest/messages.ts'
 import type { GuestBuffersInspection } from '../../src/host/linux/udmabuf/guest-buffers.ts'
 import type { Pixels } from '../../src/machine/machine.ts'
 import { MAIN } from './device-program.ts'
@@ -41,7 +41,10 @@ export async function startGpu(socket: string, options: readonly string[] = []):
     if (/\bready, on /.test(String(text))) break
   }
   stderr.resume()
-  const ask = async <T extends Report['type']>(command: Command, type: T): Promise<Extract<Report, { type: T }>> => {
+  const ask = async <T extends Report['type']>(
+    command: MachineCommand,
+    type: T,
+  ): Promise<Extract<Report, { type: T }>> => {
     const answered = new Promise<Extract<Report, { type: T }>>((resolve) => {
       const take = (report: Report): void => {
         if (report.type !== type) return

@@ -25,7 +25,7 @@ const PICTURES: readonly PictureInBuffer[] = [
   { width: WIDTH, height: HEIGHT, offset: 0, columns: WIDTH, rows: HEIGHT },
 ]
 const FLIPS = 10
-const PATIENCE_MS = 60_000
+const TIMEOUT_MS = 60_000
 const folder = scratchFolder()
 
 test('buffers of a GPU that the host does not see are shown by ours, and a program of the host has their pages', async (context) => {
@@ -182,7 +182,7 @@ function assertPixels(frame: Frame, guest: ImportingGuest, name: number): void {
 async function soon<T>(what: string, promise: Promise<T>): Promise<T> {
   let late: NodeJS.Timeout | undefined
   const never = new Promise<never>((_resolve, reject) => {
-    late = setTimeout(() => reject(new Error(`${what} never came`)), PATIENCE_MS)
+    late = setTimeout(() => reject(new Error(`${what} never came`)), TIMEOUT_MS)
   })
   try {
     return await Promise.race([promise, never])

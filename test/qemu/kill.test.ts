@@ -18,7 +18,7 @@ const SEED = Number(process.env['KILL_SEED'] ?? Math.floor(Math.random() * 2 ** 
 /** Writes between two kills, by anybody. */
 const WRITES = 8
 /** The longest time between the last of these and a kill that does not look what is in flight. */
-const LONGEST_MS = 100
+const MAX_MS = 100
 /** How long requests gather before that. */
 const GATHER_MS = 200
 /** How long to look for a moment with something in flight. */
@@ -127,7 +127,7 @@ async function killed(disk: (typeof DISKS)[number], context: TestContext): Promi
     for (let i = 0; i < kills; i++) {
       await load.progress(WRITES)
       // Some at any moment at all, which is that of sleep as a rule.
-      if (dice.next().value < 0.2) await sleep(dice.next().value * LONGEST_MS)
+      if (dice.next().value < 0.2) await sleep(dice.next().value * MAX_MS)
       else caught.push(await stopInTheMiddle(device, inflight, dice))
       await kill(device)
       log.push(...device.log)

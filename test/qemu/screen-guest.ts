@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { findKit } from '../../src/engines/kit/kit.ts'
 import { AMD64_KIT } from '../../src/engines/kit/recipe.ts'
 import { qemuArguments } from '../../src/engines/qemu/arguments.ts'
-import { Transport } from '../../src/engines/qemu/qemu.ts'
+import { QemuDeviceDriver } from '../../src/engines/qemu/qemu.ts'
 import { BARE_SCREEN } from '../guest/bare-screen.ts'
 import { type RunningDevice, startDevice } from './device-program.ts'
 import { qemu } from './guest.ts'
@@ -79,9 +79,9 @@ export class ScreenGuest {
         ...[...program.args, ...machine],
         // One port, and no more queues than that.
         ...['-chardev', `socket,id=console,path=${path.join(folder, 'console.sock')}`],
-        ...['-device', `${Transport.ANY},chardev=console,virtio-id=3,num_vqs=2,vq_size=64,config_size=12`],
+        ...['-device', `${QemuDeviceDriver.ANY},chardev=console,virtio-id=3,num_vqs=2,vq_size=64,config_size=12`],
         ...['-chardev', `socket,id=gpu,path=${path.join(folder, 'gpu.sock')}`],
-        ...['-device', `${Transport.GPU},id=gpu0,chardev=gpu,max_outputs=${heads}`],
+        ...['-device', `${QemuDeviceDriver.GPU},id=gpu0,chardev=gpu,max_outputs=${heads}`],
         ...['-qmp', `unix:${path.join(folder, 'monitor.sock')},server=on,wait=off`],
         ...args,
       ],

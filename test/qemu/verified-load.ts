@@ -11,7 +11,7 @@ const PLACES = 3
 const CONTENTS = 8
 const WRITERS = 9
 /** How long a write may take before it counts as lost. */
-const PATIENCE_MS = 60_000
+const TIMEOUT_MS = 60_000
 /** The disk's. */
 export const LOAD_BYTES = WRITERS * (PLACES + 1) * BYTES
 
@@ -121,9 +121,9 @@ export class VerifiedLoad {
 
   async #until(done: () => boolean): Promise<void> {
     const late = setTimeout(() => {
-      this.failures.push(`nothing for ${PATIENCE_MS} ms after ${this.acknowledged.join(' ')}`)
+      this.failures.push(`nothing for ${TIMEOUT_MS} ms after ${this.acknowledged.join(' ')}`)
       this.#heard()
-    }, PATIENCE_MS)
+    }, TIMEOUT_MS)
     await new Promise<void>((resolve) => {
       this.#heard = () => {
         if (done() || this.failures.length > 0) resolve()

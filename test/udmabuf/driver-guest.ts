@@ -13,7 +13,7 @@ import type { Qemu } from '../../src/engines/qemu/qemu.ts'
 import type { ResultLine } from './result-lines.ts'
 
 /** Enough for what takes three minutes where nothing else runs. */
-const PATIENCE_MS = 14 * 60_000
+const TIMEOUT_MS = 14 * 60_000
 /** Where this machine's files are in the guest, before it changes to them. */
 const ROOT = '/mnt'
 const FILE_MOUNT = 'root'
@@ -69,7 +69,7 @@ export async function runInGuest(guest: DriverGuest): Promise<GuestReport> {
     )
     let said = ''
     for (const output of [child.stdout, child.stderr]) output.setEncoding('utf8').on('data', (text) => (said += text))
-    const late = setTimeout(() => child.kill('SIGKILL'), PATIENCE_MS)
+    const late = setTimeout(() => child.kill('SIGKILL'), TIMEOUT_MS)
     await once(child, 'close')
     clearTimeout(late)
     server.close()

@@ -1,11 +1,11 @@
 import { once } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
 import { WebSocket } from 'ws'
-import { decodeFrame, type Frame, type PageMessage, type ServerMessage } from '../protocol.ts'
+import { decodeFrame, type PageMessage, type ServerMessage, type SocketFrame } from '../protocol.ts'
 
 /** The page's half of the protocol without a browser: keeps what arrives, and acknowledges when the test says so. */
 export class PageClient {
-  readonly frames: Frame[] = []
+  readonly frames: SocketFrame[] = []
   readonly messages: ServerMessage[] = []
   readonly socket: WebSocket
   /** Whether to acknowledge whatever comes at once, as a quick tab does. */
@@ -38,7 +38,7 @@ export class PageClient {
     return this.frames.map((frame) => (frame.kind === 'terminal' ? decoder.decode(frame.bytes) : '')).join('')
   }
 
-  get screens(): Extract<Frame, { kind: 'screen' }>[] {
+  get screens(): Extract<SocketFrame, { kind: 'screen' }>[] {
     return this.frames.filter((frame) => frame.kind === 'screen')
   }
 
@@ -64,7 +64,7 @@ export class PageClient {
     this.socket.close()
   }
 
-  #received(frame: Frame): void {
+  #received(frame: SocketFrame): void {
     this.frames.push(frame)
     if (!this.isQuick) return
     if (frame.kind === 'screen') this.send({ type: 'drawn', scanout: frame.scanout })

@@ -24,8 +24,8 @@ export const SAMPLE_INSPECTION: Inspection = {
       name: 'gpu',
       id: 16,
       status: ['ACKNOWLEDGE', 'DRIVER', 'FEATURES_OK', 'DRIVER_OK'],
-      offered: ['VIRTIO_F_VERSION_1', 'VIRTIO_F_RING_PACKED', 'VIRTIO_GPU_F_EDID', 'VIRTIO_GPU_F_RESOURCE_BLOB'],
-      negotiated: ['VIRTIO_F_VERSION_1', 'VIRTIO_GPU_F_EDID', 'VIRTIO_GPU_F_RESOURCE_BLOB'],
+      offered: ['VIRTIO_F_VERSION_1', 'VIRTIO_F_RING_PACKED', 'EDID', 'RESOURCE_BLOB'],
+      negotiated: ['VIRTIO_F_VERSION_1', 'EDID', 'RESOURCE_BLOB'],
       queues: [
         { ...quietQueue, available: 1204, used: 1203, inFlight: 1, popped: 1204, pushed: 1203, interrupts: 871 },
         { ...quietQueue, index: 1, size: 16, available: 12, used: 12, popped: 12, pushed: 12, interrupts: 12 },

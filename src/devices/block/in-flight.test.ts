@@ -87,7 +87,7 @@ test('a disk that completes twice answers once', async () => {
   held.complete('again')
   await request.replied
   assert.equal(rig.rigs[0].queue.counters.pushed, 1)
-  assert.equal(rig.rigs[0].queue.counters.stray, 0)
+  assert.equal(rig.rigs[0].queue.counters.invalidPushes, 0)
 })
 
 test('a disk that throws fails the request, and the next is served', () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { MOST_INPUT } from './port.ts'
+import { MAX_INPUT } from './port.ts'
 import { ConsoleDriver } from './testing/console-driver.ts'
 import { inspectPort, KeepingHost, singlePort, twoPorts, written } from './testing/consoles.ts'
 
@@ -14,7 +14,7 @@ test('a reset gives back what is held, forgets what waits, and says that the gue
   const driver = new ConsoleDriver(device)
   driver.start()
   const held = driver.write(0, [1, 2, 3])
-  device.input(0, new Uint8Array(MOST_INPUT + 1))
+  device.input(0, new Uint8Array(MAX_INPUT + 1))
   assert.equal(written(held), undefined)
   await driver.rig.reset()
   assert.equal(written(held), 0)

@@ -5,7 +5,7 @@ import { DeviceId } from '../../virtio/device-id.ts'
 import { Feature, featureSet } from '../../virtio/feature.ts'
 import { activateDevice } from '../../virtio/testing/device-rig.ts'
 import { ConsoleDevice } from './console.ts'
-import { type ConsolePortHost, MOST_INPUT, MOST_OUTPUT } from './port.ts'
+import { type ConsolePortHost, MAX_INPUT, MAX_OUTPUT } from './port.ts'
 import { ConsoleFeature, ControlEvent } from './protocol.ts'
 import { ConsoleDriver } from './testing/console-driver.ts'
 import { inspectPort, KeepingHost, singlePort, twoPorts, written } from './testing/consoles.ts'
@@ -216,11 +216,11 @@ test('a request of megabytes is cut at the limit, given back, and the next one i
     },
   })
   const driver = new ConsoleDriver(device)
-  const huge = driver.write(0, new Uint8Array(MOST_OUTPUT - 1), new Uint8Array(3 << 20))
+  const huge = driver.write(0, new Uint8Array(MAX_OUTPUT - 1), new Uint8Array(3 << 20))
   assert.equal(written(huge), 0)
-  assert.equal(output, MOST_OUTPUT)
+  assert.equal(output, MAX_OUTPUT)
   driver.write(0, [1])
-  assert.equal(output, MOST_OUTPUT + 1)
+  assert.equal(output, MAX_OUTPUT + 1)
   assert.equal(inspectPort(device, 0).outputDropped, (3 << 20) - 1)
 })
 
@@ -248,8 +248,8 @@ test('input beyond what waits is refused, and the host is told when there is roo
   const driver = new ConsoleDriver(device)
   const rooms: number[] = []
   device.onInputRoom = (port) => rooms.push(port)
-  const input = new Uint8Array(MOST_INPUT + 100)
-  assert.equal(device.input(0, input), MOST_INPUT)
+  const input = new Uint8Array(MAX_INPUT + 100)
+  assert.equal(device.input(0, input), MAX_INPUT)
   assert.equal(device.input(0, input), 0)
   assert.deepEqual(rooms, [])
   driver.offer(0, 1, 10)
@@ -263,7 +263,7 @@ test('input beyond what waits is refused, and the host is told when there is roo
 test('input given from within onInputRoom follows what was there', () => {
   const device = singlePort()
   const driver = new ConsoleDriver(device)
-  const input = Uint8Array.from({ length: MOST_INPUT + 5000 }, (_, i) => i % 251)
+  const input = Uint8Array.from({ length: MAX_INPUT + 5000 }, (_, i) => i % 251)
   let given = device.input(0, input)
   device.onInputRoom = () => {
     given += device.input(0, input.subarray(given))

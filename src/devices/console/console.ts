@@ -18,7 +18,7 @@ import {
   ControlEvent,
 } from './protocol.ts'
 
-const MOST_PORTS = 31
+const MAX_PORTS = 31
 const PORT_QUEUE_SIZE = 64
 const CONTROL_QUEUE_SIZE = 32
 
@@ -72,8 +72,8 @@ export class ConsoleDevice implements VirtioDevice {
     size: ConsoleSize = { columns: 80, rows: 25 },
     emergencyWrite?: (byte: number) => void,
   ) {
-    if (ports.length < 1 || ports.length > MOST_PORTS) {
-      throw new RangeError(`a console device has 1 to ${MOST_PORTS} ports, not ${ports.length}`)
+    if (ports.length < 1 || ports.length > MAX_PORTS) {
+      throw new RangeError(`a console device has 1 to ${MAX_PORTS} ports, not ${ports.length}`)
     }
     this.#ports = ports.map((options, index) => new ConsolePort(index, options))
     this.#size = { ...size }

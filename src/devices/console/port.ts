@@ -5,9 +5,9 @@ import { ByteQueue } from './byte-queue.ts'
 import { receiveq } from './protocol.ts'
 
 /** Input that waits for the guest to have room, in bytes. */
-export const MOST_INPUT = 65536
+export const MAX_INPUT = 65536
 /** Output of one request, in bytes: what a longer one has beyond it is dropped, so that no request stalls the host. */
-export const MOST_OUTPUT = 1 << 20
+export const MAX_OUTPUT = 1 << 20
 
 /** The host's end of a port. */
 export interface ConsolePortHost {
@@ -45,7 +45,7 @@ export class ConsolePort {
   hostOpen = true
   readonly #options: ConsolePortOptions
   readonly #index: number
-  readonly #input = new ByteQueue(MOST_INPUT)
+  readonly #input = new ByteQueue(MAX_INPUT)
   #session: DriverSession | undefined
   #guestOpen = false
   /** Input was refused for want of room. */
@@ -119,7 +119,7 @@ export class ConsolePort {
 
   /** Whether input was refused and there is room again; asking answers for the refusal. */
   takeRoom(): boolean {
-    if (!this.#refused || this.#input.length === MOST_INPUT) return false
+    if (!this.#refused || this.#input.length === MAX_INPUT) return false
     this.#refused = false
     return true
   }
@@ -203,7 +203,7 @@ export class ConsolePort {
     this.#span = 0
     this.#at = 0
     // A driver that sends writable parts here is wrong, but they cost nothing. @virtio 5.3.6.1
-    this.#left = Math.min(chain.readableLength, MOST_OUTPUT)
+    this.#left = Math.min(chain.readableLength, MAX_OUTPUT)
     this.#dropped += chain.readableLength - this.#left
     return chain
   }

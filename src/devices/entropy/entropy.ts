@@ -7,7 +7,7 @@ import type { RandomSource } from './random-source.ts'
 const REQUESTQ = 0
 
 /** Bytes one request gets at most, so that a huge one does not stall the machine. @virtio 5.4.6.2 allows fewer than asked */
-export const MOST_BYTES = 65536
+export const MAX_BYTES = 65536
 
 /**
  * Entropy device: fills the driver's buffers with random bytes.
@@ -65,7 +65,7 @@ export class EntropyDevice implements VirtioDevice {
    */
   #fill(chain: Chain): number {
     const { lengths, offsets, regions } = chain.spans
-    const most = Math.min(chain.writableLength, MOST_BYTES)
+    const most = Math.min(chain.writableLength, MAX_BYTES)
     if (most === 0) this.#empty++
     let done = 0
     for (let i = chain.readableSpans; done < most; i++) {

@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Request } from '../../virtqueue/driver/index.ts'
-import type { Wishes } from './display.ts'
+import type { PreferredModes } from './display.ts'
 import { GpuResponse as R, GpuCommand as T } from './protocol.ts'
 import { GpuRig } from './testing/gpu-rig.ts'
 
 const SIZE = { width: 640, height: 480 }
 
 /** A GPU whose display has to be asked, and the questions it has. */
-function rig(): { gpu: GpuRig; questions: ((wishes: Wishes) => void)[] } {
+function rig(): { gpu: GpuRig; questions: ((wishes: PreferredModes) => void)[] } {
   const gpu = new GpuRig({ scanouts: [SIZE, SIZE] })
-  const questions: ((wishes: Wishes) => void)[] = []
-  gpu.display.ask = (told) => questions.push(told)
+  const questions: ((wishes: PreferredModes) => void)[] = []
+  gpu.display.preferredModes = (told) => questions.push(told)
   return { gpu, questions }
 }
 
@@ -49,7 +49,7 @@ test('a question about the display waits until its viewers told, and so does wha
 test('an answer within the question is taken at once, and each question asks anew', () => {
   const gpu = new GpuRig({ scanouts: [SIZE, SIZE] })
   let width = 800
-  gpu.display.ask = (told) => told([undefined, { width: width++, height: 600 }])
+  gpu.display.preferredModes = (told) => told([undefined, { width: width++, height: 600 }])
   assert.deepEqual(mode(submit(gpu, T.GET_DISPLAY_INFO), 1), [0, 0, 800, 600, 1])
   assert.deepEqual(mode(submit(gpu, T.GET_DISPLAY_INFO), 1), [0, 0, 801, 600, 1])
   assert.deepEqual(

@@ -94,15 +94,15 @@ export class CommandProcessor {
     this.#sharing = sharing
     this.#random = random
     this.#has = {
-      edid: hasFeature(features, GpuFeature.VIRTIO_GPU_F_EDID),
-      uuids: hasFeature(features, GpuFeature.VIRTIO_GPU_F_RESOURCE_UUID),
-      blobs: hasFeature(features, GpuFeature.VIRTIO_GPU_F_RESOURCE_BLOB),
-      contexts: hasFeature(features, GpuFeature.VIRTIO_GPU_F_VIRGL),
+      edid: hasFeature(features, GpuFeature.EDID),
+      uuids: hasFeature(features, GpuFeature.RESOURCE_UUID),
+      blobs: hasFeature(features, GpuFeature.RESOURCE_BLOB),
+      contexts: hasFeature(features, GpuFeature.VIRGL),
     }
     const answer = (payload: Uint8Array): void => {
       this.#payload = payload
     }
-    const typed = hasFeature(features, GpuFeature.VIRTIO_GPU_F_CONTEXT_INIT)
+    const typed = hasFeature(features, GpuFeature.CONTEXT_INIT)
     this.resources = new ResourceTable(maxHostBytes)
     const contextHost: ContextHost = {
       share: (blob) => sharing.share(blob),

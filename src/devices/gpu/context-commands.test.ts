@@ -57,13 +57,13 @@ test('a context is of the type that was asked for, or of the first one  @virtio 
 })
 
 test('a driver without CONTEXT_INIT says nothing of types: what is there means nothing  @virtio 5.7.6.9', () => {
-  const features = featureSet(Feature.VERSION_1, GpuFeature.VIRTIO_GPU_F_VIRGL)
+  const features = featureSet(Feature.VERSION_1, GpuFeature.VIRGL)
   const gpu = new ContextRig({}, { features })
   assert.equal(gpu.createContext(1, VENUS).type, R.OK_NODATA)
 })
 
 test('a driver without VIRGL has no contexts, and no blobs of host memory  @virtio 5.7.6.8', () => {
-  const features = featureSet(Feature.VERSION_1, GpuFeature.VIRTIO_GPU_F_RESOURCE_BLOB)
+  const features = featureSet(Feature.VERSION_1, GpuFeature.RESOURCE_BLOB)
   const gpu = new ContextRig({}, { features })
   assert.equal(gpu.createContext(1).type, R.ERR_UNSPEC)
   assert.equal(gpu.submit(1, []).type, R.ERR_UNSPEC)

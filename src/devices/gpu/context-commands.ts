@@ -70,7 +70,7 @@ export class ContextCommands {
     this.#answer = answer
   }
 
-  /** Executes a command that needs VIRTIO_GPU_F_VIRGL. @param id the context that the request's header names */
+  /** Executes a command that needs VIRGL. @param id the context that the request's header names */
   control(type: number, reader: Reader, id: number): GpuResponse {
     switch (type) {
       case GpuCommand.SUBMIT_3D:

@@ -32,13 +32,13 @@ export interface Display {
    * Finds out what its viewers want, where they have to be asked each time the driver asks: the driver's question waits
    * until `told` is called, within this call or later. Without it they want what `GpuDevice.resize` said last.
    */
-  ask?(told: (wishes: Wishes) => void): void
+  preferredModes?(told: (wishes: PreferredModes) => void): void
 }
 
 /** What viewers want of each scanout, from the first on; undefined where nobody looks at it. */
-export type Wishes = readonly (Wish | undefined)[]
+export type PreferredModes = readonly (PreferredMode | undefined)[]
 
-export interface Wish {
+export interface PreferredMode {
   readonly width: number
   readonly height: number
   /** What describes the viewer's monitor, whole blocks and no more than 1024 bytes; the GPU makes one where it is missing. */

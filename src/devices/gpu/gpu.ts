@@ -8,9 +8,10 @@ import { CommandProcessor } from './command-processor.ts'
 import type { ContextInspection } from './context-commands.ts'
 import { ControlHeader, HEADER_SIZE } from './control-header.ts'
 import { CrossDomainRenderer } from './cross-domain/cross-domain-renderer.ts'
-import type { Display, Wishes } from './display.ts'
+import type { Display, PreferredModes } from './display.ts'
 import { type FencedRequest, Fences } from './fences.ts'
 import type { GpuHeap, HeapInspection } from './heap.ts'
+import { NamedCounters } from './named-counters.ts'
 import {
   CONFIG_BLOB_ALIGNMENT,
   CONFIG_EVENTS_CLEAR,
@@ -31,7 +32,6 @@ import { ResourceSharing } from './resource-sharing.ts'
 import type { PathTotals } from './resource-table.ts'
 import { Scanout, type ScanoutInspection, type ScanoutSize } from './scanout.ts'
 import type { BufferSharing } from './shared-buffer.ts'
-import { Tally } from './tally.ts'
 
 export interface GpuOptions {
   /** The scanouts there are, with the sizes their viewers want at first; one of 1024 by 768 unless told. */
@@ -121,8 +121,8 @@ export class GpuDevice implements VirtioDevice {
   #asked: { readonly chain: Chain } | undefined
   /** Of the request at hand in each queue. */
   readonly #headers = [new ControlHeader(), new ControlHeader()]
-  readonly #commands = new Tally(GpuCommand)
-  readonly #errors = new Tally(GpuResponse)
+  readonly #commands = new NamedCounters(GpuCommand)
+  readonly #errors = new NamedCounters(GpuResponse)
 
   constructor(display: Display, options: GpuOptions = {}) {
     const { scanouts = [{ width: 1024, height: 768 }], blob = true, maxHostBytes = 256 << 20, heap } = options
@@ -141,22 +141,22 @@ export class GpuDevice implements VirtioDevice {
     const handles = checkGuestHandleFeature(options.guestHandleFeature)
     this.#guestHandleFeature = blob && options.sharing ? handles : undefined
     const guestHandles = this.#guestHandleFeature === undefined ? [] : [this.#guestHandleFeature]
-    const { VIRTIO_GPU_F_RESOURCE_BLOB } = GpuFeature
-    const { VIRTIO_GPU_F_VIRGL, VIRTIO_GPU_F_CONTEXT_INIT, VIRTIO_GPU_F_BLOB_ALIGNMENT } = GpuFeature
+    const { RESOURCE_BLOB } = GpuFeature
+    const { VIRGL, CONTEXT_INIT, BLOB_ALIGNMENT } = GpuFeature
     this.featureNames = Object.fromEntries([
       ...Object.entries(GpuFeature),
-      ...guestHandles.map((bit) => ['VIRTIO_GPU_F_CREATE_GUEST_HANDLE', bit] as const),
+      ...guestHandles.map((bit) => ['CREATE_GUEST_HANDLE', bit] as const),
     ])
     this.featureDependencies = [
-      [VIRTIO_GPU_F_CONTEXT_INIT, VIRTIO_GPU_F_VIRGL],
-      [VIRTIO_GPU_F_BLOB_ALIGNMENT, VIRTIO_GPU_F_RESOURCE_BLOB],
-      ...guestHandles.map((bit) => [bit, VIRTIO_GPU_F_RESOURCE_BLOB] as const),
+      [CONTEXT_INIT, VIRGL],
+      [BLOB_ALIGNMENT, RESOURCE_BLOB],
+      ...guestHandles.map((bit) => [bit, RESOURCE_BLOB] as const),
     ]
     this.features =
-      featureSet(GpuFeature.VIRTIO_GPU_F_EDID, GpuFeature.VIRTIO_GPU_F_RESOURCE_UUID) |
-      (blob ? featureSet(VIRTIO_GPU_F_RESOURCE_BLOB, ...guestHandles) : 0n) |
-      (heap ? featureSet(VIRTIO_GPU_F_BLOB_ALIGNMENT) : 0n) |
-      (this.#renderers.length > 0 ? featureSet(VIRTIO_GPU_F_VIRGL, VIRTIO_GPU_F_CONTEXT_INIT) : 0n)
+      featureSet(GpuFeature.EDID, GpuFeature.RESOURCE_UUID) |
+      (blob ? featureSet(RESOURCE_BLOB, ...guestHandles) : 0n) |
+      (heap ? featureSet(BLOB_ALIGNMENT) : 0n) |
+      (this.#renderers.length > 0 ? featureSet(VIRGL, CONTEXT_INIT) : 0n)
     this.#fillConfig(this.config.view)
   }
 
@@ -250,11 +250,11 @@ export class GpuDevice implements VirtioDevice {
   #waits(chain: Chain): boolean {
     const { type, whole } = this.#headers[GpuQueue.CONTROL]
     const isQuestion = whole && (type === GpuCommand.GET_DISPLAY_INFO || type === GpuCommand.GET_EDID)
-    if (!isQuestion || !this.#display.ask) return false
+    if (!isQuestion || !this.#display.preferredModes) return false
     const asked = { chain }
     this.#asked = asked
     let later = false
-    this.#display.ask((wishes) => {
+    this.#display.preferredModes((wishes) => {
       this.#grant(wishes)
       // Nobody may be waiting for it any more.
       if (this.#asked !== asked) return
@@ -266,7 +266,7 @@ export class GpuDevice implements VirtioDevice {
   }
 
   /** No event tells the driver: it is the one who asked. */
-  #grant(wishes: Wishes): void {
+  #grant(wishes: PreferredModes): void {
     for (const [i, wish] of wishes.slice(0, this.#scanouts.length).entries()) this.#scanouts[i].wish(wish)
   }
 
@@ -354,7 +354,7 @@ export class GpuDevice implements VirtioDevice {
     view.setUint32(CONFIG_EVENTS_CLEAR, 0, true)
     view.setUint32(CONFIG_NUM_SCANOUTS, this.#scanouts.length, true)
     view.setUint32(CONFIG_NUM_CAPSETS, this.#renderers.length, true)
-    // Valid only with VIRTIO_GPU_F_BLOB_ALIGNMENT.
+    // Valid only with BLOB_ALIGNMENT.
     view.setUint32(CONFIG_BLOB_ALIGNMENT, this.#blobAlignment, true)
   }
 }

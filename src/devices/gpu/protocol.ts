@@ -4,12 +4,12 @@ import { array, byteArray, padding, u32, u64, wireStruct } from './wire-struct.t
 
 /** Feature bits. @virtio 5.7.3 */
 export const GpuFeature = {
-  VIRTIO_GPU_F_VIRGL: 0,
-  VIRTIO_GPU_F_EDID: 1,
-  VIRTIO_GPU_F_RESOURCE_UUID: 2,
-  VIRTIO_GPU_F_RESOURCE_BLOB: 3,
-  VIRTIO_GPU_F_CONTEXT_INIT: 4,
-  VIRTIO_GPU_F_BLOB_ALIGNMENT: 5,
+  VIRGL: 0,
+  EDID: 1,
+  RESOURCE_UUID: 2,
+  RESOURCE_BLOB: 3,
+  CONTEXT_INIT: 4,
+  BLOB_ALIGNMENT: 5,
 } as const
 
 /** Queues. @virtio 5.7.2 */

@@ -1,4 +1,4 @@
-import type { CursorPicture, Display, SurfacePath, Wish } from './display.ts'
+import type { CursorPicture, Display, PreferredMode, SurfacePath } from './display.ts'
 import type { ImageLayout } from './image-layout.ts'
 import { intersect, type Rect } from './rect.ts'
 import type { Resource } from './resource.ts'
@@ -74,7 +74,7 @@ export class Scanout {
   }
 
   /** What its viewer wants from now on; undefined where it has none. @returns whether that is news */
-  wish(wish: Wish | undefined): boolean {
+  wish(wish: PreferredMode | undefined): boolean {
     const { connected, edid } = this
     const { width, height } = this.#preferred
     this.connected = wish !== undefined

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { EventBacklog, type InputEvent, MOST_WAITING } from './event-backlog.ts'
+import { EventBacklog, type InputEvent, MAX_WAITING } from './event-backlog.ts'
 import { ABS_X, ABS_Y, EV_ABS, EV_KEY, EV_REL, EV_SYN, REL_WHEEL } from './event-codes.ts'
 
 const END: InputEvent = [EV_SYN, 0, 0]
@@ -21,7 +21,7 @@ function drain(backlog: EventBacklog, most = Number.POSITIVE_INFINITY): InputEve
 /** Fills a backlog to the last event with frames that are no motion. */
 function full(): EventBacklog {
   const backlog = new EventBacklog()
-  for (let i = 0; backlog.count < MOST_WAITING; i++) backlog.add([i % 2 === 0 ? press(1) : release(1)])
+  for (let i = 0; backlog.count < MAX_WAITING; i++) backlog.add([i % 2 === 0 ? press(1) : release(1)])
   return backlog
 }
 
@@ -50,7 +50,7 @@ test('movement without end becomes little movement, that ends in the same place'
       wheel += i % 5
       backlog.add([[EV_REL, REL_WHEEL, i % 5]])
     } else backlog.add([[EV_ABS, i % 3 === 1 ? ABS_X : ABS_Y, i]])
-    assert.ok(backlog.count <= MOST_WAITING)
+    assert.ok(backlog.count <= MAX_WAITING)
   }
   const events = drain(backlog).flat()
   const sum = (code: number) =>
@@ -82,15 +82,15 @@ test('movement is not merged across a click, which is where the pointer was', ()
 test('when merging is not enough, the oldest movement goes before any key', () => {
   const backlog = new EventBacklog()
   let keys = 0
-  for (let i = 0; backlog.count + 4 <= MOST_WAITING; i++) {
+  for (let i = 0; backlog.count + 4 <= MAX_WAITING; i++) {
     backlog.add([[EV_ABS, ABS_X, i]])
     backlog.add([i % 2 === 0 ? press(30) : release(30)])
     keys++
   }
-  while (keys * 2 + 2 <= MOST_WAITING) {
+  while (keys * 2 + 2 <= MAX_WAITING) {
     backlog.add([keys % 2 === 0 ? press(30) : release(30)])
     keys++
-    assert.ok(backlog.count <= MOST_WAITING)
+    assert.ok(backlog.count <= MAX_WAITING)
   }
   const frames = drain(backlog)
   assert.equal(frames.filter(([event]) => event[0] === EV_KEY).length, keys)
@@ -102,7 +102,7 @@ test('a full backlog refuses a frame whole, and releases its keys as soon as the
   backlog.add([press(30), press(31)])
   backlog.add([release(30), release(31), [EV_ABS, ABS_X, 1]])
   assert.equal(backlog.dropped, 2)
-  assert.equal(backlog.count, MOST_WAITING)
+  assert.equal(backlog.count, MAX_WAITING)
   drain(backlog, 2)
   assert.equal(backlog.releasedLate, 2)
   assert.deepEqual(drain(backlog).at(-1), [release(30), release(31), END])
@@ -132,7 +132,7 @@ test('a cleared backlog is empty, and owes nothing', () => {
 
 test('a frame longer than the backlog is refused, and its keys released', () => {
   const backlog = new EventBacklog()
-  backlog.add(Array.from({ length: MOST_WAITING }, (_, i) => (i % 2 === 0 ? press(30) : release(30))))
+  backlog.add(Array.from({ length: MAX_WAITING }, (_, i) => (i % 2 === 0 ? press(30) : release(30))))
   assert.equal(backlog.count, 0)
   backlog.shift()
   assert.deepEqual(drain(backlog), [[release(30), END]])
@@ -178,7 +178,7 @@ test('whatever comes and goes, no key stays pressed, no frame is cut, and the nu
               for (const [, code, value] of events) value === 1 ? held.add(code) : held.delete(code)
               backlog.add(events)
             }
-            assert.ok(backlog.count <= MOST_WAITING)
+            assert.ok(backlog.count <= MAX_WAITING)
           }
       }
       see(drain(backlog))

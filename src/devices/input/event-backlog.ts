@@ -4,7 +4,7 @@ import { EV_ABS, EV_KEY, EV_REL, EV_SYN, SYN_REPORT } from './event-codes.ts'
 export type InputEvent = readonly [type: number, code: number, value: number]
 
 /** Events that wait, those that end frames among them. */
-export const MOST_WAITING = 1024
+export const MAX_WAITING = 1024
 
 const END: InputEvent = [EV_SYN, SYN_REPORT, 0]
 
@@ -16,7 +16,7 @@ interface Frame {
 }
 
 /**
- * Frames of events that wait for a driver: at most `MOST_WAITING` events, whatever comes.
+ * Frames of events that wait for a driver: at most `MAX_WAITING` events, whatever comes.
  *
  * Where there are more, movement gives way first, since the next movement says it better: frames of it that follow each
  * other become one, then the oldest go. Then new frames are refused, whole; but a key that was released in one of them
@@ -57,13 +57,13 @@ export class EventBacklog {
       return
     }
     this.#push(events)
-    if (this.#count <= MOST_WAITING) return
+    if (this.#count <= MAX_WAITING) return
     this.#mergeMotion()
-    for (let i = 0; this.#count > MOST_WAITING && i < this.#frames.length; ) {
+    for (let i = 0; this.#count > MAX_WAITING && i < this.#frames.length; ) {
       if (this.#frames[i].motion) this.#drop(i)
       else i++
     }
-    if (this.#count > MOST_WAITING) {
+    if (this.#count > MAX_WAITING) {
       this.#count -= this.#frames.pop()?.events.length ?? 0
       this.#refuse(events)
     }
@@ -101,7 +101,7 @@ export class EventBacklog {
   /** Releases the keys that are owed it, if there is room. */
   #release(): void {
     const keys = this.#unreleased.size
-    if (keys === 0 || this.#count + keys + 1 > MOST_WAITING) return
+    if (keys === 0 || this.#count + keys + 1 > MAX_WAITING) return
     this.#push(Array.from(this.#unreleased, (code) => [EV_KEY, code, 0]))
     this.releasedLate += keys
     this.#unreleased.clear()

@@ -13,7 +13,7 @@ const STATUSQ = 1
 const QUEUE_SIZE = 64
 
 /** Events heard in one status request; Linux sends one. */
-const MOST_STATUS = 64
+const MAX_STATUS = 64
 
 /** Hears what the driver says to the device: keyboard lights, for example. */
 export type StatusListener = (type: number, code: number, value: number) => void
@@ -197,7 +197,7 @@ export class InputDevice implements VirtioDevice {
   }
 
   #hearAll(reader: Reader): void {
-    for (let i = 0; i < MOST_STATUS && reader.remaining >= EVENT_BYTES; i++) {
+    for (let i = 0; i < MAX_STATUS && reader.remaining >= EVENT_BYTES; i++) {
       this.#statuses++
       const type = reader.u16()
       const code = reader.u16()

@@ -14,10 +14,10 @@ import {
   CtrlVlan,
   NetFeature,
 } from './protocol.ts'
-import { AddressTable, MOST_VLANS, type ReceiveFilter } from './receive-filter.ts'
+import { AddressTable, MAX_VLANS, type ReceiveFilter } from './receive-filter.ts'
 
 /** Most bytes of a command: thousands of addresses, and no command that stalls the host. */
-const MOST_COMMAND_BYTES = 65536
+const MAX_COMMAND_BYTES = 65536
 
 /** What commands change that is not the filter. Each says whether it could be done. */
 export interface ControlTarget {
@@ -52,7 +52,7 @@ export class ControlCommands {
 
   /** @returns whether it was done */
   obey(command: Reader): boolean {
-    if (command.remaining < 2 || command.remaining > MOST_COMMAND_BYTES) return false
+    if (command.remaining < 2 || command.remaining > MAX_COMMAND_BYTES) return false
     const kind = command.u8()
     const number = command.u8()
     switch (kind) {
@@ -158,7 +158,7 @@ export class ControlCommands {
   #setVlan(number: number, command: Reader): boolean {
     if (!this.#has(NetFeature.CTRL_VLAN) || command.remaining !== 2) return false
     const id = command.u16()
-    if (id >= MOST_VLANS || (number !== CtrlVlan.ADD && number !== CtrlVlan.DEL)) return false
+    if (id >= MAX_VLANS || (number !== CtrlVlan.ADD && number !== CtrlVlan.DEL)) return false
     this.#filter.setVlan(id, number === CtrlVlan.ADD)
     return true
   }

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { Feature, featureSet } from '../../virtio/feature.ts'
 import type { Layout } from '../../virtqueue/driver/index.ts'
 import { NetDevice } from './net.ts'
-import { GsoType, HeaderFlag, LARGEST_FRAME, NetFeature } from './protocol.ts'
+import { GsoType, HeaderFlag, MAX_FRAME_BYTES, NetFeature } from './protocol.ts'
 import { HeldPort } from './testing/held-port.ts'
 import { frame, header, NetDriver, STATION_TEXT } from './testing/net-driver.ts'
 
@@ -103,7 +103,7 @@ test('a length that no packet can have is not believed, even of the port', () =>
   const device = new NetDevice(port, { mac: STATION_TEXT })
   const driver = new NetDriver(device)
   driver.post([200])
-  const lengths = [12 + LARGEST_FRAME + 1, 1, 2 ** 32, 0]
+  const lengths = [12 + MAX_FRAME_BYTES + 1, 1, 2 ** 32, 0]
   port.receive = () => lengths.shift() ?? 0
   port.tell()
   assert.equal(device.counters.received.badLength, 3)

@@ -4,8 +4,8 @@ import { setImmediate } from 'node:timers/promises'
 import fc from 'fast-check'
 import { Feature, featureSet } from '../../virtio/feature.ts'
 import type { Layout } from '../../virtqueue/driver/index.ts'
-import { createCable } from './cable.ts'
 import { NetDevice } from './net.ts'
+import { createNetworkLink } from './network-link.ts'
 import { GsoType, HEADER_BYTES, HeaderFlag, NetFeature } from './protocol.ts'
 import { frame, header, NetDriver, type ReceivedPacket } from './testing/net-driver.ts'
 
@@ -51,7 +51,7 @@ for (const [ring, ringFeatures] of Object.entries(RINGS)) {
       const smallest = merging ? HEADER_BYTES : HEADER_BYTES + longest
       await fc.assert(
         fc.asyncProperty(steps(longest, smallest), async (list) => {
-          const ends = createCable({ offloads: ALL }).map((port) => {
+          const ends = createNetworkLink({ offloads: ALL }).map((port) => {
             const device = new NetDevice(port)
             const features = device.features | ringFeatures | featureSet(Feature.VERSION_1, Feature.INDIRECT_DESC)
             const driver = new NetDriver(device, {

@@ -20,9 +20,9 @@ import {
   CONFIG_MAC,
   CtrlAck,
   HEADER_BYTES,
-  LEAST_MTU,
   LEGACY_HEADER_BYTES,
-  MOST_MTU,
+  MAX_MTU,
+  MIN_MTU,
   NetFeature,
   NetStatus,
 } from './protocol.ts'
@@ -96,9 +96,9 @@ export class NetDevice implements VirtioDevice {
   constructor(port: NetworkPort, options: NetDeviceOptions = {}) {
     const { pairs } = port
     const { mtu = port.mtu } = options
-    const most = Math.min(port.mtu ?? MOST_MTU, MOST_MTU)
-    if (mtu !== undefined && !(mtu >= LEAST_MTU && mtu <= most)) {
-      throw new RangeError(`an MTU of ${mtu} is not from ${LEAST_MTU} to ${most}`)
+    const most = Math.min(port.mtu ?? MAX_MTU, MAX_MTU)
+    if (mtu !== undefined && !(mtu >= MIN_MTU && mtu <= most)) {
+      throw new RangeError(`an MTU of ${mtu} is not from ${MIN_MTU} to ${most}`)
     }
     this.#port = port
     this.#mtu = mtu
@@ -155,7 +155,7 @@ export class NetDevice implements VirtioDevice {
 
   /** A front-end asks whether frames with so much payload can be carried. */
   setMtu(mtu: number): boolean {
-    return mtu >= LEAST_MTU && mtu <= (this.#mtu ?? MOST_MTU)
+    return mtu >= MIN_MTU && mtu <= (this.#mtu ?? MAX_MTU)
   }
 
   activate(session: DriverSession): void {

@@ -96,10 +96,10 @@ export const VLAN_TAG_BYTES = 4
 export const VLAN_TYPE = 0x8100
 export const ADDRESS_BYTES = 6
 /** Least MTU a device may give, and the most. @virtio 5.1.4.1 */
-export const LEAST_MTU = 68
-export const MOST_MTU = 65535
+export const MIN_MTU = 68
+export const MAX_MTU = 65535
 /** The largest frame there is: Ethernet header, VLAN tag, IPv6 header and 65535 bytes. @virtio 5.1.6.3 */
-export const LARGEST_FRAME = ETHERNET_BYTES + VLAN_TAG_BYTES + 40 + 65535
+export const MAX_FRAME_BYTES = ETHERNET_BYTES + VLAN_TAG_BYTES + 40 + 65535
 
 /** Classes of control commands. @virtio 5.1.6.5 */
 export const CtrlClass = {

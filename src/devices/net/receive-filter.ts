@@ -4,13 +4,13 @@ import { VLAN_TYPE } from './protocol.ts'
 /** Bytes at the start of a frame that the filter looks at: two addresses, a type, and the tag if it is one. */
 export const FILTER_BYTES = 18
 /** Addresses kept of each kind; a driver with more gets all packets of that kind. */
-export const MOST_ADDRESSES = 64
-export const MOST_VLANS = 4096
+export const MAX_ADDRESSES = 64
+export const MAX_VLANS = 4096
 const BROADCAST = 2 ** 48 - 1
 
 /** Addresses of one kind that the driver wants. @virtio 5.1.6.5.2 */
 export class AddressTable {
-  readonly #addresses = new Float64Array(MOST_ADDRESSES)
+  readonly #addresses = new Float64Array(MAX_ADDRESSES)
   #count = 0
   /** There are more than can be kept. */
   #overflow = false
@@ -20,7 +20,7 @@ export class AddressTable {
   }
 
   add(address: number): void {
-    if (this.#count === MOST_ADDRESSES) this.#overflow = true
+    if (this.#count === MAX_ADDRESSES) this.#overflow = true
     else this.#addresses[this.#count++] = address
   }
 
@@ -54,7 +54,7 @@ export class ReceiveFilter {
   multicast = new AddressTable()
   /** Tagged frames pass only where their VLAN is in the table. */
   #filtersVlans = false
-  readonly #vlans = new Uint8Array(MOST_VLANS / 8)
+  readonly #vlans = new Uint8Array(MAX_VLANS / 8)
   #address = 0
 
   /** As a driver finds it: no addresses but its own, no VLANs. */
@@ -97,7 +97,7 @@ export class ReceiveFilter {
 
   inspect(): Record<string, unknown> {
     const vlans: number[] = []
-    for (let id = 0; id < MOST_VLANS; id++) if ((this.#vlans[id >> 3] & (1 << (id & 7))) !== 0) vlans.push(id)
+    for (let id = 0; id < MAX_VLANS; id++) if ((this.#vlans[id >> 3] & (1 << (id & 7))) !== 0) vlans.push(id)
     return {
       promiscuous: this.promiscuous,
       allMulticast: this.allMulticast,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Feature, featureSet } from '../../virtio/feature.ts'
 import { NetDevice } from './net.ts'
-import { CtrlAck, CtrlClass, GsoType, HeaderFlag, LARGEST_FRAME, NetFeature } from './protocol.ts'
+import { CtrlAck, CtrlClass, GsoType, HeaderFlag, MAX_FRAME_BYTES, NetFeature } from './protocol.ts'
 import { HeldPort } from './testing/held-port.ts'
 import { frame, type HeaderFields, header, NetDriver, STATION_TEXT } from './testing/net-driver.ts'
 
@@ -110,7 +110,7 @@ test('a packet too long for all the buffers a queue can hold is dropped, and the
 })
 
 test('the largest packet arrives whole, in one large buffer or in many small ones  @virtio 5.1.6.3', () => {
-  const bytes = frame(LARGEST_FRAME, 5)
+  const bytes = frame(MAX_FRAME_BYTES, 5)
   const { port, driver } = rig({ offloads: ALL })
   driver.post(new Array(50).fill(1536))
   port.arrive(bytes, header(TSO))

@@ -12,15 +12,15 @@ import {
   HEADER_GSO_TYPE,
   HEADER_NUM_BUFFERS,
   HeaderFlag,
-  LARGEST_FRAME,
+  MAX_FRAME_BYTES,
   VLAN_TAG_BYTES,
 } from './protocol.ts'
 import { FILTER_BYTES, isTagged, type ReceiveFilter } from './receive-filter.ts'
 
 /** Packets taken before others get their turn: those that nobody wants need no buffers, and may never end. */
-const MOST_AT_ONCE = 256
+const MAX_AT_ONCE = 256
 /** Spans of one buffer: one cut finer is refused. Together with those below, no packet has more than 1024. */
-const MOST_BUFFER_SPANS = 500
+const MAX_BUFFER_SPANS = 500
 /** While buffers for one packet have fewer spans than this, more may be added. */
 const ENOUGH_SPANS = 512
 const FLAGS = HeaderFlag.NEEDS_CSUM | HeaderFlag.DATA_VALID
@@ -72,7 +72,7 @@ export class Receiver {
   readonly #counters: ReceiveCounters
   readonly #filter: ReceiveFilter
   readonly #header = MemoryRegion.over(0, new Uint8Array(HEADER_BYTES))
-  readonly #tail = MemoryRegion.over(0, new Uint8Array((LARGEST_FRAME + 3) & ~3))
+  readonly #tail = MemoryRegion.over(0, new Uint8Array((MAX_FRAME_BYTES + 3) & ~3))
   readonly #packet = new SpanList(32)
   readonly #start = new Uint8Array(FILTER_BYTES)
   #queue: DeviceQueue | undefined
@@ -110,7 +110,7 @@ export class Receiver {
     const queue = this.#queue
     if (!queue || this.#busy) return
     this.#busy = true
-    let left = MOST_AT_ONCE
+    let left = MAX_AT_ONCE
     while (left > 0 && this.#ready(queue)) {
       const length = port.receive(pair, this.#packet)
       if (length > 0) this.#take(queue, length - HEADER_BYTES)
@@ -148,7 +148,7 @@ export class Receiver {
   #ready(queue: DeviceQueue): boolean {
     if (this.#waiting > 0 && !this.#spill(queue)) return false
     // Only a packet that is to be segmented is longer than one buffer, with drivers that mean well.
-    const room = this.#rules.mergeable && this.#rules.offloads !== 0 ? HEADER_BYTES + LARGEST_FRAME : 1
+    const room = this.#rules.mergeable && this.#rules.offloads !== 0 ? HEADER_BYTES + MAX_FRAME_BYTES : 1
     while (this.#room < room && this.#spans < ENOUGH_SPANS) if (!this.#hold(queue)) break
     if (this.#held.length === 0) return false
     if (!this.#built) this.#build()
@@ -160,7 +160,7 @@ export class Receiver {
     for (let chain = queue.pop(); chain; chain = queue.pop()) {
       const spans = chain.spans.count - chain.readableSpans
       // @virtio 5.1.6.3.1
-      if (chain.writableLength >= this.#rules.headerBytes && spans <= MOST_BUFFER_SPANS) {
+      if (chain.writableLength >= this.#rules.headerBytes && spans <= MAX_BUFFER_SPANS) {
         this.#held.push(chain)
         this.#room += chain.writableLength
         this.#spans += spans
@@ -185,7 +185,7 @@ export class Receiver {
         if (pass < spans.lengths[i]) packet.add(spans.regions[i], spans.offsets[i] + pass, spans.lengths[i] - pass)
       }
     }
-    packet.add(this.#tail, 0, LARGEST_FRAME)
+    packet.add(this.#tail, 0, MAX_FRAME_BYTES)
     this.#built = true
   }
 
@@ -209,7 +209,7 @@ export class Receiver {
 
   #wanted(length: number): boolean {
     const counters = this.#counters
-    if (length < ETHERNET_BYTES || length > LARGEST_FRAME) {
+    if (length < ETHERNET_BYTES || length > MAX_FRAME_BYTES) {
       counters.badLength++
       return false
     }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Feature, featureSet } from '../../virtio/feature.ts'
 import { NetDevice } from './net.ts'
-import { GsoType, HeaderFlag, LARGEST_FRAME, NetFeature } from './protocol.ts'
+import { GsoType, HeaderFlag, MAX_FRAME_BYTES, NetFeature } from './protocol.ts'
 import { HeldPort } from './testing/held-port.ts'
 import { frame, type HeaderFields, header, NetDriver } from './testing/net-driver.ts'
 
@@ -149,7 +149,7 @@ test('what means nothing in a header reaches nobody  @virtio 5.1.6.2.2', () => {
 
 test('packets that are too short, too long or in pieces without number go nowhere', () => {
   const { port, device, driver } = rig()
-  const huge = new Uint8Array(LARGEST_FRAME + 1)
+  const huge = new Uint8Array(MAX_FRAME_BYTES + 1)
   for (const bytes of [new Uint8Array(0), new Uint8Array(13), huge]) {
     assert.ok(driver.send(bytes).reply)
   }

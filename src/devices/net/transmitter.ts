@@ -10,13 +10,13 @@ import {
   HEADER_BYTES,
   HEADER_GSO_TYPE,
   HeaderFlag,
-  LARGEST_FRAME,
+  MAX_FRAME_BYTES,
   VLAN_TAG_BYTES,
   VLAN_TYPE,
 } from './protocol.ts'
 
 /** Spans of one packet, its header among them: as many as a system call takes. */
-const MOST_SPANS = 1024
+const MAX_SPANS = 1024
 /** Where in a frame its type is. */
 const TYPE_OFFSET = 12
 
@@ -123,7 +123,7 @@ export class Transmitter {
     const counters = this.#counters
     const { headerBytes } = this.#rules
     const length = chain.readableLength - headerBytes
-    if (length < ETHERNET_BYTES || length > LARGEST_FRAME || chain.readableSpans >= MOST_SPANS) {
+    if (length < ETHERNET_BYTES || length > MAX_FRAME_BYTES || chain.readableSpans >= MAX_SPANS) {
       counters.badLength++
       return false
     }

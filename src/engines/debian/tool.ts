@@ -5,7 +5,7 @@ import { readLines } from '../../host/node/read-lines.ts'
 /** How long a tool has to end when it is told to. */
 const GRACE_MS = 2000
 /** Most that is kept of what a tool says. */
-const MOST_OUTPUT = 4 << 20
+const MAX_OUTPUT = 4 << 20
 
 export interface ToolOptions {
   readonly signal: AbortSignal | undefined
@@ -99,7 +99,7 @@ function collect(stream: Stream | undefined | null): { text: string } {
     stream
       .setEncoding('utf8')
       .on('data', (text: string) => {
-        if (collected.text.length < MOST_OUTPUT) collected.text += text
+        if (collected.text.length < MAX_OUTPUT) collected.text += text
       })
       .on('error', () => {})
   return collected

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { type KeptFolder, keptFolderPath, makeKeptFolder, openApt } from './kept-folder.ts'
+import { type CacheEntry, keptFolderPath, makeKeptFolder, openApt } from './cache-entry.ts'
 import { runTool } from './tool.ts'
 
 /** Written when all is unpacked. */
@@ -45,7 +45,7 @@ export async function unpackedPackages(
   { mirror, signal, onProgress = () => {} }: UnpackOptions = {},
 ): Promise<string> {
   const content = JSON.stringify([set.suite, set.packages, set.withDependencies, set.version])
-  const kept: KeptFolder = {
+  const kept: CacheEntry = {
     kind: set.kind,
     id: createHash('sha256').update(content).digest('hex').slice(0, 12),
   }

@@ -10,7 +10,7 @@ export interface CommandPortHost {
 
 const NEW_LINE = 0x0a
 /** Longest answer of the guest: a status, or `ready`. */
-const MOST_ANSWER = 16
+const MAX_ANSWER = 16
 
 /**
  * The host's end of the port through which commands are executed in the guest. The guest's end is the agent in the guest
@@ -49,7 +49,7 @@ export class CommandPort {
     for (const byte of bytes) {
       if (byte !== NEW_LINE) {
         // A guest that says more than it may is not understood, and costs no memory.
-        if (this.#answer.length < MOST_ANSWER) this.#answer += this.#decoder.decode(Uint8Array.of(byte))
+        if (this.#answer.length < MAX_ANSWER) this.#answer += this.#decoder.decode(Uint8Array.of(byte))
         continue
       }
       const line = this.#answer

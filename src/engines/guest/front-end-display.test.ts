@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import type { CursorPicture, Rect, Wishes } from '../../devices/gpu/display.ts'
+import type { CursorPicture, PreferredModes, Rect } from '../../devices/gpu/display.ts'
 import { GpuDevice } from '../../devices/gpu/gpu.ts'
 import { packedImage } from '../../devices/gpu/image-layout.ts'
 import { pixelFormat } from '../../devices/gpu/pixel-format.ts'
@@ -314,8 +314,8 @@ test("the guest's question is answered by the front-end", { skip }, () => {
     frontEnd.features = 0n
     frontEnd.sizes[1] = { width: 640, height: 480 }
   })
-  const told: Wishes[] = []
-  rig.display.ask((wishes) => told.push(wishes))
+  const told: PreferredModes[] = []
+  rig.display.preferredModes((wishes) => told.push(wishes))
   assert.equal(told.length, 0)
   rig.settle()
   assert.equal(told.length, 1)
@@ -328,16 +328,16 @@ test('without an answer, or without a front-end, the guest is told what was know
   rig.connect((frontEnd) => {
     frontEnd.answers = false
   })
-  const told: Wishes[] = []
-  const known: Wishes = [{ width: 1024, height: 768 }]
-  rig.display.ask((wishes) => told.push(wishes))
+  const told: PreferredModes[] = []
+  const known: PreferredModes = [{ width: 1024, height: 768 }]
+  rig.display.preferredModes((wishes) => told.push(wishes))
   rig.reactor.elapse(10_000)
   assert.deepEqual(told, [known])
   assert.match(rig.logged.join(), /does not say/)
-  rig.display.ask((wishes) => told.push(wishes))
+  rig.display.preferredModes((wishes) => told.push(wishes))
   rig.display.disconnect()
   assert.deepEqual(told, [known, known])
-  rig.display.ask((wishes) => told.push(wishes))
+  rig.display.preferredModes((wishes) => told.push(wishes))
   assert.deepEqual(told, [known, known, known])
   rig.close()
 })

@@ -1,4 +1,4 @@
-import type { CursorPicture, Display, Rect, Surface, Wishes } from '../../devices/gpu/display.ts'
+import type { CursorPicture, Display, PreferredModes, Rect, Surface } from '../../devices/gpu/display.ts'
 import type { Closable, Reactor } from '../../host/linux/reactor/reactor.ts'
 import type { UnixStream } from '../../host/linux/unix-stream.ts'
 import { GpuChannel } from '../../transport/vhost-user/gpu-channel/gpu-channel.ts'
@@ -6,13 +6,13 @@ import { FrontEndScanout } from './front-end-scanout.ts'
 import { PixelPieces } from './pixel-pieces.ts'
 
 /** How long the guest waits for what the front-end would like its screen to be. */
-const PATIENCE_MS = 1000
+const TIMEOUT_MS = 1000
 /** Messages a turn: the device has other things to do. */
-const MOST_A_TURN = 32
+const MAX_A_TURN = 32
 
 /** The guest's question, which the front-end has to answer first. */
 interface Question {
-  readonly told: (wishes: Wishes) => void
+  readonly told: (wishes: PreferredModes) => void
   readonly patience: Closable
 }
 
@@ -40,12 +40,16 @@ export class FrontEndDisplay implements Display {
   /** Which scanout comes first next time: none has to wait for another for ever. */
   #next = 0
   /** What the front-end said last. */
-  #wishes: Wishes
+  #wishes: PreferredModes
   #question: Question | undefined
   #complained = false
 
   /** @param wishes what is taken for wanted where no front-end says what is */
-  constructor(reactor: Pick<Reactor, 'watch' | 'timer' | 'onTurn'>, wishes: Wishes, log: (line: string) => void) {
+  constructor(
+    reactor: Pick<Reactor, 'watch' | 'timer' | 'onTurn'>,
+    wishes: PreferredModes,
+    log: (line: string) => void,
+  ) {
     this.#reactor = reactor
     this.#wishes = wishes
     this.#log = log
@@ -97,14 +101,14 @@ export class FrontEndDisplay implements Display {
     this.#news = true
   }
 
-  /** @see PATIENCE_MS */
-  ask(told: (wishes: Wishes) => void): void {
+  /** @see TIMEOUT_MS */
+  preferredModes(told: (wishes: PreferredModes) => void): void {
     if (!this.#channel) {
       told(this.#wishes)
       return
     }
     this.#question?.patience.close()
-    const patience = this.#reactor.timer(PATIENCE_MS, () => {
+    const patience = this.#reactor.timer(TIMEOUT_MS, () => {
       this.#log('the front-end does not say what it would like the screen to be: the guest is told what it said before')
       this.#answer()
     })
@@ -141,7 +145,7 @@ export class FrontEndDisplay implements Display {
   /** Before each sleep. @returns whether there is more to do at once */
   #turn(): boolean {
     if (!this.#news) return false
-    for (let messages = 0; messages < MOST_A_TURN; messages++) {
+    for (let messages = 0; messages < MAX_A_TURN; messages++) {
       const channel = this.#channel
       // Busy, it goes on in the turn in which the front-end has room again.
       if (!channel || channel.busy) return false

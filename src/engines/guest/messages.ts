@@ -11,7 +11,7 @@ export const STREAM_WINDOW = 256 << 10
  * From a machine to the engine that runs it, and from there to a device. Input (`isInput`) is answered by `obeyed`, and
  * `terminal` by `typed`, so that a bounded number of them is on its way.
  */
-export type Command =
+export type MachineCommand =
   | { readonly type: 'key' | 'button'; readonly code: number; readonly pressed: boolean }
   | { readonly type: 'pointer'; readonly scanout: number; readonly x: number; readonly y: number }
   | { readonly type: 'wheel'; readonly vertical: number; readonly horizontal: number }
@@ -31,9 +31,9 @@ export type Command =
   | { readonly type: 'inspect'; readonly id: number }
   | { readonly type: 'stop' }
 
-const INPUT: readonly Command['type'][] = ['key', 'button', 'pointer', 'wheel', 'resize', 'resize-terminal']
+const INPUT: readonly MachineCommand['type'][] = ['key', 'button', 'pointer', 'wheel', 'resize', 'resize-terminal']
 
-export function isInput(command: Command): boolean {
+export function isInput(command: MachineCommand): boolean {
   return INPUT.includes(command.type)
 }
 

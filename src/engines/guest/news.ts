@@ -1,9 +1,9 @@
 import type { Report } from './messages.ts'
 
 /** News on their way to the machine; what comes on top of them waits here. */
-const MOST_ON_THE_WAY = 64
+const MAX_ON_THE_WAY = 64
 /** Lines of the log that wait; more are counted instead. */
-const MOST_LINES = 1000
+const MAX_LINES = 1000
 
 /**
  * Reports that a guest can cause as often as it likes and that nothing else answers: modes, cursors, lights, steps of the boot,
@@ -27,7 +27,7 @@ export class News {
 
   report(report: Report): void {
     if (!isNews(report)) this.post(report)
-    else if (this.#onTheWay < MOST_ON_THE_WAY) this.#send(report)
+    else if (this.#onTheWay < MAX_ON_THE_WAY) this.#send(report)
     else this.#keep(report)
   }
 
@@ -46,7 +46,7 @@ export class News {
     if (report.type === 'mode' || report.type === 'cursor')
       this.#waiting.set(`${report.type} ${report.scanout}`, report)
     else if (report.type === 'led') this.#waiting.set(`led ${report.code}`, report)
-    else if (this.#linesWaiting === MOST_LINES) this.#linesDropped++
+    else if (this.#linesWaiting === MAX_LINES) this.#linesDropped++
     else {
       this.#linesWaiting++
       this.#waiting.set(`line ${this.#lineCount++}`, report)

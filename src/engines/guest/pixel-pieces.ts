@@ -6,7 +6,7 @@ import { SpanList } from '../../memory/span-list.ts'
 const PIECE_BYTES = 128 << 10
 const BYTES_PER_PIXEL = 4
 /** Pieces scattered over more are copied together: each has its price in a system call. */
-const MOST_SPANS = 1000
+const MAX_SPANS = 1000
 
 /** Cuts rectangles of a surface into pieces, and finds the pixels of each: where they lie, or a copy where that is no use. */
 export class PixelPieces {
@@ -29,7 +29,7 @@ export class PixelPieces {
     const length = piece.height * stride
     this.bytes += length
     spans.clear()
-    if (surface.locate(piece, spans) && spans.count <= MOST_SPANS) return spans
+    if (surface.locate(piece, spans) && spans.count <= MAX_SPANS) return spans
     this.copied += length
     spans.clear()
     surface.read(piece, this.#buffer.u8, 0, stride)

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { beforeEach, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import { type Command, type Report, Stream } from './messages.ts'
-import { type Engine, type EngineEvents, RemoteMachine } from './remote-machine.ts'
+import { type MachineCommand, type Report, Stream } from './messages.ts'
+import { type EngineEvents, type MachineEngine, MachineProxy } from './remote-machine.ts'
 
 /** An engine that does nothing by itself: the test sees what it got, and answers. */
-class HandEngine implements Engine {
-  readonly got: Command[] = []
+class HandEngine implements MachineEngine {
+  readonly got: MachineCommand[] = []
   #events: EngineEvents | undefined
 
   start(events: EngineEvents): void {
@@ -14,7 +14,7 @@ class HandEngine implements Engine {
     this.report({ type: 'started' })
   }
 
-  send(command: Command): void {
+  send(command: MachineCommand): void {
     this.got.push(command)
     if (command.type === 'stop') this.report({ type: 'stopped' })
   }
@@ -25,7 +25,7 @@ class HandEngine implements Engine {
 
   async terminate(): Promise<void> {}
 
-  count(type: Command['type']): number {
+  count(type: MachineCommand['type']): number {
     return this.got.filter((command) => command.type === type).length
   }
 
@@ -36,11 +36,11 @@ class HandEngine implements Engine {
 }
 
 let engine: HandEngine
-let machine: RemoteMachine
+let machine: MachineProxy
 
 beforeEach(async () => {
   engine = new HandEngine()
-  machine = new RemoteMachine(engine)
+  machine = new MachineProxy(engine)
   await machine.start()
 })
 

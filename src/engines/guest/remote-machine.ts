@@ -10,13 +10,13 @@ import type {
   StopReason,
 } from '../../machine/machine.ts'
 import { Gate } from './gate.ts'
-import { type Command, type Report, Stream } from './messages.ts'
+import { type MachineCommand, type Report, Stream } from './messages.ts'
 import { TerminalInput } from './terminal-input.ts'
 
 /** How long an engine may take to flush its disks before it is ended anyway. */
-const STOP_PATIENCE_MS = 10_000
+const STOP_TIMEOUT_MS = 10_000
 /** Commands of input on their way to the engine; callers wait while there are more. */
-const MOST_INPUT = 256
+const MAX_INPUT = 256
 
 /** A command that runs in the guest, or waits for the guest to be ready. */
 interface Execution {
@@ -28,10 +28,10 @@ interface Execution {
 }
 
 /** What runs a guest and its devices somewhere else: in another thread, in other processes. */
-export interface Engine {
+export interface MachineEngine {
   /** Starts the guest; what becomes of it is told in reports, `started` or `refused` first. */
   start(events: EngineEvents): void
-  send(command: Command): void
+  send(command: MachineCommand): void
   /** Ends all that is left of it. */
   terminate(): Promise<void>
 }
@@ -48,10 +48,10 @@ export interface EngineEvents {
  *     const machine = new RemoteMachine(new WorkerEngine(options))
  *     await machine.start()
  */
-export class RemoteMachine implements Machine {
+export class MachineProxy implements Machine {
   readonly scanouts: (ScanoutMode | undefined)[] = []
   readonly cursors: (Cursor | undefined)[] = []
-  readonly #engine: Engine
+  readonly #engine: MachineEngine
   readonly #listeners = new Set<MachineListener>()
   #stopping: Promise<void> | undefined
   /** Settles `start`. */
@@ -73,7 +73,7 @@ export class RemoteMachine implements Machine {
   /** Resolves when the engine has answered `stop`. */
   #stopped: () => void = () => {}
 
-  constructor(engine: Engine) {
+  constructor(engine: MachineEngine) {
     this.#engine = engine
   }
 
@@ -159,7 +159,7 @@ export class RemoteMachine implements Machine {
         const timer = setTimeout(() => {
           this.#tell((listener) => listener.log?.('the engine does not answer: ended with requests in flight'))
           resolve()
-        }, STOP_PATIENCE_MS)
+        }, STOP_TIMEOUT_MS)
         this.#send({ type: 'stop' })
         timer.unref()
       })
@@ -168,18 +168,22 @@ export class RemoteMachine implements Machine {
     await this.#engine.terminate()
   }
 
-  #input(command: Command): void | Promise<void> {
+  #input(command: MachineCommand): void | Promise<void> {
     if (this.#gone || this.#ended) return
     this.#send(command)
-    if (++this.#unobeyed > MOST_INPUT) return this.#inputGate.wait()
+    if (++this.#unobeyed > MAX_INPUT) return this.#inputGate.wait()
   }
 
-  #send(command: Command): void {
+  #send(command: MachineCommand): void {
     if (!this.#gone) this.#engine.send(command)
   }
 
   /** Sends a question; its answer, or `otherwise` where nothing runs. */
-  #ask<T>(waiting: Map<number, (answer: T) => void>, otherwise: T, question: (id: number) => Command): Promise<T> {
+  #ask<T>(
+    waiting: Map<number, (answer: T) => void>,
+    otherwise: T,
+    question: (id: number) => MachineCommand,
+  ): Promise<T> {
     if (this.#gone) return Promise.resolve(otherwise)
     const id = ++this.#lastId
     return new Promise((resolve) => {
@@ -230,7 +234,7 @@ export class RemoteMachine implements Machine {
         this.#takeBytes(report.stream, report.bytes)
         return
       case 'obeyed':
-        if (--this.#unobeyed <= MOST_INPUT) this.#inputGate.open()
+        if (--this.#unobeyed <= MAX_INPUT) this.#inputGate.open()
         return
       case 'typed':
         this.#terminalInput.taken()

@@ -3,7 +3,7 @@ import { printableText } from '../../host/printable-text.ts'
 import type { StopReason } from '../../machine/machine.ts'
 
 /** Longest line kept, in bytes; a guest that never ends one costs no more. */
-const MOST_LINE = 512
+const MAX_LINE = 512
 
 export interface SerialLogListener {
   /** A step of the boot. */
@@ -22,7 +22,7 @@ const MARK = 'outboard: '
  */
 export class SerialLog {
   readonly #listener: SerialLogListener
-  readonly #line = new Uint8Array(MOST_LINE)
+  readonly #line = new Uint8Array(MAX_LINE)
   #length = 0
   #started = false
 
@@ -38,7 +38,7 @@ export class SerialLog {
       const text = printableText(stripVTControlCharacters(said).replaceAll(ESCAPE, ''))
       const line = text.replace(/^\[ *\d+\.\d+\] /, '').trimEnd()
       if (line !== '') this.#read(line)
-    } else if (this.#length < MOST_LINE && (value >= 0x20 || value === 0x1b)) {
+    } else if (this.#length < MAX_LINE && (value >= 0x20 || value === 0x1b)) {
       this.#line[this.#length++] = value
     }
   }

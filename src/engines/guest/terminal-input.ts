@@ -2,7 +2,7 @@ import { Gate } from './gate.ts'
 import { STREAM_WINDOW } from './messages.ts'
 
 /** Bytes of one message to the engine. */
-const MOST_SENT = 64 << 10
+const MAX_SENT = 64 << 10
 
 /**
  * Input for the terminal on its way to the engine: one message at a time, which the engine answers when the guest's port took
@@ -48,7 +48,7 @@ export class TerminalInput {
 
   #sendNext(): void {
     if (this.#isSent || this.#start === this.#end) return
-    const until = Math.min(this.#end, this.#start + MOST_SENT)
+    const until = Math.min(this.#end, this.#start + MAX_SENT)
     this.#isSent = true
     this.send(this.#buffer.slice(this.#start, until))
     this.#start = until

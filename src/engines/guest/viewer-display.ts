@@ -15,7 +15,7 @@ interface Scanout {
   /** What changed since the viewer was told. */
   readonly damage: Damage
   /** The viewer was told of damage and has not answered. */
-  told: boolean
+  announced: boolean
   /** The viewer reads it where it lies, and learns there what changed. */
   inPlace: boolean
 }
@@ -60,7 +60,7 @@ export class ViewerDisplay implements Display {
   /** The viewer took the damage it was told of. */
   taken(index: number): void {
     const scanout = this.#at(index)
-    scanout.told = false
+    scanout.announced = false
     this.#tell(index, scanout)
   }
 
@@ -85,15 +85,15 @@ export class ViewerDisplay implements Display {
   #at(index: number): Scanout {
     let scanout = this.#scanouts[index]
     if (!scanout) {
-      scanout = { surface: undefined, damage: new Damage(), told: false, inPlace: false }
+      scanout = { surface: undefined, damage: new Damage(), announced: false, inPlace: false }
       this.#scanouts[index] = scanout
     }
     return scanout
   }
 
   #tell(index: number, scanout: Scanout): void {
-    if (scanout.told || scanout.damage.isEmpty || !scanout.surface) return
-    scanout.told = true
+    if (scanout.announced || scanout.damage.isEmpty || !scanout.surface) return
+    scanout.announced = true
     this.#viewer.damage(index, scanout.damage.take(scanout.surface))
   }
 }

@@ -18,7 +18,7 @@ const PAYLOAD_LENGTH = 0x24c
 const SECTOR = 512
 const LOAD_ADDRESS = 0x10_0000
 /** No kernel for 32 bits lies higher; a bound for what a wrong file makes us allocate. */
-const HIGHEST_ADDRESS = 0x0800_0000
+const MAX_ADDRESS = 0x0800_0000
 
 /**
  * Makes a bzImage whose kernel is not compressed: the guest, being emulated, would take seconds to unpack it.
@@ -41,7 +41,7 @@ export async function repackKernel(bzImage: Uint8Array): Promise<Uint8Array> {
   const jump = jumpTo(entry)
   const top = Math.max(...segments.map(({ physicalAddress, content }) => physicalAddress + content.length))
   const lowest = Math.min(...segments.map(({ physicalAddress }) => physicalAddress))
-  if (lowest < LOAD_ADDRESS + jump.length || top > HIGHEST_ADDRESS) {
+  if (lowest < LOAD_ADDRESS + jump.length || top > MAX_ADDRESS) {
     throw new KernelFileError(`it lies at 0x${lowest.toString(16)} to 0x${top.toString(16)}`)
   }
   const paragraphs = (top - LOAD_ADDRESS + 15) >> 4

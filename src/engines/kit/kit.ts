@@ -3,7 +3,7 @@ import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Apt } from '../debian/apt.ts'
 import { AptError } from '../debian/apt-error.ts'
-import { type KeptFolder, keptFolderPath, makeKeptFolder, openApt } from '../debian/kept-folder.ts'
+import { type CacheEntry, keptFolderPath, makeKeptFolder, openApt } from '../debian/cache-entry.ts'
 import { runTool } from '../debian/tool.ts'
 import { buildInitramfs } from './initramfs.ts'
 import { KernelFileError } from './kernel-file-error.ts'
@@ -147,7 +147,7 @@ async function writeStamp(recipe: Recipe, folder: string, packages: readonly str
   await writeFile(path.join(folder, STAMP), `${JSON.stringify(stamp, undefined, 2)}\n`)
 }
 
-function folderOf(recipe: Recipe): KeptFolder {
+function folderOf(recipe: Recipe): CacheEntry {
   return { kind: 'kit', id: recipeId(recipe) }
 }
 

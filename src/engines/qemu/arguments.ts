@@ -1,5 +1,5 @@
 import { DeviceId } from '../../virtio/device-id.ts'
-import { type DeviceTransport, Transport, VFIO_USER } from './qemu.ts'
+import { type DeviceTransport, QemuDeviceDriver, VFIO_USER } from './qemu.ts'
 
 /** What a device is to QEMU. */
 export interface AttachedDevice {
@@ -85,19 +85,19 @@ const MODERN = 'disable-legacy=on'
 function deviceArgument({ id, kind, mac }: AttachedDevice): string {
   switch (kind) {
     case 'block':
-      return `${Transport.BLOCK},chardev=${id},${MODERN}`
+      return `${QemuDeviceDriver.BLOCK},chardev=${id},${MODERN}`
     case 'entropy':
-      return `${Transport.ENTROPY},chardev=${id}`
+      return `${QemuDeviceDriver.ENTROPY},chardev=${id}`
     case 'input':
-      return `${Transport.INPUT},chardev=${id}`
+      return `${QemuDeviceDriver.INPUT},chardev=${id}`
     case 'net':
       // Without the ROM of QEMU's that looks for something to boot on the network.
-      return `${Transport.NET},netdev=${id},${MODERN},romfile=${mac === undefined ? '' : `,mac=${mac}`}`
+      return `${QemuDeviceDriver.NET},netdev=${id},${MODERN},romfile=${mac === undefined ? '' : `,mac=${mac}`}`
     case 'console':
     case 'gpu': {
       const { id: virtioId, queues, queueSize, config } = GENERIC[kind]
       const sizes = `num_vqs=${queues},vq_size=${queueSize},config_size=${config}`
-      return `${Transport.ANY},chardev=${id},virtio-id=${virtioId},${sizes}`
+      return `${QemuDeviceDriver.ANY},chardev=${id},virtio-id=${virtioId},${sizes}`
     }
   }
 }

@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { UnixListener } from '../../host/linux/unix-listener.ts'
 import { readLines } from '../../host/node/read-lines.ts'
-import type { Command, Report } from '../guest/messages.ts'
+import type { MachineCommand, Report } from '../guest/messages.ts'
 import { isNews } from '../guest/news.ts'
 
 /** How long a device may take to flush and end. */
-const STOP_PATIENCE_MS = 8000
+const STOP_TIMEOUT_MS = 8000
 /** Where the process finds its socket: after standard input, output, errors and the channel to us. */
 const SOCKET_FD = 4
 
@@ -76,7 +76,7 @@ export class DeviceProcess {
     })
   }
 
-  send(command: Command): void {
+  send(command: MachineCommand): void {
     // A command that comes when it is gone has nobody to tell.
     if (this.#child.connected) this.#child.send(command, () => {})
   }
@@ -88,7 +88,7 @@ export class DeviceProcess {
     const late = setTimeout(() => {
       this.#child.kill('SIGKILL')
       if (this.#child.connected) this.#child.disconnect()
-    }, STOP_PATIENCE_MS)
+    }, STOP_TIMEOUT_MS)
     await this.#ended
     clearTimeout(late)
   }

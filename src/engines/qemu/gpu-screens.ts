@@ -1,6 +1,6 @@
 import type { DeviceInspection } from '../../machine/machine.ts'
-import type { Command, Report } from '../guest/messages.ts'
-import { InPlaceScreens } from './in-place-screens.ts'
+import type { MachineCommand, Report } from '../guest/messages.ts'
+import { MappedScreens } from './mapped-screens.ts'
 
 /**
  * Between a machine and its GPU's process: pixels are read here, where they lie, once there are any; the process is asked for
@@ -8,9 +8,9 @@ import { InPlaceScreens } from './in-place-screens.ts'
  */
 export class GpuScreens {
   readonly #path: string
-  readonly #send: (command: Command) => void
+  readonly #send: (command: MachineCommand) => void
   readonly #report: (report: Report) => void
-  #screens: InPlaceScreens | undefined
+  #screens: MappedScreens | undefined
   #connecting = false
   #closed = false
 
@@ -19,14 +19,14 @@ export class GpuScreens {
    * @param send tells the process
    * @param report tells the machine
    */
-  constructor(path: string, send: (command: Command) => void, report: (report: Report) => void) {
+  constructor(path: string, send: (command: MachineCommand) => void, report: (report: Report) => void) {
     this.#path = path
     this.#send = send
     this.#report = report
   }
 
   /** A command of the machine's. */
-  send(command: Command): void {
+  send(command: MachineCommand): void {
     if (command.type === 'read-pixels') {
       const pixels = this.#screens?.read(command.scanout, command.rect)
       if (pixels) {
@@ -57,7 +57,7 @@ export class GpuScreens {
     this.#connecting = true
     const log = (line: string): void => this.#report({ type: 'log', line })
     try {
-      const screens = await InPlaceScreens.connect(this.#path, {
+      const screens = await MappedScreens.connect(this.#path, {
         damage: (scanout, rects) => this.#report({ type: 'damage', scanout, rects }),
         inPlace: (scanout, inPlace) => this.#send({ type: 'read-in-place', scanout, inPlace }),
         log,

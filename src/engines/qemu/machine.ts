@@ -7,8 +7,8 @@ import type { DiskFormat } from '../../host/node/image-format.ts'
 import { readLines } from '../../host/node/read-lines.ts'
 import { makeScratchFolder } from '../../host/node/scratch-folder.ts'
 import type { DeviceInspection, Machine, StopReason } from '../../machine/machine.ts'
-import { type Command, type Report, Stream } from '../guest/messages.ts'
-import { type Engine, type EngineEvents, RemoteMachine } from '../guest/remote-machine.ts'
+import { type MachineCommand, type Report, Stream } from '../guest/messages.ts'
+import { type EngineEvents, type MachineEngine, MachineProxy } from '../guest/remote-machine.ts'
 import { SerialLog } from '../guest/serial-log.ts'
 import { type AttachedDevice, type QemuArgumentsOptions, qemuArguments } from './arguments.ts'
 import { DeviceProcess, type DeviceProgram } from './device-process.ts'
@@ -19,7 +19,7 @@ import type { DeviceTransport } from './qemu.ts'
 import { SerialTerminal } from './serial-terminal.ts'
 
 /** How long QEMU may take to end when it is told to. */
-const QEMU_PATIENCE_MS = 3000
+const QEMU_TIMEOUT_MS = 3000
 
 /** A disk, in a raw image unless told. */
 interface QemuDisk {
@@ -48,31 +48,31 @@ export interface QemuMachineOptions
 
 /** A guest in QEMU, with each device in a process of its own. Nothing is started yet. */
 export function createQemuMachine(options: QemuMachineOptions): Machine {
-  return new RemoteMachine(new QemuEngine(options))
+  return new MachineProxy(new QemuEngine(options))
 }
 
-/** A device of the guest, and the commands it obeys. */
+/** A device of the guest, and the commands it handles. */
 interface PlannedDevice {
   readonly id: string
   readonly kind: AttachedDevice['kind']
   readonly args: readonly string[]
   readonly mac?: string
-  readonly obeys: readonly Command['type'][]
+  readonly handles: readonly MachineCommand['type'][]
 }
 
 const DEVICES: readonly PlannedDevice[] = [
-  { id: 'keyboard', kind: 'input', args: ['--kind=keyboard'], obeys: ['key'] },
-  { id: 'tablet', kind: 'input', args: ['--kind=tablet'], obeys: ['button', 'pointer', 'wheel'] },
-  { id: 'console', kind: 'console', args: [], obeys: ['terminal', 'resize-terminal', 'execute', 'taken'] },
-  { id: 'entropy', kind: 'entropy', args: [], obeys: [] },
+  { id: 'keyboard', kind: 'input', args: ['--kind=keyboard'], handles: ['key'] },
+  { id: 'tablet', kind: 'input', args: ['--kind=tablet'], handles: ['button', 'pointer', 'wheel'] },
+  { id: 'console', kind: 'console', args: [], handles: ['terminal', 'resize-terminal', 'execute', 'taken'] },
+  { id: 'entropy', kind: 'entropy', args: [], handles: [] },
 ]
 
 function card(network: GuestNetwork): PlannedDevice {
   const mac = cardAddress(network)
-  return { id: 'net', kind: 'net', args: [...networkArguments(network), `--mac=${mac}`], mac, obeys: [] }
+  return { id: 'net', kind: 'net', args: [...networkArguments(network), `--mac=${mac}`], mac, handles: [] }
 }
 
-class QemuEngine implements Engine {
+class QemuEngine implements MachineEngine {
   readonly #options: QemuMachineOptions
   readonly #devices: PlannedDevice[]
   readonly #processes = new Map<string, DeviceProcess>()
@@ -98,14 +98,14 @@ class QemuEngine implements Engine {
           ...[`--blk-file=${file}`, `--format=${format}`, `--logical-block-size=${logicalBlockSize}`],
           ...(readOnly ? ['--read-only'] : []),
         ],
-        obeys: [],
+        handles: [],
       }),
     )
     const gpu: PlannedDevice = {
       id: 'gpu',
       kind: 'gpu',
       args: options.blob === false ? ['--no-blob'] : [],
-      obeys: ['resize', 'damage-taken', 'read-pixels'],
+      handles: ['resize', 'damage-taken', 'read-pixels'],
     }
     this.#devices = [gpu, ...DEVICES, ...disks, ...(options.network ? [card(options.network)] : [])]
   }
@@ -122,7 +122,7 @@ class QemuEngine implements Engine {
     }
   }
 
-  send(command: Command): void {
+  send(command: MachineCommand): void {
     const serial = this.#serial
     if (command.type === 'stop') void this.#stop()
     else if (command.type === 'inspect') this.#inspect(command.id)
@@ -134,9 +134,9 @@ class QemuEngine implements Engine {
     } else this.#forward(command)
   }
 
-  /** Sends a command to the device that obeys it. */
-  #forward(command: Command): void {
-    const device = this.#devices.find(({ obeys }) => obeys.includes(command.type))
+  /** Sends a command to the device that handles it. */
+  #forward(command: MachineCommand): void {
+    const device = this.#devices.find(({ handles }) => handles.includes(command.type))
     if (device?.kind === 'gpu') this.#screens?.send(command)
     else if (device) this.#processes.get(device.id)?.send(command)
   }
@@ -267,7 +267,7 @@ class QemuEngine implements Engine {
       const qemu = this.#qemu
       qemu?.kill('SIGTERM')
       this.#serial?.close()
-      const late = setTimeout(() => qemu?.kill('SIGKILL'), QEMU_PATIENCE_MS)
+      const late = setTimeout(() => qemu?.kill('SIGKILL'), QEMU_TIMEOUT_MS)
       await this.#qemuEnded
       clearTimeout(late)
       this.#screens?.close()

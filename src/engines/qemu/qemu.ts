@@ -4,7 +4,7 @@ import { QemuError } from './qemu-error.ts'
 import { findUnpackedQemu, type PrepareOptions, unpackQemu } from './unpacked-qemu.ts'
 
 /** Devices of QEMU through which ours reach a guest, and what each is for. */
-export const Transport = {
+export const QemuDeviceDriver = {
   BLOCK: 'vhost-user-blk-pci',
   ENTROPY: 'vhost-user-rng-pci',
   INPUT: 'vhost-user-input-pci',
@@ -45,7 +45,7 @@ const CLIENT_DRIVER = 'virtio-blk-vhost-user'
 
 /** What it lacks for a whole machine of our devices. */
 export function missingDevices(qemu: Qemu, transport: DeviceTransport): string[] {
-  const needed = transport === 'vfio-user' ? [VFIO_USER] : Object.values(Transport)
+  const needed = transport === 'vfio-user' ? [VFIO_USER] : Object.values(QemuDeviceDriver)
   return needed.filter((device) => !qemu.devices.has(device))
 }
 

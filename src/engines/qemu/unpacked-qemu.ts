@@ -4,7 +4,7 @@ import { rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Apt } from '../debian/apt.ts'
 import { AptError } from '../debian/apt-error.ts'
-import { type KeptFolder, keptFolderPath, makeKeptFolder, openApt } from '../debian/kept-folder.ts'
+import { type CacheEntry, keptFolderPath, makeKeptFolder, openApt } from '../debian/cache-entry.ts'
 import { runTool } from '../debian/tool.ts'
 import type { Program } from './program.ts'
 import { QemuError } from './qemu-error.ts'
@@ -134,7 +134,7 @@ async function unpack(
   return root
 }
 
-function keptFolder(): KeptFolder {
+function keptFolder(): CacheEntry {
   const content = JSON.stringify([SUITE, PACKAGES, UNUSED, process.arch])
   return { kind: 'qemu', id: createHash('sha256').update(content).digest('hex').slice(0, 12) }
 }

@@ -1,17 +1,17 @@
 import { Worker } from 'node:worker_threads'
 import { readLines } from '../../host/node/read-lines.ts'
 import type { Machine } from '../../machine/machine.ts'
-import type { Command, Report } from '../guest/messages.ts'
+import type { MachineCommand, Report } from '../guest/messages.ts'
 import { isNews } from '../guest/news.ts'
-import { type Engine, type EngineEvents, RemoteMachine } from '../guest/remote-machine.ts'
+import { type EngineEvents, type MachineEngine, MachineProxy } from '../guest/remote-machine.ts'
 import type { V86MachineOptions } from './options.ts'
 
 /** A guest in v86, in a worker thread of its own. Nothing is started yet. */
 export function createV86Machine(options: V86MachineOptions): Machine {
-  return new RemoteMachine(new WorkerEngine(options))
+  return new MachineProxy(new WorkerEngine(options))
 }
 
-class WorkerEngine implements Engine {
+class WorkerEngine implements MachineEngine {
   readonly #options: V86MachineOptions
   #worker: Worker | undefined
 
@@ -38,7 +38,7 @@ class WorkerEngine implements Engine {
     worker.on('exit', () => left('the engine ended'))
   }
 
-  send(command: Command): void {
+  send(command: MachineCommand): void {
     this.#worker?.postMessage(command)
   }
 

@@ -5,7 +5,7 @@ import { DiskError } from '../../host/node/disk-error.ts'
 import type { StopReason } from '../../machine/machine.ts'
 import { all, promiseOf } from '../../pending/pending.ts'
 import { VirtioPciFunction } from '../../transport/virtio-pci/virtio-pci-function.ts'
-import { type Command, isInput, type Report } from '../guest/messages.ts'
+import { isInput, type MachineCommand, type Report } from '../guest/messages.ts'
 import { News } from '../guest/news.ts'
 import { SerialLog } from '../guest/serial-log.ts'
 import { Emulator } from './adapter/emulator.ts'
@@ -43,7 +43,7 @@ class Engine {
     })
   }
 
-  obey(command: Command): void {
+  handle(command: MachineCommand): void {
     const devices = this.#devices
     switch (command.type) {
       case 'key':
@@ -125,8 +125,8 @@ async function main(): Promise<void> {
     onReset: () => end({ kind: 'power-off', message: 'the guest restarted, which ends it here' }),
   })
   const engine = new Engine(emulator, devices)
-  parentPort?.on('message', (command: Command) => {
-    engine.obey(command)
+  parentPort?.on('message', (command: MachineCommand) => {
+    engine.handle(command)
     if (isInput(command)) report({ type: 'obeyed' })
   })
   await emulator.run()

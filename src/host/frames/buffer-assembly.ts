@@ -1,8 +1,8 @@
 import type { BufferKind } from '../../devices/gpu/shared-buffer.ts'
 import type { Descriptor } from '../linux/descriptor.ts'
 import { isDmaBuf } from '../linux/udmabuf/dma-buf.ts'
+import { type Description, descriptionIn, textIn } from './decode.ts'
 import { FrameError } from './frame-error.ts'
-import { type Description, descriptionIn, textIn } from './heard.ts'
 import { BUFFER, EXTENTS, WireKind } from './protocol.ts'
 import { type BufferStatement, ReceivedBuffer, type ReceivedExtent } from './received-buffer.ts'
 

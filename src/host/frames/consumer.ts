@@ -7,6 +7,7 @@ import type { GuestBuffer } from '../linux/udmabuf/guest-buffer.ts'
 import type { UnixStream } from '../linux/unix-stream.ts'
 import { MessageDeadline } from '../socket/message-deadline.ts'
 import { type Receiver, StreamConnection } from '../socket/stream-connection.ts'
+import { bufferStatements, descriptionOf, refusal, scanoutStatement } from './encode.ts'
 import { FrameFlow } from './frame-flow.ts'
 import { FrameStream, type RawMessage } from './frame-stream.ts'
 import { monotonicTime } from './monotonic-time.ts'
@@ -20,21 +21,20 @@ import {
   FrameSource,
   HELLO,
   MAGIC,
-  MOST_CONSUMER_MESSAGE_BYTES,
+  MAX_CONSUMER_MESSAGE_BYTES,
   READY,
   RELEASE,
   ServerFlag,
   VERSION,
   Wanted,
 } from './protocol.ts'
-import { bufferStatements, descriptionOf, refusal, scanoutStatement } from './statements.ts'
 
 /** Buffers that only a consumer has, since the guest took them back. With so many, it gets no more until it releases some. */
-const MOST_STALE = 64
+const MAX_STALE = 64
 /** Bytes in them. A consumer with more has a moment to release some. */
-const MOST_STALE_BYTES = 256 << 20
+const MAX_STALE_BYTES = 256 << 20
 /** Messages a turn: the device has other things to do. */
-const MOST_A_TURN = 32
+const MAX_A_TURN = 32
 
 /** A buffer as all consumers are told of it. */
 export interface ServedBuffer {
@@ -102,7 +102,7 @@ export type ConsumerInspection = PeerCredentials & {
 export class Consumer implements Receiver {
   readonly #stream: UnixStream
   readonly #connection: StreamConnection
-  readonly #messages = new FrameStream(MOST_CONSUMER_MESSAGE_BYTES, 0)
+  readonly #messages = new FrameStream(MAX_CONSUMER_MESSAGE_BYTES, 0)
   /** For its first message, and for the rest of one that it began. */
   readonly #deadline: MessageDeadline
   /** Bits of `Wanted`; 0 until it said so. */
@@ -212,7 +212,7 @@ export class Consumer implements Receiver {
   /** Tells it what it does not know, as far as there is room. @returns whether there is more to do at once */
   tell(): boolean {
     if (this.#wanted === 0 || !this.#news) return false
-    for (let messages = 0; messages < MOST_A_TURN; messages++) {
+    for (let messages = 0; messages < MAX_A_TURN; messages++) {
       if (this.#out.busy || this.#over) return false
       if (!this.#tellNext()) {
         this.#news = false
@@ -283,7 +283,7 @@ export class Consumer implements Receiver {
   #count({ served }: Told, by: 1 | -1): void {
     this.#stale += by
     this.#staleBytes += by * served.buffer.byteLength
-    this.#releasing.owed(this.#staleBytes > MOST_STALE_BYTES)
+    this.#releasing.owed(this.#staleBytes > MAX_STALE_BYTES)
   }
 
   #heed({ type, payload }: RawMessage): void {
@@ -406,7 +406,7 @@ export class Consumer implements Receiver {
 
   /** Gives it a buffer. @returns false where it cannot have another now */
   #give(served: ServedBuffer): boolean {
-    if (this.#stale >= MOST_STALE || this.#staleBytes > MOST_STALE_BYTES) {
+    if (this.#stale >= MAX_STALE || this.#staleBytes > MAX_STALE_BYTES) {
       if (!this.#warned) this.events.log(`it holds ${this.#stale} buffers that the guest took back, and gets no more`)
       this.#warned = true
       return false

@@ -8,10 +8,10 @@ import { SystemCallError } from '../linux/system-call-error.ts'
 import { UnixStream } from '../linux/unix-stream.ts'
 import { type Receiver, StreamConnection } from '../socket/stream-connection.ts'
 import { BufferAssembly } from './buffer-assembly.ts'
+import { descriptionIn, pictureIn, textIn } from './decode.ts'
 import { Frame } from './frame.ts'
 import { FrameError } from './frame-error.ts'
 import { FrameStream, type RawMessage } from './frame-stream.ts'
-import { descriptionIn, pictureIn, textIn } from './heard.ts'
 import {
   ACKNOWLEDGE,
   BUFFER,
@@ -23,8 +23,8 @@ import {
   FrameSource,
   HELLO,
   MAGIC,
-  MOST_FILES,
-  MOST_MESSAGE_BYTES,
+  MAX_FILES,
+  MAX_MESSAGE_BYTES,
   READY,
   REFUSED,
   RELEASE,
@@ -40,7 +40,7 @@ import type { ReceivedBuffer } from './received-buffer.ts'
 type Hear = (payload: Uint8Array, descriptors: readonly Descriptor[]) => void
 
 /** How long a server may take to say that it is one. */
-const PATIENCE_MS = 5000
+const TIMEOUT_MS = 5000
 
 export interface FrameClientOptions {
   /** Whether to be told of scanouts, and given what they show; yes unless told. */
@@ -100,7 +100,7 @@ export class FrameClient implements Receiver {
   readonly ready: Promise<void>
   readonly #wanted: number
   readonly #connection: StreamConnection
-  readonly #messages = new FrameStream(MOST_MESSAGE_BYTES, MOST_FILES)
+  readonly #messages = new FrameStream(MAX_MESSAGE_BYTES, MAX_FILES)
   readonly #hears: ReadonlyMap<number, Hear> = new Map<number, Hear>([
     [HELLO.type, (payload) => this.#greet(payload)],
     [REFUSED.type, (payload) => this.ended(textIn(REFUSED.payload.parse(payload).bytes))],
@@ -147,7 +147,7 @@ export class FrameClient implements Receiver {
     const client = new FrameClient(openStream(path), options)
     const patience = setTimeout(() => {
       client.ended(`${path} is no export socket: nothing comes from it`)
-    }, PATIENCE_MS)
+    }, TIMEOUT_MS)
     try {
       while (!client.#greeted && !client.#over) await client.#changed
       if (!client.#greeted) throw client.#failure ?? new FrameError(`the server on ${path} closed the connection`)

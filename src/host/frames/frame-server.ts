@@ -7,10 +7,10 @@ import type { GuestBuffers } from '../linux/udmabuf/guest-buffers.ts'
 import { UnixListener } from '../linux/unix-listener.ts'
 import type { UnixStream } from '../linux/unix-stream.ts'
 import { Consumer, type ConsumerInspection, type Frames, type ServedBuffer, type ServedScanout } from './consumer.ts'
+import { refusal } from './encode.ts'
 import { monotonicTime } from './monotonic-time.ts'
-import { refusal } from './statements.ts'
 
-const MOST_CONSUMERS = 16
+const MAX_CONSUMERS = 16
 /** Until the next attempt to let somebody in, where there was no descriptor left for that. */
 const RETRY_MS = 1000
 const ROOT = 0
@@ -165,8 +165,8 @@ export class FrameServer implements Display, Frames {
       const reason = `user ${uid} may not see this guest's buffers`
       this.#log(`process ${pid} gets no frames: ${reason}`)
       this.#refuse(stream, reason)
-    } else if (this.#consumers.size >= MOST_CONSUMERS && !this.#makePlace()) {
-      const reason = `there are ${MOST_CONSUMERS} consumers already`
+    } else if (this.#consumers.size >= MAX_CONSUMERS && !this.#makePlace()) {
+      const reason = `there are ${MAX_CONSUMERS} consumers already`
       this.#log(`process ${pid} gets no frames: ${reason}`)
       this.#refuse(stream, reason)
     } else {

@@ -4,7 +4,7 @@ import { monotonicTime } from './monotonic-time.ts'
 import type { ReceivedBuffer } from './received-buffer.ts'
 
 /** What a frame is about. */
-export interface FrameFacts {
+export interface FrameInfo {
   /** The scanout that shows it; undefined where none does, and it is a buffer that is shared. */
   readonly scanout: number | undefined
   readonly buffer: ReceivedBuffer
@@ -26,7 +26,7 @@ export interface FrameFacts {
  * Pixels that changed, where they lie. The next frame from there comes when this one is acknowledged; until then the guest goes on,
  * and draws, perhaps, into the same bytes.
  */
-export class Frame implements FrameFacts {
+export class Frame implements FrameInfo {
   readonly scanout: number | undefined
   readonly buffer: ReceivedBuffer
   readonly picture: Picture
@@ -41,7 +41,7 @@ export class Frame implements FrameFacts {
   #done = false
 
   constructor(
-    facts: FrameFacts,
+    facts: FrameInfo,
     private readonly done: (frame: Frame) => void,
   ) {
     this.scanout = facts.scanout

@@ -4,7 +4,7 @@ import { Interest, type Reactor } from '../linux/reactor/reactor.ts'
 import { errnoName } from '../linux/system-call-error.ts'
 import type { UnixStream } from '../linux/unix-stream.ts'
 import { Readiness } from '../net/readiness.ts'
-import type { Statement } from './statements.ts'
+import type { OutgoingMessage } from './encode.ts'
 
 const NO_DESCRIPTORS: readonly Descriptor[] = []
 
@@ -13,7 +13,7 @@ export class Outbox {
   readonly #stream: UnixStream
   readonly #writable: Readiness
   /** What the socket has no room for yet, the first of it from `#sent` on. */
-  #statements: readonly Statement[] = []
+  #statements: readonly OutgoingMessage[] = []
   #sent = 0
 
   /**
@@ -34,7 +34,7 @@ export class Outbox {
   }
 
   /** To be called only while it is not `busy`. */
-  send(statements: readonly Statement[]): void {
+  send(statements: readonly OutgoingMessage[]): void {
     this.#statements = statements
     this.#flush()
   }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { pictureIn, textIn } from './heard.ts'
+import { pictureIn, textIn } from './decode.ts'
 import {
   ACKNOWLEDGE,
   BUFFER,

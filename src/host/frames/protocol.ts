@@ -28,16 +28,16 @@ export const VERSION = 1
 export const MAGIC = 0x4d41_5246
 
 /** No message is longer. */
-export const MOST_MESSAGE_BYTES = 0x1_0000
+export const MAX_MESSAGE_BYTES = 0x1_0000
 /** No message of a consumer's is longer. */
-export const MOST_CONSUMER_MESSAGE_BYTES = 64
+export const MAX_CONSUMER_MESSAGE_BYTES = 64
 /** Longest text in a message, in bytes. */
-export const MOST_TEXT_BYTES = 1024
+export const MAX_TEXT_BYTES = 1024
 /** Extents in one message; those of a buffer may come in several. */
-export const MOST_EXTENTS = 2048
+export const MAX_EXTENTS = 2048
 /** Memory files that one buffer lies in; the kernel passes no more descriptors at once. */
-export const MOST_FILES = 253
-export const MOST_PLANES = 4
+export const MAX_FILES = 253
+export const MAX_PLANES = 4
 
 /** What a HELLO says besides the version. */
 export const ServerFlag = {
@@ -74,7 +74,7 @@ const picture = record({
   fourcc: u32,
   planeCount: u32,
   modifier: bits,
-  planes: array(plane, MOST_PLANES),
+  planes: array(plane, MAX_PLANES),
 })
 const description = record({ buffer: u64, flags: u32, gap: padding(4), uuid: byteArray(16), picture })
 const extent = record({ file: u32, gap: padding(4), offset: u64, length: u64 })

@@ -119,7 +119,7 @@ for (const { kind, skip: refused } of KINDS) {
     const events = [EventFd.create('a test'), waiting()]
     let left = events.length
     const watches = events.map((event) =>
-      reactor.watch(event.descriptor.fd, () => --left === 0 && reactor.stop(), Interest.NEWS),
+      reactor.watch(event.descriptor.fd, () => --left === 0 && reactor.stop(), Interest.EDGE),
     )
     reactor.timer(0, () => {
       for (const event of events) reactor.signal(event)

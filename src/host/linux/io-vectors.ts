@@ -11,7 +11,7 @@ import { MappedRegion } from './mapping.ts'
 //
 const VECTOR_WORDS = 4
 /** The most vectors one system call takes. */
-const MOST_VECTORS = 1024
+const MAX_VECTORS = 1024
 
 // struct msghdr, 56 bytes, on 64-bit systems                                                   sendmsg(2)
 //
@@ -43,7 +43,7 @@ const addresses = new WeakMap<Uint8Array, number>()
 export class IoVectors {
   /** Bytes in all. */
   byteLength = 0
-  readonly #words = new Uint32Array(MOST_VECTORS * VECTOR_WORDS)
+  readonly #words = new Uint32Array(MAX_VECTORS * VECTOR_WORDS)
   readonly #address = addressOf(this.#words)
   readonly #message = new Uint32Array(MSG_WORDS)
   #count = 0
@@ -55,7 +55,7 @@ export class IoVectors {
 
   /** Whether one call takes no more. */
   get full(): boolean {
-    return this.#count === MOST_VECTORS
+    return this.#count === MAX_VECTORS
   }
 
   /** Adds a part of an array. It is left out where they are full. */

@@ -4,7 +4,7 @@ const SOL_SOCKET = 1
 const SCM_RIGHTS = 1
 const MSG_CTRUNC = 8
 /** More the kernel does not pass with one message. */
-const MOST_DESCRIPTORS = 253
+const MAX_DESCRIPTORS = 253
 
 // struct msghdr, 56 bytes, on 64-bit systems                                                   recvmsg(2)
 //
@@ -35,7 +35,7 @@ export class MessageHeader {
   readonly #longs = new BigUint64Array(this.words.buffer)
   /** The piece: address and length. */
   readonly #vector = new BigUint64Array(2)
-  readonly #control = new Uint32Array((CONTROL_HEADER + MOST_DESCRIPTORS * 4 + 4) >>> 2)
+  readonly #control = new Uint32Array((CONTROL_HEADER + MAX_DESCRIPTORS * 4 + 4) >>> 2)
 
   constructor() {
     this.#longs[MSG_VECTORS] = BigInt(addressOf(this.#vector))
@@ -51,7 +51,7 @@ export class MessageHeader {
 
   /** Puts descriptors beside what is sent. */
   attach(fds: readonly number[]): void {
-    if (fds.length > MOST_DESCRIPTORS) throw new RangeError(`${fds.length} descriptors do not go with one message`)
+    if (fds.length > MAX_DESCRIPTORS) throw new RangeError(`${fds.length} descriptors do not go with one message`)
     const length = fds.length === 0 ? 0 : CONTROL_HEADER + fds.length * 4
     this.#control[CONTROL_LENGTH] = length
     this.#control[CONTROL_LENGTH + 1] = 0

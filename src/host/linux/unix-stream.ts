@@ -19,7 +19,7 @@ const SO_TYPE = 3
 const SO_ACCEPTCONN = 30
 const SO_DOMAIN = 39
 /** How long a whole message waits for a peer that does not read, or reads slowly. Longer, and it keeps up those who wait for us. */
-const PATIENCE_MS = 1000
+const TIMEOUT_MS = 1000
 const BUFFER_BYTES = 0x1_0000
 
 const socket = systemCall<[domain: number, type: number, protocol: number]>(
@@ -120,7 +120,7 @@ export class UnixStream {
     for (let sent = 0; sent < bytes.length; ) {
       const result = this.#write(bytes, sent, fds)
       if (result === -Errno.EAGAIN) {
-        deadline ??= performance.now() + PATIENCE_MS
+        deadline ??= performance.now() + TIMEOUT_MS
         this.#waitForRoom(deadline - performance.now())
       } else if (result < 0) throw new SystemCallError('sendmsg', -result, `sending to ${this.descriptor.what}`)
       else {

@@ -8,8 +8,8 @@ import {
   Info,
   infoBlockSize,
   infoExport,
+  MAX_PAYLOAD,
   Magic,
-  MOST_PAYLOAD,
   NBD_OPT_GO,
   OptionReply,
   optionReply,
@@ -18,8 +18,8 @@ import {
 
 const SECTOR_BYTES = 512
 /** More than any answer to one option needs: replies, and bytes in one of them. */
-const MOST_REPLIES = 64
-const MOST_REPLY_BYTES = 8192
+const MAX_REPLIES = 64
+const MAX_REPLY_BYTES = 8192
 
 /** What a server says of what it exports, checked. */
 export interface NbdExport {
@@ -63,8 +63,8 @@ const optionHeaderBytes = 16
 
 async function readInfos(peer: Peer): Promise<NbdExport> {
   let about: ReturnType<typeof infoExport.read> | undefined
-  let sizes = { minimum: 1, maximum: MOST_PAYLOAD }
-  for (let replies = 0; replies < MOST_REPLIES; replies++) {
+  let sizes = { minimum: 1, maximum: MAX_PAYLOAD }
+  for (let replies = 0; replies < MAX_REPLIES; replies++) {
     const { type, payload } = await readReply(peer)
     if (type === OptionReply.ACK) {
       if (!about) throw new DiskError('the server does not say what it exports')
@@ -86,7 +86,7 @@ async function readInfos(peer: Peer): Promise<NbdExport> {
 async function readReply(peer: Peer): Promise<{ type: number; payload: Uint8Array }> {
   const { magic, option, type, length } = optionReply.read(await peer.read(optionReply.byteLength))
   if (magic !== Magic.OPTION_REPLY || option !== NBD_OPT_GO) throw new DiskError('the server answers something else')
-  if (length > MOST_REPLY_BYTES) throw new DiskError(`the server answers with ${length} bytes`)
+  if (length > MAX_REPLY_BYTES) throw new DiskError(`the server answers with ${length} bytes`)
   return { type, payload: await peer.read(length) }
 }
 
@@ -103,7 +103,7 @@ function checkedExport(
   if (size < SECTOR_BYTES) throw new DiskError('it is smaller than one sector of 512 bytes')
   if (size > Number.MAX_SAFE_INTEGER) throw new DiskError(`it is too large: ${size} bytes`)
   if (SECTOR_BYTES % minimum !== 0) throw new DiskError(`the server takes blocks of ${minimum} bytes, not of 512`)
-  const mostBytes = Math.min(maximum, MOST_PAYLOAD)
+  const mostBytes = Math.min(maximum, MAX_PAYLOAD)
   if (mostBytes < SECTOR_BYTES) throw new DiskError(`the server takes at most ${maximum} bytes`)
   const readOnly = (flags & TransmissionFlag.READ_ONLY) !== 0
   const needed = TransmissionFlag.SEND_FLUSH | TransmissionFlag.SEND_WRITE_ZEROES

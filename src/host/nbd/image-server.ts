@@ -13,7 +13,7 @@ import { makeScratchFolder } from '../node/scratch-folder.ts'
 import { NbdDisk } from './nbd-disk.ts'
 
 /** How long it may take to close its image when it has been left. */
-const PATIENCE_MS = 10_000
+const TIMEOUT_MS = 10_000
 /** As systemd would start it: the socket is descriptor 3, for the process of this number. The shell becomes the program. */
 const ACTIVATE = 'LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"'
 
@@ -143,7 +143,7 @@ class Child {
 
   /** Waits until it is gone. */
   async end(): Promise<void> {
-    const late = setTimeout(() => this.#process.kill('SIGKILL'), PATIENCE_MS)
+    const late = setTimeout(() => this.#process.kill('SIGKILL'), TIMEOUT_MS)
     await this.#ended.catch(() => {})
     clearTimeout(late)
   }

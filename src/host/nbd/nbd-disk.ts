@@ -13,11 +13,11 @@ import { Peer, readable } from './peer.ts'
 import { Magic, NbdCommand, REPLY_BYTES, REQUEST_BYTES, requestHeader } from './protocol.ts'
 
 /** So many answers without data are read at once. */
-const MOST_REPLIES = 64
+const MAX_REPLIES = 64
 /** The longest range that is trimmed at once. Servers limit payloads only. */
-const MOST_TRIM = 1 << 30
+const MAX_TRIM = 1 << 30
 /** How long the last flush may take. */
-const FLUSH_PATIENCE_MS = 60_000
+const FLUSH_TIMEOUT_MS = 60_000
 
 /** What it uses of a reactor. */
 type Carrier = Pick<Reactor, 'watch' | 'onTurn'>
@@ -60,7 +60,7 @@ export class NbdDisk implements Disk {
   /** Reads that the server has: any answer may be followed by data. */
   #reads = 0
   /** Answers as they come, and how many bytes of the next one are there. */
-  readonly #replies = new Uint8Array(new ArrayBuffer(MOST_REPLIES * REPLY_BYTES))
+  readonly #replies = new Uint8Array(new ArrayBuffer(MAX_REPLIES * REPLY_BYTES))
   #replyBytes = 0
   /** Whose data is being received, and how much of it came. */
   #receiving: NbdRequest | undefined
@@ -154,7 +154,7 @@ export class NbdDisk implements Disk {
   }
 
   #enqueue(entry: NbdRequest): void {
-    entry.prepare(entry.command === NbdCommand.TRIM ? MOST_TRIM : this.#mostBytes)
+    entry.prepare(entry.command === NbdCommand.TRIM ? MAX_TRIM : this.#mostBytes)
     entry.stage = Stage.QUEUED
     entry.next = undefined
     if (this.#last) this.#last.next = entry
@@ -342,7 +342,7 @@ export class NbdDisk implements Disk {
     })
     this.#send()
     while (!over) {
-      if (await readable(this.#stream.fd, FLUSH_PATIENCE_MS)) this.#receive()
+      if (await readable(this.#stream.fd, FLUSH_TIMEOUT_MS)) this.#receive()
       else this.#lose('it does not answer')
     }
     return failure

@@ -3,7 +3,7 @@ import { END, type UnixStream } from '../linux/unix-stream.ts'
 import { DiskError } from '../node/disk-error.ts'
 
 /** How long a server may take to say what it has to say. */
-const PATIENCE_MS = 15_000
+const TIMEOUT_MS = 15_000
 
 /** A server while nothing but the handshake is under way: what it says is waited for. */
 export class Peer {
@@ -12,7 +12,7 @@ export class Peer {
   /** What came and was not taken yet. */
   #bytes = new Uint8Array(0)
 
-  constructor(stream: UnixStream, patienceMs = PATIENCE_MS) {
+  constructor(stream: UnixStream, patienceMs = TIMEOUT_MS) {
     this.#stream = stream
     this.#patienceMs = patienceMs
   }

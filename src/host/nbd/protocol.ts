@@ -57,4 +57,4 @@ export type NbdCommand = (typeof NbdCommand)[keyof typeof NbdCommand]
 export const NBD_CMD_FLAG_NO_HOLE = 1 << 1
 
 /** Lengths of payloads below this are no attack to any server. @nbd Block size constraints */
-export const MOST_PAYLOAD = 1 << 25
+export const MAX_PAYLOAD = 1 << 25

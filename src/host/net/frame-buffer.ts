@@ -1,4 +1,4 @@
-import { HEADER_BYTES, LARGEST_FRAME } from '../../devices/net/protocol.ts'
+import { HEADER_BYTES, MAX_FRAME_BYTES } from '../../devices/net/protocol.ts'
 import { copyBytes } from '../../memory/copy-bytes.ts'
 import { MemoryRegion } from '../../memory/memory-region.ts'
 import { SpanList } from '../../memory/span-list.ts'
@@ -44,7 +44,7 @@ export class FrameBuffer {
     const bytes = this.#region.u8
     const at = this.#start
     const length = ((bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3]) >>> 0
-    return length <= LARGEST_FRAME && length > here - LENGTH_BYTES ? undefined : length
+    return length <= MAX_FRAME_BYTES && length > here - LENGTH_BYTES ? undefined : length
   }
 
   /** Moves the next frame, which is all there, to a packet, behind a header that asks for nothing. */
@@ -67,7 +67,7 @@ export class FrameBuffer {
     if (this.#start === this.#end) {
       this.#start = 0
       this.#end = 0
-    } else if (CAPACITY - this.#start < LENGTH_BYTES + LARGEST_FRAME) {
+    } else if (CAPACITY - this.#start < LENGTH_BYTES + MAX_FRAME_BYTES) {
       this.#region.u8.copyWithin(0, this.#start, this.#end)
       this.#end -= this.#start
       this.#start = 0

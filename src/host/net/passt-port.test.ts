@@ -5,7 +5,7 @@ import path from 'node:path'
 import { test } from 'node:test'
 import { NetDevice } from '../../devices/net/net.ts'
 import type { PortListener } from '../../devices/net/network-port.ts'
-import { LARGEST_FRAME, NetStatus } from '../../devices/net/protocol.ts'
+import { MAX_FRAME_BYTES, NetStatus } from '../../devices/net/protocol.ts'
 import { frame, NetDriver, STATION_TEXT } from '../../devices/net/testing/net-driver.ts'
 import { createReactor } from '../linux/reactor/create-reactor.ts'
 import type { Reactor } from '../linux/reactor/reactor.ts'
@@ -128,7 +128,7 @@ for (const { kind, skip } of KINDS) {
 
   withPort('frames go to the peer with their lengths in front, cut as they may be', (port, peer) => {
     assert.ok(port.linkUp)
-    const sent = [frame(14, 1), frame(60, 2), frame(1514, 3), frame(LARGEST_FRAME, 4)]
+    const sent = [frame(14, 1), frame(60, 2), frame(1514, 3), frame(MAX_FRAME_BYTES, 4)]
     for (const bytes of sent) assert.ok(port.transmit(0, packetOf(bytes, [1, 13, 700])))
     assert.deepEqual(peer.receive(), sent)
     assert.equal(port.counters.sent, 4)
@@ -136,7 +136,7 @@ for (const { kind, skip } of KINDS) {
 
   withPort('frames come from the peer behind a header that asks for nothing', (port, peer) => {
     const room = new PacketRoom()
-    const sent = [frame(14, 1), frame(60, 2), frame(1514, 3), frame(LARGEST_FRAME, 4), new Uint8Array(0)]
+    const sent = [frame(14, 1), frame(60, 2), frame(1514, 3), frame(MAX_FRAME_BYTES, 4), new Uint8Array(0)]
     peer.send(...sent)
     room.packet.regions[0].u8.fill(0xee)
     for (const bytes of sent) {

@@ -1,6 +1,6 @@
 import { getSystemErrorName } from 'node:util'
 import type { NetworkPort, PortListener } from '../../devices/net/network-port.ts'
-import { HEADER_BYTES, LARGEST_FRAME } from '../../devices/net/protocol.ts'
+import { HEADER_BYTES, MAX_FRAME_BYTES } from '../../devices/net/protocol.ts'
 import { copyBytes } from '../../memory/copy-bytes.ts'
 import type { SpanList } from '../../memory/span-list.ts'
 import { limitedLog } from '../limited-log.ts'
@@ -61,7 +61,7 @@ export class PasstPort implements NetworkPort {
   readonly #frames = new FrameBuffer()
   readonly #length = new Uint8Array(new ArrayBuffer(LENGTH_BYTES))
   /** The end of a frame of which the peer took the beginning. */
-  readonly #rest = new Uint8Array(LENGTH_BYTES + LARGEST_FRAME)
+  readonly #rest = new Uint8Array(LENGTH_BYTES + MAX_FRAME_BYTES)
   #restStart = 0
   #restEnd = 0
   #listener: PortListener | undefined
@@ -129,7 +129,7 @@ export class PasstPort implements NetworkPort {
         if (result > 0) this.#frames.filled(result)
         else if (result === -Errno.EAGAIN) break
         else this.#disconnect(result === 0 ? undefined : getSystemErrorName(result))
-      } else if (length > LARGEST_FRAME) {
+      } else if (length > MAX_FRAME_BYTES) {
         // Where the next frame begins nobody knows any more.
         this.#disconnect(`a frame of ${length} bytes`)
       } else {

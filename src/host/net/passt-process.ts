@@ -6,11 +6,11 @@ import { makeScratchFolder } from '../node/scratch-folder.ts'
 import { NetworkPortError } from './network-port-error.ts'
 
 /** How long it may take to be ready. */
-const PATIENCE_MS = 10_000
+const TIMEOUT_MS = 10_000
 /** The user and group passt becomes where it is started by root. */
 const NOBODY = 65534
 /** Of what it says, as much is kept as tells why it ended. */
-const MOST_KEPT = 16384
+const MAX_KEPT = 16384
 
 export interface PasstProcessOptions {
   /** More options of passt's own, such as `-t 2222:22` to reach a port of the guest's. */
@@ -79,7 +79,7 @@ export class PasstProcess {
     this.#child.stderr
       ?.setEncoding('utf8')
       .on('data', (text: string) => {
-        this.#said = (this.#said + text).slice(-MOST_KEPT)
+        this.#said = (this.#said + text).slice(-MAX_KEPT)
       })
       .on('error', () => {})
     this.#exited = new Promise((resolve) => {
@@ -104,7 +104,7 @@ export class PasstProcess {
   async #ready(): Promise<void> {
     for (let waited = 0; !isListening(this.path); waited += 10) {
       if (this.#ended !== undefined) throw new NetworkPortError(this.#ended)
-      if (waited >= PATIENCE_MS) throw new NetworkPortError(`passt does not listen: ${lastLine(this.#said)}`)
+      if (waited >= TIMEOUT_MS) throw new NetworkPortError(`passt does not listen: ${lastLine(this.#said)}`)
       await setTimeout(10)
     }
   }

@@ -3,7 +3,7 @@ import { DiskOp, type DiskRequest } from '../../devices/block/disk.ts'
 import { DiskError } from './disk-error.ts'
 
 /** Most that one read or write moves; Node takes lengths below 2^31. */
-const MOST_AT_ONCE = 1 << 30
+const MAX_AT_ONCE = 1 << 30
 
 /** What reading and writing a file at a position have in common. */
 type Move = (fd: number, bytes: Uint8Array, offset: number, length: number, position: number) => number
@@ -18,7 +18,7 @@ export function moveSpans(fd: number, request: DiskRequest): void {
   let position = request.offset
   for (let i = 0; i < count; i++) {
     for (let done = 0; done < lengths[i]; ) {
-      const take = Math.min(lengths[i] - done, MOST_AT_ONCE)
+      const take = Math.min(lengths[i] - done, MAX_AT_ONCE)
       const moved = move(fd, regions[i].u8, offsets[i] + done, take, position)
       if (moved === 0) throw new DiskError(FILE_SHRANK)
       done += moved

@@ -4,7 +4,7 @@ import { ffiMissing } from '../linux/ffi.ts'
 import { SystemCallError } from '../linux/system-call-error.ts'
 
 /** Ways the kernel may have of erasing a range without anybody writing zeroes. */
-const Way = {
+const ZeroRangeMethod = {
   /** Deallocate; reads as zeroes. */
   PUNCH: 'punching holes',
   /** Keep it allocated; reads as zeroes. */
@@ -12,7 +12,7 @@ const Way = {
   /** Block devices: deallocate; reads as anything. */
   DISCARD: 'discarding blocks',
 } as const
-type Way = (typeof Way)[keyof typeof Way]
+type ZeroRangeMethod = (typeof ZeroRangeMethod)[keyof typeof ZeroRangeMethod]
 
 const NOT_SUPPORTED = ['EOPNOTSUPP', 'ENOSYS', 'ENOTTY']
 
@@ -21,13 +21,15 @@ export class RangeEraser {
   readonly #path: string
   readonly #fd: number
   readonly #log: (line: string) => void
-  readonly #ways: Set<Way>
+  readonly #ways: Set<ZeroRangeMethod>
 
   constructor(path: string, fd: number, blockDevice: boolean, log: (line: string) => void) {
     this.#path = path
     this.#fd = fd
     this.#log = log
-    const ways = blockDevice ? [Way.PUNCH, Way.ZERO, Way.DISCARD] : [Way.PUNCH, Way.ZERO]
+    const ways = blockDevice
+      ? [ZeroRangeMethod.PUNCH, ZeroRangeMethod.ZERO, ZeroRangeMethod.DISCARD]
+      : [ZeroRangeMethod.PUNCH, ZeroRangeMethod.ZERO]
     this.#ways = new Set(ffiMissing() === undefined ? ways : [])
   }
 
@@ -41,29 +43,31 @@ export class RangeEraser {
    * @param byteLength size of the image, short of at most one sector
    */
   canDiscard(byteLength: number): boolean {
-    return this.#ways.has(Way.DISCARD) || this.punch(byteLength + 512, 4096)
+    return this.#ways.has(ZeroRangeMethod.DISCARD) || this.punch(byteLength + 512, 4096)
   }
 
   /** Deallocates a range, which reads as zeroes from then on. @returns false where that cannot be done */
   punch(offset: number, length: number): boolean {
-    return this.#attempt(Way.PUNCH, offset, length)
+    return this.#attempt(ZeroRangeMethod.PUNCH, offset, length)
   }
 
   /** Zeroes a range and keeps what it takes. @returns false where that cannot be done */
   zero(offset: number, length: number): boolean {
-    return this.#attempt(Way.ZERO, offset, length)
+    return this.#attempt(ZeroRangeMethod.ZERO, offset, length)
   }
 
   /** Gives a range up, whatever it reads as from then on. @returns false where that cannot be done */
   discard(offset: number, length: number): boolean {
-    return this.#attempt(Way.DISCARD, offset, length) || this.#attempt(Way.PUNCH, offset, length)
+    return (
+      this.#attempt(ZeroRangeMethod.DISCARD, offset, length) || this.#attempt(ZeroRangeMethod.PUNCH, offset, length)
+    )
   }
 
-  #attempt(way: Way, offset: number, length: number): boolean {
+  #attempt(way: ZeroRangeMethod, offset: number, length: number): boolean {
     if (!this.#ways.has(way)) return false
     try {
       const purpose = `${way} in ${this.#path}`
-      if (way === Way.DISCARD) discardBlocks(purpose, this.#fd, offset, length)
+      if (way === ZeroRangeMethod.DISCARD) discardBlocks(purpose, this.#fd, offset, length)
       else fallocate(purpose, this.#fd, FallocateMode.KEEP_SIZE | MODES[way], offset, length)
       return true
     } catch (error) {
@@ -78,4 +82,7 @@ export class RangeEraser {
   }
 }
 
-const MODES = { [Way.PUNCH]: FallocateMode.PUNCH_HOLE, [Way.ZERO]: FallocateMode.ZERO_RANGE } as const
+const MODES = {
+  [ZeroRangeMethod.PUNCH]: FallocateMode.PUNCH_HOLE,
+  [ZeroRangeMethod.ZERO]: FallocateMode.ZERO_RANGE,
+} as const

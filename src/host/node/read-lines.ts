@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 
 /** Longest line in characters; what comes after them in the same line is dropped. */
-const MOST_LINE = 16 << 10
+const MAX_LINE = 16 << 10
 
 /**
  * Calls back for each line of text that another program or thread writes, the last one without a line break too. A stream that fails is a
@@ -13,8 +13,8 @@ export function readLines(stream: Readable, onLine: (line: string) => void): voi
     .setEncoding('utf8')
     .on('data', (text: string) => {
       const lines = `${rest}${text}`.split('\n')
-      rest = (lines.pop() ?? '').slice(0, MOST_LINE)
-      for (const line of lines) onLine(line.slice(0, MOST_LINE).replace(/\r$/, ''))
+      rest = (lines.pop() ?? '').slice(0, MAX_LINE)
+      for (const line of lines) onLine(line.slice(0, MAX_LINE).replace(/\r$/, ''))
     })
     .on('end', () => {
       if (rest !== '') onLine(rest)

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { errorCode } from './disk-error.ts'
 
 /** Longest path of a folder in which a socket can have a name of 20 bytes. @see unix(7) */
-const MOST_PATH = 107 - 1 - 20
+const MAX_PATH = 107 - 1 - 20
 
 /** There is no place for sockets and other short-lived files; one line that says why and what to do. */
 class ScratchFolderError extends Error {
@@ -28,7 +28,7 @@ export function makeScratchFolder(purpose: string): string {
         : `cannot make a folder in ${tmpdir()}: ${code}; set TMPDIR to a folder that this user can write to`,
     )
   }
-  if (Buffer.byteLength(folder) <= MOST_PATH) return folder
+  if (Buffer.byteLength(folder) <= MAX_PATH) return folder
   rmSync(folder, { recursive: true })
   throw new ScratchFolderError(`${tmpdir()} is too long a path for sockets in it; set TMPDIR to a shorter one`)
 }

@@ -39,9 +39,9 @@ export const bits: Field<bigint> = {
 export const u64: Field<number> = {
   size: 8,
   get: (view, offset) => Number(view.getBigUint64(offset, true)),
-  put: (view, offset, value) => view.setBigUint64(offset, value < 2 ** 64 ? BigInt(value) : MOST_U64, true),
+  put: (view, offset, value) => view.setBigUint64(offset, value < 2 ** 64 ? BigInt(value) : MAX_U64, true),
 }
-const MOST_U64 = 2n ** 64n - 1n
+const MAX_U64 = 2n ** 64n - 1n
 
 export function byteArray(size: number): Field<Uint8Array> {
   return {

@@ -5,12 +5,12 @@ import type { Receiver } from '../../host/socket/stream-connection.ts'
 import type { GuestMemory } from '../../memory/guest-memory.ts'
 import type { PciFunction } from '../../pci/pci-function.ts'
 import { after, type Pending } from '../../pending/pending.ts'
-import type { Service } from '../socket/reception.ts'
+import type { Service } from '../socket/accept-loop.ts'
 import { AnswerWithDescriptor, Dispatcher, type Handlers } from './dispatcher.ts'
 import { DmaLog } from './dma-log.ts'
 import { DmaMessages } from './dma-messages.ts'
 import { DmaTable } from './dma-table.ts'
-import type { Interrupts } from './interrupts.ts'
+import type { ClientInterrupts } from './interrupts.ts'
 import { type FeatureMessage, loggingReport, loggingStart, type RequestOf } from './messages.ts'
 import { DeviceFeature, DeviceFlag, FEATURE_MASK, FeatureFlag, IRQS, REGIONS, UNMAP_ALL } from './protocol.ts'
 import { RegionAccess } from './region-access.ts'
@@ -27,7 +27,7 @@ const UNMAP_BYTES = 24
 /** What a client is served. */
 export interface ServedFunction {
   readonly pci: PciFunction
-  readonly interrupts: Interrupts
+  readonly interrupts: ClientInterrupts
   /** Which the client describes. */
   readonly memory: GuestMemory
 }

@@ -7,9 +7,9 @@ import {
   HEADER_FLAGS,
   HEADER_ID,
   HEADER_SIZE,
+  MAX_DESCRIPTORS,
+  MAX_MESSAGE,
   MessageFlag,
-  MOST_DESCRIPTORS,
-  MOST_MESSAGE,
 } from './protocol.ts'
 
 /** A message as it came. */
@@ -28,12 +28,12 @@ export interface RawMessage {
 /** @vfio-user Protocol Specification, Header */
 export class CommandStream extends MessageStream<RawMessage> {
   constructor() {
-    super(HEADER_BYTES, MOST_DESCRIPTORS)
+    super(HEADER_BYTES, MAX_DESCRIPTORS)
   }
 
   protected measure(view: DataView, at: number): number | string {
     const size = view.getUint32(at + HEADER_SIZE, true)
-    if (size < HEADER_BYTES || size > MOST_MESSAGE) return `a message of ${size} bytes`
+    if (size < HEADER_BYTES || size > MAX_MESSAGE) return `a message of ${size} bytes`
     const type = view.getUint32(at + HEADER_FLAGS, true) & MessageFlag.TYPE_MASK
     return type > MessageFlag.REPLY ? 'neither a command nor a reply' : size
   }

@@ -4,7 +4,7 @@ import { SystemCallError } from '../../host/linux/system-call-error.ts'
 import type { Connection } from '../../host/socket/connection.ts'
 import type { Receiver } from '../../host/socket/stream-connection.ts'
 import type { Pending } from '../../pending/pending.ts'
-import { Conversation, type ConversationEvents, closeAll, reasonOf } from '../socket/conversation.ts'
+import { type ConversationEvents, closeAll, RequestLoop, reasonOf } from '../socket/request-loop.ts'
 import { CommandStream, encodeMessage, type RawMessage } from './command-stream.ts'
 import { ClientCommand, type CommandKind, clientCommandName, type ReplyOf, type RequestOf } from './messages.ts'
 import { MessageFlag } from './protocol.ts'
@@ -51,7 +51,7 @@ const ANSWERED = Symbol('answered')
  * The first has to be VERSION; nothing else is looked at before that was agreed on.
  * @vfio-user Protocol Specification
  */
-export class Dispatcher extends Conversation<RawMessage> {
+export class Dispatcher extends RequestLoop<RawMessage> {
   #agreed = false
   readonly #answered: DispatcherEvents['answered']
 

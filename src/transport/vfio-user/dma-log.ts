@@ -6,7 +6,7 @@ import { VfioUserError } from './vfio-user-error.ts'
 /** Pages in one piece of the log. */
 const PIECE_PAGES = 1 << 15
 /** Bits in one report. */
-const MOST_BITS = 1 << 23
+const MAX_BITS = 1 << 23
 
 /**
  * Which pages of guest memory devices wrote, while somebody wants to know: to copy them while the guest runs.
@@ -43,7 +43,7 @@ export class DmaLog {
     if (!this.#active) throw new VfioUserError(Errno.EINVAL, 'nothing is logged')
     const bits = Math.ceil(length / pageSize)
     const end = address + length
-    if (!isPowerOfTwo(pageSize) || !(bits > 0 && bits <= MOST_BITS) || !Number.isSafeInteger(end)) {
+    if (!isPowerOfTwo(pageSize) || !(bits > 0 && bits <= MAX_BITS) || !Number.isSafeInteger(end)) {
       throw new VfioUserError(Errno.EINVAL, `${length} bytes at ${address} in pages of ${pageSize}`)
     }
     const bitmap = new Uint8Array(Math.ceil(bits / 64) * 8)

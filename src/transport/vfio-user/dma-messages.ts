@@ -1,6 +1,6 @@
+import type { BounceMemory } from '../../memory/bounce-memory.ts'
 import type { GuestMemory } from '../../memory/guest-memory.ts'
 import type { MemoryRegion } from '../../memory/memory-region.ts'
-import type { RemoteMemory } from '../../memory/remote-memory.ts'
 import { Pending } from '../../pending/pending.ts'
 import type { RawMessage } from './command-stream.ts'
 import { MessageFlag } from './protocol.ts'
@@ -24,9 +24,9 @@ export const ServerCommand = { DMA_READ: 11, DMA_WRITE: 12 } as const
 export type ServerCommand = (typeof ServerCommand)[keyof typeof ServerCommand]
 
 /** Bytes one message moves at most: what a socket takes without waiting. */
-const MOST_TRANSFER_HERE = 0x8000
+const MAX_TRANSFER_HERE = 0x8000
 /** Written bytes that wait for the client: more, and it does not keep up. */
-const MOST_PENDING = 1 << 28
+const MAX_PENDING = 1 << 28
 
 const SLOW =
   'the client shares no memory: what devices read and write goes by message, which is slow; share it (QEMU: memory-backend-memfd,share=on as memory-backend)'
@@ -54,9 +54,9 @@ export interface DmaMessagesEvents {
  * Memory that a client keeps to itself, read and written by messages: one after the other, since one that was sent
  * may not be answered while the client waits for an answer of ours.
  */
-export class DmaMessages implements RemoteMemory {
+export class DmaMessages implements BounceMemory {
   /** Bytes in one message. */
-  #most = MOST_TRANSFER_HERE
+  #most = MAX_TRANSFER_HERE
   readonly #queue: Transfer[] = []
   #current: Transfer | undefined
   /** Nobody waits for the answer to that any more. */
@@ -76,7 +76,7 @@ export class DmaMessages implements RemoteMemory {
 
   /** @param most bytes the client moves at once */
   limit(most: number): void {
-    this.#most = Math.max(WORD, Math.min(MOST_TRANSFER_HERE, most))
+    this.#most = Math.max(WORD, Math.min(MAX_TRANSFER_HERE, most))
   }
 
   settle(promise: Promise<unknown>): void {
@@ -102,7 +102,7 @@ export class DmaMessages implements RemoteMemory {
     // A region that is gone is nobody's memory, or somebody else's.
     if (length === 0 || this.memory.find(region.base) !== region) return
     this.#pending += length
-    if (this.#pending > MOST_PENDING) {
+    if (this.#pending > MAX_PENDING) {
       this.events.fail(`${this.#pending} bytes wait to be written to the client's memory`)
       return
     }

@@ -9,8 +9,8 @@ import {
   PAGE,
   spansOf,
 } from '../../host/linux/udmabuf/testing/test-memory.ts'
+import type { BounceMemory } from '../../memory/bounce-memory.ts'
 import { GuestMemory } from '../../memory/guest-memory.ts'
-import type { RemoteMemory } from '../../memory/remote-memory.ts'
 import { DmaTable } from './dma-table.ts'
 import { DmaFlag } from './protocol.ts'
 
@@ -22,7 +22,7 @@ const whole = { flags: READ_WRITE, offset: 0, address: 0, size: PAGES * PAGE }
 
 function rig(): { readonly memory: GuestMemory; readonly table: DmaTable; readonly buffers: GuestBuffers } {
   const memory = new GuestMemory([])
-  const messages: RemoteMemory = {
+  const messages: BounceMemory = {
     read: async () => undefined,
     wrote: () => {},
     after: (then) => then(),

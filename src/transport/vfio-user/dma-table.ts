@@ -2,21 +2,21 @@ import type { Descriptor } from '../../host/linux/descriptor.ts'
 import { Errno } from '../../host/linux/errno.ts'
 import type { Mapping } from '../../host/linux/mapping.ts'
 import { MemoryFile } from '../../host/linux/memory-file.ts'
+import type { BounceMemory } from '../../memory/bounce-memory.ts'
 import type { GuestMemory } from '../../memory/guest-memory.ts'
 import type { MemoryRegion } from '../../memory/memory-region.ts'
-import type { RemoteMemory } from '../../memory/remote-memory.ts'
 import type { DmaMapMessage } from './messages.ts'
-import { DmaFlag, MOST_MAPS, PAGE } from './protocol.ts'
+import { DmaFlag, MAX_MAPS, PAGE } from './protocol.ts'
 import { SharedFiles, type SharedPart } from './shared-files.ts'
 import { VfioUserError } from './vfio-user-error.ts'
 
 const FLAGS = DmaFlag.READ | DmaFlag.WRITE
 /** Bytes of one range, and of all that are shared; more is no guest's memory. */
-const MOST_BYTES = 2 ** 42
+const MAX_BYTES = 2 ** 42
 
 /** Memory of our own for what a client that shares nothing has; untouched it takes no space. */
-const MOST_SHADOWS = 256
-const MOST_SHADOW_BYTES = 2 ** 36
+const MAX_SHADOWS = 256
+const MAX_SHADOW_BYTES = 2 ** 36
 
 const UNSHARED =
   'the driver uses memory that the client keeps to itself: share it (QEMU: memory-backend-memfd,share=on as memory-backend)'
@@ -66,7 +66,7 @@ export class DmaTable {
    */
   constructor(
     private readonly memory: GuestMemory,
-    private readonly messages: RemoteMemory,
+    private readonly messages: BounceMemory,
     warn: (line: string) => void,
   ) {
     this.#files = new SharedFiles((line) => {
@@ -157,11 +157,11 @@ export class DmaTable {
       throw new VfioUserError(Errno.EINVAL, `${size} bytes at ${address.toString(16)} are no pages`)
     }
     const shared = [...this.#ranges.values()].reduce((sum, range) => sum + (range.shared ? range.size : 0), size)
-    if (shared > MOST_BYTES) throw new VfioUserError(Errno.ENOSPC, `${shared} bytes are too many`)
+    if (shared > MAX_BYTES) throw new VfioUserError(Errno.ENOSPC, `${shared} bytes are too many`)
     if (!Number.isSafeInteger(end) || !Number.isSafeInteger(offset + size)) {
       throw new VfioUserError(Errno.EINVAL, `a range that ends at ${end.toString(16)}`)
     }
-    if (this.#ranges.size >= MOST_MAPS) throw new VfioUserError(Errno.ENOSPC, `more than ${MOST_MAPS} ranges`)
+    if (this.#ranges.size >= MAX_MAPS) throw new VfioUserError(Errno.ENOSPC, `more than ${MAX_MAPS} ranges`)
     for (const range of this.#ranges.values()) {
       if (range.address < end && address < range.address + range.size) {
         throw new VfioUserError(Errno.EEXIST, `something is mapped at ${range.address.toString(16)}`)
@@ -201,7 +201,7 @@ export class DmaTable {
     let [count, bytes] = [0, 0]
     for (const range of ranges) {
       const { address, size, flags } = range
-      if ((flags & FLAGS) !== FLAGS || count === MOST_SHADOWS || bytes + size > MOST_SHADOW_BYTES) continue
+      if ((flags & FLAGS) !== FLAGS || count === MAX_SHADOWS || bytes + size > MAX_SHADOW_BYTES) continue
       count++
       bytes += size
       if (range.part) continue

@@ -7,7 +7,7 @@ import { EchoDevice } from '../../virtio/testing/echo-device.ts'
 import { openDescriptors } from '../socket/testing/open-descriptors.ts'
 import { DmaLog } from './dma-log.ts'
 import { loggingReport, loggingStart } from './messages.ts'
-import { DeviceFeature, FeatureFlag, MOST_MAPS, UNMAP_ALL } from './protocol.ts'
+import { DeviceFeature, FeatureFlag, MAX_MAPS, UNMAP_ALL } from './protocol.ts'
 import { echoRig } from './testing/echo-rig.ts'
 import { MEMORY_BYTES, type VfioUserRig } from './testing/vfio-user-rig.ts'
 
@@ -79,8 +79,8 @@ test('a client cannot map without end, and can take it all back at once', { skip
   const rig = echoRig()
   const { client } = rig
   rig.greet()
-  for (let i = 0; i < MOST_MAPS; i++) client.ask('DMA_MAP', { ...map, address: i * 0x1000 })
-  assert.equal(client.refusal('DMA_MAP', { ...map, address: MOST_MAPS * 0x1000 }), ENOSPC)
+  for (let i = 0; i < MAX_MAPS; i++) client.ask('DMA_MAP', { ...map, address: i * 0x1000 })
+  assert.equal(client.refusal('DMA_MAP', { ...map, address: MAX_MAPS * 0x1000 }), ENOSPC)
   client.ask('DMA_UNMAP', { argsz: 24, flags: UNMAP_ALL, address: 0, size: 0 })
   client.ask('DMA_MAP', map)
   await rig.close()

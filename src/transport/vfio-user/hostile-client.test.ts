@@ -11,7 +11,7 @@ import { MemoryFile } from '../../host/linux/memory-file.ts'
 import { EchoDevice } from '../../virtio/testing/echo-device.ts'
 import { openDescriptors } from '../socket/testing/open-descriptors.ts'
 import { encodeMessage } from './command-stream.ts'
-import { IrqIndex, MOST_MESSAGE } from './protocol.ts'
+import { IrqIndex, MAX_MESSAGE } from './protocol.ts'
 import { echoRig } from './testing/echo-rig.ts'
 import { MEMORY_BYTES, type VfioUserRig } from './testing/vfio-user-rig.ts'
 
@@ -43,7 +43,7 @@ for (const [what, bytes] of [
   ['a message shorter than its header', header(15)],
   ['a message of no bytes', header(0)],
   ['a message that never ends', header(0xffff_ffff)],
-  ['a message a byte too long', header(MOST_MESSAGE + 1)],
+  ['a message a byte too long', header(MAX_MESSAGE + 1)],
   ['neither command nor reply', header(16, 2)],
   ['all flags', header(16, 0xffff_ffff)],
 ] as const) {

@@ -14,7 +14,7 @@ const ACTION = IrqSet.ACTION_MASK | IrqSet.ACTION_UNMASK | IrqSet.ACTION_TRIGGER
 const MESSAGES = [IrqIndex.MSIX, IrqIndex.MSI]
 const IRQ_SET_BYTES = 20
 /** More entries a list of capabilities in 256 bytes cannot have. */
-const MOST_CAPABILITIES = 48
+const MAX_CAPABILITIES = 48
 
 /** One kind of interrupts of the function, as the client set it up. */
 interface Kind {
@@ -31,7 +31,7 @@ interface Kind {
  * it looks again. Of MSI-X the client has the table and the masks. A vector without an event is pending until it has one.
  * @vfio-user DEVICE_SET_IRQS
  */
-export class Interrupts implements PciBus {
+export class ClientInterrupts implements PciBus {
   #pci: PciFunction | undefined
   #asserted = false
   #kinds = makeKinds()
@@ -221,7 +221,7 @@ function eventsOf(descriptors: readonly Descriptor[]): EventFd[] {
 /** The control word of the function's capability for messages. */
 function messageControl(pci: PciFunction, id: number): number | undefined {
   let at = pci.configRead(0x34, 1)
-  for (let i = 0; i < MOST_CAPABILITIES && at !== 0; i++) {
+  for (let i = 0; i < MAX_CAPABILITIES && at !== 0; i++) {
     if (pci.configRead(at, 1) === id) return pci.configRead(at + 2, 2)
     at = pci.configRead(at + 1, 1)
   }

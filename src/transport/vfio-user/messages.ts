@@ -12,7 +12,7 @@ import {
   u64,
   withBytes,
 } from '../../host/socket/wire.ts'
-import { MOST_DESCRIPTORS } from './protocol.ts'
+import { MAX_DESCRIPTORS } from './protocol.ts'
 
 // What is in a message                                                          @vfio-user Protocol Specification
 //
@@ -81,7 +81,7 @@ export const ClientCommand = {
   DEVICE_GET_REGION_INFO: command(5, regionInfo, { reply: regionInfo }),
   DEVICE_GET_REGION_IO_FDS: command(6, anything, { reply: anything }),
   DEVICE_GET_IRQ_INFO: command(7, irqInfo, { reply: irqInfo }),
-  DEVICE_SET_IRQS: command(8, irqSet, { ...NO_REPLY, descriptors: MOST_DESCRIPTORS }),
+  DEVICE_SET_IRQS: command(8, irqSet, { ...NO_REPLY, descriptors: MAX_DESCRIPTORS }),
   REGION_READ: command(9, fixed(regionPart), { reply: regionData }),
   REGION_WRITE: command(10, regionData, { reply: fixed(regionPart) }),
   DEVICE_RESET: command(13, nothing, NO_REPLY),

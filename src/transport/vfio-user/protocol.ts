@@ -26,15 +26,15 @@ export const MAJOR = 0
 export const MINOR = 1
 
 /** What is said of ourselves in VERSION. @vfio-user VERSION */
-export const MOST_TRANSFER = 1 << 20
+export const MAX_TRANSFER = 1 << 20
 /** More QEMU takes for a mistake. Clients that send more at once, up to what the kernel passes, are served all the same. */
 export const TOLD_DESCRIPTORS = 16
-export const MOST_DESCRIPTORS = 253
-export const MOST_MAPS = 4096
+export const MAX_DESCRIPTORS = 253
+export const MAX_MAPS = 4096
 export const PAGE = 0x1000
 
 /** A region access with as much data as there can be; whatever else there is, is shorter. */
-export const MOST_MESSAGE = HEADER_BYTES + 16 + MOST_TRANSFER
+export const MAX_MESSAGE = HEADER_BYTES + 16 + MAX_TRANSFER
 
 /** @vfio-user DEVICE_GET_INFO */
 export const DeviceFlag = { RESET: 1 << 0, PCI: 1 << 1 } as const

@@ -7,8 +7,8 @@ import {
   HEADER_FLAGS,
   HEADER_ID,
   HEADER_SIZE,
+  MAX_TRANSFER,
   MessageFlag,
-  MOST_TRANSFER,
   RegionIndex,
 } from './protocol.ts'
 import { VfioUserError } from './vfio-user-error.ts'
@@ -100,7 +100,7 @@ export class RegionAccess {
     const region = word(payload, at + REGION)
     const count = word(payload, at + COUNT)
     const size = this.sizeOf(region)
-    if (count > MOST_TRANSFER || offset + count > size) {
+    if (count > MAX_TRANSFER || offset + count > size) {
       throw new VfioUserError(Errno.EINVAL, `${count} bytes at ${offset} of region ${region}, which has ${size}`)
     }
     return count

@@ -3,7 +3,7 @@ import type { Descriptor } from '../../host/linux/descriptor.ts'
 import { type MappedRegion, Mapping, type MappingRange } from '../../host/linux/mapping.ts'
 
 /** Larger files are not mapped as a whole: they are more than a guest's memory. */
-const MOST_WHOLE = 2 ** 42
+const MAX_WHOLE = 2 ** 42
 
 /** A mapping, and how many parts of it are in use. */
 interface Shared {
@@ -59,7 +59,7 @@ export class SharedFiles {
       throw error
     }
     const end = range.offset + range.length
-    if (range.private || whole.size > MOST_WHOLE || end > whole.size) return this.#map(descriptor, range)
+    if (range.private || whole.size > MAX_WHOLE || end > whole.size) return this.#map(descriptor, range)
     const known = this.#byFile.get(whole.file)
     if (known && end <= known.mapping.length) {
       descriptor.close()

@@ -1,10 +1,10 @@
 import { Errno } from '../../host/linux/errno.ts'
 import type { ReplyOf, RequestOf } from './messages.ts'
-import { MAJOR, MINOR, MOST_MAPS, MOST_TRANSFER, PAGE, TOLD_DESCRIPTORS } from './protocol.ts'
+import { MAJOR, MAX_MAPS, MAX_TRANSFER, MINOR, PAGE, TOLD_DESCRIPTORS } from './protocol.ts'
 import { VfioUserError } from './vfio-user-error.ts'
 
 /** How many descriptors a client may want with one message, at most; more is nobody's intention. */
-const MOST_CLIENT_DESCRIPTORS = 1024
+const MAX_CLIENT_DESCRIPTORS = 1024
 
 /**
  * Agrees on a version, which is the client's or an older one, and on what both sides can do.
@@ -19,12 +19,12 @@ export function agree({ major, minor, bytes }: RequestOf<'VERSION'>): ReplyOf<'V
     if (value === undefined || (Number.isInteger(value) && Number(value) >= 0 && Number(value) <= most)) return
     throw new VfioUserError(Errno.EINVAL, `${name} is ${JSON.stringify(value)}`)
   }
-  expectNumber('max_msg_fds', MOST_CLIENT_DESCRIPTORS)
+  expectNumber('max_msg_fds', MAX_CLIENT_DESCRIPTORS)
   expectNumber('max_data_xfer_size', 0xffff_ffff)
   const capabilities = {
     max_msg_fds: TOLD_DESCRIPTORS,
-    max_data_xfer_size: MOST_TRANSFER,
-    max_dma_maps: MOST_MAPS,
+    max_data_xfer_size: MAX_TRANSFER,
+    max_dma_maps: MAX_MAPS,
     pgsizes: PAGE,
     ...(proposed.write_multiple === true && { write_multiple: true }),
   }
@@ -38,7 +38,7 @@ export function agree({ major, minor, bytes }: RequestOf<'VERSION'>): ReplyOf<'V
 
 /** How many bytes a client moves at once. */
 export function mostTransfer({ bytes }: RequestOf<'VERSION'>): number {
-  return Number(capabilitiesIn(bytes).max_data_xfer_size ?? MOST_TRANSFER)
+  return Number(capabilitiesIn(bytes).max_data_xfer_size ?? MAX_TRANSFER)
 }
 
 /** What a client may say of itself. */

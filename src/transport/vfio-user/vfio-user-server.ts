@@ -3,9 +3,9 @@ import type { Reactor } from '../../host/linux/reactor/reactor.ts'
 import { StreamConnection } from '../../host/socket/stream-connection.ts'
 import { GuestMemory } from '../../memory/guest-memory.ts'
 import type { PciBus, PciFunction } from '../../pci/pci-function.ts'
-import { type Peers, Reception } from '../socket/reception.ts'
+import { AcceptLoop, type PeerSource } from '../socket/accept-loop.ts'
 import { ClientSession } from './client-session.ts'
-import { Interrupts } from './interrupts.ts'
+import { ClientInterrupts } from './interrupts.ts'
 
 export type VfioUserReactor = Pick<Reactor, 'watch' | 'signal' | 'settle' | 'timer' | 'onTurn' | 'poll'>
 
@@ -33,15 +33,15 @@ export type MakeFunction = (bus: PciBus, memory: GuestMemory) => PciFunction
 export class VfioUserServer {
   /** Resolves when no client is served any more, and none will be. */
   readonly over: Promise<void>
-  readonly #reception: Reception<ClientSession>
+  readonly #reception: AcceptLoop<ClientSession>
 
-  constructor(make: MakeFunction, clients: Peers, reactor: VfioUserReactor, { log }: VfioUserOptions) {
+  constructor(make: MakeFunction, clients: PeerSource, reactor: VfioUserReactor, { log }: VfioUserOptions) {
     const memory = new GuestMemory([])
-    const interrupts = new Interrupts(reactor)
+    const interrupts = new ClientInterrupts(reactor)
     const pci = make(interrupts, memory)
     interrupts.attach(pci)
     const print = limitedLog((line) => log(`${pci.name}: ${line}`))
-    this.#reception = new Reception(
+    this.#reception = new AcceptLoop(
       clients,
       'client',
       reactor,
@@ -58,7 +58,7 @@ export class VfioUserServer {
       pci.publish?.()
       return undefined
     })
-    const poller = reactor.poll({ poll: () => pci.poll?.() === true, rest: () => pci.rest?.() })
+    const poller = reactor.poll({ poll: () => pci.poll?.() === true, stopPolling: () => pci.stopPolling?.() })
     this.over = this.#reception.over
     void this.over.then(() => {
       hook.close()
@@ -75,7 +75,7 @@ export class VfioUserServer {
 /** Serves a PCI function to whoever comes. The listener or stream is the server's from now on. */
 export function serveVfioUser(
   make: MakeFunction,
-  clients: Peers,
+  clients: PeerSource,
   reactor: VfioUserReactor,
   options: VfioUserOptions,
 ): VfioUserServer {

@@ -6,7 +6,7 @@ import { MessageFlag } from './protocol.ts'
 import { encodeMessage, RequestStream } from './request-stream.ts'
 
 /** Answers that are waited for; a front-end that answers none gets no more. */
-const MOST_WAITING = 1024
+const MAX_WAITING = 1024
 
 /** Whoever waits for the answer to a message. */
 export interface Waiter {
@@ -43,7 +43,7 @@ export class BackendChannel implements Receiver {
   send<N extends BackEndMessage>(name: N, request: RequestOf<N>, descriptor?: Descriptor, waiter?: Waiter): void {
     if (this.#closed) return
     const kind = BackEndMessage[name] as unknown as MessageKind<RequestOf<N>, unknown>
-    if (waiter && this.#waiting.length >= MOST_WAITING) {
+    if (waiter && this.#waiting.length >= MAX_WAITING) {
       this.ended('the front-end answers nothing')
       return
     }

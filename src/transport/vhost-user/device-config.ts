@@ -1,6 +1,6 @@
 import type { VirtioDevice } from '../../virtio/device.ts'
 import type { DeviceGuard } from '../../virtio/device-guard.ts'
-import { ConfigFlag, MOST_CONFIG } from './protocol.ts'
+import { ConfigFlag, MAX_CONFIG } from './protocol.ts'
 import { VhostUserError } from './vhost-user-error.ts'
 
 /** A device's configuration space as messages read and write it. @vhost-user Virtio device config space */
@@ -35,5 +35,5 @@ export class DeviceConfig {
 }
 
 function checkRange(offset: number, size: number): void {
-  if (offset + size > MOST_CONFIG) throw new VhostUserError(`${size} bytes of configuration from ${offset}`)
+  if (offset + size > MAX_CONFIG) throw new VhostUserError(`${size} bytes of configuration from ${offset}`)
 }

@@ -3,7 +3,7 @@ import type { Connection } from '../../host/socket/connection.ts'
 import type { Receiver } from '../../host/socket/stream-connection.ts'
 import type { Pending } from '../../pending/pending.ts'
 import { hasFeature } from '../../virtio/feature.ts'
-import { Conversation, type ConversationEvents, closeAll, reasonOf } from '../socket/conversation.ts'
+import { type ConversationEvents, closeAll, RequestLoop, reasonOf } from '../socket/request-loop.ts'
 import {
   acknowledgement,
   FrontEndMessage,
@@ -43,7 +43,7 @@ type AnyHandler = (request: unknown, descriptors: readonly Descriptor[]) => unkn
  * A back-end's side of a conversation. A message that is refused is answered with a failure where its sender asked for
  * that; otherwise it would never know, and the connection ends. @vhost-user REPLY_ACK
  */
-export class Dispatcher extends Conversation<RawMessage> {
+export class Dispatcher extends RequestLoop<RawMessage> {
   /** What was agreed on, as bits of `ProtocolFeature`. */
   protocolFeatures = 0n
 

@@ -446,7 +446,7 @@ for (const { kind, skip: refused } of KINDS) {
   }, async () => {
     const reactor = createReactor({ prefer: kind })
     const run = reactor.run()
-    const release = reactor.attend()
+    const release = reactor.keepMicrotasksRunning()
     const socket = path.join(folder, `${kind}.sock`)
     const device = new EchoDevice()
     const server = serveVhostUser(device, UnixListener.listen(socket), reactor, { log: () => {} })

@@ -6,9 +6,9 @@ import type { MemoryRegionMessage } from './messages.ts'
 import { VhostUserError } from './vhost-user-error.ts'
 
 /** Slots there are for ADD_MEM_REG. Each takes a descriptor of this process. */
-export const MOST_SLOTS = 256
+export const MAX_SLOTS = 256
 /** Bytes of all regions; more is no guest's memory. What is done for a region grows with its size, by a step a gigabyte. */
-const MOST_BYTES = 2 ** 44
+const MAX_BYTES = 2 ** 44
 
 /** A region of the front-end's, mapped here. */
 interface Slot extends MemoryRegionMessage {
@@ -50,9 +50,9 @@ export class MemoryTable {
 
   /** Adds one. The descriptor is the table's, whatever happens. @throws where it cannot be; nothing is changed then */
   add(region: MemoryRegionMessage, descriptor: Descriptor): void {
-    if (this.#slots.length >= MOST_SLOTS) {
+    if (this.#slots.length >= MAX_SLOTS) {
       descriptor.close()
-      throw new VhostUserError(`more than ${MOST_SLOTS} regions`)
+      throw new VhostUserError(`more than ${MAX_SLOTS} regions`)
     }
     const slot = openSlot(region, descriptor)
     this.#change([...this.#slots, slot], [slot])
@@ -121,7 +121,7 @@ export class MemoryTable {
         if (ends[i][0] < ends[i - 1][1]) throw new VhostUserError('regions overlap in the front-end')
       }
       const bytes = slots.reduce((sum, { size }) => sum + size, 0)
-      if (bytes > MOST_BYTES) throw new VhostUserError(`${bytes} bytes of memory`)
+      if (bytes > MAX_BYTES) throw new VhostUserError(`${bytes} bytes of memory`)
       this.memory.replace(slots.flatMap((slot) => slot.regions))
     } catch (error) {
       for (const slot of opened) slot.mapping.close()
@@ -140,7 +140,7 @@ function openSlot(region: MemoryRegionMessage, descriptor: Descriptor): Slot {
   const { guestAddress, userAddress, mmapOffset } = region
   // Views are of whole words; what is left over no driver uses.
   const size = region.size - (region.size % 4)
-  if (region.size > MOST_BYTES) {
+  if (region.size > MAX_BYTES) {
     descriptor.close()
     throw new VhostUserError(`a region of ${region.size} bytes`)
   }

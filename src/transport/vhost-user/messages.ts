@@ -14,7 +14,7 @@ import {
   u64,
   withBytes,
 } from '../../host/socket/wire.ts'
-import { MOST_TABLE_REGIONS, ProtocolFeature, SHMEM_REGIONS } from './protocol.ts'
+import { MAX_TABLE_REGIONS, ProtocolFeature, SHMEM_REGIONS } from './protocol.ts'
 
 // Payloads                                                                            @vhost-user Message Specification
 
@@ -83,7 +83,7 @@ export const FrontEndMessage = {
   SET_FEATURES: message(2, featureSet),
   SET_OWNER: message(3, nothing),
   RESET_OWNER: message(4, nothing),
-  SET_MEM_TABLE: message(5, memoryTable, { descriptors: [0, MOST_TABLE_REGIONS] }),
+  SET_MEM_TABLE: message(5, memoryTable, { descriptors: [0, MAX_TABLE_REGIONS] }),
   SET_LOG_BASE: message(6, logArea, { needs: LOG_SHMFD, descriptors: ONE_DESCRIPTOR, reply: number }),
   SET_LOG_FD: message(7, nothing, { descriptors: ONE_DESCRIPTOR }),
   SET_VRING_NUM: message(8, vringState),

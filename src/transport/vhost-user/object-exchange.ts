@@ -5,11 +5,11 @@ import { type Found, type SharedObjects, uuidText } from './shared-objects.ts'
 import { VhostUserError } from './vhost-user-error.ts'
 
 /** Messages about objects that the front-end has not answered; what else there is to say waits. */
-const MOST_UNANSWERED = 64
+const MAX_UNANSWERED = 64
 /** Searches that the front-end has not answered. */
-const MOST_LOOKUPS = 64
+const MAX_LOOKUPS = 64
 /** How long a search waits for the front-end, which asks another back-end. */
-const PATIENCE_MS = 2000
+const TIMEOUT_MS = 2000
 
 /**
  * Objects of one connection: which of ours the front-end was told of, and which of others' we look for.
@@ -71,8 +71,8 @@ export class ObjectExchange {
       found({ reason: 'the front-end keeps no table of shared objects' })
       return
     }
-    if (this.#lookups >= MOST_LOOKUPS) {
-      found({ reason: `the front-end has not answered ${MOST_LOOKUPS} searches` })
+    if (this.#lookups >= MAX_LOOKUPS) {
+      found({ reason: `the front-end has not answered ${MAX_LOOKUPS} searches` })
       return
     }
     this.#lookups++
@@ -82,7 +82,7 @@ export class ObjectExchange {
       timer.close()
       found(result)
     }
-    const timer = this.reactor.timer(PATIENCE_MS, () => finish({ reason: `no answer about ${name} for too long` }))
+    const timer = this.reactor.timer(TIMEOUT_MS, () => finish({ reason: `no answer about ${name} for too long` }))
     channel.send('SHARED_OBJECT_LOOKUP', { uuid }, undefined, {
       answered: (status, [descriptor]) => {
         this.#lookups--
@@ -115,7 +115,7 @@ export class ObjectExchange {
 
   #tell(): void {
     for (const name of this.#due) {
-      if (!this.#channel || this.#unanswered >= MOST_UNANSWERED) return
+      if (!this.#channel || this.#unanswered >= MAX_UNANSWERED) return
       this.#due.delete(name)
       const present = this.#present.get(name)
       const told = this.#told.get(name)

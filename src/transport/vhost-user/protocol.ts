@@ -11,7 +11,7 @@ export const HEADER_FLAGS = 4
 export const HEADER_SIZE = 8
 
 /** Payloads are shorter than this: nothing the protocol knows is half as long. */
-export const MOST_PAYLOAD = 4096
+export const MAX_PAYLOAD = 4096
 
 export const MessageFlag = {
   VERSION_MASK: 0x3,
@@ -66,9 +66,9 @@ export const VHOST_VRING_F_LOG = 1 << 0
 export const LOG_PAGE = 0x1000
 
 /** Regions in one SET_MEM_TABLE. */
-export const MOST_TABLE_REGIONS = 8
+export const MAX_TABLE_REGIONS = 8
 /** Bytes of configuration space in one message. */
-export const MOST_CONFIG = 256
+export const MAX_CONFIG = 256
 export const SHMEM_REGIONS = 256
 
 /** Of SET_CONFIG: the guest writes, or a migration does. */

@@ -1,6 +1,6 @@
 import type { Descriptor } from '../../host/linux/descriptor.ts'
 import { MessageStream } from '../../host/socket/message-stream.ts'
-import { HEADER_BYTES, HEADER_FLAGS, HEADER_REQUEST, HEADER_SIZE, MessageFlag, MOST_PAYLOAD } from './protocol.ts'
+import { HEADER_BYTES, HEADER_FLAGS, HEADER_REQUEST, HEADER_SIZE, MAX_PAYLOAD, MessageFlag } from './protocol.ts'
 
 /** A message as it came. */
 export interface RawMessage {
@@ -13,20 +13,20 @@ export interface RawMessage {
 }
 
 /** Descriptors that may come before their message is whole; more are nobody's intention. */
-const MOST_DESCRIPTORS = 64
+const MAX_DESCRIPTORS = 64
 
 /** @vhost-user Communication */
 export class RequestStream extends MessageStream<RawMessage> {
   /** @param version what messages say of themselves */
   constructor(private readonly version: number = MessageFlag.VERSION) {
-    super(HEADER_BYTES, MOST_DESCRIPTORS)
+    super(HEADER_BYTES, MAX_DESCRIPTORS)
   }
 
   protected measure(view: DataView, at: number): number | string {
     const version = view.getUint32(at + HEADER_FLAGS, true) & MessageFlag.VERSION_MASK
     if (version !== this.version) return `a message of version ${version}`
     const size = view.getUint32(at + HEADER_SIZE, true)
-    return size > MOST_PAYLOAD ? `a message of ${size} bytes` : HEADER_BYTES + size
+    return size > MAX_PAYLOAD ? `a message of ${size} bytes` : HEADER_BYTES + size
   }
 
   protected decode(view: DataView, at: number, payload: Uint8Array, descriptors: readonly Descriptor[]): RawMessage {

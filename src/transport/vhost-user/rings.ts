@@ -100,7 +100,7 @@ export class Rings {
   setKick(number: number, descriptor: Descriptor | undefined): void | Pending {
     const ring = this.#named(number, descriptor)
     ring.setKick(descriptor, (event) =>
-      this.reactor.watch(event.descriptor.fd, () => this.served.notify(ring.index), Interest.NEWS),
+      this.reactor.watch(event.descriptor.fd, () => this.served.notify(ring.index), Interest.EDGE),
     )
     return this.start(ring.index)
   }
@@ -152,7 +152,7 @@ export class Rings {
         ring.journal?.release()
         this.#forget(ring)
         ring.closeKick()
-        ring.started = ring.enabled = ring.complained = ring.displaced = false
+        ring.started = ring.enabled = ring.loggedRefusal = ring.displaced = false
         ring.addresses = ring.stoppedAt = undefined
         ring.base = 0
       }
@@ -238,7 +238,7 @@ export class Rings {
     for (const { index, live } of this.#rings) {
       if (!live?.open) continue
       live.polled = true
-      if (!live.news()) continue
+      if (!live.hasWork()) continue
       this.served.notify(index)
       found = true
     }
@@ -246,7 +246,7 @@ export class Rings {
   }
 
   /** Nobody polls any more. */
-  rest(): void {
+  stopPolling(): void {
     for (const { index, live } of this.#rings) {
       if (!live?.polled) continue
       live.polled = false
@@ -320,8 +320,8 @@ export class Rings {
     const place = ring.addresses && this.#place(ring.addresses)
     const why = this.served.refusal ?? (place ? undefined : 'its addresses are not in memory')
     if (!place || why !== undefined) {
-      if (!ring.complained) this.events.log(`ring ${ring.index} waits: ${why}`)
-      ring.complained = true
+      if (!ring.loggedRefusal) this.events.log(`ring ${ring.index} waits: ${why}`)
+      ring.loggedRefusal = true
       return
     }
     const { packed } = this.served
@@ -340,7 +340,7 @@ export class Rings {
     ring.live = live
     ring.place = place
     ring.journal = journal
-    ring.complained = false
+    ring.loggedRefusal = false
     const unfinished = journal?.unfinished.length ?? 0
     if (unfinished > 0) this.events.log(`ring ${ring.index}: ${unfinished} in flight are served again`)
     this.events.opened()

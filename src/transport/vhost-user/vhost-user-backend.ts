@@ -11,12 +11,12 @@ import { DeviceId } from '../../virtio/device-id.ts'
 import { type DeviceStateInspection, inspectDevice } from '../../virtio/device-inspection.ts'
 import { Feature, featureSet, hasFeature } from '../../virtio/feature.ts'
 import { DRIVER_STATUS, Status } from '../../virtio/status.ts'
-import type { Service } from '../socket/reception.ts'
+import type { Service } from '../socket/accept-loop.ts'
 import { BackendChannel } from './backend-channel.ts'
 import { DeviceConfig } from './device-config.ts'
 import { AnswerWithDescriptor, Dispatcher, type Handlers } from './dispatcher.ts'
 import { MemoryLog } from './memory-log.ts'
-import { MemoryTable, MOST_SLOTS } from './memory-table.ts'
+import { MAX_SLOTS, MemoryTable } from './memory-table.ts'
 import { ObjectExchange } from './object-exchange.ts'
 import { ProtocolFeature, VhostFeature, VRING_INDEX_MASK } from './protocol.ts'
 import { Rings } from './rings.ts'
@@ -58,7 +58,7 @@ const MIGRATION =
   'a migration began, and writes to guest memory are logged; docs/qemu.md, "Migration", says what can be its destination'
 
 /** Removed mappings kept for a device that may be using them; past that, everything is drained to get rid of them. */
-const MOST_RETIRED = 64
+const MAX_RETIRED = 64
 
 /** The status of a device with a driver. */
 const READY = Status.ACKNOWLEDGE | Status.DRIVER | Status.FEATURES_OK | Status.DRIVER_OK
@@ -206,7 +206,7 @@ export class VhostUserBackend implements Service {
         this.#table.set(elements, descriptors)
         return this.#memoryChanged()
       },
-      GET_MAX_MEM_SLOTS: () => MOST_SLOTS,
+      GET_MAX_MEM_SLOTS: () => MAX_SLOTS,
       ADD_MEM_REG: ({ region }, [descriptor]) => {
         this.#table.add(region, descriptor)
         return this.#memoryChanged()
@@ -329,7 +329,7 @@ export class VhostUserBackend implements Service {
   }
 
   #memoryChanged(): void | Pending {
-    return this.#rings.memoryChanged(this.#table.retired > MOST_RETIRED || !this.#served.active)
+    return this.#rings.memoryChanged(this.#table.retired > MAX_RETIRED || !this.#served.active)
   }
 
   #setChannel(descriptor: Descriptor): void {

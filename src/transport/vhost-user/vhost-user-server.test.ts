@@ -147,7 +147,7 @@ test('front-ends that come and go without end do not fill the log', { skip }, as
   const socket = path.join(scratch(context), 'echo.sock')
   const lines: string[] = []
   const reactor = running(context)
-  const release = reactor.attend()
+  const release = reactor.keepMicrotasksRunning()
   const server = serveVhostUser(new EchoDevice(), UnixListener.listen(socket), reactor, {
     log: (line) => lines.push(line),
   })

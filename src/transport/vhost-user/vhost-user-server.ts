@@ -3,7 +3,7 @@ import type { Reactor } from '../../host/linux/reactor/reactor.ts'
 import { StreamConnection } from '../../host/socket/stream-connection.ts'
 import type { VirtioDevice } from '../../virtio/device.ts'
 import { type DeviceStateInspection, inspectDevice } from '../../virtio/device-inspection.ts'
-import { type Peers, Reception } from '../socket/reception.ts'
+import { AcceptLoop, type PeerSource } from '../socket/accept-loop.ts'
 import { vhostFeatures } from './served-device.ts'
 import type { Found } from './shared-objects.ts'
 import { VhostUserBackend, type VhostUserBackendOptions } from './vhost-user-backend.ts'
@@ -21,12 +21,12 @@ export type ServerReactor = Pick<Reactor, 'watch' | 'signal' | 'onTurn' | 'poll'
  */
 export class VhostUserServer {
   readonly #device: VirtioDevice
-  readonly #reception: Reception<VhostUserBackend>
+  readonly #reception: AcceptLoop<VhostUserBackend>
 
-  constructor(device: VirtioDevice, frontEnds: Peers, reactor: ServerReactor, options: VhostUserBackendOptions) {
+  constructor(device: VirtioDevice, frontEnds: PeerSource, reactor: ServerReactor, options: VhostUserBackendOptions) {
     this.#device = device
     const log = limitedLog(options.log)
-    this.#reception = new Reception(
+    this.#reception = new AcceptLoop(
       frontEnds,
       'front-end',
       reactor,
@@ -71,7 +71,7 @@ export function inspectUnserved(device: VirtioDevice): DeviceStateInspection {
 /** Serves a device to whoever comes. The listener or stream is the server's from now on. */
 export function serveVhostUser(
   device: VirtioDevice,
-  frontEnds: Peers,
+  frontEnds: PeerSource,
   reactor: ServerReactor,
   options: VhostUserBackendOptions,
 ): VhostUserServer {

@@ -8,7 +8,7 @@ import type { VringAddressMessage } from './messages.ts'
 import { VhostUserError } from './vhost-user-error.ts'
 
 /** Of the virtio specification: the longest queue there is. */
-const MOST_SIZE = 32768
+const MAX_SIZE = 32768
 
 /** A ring's areas as guest addresses, and in which regions they were found. */
 export interface RingPlace {
@@ -40,7 +40,7 @@ export class Vring {
   /** Its memory was taken away while it was served: it waits for that to come back. */
   displaced = false
   /** It was told that it waits for memory, or has failed; said once. */
-  complained = false
+  loggedRefusal = false
   #kick: EventFd | undefined
   #watch: Closable | undefined
   #call: EventFd | undefined
@@ -67,7 +67,7 @@ export class Vring {
   }
 
   setSize(size: number): void {
-    if (size < 1 || size > MOST_SIZE) throw new VhostUserError(`ring ${this.index} of ${size} descriptors`)
+    if (size < 1 || size > MAX_SIZE) throw new VhostUserError(`ring ${this.index} of ${size} descriptors`)
     this.size = size
   }
 

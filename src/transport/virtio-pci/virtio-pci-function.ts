@@ -155,8 +155,8 @@ export class VirtioPciFunction implements PciFunction {
     return this.#state.poll()
   }
 
-  rest(): void {
-    this.#state.rest()
+  stopPolling(): void {
+    this.#state.stopPolling()
   }
 
   retryVectors(): void {

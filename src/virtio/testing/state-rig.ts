@@ -11,7 +11,7 @@ import { EchoDevice } from './echo-device.ts'
 export const VERSION_1 = featureSet(Feature.VERSION_1)
 
 /**
- * The state of an echo device, a driver, and between them a transport that does nothing but write down what it is told.
+ * The state of an echo device, a driver, and between them a transport that does nothing but write down what it is notifications.
  *
  *     const rig = new StateRig()
  *     rig.start()
@@ -24,7 +24,7 @@ export class StateRig {
   readonly memory = new GuestMemory([this.region])
   readonly queues: QueueDriver[] = []
   /** What the transport was told, in order. */
-  readonly told: string[] = []
+  readonly notifications: string[] = []
   readonly logged: string[] = []
   /** What a test wants to happen when the driver is interrupted for the configuration. */
   onConfigInterrupt: (() => void) | undefined
@@ -35,13 +35,13 @@ export class StateRig {
     this.device = device
     this.state = new DeviceState(device, {
       memory: this.memory,
-      queueInterrupt: (queue) => this.told.push(`queue ${queue}`),
+      queueInterrupt: (queue) => this.notifications.push(`queue ${queue}`),
       configInterrupt: () => {
-        this.told.push('config')
+        this.notifications.push('config')
         this.onConfigInterrupt?.()
       },
-      queueReset: (queue) => this.told.push(`queue ${queue} reset`),
-      deviceReset: () => this.told.push('device reset'),
+      queueReset: (queue) => this.notifications.push(`queue ${queue} reset`),
+      deviceReset: () => this.notifications.push('device reset'),
       log: (line) => this.logged.push(line),
     })
   }

@@ -27,7 +27,7 @@ async function withConsumer(
       return server
     },
   })
-  reactor.attend()
+  reactor.keepMicrotasksRunning()
   const running = reactor.run()
   const client = await FrameClient.connect(file, { reactor })
   const frames = client.frames()

@@ -1,9 +1,9 @@
 import { activateDevice, type DeviceRig, type DeviceRigOptions } from '../../../virtio/testing/device-rig.ts'
 import type { Display } from '../display.ts'
+import { DisplayFanout } from '../display-fanout.ts'
 import { GpuDevice, type GpuInspection, type GpuOptions } from '../gpu.ts'
 import { GpuQueue, GpuCommand as T } from '../protocol.ts'
 import type { Rect } from '../rect.ts'
-import { SeveralDisplays } from '../several-displays.ts'
 import { RecordingDisplay } from './recording-display.ts'
 
 /** What the device answered; a missing header reads as type 0. */
@@ -67,7 +67,7 @@ export class GpuRig {
 
   /** @param beside displays that are told what `display` is */
   constructor(options?: GpuOptions, rigOptions?: DeviceRigOptions, beside: readonly Display[] = []) {
-    const all = beside.length > 0 ? new SeveralDisplays([this.display, ...beside]) : this.display
+    const all = beside.length > 0 ? new DisplayFanout([this.display, ...beside]) : this.display
     this.device = new GpuDevice(all, options)
     this.driver = activateDevice(this.device, rigOptions)
   }

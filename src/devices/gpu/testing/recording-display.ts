@@ -9,7 +9,7 @@ export class RecordingDisplay implements Display {
   /** Damage in the order it came, with its scanout. */
   readonly damages: (Rect & { readonly index: number })[] = []
   /** What is done where a test's viewers have to be asked. */
-  ask?: NonNullable<Display['ask']>
+  preferredModes?: NonNullable<Display['preferredModes']>
 
   scanout(index: number, surface: Surface | undefined): void {
     this.surfaces[index] = surface

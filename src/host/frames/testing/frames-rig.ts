@@ -52,7 +52,7 @@ export class FramesRig {
     const [memory] = this.#mapping.regions(0)
     this.gpu = new GpuRig({ sharing: this.buffers, scanouts: [SCREEN, SCREEN] }, { memory }, [this.server])
     // Tests wait for promises.
-    this.reactor.attend()
+    this.reactor.keepMicrotasksRunning()
     this.#running = this.reactor.run()
   }
 

@@ -2,12 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Descriptor } from '../../linux/descriptor.ts'
 import { END, UnixStream } from '../../linux/unix-stream.ts'
 import { FrameStream, type RawMessage } from '../frame-stream.ts'
-import { encode, HELLO, MAGIC, MOST_FILES, MOST_MESSAGE_BYTES, REFUSED, VERSION, Wanted } from '../protocol.ts'
+import { encode, HELLO, MAGIC, MAX_FILES, MAX_MESSAGE_BYTES, REFUSED, VERSION, Wanted } from '../protocol.ts'
 
 /** A consumer that sends what the test says, right or wrong, and reads when the test does. */
 export class RawConsumer {
   readonly stream: UnixStream
-  readonly #messages = new FrameStream(MOST_MESSAGE_BYTES, MOST_FILES)
+  readonly #messages = new FrameStream(MAX_MESSAGE_BYTES, MAX_FILES)
   /** The server closed the connection. */
   ended = false
 

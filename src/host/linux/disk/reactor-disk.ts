@@ -9,7 +9,7 @@ import type { Reactor } from '../reactor/reactor.ts'
 import { errnoName } from '../system-call-error.ts'
 import type { SharedDiskFile } from './disk-file.ts'
 import { DiskState } from './disk-state.ts'
-import { Erasure } from './erasure.ts'
+import { RangeZeroing } from './zero-range.ts'
 
 /**
  * A disk in a raw image, through a reactor: guest memory to file and back without a copy of ours, many requests at once.
@@ -30,7 +30,7 @@ export class ReactorDisk implements Disk {
   readonly #file: SharedDiskFile
   readonly #state: DiskState
   readonly #reactor: Reactor
-  readonly #erasure: Erasure
+  readonly #erasure: RangeZeroing
   readonly #log: (line: string) => void
   /** For what is said once. */
   readonly #logLast: (line: string) => void
@@ -48,7 +48,7 @@ export class ReactorDisk implements Disk {
     this.#reactor = reactor
     this.#log = limitedLog(log)
     this.#logLast = log
-    this.#erasure = new Erasure(file, reactor, this.#log)
+    this.#erasure = new RangeZeroing(file, reactor, this.#log)
     this.readOnly = file.readOnly
     this.canDiscard = file.canDiscard
   }

@@ -1,9 +1,9 @@
 import { SystemCallError } from '../system-call-error.ts'
-import { EpollPort } from './epoll-port.ts'
+import { EpollBackend } from './epoll-backend.ts'
 import type { Reactor, ReactorKind } from './reactor.ts'
 import { Spin } from './spin.ts'
 import { TurnReactor } from './turn-reactor.ts'
-import { UringPort } from './uring-port.ts'
+import { UringBackend } from './uring-backend.ts'
 
 export interface ReactorOptions {
   /** `epoll` even where there is `io_uring`; the default is the best the kernel offers. */
@@ -19,19 +19,19 @@ const SPIN_MICROSECONDS = 32
 /** A reactor for this thread, which has to be the one to run it. */
 export function createReactor(options: ReactorOptions = {}): Reactor {
   const spin = new Spin(options.spinMicroseconds ?? SPIN_MICROSECONDS)
-  if (options.prefer === 'epoll') return new TurnReactor(new EpollPort(), spin)
+  if (options.prefer === 'epoll') return new TurnReactor(new EpollBackend(), spin)
   try {
-    return new TurnReactor(new UringPort(), spin)
+    return new TurnReactor(new UringBackend(), spin)
   } catch (error) {
     options.refused?.(reasonOf(error))
-    return new TurnReactor(new EpollPort(), spin)
+    return new TurnReactor(new EpollBackend(), spin)
   }
 }
 
 /** Why this process gets no io_uring, in words for people; undefined where it does. */
 export function uringRefused(): string | undefined {
   try {
-    new UringPort().close()
+    new UringBackend().close()
     return undefined
   } catch (error) {
     return reasonOf(error)

@@ -13,7 +13,7 @@ import { Spin } from './spin.ts'
 import { mappedMemory } from './testing/mapped-memory.ts'
 import { runWith } from './testing/run-with.ts'
 import { TurnReactor } from './turn-reactor.ts'
-import { UringPort } from './uring-port.ts'
+import { UringBackend } from './uring-backend.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'outboard-file-calls-'))
 after(() => rmSync(folder, { recursive: true }))
@@ -92,7 +92,7 @@ test('once a write had to wait, the ring makes those that come', { skip: uringRe
   region.u8.set(content())
   // For which each call is a slow one.
   const calls = new FileCalls(0)
-  const reactor = new TurnReactor(new UringPort(calls), new Spin(0))
+  const reactor = new TurnReactor(new UringBackend(calls), new Spin(0))
   const results: number[] = []
   await runWith(
     reactor,

@@ -32,12 +32,12 @@ test('what follows a breath runs when no microtask is left', { skip }, async () 
   process.kill(process.pid, 'SIGCONT')
   await new Promise<void>((resolve) => {
     const follow = (): void => {
-      if (order.length === 0) loop.breathe(follow)
+      if (order.length === 0) loop.runNodeLoop(follow)
       else resolve()
       // A microtask that is left behind would run after this.
       if (order.length > 0) order.push('what follows')
     }
-    loop.breathe(follow)
+    loop.runNodeLoop(follow)
   })
   process.off('SIGCONT', handler)
   loop.close()
@@ -45,5 +45,5 @@ test('what follows a breath runs when no microtask is left', { skip }, async () 
 })
 
 function breath(loop: NodeLoop): Promise<void> {
-  return new Promise((resolve) => loop.breathe(resolve))
+  return new Promise((resolve) => loop.runNodeLoop(resolve))
 }

@@ -55,7 +55,7 @@ export class NodeLoop {
    * Not a promise: what follows would run among the microtasks, before others that its callbacks left behind. Called from
    * the event loop, it runs when all of those are done, and may sleep.
    */
-  breathe(then: () => void): void {
+  runNodeLoop(then: () => void): void {
     this.#then = then
     this.#breath.signal()
   }

@@ -19,9 +19,9 @@ export interface Completion {
 //
 const VECTOR_WORDS = 4
 /** The most vectors one system call takes. */
-const MOST_VECTORS = 1024
+const MAX_VECTORS = 1024
 /** The most bytes one system call moves. */
-const MOST_BYTES = 0x7fff_0000
+const MAX_BYTES = 0x7fff_0000
 
 const NOBODY: Completion = { done() {} }
 const NO_SPANS = { count: 0, byteLength: 0, regions: [], offsets: new Uint32Array(0), lengths: new Uint32Array(0) }
@@ -138,10 +138,10 @@ export class Operation {
 
   #prepare(): void {
     const { regions, offsets, lengths, count } = this.#spans
-    const vectors = Math.min(count - this.#span, MOST_VECTORS)
+    const vectors = Math.min(count - this.#span, MAX_VECTORS)
     if (vectors * VECTOR_WORDS > this.#vectors.length) this.#grow(vectors)
     let skip = this.#skip
-    let left = MOST_BYTES
+    let left = MAX_BYTES
     let used = 0
     for (; used < vectors && left > 0; used++) {
       const i = this.#span + used

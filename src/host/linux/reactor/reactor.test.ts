@@ -82,7 +82,7 @@ for (const { kind, skip } of KINDS) {
         if (++calls === 100) reactor.stop()
         else reactor.signal(event)
       },
-      Interest.NEWS,
+      Interest.EDGE,
     )
     event.signal()
     await reactor.run()
@@ -275,7 +275,7 @@ for (const { kind, skip } of KINDS) {
           if (++calls === events.length) reactor.stop()
           watches[i].close()
         },
-        Interest.NEWS,
+        Interest.EDGE,
       ),
     )
     for (const event of events) reactor.signal(event)
@@ -293,7 +293,7 @@ for (const { kind, skip } of KINDS) {
         if (seen.at(-1) === 'worked') seen.push('polled')
         return false
       },
-      rest() {
+      stopPolling() {
         if (seen.at(-1) !== 'polled') return
         seen.push('rested')
         reactor.stop()
@@ -320,7 +320,7 @@ for (const { kind, skip } of KINDS) {
         polled++
         return true
       },
-      rest() {},
+      stopPolling() {},
     })
     reactor.timer(2, () => reactor.stop())
     await reactor.run()
@@ -342,7 +342,8 @@ for (const { kind, skip } of KINDS) {
     await reactor.run()
     reactor.close()
     reactor.close()
-    for (const closable of [...watches, hook, reactor.attend(), reactor.timer(0, () => {})]) closable.close()
+    for (const closable of [...watches, hook, reactor.keepMicrotasksRunning(), reactor.timer(0, () => {})])
+      closable.close()
     reactor.signal(event)
     reactor.settle(Promise.resolve())
     const refused = /the reactor is closed/

@@ -15,7 +15,7 @@ export const Interest = {
    * Once for each time something came, whether what came before was read or not, and perhaps once more. For an EventFd of
    * which only the news matters: nobody has to drain it.
    */
-  NEWS: 'news',
+  EDGE: 'news',
 } as const
 export type Interest = (typeof Interest)[keyof typeof Interest]
 
@@ -29,7 +29,7 @@ export interface Poller {
   /** Does what there is to do; nobody need tell of more until `rest`. @returns whether there was something */
   poll(): boolean
   /** The thread is about to sleep: whoever has more is to tell, and what came before it knew that is done now. */
-  rest(): void
+  stopPolling(): void
 }
 
 /**
@@ -77,7 +77,7 @@ export interface Reactor {
   /** Looks for this work too in the moments before a sleep, where the reactor was made to have such. */
   poll(poller: Poller): Closable
   /** Lets promises and microtasks run after every turn until closed: some microseconds each, for devices that need it. */
-  attend(): Closable
+  keepMicrotasksRunning(): Closable
   /** Does the same until this promise is settled. */
   settle(promise: Promise<unknown>): void
   /** Takes turns until `stop`. Rejects with what a callback throws. */

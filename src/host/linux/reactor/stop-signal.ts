@@ -48,5 +48,5 @@ export class StopSignal {
 
 /** Stops a reactor when the signal with this descriptor is raised. */
 export function stopAt(fd: number, reactor: Reactor): Closable {
-  return reactor.watch(fd, () => reactor.stop(), Interest.NEWS)
+  return reactor.watch(fd, () => reactor.stop(), Interest.EDGE)
 }

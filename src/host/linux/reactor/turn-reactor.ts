@@ -2,15 +2,15 @@ import type { SpanList } from '../../../memory/span-list.ts'
 import type { EventFd } from '../event-fd.ts'
 import { NodeLoop } from './node-loop.ts'
 import { type Completion, Operation, OperationKind } from './operation.ts'
-import type { Port, PortWatch } from './port.ts'
 import { type Closable, Interest, type Poller, type Reactor, type ReactorKind } from './reactor.ts'
+import type { PortWatch, ReactorBackend } from './reactor-backend.ts'
 import type { Spin } from './spin.ts'
 import { Timers } from './timers.ts'
 
 /** A reactor over whichever port the kernel offers. */
 export class TurnReactor implements Reactor {
   readonly kind: ReactorKind
-  #port: Port
+  #port: ReactorBackend
   readonly #node = new NodeLoop()
   readonly #timers = new Timers()
   /** Each may close any of them, and none of the others is passed over. */
@@ -37,7 +37,7 @@ export class TurnReactor implements Reactor {
         this.#turn()
         if (!this.#breathe && this.#attentive.size === 0) continue
         this.#breathe = false
-        this.#node.breathe(this.#takeTurns)
+        this.#node.runNodeLoop(this.#takeTurns)
         return
       }
       this.#running?.resolve()
@@ -52,7 +52,7 @@ export class TurnReactor implements Reactor {
   #found = false
   readonly #spin: Spin
 
-  constructor(port: Port, spin: Spin) {
+  constructor(port: ReactorBackend, spin: Spin) {
     this.kind = port.kind
     this.#port = port
     this.#spin = spin
@@ -107,14 +107,14 @@ export class TurnReactor implements Reactor {
     return listed(this.#pollers, poller)
   }
 
-  attend(): Closable {
+  keepMicrotasksRunning(): Closable {
     const attention = {}
     this.#attentive.add(attention)
     return { close: () => this.#attentive.delete(attention) }
   }
 
   settle(promise: Promise<unknown>): void {
-    const attention = this.attend()
+    const attention = this.keepMicrotasksRunning()
     const settled = () => attention.close()
     promise.then(settled, settled)
   }
@@ -125,7 +125,7 @@ export class TurnReactor implements Reactor {
       if (this.#port === CLOSED) refuse()
       this.#running = { resolve, reject }
       // Microtasks that the caller left behind run before the first turn sleeps.
-      this.#node.breathe(this.#takeTurns)
+      this.#node.runNodeLoop(this.#takeTurns)
     })
   }
 
@@ -185,7 +185,7 @@ export class TurnReactor implements Reactor {
     const polls = this.#spin.polls(this.#worked, this.#found)
     this.#worked = this.#found = false
     for (const poller of this.#pollers) {
-      if (!polls) poller.rest()
+      if (!polls) poller.stopPolling()
       else if (poller.poll()) this.#worked = this.#found = true
     }
     return polls
@@ -193,7 +193,7 @@ export class TurnReactor implements Reactor {
 }
 
 /** What is left of the port of a reactor that is closed. */
-const CLOSED: Port = {
+const CLOSED: ReactorBackend = {
   kind: 'epoll',
   slowCalls: 0,
   watch: refuse,
@@ -218,7 +218,7 @@ class Watch implements PortWatch, Closable {
   closed = false
 
   constructor(
-    private readonly port: Port,
+    private readonly port: ReactorBackend,
     readonly fd: number,
     readonly ready: () => void,
     readonly interest: Interest,

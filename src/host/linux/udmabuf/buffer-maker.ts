@@ -5,13 +5,13 @@ import { checkInFiles } from './file-extents.ts'
 import type { BufferFacts } from './guest-buffer.ts'
 import { HeldFiles } from './held-files.ts'
 import { MemoryOwner } from './memory-seals.ts'
-import { MOST_VIEW_BYTES } from './page-view.ts'
+import { MAX_VIEW_BYTES } from './page-view.ts'
 import { DMA_BUF_NAME_LEN, type FileExtent } from './protocol.ts'
 import { Udmabuf } from './udmabuf.ts'
 import { UdmabufError, UdmabufProblem } from './udmabuf-error.ts'
 
 /** Each piece of a linear buffer becomes a mapping once this process looks at it, of which a process has 65,530, and needs some for other things. */
-const MOST_MAPPED_PIECES = 49_152
+const MAX_MAPPED_PIECES = 49_152
 
 const DMA_BUF_REASONS: Readonly<Record<BufferFacts['owner'], string>> = {
   guest: 'made of the guest’s own pages',
@@ -98,8 +98,8 @@ export class BufferMaker {
 
   #makeLinear({ extents, name }: BufferPlan, why: UdmabufError): BufferMemory {
     const pieces = extents.length
-    if (this.#mappedPieces + pieces > MOST_MAPPED_PIECES) {
-      const scattered = `${name} is in ${pieces} pieces, and ${this.#mappedPieces} of ${MOST_MAPPED_PIECES} are taken`
+    if (this.#mappedPieces + pieces > MAX_MAPPED_PIECES) {
+      const scattered = `${name} is in ${pieces} pieces, and ${this.#mappedPieces} of ${MAX_MAPPED_PIECES} are taken`
       throw new UdmabufError(UdmabufProblem.TOO_MANY_PIECES, scattered, 'have the guest use larger pieces')
     }
     const held = this.#files.hold(extents)
@@ -126,8 +126,8 @@ export function asUdmabufError(error: unknown): UdmabufError {
 /** Neither a dma-buf nor a view of more is of use: nobody could look at all of it. */
 function checkSize({ extents, name }: BufferPlan): void {
   const length = extents.reduce((sum, extent) => sum + extent.length, 0)
-  if (length <= MOST_VIEW_BYTES) return
-  const tooLarge = `${name} has ${length} bytes, and a buffer at most ${MOST_VIEW_BYTES}`
+  if (length <= MAX_VIEW_BYTES) return
+  const tooLarge = `${name} has ${length} bytes, and a buffer at most ${MAX_VIEW_BYTES}`
   throw new UdmabufError(UdmabufProblem.TOO_LARGE, tooLarge, 'have the guest use smaller ones')
 }
 

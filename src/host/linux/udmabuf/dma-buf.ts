@@ -2,7 +2,7 @@ import { readFileSync, statfsSync } from 'node:fs'
 import { mapFile } from '../address-space.ts'
 import { Descriptor } from '../descriptor.ts'
 import { systemCall } from '../system-call.ts'
-import { MOST_VIEW_BYTES, PageView } from './page-view.ts'
+import { MAX_VIEW_BYTES, PageView } from './page-view.ts'
 import { DMA_BUF_NAME_LEN, DMA_BUF_SYNC_END, DmaBufAccess, ioctl, Request } from './protocol.ts'
 
 /** The file system of dma-bufs; linux/magic.h. */
@@ -62,7 +62,7 @@ export class DmaBuf {
   get bytes(): Uint8Array {
     if (!this.#view) {
       const { fd, what } = this.descriptor
-      if (this.size > MOST_VIEW_BYTES) throw new RangeError(`${what}: ${this.size} bytes are too many for one view`)
+      if (this.size > MAX_VIEW_BYTES) throw new RangeError(`${what}: ${this.size} bytes are too many for one view`)
       this.#view = new PageView(mapFile(`mapping ${what}`, fd, 0, this.size), what)
     }
     return this.#view.bytes

@@ -9,9 +9,9 @@ import { type BufferInspection, type BufferListener, type BufferOwner, GuestBuff
 import { UdmabufError, UdmabufProblem } from './udmabuf-error.ts'
 
 /** Each takes a descriptor, of which the process needs some for other things. */
-const MOST_BUFFERS = 4096
+const MAX_BUFFERS = 4096
 /** Of them are shown one by one. */
-const MOST_SHOWN = 256
+const MAX_SHOWN = 256
 
 export interface GuestBuffersOptions {
   /** Takes a line about what does not work as it could, once for each reason. */
@@ -138,7 +138,7 @@ export class GuestBuffers implements BufferSharing {
     }
     return {
       unavailable: this.#maker.unavailable?.message ?? null,
-      buffers: buffers.slice(0, MOST_SHOWN),
+      buffers: buffers.slice(0, MAX_SHOWN),
       totals: [...totals.values()],
       made: { ...this.#made },
       refused: Object.fromEntries(this.#refused),
@@ -165,8 +165,8 @@ export class GuestBuffers implements BufferSharing {
 
   #make(plan: BufferPlan, spans: number): GuestBuffer {
     const { name, owner } = plan
-    if (this.#all.size >= MOST_BUFFERS) {
-      const tooMany = `${name} would be one of more than ${MOST_BUFFERS} buffers`
+    if (this.#all.size >= MAX_BUFFERS) {
+      const tooMany = `${name} would be one of more than ${MAX_BUFFERS} buffers`
       throw new UdmabufError(UdmabufProblem.NO_DESCRIPTOR, tooMany, 'its driver has to destroy some')
     }
     const { memory, ...why } = this.#maker.make(plan)

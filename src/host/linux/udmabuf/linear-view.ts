@@ -1,12 +1,12 @@
 import { mapFileAt, reserve, unmap } from '../address-space.ts'
 import { SystemCallError } from '../system-call-error.ts'
 import { checkInFiles } from './file-extents.ts'
-import { MOST_VIEW_BYTES, PageView } from './page-view.ts'
+import { MAX_VIEW_BYTES, PageView } from './page-view.ts'
 import type { FileExtent } from './protocol.ts'
 import { UdmabufError, UdmabufProblem } from './udmabuf-error.ts'
 
 /** Each piece is a mapping of its own, of which a process has 65,530 unless its system was told otherwise. */
-const MOST_PIECES = 32_768
+const MAX_PIECES = 32_768
 
 /**
  * Scattered pieces of memory files, one behind the other in this process's addresses: the same pages, not a copy.
@@ -39,12 +39,12 @@ export class LinearView {
   static check(extents: readonly FileExtent[], what: string): number {
     const length = extents.reduce((sum, extent) => sum + extent.length, 0)
     if (length === 0) throw new UdmabufError(UdmabufProblem.EMPTY, `${what} has no memory`, 'give it some')
-    if (length > MOST_VIEW_BYTES) {
-      const tooLarge = `${what} has ${length} bytes, and a view at most ${MOST_VIEW_BYTES}`
+    if (length > MAX_VIEW_BYTES) {
+      const tooLarge = `${what} has ${length} bytes, and a view at most ${MAX_VIEW_BYTES}`
       throw new UdmabufError(UdmabufProblem.TOO_LARGE, tooLarge, 'view a part of it')
     }
-    if (extents.length > MOST_PIECES) {
-      const scattered = `${what} is in ${extents.length} pieces, and a view takes ${MOST_PIECES}`
+    if (extents.length > MAX_PIECES) {
+      const scattered = `${what} is in ${extents.length} pieces, and a view takes ${MAX_PIECES}`
       throw new UdmabufError(UdmabufProblem.TOO_MANY_PIECES, scattered, 'have the guest use larger pieces')
     }
     const pages = checkInFiles(extents, what)

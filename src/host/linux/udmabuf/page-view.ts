@@ -2,7 +2,7 @@ import { type Pages, replaceWithZeroes, unmap } from '../address-space.ts'
 import { memoryAt } from '../ffi.ts'
 
 /** Larger views are no use to anyone, and those of more than 4 GiB end the process. */
-export const MOST_VIEW_BYTES = 1 << 30
+export const MAX_VIEW_BYTES = 1 << 30
 
 /** Address space goes back to the system when nothing here can touch it any more. */
 const unreachable = new FinalizationRegistry<Pages>(unmap)
@@ -12,7 +12,7 @@ export class PageView {
   readonly bytes: Uint8Array
   #open = true
 
-  /** @param pages at most `MOST_VIEW_BYTES` */
+  /** @param pages at most `MAX_VIEW_BYTES` */
   constructor(
     private readonly pages: Pages,
     private readonly what: string,

@@ -1,4 +1,4 @@
-import { HEADER_BYTES, LARGEST_FRAME } from '../../../devices/net/protocol.ts'
+import { HEADER_BYTES, MAX_FRAME_BYTES } from '../../../devices/net/protocol.ts'
 import { MemoryRegion } from '../../../memory/memory-region.ts'
 import { SpanList } from '../../../memory/span-list.ts'
 
@@ -23,13 +23,13 @@ export function packetOf(frame: Uint8Array, cuts: readonly number[] = []): SpanL
 export class PacketRoom {
   readonly packet = new SpanList()
   readonly #header = MemoryRegion.over(0, new Uint8Array(HEADER_BYTES))
-  readonly #region = MemoryRegion.over(0, new Uint8Array((LARGEST_FRAME + 3) & ~3))
+  readonly #region = MemoryRegion.over(0, new Uint8Array((MAX_FRAME_BYTES + 3) & ~3))
 
   constructor() {
     this.packet.add(this.#header, 0, HEADER_BYTES)
     this.packet.add(this.#region, 0, 9)
     this.packet.add(this.#region, 9, 500)
-    this.packet.add(this.#region, 509, LARGEST_FRAME - 509)
+    this.packet.add(this.#region, 509, MAX_FRAME_BYTES - 509)
   }
 
   get header(): Uint8Array {

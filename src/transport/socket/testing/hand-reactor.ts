@@ -4,7 +4,7 @@ import type { Closable, Poller, Reactor } from '../../../host/linux/reactor/reac
 
 /** What comes in pieces takes a turn for each. */
 const CALM_TURNS = 4
-const MOST_TURNS = 100
+const MAX_TURNS = 100
 
 interface Watch extends Closable {
   readonly ready: () => void
@@ -89,7 +89,7 @@ export class HandReactor implements Pick<Reactor, 'watch' | 'signal' | 'timer' |
     this.#looks = !this.#looks
     for (const poller of this.#pollers) {
       if (this.#looks) poller.poll()
-      else poller.rest()
+      else poller.stopPolling()
     }
     const wishes = [...this.#hooks].map((hook) => hook())
     for (const event of this.#signals) if (!event.descriptor.closed) event.signal()
@@ -100,7 +100,7 @@ export class HandReactor implements Pick<Reactor, 'watch' | 'signal' | 'timer' |
   /** Turns until no promise is waited for, a few turns long. @throws where that takes for ever */
   async idle(): Promise<void> {
     for (let turns = 0, calm = 0; calm < CALM_TURNS; turns++) {
-      if (turns > MOST_TURNS) throw new Error('promises that are never settled')
+      if (turns > MAX_TURNS) throw new Error('promises that are never settled')
       this.turn()
       await setImmediate()
       calm = this.#unsettled === 0 ? calm + 1 : 0

@@ -1,6 +1,6 @@
 import type { Descriptor } from '../../../host/linux/descriptor.ts'
 import type { UnixStream } from '../../../host/linux/unix-stream.ts'
-import { closeAll } from '../../socket/conversation.ts'
+import { closeAll } from '../../socket/request-loop.ts'
 import { type Answer, PeerEnd } from '../../socket/testing/peer-end.ts'
 import { CommandStream, encodeMessage, type RawMessage } from '../command-stream.ts'
 import { ClientCommand, type CommandKind, type ReplyOf, type RequestOf } from '../messages.ts'

@@ -48,9 +48,9 @@ interface Asked {
 /** Messages carry a version in vhost-user, and none here. */
 const NO_VERSION = 0
 /** Answers that are waited for; a front-end that owes as many gives none. */
-const MOST_ASKED = 64
+const MAX_ASKED = 64
 const EDID_BLOCK = 128
-const MOST_EDID = 1024
+const MAX_EDID = 1024
 
 /**
  * The socket on which a GPU's front-end is shown pictures, and asked what it would like them to be. It takes its time, and
@@ -184,7 +184,7 @@ export class GpuChannel implements Receiver {
 
   #ask<N extends GpuQuestion>(name: N, request: GpuQuestionOf<N>, answered: (answer: GpuAnswerOf<N>) => void): void {
     if (this.#closed) return
-    if (this.#asked.length >= MOST_ASKED) {
+    if (this.#asked.length >= MAX_ASKED) {
       this.ended('the front-end answers nothing')
       return
     }
@@ -238,5 +238,5 @@ export class GpuChannel implements Receiver {
 
 /** Undefined where it is none that a guest could make sense of. */
 function edidOf({ size, edid }: GpuAnswerOf<'GET_EDID'>): Uint8Array | undefined {
-  return size >= EDID_BLOCK && size <= MOST_EDID && size % EDID_BLOCK === 0 ? edid.subarray(0, size) : undefined
+  return size >= EDID_BLOCK && size <= MAX_EDID && size % EDID_BLOCK === 0 ? edid.subarray(0, size) : undefined
 }

@@ -8,9 +8,9 @@ export type InflightDescription = RequestOf<'SET_INFLIGHT_FD'>
 
 /** Regions of queues begin at multiples of this, so that none shares a line of the processor's cache with another. */
 const REGION_ALIGNMENT = 64
-const MOST_QUEUE_SIZE = 32768
+const MAX_QUEUE_SIZE = 32768
 /** 256 of the longest packed queues. */
-const MOST_BYTES = 1 << 29
+const MAX_BYTES = 1 << 29
 
 /** One queue's region, as bytes, halves and words. */
 export interface InflightRegion {
@@ -46,7 +46,7 @@ export class InflightArea {
 
   /** A new one, in which nothing is in flight. */
   static create(queues: number, queueSize: number, layout: RegionLayout): InflightArea {
-    if (queues < 1 || queueSize < 1 || queueSize > MOST_QUEUE_SIZE) {
+    if (queues < 1 || queueSize < 1 || queueSize > MAX_QUEUE_SIZE) {
       throw new VhostUserError(`an area for ${queues} queues of ${queueSize}`)
     }
     const mmapSize = queues * regionBytes(queueSize, layout)
@@ -56,7 +56,7 @@ export class InflightArea {
 
   /** The one the front-end kept. It owns the descriptor, whatever happens. */
   static adopt(descriptor: Descriptor, description: InflightDescription): InflightArea {
-    if (description.mmapSize > MOST_BYTES) {
+    if (description.mmapSize > MAX_BYTES) {
       descriptor.close()
       throw new VhostUserError(`an area of ${description.mmapSize} bytes`)
     }

@@ -1,5 +1,5 @@
 /** Different lines that are remembered; past that it begins anew, and may tell one again. */
-const MOST_LINES = 256
+const MAX_LINES = 256
 
 /**
  * The log of several speakers who mostly say the same: each line is told as often as the one says it who says it most.
@@ -19,7 +19,7 @@ export class JoinedLog {
     const counts = this.#counts.get(line) ?? new Array<number>(this.speakers).fill(0)
     const told = Math.max(...counts)
     counts[speaker]++
-    if (this.#counts.size >= MOST_LINES) this.#counts.clear()
+    if (this.#counts.size >= MAX_LINES) this.#counts.clear()
     this.#counts.set(line, counts)
     return counts[speaker] > told
   }

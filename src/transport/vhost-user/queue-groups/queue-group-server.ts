@@ -1,6 +1,6 @@
 import { limitedLog } from '../../../host/limited-log.ts'
 import type { DeviceStateInspection } from '../../../virtio/device-inspection.ts'
-import { type Peers, Reception, type ReceptionReactor } from '../../socket/reception.ts'
+import { AcceptLoop, type AcceptReactor, type PeerSource } from '../../socket/accept-loop.ts'
 import { mergeInspections } from './merged-inspection.ts'
 import { type QueueGroup, Splitter } from './splitter.ts'
 
@@ -23,17 +23,17 @@ export interface QueueGroupServerOptions {
  */
 export class QueueGroupServer {
   readonly #groups: readonly InspectedGroup[]
-  readonly #reception: Reception<Splitter>
+  readonly #reception: AcceptLoop<Splitter>
 
   constructor(
     groups: readonly InspectedGroup[],
-    frontEnds: Peers,
-    reactor: ReceptionReactor,
+    frontEnds: PeerSource,
+    reactor: AcceptReactor,
     options: QueueGroupServerOptions,
   ) {
     const log = limitedLog((line) => options.log(`${options.name}: ${line}`))
     this.#groups = groups
-    this.#reception = new Reception(
+    this.#reception = new AcceptLoop(
       frontEnds,
       'front-end',
       reactor,

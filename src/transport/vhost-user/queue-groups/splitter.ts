@@ -3,7 +3,7 @@ import { socketPair, type UnixStream } from '../../../host/linux/unix-stream.ts'
 import { StreamConnection } from '../../../host/socket/stream-connection.ts'
 import { Pending } from '../../../pending/pending.ts'
 import { featureSet } from '../../../virtio/feature.ts'
-import type { ReceptionReactor, Service } from '../../socket/reception.ts'
+import type { AcceptReactor, Service } from '../../socket/accept-loop.ts'
 import { AnswerWithDescriptor, Dispatcher, type Handlers } from '../dispatcher.ts'
 import { FrontEndMessage, type ReplyOf, type RequestOf } from '../messages.ts'
 import { ProtocolFeature, VRING_INDEX_MASK } from '../protocol.ts'
@@ -54,7 +54,7 @@ export class Splitter implements Service {
   constructor(
     groups: readonly QueueGroup[],
     stream: UnixStream,
-    private readonly reactor: ReceptionReactor,
+    private readonly reactor: AcceptReactor,
     log: (line: string) => void,
   ) {
     const ends = groups.map((_, i) => socketPair(`the way to queue group ${i}`))

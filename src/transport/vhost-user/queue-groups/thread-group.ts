@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import type { UnixStream } from '../../../host/linux/unix-stream.ts'
 import type { DeviceStateInspection } from '../../../virtio/device-inspection.ts'
-import type { Service } from '../../socket/reception.ts'
+import type { Service } from '../../socket/accept-loop.ts'
 import type { InspectedGroup } from './queue-group-server.ts'
 import type { Order, ThreadReport } from './thread-messages.ts'
 

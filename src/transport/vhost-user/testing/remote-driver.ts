@@ -17,7 +17,7 @@ export interface RemoteDriverOptions {
 }
 
 /** How long anything may take before it counts as never. */
-const PATIENCE_MS = 120_000
+const TIMEOUT_MS = 120_000
 
 /**
  * A driver and its front-end against a back-end that runs by itself: another process, or a reactor in this one.
@@ -95,7 +95,7 @@ export class RemoteDriver {
 
 /** Looks again and again until there is something. */
 async function patiently<T>(look: () => T | undefined | false, complaint: string): Promise<T> {
-  const end = Date.now() + PATIENCE_MS
+  const end = Date.now() + TIMEOUT_MS
   for (;;) {
     const found = look()
     if (found !== undefined && found !== false) return found

@@ -1,11 +1,11 @@
-import { Lane, type Send } from './lane.ts'
 import { terminalHeader } from './protocol.ts'
+import { type Send, TabStream } from './tab-stream.ts'
 import type { TerminalHistory } from './terminal-history.ts'
 
 const PIECE_BYTES = 64 * 1024
 
 /** The terminal's output as one tab gets it: first what there was before, then what comes. */
-export class TerminalLane extends Lane {
+export class TerminalStream extends TabStream {
   #position = 0
   /** Where the output ended when the tab came: queries before it were answered long ago. */
   readonly #came: number
@@ -18,7 +18,7 @@ export class TerminalLane extends Lane {
   ) {
     super()
     this.#came = history.end
-    this.want()
+    this.schedule()
   }
 
   protected override async sendNewest(): Promise<boolean> {
@@ -28,7 +28,7 @@ export class TerminalLane extends Lane {
     if (bytes.length === 0) return false
     this.#position = end
     this.send(terminalHeader(isOld || !this.answers(), skipped), bytes)
-    if (end < this.history.end) this.want()
+    if (end < this.history.end) this.schedule()
     return true
   }
 }

@@ -18,7 +18,7 @@ export interface ConversationEvents {
  * Takes messages off a connection one at a time, has them handled, and answers: the next is not looked at before the one before
  * it is done with, however long that takes. What a message says is the protocol's, in the classes that extend this.
  */
-export abstract class Conversation<M> implements Receiver {
+export abstract class RequestLoop<M> implements Receiver {
   readonly #connection: Connection
   readonly #messages: MessageStream<M>
   /** For the rest of a message that the peer began: one that keeps silent would hold the device for ever. */

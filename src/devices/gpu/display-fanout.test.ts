@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { SeveralDisplays } from './several-displays.ts'
+import { DisplayFanout } from './display-fanout.ts'
 import { RecordingDisplay } from './testing/recording-display.ts'
 
 test('several displays are told the same, and the first that has an opinion is asked', () => {
   const [first, second] = [new RecordingDisplay(), new RecordingDisplay()]
-  assert.equal(new SeveralDisplays([first, second]).ask, undefined)
-  second.ask = (told) => told([{ width: 800, height: 600 }])
-  const both = new SeveralDisplays([first, second])
+  assert.equal(new DisplayFanout([first, second]).preferredModes, undefined)
+  second.preferredModes = (told) => told([{ width: 800, height: 600 }])
+  const both = new DisplayFanout([first, second])
   const asked: unknown[] = []
-  both.ask?.((wishes) => asked.push(wishes))
+  both.preferredModes?.((wishes) => asked.push(wishes))
   assert.deepEqual(asked, [[{ width: 800, height: 600 }]])
   both.damage(1, { x: 1, y: 2, width: 3, height: 4 })
   both.moveCursor(0, 7, 8)

@@ -1,7 +1,7 @@
 import { Damage } from '../machine/damage.ts'
 import type { Machine, Pixels, Rect, ScanoutMode } from '../machine/machine.ts'
-import { Lane, type Send } from './lane.ts'
 import { cursorHeader, rectHeader, screenHeader } from './protocol.ts'
+import { type Send, TabStream } from './tab-stream.ts'
 
 /**
  * Pixels of one frame at most, 64 MiB: the guest chooses the size of its screen. The rest follows in the next frame.
@@ -9,7 +9,7 @@ import { cursorHeader, rectHeader, screenHeader } from './protocol.ts'
 const MAX_PIXELS = 1 << 24
 
 /** A scanout as one tab sees it: its mode, the newest pixels where they changed, and its cursor. */
-export class ScreenLane extends Lane {
+export class ScreenStream extends TabStream {
   readonly #damage = new Damage()
   #cursorChanged = true
   /** The mode the tab knows of; undefined where the screen is off, which is what a tab begins with. */
@@ -26,18 +26,18 @@ export class ScreenLane extends Lane {
 
   damage(rect: Rect): void {
     this.#damage.add(rect)
-    this.want()
+    this.schedule()
   }
 
   /** Everything is to be sent: a new tab, another mode. */
   redraw(): void {
     this.#damage.addAll()
-    this.want()
+    this.schedule()
   }
 
   cursorChanged(): void {
     this.#cursorChanged = true
-    this.want()
+    this.schedule()
   }
 
   protected override async sendNewest(): Promise<boolean> {
@@ -68,7 +68,7 @@ export class ScreenLane extends Lane {
       if (height > 0) taken.push({ ...rect, height })
       this.#damage.add({ ...rect, y: rect.y + height, height: rect.height - height })
     }
-    if (!this.#damage.isEmpty) this.want()
+    if (!this.#damage.isEmpty) this.schedule()
     return taken
   }
 

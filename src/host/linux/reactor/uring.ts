@@ -73,7 +73,7 @@ export interface Target {
 }
 
 /** The rings a program and the kernel share: entries go in with one system call a turn, results are there to be read. */
-export class Ring {
+export class Uring {
   readonly #descriptor: Descriptor
   readonly #enter: CFunction
   readonly #ringPages: Pages

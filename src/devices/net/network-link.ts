@@ -1,12 +1,12 @@
 import type { SpanList } from '../../memory/span-list.ts'
 import { ByteRing } from './byte-ring.ts'
 import type { NetworkPort, PortListener } from './network-port.ts'
-import { HEADER_BYTES, LARGEST_FRAME } from './protocol.ts'
+import { HEADER_BYTES, MAX_FRAME_BYTES } from './protocol.ts'
 
 /** Bytes on their way in one direction of one pair: several packets of the largest size. */
-const CAPACITY = 4 * (HEADER_BYTES + LARGEST_FRAME + 4)
+const CAPACITY = 4 * (HEADER_BYTES + MAX_FRAME_BYTES + 4)
 
-export interface CableOptions {
+export interface NetworkLinkOptions {
   readonly pairs?: number
   readonly mtu?: number
   /**
@@ -22,18 +22,18 @@ export interface CableOptions {
  *
  * What does not fit waits at the sender. Each pair of the one end leads to the same pair of the other.
  */
-export function createCable(options: CableOptions = {}): readonly [NetworkPort, NetworkPort] {
-  return CableEnd.pair(options)
+export function createNetworkLink(options: NetworkLinkOptions = {}): readonly [NetworkPort, NetworkPort] {
+  return LinkEnd.pair(options)
 }
 
-class CableEnd implements NetworkPort {
+class LinkEnd implements NetworkPort {
   readonly pairs: number
   readonly mtu: number | undefined
   readonly speed = undefined
   readonly transmitOffloads: number
   readonly receiveOffloads: number
   linkUp = true
-  #other: CableEnd = this
+  #other: LinkEnd = this
   #listener: PortListener | undefined
   /** What came in, of each pair. */
   readonly #arrived: readonly ByteRing[]
@@ -56,15 +56,15 @@ class CableEnd implements NetworkPort {
     }
   }
 
-  static pair(options: CableOptions): readonly [CableEnd, CableEnd] {
-    const left = new CableEnd(options)
-    const right = new CableEnd(options)
+  static pair(options: NetworkLinkOptions): readonly [LinkEnd, LinkEnd] {
+    const left = new LinkEnd(options)
+    const right = new LinkEnd(options)
     left.#other = right
     right.#other = left
     return [left, right]
   }
 
-  private constructor(options: CableOptions) {
+  private constructor(options: NetworkLinkOptions) {
     const { pairs = 1, mtu, offloads = 0 } = options
     this.pairs = pairs
     this.mtu = mtu

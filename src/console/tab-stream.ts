@@ -5,7 +5,7 @@ export type Send = (...parts: readonly (Uint8Array | string)[]) => void
  * One stream of messages to a tab, with at most one that the tab has not acknowledged. What changes in between is not queued
  * but looked up when the tab is ready again: a slow tab makes nothing grow, and nobody wait.
  */
-export abstract class Lane {
+export abstract class TabStream {
   #state: 'idle' | 'preparing' | 'in flight' | 'closed' = 'idle'
   #wanted = false
 
@@ -13,7 +13,7 @@ export abstract class Lane {
   protected abstract sendNewest(): Promise<boolean>
 
   /** There is something to send: it goes now, or when the tab is ready. */
-  want(): void {
+  schedule(): void {
     this.#wanted = true
     this.#next()
   }

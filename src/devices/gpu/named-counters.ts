@@ -1,5 +1,5 @@
 /** Counts things that have a number on the wire and a name for people; what has no name is counted together. */
-export class Tally {
+export class NamedCounters {
   readonly #names: ReadonlyMap<number, string>
   readonly #counts = new Map<number, number>()
   #unnamed = 0

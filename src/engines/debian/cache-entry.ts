@@ -9,7 +9,7 @@ import { withLock } from './lock.ts'
 const KEEP_OTHERS_MS = 7 * 24 * 3600 * 1000
 
 /** A folder of the cache: `KIND-ID`. Another id, of another version of this project, is another folder. */
-export interface KeptFolder {
+export interface CacheEntry {
   readonly kind: string
   readonly id: string
 }
@@ -24,7 +24,7 @@ export interface MakeOptions {
   readonly make: (work: string) => Promise<string>
 }
 
-export function keptFolderPath({ kind, id }: KeptFolder): string {
+export function keptFolderPath({ kind, id }: CacheEntry): string {
   return path.join(cacheFolder(), `${kind}-${id}`)
 }
 
@@ -33,7 +33,7 @@ export function keptFolderPath({ kind, id }: KeptFolder): string {
  * that need not be fetched again. No other process makes one at the same time.
  * @throws {AptError} when packages cannot be fetched, unpacked or kept
  */
-export async function makeKeptFolder(folder: KeptFolder, options: MakeOptions): Promise<void> {
+export async function makeKeptFolder(folder: CacheEntry, options: MakeOptions): Promise<void> {
   const { signal, onWait, isComplete } = options
   try {
     await withLock(cacheFolder(), signal, onWait, async () => {
@@ -44,7 +44,7 @@ export async function makeKeptFolder(folder: KeptFolder, options: MakeOptions): 
   }
 }
 
-async function makeInCache(folder: KeptFolder, { signal, make }: MakeOptions): Promise<void> {
+async function makeInCache(folder: CacheEntry, { signal, make }: MakeOptions): Promise<void> {
   await mkdir(cacheFolder(), { recursive: true, mode: 0o700 })
   // Looked at again, since another user could have made it first.
   const cache = cacheFolder()

@@ -8,10 +8,10 @@ import {
   DescriptionFlag,
   EXTENTS,
   encode,
-  MOST_EXTENTS,
-  MOST_FILES,
-  MOST_PLANES,
-  MOST_TEXT_BYTES,
+  MAX_EXTENTS,
+  MAX_FILES,
+  MAX_PLANES,
+  MAX_TEXT_BYTES,
   REFUSED,
   SCANOUT,
   type WireDescription,
@@ -21,7 +21,7 @@ import {
 } from './protocol.ts'
 
 /** Messages as bytes, and what goes beside the first of them: borrowed, open as long as the buffer is held. */
-export interface Statement {
+export interface OutgoingMessage {
   readonly bytes: Uint8Array
   readonly descriptors: readonly Descriptor[]
 }
@@ -47,7 +47,7 @@ export function refusal(reason: string): Uint8Array {
  * @param memoryFiles files are given that hold more than the buffer
  * @returns what is to be said in this order, each by itself: descriptors belong to a message that what is received at once ends with
  */
-export function bufferStatements(id: number, buffer: GuestBuffer, memoryFiles: boolean): Statement[] {
+export function bufferStatements(id: number, buffer: GuestBuffer, memoryFiles: boolean): OutgoingMessage[] {
   const given = givenOf(buffer, memoryFiles)
   const { handles } = buffer
   const extents = handles.kind === 'linear' && given.withheld === '' ? handles.extents : []
@@ -64,8 +64,8 @@ export function bufferStatements(id: number, buffer: GuestBuffer, memoryFiles: b
   }
   const bytes = encode(BUFFER, head, given.descriptors.length)
   const parts: Uint8Array[] = []
-  for (let at = 0; at < extents.length; at += MOST_EXTENTS) {
-    const elements = extents.slice(at, at + MOST_EXTENTS).map(({ file, offset, length }) => {
+  for (let at = 0; at < extents.length; at += MAX_EXTENTS) {
+    const elements = extents.slice(at, at + MAX_EXTENTS).map(({ file, offset, length }) => {
       return { file: given.descriptors.indexOf(file), offset, length }
     })
     parts.push(encode(EXTENTS, { buffer: id, count: elements.length, elements }))
@@ -111,17 +111,17 @@ function givenOf(
     return { descriptors: [], withheld: `its file holds ${what}, and is given only with --export-memory` }
   }
   const files = [...new Set(handles.extents.map(({ file }) => file))]
-  if (files.length <= MOST_FILES) return { descriptors: files, withheld: '' }
-  return { descriptors: [], withheld: `it lies in ${files.length} files, and ${MOST_FILES} go with one message` }
+  if (files.length <= MAX_FILES) return { descriptors: files, withheld: '' }
+  return { descriptors: [], withheld: `it lies in ${files.length} files, and ${MAX_FILES} go with one message` }
 }
 
 function wirePicture({ width, height, fourcc, modifier, planes }: Picture): WirePicture {
-  const planeCount = Math.min(planes.length, MOST_PLANES)
+  const planeCount = Math.min(planes.length, MAX_PLANES)
   return { width, height, fourcc, planeCount, modifier, planes: planes.slice(0, planeCount) }
 }
 
 function textBytes(text: string): Uint8Array {
-  return new TextEncoder().encode(text).subarray(0, MOST_TEXT_BYTES)
+  return new TextEncoder().encode(text).subarray(0, MAX_TEXT_BYTES)
 }
 
 function joined(pieces: readonly Uint8Array[]): Uint8Array {

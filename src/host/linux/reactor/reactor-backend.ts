@@ -11,7 +11,7 @@ export interface PortWatch {
 }
 
 /** What a reactor needs of the kernel; what differs between `io_uring` and `epoll`. */
-export interface Port {
+export interface ReactorBackend {
   readonly kind: ReactorKind
   /** Reads and writes that kept the thread waiting for the disk. */
   readonly slowCalls: number

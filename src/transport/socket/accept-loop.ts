@@ -8,7 +8,7 @@ interface ConnectTo {
 }
 
 /** Where peers come from: those that call here, the one that did already, or one that has to be called. */
-export type Peers = UnixListener | UnixStream | ConnectTo
+export type PeerSource = UnixListener | UnixStream | ConnectTo
 
 /** What serves one peer. */
 export interface Service {
@@ -21,13 +21,13 @@ export interface Service {
   close(): void
 }
 
-export type ReceptionReactor = Pick<Reactor, 'watch' | 'settle' | 'timer'>
+export type AcceptReactor = Pick<Reactor, 'watch' | 'settle' | 'timer'>
 
 /** Between attempts to reach a peer. */
 const RETRY_MS = 500
 
 /** Has one peer after another served. Those that come meanwhile wait. */
-export class Reception<S extends Service> {
+export class AcceptLoop<S extends Service> {
   /** Resolves when no peer is served any more, and none will be. */
   readonly over: Promise<void>
   /** What serves the peer there is. */
@@ -43,9 +43,9 @@ export class Reception<S extends Service> {
    * @param log lines about who comes and goes
    */
   constructor(
-    private readonly peers: Peers,
+    private readonly peers: PeerSource,
     private readonly who: string,
-    private readonly reactor: ReceptionReactor,
+    private readonly reactor: AcceptReactor,
     private readonly serve: (stream: UnixStream) => S,
     private readonly log: (line: string) => void,
   ) {

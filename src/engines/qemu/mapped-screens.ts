@@ -44,7 +44,7 @@ interface Screen {
  *     const screens = await InPlaceScreens.connect('/run/frames.sock', events)
  *     screens.read(0, rect) ?? askTheDevice(0, rect)
  */
-export class InPlaceScreens {
+export class MappedScreens {
   readonly #client: FrameClient
   readonly #screens = new Map<number, Screen>()
   /** Reasons that the log has. */
@@ -52,8 +52,8 @@ export class InPlaceScreens {
   #closed = false
 
   /** @throws {FrameError} */
-  static async connect(path: string, events: ScreenEvents, options: FrameClientOptions = {}): Promise<InPlaceScreens> {
-    return new InPlaceScreens(await FrameClient.connect(path, options), events)
+  static async connect(path: string, events: ScreenEvents, options: FrameClientOptions = {}): Promise<MappedScreens> {
+    return new MappedScreens(await FrameClient.connect(path, options), events)
   }
 
   private constructor(

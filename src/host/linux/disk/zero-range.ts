@@ -29,7 +29,7 @@ const ZERO_WAYS: readonly Way[] = [Way.ZERO, Way.WRITE]
 const NOT_SUPPORTED: readonly number[] = [Errno.EOPNOTSUPP, Errno.ENOSYS, Errno.ENOTTY]
 
 /** Discards and writes zeroes through a reactor, in the ways the file has. One it lacks is tried once and told once. */
-export class Erasure {
+export class RangeZeroing {
   /** Bytes of zeroes written because nothing better worked. */
   zeroesWritten = 0
   readonly #file: SharedDiskFile

@@ -1,6 +1,6 @@
+import type { BounceMemory } from '../memory/bounce-memory.ts'
 import { copyBytes } from '../memory/copy-bytes.ts'
 import type { GuestMemory } from '../memory/guest-memory.ts'
-import type { RemoteMemory } from '../memory/remote-memory.ts'
 import { SpanList } from '../memory/span-list.ts'
 import { promiseOf } from '../pending/pending.ts'
 import type { QueueSetup } from './device-queue.ts'
@@ -20,12 +20,12 @@ import {
 } from './ring-layout.ts'
 
 /** One chain may have this many bytes each way: it is held here, whole. */
-const MOST_CHAIN_BYTES = 1 << 26
+const MAX_CHAIN_BYTES = 1 << 26
 /** Chains with more than this are served before the next ones are fetched, and what was written goes first. */
 const BATCH_BYTES = 1 << 22
 const PIECE_BYTES = 1 << 20
 /** Descriptors of one chain that are looked at: a table of more is refused by the queue. */
-const MOST_DESCRIPTORS = 32768
+const MAX_DESCRIPTORS = 32768
 
 export type DistantSetup = Pick<QueueSetup, 'memory' | 'size' | 'descriptorArea' | 'driverArea' | 'start'>
 
@@ -46,7 +46,7 @@ export interface DistantRingEvents {
  * In the shadow the driver never asks to be left alone, since how it changes its mind is not seen here in time. The queue
  * has to be `polled`, so that the driver notifies of everything.
  */
-export class DistantRing {
+export class ShadowRing {
   readonly #memory: GuestMemory
   readonly #spans = new SpanList()
   /** The available index in the shadow. */
@@ -58,7 +58,7 @@ export class DistantRing {
 
   constructor(
     private readonly setup: DistantSetup,
-    private readonly remote: RemoteMemory,
+    private readonly remote: BounceMemory,
     private readonly events: DistantRingEvents,
   ) {
     this.#memory = setup.memory
@@ -147,7 +147,7 @@ export class DistantRing {
       if ((tail & VIRTQ_DESC_F_NEXT) === 0) break
       index = tail >>> 16
     }
-    if (total > MOST_CHAIN_BYTES) return `a chain of ${total} bytes, in memory that is not shared`
+    if (total > MAX_CHAIN_BYTES) return `a chain of ${total} bytes, in memory that is not shared`
     for (const [address, length] of readable) {
       // What lies outside is refused by the queue.
       if (!this.#memory.contains(address, length)) continue
@@ -167,7 +167,7 @@ export class DistantRing {
   ): Promise<string | undefined> {
     const address = addressAt(words, at)
     const length = words[at + DESC_LEN]
-    if (length === 0 || length > MOST_DESCRIPTORS * DESC_BYTES || !this.#memory.contains(address, length)) {
+    if (length === 0 || length > MAX_DESCRIPTORS * DESC_BYTES || !this.#memory.contains(address, length)) {
       return undefined
     }
     const bytes = await this.#fetch(address, length)

@@ -1,9 +1,9 @@
 import type { Machine } from '../machine/machine.ts'
-import { Lane, type Send } from './lane.ts'
 import type { InspectionMessage } from './protocol.ts'
+import { type Send, TabStream } from './tab-stream.ts'
 
 /** Answers a tab's requests for the state of the devices, one at a time. */
-export class InspectionLane extends Lane {
+export class InspectionStream extends TabStream {
   constructor(
     private readonly machine: Machine,
     private readonly send: Send,

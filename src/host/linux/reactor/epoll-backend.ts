@@ -7,8 +7,8 @@ import { systemCall } from '../system-call.ts'
 import { SystemCallError } from '../system-call-error.ts'
 import { FileCalls } from './file-calls.ts'
 import { type Operation, OperationKind } from './operation.ts'
-import type { Port, PortWatch } from './port.ts'
 import { Interest } from './reactor.ts'
+import type { PortWatch, ReactorBackend } from './reactor-backend.ts'
 
 const EPOLL_CLOEXEC = 0x8_0000
 const EPOLL_CTL_ADD = 1
@@ -30,7 +30,7 @@ const EPOLLET = 0x8000_0000
 const EVENT_WORDS = process.arch === 'x64' ? 3 : 4
 const DATA = EVENT_WORDS - 2
 /** Taken at once; the rest at the next turn. */
-const MOST_EVENTS = 64
+const MAX_EVENTS = 64
 
 const epollCreate = systemCall<[flags: number]>('int epoll_create1(int flags)')
 const epollCtl = systemCall<[epoll: number, operation: number, fd: number, event: Uint32Array]>(
@@ -46,11 +46,11 @@ interface Entry {
 }
 
 /** Waits with `epoll`, and does everything else at once. */
-export class EpollPort implements Port {
+export class EpollBackend implements ReactorBackend {
   readonly kind = 'epoll'
   readonly #epoll = new Descriptor(epollCreate('making an epoll', EPOLL_CLOEXEC), 'epoll')
   readonly #wait: CFunction = cFunction('int epoll_wait(int epoll, void *events, int most, int timeout)')
-  readonly #events = new Uint32Array(EVENT_WORDS * MOST_EVENTS)
+  readonly #events = new Uint32Array(EVENT_WORDS * MAX_EVENTS)
   readonly #event = new Uint32Array(EVENT_WORDS)
   readonly #calls = new FileCalls()
   readonly #fallocate = cFunction('int fallocate(int fd, int mode, int64_t offset, int64_t length)')
@@ -115,7 +115,7 @@ export class EpollPort implements Port {
     // Rounded up: who wakes too early would turn without sleep until the time has come.
     const forEver = timeout === Number.POSITIVE_INFINITY
     const milliseconds = moved ? 0 : forEver ? -1 : Math.min(Math.ceil(timeout), 0x7fff_ffff)
-    const count = this.#wait(this.#epoll.fd, events, MOST_EVENTS, milliseconds)
+    const count = this.#wait(this.#epoll.fd, events, MAX_EVENTS, milliseconds)
     if (count < 0) {
       const reason = errno()
       if (reason === Errno.EINTR) return -1
@@ -156,7 +156,7 @@ export class EpollPort implements Port {
 const EVENTS = {
   [Interest.READABLE]: EPOLLIN | EPOLLRDHUP,
   [Interest.WRITABLE]: EPOLLOUT,
-  [Interest.NEWS]: EPOLLIN | EPOLLET,
+  [Interest.EDGE]: EPOLLIN | EPOLLET,
 } as const
 
 function dispatch(entry: Entry, events: number): void {

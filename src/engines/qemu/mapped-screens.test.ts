@@ -6,7 +6,7 @@ import type { FrameServerOptions } from '../../host/frames/frame-server.ts'
 import { FramesRig } from '../../host/frames/testing/frames-rig.ts'
 import { ffiMissing } from '../../host/linux/ffi.ts'
 import type { Rect } from '../../machine/machine.ts'
-import { InPlaceScreens } from './in-place-screens.ts'
+import { MappedScreens } from './mapped-screens.ts'
 
 const skip = ffiMissing() ?? false
 const WHOLE: Rect = { x: 0, y: 0, width: 64, height: 48 }
@@ -17,20 +17,20 @@ class Page {
   readonly damage: (readonly Rect[])[] = []
   readonly inPlace: boolean[] = []
   readonly log: string[] = []
-  #screens: InPlaceScreens | undefined
+  #screens: MappedScreens | undefined
 
   constructor(options: FrameServerOptions) {
     this.rig = new FramesRig(options)
   }
 
-  get screens(): InPlaceScreens {
+  get screens(): MappedScreens {
     assert.ok(this.#screens)
     return this.#screens
   }
 
   async connect(): Promise<void> {
     const { reactor, path } = this.rig
-    this.#screens = await InPlaceScreens.connect(
+    this.#screens = await MappedScreens.connect(
       path,
       {
         damage: (_, rects) => this.damage.push(rects),

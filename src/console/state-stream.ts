@@ -1,9 +1,9 @@
-import { Lane, type Send } from './lane.ts'
 import type { MachineFeed } from './machine-feed.ts'
 import type { StateMessage } from './protocol.ts'
+import { type Send, TabStream } from './tab-stream.ts'
 
 /** Lights, log lines and the end of the guest, as far as one tab does not know them yet. */
-export class StateLane extends Lane {
+export class StateStream extends TabStream {
   #logPosition = 0
 
   constructor(
@@ -11,7 +11,7 @@ export class StateLane extends Lane {
     private readonly send: Send,
   ) {
     super()
-    this.want()
+    this.schedule()
   }
 
   protected override async sendNewest(): Promise<boolean> {

@@ -1,5 +1,5 @@
 import type { Picture } from '../../devices/gpu/picture.ts'
-import { DescriptionFlag, MOST_PLANES, type WireDescription, type WirePicture } from './protocol.ts'
+import { DescriptionFlag, MAX_PLANES, type WireDescription, type WirePicture } from './protocol.ts'
 
 /** What a description says. */
 export interface Description {
@@ -17,7 +17,7 @@ export function descriptionIn({ buffer, flags, uuid, picture }: WireDescription)
 }
 
 export function pictureIn({ width, height, fourcc, modifier, planeCount, planes }: WirePicture): Picture {
-  return { width, height, fourcc, modifier, planes: planes.slice(0, Math.min(planeCount, MOST_PLANES)) }
+  return { width, height, fourcc, modifier, planes: planes.slice(0, Math.min(planeCount, MAX_PLANES)) }
 }
 
 export function textIn(bytes: Uint8Array): string {

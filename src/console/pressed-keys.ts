@@ -1,7 +1,7 @@
 import type { Machine } from '../machine/machine.ts'
 
 /** Keys and buttons a tab holds down, so that they come up when it goes. */
-export class HeldInput {
+export class PressedKeys {
   readonly #keys = new Set<number>()
   readonly #buttons = new Set<number>()
 

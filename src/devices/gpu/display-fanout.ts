@@ -6,14 +6,14 @@ import type { CursorPicture, Display, Rect, Surface } from './display.ts'
  *
  *     const gpu = new GpuDevice(new SeveralDisplays([window, recorder]))
  */
-export class SeveralDisplays implements Display {
-  readonly ask?: NonNullable<Display['ask']>
+export class DisplayFanout implements Display {
+  readonly preferredModes?: NonNullable<Display['preferredModes']>
   readonly #displays: readonly Display[]
 
   constructor(displays: readonly Display[]) {
     this.#displays = displays
-    const asked = displays.find(({ ask }) => ask)
-    if (asked) this.ask = (told) => asked.ask?.(told)
+    const asked = displays.find(({ preferredModes }) => preferredModes)
+    if (asked) this.preferredModes = (told) => asked.preferredModes?.(told)
   }
 
   scanout(index: number, surface: Surface | undefined): void {

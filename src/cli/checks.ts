@@ -15,7 +15,7 @@ import {
   findQemuTools,
   missingDevices,
   type Qemu,
-  Transport,
+  QemuDeviceDriver,
   VFIO_USER,
 } from '../engines/qemu/qemu.ts'
 import { ffiMissing } from '../host/linux/ffi.ts'
@@ -28,12 +28,12 @@ export const Level = { OK: 'ok', LIMITED: 'limited', MISSING: 'missing' } as con
 export type Level = (typeof Level)[keyof typeof Level]
 
 /** What this machine can do in one respect. */
-export interface Finding {
+export interface Check {
   /** For scripts; it stays the same. */
   readonly id: string
   readonly level: Level
   /** In words for people. */
-  readonly says: string
+  readonly summary: string
   /** What would make it better. */
   readonly remedy?: string
   /** Of a QEMU: devices through which ours reach a guest, and whether it has them. */
@@ -47,7 +47,7 @@ const NODE = [20, 19] as const
 const MORE_TRANSPORTS = ['vhost-user-fs-pci', 'vhost-user-vsock-pci', 'vhost-user-snd-pci', VFIO_USER]
 
 /** Looks at everything the project can use on this machine. Nothing is fetched, made or changed. */
-export async function examineMachine(): Promise<Finding[]> {
+export async function examineMachine(): Promise<Check[]> {
   // A search that fails found none.
   const qemus = await findQemus().catch(() => [])
   const found = await Promise.all([
@@ -72,155 +72,156 @@ export async function examineMachine(): Promise<Finding[]> {
 }
 
 /** An examination that fails is a finding too, and the others go on. */
-async function attempt(id: string, examine: () => Finding | Promise<Finding>): Promise<Finding> {
+async function attempt(id: string, examine: () => Check | Promise<Check>): Promise<Check> {
   try {
     return await examine()
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    return { id, level: Level.LIMITED, says: `${id} cannot be examined: ${reason}` }
+    return { id, level: Level.LIMITED, summary: `${id} cannot be examined: ${reason}` }
   }
 }
 
-function node(): Finding {
+function node(): Check {
   const [major, minor] = process.versions.node.split('.').map(Number)
   const isNew = major > NODE[0] || (major === NODE[0] && minor >= NODE[1])
-  const says = `Node ${process.versions.node}`
-  if (isNew) return { id: 'node', level: Level.OK, says }
-  return { id: 'node', level: Level.MISSING, says, remedy: `install Node ${NODE.join('.')} or newer` }
+  const summary = `Node ${process.versions.node}`
+  if (isNew) return { id: 'node', level: Level.OK, summary }
+  return { id: 'node', level: Level.MISSING, summary, remedy: `install Node ${NODE.join('.')} or newer` }
 }
 
-function systemCalls(): Finding {
+function systemCalls(): Check {
   const missing = ffiMissing()
-  if (missing === undefined) return { id: 'system-calls', level: Level.OK, says: 'system calls, through koffi' }
+  if (missing === undefined) return { id: 'system-calls', level: Level.OK, summary: 'system calls, through koffi' }
   return {
     id: 'system-calls',
     level: Level.MISSING,
-    says: `no system calls, so no device processes: ${missing}`,
+    summary: `no system calls, so no device processes: ${missing}`,
     remedy: 'use 64-bit Linux, and run npm ci',
   }
 }
 
-function ioUring(): Finding {
+function ioUring(): Check {
   const refused = ffiMissing() ?? uringRefused()
-  if (refused === undefined) return { id: 'io_uring', level: Level.OK, says: 'io_uring' }
-  return { id: 'io_uring', level: Level.LIMITED, says: `epoll and a system call for each request: ${refused}` }
+  if (refused === undefined) return { id: 'io_uring', level: Level.OK, summary: 'io_uring' }
+  return { id: 'io_uring', level: Level.LIMITED, summary: `epoll and a system call for each request: ${refused}` }
 }
 
-async function apt(): Promise<Finding> {
+async function apt(): Promise<Check> {
   try {
     await debianSource()
-    return { id: 'apt', level: Level.OK, says: 'apt knows a source of Debian packages' }
+    return { id: 'apt', level: Level.OK, summary: 'apt knows a source of Debian packages' }
   } catch (error) {
     if (!(error instanceof AptError)) throw error
     return {
       id: 'apt',
       level: Level.LIMITED,
-      says: `kernels and QEMU cannot be fetched: ${error.what}`,
+      summary: `kernels and QEMU cannot be fetched: ${error.what}`,
       remedy: error.remedy,
     }
   }
 }
 
 /** The folder may be missing: then it is made in the first folder above it that is there. */
-async function cache(): Promise<Finding> {
+async function cache(): Promise<Check> {
   const id = 'cache'
   try {
     const folder = cacheFolder()
     let there = folder
     while (!existsSync(there)) there = path.dirname(there)
     await access(there, constants.W_OK | constants.X_OK)
-    return { id, level: Level.OK, says: `kernels and QEMU are kept in ${folder}` }
+    return { id, level: Level.OK, summary: `kernels and QEMU are kept in ${folder}` }
   } catch (error) {
     const { what, remedy } = (await explained(error)) as AptError
-    return { id, level: Level.LIMITED, says: `kernels and QEMU cannot be kept: ${what}`, remedy }
+    return { id, level: Level.LIMITED, summary: `kernels and QEMU cannot be kept: ${what}`, remedy }
   }
 }
 
-function kit(id: string, recipe: Parameters<typeof findKit>[0], engine: string): Finding {
+function kit(id: string, recipe: Parameters<typeof findKit>[0], engine: string): Check {
   const { architecture, suite } = recipe
-  if (findKit(recipe)) return { id, level: Level.OK, says: `guest kit for ${engine}: ${architecture}, Debian ${suite}` }
-  return { id, level: Level.LIMITED, says: `no guest kit for ${engine} yet: the first run fetches it, with apt` }
+  if (findKit(recipe))
+    return { id, level: Level.OK, summary: `guest kit for ${engine}: ${architecture}, Debian ${suite}` }
+  return { id, level: Level.LIMITED, summary: `no guest kit for ${engine} yet: the first run fetches it, with apt` }
 }
 
-async function kvm(qemus: readonly Qemu[]): Promise<Finding> {
+async function kvm(qemus: readonly Qemu[]): Promise<Check> {
   const [qemu] = qemus
   const missing = qemu ? await kvmMissing(qemu.program) : 'without QEMU it cannot be tried'
-  if (missing === undefined) return { id: 'kvm', level: Level.OK, says: 'KVM runs a guest' }
-  return { id: 'kvm', level: Level.LIMITED, says: `guests are emulated (TCG), which is slow: ${missing}` }
+  if (missing === undefined) return { id: 'kvm', level: Level.OK, summary: 'KVM runs a guest' }
+  return { id: 'kvm', level: Level.LIMITED, summary: `guests are emulated (TCG), which is slow: ${missing}` }
 }
 
-async function deviceFile(id: string, file: string, without: string): Promise<Finding> {
+async function deviceFile(id: string, file: string, without: string): Promise<Check> {
   try {
     await access(file, constants.R_OK)
-    return { id, level: Level.OK, says: `${file} can be opened` }
+    return { id, level: Level.OK, summary: `${file} can be opened` }
   } catch (error) {
     const denied = error instanceof Error && 'code' in error && error.code === 'EACCES'
     return {
       id,
       level: Level.LIMITED,
-      says: `${without}: ${denied ? `${file} is not ours to open` : `there is no ${file}`}`,
+      summary: `${without}: ${denied ? `${file} is not ours to open` : `there is no ${file}`}`,
       remedy: denied ? `ask for access to ${file}` : `load the kernel module ${path.basename(file)}`,
     }
   }
 }
 
 /** An interface that is there already is opened by whoever may, and a new one only by root. */
-function tap(): Finding {
+function tap(): Check {
   const refused = tunRefused()
   if (refused === undefined) {
-    return { id: 'tap', level: Level.OK, says: `${TUN_DEVICE} can be opened: a guest can have a TAP interface` }
+    return { id: 'tap', level: Level.OK, summary: `${TUN_DEVICE} can be opened: a guest can have a TAP interface` }
   }
   return {
     id: 'tap',
     level: Level.LIMITED,
-    says: `no network through a TAP interface: ${refused}`,
+    summary: `no network through a TAP interface: ${refused}`,
     remedy: `load the kernel module tun, and let this user, or this container, open ${TUN_DEVICE}`,
   }
 }
 
-async function passt(): Promise<Finding> {
+async function passt(): Promise<Check> {
   const refused = await PasstProcess.refused()
   if (refused === undefined) {
-    return { id: 'passt', level: Level.OK, says: 'passt connects a guest to the network without root' }
+    return { id: 'passt', level: Level.OK, summary: 'passt connects a guest to the network without root' }
   }
   return {
     id: 'passt',
     level: Level.LIMITED,
-    says: `no network for a guest without root: ${refused}`,
+    summary: `no network for a guest without root: ${refused}`,
     ...(refused === PASST_MISSING && { remedy: 'apt-get install passt' }),
   }
 }
 
-async function clients(): Promise<Finding> {
+async function clients(): Promise<Check> {
   const tools = await findQemuTools()
   const id = 'qemu-tools'
-  if (tools) return { id, level: Level.OK, says: `qemu-img ${tools.version} reads a vhost-user disk` }
+  if (tools) return { id, level: Level.OK, summary: `qemu-img ${tools.version} reads a vhost-user disk` }
   return {
     id,
     level: Level.LIMITED,
-    says: 'no qemu-img that reads a vhost-user disk: tests and benchmarks fetch one, with apt',
+    summary: 'no qemu-img that reads a vhost-user disk: tests and benchmarks fetch one, with apt',
     remedy: 'on Debian 13 or newer: apt-get install qemu-utils qemu-block-extra',
   }
 }
 
-function noQemu(): Finding {
+function noQemu(): Check {
   return {
     id: 'qemu',
     level: Level.LIMITED,
-    says: 'no QEMU yet: the first run with --engine qemu fetches one, with apt',
+    summary: 'no QEMU yet: the first run with --engine qemu fetches one, with apt',
     remedy: 'install QEMU 11.1 or newer, if you want one of your own',
   }
 }
 
 /** @param qemus in the order in which they are looked at: the first that will do is taken */
-function qemuFinding(qemu: Qemu, qemus: readonly Qemu[]): Finding {
-  const names = [...Object.values(Transport), ...MORE_TRANSPORTS]
+function qemuFinding(qemu: Qemu, qemus: readonly Qemu[]): Check {
+  const names = [...Object.values(QemuDeviceDriver), ...MORE_TRANSPORTS]
   const transports = Object.fromEntries(names.map((name) => [name, qemu.devices.has(name)]))
   const uses = DEVICE_TRANSPORTS.map((transport) => useOf(qemu, transport, qemus))
   return {
     id: `qemu-${qemu.origin}`,
     level: uses.every(({ serves }) => serves) ? Level.OK : Level.LIMITED,
-    says: `QEMU ${qemu.version}, ${qemu.origin}: ${uses.map(({ says }) => says).join('; ')}`,
+    summary: `QEMU ${qemu.version}, ${qemu.origin}: ${uses.map(({ says }) => says).join('; ')}`,
     transports,
   }
 }

@@ -3,9 +3,9 @@ import { EVENT, EVENT_BYTES, type EventFd, RWF_NOWAIT } from '../event-fd.ts'
 import { addressOf } from '../ffi.ts'
 import { FileCalls } from './file-calls.ts'
 import { type Operation, OperationKind } from './operation.ts'
-import type { Port, PortWatch } from './port.ts'
 import { Interest } from './reactor.ts'
-import { Ring, SKIP_SUCCESS, type Target } from './ring.ts'
+import type { PortWatch, ReactorBackend } from './reactor-backend.ts'
+import { SKIP_SUCCESS, type Target, Uring } from './uring.ts'
 
 const OP_READV = 1
 const OP_WRITEV = 2
@@ -26,11 +26,11 @@ const CURRENT_POSITION = -1
 const EVENTS = {
   [Interest.READABLE]: POLLIN | POLLRDHUP,
   [Interest.WRITABLE]: POLLOUT,
-  [Interest.NEWS]: POLLIN,
+  [Interest.EDGE]: POLLIN,
 } as const
 
 /** Larger writes keep this thread from everything else for too long. */
-const MOST_CALL_BYTES = 256 << 10
+const MAX_CALL_BYTES = 256 << 10
 /** For so long after a call that had to wait for the disk, writes are the ring's. */
 const WARY_MS = 250
 
@@ -45,9 +45,9 @@ const NOBODY: Target = { completed() {} }
  * that the ring gives each to a thread of the kernel's, and to wake that costs more than the write. They are made by system calls
  * of this thread, as long as none has to wait for the disk.
  */
-export class UringPort implements Port {
+export class UringBackend implements ReactorBackend {
   readonly kind = 'io_uring'
-  readonly #ring = new Ring()
+  readonly #ring = new Uring()
   readonly #calls: FileCalls
   /** Until when writes are the ring's; 0 where they are not. */
   #wary = 0
@@ -96,8 +96,7 @@ export class UringPort implements Port {
 
   start(operation: Operation): void {
     const { kind, direct, left } = operation
-    if (kind === OperationKind.WRITE && !direct && left <= MOST_CALL_BYTES && !this.#isWary())
-      this.#calls.add(operation)
+    if (kind === OperationKind.WRITE && !direct && left <= MAX_CALL_BYTES && !this.#isWary()) this.#calls.add(operation)
     else this.#start(operation)
   }
 
@@ -136,7 +135,7 @@ export class UringPort implements Port {
 
   #arm(poll: Poll): void {
     const { fd, interest } = poll.watch
-    const length = interest === Interest.NEWS ? POLL_ADD_MULTI : 0
+    const length = interest === Interest.EDGE ? POLL_ADD_MULTI : 0
     poll.armed = true
     this.#ring.add(OP_POLL_ADD, fd, 0, 0, length, EVENTS[interest], poll.tag)
   }
