@@ -1,4 +1,4 @@
-import { BlkType } from '../src/devices/block/protocol.ts'
+import { BlkType } from '../src/devices/virtio/block/protocol.ts'
 import type { EventFd } from '../src/host/linux/event-fd.ts'
 import { systemCall } from '../src/host/linux/system-call.ts'
 import { UnixStream } from '../src/host/linux/unix-stream.ts'

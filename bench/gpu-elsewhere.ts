@@ -1,5 +1,5 @@
-import { KitError, prepareKit } from '../src/engines/kit/kit.ts'
 import { findQemus } from '../src/engines/qemu/qemu.ts'
+import { KitError, prepareKit } from '../src/guest-image/kit.ts'
 import { runInGuest } from '../test/udmabuf/driver-guest.ts'
 import { UDMABUF_KIT } from '../test/udmabuf/kit.ts'
 import type { Elsewhere } from './bench.ts'

@@ -1,7 +1,7 @@
+import { guestMemoryOf, memfd, PAGE } from '../src/backends/buffers/testing/test-memory.ts'
 import type { Descriptor } from '../src/host/linux/descriptor.ts'
 import { fileExtents } from '../src/host/linux/udmabuf/file-extents.ts'
 import type { FileExtent } from '../src/host/linux/udmabuf/protocol.ts'
-import { guestMemoryOf, memfd, PAGE } from '../src/host/linux/udmabuf/testing/test-memory.ts'
 import type { GuestMemory } from '../src/memory/guest-memory.ts'
 import { ScatterList } from '../src/memory/scatter-list.ts'
 import { SpanList } from '../src/memory/span-list.ts'

@@ -1,6 +1,6 @@
 import { type ConsoleServer, serveConsole } from '../src/console/server.ts'
 import { PageClient } from '../src/console/testing/page-client.ts'
-import type { GpuInspection } from '../src/devices/gpu/gpu.ts'
+import type { GpuInspection } from '../src/devices/virtio/gpu/gpu.ts'
 import { DeviceId } from '../src/virtio/device-id.ts'
 import { bootGuest, type Guest } from '../test/guest/guest.ts'
 import type { Bench, Figures, Variant } from './bench.ts'

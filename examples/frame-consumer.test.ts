@@ -3,8 +3,8 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { FramesRig } from '../src/host/frames/testing/frames-rig.ts'
 import { ffiMissing } from '../src/host/linux/ffi.ts'
+import { FramesRig } from '../src/sharing/frames/testing/frames-rig.ts'
 
 const EXAMPLE = fileURLToPath(new URL('./frame-consumer.js', import.meta.url))
 

@@ -11,7 +11,18 @@ const OUTPUT = fileURLToPath(new URL('../web/', import.meta.url))
 const TARGET = 'es2023'
 
 /** What must run without Node. */
-const CORE = ['memory', 'virtqueue', 'virtio', 'devices', 'pci', 'transport/virtio-pci']
+const CORE = [
+  'pending',
+  'log',
+  'memory',
+  'virtqueue',
+  'virtio',
+  'pci',
+  'services',
+  'devices',
+  'machine',
+  'transport/virtio-pci',
+]
 
 async function bundlePage(): Promise<void> {
   await build({

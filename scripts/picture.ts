@@ -1,9 +1,9 @@
 /** `npm run picture [-- FILE]`: the README's picture, taken of the page in Chromium with a real guest behind it. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { serveConsole } from '../src/console/server.ts'
-import { prepareKit } from '../src/engines/kit/kit.ts'
-import { I386_KIT } from '../src/engines/kit/recipe.ts'
 import { createV86Machine } from '../src/engines/v86/machine.ts'
+import { prepareKit } from '../src/guest-image/kit.ts'
+import { I386_KIT } from '../src/guest-image/recipe.ts'
 import { launchBrowser, openPage } from '../test/browser/browser.ts'
 
 const file = process.argv[2] ?? 'docs/page.png'

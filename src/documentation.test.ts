@@ -3,8 +3,8 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
-import { BlkType } from './devices/block/protocol.ts'
-import * as eventCodes from './devices/input/event-codes.ts'
+import { BlkType } from './devices/virtio/block/protocol.ts'
+import * as eventCodes from './devices/virtio/input/event-codes.ts'
 import * as outboard from './index.ts'
 import * as testing from './testing.ts'
 import { RegisterBlock } from './transport/virtio-pci/register-block.ts'
@@ -119,12 +119,12 @@ const EXAMPLES: readonly [file: string, name: string, given: () => Record<string
       return { VirtioPciDriver, pci, region: memory.regions[0], address: 1024 }
     },
   ],
-  ['devices/block/block.ts', 'BlockDevice', () => ({ BlkType, header: () => new Uint8Array(16) })],
-  ['devices/block/memory-disk.ts', 'MemoryDisk', () => ({})],
-  ['devices/console/console.ts', 'ConsoleDevice', () => ({ terminal: { print: log }, keys: Uint8Array.of(10) })],
-  ['devices/input/input.ts', 'InputDevice', () => ({ ...eventCodes, KEY_A: 30, description })],
-  ['devices/entropy/entropy.ts', 'EntropyDevice', () => ({})],
-  ['devices/net/net.ts', 'NetDevice', () => ({ frame: new Uint8Array(60) })],
+  ['devices/virtio/block/block.ts', 'BlockDevice', () => ({ BlkType, header: () => new Uint8Array(16) })],
+  ['devices/virtio/block/memory-disk.ts', 'MemoryDisk', () => ({})],
+  ['devices/virtio/console/console.ts', 'ConsoleDevice', () => ({ terminal: { print: log }, keys: Uint8Array.of(10) })],
+  ['devices/virtio/input/input.ts', 'InputDevice', () => ({ ...eventCodes, KEY_A: 30, description })],
+  ['devices/virtio/entropy/entropy.ts', 'EntropyDevice', () => ({})],
+  ['devices/virtio/net/net.ts', 'NetDevice', () => ({ frame: new Uint8Array(60) })],
 ]
 
 const AsyncFunction = (async () => {}).constructor as new (...code: string[]) => (...given: unknown[]) => Promise<void>

@@ -8,44 +8,30 @@ export {
   BlockDevice,
   type BlockDeviceOptions,
   type LogicalBlockSize,
-} from './devices/block/block.ts'
-export { type Disk, DiskOp, type DiskRequest } from './devices/block/disk.ts'
-export { MemoryDisk, type MemoryDiskOptions } from './devices/block/memory-disk.ts'
-export { ConsoleDevice } from './devices/console/console.ts'
-export type { ConsoleSize } from './devices/console/control.ts'
-export type { ConsolePortHost, ConsolePortOptions } from './devices/console/port.ts'
-export { EntropyDevice } from './devices/entropy/entropy.ts'
-export { cryptoRandomSource, type RandomSource } from './devices/entropy/random-source.ts'
+} from './devices/virtio/block/block.ts'
+export { MemoryDisk, type MemoryDiskOptions } from './devices/virtio/block/memory-disk.ts'
+export { ConsoleDevice } from './devices/virtio/console/console.ts'
+export type { ConsoleSize } from './devices/virtio/console/control.ts'
+export type { ConsolePortHost, ConsolePortOptions } from './devices/virtio/console/port.ts'
+export { EntropyDevice } from './devices/virtio/entropy/entropy.ts'
 export type {
-  CursorPicture,
-  Display,
-  PreferredMode,
-  PreferredModes,
-  Rect,
-  Surface,
-  SurfacePath,
-} from './devices/gpu/display.ts'
-export type { Monitor } from './devices/gpu/edid.ts'
-export { GpuDevice, type GpuInspection, type GpuOptions } from './devices/gpu/gpu.ts'
-export { GpuHeap, type HeapInspection, type HeapMemory } from './devices/gpu/heap.ts'
-export type { Picture, PicturePlane } from './devices/gpu/picture.ts'
-export type { BlobRequest, CapabilitySet, ContextHost, RenderContext, Renderer } from './devices/gpu/renderer.ts'
-export type {
-  BufferKind,
-  BufferSharing,
-  NotShared,
-  SharedBuffer,
-  ShareRequest,
-} from './devices/gpu/shared-buffer.ts'
-export type { InputDescription } from './devices/input/description.ts'
-export type { InputEvent } from './devices/input/event-backlog.ts'
-export { InputDevice, type StatusListener } from './devices/input/input.ts'
-export { createKeyboard, type KeyboardOptions } from './devices/input/keyboard.ts'
-export { createTablet } from './devices/input/tablet.ts'
-export { type NetCounters, NetDevice, type NetDeviceOptions } from './devices/net/net.ts'
-export { createNetworkLink, type NetworkLinkOptions } from './devices/net/network-link.ts'
-export { type NetworkPort, Offload, type PortListener } from './devices/net/network-port.ts'
-export { type LineLog, limitedLog } from './host/limited-log.ts'
+  BlobRequest,
+  CapabilitySet,
+  ContextHost,
+  RenderContext,
+  Renderer,
+} from './devices/virtio/gpu/contexts/renderer.ts'
+export type { Monitor } from './devices/virtio/gpu/edid/edid.ts'
+export { GpuDevice, type GpuInspection, type GpuOptions } from './devices/virtio/gpu/gpu.ts'
+export { GpuHeap, type HeapInspection } from './devices/virtio/gpu/resources/heap.ts'
+export type { InputDescription } from './devices/virtio/input/description.ts'
+export type { InputEvent } from './devices/virtio/input/event-backlog.ts'
+export { InputDevice, type StatusListener } from './devices/virtio/input/input.ts'
+export { createKeyboard, type KeyboardOptions } from './devices/virtio/input/keyboard.ts'
+export { createTablet } from './devices/virtio/input/tablet.ts'
+export { type NetCounters, NetDevice, type NetDeviceOptions } from './devices/virtio/net/net.ts'
+export { createNetworkLink, type NetworkLinkOptions } from './devices/virtio/net/network-link.ts'
+export { type LineLog, limitedLog } from './log/limited-log.ts'
 export { GuestMemory, type WriteListener } from './memory/guest-memory.ts'
 export { MemoryError } from './memory/memory-error.ts'
 export { MemoryRegion, type RegionBacking, type RegionSource } from './memory/memory-region.ts'
@@ -57,6 +43,27 @@ export { ConfigurationSpace, type PciIdentity } from './pci/configuration-space.
 export { MSIX_MOST_VECTORS, Msix } from './pci/msix.ts'
 export type { PciBar, PciBus, PciFunction } from './pci/pci-function.ts'
 export { Pending } from './pending/pending.ts'
+export { type Disk, DiskOp, type DiskRequest } from './services/disk.ts'
+export type {
+  CursorPicture,
+  Display,
+  PreferredMode,
+  PreferredModes,
+  Rect,
+  Surface,
+  SurfacePath,
+} from './services/display.ts'
+export type { HeapMemory } from './services/heap-memory.ts'
+export { type NetworkPort, Offload, type PortListener } from './services/network-port.ts'
+export type { Picture, PicturePlane } from './services/picture.ts'
+export { cryptoRandomSource, type RandomSource } from './services/random-source.ts'
+export type {
+  BufferKind,
+  BufferSharing,
+  NotShared,
+  SharedBuffer,
+  ShareRequest,
+} from './services/shared-buffer.ts'
 export { VirtioPciFunction, type VirtioPciOptions } from './transport/virtio-pci/virtio-pci-function.ts'
 export { ConfigSpace } from './virtio/config-space.ts'
 export type { DriverSession, SharedMemoryRegion, VirtioDevice } from './virtio/device.ts'

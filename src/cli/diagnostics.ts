@@ -1,4 +1,4 @@
-import { printableText } from '../host/printable-text.ts'
+import { printableText } from '../log/printable-text.ts'
 
 /** Characters of diagnostics that may wait for the reader of standard error; lines on top of them are counted instead. */
 const MAX_WAITING = 256 << 10

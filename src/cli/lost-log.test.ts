@@ -8,9 +8,9 @@ import path from 'node:path'
 import { after, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { FramesRig } from '../host/frames/testing/frames-rig.ts'
 import { ffiMissing } from '../host/linux/ffi.ts'
 import { readLines } from '../host/node/read-lines.ts'
+import { FramesRig } from '../sharing/frames/testing/frames-rig.ts'
 
 const skip = ffiMissing() ?? false
 const MAIN = fileURLToPath(new URL('./main.js', import.meta.url))

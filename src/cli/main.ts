@@ -11,10 +11,10 @@ const [wanted, kind] = process.argv.slice(2)
 
 /** Each is loaded when it is wanted: a device process needs no emulator, and is to be ready soon. */
 const COMMANDS: CommandTable = {
-  run: async () => (await import('./run.ts')).runCommand(),
-  device: async () => (await import('./device.ts')).deviceCommand(kind),
-  frames: async () => (await import('./frames.ts')).framesCommand(),
-  doctor: async () => (await import('./doctor.ts')).doctorCommand(),
+  run: async () => (await import('./run/run.ts')).runCommand(),
+  device: async () => (await import('./device/device.ts')).deviceCommand(kind),
+  frames: async () => (await import('./frames/frames.ts')).framesCommand(),
+  doctor: async () => (await import('./doctor/doctor.ts')).doctorCommand(),
 }
 
 const program = new Command('outboard')

@@ -1,4 +1,4 @@
-import { printableText } from '../host/printable-text.ts'
+import { printableText } from '../log/printable-text.ts'
 import { diagnosticLine, writeDiagnostic } from './diagnostics.ts'
 
 /**

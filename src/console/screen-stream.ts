@@ -1,5 +1,5 @@
-import { Damage } from '../machine/damage.ts'
 import type { Machine, Pixels, Rect, ScanoutMode } from '../machine/machine.ts'
+import { Damage } from '../services/damage.ts'
 import { cursorHeader, rectHeader, screenHeader } from './protocol.ts'
 import { type Send, TabStream } from './tab-stream.ts'
 

@@ -1,7 +1,8 @@
-import type { NetDevice } from '../../src/devices/net/net.ts'
-import { CtrlClass, CtrlRx, GsoType, NetFeature } from '../../src/devices/net/protocol.ts'
-import type { ReceivedPacket } from '../../src/devices/net/testing/net-driver.ts'
+import type { NetDevice } from '../../src/devices/virtio/net/net.ts'
+import { CtrlClass, CtrlRx, NetFeature } from '../../src/devices/virtio/net/protocol.ts'
+import type { ReceivedPacket } from '../../src/devices/virtio/net/testing/net-driver.ts'
 import type { Reactor } from '../../src/host/linux/reactor/reactor.ts'
+import { GsoType } from '../../src/services/packet.ts'
 import { Feature, featureSet } from '../../src/virtio/feature.ts'
 import { Guest } from './guest.ts'
 

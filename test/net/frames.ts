@@ -1,4 +1,4 @@
-import { formatMacAddress } from '../../src/devices/net/mac-address.ts'
+import { formatMacAddress } from '../../src/devices/virtio/net/mac-address.ts'
 
 const IPV4 = 0x0800
 const ARP = 0x0806

@@ -1,5 +1,5 @@
-import type { NetDevice } from '../../src/devices/net/net.ts'
-import { NetDriver, type ReceivedPacket } from '../../src/devices/net/testing/net-driver.ts'
+import type { NetDevice } from '../../src/devices/virtio/net/net.ts'
+import { NetDriver, type ReceivedPacket } from '../../src/devices/virtio/net/testing/net-driver.ts'
 
 /** Buffers of each queue, and when there are to be more. */
 const BUFFERS = 240

@@ -12,11 +12,11 @@ import {
   writeSync,
 } from 'node:fs'
 import path from 'node:path'
-import { AptError } from '../../src/engines/debian/apt-error.ts'
-import { runTool, ToolError } from '../../src/engines/debian/tool.ts'
-import { unpackedPackages } from '../../src/engines/debian/unpacked-packages.ts'
-import { findKit } from '../../src/engines/kit/kit.ts'
-import { AMD64_KIT } from '../../src/engines/kit/recipe.ts'
+import { AptError } from '../../src/guest-image/debian/apt-error.ts'
+import { runTool, ToolError } from '../../src/guest-image/debian/tool.ts'
+import { unpackedPackages } from '../../src/guest-image/debian/unpacked-packages.ts'
+import { findKit } from '../../src/guest-image/kit.ts'
+import { AMD64_KIT } from '../../src/guest-image/recipe.ts'
 
 const MIB = 1 << 20
 const SECTOR_BYTES = 512

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import type { GpuInspection } from '../../src/devices/gpu/gpu.ts'
-import type { MachineCommand, Report } from '../../src/engines/guest/messages.ts'
-import type { GuestBuffersInspection } from '../../src/host/linux/udmabuf/guest-buffers.ts'
+import type { GuestBuffersInspection } from '../../src/backends/buffers/guest-buffers.ts'
+import type { GpuInspection } from '../../src/devices/virtio/gpu/gpu.ts'
 import type { Pixels } from '../../src/machine/machine.ts'
+import type { MachineCommand, Report } from '../../src/machine/messages.ts'
 import { MAIN } from './device-program.ts'
 
 /** A GPU as a part of a machine: it answers what the page would ask. */

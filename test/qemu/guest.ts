@@ -1,6 +1,6 @@
-import { findKit } from '../../src/engines/kit/kit.ts'
-import { AMD64_KIT } from '../../src/engines/kit/recipe.ts'
 import { findQemu, VFIO_USER } from '../../src/engines/qemu/qemu.ts'
+import { findKit } from '../../src/guest-image/kit.ts'
+import { AMD64_KIT } from '../../src/guest-image/recipe.ts'
 import { ffiMissing } from '../../src/host/linux/ffi.ts'
 
 const found = await findQemu('vhost-user')

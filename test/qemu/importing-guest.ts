@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url'
-import type { Rect } from '../../src/devices/gpu/rect.ts'
+import type { Rect } from '../../src/services/rect.ts'
 import type { Made } from './importing-program.ts'
 import { mountMachineFiles } from './machine-files.ts'
 import type { PortGuest } from './port-guest.ts'

@@ -1,4 +1,4 @@
-import { AMD64_KIT, type Recipe } from '../../src/engines/kit/recipe.ts'
+import { AMD64_KIT, type Recipe } from '../../src/guest-image/recipe.ts'
 
 /**
  * The kit for QEMU with a kernel whose driver of this GPU imports the buffers of others, as Linux does from 6.14 on; with this

@@ -1,5 +1,5 @@
 import { readSync } from 'node:fs'
-import type { Rect } from '../../src/devices/gpu/rect.ts'
+import type { Rect } from '../../src/services/rect.ts'
 import { ioctl, pointer, words } from './ioctl.ts'
 
 // Requests of drm/drm.h, with the sizes of their arguments.

@@ -1,6 +1,6 @@
-import { type GuestKit, KitError, prepareKit } from '../../src/engines/kit/kit.ts'
-import type { Recipe } from '../../src/engines/kit/recipe.ts'
 import { VFIO_USER } from '../../src/engines/qemu/qemu.ts'
+import { type GuestKit, KitError, prepareKit } from '../../src/guest-image/kit.ts'
+import type { Recipe } from '../../src/guest-image/recipe.ts'
 import { qemu, qemuMissing } from './guest.ts'
 import type { PortGuest } from './port-guest.ts'
 

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { findKit } from '../../src/engines/kit/kit.ts'
-import { AMD64_KIT } from '../../src/engines/kit/recipe.ts'
+import { findKit } from '../../src/guest-image/kit.ts'
+import { AMD64_KIT } from '../../src/guest-image/recipe.ts'
 import { qemu } from './guest.ts'
 
 const MEMORY = '512M'

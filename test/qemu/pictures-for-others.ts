@@ -1,5 +1,5 @@
-import { fourccOf } from '../../src/devices/gpu/image-planes.ts'
-import type { Picture } from '../../src/devices/gpu/picture.ts'
+import { fourccOf } from '../../src/devices/virtio/gpu/pixels/image-planes.ts'
+import type { Picture } from '../../src/services/picture.ts'
 
 /** A picture of a buffer with so many bytes. */
 export interface PictureForOthers extends Picture {

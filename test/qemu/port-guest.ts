@@ -4,9 +4,9 @@ import { connect, type Socket } from 'node:net'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { findKit, type GuestKit } from '../../src/engines/kit/kit.ts'
-import { AMD64_KIT } from '../../src/engines/kit/recipe.ts'
 import { qemuArguments } from '../../src/engines/qemu/arguments.ts'
+import { findKit, type GuestKit } from '../../src/guest-image/kit.ts'
+import { AMD64_KIT } from '../../src/guest-image/recipe.ts'
 import { qemu } from './guest.ts'
 
 /** A guest with a console of QEMU's own, so that it takes commands whatever becomes of our devices. */

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { findKit, KitError, prepareKit } from '../../src/engines/kit/kit.ts'
-import { AMD64_KIT } from '../../src/engines/kit/recipe.ts'
 import { failureOfTinyGuest, kvmMissing } from '../../src/engines/qemu/accelerator.ts'
 import { runProgram } from '../../src/engines/qemu/program.ts'
+import { findKit, KitError, prepareKit } from '../../src/guest-image/kit.ts'
+import { AMD64_KIT } from '../../src/guest-image/recipe.ts'
 import { qemuTools, toolsMissing } from './device-program.ts'
 import { qemu, qemuMissing } from './guest.ts'
 

@@ -1,4 +1,4 @@
-import type { Rect } from '../../src/devices/gpu/rect.ts'
+import type { Rect } from '../../src/services/rect.ts'
 
 /** Where a picture of four bytes a pixel lies in a buffer. */
 export interface PicturePlace {

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import path from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { BlkType } from '../../src/devices/block/protocol.ts'
+import { BlkType } from '../../src/devices/virtio/block/protocol.ts'
 import { ffiMissing } from '../../src/host/linux/ffi.ts'
 import { UnixStream } from '../../src/host/linux/unix-stream.ts'
 import { RemoteDriver } from '../../src/transport/vhost-user/testing/remote-driver.ts'

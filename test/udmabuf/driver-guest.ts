@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { CpioWriter } from '../../src/engines/kit/cpio.ts'
-import type { GuestKit } from '../../src/engines/kit/kit.ts'
 import { qemuArguments } from '../../src/engines/qemu/arguments.ts'
 import type { Qemu } from '../../src/engines/qemu/qemu.ts'
+import { CpioWriter } from '../../src/guest-image/cpio.ts'
+import type { GuestKit } from '../../src/guest-image/kit.ts'
 import type { ResultLine } from './result-lines.ts'
 
 /** Enough for what takes three minutes where nothing else runs. */

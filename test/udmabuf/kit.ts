@@ -1,4 +1,4 @@
-import { AMD64_KIT, type Recipe } from '../../src/engines/kit/recipe.ts'
+import { AMD64_KIT, type Recipe } from '../../src/guest-image/recipe.ts'
 
 /**
  * The kit for QEMU with drivers that only tests want: this machine's files inside the guest, and two graphics drivers that

@@ -1,5 +1,5 @@
-import { type GuestKit, KitError, prepareKit } from '../../src/engines/kit/kit.ts'
 import { findQemus, type Qemu } from '../../src/engines/qemu/qemu.ts'
+import { type GuestKit, KitError, prepareKit } from '../../src/guest-image/kit.ts'
 import { ffiMissing } from '../../src/host/linux/ffi.ts'
 import { UDMABUF_KIT } from './kit.ts'
 

@@ -1,8 +1,8 @@
 import { randomFillSync } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import type { GuestKit } from '../../src/engines/kit/kit.ts'
 import type { Program } from '../../src/engines/qemu/program.ts'
+import type { GuestKit } from '../../src/guest-image/kit.ts'
 import { BARE_SCREEN } from '../guest/bare-screen.ts'
 import { overlay } from './driver-guest.ts'
 

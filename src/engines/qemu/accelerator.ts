@@ -1,8 +1,8 @@
 import { constants } from 'node:fs'
 import { access, readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { ToolError } from '../../guest-image/debian/tool.ts'
 import { makeScratchFolder } from '../../host/node/scratch-folder.ts'
-import { ToolError } from '../debian/tool.ts'
 import { type Program, runProgram } from './program.ts'
 
 const KVM = '/dev/kvm'

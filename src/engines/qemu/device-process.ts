@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { UnixListener } from '../../host/linux/unix-listener.ts'
 import { readLines } from '../../host/node/read-lines.ts'
-import type { MachineCommand, Report } from '../guest/messages.ts'
-import { isNews } from '../guest/news.ts'
+import { isNews } from '../../machine/coalesced-events.ts'
+import type { MachineCommand, Report } from '../../machine/messages.ts'
 
 /** How long a device may take to flush and end. */
 const STOP_TIMEOUT_MS = 8000

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs'
 import path from 'node:path'
-import { AptError } from '../debian/apt-error.ts'
-import { type UnpackOptions, unpackedPackages } from '../debian/unpacked-packages.ts'
-import { AMD64_KIT } from '../kit/recipe.ts'
+import { AptError } from '../../guest-image/debian/apt-error.ts'
+import { type UnpackOptions, unpackedPackages } from '../../guest-image/debian/unpacked-packages.ts'
+import { AMD64_KIT } from '../../guest-image/recipe.ts'
 import { QemuError } from './qemu-error.ts'
 
 /** Code and variables in one image, in the package `ovmf`. What a guest writes to the variables is gone with it. */

@@ -1,5 +1,5 @@
 import type { DeviceInspection } from '../../machine/machine.ts'
-import type { MachineCommand, Report } from '../guest/messages.ts'
+import type { MachineCommand, Report } from '../../machine/messages.ts'
 import { MappedScreens } from './mapped-screens.ts'
 
 /**

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { until } from '../../../test/until.ts'
-import type { FrameServerOptions } from '../../host/frames/frame-server.ts'
-import { FramesRig } from '../../host/frames/testing/frames-rig.ts'
 import { ffiMissing } from '../../host/linux/ffi.ts'
 import type { Rect } from '../../machine/machine.ts'
+import type { FrameServerOptions } from '../../sharing/frames/frame-server.ts'
+import { FramesRig } from '../../sharing/frames/testing/frames-rig.ts'
 import { MappedScreens } from './mapped-screens.ts'
 
 const skip = ffiMissing() ?? false

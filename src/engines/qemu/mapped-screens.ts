@@ -1,10 +1,10 @@
-import type { Picture } from '../../devices/gpu/picture.ts'
-import { type NoPixels, picturePixels } from '../../devices/gpu/picture-pixels.ts'
-import type { Frame } from '../../host/frames/frame.ts'
-import { FrameClient, type FrameClientOptions, type ReceivedScanout } from '../../host/frames/frame-client.ts'
-import type { ReceivedBuffer } from '../../host/frames/received-buffer.ts'
+import { type NoPixels, picturePixels } from '../../devices/virtio/gpu/pixels/picture-pixels.ts'
+import { cutRect } from '../../machine/cut-rect.ts'
 import type { Pixels, Rect } from '../../machine/machine.ts'
-import { cutRect } from '../guest/cut-rect.ts'
+import type { Picture } from '../../services/picture.ts'
+import type { Frame } from '../../sharing/frames/frame.ts'
+import { FrameClient, type FrameClientOptions, type ReceivedScanout } from '../../sharing/frames/frame-client.ts'
+import type { ReceivedBuffer } from '../../sharing/frames/received-buffer.ts'
 
 /** What becomes of screens. */
 export interface ScreenEvents {

@@ -1,4 +1,4 @@
-import { runTool } from '../debian/tool.ts'
+import { runTool } from '../../guest-image/debian/tool.ts'
 
 /** A program, and how it is started: one of another Debian release needs the loader and the libraries of that release. */
 export interface Program {

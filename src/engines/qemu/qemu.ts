@@ -1,4 +1,4 @@
-import { ToolError } from '../debian/tool.ts'
+import { ToolError } from '../../guest-image/debian/tool.ts'
 import { type Program, runProgram, systemProgram } from './program.ts'
 import { QemuError } from './qemu-error.ts'
 import { findUnpackedQemu, type PrepareOptions, unpackQemu } from './unpacked-qemu.ts'

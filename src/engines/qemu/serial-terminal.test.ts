@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { PassThrough, Writable } from 'node:stream'
 import { test } from 'node:test'
-import { STREAM_WINDOW } from '../guest/messages.ts'
+import { STREAM_WINDOW } from '../../machine/messages.ts'
 import { SerialTerminal } from './serial-terminal.ts'
 
 /** A QEMU that reads nothing: its standard input never calls back. */

@@ -1,5 +1,5 @@
 import type { Readable, Writable } from 'node:stream'
-import { STREAM_WINDOW } from '../guest/messages.ts'
+import { STREAM_WINDOW } from '../../machine/messages.ts'
 
 /**
  * The serial port as the guest's terminal: firmware, boot loaders and kernels have their console there. It is the terminal

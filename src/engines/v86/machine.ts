@@ -1,9 +1,9 @@
 import { Worker } from 'node:worker_threads'
 import { readLines } from '../../host/node/read-lines.ts'
+import { isNews } from '../../machine/coalesced-events.ts'
 import type { Machine } from '../../machine/machine.ts'
-import type { MachineCommand, Report } from '../guest/messages.ts'
-import { isNews } from '../guest/news.ts'
-import { type EngineEvents, type MachineEngine, MachineProxy } from '../guest/remote-machine.ts'
+import { type EngineEvents, type MachineEngine, MachineProxy } from '../../machine/machine-proxy.ts'
+import type { MachineCommand, Report } from '../../machine/messages.ts'
 import type { V86MachineOptions } from './options.ts'
 
 /** A guest in v86, in a worker thread of its own. Nothing is started yet. */

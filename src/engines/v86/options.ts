@@ -1,4 +1,4 @@
-import type { LogicalBlockSize } from '../../devices/block/block.ts'
+import type { LogicalBlockSize } from '../../devices/virtio/block/block.ts'
 /** What makes a guest; the worker gets it as its `workerData`. */
 export interface V86MachineOptions {
   /** Files. */

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { errorCode } from './disk-error.ts'
+import { errorCode } from './error-code.ts'
 
 /** Longest path of a folder in which a socket can have a name of 20 bytes. @see unix(7) */
 const MAX_PATH = 107 - 1 - 20

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { BlockDevice } from '../../devices/block/block.ts'
-import { BlkFeature, BlkStatus, BlkType } from '../../devices/block/protocol.ts'
-import { header, pattern, segment, status } from '../../devices/block/testing/driver-requests.ts'
+import { FileDisk } from '../../backends/disk/file-disk.ts'
+import { BlockDevice } from '../../devices/virtio/block/block.ts'
+import { BlkFeature, BlkStatus, BlkType } from '../../devices/virtio/block/protocol.ts'
+import { header, pattern, segment, status } from '../../devices/virtio/block/testing/driver-requests.ts'
 import { hasFeature } from '../../virtio/feature.ts'
 import { activateDevice } from '../../virtio/testing/device-rig.ts'
-import { FileDisk } from './file-disk.ts'
 import { Scratch } from './testing/scratch.ts'
 
 // This file's tests have a process of their own, which believes to run elsewhere.

@@ -1,14 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { GuestBuffers } from '../../backends/buffers/guest-buffers.ts'
+import { letteredFile, lettersOf, openDescriptors, PAGE, spansOf } from '../../backends/buffers/testing/test-memory.ts'
 import { ffiMissing } from '../../host/linux/ffi.ts'
-import { GuestBuffers } from '../../host/linux/udmabuf/guest-buffers.ts'
-import {
-  letteredFile,
-  lettersOf,
-  openDescriptors,
-  PAGE,
-  spansOf,
-} from '../../host/linux/udmabuf/testing/test-memory.ts'
 import type { BounceMemory } from '../../memory/bounce-memory.ts'
 import { GuestMemory } from '../../memory/guest-memory.ts'
 import { DmaTable } from './dma-table.ts'

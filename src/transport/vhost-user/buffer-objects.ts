@@ -1,7 +1,7 @@
+import type { GuestBuffer } from '../../backends/buffers/guest-buffer.ts'
+import type { GuestBuffers } from '../../backends/buffers/guest-buffers.ts'
 import type { Descriptor } from '../../host/linux/descriptor.ts'
 import type { Closable } from '../../host/linux/reactor/reactor.ts'
-import type { GuestBuffer } from '../../host/linux/udmabuf/guest-buffer.ts'
-import type { GuestBuffers } from '../../host/linux/udmabuf/guest-buffers.ts'
 import { type NotFound, type SharedObjects, type SharedObjectsListener, uuidText } from './shared-objects.ts'
 
 /**

@@ -11,9 +11,9 @@ const url = (name: string) => JSON.stringify(new URL(name, import.meta.url))
  */
 const program = (kind: string) => `
   import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-  import { BlockDevice } from ${url('../../devices/block/block.js')}
-  import { DiskFile } from ${url('../../host/linux/disk/disk-file.js')}
-  import { ReactorDisk } from ${url('../../host/linux/disk/reactor-disk.js')}
+  import { BlockDevice } from ${url('../../devices/virtio/block/block.js')}
+  import { DiskFile } from ${url('../../backends/disk/reactor/disk-file.js')}
+  import { ReactorDisk } from ${url('../../backends/disk/reactor/reactor-disk.js')}
   import { createReactor } from ${url('../../host/linux/reactor/create-reactor.js')}
   import { UnixListener } from ${url('../../host/linux/unix-listener.js')}
   import { UnixStream } from ${url('../../host/linux/unix-stream.js')}

@@ -1,15 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { GuestBuffers } from '../../backends/buffers/guest-buffers.ts'
+import { letteredFile, lettersOf, openDescriptors, PAGE, spansOf } from '../../backends/buffers/testing/test-memory.ts'
 import type { Descriptor } from '../../host/linux/descriptor.ts'
 import { ffiMissing } from '../../host/linux/ffi.ts'
-import { GuestBuffers } from '../../host/linux/udmabuf/guest-buffers.ts'
-import {
-  letteredFile,
-  lettersOf,
-  openDescriptors,
-  PAGE,
-  spansOf,
-} from '../../host/linux/udmabuf/testing/test-memory.ts'
 import { MemoryTable } from './memory-table.ts'
 
 const skip = ffiMissing() ?? false

@@ -1,6 +1,6 @@
-import { limitedLog } from '../../host/limited-log.ts'
 import type { Reactor } from '../../host/linux/reactor/reactor.ts'
 import { StreamConnection } from '../../host/socket/stream-connection.ts'
+import { limitedLog } from '../../log/limited-log.ts'
 import type { VirtioDevice } from '../../virtio/device.ts'
 import { type DeviceStateInspection, inspectDevice } from '../../virtio/device-inspection.ts'
 import { AcceptLoop, type PeerSource } from '../socket/accept-loop.ts'

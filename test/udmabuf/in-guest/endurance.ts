@@ -1,12 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { GpuResponse } from '../../../src/devices/gpu/protocol.ts'
-import {
-  letteredFile,
-  lettersOf,
-  openDescriptors,
-  pagesOf,
-} from '../../../src/host/linux/udmabuf/testing/test-memory.ts'
+import { letteredFile, lettersOf, openDescriptors, pagesOf } from '../../../src/backends/buffers/testing/test-memory.ts'
+import { GpuResponse } from '../../../src/devices/virtio/gpu/protocol.ts'
 import { Udmabuf } from '../../../src/host/linux/udmabuf/udmabuf.ts'
 import { GpuGuest } from './gpu-guest.ts'
 import { allBuffers, systemFigure } from './kernel.ts'

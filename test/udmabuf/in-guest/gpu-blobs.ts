@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { fstatSync } from 'node:fs'
 import { test } from 'node:test'
-import { GpuResponse } from '../../../src/devices/gpu/protocol.ts'
+import { openDescriptors, PAGE } from '../../../src/backends/buffers/testing/test-memory.ts'
+import { GpuResponse } from '../../../src/devices/virtio/gpu/protocol.ts'
 import { DmaBufAccess } from '../../../src/host/linux/udmabuf/protocol.ts'
-import { openDescriptors, PAGE } from '../../../src/host/linux/udmabuf/testing/test-memory.ts'
 import { GpuGuest } from './gpu-guest.ts'
 import { allBuffers } from './kernel.ts'
 

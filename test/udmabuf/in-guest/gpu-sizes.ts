@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { BlobFlag, GpuResponse } from '../../../src/devices/gpu/protocol.ts'
-import { openDescriptors, PAGE } from '../../../src/host/linux/udmabuf/testing/test-memory.ts'
+import { openDescriptors, PAGE } from '../../../src/backends/buffers/testing/test-memory.ts'
+import { BlobFlag, GpuResponse } from '../../../src/devices/virtio/gpu/protocol.ts'
 import { GpuGuest } from './gpu-guest.ts'
 import { withLimit } from './kernel.ts'
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { HeapFiles, HUGE_PAGE } from '../../../src/host/linux/heap-files.ts'
+import { HeapFiles, HUGE_PAGE } from '../../../src/backends/buffers/heap-files.ts'
 import { freeHugePages } from '../../../src/host/linux/testing/huge-pages.ts'
 
 test('a heap of huge pages has them all from the beginning, and keeps them', () => {

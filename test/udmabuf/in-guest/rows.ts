@@ -3,12 +3,7 @@ import { openSync, readFileSync, readSync, writeFileSync, writeSync } from 'node
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
-import { mapFile, unmap } from '../../../src/host/linux/address-space.ts'
-import { Descriptor } from '../../../src/host/linux/descriptor.ts'
-import { FallocateMode, fallocate } from '../../../src/host/linux/fallocate.ts'
-import { Seal } from '../../../src/host/linux/memory-file.ts'
-import { LinearView } from '../../../src/host/linux/udmabuf/linear-view.ts'
-import { DmaBufAccess, ioctl, Request } from '../../../src/host/linux/udmabuf/protocol.ts'
+import { LinearView } from '../../../src/backends/buffers/linear-view.ts'
 import {
   addSeals,
   letteredFile,
@@ -18,7 +13,12 @@ import {
   openDescriptors,
   PAGE,
   pagesOf,
-} from '../../../src/host/linux/udmabuf/testing/test-memory.ts'
+} from '../../../src/backends/buffers/testing/test-memory.ts'
+import { mapFile, unmap } from '../../../src/host/linux/address-space.ts'
+import { Descriptor } from '../../../src/host/linux/descriptor.ts'
+import { FallocateMode, fallocate } from '../../../src/host/linux/fallocate.ts'
+import { Seal } from '../../../src/host/linux/memory-file.ts'
+import { DmaBufAccess, ioctl, Request } from '../../../src/host/linux/udmabuf/protocol.ts'
 import { UdmabufProblem } from '../../../src/host/linux/udmabuf/udmabuf-error.ts'
 import { create, createList, creating, creatingList, device, outcome } from './kernel.ts'
 

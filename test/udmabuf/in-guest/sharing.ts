@@ -2,11 +2,7 @@ import assert from 'node:assert/strict'
 import { randomFillSync } from 'node:crypto'
 import { fstatSync, openSync } from 'node:fs'
 import { test } from 'node:test'
-import { Descriptor } from '../../../src/host/linux/descriptor.ts'
-import { systemCall } from '../../../src/host/linux/system-call.ts'
-import { fileExtents } from '../../../src/host/linux/udmabuf/file-extents.ts'
-import { LinearView } from '../../../src/host/linux/udmabuf/linear-view.ts'
-import { DmaBufAccess } from '../../../src/host/linux/udmabuf/protocol.ts'
+import { LinearView } from '../../../src/backends/buffers/linear-view.ts'
 import {
   guestMemoryOf,
   letteredFile,
@@ -15,7 +11,11 @@ import {
   PAGE,
   pagesOf,
   spansOf,
-} from '../../../src/host/linux/udmabuf/testing/test-memory.ts'
+} from '../../../src/backends/buffers/testing/test-memory.ts'
+import { Descriptor } from '../../../src/host/linux/descriptor.ts'
+import { systemCall } from '../../../src/host/linux/system-call.ts'
+import { fileExtents } from '../../../src/host/linux/udmabuf/file-extents.ts'
+import { DmaBufAccess } from '../../../src/host/linux/udmabuf/protocol.ts'
 import { Udmabuf } from '../../../src/host/linux/udmabuf/udmabuf.ts'
 import { UdmabufProblem } from '../../../src/host/linux/udmabuf/udmabuf-error.ts'
 import { DrmDevice } from './drm-device.ts'

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { memfd, PAGE, pagesOf } from '../../../src/host/linux/udmabuf/testing/test-memory.ts'
+import { memfd, PAGE, pagesOf } from '../../../src/backends/buffers/testing/test-memory.ts'
 import { Udmabuf } from '../../../src/host/linux/udmabuf/udmabuf.ts'
 import { UdmabufProblem } from '../../../src/host/linux/udmabuf/udmabuf-error.ts'
 import { creating, creatingList, withLimit } from './kernel.ts'

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { PAGE, spansOf } from '../../../backends/buffers/testing/test-memory.ts'
 import { GuestMemory } from '../../../memory/guest-memory.ts'
 import { MemoryRegion } from '../../../memory/memory-region.ts'
 import { SpanList } from '../../../memory/span-list.ts'
 import { ffiMissing } from '../ffi.ts'
 import { fileExtents } from './file-extents.ts'
-import { PAGE, spansOf } from './testing/test-memory.ts'
 import { UdmabufProblem } from './udmabuf-error.ts'
 
 const skip = ffiMissing() ?? false

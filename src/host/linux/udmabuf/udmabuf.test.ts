@@ -3,13 +3,20 @@ import { mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, test } from 'node:test'
+import {
+  addSeals,
+  MemfdFlag,
+  memfd,
+  openDescriptors,
+  PAGE,
+  pagesOf,
+} from '../../../backends/buffers/testing/test-memory.ts'
 import { Descriptor } from '../descriptor.ts'
 import { ffiMissing } from '../ffi.ts'
 import { Seal, sealsOf } from '../memory-file.ts'
 import { DmaBuf } from './dma-buf.ts'
 import { MemoryOwner } from './memory-seals.ts'
 import { createArgument, createListArgument } from './protocol.ts'
-import { addSeals, MemfdFlag, memfd, openDescriptors, PAGE, pagesOf } from './testing/test-memory.ts'
 import { Udmabuf } from './udmabuf.ts'
 import { UdmabufProblem } from './udmabuf-error.ts'
 

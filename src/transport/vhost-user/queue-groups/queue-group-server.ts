@@ -1,4 +1,4 @@
-import { limitedLog } from '../../../host/limited-log.ts'
+import { limitedLog } from '../../../log/limited-log.ts'
 import type { DeviceStateInspection } from '../../../virtio/device-inspection.ts'
 import { AcceptLoop, type AcceptReactor, type PeerSource } from '../../socket/accept-loop.ts'
 import { mergeInspections } from './merged-inspection.ts'

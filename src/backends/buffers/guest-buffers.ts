@@ -1,0 +1,189 @@
+import { pageSize } from '../../host/linux/address-space.ts'
+import { MemoryFile } from '../../host/linux/memory-file.ts'
+import type { Closable } from '../../host/linux/reactor/reactor.ts'
+import { fileExtents } from '../../host/linux/udmabuf/file-extents.ts'
+import { UdmabufError, UdmabufProblem } from '../../host/linux/udmabuf/udmabuf-error.ts'
+import type { SpanList } from '../../memory/span-list.ts'
+import type { BufferKind, BufferSharing, NotShared, ShareRequest } from '../../services/shared-buffer.ts'
+import { asUdmabufError, BufferMaker, type BufferPlan } from './buffer-maker.ts'
+import { type BufferInspection, type BufferListener, type BufferOwner, GuestBuffer, hex } from './guest-buffer.ts'
+
+/** Each takes a descriptor, of which the process needs some for other things. */
+const MAX_BUFFERS = 4096
+/** Of them are shown one by one. */
+const MAX_SHOWN = 256
+
+export interface GuestBuffersOptions {
+  /** Takes a line about what does not work as it could, once for each reason. */
+  readonly log?: (line: string) => void
+  /** The driver's file. */
+  readonly device?: string
+}
+
+/** How many buffers there are of one kind, for one reason. */
+interface BufferTotal {
+  readonly kind: BufferKind
+  /** Null for dma-bufs. */
+  readonly problem: UdmabufProblem | null
+  count: number
+  bytes: number
+}
+
+/** What the inspector, the page and metrics show of shared buffers. */
+export type GuestBuffersInspection = {
+  /** Why none is a dma-buf; null where they can be. */
+  readonly unavailable: string | null
+  /** Not more than 256 of them; `totals` has them all. */
+  readonly buffers: readonly BufferInspection[]
+  readonly totals: readonly Readonly<BufferTotal>[]
+  /** All that were made so far, and what they were made of: pieces of the guest's memory, and of files once neighbours are one. */
+  readonly made: { readonly buffers: number; readonly spans: number; readonly pieces: number }
+  /** How often there was no buffer, by problem. */
+  readonly refused: Readonly<Record<string, number>>
+}
+
+/**
+ * The buffers of a guest that others on this host have, too: dma-bufs where the driver and its limits let it, else memory
+ * files' ranges, with the reason.
+ *
+ *     const buffers = GuestBuffers.open({ log })
+ *     const gpu = new GpuDevice(display, { sharing: buffers })
+ *     buffers.watch({ described: (buffer) => offer(buffer, buffer.picture) })
+ *     ...
+ *     buffers.find(uuid)?.handles
+ *     buffers.close()
+ */
+export class GuestBuffers implements BufferSharing {
+  readonly #log: (line: string) => void
+  readonly #maker: BufferMaker
+  /** Those that anybody has. */
+  readonly #all = new Set<GuestBuffer>()
+  readonly #byUuid = new Map<string, GuestBuffer>()
+  readonly #watches = new Set<{ readonly listener: BufferListener }>()
+  /** Problems that the log has. */
+  readonly #told = new Set<UdmabufProblem>()
+  readonly #made = { buffers: 0, spans: 0, pieces: 0 }
+  readonly #refused = new Map<UdmabufProblem, number>()
+  readonly #owner: BufferOwner = {
+    named: (buffer) => {
+      if (buffer.uuid) this.#byUuid.set(hex(buffer.uuid), buffer)
+      for (const { listener } of this.#watches) listener.named?.(buffer)
+    },
+    described: (buffer) => {
+      for (const { listener } of this.#watches) listener.described?.(buffer)
+    },
+    presented: (buffer, damage) => {
+      for (const { listener } of this.#watches) listener.presented?.(buffer, damage)
+    },
+    removed: (buffer) => {
+      if (buffer.uuid) this.#byUuid.delete(hex(buffer.uuid))
+      for (const { listener } of this.#watches) listener.removed?.(buffer)
+    },
+    gone: (buffer) => void this.#all.delete(buffer),
+  }
+
+  private constructor(log: (line: string) => void, device: string | undefined) {
+    this.#log = log
+    this.#maker = new BufferMaker(log, device)
+  }
+
+  /** Looks for the driver, once. Where there is none, buffers are linear. */
+  static open({ log = () => {}, device }: GuestBuffersOptions = {}): GuestBuffers {
+    return new GuestBuffers(log, device)
+  }
+
+  /** Those that the guest has not taken back. */
+  get buffers(): Iterable<GuestBuffer> {
+    return [...this.#all].filter(({ removed }) => !removed)
+  }
+
+  /** @param uuid 16 bytes */
+  find(uuid: Uint8Array): GuestBuffer | undefined {
+    return this.#byUuid.get(hex(uuid))
+  }
+
+  /** Tells of what happens from now on. Listeners do not throw. */
+  watch(listener: BufferListener): Closable {
+    const watch = { listener }
+    this.#watches.add(watch)
+    return { close: () => void this.#watches.delete(watch) }
+  }
+
+  share(spans: SpanList, { what: name, owner, dmaBufOnly }: ShareRequest): GuestBuffer | NotShared {
+    return this.#attempt(() => this.#make({ extents: fileExtents(spans), name, owner, dmaBufOnly }, spans.count))
+  }
+
+  allocate(byteLength: number, what: string): GuestBuffer | NotShared {
+    return this.#attempt(() => {
+      const length = Math.ceil(byteLength / pageSize()) * pageSize()
+      const file = MemoryFile.create(what, length)
+      try {
+        const extents = [{ fd: file.descriptor.fd, offset: 0, length }]
+        return this.#make({ extents, name: what, owner: 'host', dmaBufOnly: false }, 1)
+      } finally {
+        file.close()
+      }
+    })
+  }
+
+  inspect(): GuestBuffersInspection {
+    const buffers = [...this.#all].map((buffer) => buffer.inspect())
+    const totals = new Map<string, BufferTotal>()
+    for (const { kind, problem, bytes } of buffers) {
+      const key = problem ?? kind
+      const total = totals.get(key) ?? { kind, problem, count: 0, bytes: 0 }
+      totals.set(key, total)
+      total.count++
+      total.bytes += bytes
+    }
+    return {
+      unavailable: this.#maker.unavailable?.message ?? null,
+      buffers: buffers.slice(0, MAX_SHOWN),
+      totals: [...totals.values()],
+      made: { ...this.#made },
+      refused: Object.fromEntries(this.#refused),
+    }
+  }
+
+  /** The guest has none any more. Consumers keep what they hold. */
+  close(): void {
+    for (const buffer of [...this.#all]) buffer.abandon()
+    this.#watches.clear()
+    this.#maker.close()
+  }
+
+  /** Whatever goes wrong is why there is no buffer. */
+  #attempt(make: () => GuestBuffer): GuestBuffer | NotShared {
+    try {
+      return make()
+    } catch (error) {
+      const { problem, message: reason } = asUdmabufError(error)
+      this.#refused.set(problem, (this.#refused.get(problem) ?? 0) + 1)
+      return { reason, problem }
+    }
+  }
+
+  #make(plan: BufferPlan, spans: number): GuestBuffer {
+    const { name, owner } = plan
+    if (this.#all.size >= MAX_BUFFERS) {
+      const tooMany = `${name} would be one of more than ${MAX_BUFFERS} buffers`
+      throw new UdmabufError(UdmabufProblem.NO_DESCRIPTOR, tooMany, 'its driver has to destroy some')
+    }
+    const { memory, ...why } = this.#maker.make(plan)
+    const pieces = plan.extents.length
+    const buffer = new GuestBuffer({ ...why, name, owner, spans, pieces }, memory, this.#owner)
+    this.#all.add(buffer)
+    this.#made.buffers++
+    this.#made.spans += spans
+    this.#made.pieces += pieces
+    if (why.problem) this.#tell(why.problem, why.reason)
+    for (const { listener } of this.#watches) listener.added?.(buffer)
+    return buffer
+  }
+
+  #tell(problem: UdmabufProblem, reason: string): void {
+    if (this.#maker.unavailable || this.#told.has(problem)) return
+    this.#told.add(problem)
+    this.#log(`a buffer is no dma-buf: ${reason}`)
+  }
+}

@@ -1,0 +1,71 @@
+import { fstatSync } from 'node:fs'
+import { Descriptor } from '../../host/linux/descriptor.ts'
+import { systemCall } from '../../host/linux/system-call.ts'
+import type { FileExtent } from '../../host/linux/udmabuf/protocol.ts'
+
+const F_DUPFD_CLOEXEC = 1030
+
+const fcntl = systemCall<[fd: number, command: number, least: number]>('int fcntl(int fd, int command, int64_t least)')
+
+/** A part of a memory file that whoever has it may give to others. */
+export interface HeldExtent {
+  readonly file: Descriptor
+  readonly offset: number
+  readonly length: number
+}
+
+interface HeldFile {
+  readonly descriptor: Descriptor
+  readonly key: string
+  users: number
+}
+
+/** Parts of files that stay open however their owner's do. */
+export interface HeldExtents {
+  readonly extents: readonly HeldExtent[]
+  close(): void
+}
+
+/** Files of memory that buffers lie in, each open once however many buffers there are. */
+export class HeldFiles {
+  readonly #files = new Map<string, HeldFile>()
+
+  /** @param extents borrowed. @throws {SystemCallError} with nothing held */
+  hold(extents: readonly FileExtent[]): HeldExtents {
+    const byNumber = new Map<number, HeldFile>()
+    const close = (): void => {
+      for (const file of byNumber.values()) this.#release(file)
+      byNumber.clear()
+    }
+    try {
+      const held = extents.map(({ fd, offset, length }) => {
+        const file = byNumber.get(fd) ?? this.#open(fd)
+        byNumber.set(fd, file)
+        return { file: file.descriptor, offset, length }
+      })
+      return { extents: held, close }
+    } catch (error) {
+      close()
+      throw error
+    }
+  }
+
+  #open(fd: number): HeldFile {
+    const { dev, ino } = fstatSync(fd)
+    const key = `${dev}:${ino}`
+    let file = this.#files.get(key)
+    if (!file) {
+      const what = 'memory that buffers lie in'
+      file = { descriptor: new Descriptor(fcntl(`keeping ${what}`, fd, F_DUPFD_CLOEXEC, 0), what), key, users: 0 }
+      this.#files.set(key, file)
+    }
+    file.users++
+    return file
+  }
+
+  #release(file: HeldFile): void {
+    if (--file.users > 0) return
+    this.#files.delete(file.key)
+    file.descriptor.close()
+  }
+}

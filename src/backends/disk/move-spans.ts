@@ -1,0 +1,31 @@
+import { readSync, writeSync } from 'node:fs'
+import { DiskOp, type DiskRequest } from '../../services/disk.ts'
+import { DiskError } from './disk-error.ts'
+
+/** Most that one read or write moves; Node takes lengths below 2^31. */
+const MAX_AT_ONCE = 1 << 30
+
+/** What reading and writing a file at a position have in common. */
+type Move = (fd: number, bytes: Uint8Array, offset: number, length: number, position: number) => number
+
+/**
+ * Reads or writes all of a request's spans, wherever they lie, within this call.
+ * @throws what the system call failed with, or {DiskError} where the file ends
+ */
+export function moveSpans(fd: number, request: DiskRequest): void {
+  const { regions, offsets, lengths, count } = request.data
+  const move: Move = request.op === DiskOp.READ ? readSync : writeSync
+  let position = request.offset
+  for (let i = 0; i < count; i++) {
+    for (let done = 0; done < lengths[i]; ) {
+      const take = Math.min(lengths[i] - done, MAX_AT_ONCE)
+      const moved = move(fd, regions[i].u8, offsets[i] + done, take, position)
+      if (moved === 0) throw new DiskError(FILE_SHRANK)
+      done += moved
+      position += moved
+    }
+  }
+}
+
+/** Why a request moved less than it should. */
+export const FILE_SHRANK = 'the file has become shorter'

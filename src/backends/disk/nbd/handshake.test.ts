@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { ffiMissing } from '../../../host/linux/ffi.ts'
+import { enterExport } from './handshake.ts'
+import { Peer } from './peer.ts'
+import { OptionReply } from './protocol.ts'
+import {
+  acknowledgement,
+  blockSizeBytes,
+  exportBytes,
+  NbdServer,
+  openingBytes,
+  optionReplyBytes,
+  READABLE,
+  WRITABLE,
+} from './testing/nbd-server.ts'
+
+const skip = ffiMissing() ?? false
+const MIB = 1 << 20
+
+/** What becomes of a handshake with a server that says this, and then perhaps leaves. */
+async function meet(words: readonly Uint8Array[], leaves = false) {
+  const server = await NbdServer.listen(words)
+  const stream = server.connect()
+  try {
+    const peer = new Peer(stream, 300)
+    const entered = enterExport(peer)
+    if (leaves) setTimeout(() => server.hangUp(), 50)
+    return { about: await entered, said: await server.heard }
+  } finally {
+    stream.close()
+    server.close()
+  }
+}
+
+test('the export without a name is entered, and no block sizes are asked for  @nbd NBD_OPT_GO', { skip }, async () => {
+  const unknown = optionReplyBytes(OptionReply.INFO, Uint8Array.of(0, 2, 0x68, 0x69))
+  const words = [openingBytes(), unknown, blockSizeBytes(1, 65536, 32 * MIB), exportBytes(MIB + 700), acknowledgement()]
+  const { about, said } = await meet(words)
+  assert.deepEqual(about, {
+    ...{ byteLength: MIB + 512, readOnly: false, canDiscard: true },
+    mostBytes: 32 * MIB,
+  })
+  assert.deepEqual(said, [
+    ...[0, 0, 0, 1],
+    ...[0x49, 0x48, 0x41, 0x56, 0x45, 0x4f, 0x50, 0x54],
+    ...[0, 0, 0, 7, 0, 0, 0, 6],
+    ...[0, 0, 0, 0, 0, 0],
+  ])
+})
+
+test('a server that says no longest request takes that of the specification  @nbd Block size constraints', {
+  skip,
+}, async () => {
+  const { about } = await meet([openingBytes(), exportBytes(MIB, READABLE), acknowledgement()])
+  assert.deepEqual(about, {
+    ...{ byteLength: MIB, readOnly: true, canDiscard: false },
+    mostBytes: 32 * MIB,
+  })
+})
+
+test('a length without limit is that of the specification, in whole blocks', { skip }, async () => {
+  const words = (maximum: number) => [
+    openingBytes(),
+    blockSizeBytes(1, 512, maximum),
+    exportBytes(MIB),
+    acknowledgement(),
+  ]
+  assert.equal((await meet(words(0xffff_ffff))).about.mostBytes, 32 * MIB)
+  assert.equal((await meet(words(1000))).about.mostBytes, 512)
+})
+
+const wrong: Readonly<Record<string, { words: Uint8Array[]; says: RegExp; leaves?: boolean }>> = {
+  'speaks another protocol': {
+    words: [new TextEncoder().encode('HTTP/1.1 400 Bad Request\r\n')],
+    says: /no NBD server/,
+  },
+  'knows the old handshake only': { words: [openingBytes().fill(0, 17)], says: /no NBD server/ },
+  'says nothing': { words: [], says: /does not answer/ },
+  'leaves within its greeting': { words: [openingBytes().subarray(0, 7)], says: /left/, leaves: true },
+  'answers with another number': {
+    words: [openingBytes(), optionReplyBytes(OptionReply.ACK, undefined, { magic: 1n })],
+    says: /something else/,
+  },
+  'answers with gigabytes': {
+    words: [openingBytes(), optionReplyBytes(OptionReply.INFO, new Uint8Array(0)).fill(0xff, 16)],
+    says: /4294967295 bytes/,
+  },
+  'answers with what is no information': { words: [openingBytes(), optionReplyBytes(2)], says: /type 2/ },
+  'answers with an empty information': { words: [openingBytes(), optionReplyBytes(OptionReply.INFO)], says: /type 3/ },
+  'says too little of its export': {
+    words: [openingBytes(), optionReplyBytes(OptionReply.INFO, new Uint8Array(4))],
+    says: /4 bytes about/,
+  },
+  'says nothing of its export': { words: [openingBytes(), acknowledgement()], says: /does not say what/ },
+  'never comes to an end': { words: [openingBytes(), ...Array(100).fill(exportBytes(MIB))], says: /come to an end/ },
+  'refuses, in its words': {
+    words: [
+      openingBytes(),
+      optionReplyBytes(OptionReply.ERROR_BIT + 6, new TextEncoder().encode('no\x1b[2Jsuch\nthing')),
+    ],
+    says: /^the server refuses: no \[2Jsuch thing$/,
+  },
+  'refuses without a word': { words: [openingBytes(), optionReplyBytes(OptionReply.ERROR_BIT + 2)], says: /error 2$/ },
+  'says more than it was asked': {
+    words: [openingBytes(), exportBytes(MIB), acknowledgement(), Uint8Array.of(0)],
+    says: /nobody asked/,
+  },
+  'has less than a sector': { words: [openingBytes(), exportBytes(511), acknowledgement()], says: /smaller than/ },
+  'has more than can be counted': {
+    words: [openingBytes(), exportBytes(2n ** 60n), acknowledgement()],
+    says: /too large/,
+  },
+  'cannot flush': { words: [openingBytes(), exportBytes(MIB, WRITABLE & ~4), acknowledgement()], says: /cannot flush/ },
+  'says no flags': { words: [openingBytes(), exportBytes(MIB, 0), acknowledgement()], says: /what it can do/ },
+  'has odd blocks': {
+    words: [openingBytes(), blockSizeBytes(513, 4096, MIB), exportBytes(MIB), acknowledgement()],
+    says: /blocks of 513 bytes/,
+  },
+  'has blocks of more than a sector': {
+    words: [openingBytes(), blockSizeBytes(4096, 4096, MIB), exportBytes(MIB), acknowledgement()],
+    says: /blocks of 4096 bytes, not of 512/,
+  },
+  'takes less than a sector': {
+    words: [openingBytes(), blockSizeBytes(1, 4096, 100), exportBytes(MIB), acknowledgement()],
+    says: /at most 100/,
+  },
+}
+
+for (const [what, { words, says, leaves }] of Object.entries(wrong)) {
+  test(`a server that ${what} is refused in one line`, { skip }, async () => {
+    await assert.rejects(meet(words, leaves), (error: Error) => error.name === 'DiskError' && says.test(error.message))
+  })
+}

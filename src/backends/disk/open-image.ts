@@ -1,0 +1,106 @@
+import { closeSync, constants, fstatSync, openSync, type Stats, statSync } from 'node:fs'
+import { blockDeviceSize } from '../../host/linux/block-ioctl.ts'
+import { ffiMissing } from '../../host/linux/ffi.ts'
+import { FlockOperation, flock } from '../../host/linux/flock.ts'
+import { errorCode } from '../../host/node/error-code.ts'
+import { DiskError } from './disk-error.ts'
+
+const SECTOR_BYTES = 512
+
+/** A raw image that is open and, where that can be, locked. */
+export interface Image {
+  readonly fd: number
+  /** Bytes of whole sectors. */
+  readonly byteLength: number
+  readonly blockDevice: boolean
+  readonly locked: boolean
+}
+
+/**
+ * Opens a raw image file or block device for exclusive use, or shared where it is only read.
+ * @param log told of what is odd and no reason to stop
+ * @throws {DiskError}
+ */
+export function openImage(path: string, readOnly: boolean, log: (line: string) => void): Image {
+  const blockDevice = kindOf(path).isBlockDevice()
+  const fd = openDescriptor(path, readOnly, blockDevice)
+  try {
+    const locked = lock(path, fd, readOnly, log)
+    const size = blockDevice ? sizeOfDevice(path, fd) : fstatSync(fd).size
+    const rest = size % SECTOR_BYTES
+    if (size < SECTOR_BYTES) {
+      throw new DiskError(
+        `${path} is smaller than one sector: give it a size first, for example: truncate -s 1G ${path}`,
+      )
+    }
+    if (rest > 0) log(`${path}: its last ${rest} bytes are no whole sector of 512 and not part of the disk`)
+    return { fd, byteLength: size - rest, blockDevice, locked }
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
+}
+
+function kindOf(path: string): Stats {
+  let stats: Stats
+  try {
+    stats = statSync(path)
+  } catch (error) {
+    const code = errorCode(error)
+    if (code === 'ENOENT') {
+      throw new DiskError(`there is no disk image ${path}: make one, for example with: truncate -s 1G ${path}`)
+    }
+    throw new DiskError(`cannot open the disk image ${path}: ${code}`)
+  }
+  if (stats.isDirectory()) throw new DiskError(`${path} is a directory: name a raw disk image or a block device`)
+  if (!stats.isFile() && !stats.isBlockDevice()) {
+    throw new DiskError(`${path} is neither a file nor a block device: name a raw disk image or a block device`)
+  }
+  return stats
+}
+
+function openDescriptor(path: string, readOnly: boolean, blockDevice: boolean): number {
+  // A block device that is mounted, or part of something that is, refuses to be opened exclusively.
+  const flags = readOnly ? constants.O_RDONLY : constants.O_RDWR | (blockDevice ? constants.O_EXCL : 0)
+  try {
+    return openSync(path, flags)
+  } catch (error) {
+    const code = errorCode(error)
+    if (code === 'EBUSY') throw new DiskError(`${path} is in use on this machine: unmount it, or open it read-only`)
+    if (!readOnly && (code === 'EACCES' || code === 'EPERM' || code === 'EROFS')) {
+      throw new DiskError(`cannot write ${path} (${code}): change its permissions, or open it read-only`)
+    }
+    throw new DiskError(`cannot open the disk image ${path}: ${code}`)
+  }
+}
+
+/** A lock that others who lock the same way respect; it ends with the descriptor. @returns whether there is one now */
+function lock(path: string, fd: number, readOnly: boolean, log: (line: string) => void): boolean {
+  const missing = ffiMissing()
+  if (missing !== undefined) {
+    log(`${path}: not locked against other programs, and discards do nothing: ${missing}`)
+    return false
+  }
+  try {
+    flock(`locking ${path}`, fd, (readOnly ? FlockOperation.SH : FlockOperation.EX) | FlockOperation.NB)
+    return true
+  } catch (error) {
+    const code = errorCode(error)
+    if (code === 'EAGAIN') {
+      const how = readOnly ? 'written' : 'used'
+      throw new DiskError(`${path} is being ${how} by another program: stop that one first, or use a copy`)
+    }
+    log(`${path}: not locked against other programs: ${code}`)
+    return false
+  }
+}
+
+function sizeOfDevice(path: string, fd: number): number {
+  const missing = ffiMissing()
+  if (missing !== undefined) throw new DiskError(`the size of the block device ${path} cannot be read: ${missing}`)
+  try {
+    return blockDeviceSize(`reading the size of ${path}`, fd)
+  } catch (error) {
+    throw new DiskError(`the size of the block device ${path} cannot be read: ${errorCode(error)}`)
+  }
+}

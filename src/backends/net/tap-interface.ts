@@ -1,0 +1,207 @@
+import { closeSync, constants, openSync } from 'node:fs'
+import { Descriptor } from '../../host/linux/descriptor.ts'
+import { systemCall } from '../../host/linux/system-call.ts'
+import { SystemCallError } from '../../host/linux/system-call-error.ts'
+import { unixSocket } from '../../host/linux/unix-stream.ts'
+import { Offload } from '../../services/network-port.ts'
+import { HEADER_BYTES } from '../../services/packet.ts'
+import { NetworkPortError } from './network-port-error.ts'
+
+export const TUN_DEVICE = '/dev/net/tun'
+
+// Requests of linux/if_tun.h and linux/sockios.h, as most architectures number them.
+const TUNSETIFF = 0x4004_54ca
+const TUNSETOFFLOAD = 0x4004_54d0
+const TUNSETVNETHDRSZ = 0x4004_54d8
+const TUNSETQUEUE = 0x4004_54d9
+const TUNSETVNETLE = 0x4004_54dc
+const SIOCGIFFLAGS = 0x8913
+const SIOCSIFFLAGS = 0x8914
+const SIOCGIFMTU = 0x8921
+
+const IFF_UP = 0x0001
+const IFF_TAP = 0x0002
+const IFF_MULTI_QUEUE = 0x0100
+const IFF_ATTACH_QUEUE = 0x0200
+const IFF_DETACH_QUEUE = 0x0400
+const IFF_NO_PI = 0x1000
+const IFF_VNET_HDR = 0x4000
+
+// struct ifreq on 64-bit systems, 40 bytes                                                     netdevice(7)
+//
+//   0      16                 40
+//   | name | flags, or number |
+//
+const REQUEST_BYTES = 40
+const REQUEST_VALUE = 16
+/** Longest name of an interface. */
+const NAME_BYTES = 15
+
+const ioctl = systemCall<[fd: number, request: number, argument: Uint8Array | Int32Array]>(
+  'int ioctl(int fd, unsigned long request, void *argument)',
+)
+const ioctlNumber = systemCall<[fd: number, request: number, argument: number]>(
+  'int ioctl(int fd, unsigned long request, unsigned long argument)',
+)
+
+/** Sets of `Offload`s kernels have known, the newest first; the numbers are those of linux/if_tun.h. */
+const KNOWN_OFFLOADS = [
+  Offload.CSUM | Offload.TSO4 | Offload.TSO6 | Offload.ECN | Offload.UFO | Offload.USO4 | Offload.USO6,
+  Offload.CSUM | Offload.TSO4 | Offload.TSO6 | Offload.ECN | Offload.UFO,
+  Offload.CSUM | Offload.TSO4 | Offload.TSO6 | Offload.ECN,
+]
+
+/**
+ * Opens one queue of a TAP interface, which comes to be with the first. Packets have virtio's header in front.
+ * @param name of the interface; with `%d` in it, the kernel gives it a number
+ * @param multiQueue whether it is to have several; it has to be the same for all
+ * @throws {NetworkPortError} with what to do
+ */
+export function openTapQueue(name: string, multiQueue: boolean): { readonly queue: Descriptor; readonly name: string } {
+  if (!/^[!-.0-~]+$/.test(name) || name.length > NAME_BYTES) {
+    throw new NetworkPortError(`'${name}' is not a name of an interface`)
+  }
+  const queue = new Descriptor(openTun(), `interface ${name}`)
+  try {
+    const request = interfaceRequest(name, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (multiQueue ? IFF_MULTI_QUEUE : 0))
+    ioctl(`opening interface ${name}`, queue.fd, TUNSETIFF, request)
+    ioctl(`asking for headers on ${name}`, queue.fd, TUNSETVNETHDRSZ, Int32Array.of(HEADER_BYTES))
+    ioctl(`asking for headers on ${name}`, queue.fd, TUNSETVNETLE, Int32Array.of(1))
+    return { queue, name: nameOf(request) }
+  } catch (error) {
+    queue.close()
+    throw explained(error, name)
+  }
+}
+
+/** Which `Offload`s the kernel does, and takes. */
+export function probeOffloads(queue: Descriptor): number {
+  for (const offloads of KNOWN_OFFLOADS) if (setTapOffloads(queue, offloads)) return offloads
+  return 0
+}
+
+/**
+ * What packets that come in may leave undone.
+ * @returns whether the kernel does that
+ */
+export function setTapOffloads(queue: Descriptor, offloads: number): boolean {
+  // The kernel knows these in company only; what is not set it does itself.
+  let known = offloads
+  if ((known & (Offload.TSO4 | Offload.TSO6)) === 0) known &= ~Offload.ECN
+  if ((known & Offload.USO4) === 0 || (known & Offload.USO6) === 0) known &= ~(Offload.USO4 | Offload.USO6)
+  try {
+    ioctlNumber(`setting offloads of ${queue.what}`, queue.fd, TUNSETOFFLOAD, known)
+    return true
+  } catch (error) {
+    if (error instanceof SystemCallError) return false
+    throw error
+  }
+}
+
+/** Makes one of several queues take part in receiving, or not. @returns whether it does as told */
+export function attachQueue(queue: Descriptor, attached: boolean): boolean {
+  const request = interfaceRequest('', attached ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE)
+  try {
+    ioctl(`using a queue of ${queue.what}`, queue.fd, TUNSETQUEUE, request)
+    return true
+  } catch (error) {
+    if (error instanceof SystemCallError) return false
+    throw error
+  }
+}
+
+/** Largest payload of the interface's frames, in bytes. */
+export function interfaceMtu(name: string): number {
+  return withSocket(name, (fd) => {
+    const request = interfaceRequest(name, 0)
+    ioctl(`asking for the MTU of ${name}`, fd, SIOCGIFMTU, request)
+    return new DataView(request.buffer).getInt32(REQUEST_VALUE, true)
+  })
+}
+
+/** Switches the interface on, if it is not. @returns whether it is on */
+export function bringUp(name: string): boolean {
+  return withSocket(name, (fd) => {
+    const request = interfaceRequest(name, 0)
+    try {
+      ioctl(`asking whether ${name} is up`, fd, SIOCGIFFLAGS, request)
+      const view = new DataView(request.buffer)
+      const flags = view.getUint16(REQUEST_VALUE, true)
+      if ((flags & IFF_UP) !== 0) return true
+      view.setUint16(REQUEST_VALUE, flags | IFF_UP, true)
+      ioctl(`bringing ${name} up`, fd, SIOCSIFFLAGS, request)
+      return true
+    } catch (error) {
+      if (error instanceof SystemCallError) return false
+      throw error
+    }
+  })
+}
+
+/** Why no TAP interface can be opened here, whatever its name; undefined where one may be. */
+export function tunRefused(): string | undefined {
+  return refusalOf(() => closeSync(openTun()))
+}
+
+/** Why this one cannot be opened, tried out; undefined where it can. */
+export function tapRefused(name: string): string | undefined {
+  return refusalOf(() => openTapQueue(name, false).queue.close())
+}
+
+function refusalOf(open: () => void): string | undefined {
+  try {
+    open()
+    return undefined
+  } catch (error) {
+    if (error instanceof NetworkPortError) return error.message
+    throw error
+  }
+}
+
+function openTun(): number {
+  try {
+    return openSync(TUN_DEVICE, constants.O_RDWR | constants.O_NONBLOCK)
+  } catch (error) {
+    const reason = error instanceof Error && 'code' in error ? error.code : error
+    throw new NetworkPortError(`${TUN_DEVICE}: ${reason}; TAP interfaces need the kernel's module tun, and this file`)
+  }
+}
+
+function explained(error: unknown, name: string): unknown {
+  if (!(error instanceof SystemCallError)) return error
+  switch (error.code) {
+    case 'EPERM':
+      return new NetworkPortError(
+        `interface ${name}: not permitted; as root: ip tuntap add dev ${name} mode tap user YOU && ip link set ${name} up`,
+      )
+    case 'EBUSY':
+      return new NetworkPortError(`interface ${name}: another process has it`)
+    case 'EINVAL':
+      return new NetworkPortError(
+        `interface ${name}: it is no TAP interface, or was made for another number of queues (ip tuntap ... multi_queue)`,
+      )
+    default:
+      return new NetworkPortError(error.message)
+  }
+}
+
+function withSocket<T>(name: string, use: (fd: number) => T): T {
+  const socket = unixSocket(`asking about ${name}`)
+  try {
+    return use(socket.fd)
+  } finally {
+    socket.close()
+  }
+}
+
+function interfaceRequest(name: string, flags: number): Uint8Array {
+  const request = new Uint8Array(REQUEST_BYTES)
+  new TextEncoder().encodeInto(name, request)
+  new DataView(request.buffer).setUint16(REQUEST_VALUE, flags, true)
+  return request
+}
+
+function nameOf(request: Uint8Array): string {
+  const name = request.subarray(0, REQUEST_VALUE)
+  return new TextDecoder().decode(name.subarray(0, name.indexOf(0)))
+}

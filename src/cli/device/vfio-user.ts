@@ -1,0 +1,29 @@
+import type { Reactor } from '../../host/linux/reactor/reactor.ts'
+import { limitedLog } from '../../log/limited-log.ts'
+import type { PeerSource } from '../../transport/socket/accept-loop.ts'
+import { serveVfioUser } from '../../transport/vfio-user/vfio-user-server.ts'
+import { VirtioPciFunction } from '../../transport/virtio-pci/virtio-pci-function.ts'
+import type { VirtioDevice } from '../../virtio/device.ts'
+import type { DeviceServer } from './serve.ts'
+
+/** Serves a device as a whole PCI function. */
+export function startVfioUserServer(
+  device: VirtioDevice,
+  socket: PeerSource,
+  reactor: Reactor,
+  log: (line: string) => void,
+): DeviceServer {
+  let inspect: DeviceServer['inspect'] | undefined
+  const server = serveVfioUser(
+    (bus, memory) => {
+      const pci = new VirtioPciFunction(device, bus, { memory, log: limitedLog(log) })
+      inspect = () => pci.inspect()
+      return pci
+    },
+    socket,
+    reactor,
+    { log },
+  )
+  if (!inspect) throw new Error('a server that serves nothing')
+  return { over: server.over, inspect, close: () => server.close() }
+}

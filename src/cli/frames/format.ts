@@ -1,0 +1,60 @@
+import { fourccName } from '../../devices/virtio/gpu/pixels/image-planes.ts'
+import type { Picture } from '../../services/picture.ts'
+import type { ReceivedScanout } from '../../sharing/frames/frame-client.ts'
+import type { ReceivedBuffer } from '../../sharing/frames/received-buffer.ts'
+
+/** What a picture is, for scripts. */
+function pictureFacts({ width, height, fourcc, modifier, planes }: Picture) {
+  return { width, height, fourcc: fourccName(fourcc), modifier: `0x${modifier.toString(16)}`, planes }
+}
+
+/** What a scanout is, for scripts. */
+export function scanoutFacts({ index, path, reason, buffer, picture, source }: ReceivedScanout) {
+  return {
+    index,
+    path: path ?? null,
+    reason,
+    buffer: buffer?.id ?? null,
+    source,
+    picture: picture ? pictureFacts(picture) : null,
+  }
+}
+
+/** What a buffer is, for scripts. */
+export function bufferFacts({ id, name, kind, reason, withheld, byteLength, picture, uuid }: ReceivedBuffer) {
+  return {
+    id,
+    name,
+    kind,
+    reason,
+    /** Why its bytes are not given; null where they are. */
+    withheld: withheld || null,
+    bytes: byteLength,
+    uuid: uuid ? uuidText(uuid) : null,
+    picture: picture ? pictureFacts(picture) : null,
+  }
+}
+
+function pictureLine(picture: Picture): string {
+  const { width, height, fourcc, modifier, planes } = pictureFacts(picture)
+  const where = planes.map(({ offset, stride }) => `${stride} a row from ${offset}`).join(', ')
+  return `${width}x${height} ${fourcc}${modifier === '0x0' ? '' : ` modifier ${modifier}`}, ${where}`
+}
+
+export function scanoutLine({ index, path, buffer, picture, source }: ReceivedScanout): string {
+  if (!path || !picture) return `scanout ${index}  off`
+  const { x, y, width, height } = source
+  const all = width === picture.width && height === picture.height
+  const part = all ? '' : `, of that ${width}x${height} at ${x},${y}`
+  return `scanout ${index}  ${path}${buffer ? `, buffer ${buffer.id}` : ''}: ${pictureLine(picture)}${part}`
+}
+
+export function bufferLine({ id, name, kind, byteLength, picture, uuid }: ReceivedBuffer): string {
+  const what = picture ? `: ${pictureLine(picture)}` : ', no picture'
+  return `buffer ${id}  ${kind}, ${name}, ${byteLength} bytes${what}${uuid ? `, uuid ${uuidText(uuid)}` : ''}`
+}
+
+function uuidText(uuid: Uint8Array): string {
+  const digits = Array.from(uuid, (byte) => byte.toString(16).padStart(2, '0')).join('')
+  return digits.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+}

@@ -1,0 +1,131 @@
+import { access, constants } from 'node:fs/promises'
+import path from 'node:path'
+import { formatByContent } from '../../backends/disk/image-format.ts'
+import type { Firmware } from '../../engines/qemu/arguments.ts'
+import { prepareUefi } from '../../engines/qemu/firmware.ts'
+import type { UnpackOptions } from '../../guest-image/debian/unpacked-packages.ts'
+import { prepareKit } from '../../guest-image/kit.ts'
+import { AMD64_KIT, I386_KIT } from '../../guest-image/recipe.ts'
+import { UsageError } from '../exit-code.ts'
+import type { DiskOption, RunOptions } from './run-options.ts'
+
+/** The kernel a guest boots, and what it needs with it. */
+export interface KernelFiles {
+  readonly kernel: string
+  readonly initrd?: string
+  readonly commandLine: string
+}
+
+/** The files a guest boots from that has no firmware of its own. */
+export interface BootFiles extends KernelFiles {
+  readonly bios: string
+  readonly vgaBios: string
+}
+
+type KernelOptions = Pick<RunOptions, 'kernel' | 'initrd' | 'append' | 'mirror'>
+type OnProgress = (step: string, detail: string) => void
+
+/** Where distributions put SeaBIOS, for a machine that boots its own kernel and may have no apt to fetch one. */
+const FIRMWARE_FOLDERS = ['/usr/share/seabios', '/usr/share/qemu', '/usr/share/qemu-kvm']
+
+/** Kernel, ramdisk and firmware: those named on the command line, or the guest kit's, fetched where they are not there yet. */
+export async function bootFiles(
+  options: KernelOptions,
+  signal: AbortSignal,
+  onProgress: OnProgress,
+): Promise<BootFiles> {
+  const own = await ownKernel(options)
+  const firmware = own && (await installedFirmware())
+  if (own && firmware) return { ...own, ...firmware }
+  const kit = await prepareKit(I386_KIT, {
+    mirror: options.mirror,
+    signal,
+    onProgress: ({ step, done, total }) => onProgress(step, percent(done, total)),
+  })
+  const { bios, vgaBios } = kit
+  return { ...(own ?? kernelOf(kit, options)), bios, vgaBios }
+}
+
+/** Kernel and ramdisk for a machine that has firmware. */
+export async function kernelFiles(
+  options: KernelOptions,
+  signal: AbortSignal,
+  onProgress: OnProgress,
+): Promise<KernelFiles> {
+  const own = await ownKernel(options)
+  if (own) return own
+  const kit = await prepareKit(AMD64_KIT, {
+    mirror: options.mirror,
+    signal,
+    onProgress: ({ step, done, total }) => onProgress(step, percent(done, total)),
+  })
+  return kernelOf(kit, options)
+}
+
+/** The kernel named on the command line, if one is. */
+async function ownKernel({ kernel, initrd, append = '' }: KernelOptions): Promise<KernelFiles | undefined> {
+  if (initrd !== undefined && kernel === undefined) throw new UsageError('--initrd needs --kernel too')
+  if (kernel === undefined) return undefined
+  await mustBeReadable('kernel', kernel)
+  if (initrd !== undefined) await mustBeReadable('initial ramdisk', initrd)
+  return { kernel, ...(initrd !== undefined && { initrd }), commandLine: append }
+}
+
+function kernelOf(kit: KernelFiles, { append }: KernelOptions): KernelFiles {
+  const { kernel, initrd, commandLine } = kit
+  return {
+    kernel,
+    ...(initrd !== undefined && { initrd }),
+    commandLine: append === undefined ? commandLine : `${commandLine} ${append}`,
+  }
+}
+
+function percent(done: number, total: number): string {
+  return total > 0 ? `${Math.floor((100 * done) / total)}%` : ''
+}
+
+/**
+ * Finds out about a disk that cannot be used before anything is fetched or started.
+ * @param warn takes a line about one whose format may have been forgotten
+ */
+export async function disksUsable(disks: readonly DiskOption[], warn: (line: string) => void): Promise<void> {
+  for (const { path: file, readOnly, format } of disks) {
+    await mustBeReadable('disk', file)
+    const looksLike = format === undefined ? formatByContent(file) : undefined
+    if (looksLike)
+      warn(`${file} is taken as raw bytes, and begins like ${looksLike}: ${file},format=${looksLike} if it is that`)
+    if (readOnly) continue
+    await access(file, constants.W_OK).catch(() => {
+      throw new UsageError(`cannot write the disk ${file}: give it as ${file},readonly or change its permissions`)
+    })
+  }
+}
+
+/** The firmware named on the command line, OVMF fetched where it is not there yet. */
+export async function chosenFirmware(name: string, options: UnpackOptions): Promise<Firmware> {
+  if (name === 'bios') return {}
+  if (name === 'uefi') return { file: await prepareUefi(options) }
+  await mustBeReadable('firmware', name)
+  return { file: name }
+}
+
+async function mustBeReadable(what: string, file: string): Promise<void> {
+  try {
+    await access(file, constants.R_OK)
+  } catch {
+    throw new UsageError(`cannot read the ${what} ${file}: check the name and its permissions`)
+  }
+}
+
+async function installedFirmware(): Promise<{ bios: string; vgaBios: string } | undefined> {
+  for (const folder of FIRMWARE_FOLDERS) {
+    const bios = path.join(folder, 'bios.bin')
+    const vgaBios = path.join(folder, 'vgabios-stdvga.bin')
+    const found = await Promise.all([bios, vgaBios].map((file) => access(file, constants.R_OK))).then(
+      () => true,
+      () => false,
+    )
+    if (found) return { bios, vgaBios }
+  }
+  return undefined
+}

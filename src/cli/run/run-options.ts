@@ -1,0 +1,111 @@
+import { InvalidArgumentError } from 'commander'
+import { DISK_FORMATS, type DiskFormat, formatByName } from '../../backends/disk/image-format.ts'
+import { LOGICAL_BLOCK_SIZES, type LogicalBlockSize } from '../../devices/virtio/block/block.ts'
+import type { GuestNetwork } from '../../engines/qemu/guest-network.ts'
+import type { DeviceTransport } from '../../engines/qemu/qemu.ts'
+import { isMirror } from '../../guest-image/debian/apt.ts'
+
+/** What `outboard run` was asked, checked. */
+export interface RunOptions {
+  readonly engine: 'v86' | 'qemu'
+  /** Of devices to QEMU; vhost-user where it is not said. */
+  readonly transport?: DeviceTransport
+  /** MiB; what suits the engine where it is not said. */
+  readonly memory?: number
+  readonly disk: readonly DiskOption[]
+  readonly boot: 'kernel' | 'disk'
+  /** `bios`, `uefi`, or a file. */
+  readonly firmware?: string
+  readonly kernel?: string
+  readonly initrd?: string
+  readonly append?: string
+  readonly display?: 'web' | 'none'
+  readonly port?: number
+  readonly screenshot?: string
+  /** Address of the Debian archive, for what is fetched. */
+  readonly mirror?: string
+  readonly exec?: string
+  readonly timeout?: number
+  /** What suits the machine where it is not said. */
+  readonly net?: NetOption
+}
+
+export type NetOption = GuestNetwork | { readonly kind: 'none' }
+
+export interface DiskOption {
+  readonly path: string
+  readonly readOnly: boolean
+  /** What was said, or else the name says; raw where neither does. */
+  readonly format?: DiskFormat
+  /** 512 where it is not said. */
+  readonly logicalBlockSize?: LogicalBlockSize
+}
+
+/**
+ * `FILE`, with any of `,readonly`, `,format=FORMAT` and `,logical-block-size=BYTES` behind it; what else is after a comma is the file's name. Options are collected in
+ * the order given: /dev/vda, /dev/vdb ...
+ */
+export function parseDisk(value: string, before: readonly DiskOption[]): DiskOption[] {
+  let path = value
+  let readOnly = false
+  let format: DiskFormat | undefined
+  let logicalBlockSize: LogicalBlockSize | undefined
+  for (;;) {
+    const [, rest = '', name, argument = ''] =
+      /^(.*),(readonly|ro|format=|logical-block-size=)((?<==)[^,]*)?$/s.exec(path) ?? []
+    if (name === undefined) break
+    path = rest
+    if (name === 'format=') format = DISK_FORMATS.find((known) => argument === known) ?? unknownFormat()
+    else if (name === 'logical-block-size=') logicalBlockSize = parseLogicalBlockSize(argument)
+    else readOnly = true
+  }
+  if (path === '') throw new InvalidArgumentError('Give the name of a file: --disk FILE[,readonly][,format=FORMAT].')
+  format ??= formatByName(path)
+  return [...before, { path, readOnly, ...(format && { format }), ...(logicalBlockSize && { logicalBlockSize }) }]
+}
+
+/** Bytes in which a guest addresses a disk. */
+export function parseLogicalBlockSize(value: string): LogicalBlockSize {
+  const size = LOGICAL_BLOCK_SIZES.find((known) => value === `${known}`)
+  if (size === undefined) throw new InvalidArgumentError(`A logical block size is ${LOGICAL_BLOCK_SIZES.join(' or ')}.`)
+  return size
+}
+
+function unknownFormat(): never {
+  throw new InvalidArgumentError(`A format is one of ${DISK_FORMATS.join(', ')}.`)
+}
+
+/** `none`, `passt`, `passt:OPTIONS` or `tap:NAME`. */
+export function parseNet(value: string): NetOption {
+  const [, kind, rest] = /^(none|passt|tap)(?::(.+))?$/.exec(value) ?? []
+  if (kind === 'tap' && rest !== undefined) return { kind, name: rest }
+  if (kind === 'passt') return { kind, ...(rest !== undefined && { options: rest }) }
+  if (kind === 'none' && rest === undefined) return { kind }
+  throw new InvalidArgumentError('Give none, passt, passt:OPTIONS or tap:NAME.')
+}
+
+/** A parser of whole numbers from `least` to `most`. */
+export function wholeNumber(least: number, most: number): (value: string) => number {
+  return (value) => {
+    const number = Number(value)
+    if (!/^\d+$/.test(value) || number < least || number > most) {
+      throw new InvalidArgumentError(`Give a whole number from ${least} to ${most}.`)
+    }
+    return number
+  }
+}
+
+/** The address of a Debian archive. */
+export function parseMirror(value: string): string {
+  if (!isMirror(value)) throw new InvalidArgumentError('Give the URL of a Debian mirror.')
+  return value
+}
+
+/** Seconds, with a fraction if wanted. */
+export function parseSeconds(value: string): number {
+  const seconds = Number(value)
+  if (!/^\d*\.?\d+$/.test(value) || seconds <= 0 || seconds > 2_000_000) {
+    throw new InvalidArgumentError('Give a number of seconds above 0.')
+  }
+  return seconds
+}

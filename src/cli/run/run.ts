@@ -1,0 +1,181 @@
+import { Command, Option } from 'commander'
+import { DISK_FORMATS } from '../../backends/disk/image-format.ts'
+import { type ConsoleServer, serveConsole } from '../../console/server.ts'
+import { DEVICE_TRANSPORTS } from '../../engines/qemu/qemu.ts'
+import type { Machine } from '../../machine/machine.ts'
+import { diagnosticLine } from '../diagnostics.ts'
+import { type End, Ending } from '../ending.ts'
+import { ExitCode, exitCodeOf, UsageError } from '../exit-code.ts'
+import { Progress } from '../progress.ts'
+import { written } from '../written.ts'
+import { disksUsable } from './boot-files.ts'
+import { createMachine } from './create-machine.ts'
+import { parseDisk, parseMirror, parseNet, parseSeconds, type RunOptions, wholeNumber } from './run-options.ts'
+import { saveScreenshot } from './screenshot.ts'
+import { attachTerminal } from './terminal.ts'
+
+/** Where the page is served unless `--port` says otherwise; another free port where it is taken. */
+const DEFAULT_PORT = 8676
+
+const EXAMPLES = `
+Examples:
+  outboard run                                       a guest, its screen in a browser tab
+  outboard run --disk data.img --disk base.img,readonly
+  outboard run --display none                        the guest's console in this terminal (Ctrl-] leaves)
+  outboard run --display none --exec 'uname -a'      one command, its output and its exit status
+  outboard run --engine qemu                         the same in QEMU, each device in a process of its own
+  outboard run --engine qemu --disk debian.qcow2 --boot disk --net 'passt:-t 2222:22'
+  outboard run --engine qemu --disk debian.qcow2 --boot disk --firmware uefi --display none
+  outboard run --display none --screenshot shot.png --exec 'cat /dev/urandom > /dev/fb0'
+
+Exit codes: 0, or with --exec the command's own; 2 wrong arguments or files; 124 --timeout is over;
+125 the guest or the engine failed; 130 and 143 interrupted; 141 standard output has no reader.
+A first Ctrl-C stops the guest and flushes its disks, a second one stops at once.`
+
+export function runCommand(): Command {
+  return new Command('run')
+    .description('start a guest on devices of this project')
+    .exitOverride()
+    .addOption(
+      new Option('--engine <name>', 'what executes the guest: an emulator in this process, or QEMU')
+        .choices(['v86', 'qemu'])
+        .default('v86'),
+    )
+    .addOption(
+      new Option(
+        '--transport <protocol>',
+        'what QEMU and its devices speak: vhost-user, or vfio-user, where each is a whole PCI function (default: vhost-user)',
+      ).choices(DEVICE_TRANSPORTS),
+    )
+    .option('--memory <MiB>', 'memory of the guest (default: 256, or 512 in QEMU)', wholeNumber(64, 1 << 20))
+    .option(
+      '--disk <file[,readonly][,format=name][,logical-block-size=bytes]>',
+      'a disk image or block device, /dev/vda first; may be repeated. Raw, unless the name ends like another format ' +
+        `or one is named (${DISK_FORMATS.join(', ')}), which needs QEMU; with blocks of 512 bytes, or of 4096`,
+      parseDisk,
+      [],
+    )
+    .addOption(
+      new Option('--boot <what>', 'a kernel, or with QEMU what the first disk holds')
+        .choices(['kernel', 'disk'])
+        .default('kernel'),
+    )
+    .option(
+      '--firmware <bios|uefi|file>',
+      'in QEMU: what the machine starts with, its console in the terminal; SeaBIOS, OVMF (fetched where it is not ' +
+        'installed) or an image of yours (default: SeaBIOS, without a console)',
+    )
+    .option(
+      '--net <network>',
+      'in QEMU: none, passt (the network of this machine, without root), passt:OPTIONS of its own, or tap:NAME ' +
+        '(default: passt, where it is installed)',
+      parseNet,
+    )
+    .option(
+      '--mirror <url>',
+      'the Debian mirror that kernels, QEMU and OVMF are fetched from (default: OUTBOARD_DEBIAN_MIRROR, or the one of apt)',
+      parseMirror,
+    )
+    .option('--kernel <file>', 'a kernel (bzImage) of your own instead of the Debian one')
+    .option('--initrd <file>', 'its initial ramdisk')
+    .option('--append <arguments>', 'more kernel arguments')
+    .addOption(
+      new Option(
+        '--display <where>',
+        'the screen: a page for the browser, or none (default: web; none with --exec)',
+      ).choices(['web', 'none']),
+    )
+    .option(
+      '--port <number>',
+      `port of the page on 127.0.0.1 (default: ${DEFAULT_PORT}, or a free one)`,
+      wholeNumber(0, 65535),
+    )
+    .option('--screenshot <file>', 'save the screen as PNG at the end')
+    .option('--exec <command>', 'run a shell command in the guest, then stop')
+    .option('--timeout <seconds>', 'stop after so long, with exit code 124', parseSeconds)
+    .addHelpText('after', EXAMPLES)
+    .action(async (options: RunOptions) => {
+      const progress = new Progress()
+      const end = await run(options, progress)
+      progress.clear()
+      if (end.message) diagnosticLine(`outboard: ${end.message}`)
+      process.exit(end.code)
+    })
+}
+
+/** Everything a run does, from the first check to the last flush. Never rejects. */
+async function run(options: RunOptions, progress: Progress): Promise<End> {
+  const ending = new Ending(options.timeout)
+  const started: { machine?: Machine; page?: ConsoleServer } = {}
+  try {
+    await Promise.race([start(options, progress, ending, started), ending.reached])
+    const end = await ending.reached
+    // Who interrupts wants an end, not a wait for the screen to be quiet.
+    if (options.screenshot && started.machine && !ending.interrupted)
+      await saveScreenshot(started.machine, options.screenshot)
+    return end
+  } catch (error) {
+    return { code: exitCodeOf(error), message: error instanceof Error ? error.message : String(error) }
+  } finally {
+    // The disks first: a page may take its time to leave.
+    await started.machine?.stop()
+    await started.page?.close()
+    ending.release()
+    // What the guest printed last; a signal ends this wait, too.
+    if (!ending.hurried) await written(process.stdout, '')
+  }
+}
+
+async function start(
+  options: RunOptions,
+  progress: Progress,
+  ending: Ending,
+  started: { machine?: Machine; page?: ConsoleServer },
+): Promise<void> {
+  await disksUsable(options.disk, (line) => progress.line(line))
+  const display = options.display ?? (options.exec === undefined ? 'web' : 'none')
+  const machine = await createMachine(options, ending.signal, progress)
+  if (!machine) return
+  started.machine = machine
+  machine.listen({
+    progress: (step) => progress.show(step),
+    log: (line) => progress.line(line),
+    stopped: ({ kind, message }) => {
+      ending.finish(kind === 'power-off' ? { code: ExitCode.OK } : { code: ExitCode.FAILURE, message })
+    },
+  })
+  await machine.start()
+  if (display === 'web') {
+    const page = await servePage(machine, options.port)
+    started.page = page
+    progress.clear()
+    process.stdout.write(`The guest's screen: ${page.url}\n`)
+  }
+  if (options.exec !== undefined) {
+    const code = await machine.exec(options.exec, {
+      stdout: (bytes) => {
+        progress.clear()
+        return written(process.stdout, bytes)
+      },
+      stderr: (bytes) => {
+        progress.clear()
+        return written(process.stderr, bytes)
+      },
+    })
+    ending.finish({ code })
+  } else if (display === 'none') {
+    progress.clear()
+    attachTerminal(machine, ending)
+  }
+}
+
+async function servePage(machine: Machine, port: number | undefined): Promise<ConsoleServer> {
+  try {
+    return await serveConsole(machine, { port: port ?? DEFAULT_PORT })
+  } catch (error) {
+    const taken = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
+    if (!taken) throw error
+    if (port !== undefined) throw new UsageError(`port ${port} is taken: choose another with --port`)
+    return await serveConsole(machine, { port: 0 })
+  }
+}

@@ -1,0 +1,38 @@
+import type { Disk, DiskOp, DiskRequest } from '../../../../services/disk.ts'
+import { MemoryDisk } from '../memory-disk.ts'
+
+/** A disk for tests that does nothing before it is told to, and can fail, grow and shrink. */
+export class HeldDisk implements Disk {
+  readonly readOnly = false
+  readonly canDiscard = true
+  byteLength: number
+  /** What the device wants, oldest first. */
+  readonly held: DiskRequest[] = []
+  /** Everything that was done, in order. */
+  readonly done: DiskOp[] = []
+  readonly #memory: MemoryDisk
+
+  constructor(readonly bytes: Uint8Array) {
+    this.#memory = new MemoryDisk(bytes)
+    this.byteLength = this.#memory.byteLength
+  }
+
+  submit(request: DiskRequest): void {
+    this.held.push(request)
+  }
+
+  /** Does one of the held requests, the oldest unless told which. */
+  release(index = 0): void {
+    for (const request of this.held.splice(index, 1)) {
+      this.done.push(request.op)
+      this.#memory.submit(request)
+    }
+  }
+
+  /** Fails one of the held requests. */
+  fail(reason: string, index = 0): void {
+    for (const request of this.held.splice(index, 1)) request.complete(reason)
+  }
+
+  close(): void {}
+}

@@ -1,0 +1,42 @@
+import type { Writer } from '../../../virtqueue/writer.ts'
+
+/** Bytes that wait, first in, first out: at most `capacity` of them, in memory taken when first needed. */
+export class ByteQueue {
+  length = 0
+  #bytes = new Uint8Array(0)
+  #first = 0
+
+  constructor(readonly capacity: number) {}
+
+  /** Appends bytes of `source[offset...]`. @returns how many there was room for */
+  put(source: Uint8Array, offset = 0): number {
+    const count = Math.min(source.length - offset, this.capacity - this.length)
+    if (count <= 0) return 0
+    if (this.#bytes.length === 0) this.#bytes = new Uint8Array(this.capacity)
+    const at = (this.#first + this.length) % this.capacity
+    const before = Math.min(count, this.capacity - at)
+    this.#bytes.set(source.subarray(offset, offset + before), at)
+    this.#bytes.set(source.subarray(offset + before, offset + count), 0)
+    this.length += count
+    return count
+  }
+
+  /** Moves bytes to a writer. @returns how many it had room for */
+  moveTo(writer: Writer): number {
+    const before = writer.write(this.#bytes, this.#first, Math.min(this.length, this.capacity - this.#first))
+    this.#drop(before)
+    if (this.#first !== 0) return before
+    const after = writer.write(this.#bytes, 0, this.length)
+    this.#drop(after)
+    return before + after
+  }
+
+  clear(): void {
+    this.#drop(this.length)
+  }
+
+  #drop(count: number): void {
+    this.#first = (this.#first + count) % this.capacity
+    this.length -= count
+  }
+}

@@ -1,0 +1,284 @@
+import { ConfigSpace } from '../../../virtio/config-space.ts'
+import type { DriverSession, VirtioDevice } from '../../../virtio/device.ts'
+import { DeviceId } from '../../../virtio/device-id.ts'
+import { featureSet, hasFeature } from '../../../virtio/feature.ts'
+import type { Reader } from '../../../virtqueue/reader.ts'
+import { type ConsoleSize, ControlMessages, Tell } from './control.ts'
+import { ConsolePort, type ConsolePortOptions } from './port.ts'
+import {
+  CONFIG_BYTES,
+  CONFIG_COLS,
+  CONFIG_EMERG_WR,
+  CONFIG_MAX_NR_PORTS,
+  CONFIG_ROWS,
+  CONTROL_BYTES,
+  CONTROL_RECEIVEQ,
+  CONTROL_TRANSMITQ,
+  ConsoleFeature,
+  ControlEvent,
+} from './protocol.ts'
+
+const MAX_PORTS = 31
+const PORT_QUEUE_SIZE = 64
+const CONTROL_QUEUE_SIZE = 32
+
+/**
+ * Console device: up to 31 ports, each a stream of bytes both ways; some of them text consoles.
+ *
+ *     const device = new ConsoleDevice(
+ *       [{ name: 'terminal', isConsole: true, host: { write: (bytes) => terminal.print(bytes) } }],
+ *       { columns: 80, rows: 25 },
+ *     )
+ *     device.input(0, keys)
+ *     device.resize(120, 40)
+ *
+ * With one port that is a console, there is nothing to tell the driver that the configuration space does not, and
+ * MULTIPORT is not offered. It is better so: kernels disagree on the order of columns and rows in the message that
+ * tells a size with MULTIPORT, and agree on the configuration space.
+ *
+ * @virtio 5.3
+ */
+export class ConsoleDevice implements VirtioDevice {
+  readonly id = DeviceId.CONSOLE
+  readonly name = 'console'
+  readonly queueSizes: readonly number[]
+  readonly features: bigint
+  readonly featureNames = ConsoleFeature
+  readonly config: ConfigSpace
+  /** Set by the host: called when a port that refused input has room again. */
+  onInputRoom: ((port: number) => void) | undefined
+  readonly #ports: readonly ConsolePort[]
+  readonly #control: ControlMessages
+  /** Of port 0. */
+  readonly #size: ConsoleSize
+  #session: DriverSession | undefined
+  /** There was a driver since the last reset. */
+  #used = false
+  /** The driver accepted MULTIPORT. */
+  #multiport = false
+  /** The driver has the size to read, and is yet to be told so. */
+  #sizeDue = false
+  /** Control messages that said nothing: too short, of no port there is, of no event a driver sends. */
+  #ignored = 0
+  /** Failures the driver reported. */
+  #failures = 0
+
+  /**
+   * @param size of port 0, until `resize`
+   * @param emergencyWrite gets the bytes a guest writes that has no queues, or none any more
+   */
+  constructor(
+    ports: readonly ConsolePortOptions[],
+    size: ConsoleSize = { columns: 80, rows: 25 },
+    emergencyWrite?: (byte: number) => void,
+  ) {
+    if (ports.length < 1 || ports.length > MAX_PORTS) {
+      throw new RangeError(`a console device has 1 to ${MAX_PORTS} ports, not ${ports.length}`)
+    }
+    this.#ports = ports.map((options, index) => new ConsolePort(index, options))
+    this.#size = { ...size }
+    this.#control = new ControlMessages(this.#ports, this.#size)
+    const multiport = ports.length > 1 || !ports[0].isConsole
+    this.features =
+      (ports[0].isConsole ? featureSet(ConsoleFeature.SIZE) : 0n) |
+      (multiport ? featureSet(ConsoleFeature.MULTIPORT) : 0n) |
+      (emergencyWrite ? featureSet(ConsoleFeature.EMERG_WRITE) : 0n)
+    this.queueSizes = this.#ports.flatMap((_, index) =>
+      index === 0 && multiport
+        ? [PORT_QUEUE_SIZE, PORT_QUEUE_SIZE, CONTROL_QUEUE_SIZE, CONTROL_QUEUE_SIZE]
+        : [PORT_QUEUE_SIZE, PORT_QUEUE_SIZE],
+    )
+    this.config = new ConfigSpace(
+      CONFIG_BYTES,
+      emergencyWrite &&
+        ((offset, width) => {
+          // At any time, whatever is negotiated. @virtio 5.3.5.1
+          if (offset <= CONFIG_EMERG_WR && offset + width > CONFIG_EMERG_WR) {
+            emergencyWrite(this.config.view.getUint8(CONFIG_EMERG_WR))
+          }
+          this.#writeConfig(this.config.view)
+        }),
+    )
+    this.#writeConfig(this.config.view)
+  }
+
+  activate(session: DriverSession): void {
+    this.#session = session
+    this.#used = true
+    this.#multiport = hasFeature(session.features, ConsoleFeature.MULTIPORT)
+    this.#sizeDue = !this.#multiport && hasFeature(session.features, ConsoleFeature.SIZE)
+    // Without control messages a port has no way to say that it is open: the first is, the others do not exist.
+    if (this.#multiport) for (const port of this.#ports) port.activate(session, false)
+    else this.#ports[0].activate(session, true)
+  }
+
+  notify(queue: number): void {
+    if (!this.#session) return
+    if (queue === CONTROL_RECEIVEQ) this.#sendControl()
+    else if (queue === CONTROL_TRANSMITQ) this.#receiveControl()
+    else if ((queue & 1) === 0) this.#deliver(portOf(queue))
+    else if (this.#ports[portOf(queue)]?.output() && this.#sizeDue) this.#announceSize()
+  }
+
+  /**
+   * Input for the guest; it waits until the guest opened the port and has room.
+   * @returns the bytes taken: where fewer, `onInputRoom` tells when to go on
+   */
+  input(port: number, bytes: Uint8Array): number {
+    return this.#ports[port]?.input(bytes) ?? 0
+  }
+
+  /** The port's host takes output again. */
+  resumeOutput(port: number): void {
+    this.#ports[port]?.output()
+  }
+
+  /** Whether output of the port waits for its host, which is offered first what may be in the ring unannounced. */
+  outputPending(port: number): boolean {
+    return this.#ports[port]?.hasOutput() ?? false
+  }
+
+  /** The host's end of the port opens or closes; it is open to begin with. */
+  setHostOpen(port: number, open: boolean): void {
+    const found = this.#ports[port]
+    if (!found || found.hostOpen === open) return
+    found.hostOpen = open
+    if (!found.ready) return
+    this.#control.tell(port, Tell.OPEN)
+    this.#sendControl()
+  }
+
+  /** Port 0 has another size. */
+  resize(columns: number, rows: number): void {
+    if (!this.#ports[0].isConsole) return
+    this.#size.columns = columns
+    this.#size.rows = rows
+    this.#announceSize()
+    if (!this.#ports[0].ready) return
+    this.#control.tell(0, Tell.SIZE)
+    this.#sendControl()
+  }
+
+  quiesce(): void {
+    for (const port of this.#ports) port.quiesce()
+    this.#session = undefined
+  }
+
+  /** Input that came before any driver is kept for the first: a reset is what drivers begin with. */
+  reset(): void {
+    if (!this.#used) return
+    this.#used = false
+    this.#sizeDue = false
+    this.#session = undefined
+    this.#control.clear()
+    this.#ports.forEach((port, index) => {
+      port.reset()
+      this.#tellRoom(index)
+    })
+  }
+
+  resetQueue(queue: number): void {
+    if (queue !== CONTROL_TRANSMITQ && (queue & 1) === 1) this.#ports[portOf(queue)]?.releaseOutput()
+  }
+
+  inspect(): Record<string, unknown> {
+    return {
+      columns: this.#size.columns,
+      rows: this.#size.rows,
+      ports: this.#ports.map((port) => port.inspect()),
+      controlWaiting: this.#control.waiting,
+      controlLost: this.#control.lost,
+      controlIgnored: this.#ignored,
+      driverFailures: this.#failures,
+    }
+  }
+  #writeConfig(view: DataView): void {
+    view.setUint16(CONFIG_COLS, this.#size.columns, true)
+    view.setUint16(CONFIG_ROWS, this.#size.rows, true)
+    view.setUint32(CONFIG_MAX_NR_PORTS, this.#ports.length, true)
+    view.setUint32(CONFIG_EMERG_WR, 0, true)
+  }
+
+  /**
+   * Also when the driver first has output, the size being what it always was: Linux reads it when told of a change, and
+   * only then. Before that output there may be no console to have a size.
+   */
+  #announceSize(): void {
+    this.#sizeDue = false
+    this.config.update((view) => this.#writeConfig(view))
+  }
+
+  #deliver(port: number): void {
+    this.#ports[port]?.deliver()
+    this.#tellRoom(port)
+  }
+
+  #tellRoom(port: number): void {
+    if (this.#ports[port]?.takeRoom()) this.onInputRoom?.(port)
+  }
+
+  #sendControl(): void {
+    const queue = this.#session?.queues[CONTROL_RECEIVEQ]
+    if (queue && this.#multiport) this.#control.send(queue)
+  }
+
+  #receiveControl(): void {
+    const queue = this.#session?.queues[CONTROL_TRANSMITQ]
+    if (!queue || !this.#multiport) return
+    for (let chain = queue.pop(); chain; chain = queue.pop()) {
+      this.#obey(chain.reader)
+      queue.push(chain, 0)
+    }
+    queue.publish()
+    this.#sendControl()
+  }
+
+  #obey(message: Reader): void {
+    if (message.remaining < CONTROL_BYTES) {
+      this.#ignored++
+      return
+    }
+    const id = message.u32()
+    const event = message.u16()
+    const value = message.u16()
+    const port = this.#ports[id]
+    if (event === ControlEvent.DEVICE_READY) this.#deviceReady(value !== 0)
+    else if (port && event === ControlEvent.PORT_READY) this.#portReady(id, port, value !== 0)
+    else if (port && event === ControlEvent.PORT_OPEN) {
+      port.guestOpen = value !== 0
+      this.#deliver(id)
+    } else this.#ignored++
+  }
+
+  #deviceReady(success: boolean): void {
+    if (!success) this.#failures++
+    else
+      this.#ports.forEach((port, index) => {
+        // A port that exists must not be added again. @virtio 5.3.6.2.1
+        if (port.added) return
+        port.added = true
+        this.#control.tell(index, Tell.ADD)
+      })
+  }
+
+  /** A driver that wakes from sleep says this of the ports it had, without a DEVICE_READY before. */
+  #portReady(index: number, port: ConsolePort, success: boolean): void {
+    port.ready = success
+    if (!success) {
+      this.#failures++
+      return
+    }
+    port.added = true
+    if (port.isConsole) this.#control.tell(index, Tell.CONSOLE)
+    // The size is that of port 0 alone. @virtio 5.3.6
+    if (port.isConsole && index === 0) this.#control.tell(index, Tell.SIZE)
+    if (port.name.length > 0) this.#control.tell(index, Tell.NAME)
+    // A port is closed until it is said to be open.
+    if (port.hostOpen) this.#control.tell(index, Tell.OPEN)
+  }
+}
+
+/** Whose receiveq or transmitq it is, if it is not one of the control queues. */
+function portOf(queue: number): number {
+  return queue < 2 ? 0 : (queue - 2) >> 1
+}

@@ -1,0 +1,79 @@
+import type { RandomSource } from '../../../services/random-source.ts'
+import { ConfigSpace } from '../../../virtio/config-space.ts'
+import type { DriverSession, VirtioDevice } from '../../../virtio/device.ts'
+import { DeviceId } from '../../../virtio/device-id.ts'
+import type { Chain } from '../../../virtqueue/chain.ts'
+
+const REQUESTQ = 0
+
+/** Bytes one request gets at most, so that a huge one does not stall the machine. @virtio 5.4.6.2 allows fewer than asked */
+export const MAX_BYTES = 65536
+
+/**
+ * Entropy device: fills the driver's buffers with random bytes.
+ *
+ *     const device = new EntropyDevice(cryptoRandomSource)
+ *
+ * Queue 0 (requestq) carries device-writable buffers only; there is no configuration space.
+ *
+ * @virtio 5.4
+ */
+export class EntropyDevice implements VirtioDevice {
+  readonly id = DeviceId.ENTROPY
+  readonly name = 'entropy'
+  readonly queueSizes = [64]
+  readonly features = 0n
+  readonly config = new ConfigSpace(0)
+  #session: DriverSession | undefined
+  /** Bytes given out. */
+  #bytes = 0
+  /** Requests without room for a byte. */
+  #empty = 0
+
+  /** @param source where the bytes come from: `cryptoRandomSource` unless a test wants to know them */
+  constructor(private readonly source: RandomSource) {}
+
+  activate(session: DriverSession): void {
+    this.#session = session
+  }
+
+  notify(): void {
+    const queue = this.#session?.queues[REQUESTQ]
+    if (!queue) return
+    for (let chain = queue.pop(); chain; chain = queue.pop()) queue.push(chain, this.#fill(chain))
+    queue.publish()
+  }
+
+  quiesce(): void {
+    this.#session = undefined
+  }
+
+  reset(): void {
+    this.#session = undefined
+  }
+
+  /** Nothing to wait for: a request is answered before `notify` returns. */
+  resetQueue(): void {}
+
+  inspect(): Record<string, unknown> {
+    return { bytes: this.#bytes, empty: this.#empty }
+  }
+
+  /**
+   * Readable parts, which a driver must not send, cost nothing and are passed over; a request with nothing else comes
+   * back with length 0, since there is no room for the byte it is due. @virtio 5.4.6.1, 5.4.6.2
+   */
+  #fill(chain: Chain): number {
+    const { lengths, offsets, regions } = chain.spans
+    const most = Math.min(chain.writableLength, MAX_BYTES)
+    if (most === 0) this.#empty++
+    let done = 0
+    for (let i = chain.readableSpans; done < most; i++) {
+      const take = Math.min(lengths[i], most - done)
+      this.source.fill(regions[i].u8.subarray(offsets[i], offsets[i] + take))
+      done += take
+    }
+    this.#bytes += done
+    return done
+  }
+}

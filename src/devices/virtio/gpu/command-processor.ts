@@ -1,0 +1,398 @@
+import type { GuestMemory } from '../../../memory/guest-memory.ts'
+import type { RandomSource } from '../../../services/random-source.ts'
+import { fits, type MutableRect, type Rect } from '../../../services/rect.ts'
+import type { DriverSession } from '../../../virtio/device.ts'
+import { hasFeature } from '../../../virtio/feature.ts'
+import type { Reader } from '../../../virtqueue/reader.ts'
+import { ContextCommands } from './contexts/context-commands.ts'
+import type { ContextHost, Renderer } from './contexts/renderer.ts'
+import { loadCursor } from './cursor.ts'
+import { createEdid } from './edid/edid.ts'
+import { blobImage, type ImageLayout, imageEnd, packedImage } from './pixels/image-layout.ts'
+import { BYTES_PER_PIXEL, pixelFormat } from './pixels/pixel-format.ts'
+import {
+  CURSOR_SIZE,
+  FLUSH_SIZE,
+  GET_EDID,
+  GpuCommand,
+  GpuFeature,
+  GpuResponse,
+  RESOURCE_ASSIGN_UUID,
+  RESOURCE_ATTACH_BACKING,
+  RESOURCE_CREATE_2D,
+  RESOURCE_DETACH_BACKING,
+  RESOURCE_UNREF,
+  RESP_DISPLAY_INFO,
+  RESP_EDID,
+  SET_SCANOUT,
+  SET_SCANOUT_BLOB,
+  TRANSFER_SIZE,
+  takeRect,
+} from './protocol.ts'
+import { takeBacking } from './resources/backing.ts'
+import { BlobCommands } from './resources/blob-commands.ts'
+import { Blob, GuestBlob, type Resource, Resource2d } from './resources/resource.ts'
+import type { ResourceSharing } from './resources/resource-sharing.ts'
+import { ResourceTable } from './resources/resource-table.ts'
+import { transferToHost } from './resources/transfer.ts'
+import { MAX_SIDE, type Scanout } from './scanout.ts'
+import { createUuid } from './uuid.ts'
+
+const { OK_NODATA, ERR_UNSPEC, ERR_OUT_OF_MEMORY } = GpuResponse
+const { ERR_INVALID_SCANOUT_ID, ERR_INVALID_RESOURCE_ID, ERR_INVALID_PARAMETER } = GpuResponse
+
+/** What a processor needs of its device. */
+export interface ProcessorHost {
+  readonly scanouts: readonly Scanout[]
+  readonly renderers: readonly Renderer[]
+  readonly sharing: ResourceSharing
+  /** What blobs of the host begin and end at. */
+  readonly blobAlignment: number
+  /** The bit that lets drivers ask for handles of guest pages, where there is one. */
+  readonly guestHandleFeature: number | undefined
+  /** Names for resources are made of it. */
+  readonly random: RandomSource
+  /** What the guest can make this host hold. */
+  readonly maxHostBytes: number
+}
+
+/**
+ * What each command does, for one driver from DRIVER_OK to reset.
+ *
+ *     const response = processor.control(GpuCommand.SET_SCANOUT, reader, 0)   // OK_NODATA, or the error to answer
+ *     const payload = processor.takePayload()                                 // where there is more to it
+ *
+ * Every command is done when it returns. A command that fails changes nothing.
+ *
+ * @virtio 5.7.6.8, 5.7.6.9, 5.7.6.10
+ */
+export class CommandProcessor {
+  readonly resources: ResourceTable
+  readonly contexts: ContextCommands
+  readonly #blobs: BlobCommands
+  readonly #memory: GuestMemory
+  readonly #scanouts: readonly Scanout[]
+  readonly #sharing: ResourceSharing
+  readonly #random: RandomSource
+  /** Commands that exist only where their feature was negotiated. */
+  readonly #has: {
+    readonly edid: boolean
+    readonly uuids: boolean
+    readonly blobs: boolean
+    readonly contexts: boolean
+  }
+  readonly #unfollowMemory: () => void
+  #payload: Uint8Array | undefined
+  /** The rectangle of the request at hand. */
+  readonly #rect: MutableRect = { x: 0, y: 0, width: 0, height: 0 }
+
+  constructor(session: DriverSession, host: ProcessorHost) {
+    const { memory, features } = session
+    const { scanouts, renderers, sharing, blobAlignment, guestHandleFeature, random, maxHostBytes } = host
+    this.#memory = memory
+    this.#scanouts = scanouts
+    this.#sharing = sharing
+    this.#random = random
+    this.#has = {
+      edid: hasFeature(features, GpuFeature.EDID),
+      uuids: hasFeature(features, GpuFeature.RESOURCE_UUID),
+      blobs: hasFeature(features, GpuFeature.RESOURCE_BLOB),
+      contexts: hasFeature(features, GpuFeature.VIRGL),
+    }
+    const answer = (payload: Uint8Array): void => {
+      this.#payload = payload
+    }
+    const typed = hasFeature(features, GpuFeature.CONTEXT_INIT)
+    this.resources = new ResourceTable(maxHostBytes)
+    const contextHost: ContextHost = {
+      share: (blob) => sharing.share(blob),
+      present: (resource, rect) => this.#present(resource, rect),
+    }
+    this.contexts = new ContextCommands(renderers, contextHost, this.resources, typed, answer)
+    const contexts = this.#has.contexts ? this.contexts : undefined
+    const guestHandles = guestHandleFeature !== undefined && hasFeature(features, guestHandleFeature)
+    const blobOptions = { sharing, guestHandles, alignment: blobAlignment }
+    this.#blobs = new BlobCommands(memory, this.resources, contexts, answer, blobOptions)
+    this.#unfollowMemory = memory.onChange(() => {
+      try {
+        this.#memoryChanged()
+      } catch (error) {
+        // A display threw: that fails the device, and the change of the memory map goes on.
+        session.needsReset(`a change of memory failed: ${error instanceof Error ? error.message : String(error)}`)
+      }
+    })
+  }
+
+  /** What follows the header of the response to the last command. */
+  takePayload(): Uint8Array | undefined {
+    const payload = this.#payload
+    this.#payload = undefined
+    return payload
+  }
+
+  /** Executes a command of the control queue. @param reader what follows its header @param context what that names */
+  control(type: number, reader: Reader, context: number): GpuResponse {
+    switch (type) {
+      case GpuCommand.TRANSFER_TO_HOST_2D:
+        return this.#transferToHost(reader)
+      case GpuCommand.RESOURCE_FLUSH:
+        return this.#flush(reader)
+      case GpuCommand.GET_DISPLAY_INFO:
+        return this.#getDisplayInfo()
+      case GpuCommand.GET_EDID:
+        return this.#has.edid ? this.#getEdid(reader) : ERR_UNSPEC
+      case GpuCommand.RESOURCE_CREATE_2D:
+        return this.#create2d(reader)
+      case GpuCommand.RESOURCE_CREATE_BLOB:
+        return this.#has.blobs ? this.#blobs.create(reader, context) : ERR_UNSPEC
+      case GpuCommand.RESOURCE_UNREF:
+        return this.#unref(reader)
+      case GpuCommand.RESOURCE_ATTACH_BACKING:
+        return this.#attachBacking(reader)
+      case GpuCommand.RESOURCE_DETACH_BACKING:
+        return this.#detachBacking(reader)
+      case GpuCommand.SET_SCANOUT:
+        return this.#setScanout(reader)
+      case GpuCommand.SET_SCANOUT_BLOB:
+        return this.#has.blobs ? this.#setScanoutBlob(reader) : ERR_UNSPEC
+      case GpuCommand.RESOURCE_ASSIGN_UUID:
+        return this.#has.uuids ? this.#assignUuid(reader) : ERR_UNSPEC
+      case GpuCommand.RESOURCE_MAP_BLOB:
+        return this.#has.blobs && this.#has.contexts ? this.#blobs.map(reader) : ERR_UNSPEC
+      case GpuCommand.RESOURCE_UNMAP_BLOB:
+        return this.#has.blobs && this.#has.contexts ? this.#blobs.unmap(reader) : ERR_UNSPEC
+      case GpuCommand.TRANSFER_TO_HOST_3D:
+        return this.#has.blobs && this.#has.contexts ? this.#blobs.transfer(reader, 'to host') : ERR_UNSPEC
+      case GpuCommand.TRANSFER_FROM_HOST_3D:
+        return this.#has.blobs && this.#has.contexts ? this.#blobs.transfer(reader, 'from host') : ERR_UNSPEC
+      case GpuCommand.GET_CAPSET_INFO:
+        return this.contexts.getCapsetInfo(reader)
+      case GpuCommand.GET_CAPSET:
+        return this.contexts.getCapset(reader)
+      default:
+        return this.#has.contexts ? this.contexts.control(type, reader, context) : ERR_UNSPEC
+    }
+  }
+
+  /** Executes a command of the cursor queue. @virtio 5.7.6.10 */
+  cursor(type: number, reader: Reader): GpuResponse {
+    if (type !== GpuCommand.UPDATE_CURSOR && type !== GpuCommand.MOVE_CURSOR) return ERR_UNSPEC
+    if (reader.remaining < CURSOR_SIZE) return ERR_INVALID_PARAMETER
+    const scanout = this.#scanouts[reader.u32()]
+    if (!scanout) return ERR_INVALID_SCANOUT_ID
+    // Linux puts signed numbers here.
+    const x = reader.u32() | 0
+    const y = reader.u32() | 0
+    if (type === GpuCommand.UPDATE_CURSOR) {
+      reader.skip(4)
+      const response = this.#updateCursor(scanout, reader.u32(), reader.u32(), reader.u32())
+      if (response !== OK_NODATA) return response
+    }
+    scanout.moveCursor(x, y)
+    return OK_NODATA
+  }
+
+  /** Lets go of everything the driver made. */
+  release(): void {
+    this.#unfollowMemory()
+    for (const scanout of this.#scanouts) scanout.reset()
+    this.contexts.release()
+    this.resources.clear()
+  }
+
+  /** Guest blobs whose pages moved are shared anew; those whose pages are gone are not shared, and shown in black. */
+  #memoryChanged(): void {
+    for (const resource of this.resources.all) {
+      if (!resource.memoryChanged() || !(resource instanceof GuestBlob)) continue
+      if (!this.#sharing.settle(resource)) this.resources.detach(resource)
+    }
+  }
+
+  #getDisplayInfo(): GpuResponse {
+    let x = 0
+    // Side by side, in their order. @virtio 5.7.6.8
+    const modes = this.#scanouts.map(({ connected, preferred: { width, height } }) => {
+      if (!connected) return NO_MODE
+      const rect = { x, y: 0, width, height }
+      x += width
+      return { rect, enabled: 1, flags: 0 }
+    })
+    this.#payload = RESP_DISPLAY_INFO.encode({ modes })
+    return GpuResponse.OK_DISPLAY_INFO
+  }
+
+  #getEdid(reader: Reader): GpuResponse {
+    const request = GET_EDID.read(reader)
+    if (!request) return ERR_INVALID_PARAMETER
+    const scanout = this.#scanouts[request.scanoutId]
+    if (!scanout) return ERR_INVALID_SCANOUT_ID
+    const edid = scanout.edid ?? createEdid({ ...scanout.preferred, serial: scanout.index + 1 })
+    this.#payload = RESP_EDID.encode({ size: edid.length, edid })
+    return GpuResponse.OK_EDID
+  }
+
+  #create2d(reader: Reader): GpuResponse {
+    const request = RESOURCE_CREATE_2D.read(reader)
+    const format = request && pixelFormat(request.format)
+    if (!format || request.width === 0 || request.height === 0) return ERR_INVALID_PARAMETER
+    const image = packedImage(request.width, request.height, format)
+    const admitted = this.resources.admits(request.resourceId, Resource2d.cost(image))
+    if (admitted !== OK_NODATA) return admitted
+    const memory = this.#sharing.allocate(imageEnd(image), request.resourceId)
+    try {
+      return this.resources.add(new Resource2d(request.resourceId, image, memory))
+    } catch {
+      // Within the limit, and still more than the host has: the one thing here that throws.
+      if (memory && 'kind' in memory) memory.close()
+      return ERR_OUT_OF_MEMORY
+    }
+  }
+
+  #unref(reader: Reader): GpuResponse {
+    const request = RESOURCE_UNREF.read(reader)
+    if (!request) return ERR_INVALID_PARAMETER
+    const resource = this.resources.get(request.resourceId)
+    if (!resource) return ERR_INVALID_RESOURCE_ID
+    for (const scanout of this.#scanouts) if (scanout.shows(resource)) scanout.disable()
+    this.contexts.forget(resource)
+    this.resources.remove(resource)
+    return OK_NODATA
+  }
+
+  /** The name stays the same for as long as the resource is there. It is for others, who have to be able to have it. */
+  #assignUuid(reader: Reader): GpuResponse {
+    const request = RESOURCE_ASSIGN_UUID.read(reader)
+    if (!request) return ERR_INVALID_PARAMETER
+    const resource = this.resources.get(request.resourceId)
+    if (!resource) return ERR_INVALID_RESOURCE_ID
+    if (resource instanceof Blob) this.#sharing.share(resource)
+    if (resource.refusal) return ERR_UNSPEC
+    const uuid = resource.uuid ?? createUuid(this.#random)
+    resource.assignUuid(uuid)
+    this.#payload = uuid
+    return GpuResponse.OK_RESOURCE_UUID
+  }
+
+  #attachBacking(reader: Reader): GpuResponse {
+    const request = RESOURCE_ATTACH_BACKING.read(reader)
+    if (!request) return ERR_INVALID_PARAMETER
+    const resource = this.resources.get(request.resourceId)
+    if (!resource) return ERR_INVALID_RESOURCE_ID
+    if (resource.attached) return ERR_UNSPEC
+    const backing = takeBacking(reader, request.entryCount, this.#memory)
+    if (typeof backing === 'number') return backing
+    const attached = resource.accepts(backing) ? this.resources.attach(resource, backing) : ERR_INVALID_PARAMETER
+    if (attached !== OK_NODATA || !(resource instanceof Blob) || this.#sharing.settle(resource)) return attached
+    this.resources.detach(resource)
+    return ERR_UNSPEC
+  }
+
+  /** A blob that is scanned out goes on being so, in black, until it has pages again: guests swap them. */
+  #detachBacking(reader: Reader): GpuResponse {
+    const request = RESOURCE_DETACH_BACKING.read(reader)
+    if (!request) return ERR_INVALID_PARAMETER
+    const resource = this.resources.get(request.resourceId)
+    if (!resource) return ERR_INVALID_RESOURCE_ID
+    if (!resource.attached) return ERR_UNSPEC
+    this.resources.detach(resource)
+    return OK_NODATA
+  }
+
+  #setScanout(reader: Reader): GpuResponse {
+    const request = SET_SCANOUT.read(reader)
+    if (!request) return ERR_INVALID_PARAMETER
+    const scanout = this.#scanouts[request.scanoutId]
+    if (!scanout) return ERR_INVALID_SCANOUT_ID
+    if (request.resourceId === 0) {
+      scanout.disable()
+      return OK_NODATA
+    }
+    const resource = this.resources.get(request.resourceId)
+    // A blob has no format and no width: it has a command of its own.
+    if (!(resource instanceof Resource2d)) return ERR_INVALID_RESOURCE_ID
+    return this.#show(scanout, resource, resource.image, request.rect)
+  }
+
+  #setScanoutBlob(reader: Reader): GpuResponse {
+    const request = SET_SCANOUT_BLOB.read(reader)
+    if (!request) return ERR_INVALID_PARAMETER
+    const scanout = this.#scanouts[request.scanoutId]
+    if (!scanout) return ERR_INVALID_SCANOUT_ID
+    if (request.resourceId === 0) {
+      scanout.disable()
+      return OK_NODATA
+    }
+    const resource = this.resources.get(request.resourceId)
+    if (!(resource instanceof Blob)) return ERR_INVALID_RESOURCE_ID
+    if (!resource.hasBytes) return ERR_UNSPEC
+    const image = blobImage(request, resource.size, resource.described)
+    return image ? this.#show(scanout, resource, image, request.rect) : ERR_INVALID_PARAMETER
+  }
+
+  /** Who displays it keeps a picture of the same size, so that size is bounded, too. */
+  #show(scanout: Scanout, resource: Resource, image: ImageLayout, rect: Rect): GpuResponse {
+    if (!fits(rect, image.width, image.height)) return ERR_INVALID_PARAMETER
+    if (rect.width > MAX_SIDE || rect.height > MAX_SIDE) return ERR_INVALID_PARAMETER
+    if (rect.width * rect.height * BYTES_PER_PIXEL > this.resources.maxHostBytes) return ERR_OUT_OF_MEMORY
+    // One that others cannot have is shown all the same.
+    if (resource instanceof Blob) this.#sharing.share(resource)
+    scanout.show(resource, image, rect)
+    return OK_NODATA
+  }
+
+  #flush(reader: Reader): GpuResponse {
+    if (reader.remaining < FLUSH_SIZE) return ERR_INVALID_PARAMETER
+    const rect = this.#rect
+    takeRect(reader, rect)
+    const resource = this.resources.get(reader.u32())
+    if (!resource) return ERR_INVALID_RESOURCE_ID
+    // A blob has a size in pixels only where it is scanned out, perhaps another on each scanout: there it is clipped.
+    const bounds = resource instanceof Resource2d ? resource.image : UNBOUNDED
+    if (!fits(rect, bounds.width, bounds.height)) return ERR_INVALID_PARAMETER
+    this.#present(resource, rect)
+    return OK_NODATA
+  }
+
+  /** Tells of pixels that changed: the scanouts that show them, or else those who have them otherwise. @returns whether there are any */
+  #present(resource: Resource, rect: Rect): boolean {
+    const transferred = resource.flush()
+    let shown = false
+    for (const scanout of this.#scanouts) {
+      if (!scanout.shows(resource)) continue
+      scanout.flush(rect, transferred)
+      shown = true
+    }
+    if (!shown) resource.buffer?.present({ ...rect })
+    return shown || resource.buffer !== undefined
+  }
+
+  #transferToHost(reader: Reader): GpuResponse {
+    if (reader.remaining < TRANSFER_SIZE) return ERR_INVALID_PARAMETER
+    const rect = this.#rect
+    takeRect(reader, rect)
+    const offset = reader.u64()
+    const resource = this.resources.get(reader.u32())
+    if (!resource) return ERR_INVALID_RESOURCE_ID
+    // A guest blob's pages are what the host sees: there is nothing to bring up to date.
+    return resource instanceof Resource2d ? transferToHost(resource, rect, offset) : OK_NODATA
+  }
+
+  #updateCursor(scanout: Scanout, resourceId: number, hotX: number, hotY: number): GpuResponse {
+    if (resourceId === 0) {
+      scanout.showCursor(undefined)
+      return OK_NODATA
+    }
+    const resource = this.resources.get(resourceId)
+    if (!resource) return ERR_INVALID_RESOURCE_ID
+    const picture = loadCursor(resource, hotX, hotY)
+    if (!picture) return ERR_INVALID_PARAMETER
+    scanout.showCursor(picture)
+    return OK_NODATA
+  }
+}
+
+/** Of a scanout that nobody looks at. */
+const NO_MODE = { rect: { x: 0, y: 0, width: 0, height: 0 }, enabled: 0, flags: 0 }
+
+/** What 32-bit coordinates reach. */
+const UNBOUNDED = { width: 0xffff_ffff, height: 0xffff_ffff }

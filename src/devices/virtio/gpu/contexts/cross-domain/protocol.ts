@@ -1,0 +1,84 @@
+import { array, bits64, padding, u32, u64, wireStruct } from '../../wire-struct.ts'
+
+// What contexts of capability set 5 are sent, little-endian: commands one after the other, each with a header.
+//
+//   0     1      2      4     8
+//   | cmd | ring | size | pad | ...        size: of the whole command
+//
+export const HEADER_SIZE = 8
+export const HEADER_COMMAND = 0
+export const HEADER_COMMAND_SIZE = 2
+
+/** `CROSS_DOMAIN_CMD_*` */
+export const CrossDomainCommand = {
+  INIT: 1,
+  GET_IMAGE_REQUIREMENTS: 2,
+  POLL: 3,
+  SEND: 4,
+  RECEIVE: 5,
+  READ: 6,
+  WRITE: 7,
+} as const
+
+/** Commands of our own, far from those of others, which count up from 1. */
+export const PrivateCommand = { DESCRIBE_IMAGE: 0xf0, PRESENT: 0xf1 } as const
+
+/** INIT, without its header: first as it was, then with a ring of its own for the channel. */
+export const INIT_LEGACY = wireStruct({ queryRing: u32, channelType: u32 })
+export const INIT = wireStruct({ queryRing: u32, channelRing: u32, channelType: u32 })
+
+/** A channel type that is none: the context only allocates. */
+export const CHANNEL_NONE = 0
+
+/** GET_IMAGE_REQUIREMENTS, without its header. */
+export const IMAGE_QUERY = wireStruct({ width: u32, height: u32, fourcc: u32, use: u32 })
+
+/** Its answer, at the start of the query ring. */
+export const IMAGE_REQUIREMENTS = wireStruct({
+  strides: array(u32, 4),
+  offsets: array(u32, 4),
+  modifier: bits64,
+  size: u64,
+  blobId: u32,
+  mapInfo: u32,
+  memoryIndex: u32,
+  physicalDeviceIndex: u32,
+})
+
+/** An index that means nothing: -1. */
+export const NO_INDEX = 0xffff_ffff
+
+/** DESCRIBE_IMAGE, without its header. */
+export const IMAGE_DESCRIPTION = wireStruct({
+  resourceId: u32,
+  width: u32,
+  height: u32,
+  fourcc: u32,
+  modifier: bits64,
+  planeCount: u32,
+  padding: padding(4),
+  strides: array(u32, 4),
+  offsets: array(u32, 4),
+})
+
+/** Its answer, at the start of the query ring: the response, which programs do not get, and one of `DescribedKind`. */
+export const IMAGE_DESCRIBED = wireStruct({ response: u32, kind: u32 })
+
+/** How the host has what was described. */
+export const DescribedKind = { NOT_SHARED: 0, DMA_BUF: 1, LINEAR: 2 } as const
+
+// PRESENT, without its header, comes with every frame: it is read field by field.
+//
+//   0             4     8   12  16      20       24
+//   | resource_id | pad | x | y | width | height |
+//
+export const PRESENT_SIZE = 24
+export const PRESENT_RESOURCE = 0
+export const PRESENT_RECT = 8
+
+export const CAPABILITIES = wireStruct({
+  version: u32,
+  supportedChannels: u32,
+  supportsDmabuf: u32,
+  supportsExternalGpuMemory: u32,
+})

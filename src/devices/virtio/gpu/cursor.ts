@@ -1,0 +1,52 @@
+import type { CursorPicture } from '../../../services/display.ts'
+import { packedImage } from './pixels/image-layout.ts'
+import { BGRA, BYTES_PER_PIXEL } from './pixels/pixel-format.ts'
+import { type Resource, Resource2d } from './resources/resource.ts'
+import { ResourceSurface } from './resources/resource-surface.ts'
+
+/** A cursor's width and height. @virtio 5.7.6.6 */
+const CURSOR_SIDE = 64
+/** A blob says nothing of a format: its first bytes are the picture, in Linux's format for cursors. */
+const BLOB_IMAGE = packedImage(CURSOR_SIDE, CURSOR_SIDE, BGRA)
+const WHOLE = { x: 0, y: 0, width: CURSOR_SIDE, height: CURSOR_SIDE }
+
+/**
+ * Copies a cursor's picture out of a resource.
+ *
+ * The fourth byte is alpha, whatever the format says: Linux makes its cursors as dumb buffers, which are always X.
+ * @returns undefined where the resource is no 64 by 64 pixels
+ */
+export function loadCursor(resource: Resource, hotX: number, hotY: number): CursorPicture | undefined {
+  const image = resource instanceof Resource2d ? resource.image : BLOB_IMAGE
+  if (image.width !== CURSOR_SIDE || image.height !== CURSOR_SIDE) return undefined
+  const stride = CURSOR_SIDE * BYTES_PER_PIXEL
+  const data = new Uint8Array(CURSOR_SIDE * stride)
+  const copied = new ResourceSurface(resource, image, WHOLE).read(WHOLE, data, 0, stride)
+  if (copied < data.length) return undefined
+  straighten(data)
+  return {
+    width: CURSOR_SIDE,
+    height: CURSOR_SIDE,
+    data,
+    hotX: Math.min(hotX, CURSOR_SIDE - 1),
+    hotY: Math.min(hotY, CURSOR_SIDE - 1),
+  }
+}
+
+/**
+ * Divides alpha out of the colours, unless it is not in them.
+ *
+ * The specification does not say which it is. Linux multiplies, Windows does not: a colour above its alpha shows it,
+ * since a product cannot be.
+ */
+function straighten(pixels: Uint8Array): void {
+  for (let i = 0; i < pixels.length; i += BYTES_PER_PIXEL) {
+    const alpha = pixels[i + 3]
+    if (pixels[i] > alpha || pixels[i + 1] > alpha || pixels[i + 2] > alpha) return
+  }
+  for (let i = 0; i < pixels.length; i += BYTES_PER_PIXEL) {
+    const alpha = pixels[i + 3]
+    if (alpha === 0 || alpha === 0xff) continue
+    for (let channel = i; channel < i + 3; channel++) pixels[channel] = Math.round((pixels[channel] * 0xff) / alpha)
+  }
+}

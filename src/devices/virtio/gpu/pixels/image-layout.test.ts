@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import type { Picture } from '../../../../services/picture.ts'
+import { Resource } from '../resources/resource.ts'
+import { ResourceSurface } from '../resources/resource-surface.ts'
+import { blobImage, type ImageLayout, packedImage, pictureOf } from './image-layout.ts'
+import { fourccOf } from './image-planes.ts'
+import { BGRA } from './pixel-format.ts'
+
+const CODES = [1, 2, 3, 4, 7, 8, 14, 15, 67, 68, 121, 131, 134, 163, 165, 166, 167, 233, 308, 314]
+const TILED = 0x0200_0000_0000_1b01n
+
+/** A resource that notes what is read of it, and fails where that is not in it. */
+class Watched extends Resource {
+  readonly path = 'scatter'
+  readonly reason = 'a test reads it'
+  reads = 0
+
+  constructor(private readonly size: number) {
+    super(1)
+  }
+
+  get byteLength(): number {
+    return this.size
+  }
+
+  accepts(): boolean {
+    return false
+  }
+
+  read(offset: number, target: Uint8Array, targetOffset: number, length: number): number {
+    assert.ok(offset >= 0 && length > 0 && offset + length <= this.size, `${length} bytes at ${offset} of ${this.size}`)
+    target.fill(0x80, targetOffset, targetOffset + length)
+    this.reads++
+    return length
+  }
+
+  locate(offset: number, length: number): boolean {
+    assert.ok(offset >= 0 && length > 0 && offset + length <= this.size, `${length} bytes at ${offset} of ${this.size}`)
+    return false
+  }
+}
+
+const small = fc.nat(40)
+const number = fc.oneof(
+  { weight: 6, arbitrary: small },
+  { weight: 1, arbitrary: fc.integer({ min: 0, max: 0xffff_ffff }) },
+  { weight: 1, arbitrary: fc.constantFrom(0, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff) },
+)
+const four = fc.array(number, { minLength: 4, maxLength: 4 })
+
+test('no layout that a guest can send reads outside its blob', () => {
+  let accepted = 0
+  const request = fc.record({
+    format: fc.constantFrom(...CODES),
+    width: number,
+    height: number,
+    strides: four,
+    offsets: four,
+  })
+  const cut = fc.tuple(small, small, small, small)
+  fc.assert(
+    fc.property(request, fc.integer({ min: 1, max: 4096 }), cut, fc.boolean(), (asked, size, [x, y, w, h], gaps) => {
+      // Where there is room for a picture mostly: strides of random numbers are mostly too short.
+      const strides = gaps
+        ? asked.strides.map((stride) => Math.min(0xffff_ffff, stride + 4 * asked.width))
+        : asked.strides
+      const image = blobImage({ ...asked, strides }, size, undefined)
+      if (!image) return
+      accepted++
+      const resource = new Watched(size)
+      const whole = { x: 0, y: 0, width: image.width, height: image.height }
+      // Rows may all be in the same place only where there is one: neither side is larger than the blob has bytes for.
+      assert.ok(image.width * image.height <= 8 * size)
+      const part = { x: x % image.width, y: y % image.height }
+      const width = Math.max(1, Math.min(w, image.width - part.x))
+      const height = Math.max(1, Math.min(h, image.height - part.y))
+      const surface = new ResourceSurface(resource, image, { ...part, width, height })
+      const rect = { x: 0, y: 0, width, height }
+      assert.equal(surface.read(rect, new Uint8Array(4 * width * height), 0, 4 * width), 4 * width * height)
+      surface.locate(rect, { merge: () => {} } as never)
+      new ResourceSurface(resource, image, whole).locate(whole, { merge: () => {} } as never)
+      assert.ok(resource.reads > 0)
+    }),
+    { numRuns: 5000 },
+  )
+  assert.ok(accepted > 100, `${accepted} layouts were read`)
+})
+
+function asked(format: number, strides: readonly number[], offsets: readonly number[], width = 64, height = 32) {
+  const filled = (values: readonly number[]) => [...values, 0, 0, 0].slice(0, 4)
+  return { format, width, height, strides: filled(strides), offsets: filled(offsets) }
+}
+
+test('a picture has as many planes as its format, whatever is said of others', () => {
+  const planesOf = (image: ImageLayout | undefined) => image?.planes.map(({ offset, stride }) => [offset, stride])
+  assert.deepEqual(planesOf(blobImage(asked(2, [256, 1, 1, 1], [0, 9999]), 8192, undefined)), [[0, 256]])
+  assert.deepEqual(planesOf(blobImage(asked(166, [64, 64], [0, 2048]), 3072, undefined)), [
+    [0, 64],
+    [2048, 64],
+  ])
+  assert.equal(blobImage(asked(166, [64, 64], [0, 2048]), 3071, undefined), undefined)
+  assert.equal(blobImage(asked(166, [64, 0], [0, 2048]), 8192, undefined), undefined)
+  assert.deepEqual(planesOf(blobImage(asked(163, [64, 32, 32], [0, 2048, 2560]), 3072, undefined)), [
+    [0, 64],
+    [2048, 32],
+    [2560, 32],
+  ])
+  assert.equal(blobImage(asked(9, [256], [0]), 8192, undefined), undefined, 'a format that nobody shows')
+})
+
+test('who imports a picture gets what DRM wants to know of it', () => {
+  assert.deepEqual(pictureOf(packedImage(3, 2, BGRA)), {
+    width: 3,
+    height: 2,
+    fourcc: fourccOf('AR24'),
+    modifier: 0n,
+    planes: [{ offset: 0, stride: 12 }],
+  })
+})
+
+const DESCRIBED: Picture = {
+  width: 64,
+  height: 32,
+  fourcc: fourccOf('AR24'),
+  modifier: TILED,
+  planes: [
+    { offset: 0, stride: 256 },
+    { offset: 8192, stride: 64 },
+  ],
+}
+
+test('what a program said of a blob goes along where the command that shows it is about the same picture', () => {
+  const image = blobImage(asked(2, [256], [0]), 9000, DESCRIBED)
+  assert.deepEqual([image?.modifier, image?.planes], [TILED, DESCRIBED.planes])
+  assert.equal(image?.fourcc, fourccOf('XR24'), 'whether its fourth byte counts, the last one says')
+  for (const [what, request] of [
+    ['width', asked(2, [256], [0], 63)],
+    ['height', asked(2, [256], [0], 64, 31)],
+    ['stride', asked(2, [260], [0])],
+    ['offset', asked(2, [256], [4])],
+    ['pixels', asked(7, [256], [0])],
+  ] as const) {
+    const other = blobImage(request, 9000, DESCRIBED)
+    assert.deepEqual([other?.modifier, other?.planes.length], [0n, 1], what)
+  }
+})
+
+test('pixels that lie as only their GPU knows are black here, with the reason, and nobody is sent to them', () => {
+  const image = blobImage(asked(2, [256], [0]), 9000, DESCRIBED)
+  assert.ok(image)
+  const resource = new Watched(9000)
+  const surface = new ResourceSurface(resource, image, { x: 0, y: 0, width: 64, height: 32 })
+  const target = new Uint8Array(4 * 64 * 2).fill(0xee)
+  assert.equal(surface.read({ x: 0, y: 0, width: 64, height: 1 }, target, 0, 256), 0)
+  assert.deepEqual([target[0], target[255], target[256]], [0, 0, 0xee])
+  assert.ok(!surface.locate({ x: 0, y: 0, width: 64, height: 1 }, { merge: () => {} } as never))
+  assert.equal(resource.reads, 0)
+  assert.match(surface.reason, /black here, since only GPUs that know modifier 0x200000000001b01 /)
+  assert.equal(surface.picture.modifier, TILED)
+})

@@ -1,0 +1,47 @@
+import type { Picture } from '../../../../services/picture.ts'
+import { fits, type Rect } from '../../../../services/rect.ts'
+import { fourccName, liesWithin, MODIFIER_LINEAR } from './image-planes.ts'
+import { ImageRows, type ImageSource } from './image-rows.ts'
+import { BYTES_PER_PIXEL, drmFormat } from './pixel-format.ts'
+
+/** Pixels that cannot be had of bytes, and why. */
+export interface NoPixels {
+  readonly reason: string
+}
+
+/**
+ * Copies part of a picture out of its bytes, as rows of B, G, R, X without gaps.
+ *
+ *     const pixels = picturePixels(frame.bytes, frame.picture, frame.source)
+ *     if ('reason' in pixels) ...
+ */
+export function picturePixels(bytes: Uint8Array, picture: Picture, rect: Rect): Uint8Array | NoPixels {
+  const { width, height, fourcc, modifier, planes } = picture
+  const format = drmFormat(fourcc)
+  if (!format) return { reason: `nothing is known here of format ${fourccName(fourcc)}` }
+  if (modifier !== MODIFIER_LINEAR)
+    return { reason: `only GPUs that know modifier 0x${modifier.toString(16)} can tell` }
+  if (!liesWithin(picture, bytes.length))
+    return { reason: `a picture of ${width}x${height} does not lie in ${bytes.length} bytes` }
+  if (!fits(rect, width, height)) return { reason: `it has ${width}x${height} pixels, and not that part` }
+  const row = rect.width * BYTES_PER_PIXEL
+  const pixels = new Uint8Array(rect.height * row)
+  if (format.convert) {
+    const source: ImageSource = {
+      read(offset, target, targetOffset, length) {
+        target.set(bytes.subarray(offset, offset + length), targetOffset)
+        return length
+      },
+    }
+    const rows = new ImageRows(source, picture, format.convert)
+    rows.begin(rect.x, rect.width)
+    for (let y = 0; y < rect.height; y++) rows.convert(rect.y + y, pixels, y * row)
+  } else {
+    const [{ offset, stride }] = planes
+    for (let y = 0; y < rect.height; y++) {
+      const from = offset + (rect.y + y) * stride + rect.x * BYTES_PER_PIXEL
+      pixels.set(bytes.subarray(from, from + row), y * row)
+    }
+  }
+  return pixels
+}

@@ -1,0 +1,132 @@
+import type { SpanList } from '../../../../memory/span-list.ts'
+import type { Surface, SurfacePath } from '../../../../services/display.ts'
+import type { Picture } from '../../../../services/picture.ts'
+import { fits, type Rect } from '../../../../services/rect.ts'
+import type { SharedBuffer } from '../../../../services/shared-buffer.ts'
+import { type ImageLayout, pictureOf } from '../pixels/image-layout.ts'
+import { MODIFIER_LINEAR } from '../pixels/image-planes.ts'
+import { ImageRows } from '../pixels/image-rows.ts'
+import { BYTES_PER_PIXEL } from '../pixels/pixel-format.ts'
+import type { Resource } from './resource.ts'
+
+/** A rectangle of a picture in a resource. */
+export class ResourceSurface implements Surface {
+  readonly width: number
+  readonly height: number
+  readonly picture: Picture
+  readonly source: Rect
+  /** Bytes read so far. */
+  bytesRead = 0
+  readonly #resource: Resource
+  /** How its rows become what displays get; undefined where they are that already. */
+  readonly #rows: ImageRows | undefined
+  /** Whether its pixels are where anybody can find them. */
+  readonly #linear: boolean
+  /** The first pixel's first byte, where rows are what displays get. */
+  readonly #offset: number
+  readonly #stride: number
+
+  /**
+   * @param image how the whole picture lies in the resource
+   * @param rect what of it is shown, inside it
+   */
+  constructor(resource: Resource, image: ImageLayout, rect: Rect) {
+    const [{ offset, stride }] = image.planes
+    this.width = rect.width
+    this.height = rect.height
+    this.picture = pictureOf(image)
+    this.source = rect
+    this.#resource = resource
+    this.#rows = image.format.convert && new ImageRows(resource, image, image.format.convert)
+    this.#linear = image.modifier === MODIFIER_LINEAR
+    this.#offset = offset + rect.y * stride + rect.x * BYTES_PER_PIXEL
+    this.#stride = stride
+  }
+
+  get path(): SurfacePath {
+    return this.#resource.path
+  }
+
+  get reason(): string {
+    const { reason } = this.#resource
+    if (this.#linear) return reason
+    const modifier = this.picture.modifier.toString(16)
+    return `${reason}; black here, since only GPUs that know modifier 0x${modifier} can tell which pixel is where`
+  }
+
+  get buffer(): SharedBuffer | undefined {
+    return this.#resource.buffer
+  }
+
+  read(rect: Rect, target: Uint8Array, targetOffset: number, targetStride: number): number {
+    const rowBytes = rect.width * BYTES_PER_PIXEL
+    const lastRow = targetOffset + (rect.height - 1) * targetStride
+    if (!fits(rect, this.width, this.height)) return 0
+    if (!(targetOffset >= 0 && targetStride >= rowBytes && lastRow + rowBytes <= target.length)) return 0
+
+    if (!this.#linear) {
+      blacken(rect, target, targetOffset, targetStride)
+      return 0
+    }
+    const { buffer } = this
+    buffer?.beginRead()
+    const copied = this.#rows
+      ? this.#convert(this.#rows, rect, target, targetOffset, targetStride)
+      : this.#copyRows(rect, target, targetOffset, targetStride)
+    buffer?.endRead()
+    this.bytesRead += copied
+    return copied
+  }
+
+  locate(rect: Rect, into: SpanList): boolean {
+    if (!fits(rect, this.width, this.height) || this.#rows || !this.#linear) return false
+    const stride = this.#stride
+    const rowBytes = rect.width * BYTES_PER_PIXEL
+    const source = this.#offset + rect.y * stride + rect.x * BYTES_PER_PIXEL
+    for (let y = 0; y < rect.height; y++) {
+      if (!this.#resource.locate(source + y * stride, rowBytes, into)) return false
+    }
+    return true
+  }
+
+  /** Copies rows as they are, at once where they touch. */
+  #copyRows(rect: Rect, target: Uint8Array, targetOffset: number, targetStride: number): number {
+    const stride = this.#stride
+    const rowBytes = rect.width * BYTES_PER_PIXEL
+    const source = this.#offset + rect.y * stride + rect.x * BYTES_PER_PIXEL
+    if (rowBytes === stride && rowBytes === targetStride) {
+      return this.#copy(source, target, targetOffset, rect.height * rowBytes)
+    }
+    let copied = 0
+    for (let y = 0; y < rect.height; y++) {
+      copied += this.#copy(source + y * stride, target, targetOffset + y * targetStride, rowBytes)
+    }
+    return copied
+  }
+
+  #copy(source: number, target: Uint8Array, targetOffset: number, length: number): number {
+    const copied = this.#resource.read(source, target, targetOffset, length)
+    if (copied < length) target.fill(0, targetOffset + copied, targetOffset + length)
+    return copied
+  }
+
+  #convert(rows: ImageRows, rect: Rect, target: Uint8Array, targetOffset: number, targetStride: number): number {
+    const rowBytes = rect.width * BYTES_PER_PIXEL
+    const { x, y } = this.source
+    let copied = 0
+    rows.begin(x + rect.x, rect.width)
+    for (let row = 0; row < rect.height; row++) {
+      const at = targetOffset + row * targetStride
+      if (rows.convert(y + rect.y + row, target, at)) copied += rowBytes
+      else target.fill(0, at, at + rowBytes)
+    }
+    return copied
+  }
+}
+
+function blacken(rect: Rect, target: Uint8Array, targetOffset: number, targetStride: number): void {
+  for (let row = 0; row < rect.height; row++) {
+    const at = targetOffset + row * targetStride
+    target.fill(0, at, at + rect.width * BYTES_PER_PIXEL)
+  }
+}

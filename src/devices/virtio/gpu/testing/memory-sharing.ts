@@ -1,0 +1,128 @@
+import type { MemoryRegion } from '../../../../memory/memory-region.ts'
+import { SpanList } from '../../../../memory/span-list.ts'
+import type { Picture } from '../../../../services/picture.ts'
+import type { Rect } from '../../../../services/rect.ts'
+import type {
+  BufferKind,
+  BufferSharing,
+  NotShared,
+  SharedBuffer,
+  ShareRequest,
+} from '../../../../services/shared-buffer.ts'
+
+export interface BufferPlace {
+  readonly region: MemoryRegion
+  readonly offset: number
+}
+
+/** A buffer of `MemorySharing`, which remembers what became of it. */
+export class MemoryBuffer implements SharedBuffer {
+  readonly reason: string
+  /** How often it was closed. */
+  closed = 0
+  uuid: Uint8Array | undefined
+  readonly pictures: Picture[] = []
+  readonly presented: Rect[] = []
+  /** Reads that were begun, and not ended. */
+  reading = 0
+  reads = 0
+  /** Whether a consumer has it. */
+  held = false
+  readonly #bytes: () => Uint8Array
+
+  constructor(
+    readonly what: string,
+    readonly kind: BufferKind,
+    readonly byteLength: number,
+    bytes: () => Uint8Array,
+    /** Where the first of its bytes lies, of those that are shared. */
+    readonly place?: BufferPlace,
+  ) {
+    this.reason = `${kind} of memory`
+    this.#bytes = bytes
+  }
+
+  get bytes(): Uint8Array {
+    return this.closed > 0 ? new Uint8Array(this.byteLength) : this.#bytes()
+  }
+
+  get inUse(): boolean {
+    return this.held && this.kind === 'linear'
+  }
+
+  beginRead(): void {
+    this.reading++
+    this.reads++
+  }
+
+  endRead(): void {
+    this.reading--
+  }
+
+  assignUuid(uuid: Uint8Array): void {
+    this.uuid = uuid
+  }
+
+  describe(picture: Picture): void {
+    this.pictures.push(picture)
+  }
+
+  present(damage: Rect): void {
+    this.presented.push(damage)
+  }
+
+  close(): void {
+    this.closed++
+  }
+}
+
+/**
+ * Shares buffers with nobody, and remembers all it made.
+ *
+ *     const sharing = new MemorySharing()
+ *     const gpu = new GpuRig({ sharing })
+ *     sharing.refusal = { problem: 'too-large', reason: 'it has too many bytes' }     // from now on
+ */
+export class MemorySharing implements BufferSharing {
+  kind: BufferKind = 'dma-buf'
+  /** Why nothing can be shared. */
+  refusal: NotShared | undefined
+  readonly requests: ShareRequest[] = []
+  /** All that were ever made. */
+  readonly buffers: MemoryBuffer[] = []
+
+  /** Those that were not closed. */
+  get open(): MemoryBuffer[] {
+    return this.buffers.filter(({ closed }) => closed === 0)
+  }
+
+  share(spans: SpanList, request: ShareRequest): SharedBuffer | NotShared {
+    this.requests.push(request)
+    if (request.dmaBufOnly && this.kind !== 'dma-buf') return { problem: 'no-device', reason: 'there are no dma-bufs' }
+    const pieces = new SpanList()
+    for (let i = 0; i < spans.count; i++) pieces.add(spans.regions[i], spans.offsets[i], spans.lengths[i])
+    const place = { region: spans.regions[0], offset: spans.offsets[0] }
+    return this.#make(request.what, spans.byteLength, () => gather(pieces), place)
+  }
+
+  allocate(byteLength: number, what: string): SharedBuffer | NotShared {
+    const bytes = new Uint8Array(Math.ceil(byteLength / 4096) * 4096)
+    return this.#make(what, bytes.length, () => bytes)
+  }
+
+  #make(what: string, byteLength: number, bytes: () => Uint8Array, place?: BufferPlace): SharedBuffer | NotShared {
+    if (this.refusal) return this.refusal
+    const buffer = new MemoryBuffer(what, this.kind, byteLength, bytes, place)
+    this.buffers.push(buffer)
+    return buffer
+  }
+}
+
+/** What lies in pieces of memory now, one behind the other. */
+function gather(spans: SpanList): Uint8Array {
+  const bytes = new Uint8Array(spans.byteLength)
+  for (let i = 0, at = 0; i < spans.count; at += spans.lengths[i++]) {
+    bytes.set(spans.regions[i].u8.subarray(spans.offsets[i], spans.offsets[i] + spans.lengths[i]), at)
+  }
+  return bytes
+}

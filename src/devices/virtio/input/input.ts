@@ -1,0 +1,208 @@
+import { ConfigSpace } from '../../../virtio/config-space.ts'
+import type { DriverSession, VirtioDevice } from '../../../virtio/device.ts'
+import { DeviceId } from '../../../virtio/device-id.ts'
+import type { Chain } from '../../../virtqueue/chain.ts'
+import type { DeviceQueue } from '../../../virtqueue/device-queue.ts'
+import type { Reader } from '../../../virtqueue/reader.ts'
+import { answers, type InputDescription, question } from './description.ts'
+import { EventBacklog, type InputEvent } from './event-backlog.ts'
+import { CONFIG_ANSWER, CONFIG_BYTES, CONFIG_SELECT, CONFIG_SIZE, CONFIG_SUBSEL, EVENT_BYTES } from './protocol.ts'
+
+const EVENTQ = 0
+const STATUSQ = 1
+const QUEUE_SIZE = 64
+
+/** Events heard in one status request; Linux sends one. */
+const MAX_STATUS = 64
+
+/** Hears what the driver says to the device: keyboard lights, for example. */
+export type StatusListener = (type: number, code: number, value: number) => void
+
+/**
+ * Input device: a keyboard, a pointer, anything whose events Linux knows.
+ *
+ *     const device = new InputDevice(description)
+ *     device.send([[EV_KEY, KEY_A, 1]])
+ *     device.send([[EV_ABS, ABS_X, 100], [EV_ABS, ABS_Y, 200]])        // one frame: the pointer moves once
+ *
+ * A frame reaches the driver whole: it waits until the driver has a buffer for each of its events.
+ *
+ * @virtio 5.8
+ */
+export class InputDevice implements VirtioDevice {
+  readonly id = DeviceId.INPUT
+  readonly name: string
+  readonly queueSizes = [QUEUE_SIZE, QUEUE_SIZE]
+  readonly features = 0n
+  readonly config = new ConfigSpace(CONFIG_BYTES, () => this.#answer())
+  readonly #description: InputDescription
+  readonly #onStatus: StatusListener
+  readonly #answers: ReadonlyMap<number, Uint8Array>
+  readonly #backlog = new EventBacklog()
+  #session: DriverSession | undefined
+  /** The frame that is being sent, where it is longer than the queue, and how much of it was. */
+  #begun: readonly InputEvent[] | undefined
+  #sent = 0
+  /** Buffers of the driver, until there are enough for what comes next. */
+  readonly #buffers: Chain[] = []
+  #frames = 0
+  /** Frames for which there was no driver, and events the description does not have. */
+  #unheard = 0
+  #unknown = 0
+  /** Buffers too small for an event. */
+  #short = 0
+  #statuses = 0
+  /** Bytes of status requests that are no whole event, or too many. */
+  #ignoredStatus = 0
+
+  constructor(description: InputDescription, onStatus: StatusListener = () => {}) {
+    this.name = description.name
+    this.#description = description
+    this.#onStatus = onStatus
+    this.#answers = answers(description)
+  }
+
+  /**
+   * Sends one frame of events, and ends it. Events that the description does not have are left out, as a driver would
+   * not expect them; without a driver nothing is sent, since what is pressed before it is there is not for it.
+   */
+  send(events: readonly InputEvent[]): void {
+    const known = events.filter(([type, code]) => this.#description.events[type]?.includes(code))
+    this.#unknown += events.length - known.length
+    if (known.length === 0) return
+    if (!this.#session) {
+      this.#unheard++
+      return
+    }
+    this.#frames++
+    this.#backlog.add(known)
+    this.#deliver()
+  }
+
+  activate(session: DriverSession): void {
+    this.#session = session
+  }
+
+  notify(queue: number): void {
+    if (queue === EVENTQ) this.#deliver()
+    else if (queue === STATUSQ) this.#hear()
+  }
+
+  quiesce(): void {
+    this.#giveBack()
+    this.#session = undefined
+  }
+
+  reset(): void {
+    this.#session = undefined
+    this.#buffers.length = 0
+    this.#begun = undefined
+    this.#sent = 0
+    this.#backlog.clear()
+    this.config.view.setUint16(CONFIG_SELECT, 0)
+    this.#answer()
+  }
+
+  resetQueue(queue: number): void {
+    if (queue === EVENTQ) this.#giveBack()
+  }
+
+  inspect(): Record<string, unknown> {
+    const { count, merged, dropped, releasedLate } = this.#backlog
+    return {
+      frames: this.#frames,
+      waiting: count,
+      merged,
+      dropped,
+      releasedLate,
+      unheard: this.#unheard,
+      unknown: this.#unknown,
+      shortBuffers: this.#short,
+      statuses: this.#statuses,
+      ignoredStatus: this.#ignoredStatus,
+    }
+  }
+
+  /**
+   * Writes the answer to what `select` and `subsel` ask over all that follows them, and over what the driver wrote
+   * there. A size of 0 says that there is none. @virtio 5.8.5.1, 5.8.5.2
+   */
+  #answer(): void {
+    const { view } = this.config
+    const answer = this.#answers.get(question(view.getUint8(CONFIG_SELECT), view.getUint8(CONFIG_SUBSEL)))
+    const bytes = new Uint8Array(view.buffer)
+    bytes.fill(0, CONFIG_SIZE)
+    if (!answer) return
+    bytes[CONFIG_SIZE] = answer.length
+    bytes.set(answer, CONFIG_ANSWER)
+  }
+
+  /** Sends the frames that wait, each when the driver has buffers for all of it. @virtio 5.8.6.2 */
+  #deliver(): void {
+    const queue = this.#session?.queues[EVENTQ]
+    if (!queue) return
+    for (let frame = this.#begun ?? this.#backlog.first; frame; frame = this.#begun ?? this.#backlog.first) {
+      // A frame longer than the queue goes in pieces: no driver has buffers for all of it.
+      if (!this.#gather(queue, Math.min(frame.length - this.#sent, queue.size))) break
+      if (!this.#begun) this.#backlog.shift()
+      for (const chain of this.#buffers) {
+        const [type, code, value] = frame[this.#sent++]
+        chain.writer.u16(type)
+        chain.writer.u16(code)
+        chain.writer.u32(value)
+        queue.push(chain, EVENT_BYTES)
+      }
+      this.#buffers.length = 0
+      this.#begun = this.#sent < frame.length ? frame : undefined
+      if (!this.#begun) this.#sent = 0
+    }
+    queue.publish()
+  }
+
+  /**
+   * Takes buffers until there are `count`, if there are.
+   * @returns whether to fill those there are. They are filled, few or not, when one that is too small follows: where
+   *   buffers are used in order it is not given back before them, and a ring full of such would be stuck
+   */
+  #gather(queue: DeviceQueue, count: number): boolean {
+    while (this.#buffers.length < count) {
+      const chain = queue.pop()
+      if (!chain) return false
+      if (chain.writableLength >= EVENT_BYTES) {
+        this.#buffers.push(chain)
+      } else {
+        this.#short++
+        queue.push(chain, 0)
+        if (this.#buffers.length > 0) return true
+      }
+    }
+    return true
+  }
+
+  #giveBack(): void {
+    const queue = this.#session?.queues[EVENTQ]
+    for (const chain of this.#buffers) queue?.push(chain, 0)
+    this.#buffers.length = 0
+    queue?.publish()
+  }
+
+  #hear(): void {
+    const queue = this.#session?.queues[STATUSQ]
+    if (!queue) return
+    for (let chain = queue.pop(); chain; chain = queue.pop()) {
+      this.#hearAll(chain.reader)
+      queue.push(chain, 0)
+    }
+    queue.publish()
+  }
+
+  #hearAll(reader: Reader): void {
+    for (let i = 0; i < MAX_STATUS && reader.remaining >= EVENT_BYTES; i++) {
+      this.#statuses++
+      const type = reader.u16()
+      const code = reader.u16()
+      this.#onStatus(type, code, reader.u32() | 0)
+    }
+    this.#ignoredStatus += reader.remaining
+  }
+}

@@ -1,0 +1,41 @@
+import { ADDRESS_BYTES } from '../../../services/packet.ts'
+
+/** Bits of an address's first byte: it names a group; it was not given by a manufacturer. */
+const GROUP = 1
+const LOCAL = 2
+
+/** @param text `52:54:00:12:34:56` */
+export function parseMacAddress(text: string): Uint8Array {
+  if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(text)) {
+    throw new RangeError(`'${text}' is not a MAC address such as 52:54:00:12:34:56`)
+  }
+  const address = Uint8Array.from(text.split(':'), (byte) => Number.parseInt(byte, 16))
+  if (!isStation(address)) throw new RangeError(`${text} is no address of one station`)
+  return address
+}
+
+export function formatMacAddress(address: Uint8Array): string {
+  return Array.from(address, (byte) => byte.toString(16).padStart(2, '0')).join(':')
+}
+
+/** An address for a station that has none. */
+export function randomMacAddress(): Uint8Array {
+  const address = crypto.getRandomValues(new Uint8Array(ADDRESS_BYTES))
+  address[0] = (address[0] & ~GROUP) | LOCAL
+  return address
+}
+
+/** Whether it is the address of one station: neither a group nor nobody. */
+export function isStation(address: Uint8Array): boolean {
+  return (address[0] & GROUP) === 0 && address.some((byte) => byte !== 0)
+}
+
+export function isGroup(bytes: Uint8Array): boolean {
+  return (bytes[0] & GROUP) !== 0
+}
+
+/** The address at the start of `bytes` as a number, to compare. */
+export function addressNumber(bytes: Uint8Array): number {
+  const high = bytes[0] * 256 + bytes[1]
+  return high * 2 ** 32 + (((bytes[2] << 24) | (bytes[3] << 16) | (bytes[4] << 8) | bytes[5]) >>> 0)
+}

@@ -1,0 +1,336 @@
+import { MemoryRegion } from '../../../memory/memory-region.ts'
+import { SpanList } from '../../../memory/span-list.ts'
+import type { NetworkPort, PortListener } from '../../../services/network-port.ts'
+import { HEADER_BYTES, LEGACY_HEADER_BYTES, MAX_MTU, MIN_MTU } from '../../../services/packet.ts'
+import { ConfigSpace } from '../../../virtio/config-space.ts'
+import type { DriverSession, VirtioDevice } from '../../../virtio/device.ts'
+import { DeviceId } from '../../../virtio/device-id.ts'
+import { Feature, hasFeature } from '../../../virtio/feature.ts'
+import { ControlCommands, type ControlTarget } from './control.ts'
+import { formatMacAddress, parseMacAddress, randomMacAddress } from './mac-address.ts'
+import {
+  FEATURE_DEPENDENCIES,
+  netFeatures,
+  receiveOffloads,
+  transmitOffloads,
+  writeConfig,
+  writeStatus,
+} from './net-features.ts'
+import { CONFIG_BYTES, CONFIG_MAC, CtrlAck, NetFeature, NetStatus } from './protocol.ts'
+import { rarpFrame } from './rarp.ts'
+import { ReceiveFilter } from './receive-filter.ts'
+import { type ReceiveCounters, type ReceiveRules, Receiver } from './receiver.ts'
+import { type TransmitCounters, type TransmitRules, Transmitter } from './transmitter.ts'
+
+const PACKET_QUEUE_SIZE = 256
+const CONTROL_QUEUE_SIZE = 64
+
+export interface NetDeviceOptions {
+  /** The station's address, such as `52:54:00:12:34:56`; a random one unless told. */
+  readonly mac?: string
+  /** Largest payload of a frame, which the driver is told; the port's unless told. No more than the port carries. */
+  readonly mtu?: number
+}
+
+/** Counts since the device was made. */
+export interface NetCounters {
+  readonly received: ReceiveCounters
+  readonly sent: TransmitCounters
+  /** Control commands that were done, and those that were refused. */
+  commands: number
+  refusedCommands: number
+}
+
+/**
+ * Network device: an Ethernet card on a port of the host.
+ *
+ *     const [port, other] = createCable()
+ *     const device = new NetDevice(port, { mac: '52:54:00:12:34:56' })
+ *     const rig = activateDevice(device)
+ *     rig.send(1, [new Uint8Array(12), frame])           // a header that asks for nothing, then the frame
+ *
+ * Each pair has a queue of buffers to be filled with packets that come in, and a queue of packets to send; the control
+ * queue tells which packets the driver wants. Packets go between the driver's memory and the port with no copy.
+ *
+ * @virtio 5.1
+ */
+export class NetDevice implements VirtioDevice {
+  readonly id = DeviceId.NETWORK
+  readonly name: string
+  readonly queueSizes: readonly number[]
+  readonly features: bigint
+  readonly featureNames = NetFeature
+  readonly featureDependencies = FEATURE_DEPENDENCIES
+  readonly config = new ConfigSpace(CONFIG_BYTES)
+  readonly counters: NetCounters
+  readonly #port: NetworkPort
+  readonly #mtu: number | undefined
+  /** As the host gave it; a driver may use another one until a reset. */
+  readonly #address: Uint8Array
+  readonly #filter = new ReceiveFilter()
+  readonly #commands: ControlCommands
+  readonly #receivers: readonly Receiver[]
+  readonly #transmitters: readonly Transmitter[]
+  #session: DriverSession | undefined
+  #control: number | undefined
+  #receiveRules: ReceiveRules = { headerBytes: HEADER_BYTES, mergeable: false, mtu: undefined, offloads: 0 }
+  #transmitRules: TransmitRules = { headerBytes: HEADER_BYTES, offloads: 0, mtu: undefined }
+  /** Pairs in use: the first ones. */
+  #pairs = 1
+  /** The host wants the link to be up, if the port has one. */
+  #connected = true
+  /** The driver is to announce itself and has not said that it will. */
+  #announcing = false
+  /** Whether the link was up when the driver was last told. */
+  #told: boolean
+
+  constructor(port: NetworkPort, options: NetDeviceOptions = {}) {
+    const { pairs } = port
+    const { mtu = port.mtu } = options
+    const most = Math.min(port.mtu ?? MAX_MTU, MAX_MTU)
+    if (mtu !== undefined && !(mtu >= MIN_MTU && mtu <= most)) {
+      throw new RangeError(`an MTU of ${mtu} is not from ${MIN_MTU} to ${most}`)
+    }
+    this.#port = port
+    this.#mtu = mtu
+    this.#address = options.mac === undefined ? randomMacAddress() : parseMacAddress(options.mac)
+    this.name = `net ${formatMacAddress(this.#address)}`
+    this.queueSizes = [...new Array<number>(2 * pairs).fill(PACKET_QUEUE_SIZE), CONTROL_QUEUE_SIZE]
+    this.features = netFeatures(port, mtu)
+    const received = { packets: 0, bytes: 0, merged: 0, filtered: 0, badLength: 0, badHeader: 0, noRoom: 0 }
+    const sent = { packets: 0, bytes: 0, badLength: 0, badHeader: 0, linkDown: 0, waits: 0 }
+    this.counters = { received: { ...received, starved: 0, badBuffers: 0 }, sent, commands: 0, refusedCommands: 0 }
+    const { counters } = this
+    this.#receivers = Array.from({ length: pairs }, () => new Receiver(counters.received, this.#filter))
+    this.#transmitters = Array.from({ length: pairs }, () => new Transmitter(counters.sent))
+    this.#commands = new ControlCommands(this.#filter, this.#controlTarget())
+    writeConfig(this.config.view, port, this.#address, mtu)
+    writeStatus(this.config.view, this.#status)
+    this.#told = this.linkUp
+    port.attach(this.#portListener())
+  }
+
+  /** Whether packets can go to and come from somewhere. */
+  get linkUp(): boolean {
+    return this.#connected && this.#port.linkUp
+  }
+
+  /** Plugs the cable in or out. @virtio 5.1.4 */
+  connect(connected: boolean): void {
+    this.#connected = connected
+    this.#linkChanged()
+  }
+
+  /**
+   * The network does not know where the station is now: the driver tells it, or we do where the driver cannot.
+   * @virtio 5.1.6.5.4
+   */
+  announce(): void {
+    const features = this.#session?.features ?? 0n
+    if (this.#control !== undefined && hasFeature(features, NetFeature.GUEST_ANNOUNCE)) {
+      this.#announcing = true
+      this.config.update((view) => writeStatus(view, this.#status))
+    } else {
+      this.sendRarp(this.#address)
+    }
+  }
+
+  /** Tells the network that this station is here, in its name. */
+  sendRarp(address: Uint8Array): void {
+    const frame = rarpFrame(address)
+    const packet = new SpanList(2)
+    packet.add(MemoryRegion.over(0, new Uint8Array(HEADER_BYTES)), 0, HEADER_BYTES)
+    packet.add(MemoryRegion.over(0, frame), 0, frame.length)
+    if (this.linkUp) this.#port.transmit(0, packet)
+  }
+
+  /** A front-end asks whether frames with so much payload can be carried. */
+  setMtu(mtu: number): boolean {
+    return mtu >= MIN_MTU && mtu <= (this.#mtu ?? MAX_MTU)
+  }
+
+  activate(session: DriverSession): void {
+    const { features } = session
+    this.#session = session
+    this.#control = undefined
+    const mtu = hasFeature(features, NetFeature.MTU) ? this.#mtu : undefined
+    const offloads = receiveOffloads(features)
+    const mergeable = hasFeature(features, NetFeature.MRG_RXBUF)
+    const headerBytes = mergeable || hasFeature(features, Feature.VERSION_1) ? HEADER_BYTES : LEGACY_HEADER_BYTES
+    this.#receiveRules = { headerBytes, mergeable, mtu, offloads }
+    this.#transmitRules = { headerBytes, offloads: transmitOffloads(features), mtu }
+    this.#pairs = hasFeature(features, NetFeature.MQ) ? this.#port.pairs : 1
+    this.#filter.reset(this.#address, true, false)
+    this.#takeControl(session)
+    if (!this.#port.setReceiveOffloads(offloads)) session.needsReset('the port cannot give packets as agreed')
+    else if (!this.#port.setPairs(this.#pairs)) session.needsReset('the port cannot use as many queues as agreed')
+  }
+
+  notify(index: number): void {
+    if (this.#control === undefined && this.#session) this.#takeControl(this.#session)
+    if (index === this.#control) this.#serveCommands()
+    else if ((index & 1) === 1) this.#transmit(index >> 1)
+    else this.#receiveInto(index >> 1)
+  }
+
+  quiesce(): void {
+    for (const receiver of this.#receivers) receiver.release()
+    for (const transmitter of this.#transmitters) transmitter.release()
+    this.#session = undefined
+  }
+
+  reset(): void {
+    this.#session = undefined
+    this.#control = undefined
+    this.#announcing = false
+    writeConfig(this.config.view, this.#port, this.#address, this.#mtu)
+    writeStatus(this.config.view, this.#status)
+  }
+
+  resetQueue(index: number): void {
+    if (index === this.#control) return
+    if ((index & 1) === 1) this.#transmitters[index >> 1]?.release()
+    else this.#receivers[index >> 1]?.release()
+  }
+
+  inspect() {
+    return {
+      address: formatMacAddress(this.#address),
+      linkUp: this.linkUp,
+      announcing: this.#announcing,
+      pairs: this.#pairs,
+      counters: this.counters,
+      filter: this.#filter.inspect(),
+      receivers: this.#receivers.map((receiver) => receiver.inspect()),
+      transmitters: this.#transmitters.map((transmitter) => transmitter.inspect()),
+      port: this.#port.inspect?.() ?? {},
+    }
+  }
+
+  /**
+   * Without a control queue, who carries the device answers the commands, and filters and steers as he likes: all goes
+   * through. With one, which may come later than others, the device begins as a driver expects it.
+   * @virtio 5.1.6.5.2.1, 5.1.6.5.3.1, 5.1.6.5.6.2
+   */
+  #takeControl({ features, queues }: DriverSession): void {
+    if (!hasFeature(features, NetFeature.CTRL_VQ)) return
+    const index = hasFeature(features, NetFeature.MQ) ? 2 * this.#port.pairs : 2
+    if (!queues[index]) return
+    this.#control = index
+    this.#commands.reset(features)
+    const filters = hasFeature(features, NetFeature.CTRL_RX) && hasFeature(features, NetFeature.MAC)
+    this.#filter.reset(this.#address, !filters, hasFeature(features, NetFeature.CTRL_VLAN))
+    this.#pairs = 1
+    this.#port.setPairs(1)
+  }
+
+  get #status(): number {
+    return (this.linkUp ? NetStatus.LINK_UP : 0) | (this.#announcing ? NetStatus.ANNOUNCE : 0)
+  }
+
+  #linkChanged(): void {
+    if (this.linkUp === this.#told) return
+    this.#told = this.linkUp
+    this.config.update((view) => writeStatus(view, this.#status))
+    // What waits to be sent is lost with the link; what waits to be received comes with it.
+    for (let pair = 0; pair < this.#pairs; pair++) {
+      this.#transmit(pair)
+      this.#receive(pair, this.#queueOf(pair))
+    }
+  }
+
+  #transmit(pair: number): void {
+    const queue = this.#session?.queues[2 * pair + 1]
+    const transmitter = this.#transmitters[pair]
+    if (!queue || !transmitter || pair >= this.#pairs) return
+    transmitter.use(queue, this.#transmitRules)
+    transmitter.drain(this.#port, pair, this.linkUp)
+  }
+
+  /** A receive queue has new buffers. */
+  #receiveInto(queue: number): void {
+    for (let pair = 0; pair < this.#pairs; pair++) if (this.#queueOf(pair) === queue) this.#receive(pair, queue)
+  }
+
+  #receive(pair: number, index: number): void {
+    const session = this.#session
+    const queue = session?.queues[2 * index]
+    if (!session || !queue || !this.linkUp) return
+    const receiver = this.#receivers[index]
+    receiver.use(queue, session.memory, this.#receiveRules)
+    receiver.drain(this.#port, pair)
+  }
+
+  /**
+   * Which pair's queue gets the packets of a pair: its own, or the first there is while that is being reset.
+   * @virtio 5.1.6.5.6.2
+   */
+  #queueOf(pair: number): number {
+    const queues = this.#session?.queues
+    if (!queues || queues[2 * pair]) return pair
+    for (let other = 0; other < this.#pairs; other++) if (queues[2 * other]) return other
+    return pair
+  }
+
+  #serveCommands(): void {
+    const queue = this.#control === undefined ? undefined : this.#session?.queues[this.#control]
+    if (!queue) return
+    for (let chain = queue.pop(); chain; chain = queue.pop()) {
+      const done = chain.writableLength > 0 && this.#commands.obey(chain.reader)
+      if (done) this.counters.commands++
+      else this.counters.refusedCommands++
+      chain.writer.u8(done ? CtrlAck.OK : CtrlAck.ERR)
+      queue.push(chain, chain.writer.written)
+    }
+    queue.publish()
+  }
+
+  /** The rest of what the control queue commands. */
+  #controlTarget(): ControlTarget {
+    return {
+      setAddress: (address) => {
+        this.#filter.address = address
+        // The driver knows: it is not told of the change. @virtio 5.1.6.5.2.1
+        address.forEach((byte, i) => {
+          this.config.view.setUint8(CONFIG_MAC + i, byte)
+        })
+        return true
+      },
+      acknowledgeAnnouncement: () => {
+        this.#announcing = false
+        writeStatus(this.config.view, this.#status)
+        return true
+      },
+      setPairs: (count) => this.#setPairs(count),
+      setReceiveOffloads: (offloads) => {
+        if (!this.#port.setReceiveOffloads(offloads)) return false
+        this.#receiveRules.offloads = offloads
+        return true
+      },
+    }
+  }
+
+  /** Queues have to be there before they are used. @virtio 5.1.6.5.6.1 */
+  #setPairs(count: number): boolean {
+    const queues = this.#session?.queues ?? []
+    if (count < 1 || count > this.#port.pairs) return false
+    for (let index = 0; index < 2 * count; index++) if (!queues[index]) return false
+    if (!this.#port.setPairs(count)) return false
+    this.#pairs = count
+    for (let pair = 0; pair < count; pair++) {
+      this.#transmit(pair)
+      this.#receive(pair, pair)
+    }
+    return true
+  }
+
+  #portListener(): PortListener {
+    return {
+      readable: (pair) => {
+        if (pair < this.#pairs) this.#receive(pair, this.#queueOf(pair))
+      },
+      writable: (pair) => this.#transmit(pair),
+      linkChanged: () => this.#linkChanged(),
+    }
+  }
+}

@@ -1,0 +1,118 @@
+import { VLAN_TYPE } from '../../../services/packet.ts'
+import { addressNumber, isGroup } from './mac-address.ts'
+
+/** Bytes at the start of a frame that the filter looks at: two addresses, a type, and the tag if it is one. */
+export const FILTER_BYTES = 18
+/** Addresses kept of each kind; a driver with more gets all packets of that kind. */
+export const MAX_ADDRESSES = 64
+export const MAX_VLANS = 4096
+const BROADCAST = 2 ** 48 - 1
+
+/** Addresses of one kind that the driver wants. @virtio 5.1.6.5.2 */
+export class AddressTable {
+  readonly #addresses = new Float64Array(MAX_ADDRESSES)
+  #count = 0
+  /** There are more than can be kept. */
+  #overflow = false
+
+  get size(): number {
+    return this.#count
+  }
+
+  add(address: number): void {
+    if (this.#count === MAX_ADDRESSES) this.#overflow = true
+    else this.#addresses[this.#count++] = address
+  }
+
+  has(address: number): boolean {
+    if (this.#overflow) return true
+    for (let i = 0; i < this.#count; i++) if (this.#addresses[i] === address) return true
+    return false
+  }
+
+  clear(): void {
+    this.#count = 0
+    this.#overflow = false
+  }
+}
+
+/**
+ * Which frames the driver wants to see. @virtio 5.1.6.5.1, 5.1.6.5.2, 5.1.6.5.3
+ *
+ *     filter.reset(address, false, true)          // what comes to this address, or to all
+ *     filter.unicast.add(other)
+ *     if (filter.accepts(frame)) ...
+ */
+export class ReceiveFilter {
+  promiscuous = true
+  allMulticast = false
+  allUnicast = false
+  noMulticast = false
+  noUnicast = false
+  noBroadcast = false
+  unicast = new AddressTable()
+  multicast = new AddressTable()
+  /** Tagged frames pass only where their VLAN is in the table. */
+  #filtersVlans = false
+  readonly #vlans = new Uint8Array(MAX_VLANS / 8)
+  #address = 0
+
+  /** As a driver finds it: no addresses but its own, no VLANs. */
+  reset(address: Uint8Array, promiscuous: boolean, filtersVlans: boolean): void {
+    this.address = address
+    this.promiscuous = promiscuous
+    this.allMulticast = false
+    this.allUnicast = false
+    this.noMulticast = false
+    this.noUnicast = false
+    this.noBroadcast = false
+    this.unicast.clear()
+    this.multicast.clear()
+    this.#filtersVlans = filtersVlans
+    this.#vlans.fill(0)
+  }
+
+  /** The driver's own. */
+  set address(address: Uint8Array) {
+    this.#address = addressNumber(address)
+  }
+
+  setVlan(id: number, wanted: boolean): void {
+    if (wanted) this.#vlans[id >> 3] |= 1 << (id & 7)
+    else this.#vlans[id >> 3] &= ~(1 << (id & 7))
+  }
+
+  /** @param frame its first `FILTER_BYTES`, with zeroes where it is shorter */
+  accepts(frame: Uint8Array): boolean {
+    if (this.promiscuous) return true
+    if (this.#filtersVlans && isTagged(frame)) {
+      const id = ((frame[14] & 0x0f) << 8) | frame[15]
+      if ((this.#vlans[id >> 3] & (1 << (id & 7))) === 0) return false
+    }
+    const address = addressNumber(frame)
+    if (address === BROADCAST) return !this.noBroadcast
+    if (isGroup(frame)) return !this.noMulticast && (this.allMulticast || this.multicast.has(address))
+    return !this.noUnicast && (this.allUnicast || address === this.#address || this.unicast.has(address))
+  }
+
+  inspect(): Record<string, unknown> {
+    const vlans: number[] = []
+    for (let id = 0; id < MAX_VLANS; id++) if ((this.#vlans[id >> 3] & (1 << (id & 7))) !== 0) vlans.push(id)
+    return {
+      promiscuous: this.promiscuous,
+      allMulticast: this.allMulticast,
+      allUnicast: this.allUnicast,
+      noMulticast: this.noMulticast,
+      noUnicast: this.noUnicast,
+      noBroadcast: this.noBroadcast,
+      unicast: this.unicast.size,
+      multicast: this.multicast.size,
+      vlans: this.#filtersVlans ? vlans : 'all',
+    }
+  }
+}
+
+/** @param frame at least its first 14 bytes */
+export function isTagged(frame: Uint8Array): boolean {
+  return ((frame[12] << 8) | frame[13]) === VLAN_TYPE
+}

@@ -1,0 +1,64 @@
+import { stripVTControlCharacters } from 'node:util'
+import { printableText } from '../log/printable-text.ts'
+import type { StopReason } from '../machine/machine.ts'
+
+/** Longest line kept, in bytes; a guest that never ends one costs no more. */
+const MAX_LINE = 512
+
+export interface SerialLogListener {
+  /** A step of the boot. */
+  progress(step: string): void
+  /** Any other line. */
+  line(text: string): void
+  ended(reason: StopReason): void
+}
+
+const ESCAPE = '\x1b'
+/** What the guest kit's init script begins a line with to tell how far it is. */
+const MARK = 'outboard: '
+
+/**
+ * Reads the first serial port, where kernel and init script say how far they are: boot steps, panic, power off.
+ */
+export class SerialLog {
+  readonly #listener: SerialLogListener
+  readonly #line = new Uint8Array(MAX_LINE)
+  #length = 0
+  #started = false
+
+  constructor(listener: SerialLogListener) {
+    this.#listener = listener
+  }
+
+  byte(value: number): void {
+    if (value === 0x0a) {
+      const said = new TextDecoder().decode(this.#line.subarray(0, this.#length))
+      this.#length = 0
+      // Firmware and boot loaders draw their menus.
+      const text = printableText(stripVTControlCharacters(said).replaceAll(ESCAPE, ''))
+      const line = text.replace(/^\[ *\d+\.\d+\] /, '').trimEnd()
+      if (line !== '') this.#read(line)
+    } else if (this.#length < MAX_LINE && (value >= 0x20 || value === 0x1b)) {
+      this.#line[this.#length++] = value
+    }
+  }
+
+  #read(line: string): void {
+    if (!this.#started) {
+      this.#started = true
+      this.#listener.progress('kernel started')
+    }
+    if (line.startsWith(MARK)) {
+      this.#listener.progress(line.slice(MARK.length))
+      return
+    }
+    this.#listener.line(line)
+    if (line.startsWith('Kernel panic'))
+      this.#listener.ended({ kind: 'panic', message: `the guest's kernel failed: ${line}` })
+    else if (/^reboot: (Power down|System halted)/.test(line)) {
+      this.#listener.ended({ kind: 'power-off', message: 'the guest powered off' })
+    } else if (line.startsWith('reboot: Restarting system')) {
+      this.#listener.ended({ kind: 'power-off', message: 'the guest restarted, which ends it here' })
+    }
+  }
+}

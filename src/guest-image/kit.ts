@@ -1,0 +1,169 @@
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import type { Apt } from './debian/apt.ts'
+import { AptError } from './debian/apt-error.ts'
+import { type CacheEntry, keptFolderPath, makeKeptFolder, openApt } from './debian/cache-entry.ts'
+import { runTool } from './debian/tool.ts'
+import { buildInitramfs } from './initramfs.ts'
+import { KernelFileError } from './kernel-file-error.ts'
+import { repackKernel } from './kernel-image.ts'
+import { KitError } from './kit-error.ts'
+import { type Recipe, recipeId } from './recipe.ts'
+
+export { KitError }
+
+/** The files a guest of this project boots from. `Firmware`: names of those that come with it. */
+export type GuestKit<Firmware extends string = never> = Readonly<Record<'kernel' | 'initrd' | Firmware, string>> & {
+  readonly commandLine: string
+}
+
+/** How far a kit is; `total` is 0 where that cannot be told. */
+interface KitProgress {
+  readonly step: string
+  readonly done: number
+  readonly total: number
+}
+
+interface KitOptions {
+  /** Address of the Debian archive. @default the one of {@link debianSource} */
+  readonly mirror?: string | undefined
+  readonly signal?: AbortSignal
+  readonly onProgress?: (progress: KitProgress) => void
+}
+
+type Report = (step: string, part?: number) => void
+
+/** What the kernel's package is called, before its release. */
+const IMAGE = 'linux-image-'
+/** Names of the files of every kit in its folder. */
+const KERNEL = 'kernel'
+const INITRD = 'initrd'
+/** Says what the kit was made of, and how large each file is. */
+const STAMP = 'kit.json'
+
+/** The kit of this version, if it is there and complete. */
+export function findKit<Firmware extends string>(recipe: Recipe<Firmware>): GuestKit<Firmware> | undefined {
+  try {
+    const folder = keptFolderPath(folderOf(recipe))
+    const { sizes } = JSON.parse(readFileSync(path.join(folder, STAMP), 'utf8'))
+    const complete = filesOf(recipe).every((file) => statSync(path.join(folder, file)).size === sizes[file])
+    return complete ? kitIn(folder, recipe) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * The kit of this version; made first where it is not there yet, from Debian packages that apt fetches and checks.
+ *
+ *     const kit = await prepareKit(AMD64_KIT, { onProgress: ({ step }) => console.log(step) })
+ *
+ * @throws {KitError} with one line for people; the signal's reason where it is aborted
+ */
+export async function prepareKit<Firmware extends string>(
+  recipe: Recipe<Firmware>,
+  { mirror, signal, onProgress }: KitOptions = {},
+): Promise<GuestKit<Firmware>> {
+  const found = findKit(recipe)
+  if (found) return found
+  const report: Report = (step, part) =>
+    onProgress?.({ step, done: part === undefined ? 0 : Math.round(1000 * part), total: part === undefined ? 0 : 1000 })
+  try {
+    await makeKeptFolder(folderOf(recipe), {
+      signal,
+      onWait: () => report('waiting for another process that prepares a guest kit'),
+      isComplete: () => findKit(recipe) !== undefined,
+      make: (work) => makeKit(recipe, work, { mirror, signal }, report),
+    })
+    return kitIn(keptFolderPath(folderOf(recipe)), recipe)
+  } catch (error) {
+    if (error instanceof AptError) throw new KitError(error.what, error.remedy)
+    if (error instanceof KernelFileError) throw new KitError(`a file of Debian’s kernel: ${error.message}`, 'report it')
+    throw error
+  }
+}
+
+async function makeKit(
+  recipe: Recipe,
+  work: string,
+  { mirror, signal }: { readonly mirror: string | undefined; readonly signal: AbortSignal | undefined },
+  report: Report,
+): Promise<string> {
+  report('reading the list of Debian packages')
+  const apt = await openApt(recipe.suite, recipe.architecture, signal, mirror)
+  await apt.update((part) => report('reading the list of Debian packages', part))
+  const kernelPackages = await findKernel(apt, recipe.kernelMetaPackage)
+  const packages = await apt.fetch([...kernelPackages, ...Object.keys(recipe.packages)], (part) =>
+    report('downloading Debian packages', part),
+  )
+  const root = path.join(work, 'root')
+  const unpacked = [...packages.values()]
+  for (const [i, file] of unpacked.entries()) {
+    report('unpacking', i / unpacked.length)
+    await runTool('dpkg-deb', ['-x', file, root], { signal })
+  }
+  report('building kernel and initial ramdisk')
+  const release = releaseOf(kernelPackages[0])
+  const kit = path.join(work, 'kit')
+  await mkdir(kit)
+  const write = (file: string, content: Uint8Array): Promise<void> => writeFile(path.join(kit, file), content)
+  const kernel = await readKernel(root, [`boot/vmlinuz-${release}`, `${recipe.modulesFolder}/${release}/vmlinuz`])
+  await write(KERNEL, recipe.repacksKernel ? await repackKernel(kernel) : kernel)
+  signal?.throwIfAborted()
+  await write(INITRD, await buildInitramfs(recipe, root, release))
+  for (const file of Object.values(recipe.firmware)) {
+    await write(path.basename(file), await readFile(path.join(root, file)))
+  }
+  await writeStamp(recipe, kit, unpacked)
+  return kit
+}
+
+/**
+ * The packages of the kernel that a package without content stands for. Newer releases have its binary and its modules in
+ * packages of their own, which the one of the image asks for, and which have the kernel's release in their names, too.
+ */
+async function findKernel(apt: Apt, metaPackage: string): Promise<[image: string, ...parts: string[]]> {
+  const image = (await apt.dependenciesOf(metaPackage)).find((name) => name.startsWith(IMAGE))
+  if (image === undefined) throw new KitError(`the package ${metaPackage} asks for no ${IMAGE}…`, 'report it')
+  const parts = (await apt.dependenciesOf(image)).filter((name) => name.endsWith(`-${releaseOf(image)}`))
+  return [image, ...parts]
+}
+
+/** @param places one of which has it: newer releases have it beside the modules */
+async function readKernel(root: string, places: readonly string[]): Promise<Uint8Array> {
+  const files = places.map((place) => path.join(root, place))
+  return await readFile(files.find((file) => existsSync(file)) ?? files[0])
+}
+
+function releaseOf(image: string): string {
+  return image.slice(IMAGE.length)
+}
+
+async function writeStamp(recipe: Recipe, folder: string, packages: readonly string[]): Promise<void> {
+  const sizes: Record<string, number> = {}
+  for (const file of filesOf(recipe)) sizes[file] = (await stat(path.join(folder, file))).size
+  const stamp = { packages: packages.map((file) => path.basename(file)), sizes }
+  await writeFile(path.join(folder, STAMP), `${JSON.stringify(stamp, undefined, 2)}\n`)
+}
+
+function folderOf(recipe: Recipe): CacheEntry {
+  return { kind: 'kit', id: recipeId(recipe) }
+}
+
+function filesOf(recipe: Recipe): string[] {
+  return [KERNEL, INITRD, ...Object.values(recipe.firmware).map((file) => path.basename(file))]
+}
+
+function kitIn<Firmware extends string>(folder: string, recipe: Recipe<Firmware>): GuestKit<Firmware> {
+  const firmware: Record<string, string> = {}
+  for (const [name, file] of Object.entries<string>(recipe.firmware)) {
+    firmware[name] = path.join(folder, path.basename(file))
+  }
+  return {
+    ...(firmware as Record<Firmware, string>),
+    kernel: path.join(folder, KERNEL),
+    initrd: path.join(folder, INITRD),
+    commandLine: recipe.commandLine,
+  }
+}

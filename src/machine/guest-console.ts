@@ -1,0 +1,80 @@
+import { ConsoleDevice } from '../devices/virtio/console/console.ts'
+import type { ConsolePortHost } from '../devices/virtio/console/port.ts'
+import { CommandPort } from './command-port.ts'
+import { type Report, Stream } from './messages.ts'
+import { StreamWindow } from './stream-window.ts'
+
+/** Ports of the console device, and what the guest finds them by. */
+const Port = { TERMINAL: 0, COMMAND: 1, STDOUT: 2, STDERR: 3 } as const
+const PORT_OF_STREAM = { [Stream.TERMINAL]: Port.TERMINAL, [Stream.STDOUT]: Port.STDOUT, [Stream.STDERR]: Port.STDERR }
+
+/**
+ * The console device and what goes through it: a terminal, and commands with their output.
+ */
+export class GuestConsole {
+  readonly device: ConsoleDevice
+  readonly #command: CommandPort
+  readonly #windows: Readonly<Record<Stream, StreamWindow>>
+  readonly #report: (message: Report) => void
+  /** Input the terminal's port has not taken yet. */
+  #typed: Uint8Array | undefined
+
+  constructor(report: (message: Report) => void) {
+    this.#report = report
+    const window = (stream: Stream) => new StreamWindow((bytes) => report({ type: 'bytes', stream, bytes }))
+    this.#windows = {
+      [Stream.TERMINAL]: window(Stream.TERMINAL),
+      [Stream.STDOUT]: window(Stream.STDOUT),
+      [Stream.STDERR]: window(Stream.STDERR),
+    }
+    this.#command = new CommandPort({
+      send: (bytes) => this.device.input(Port.COMMAND, bytes),
+      outputPending: () => this.device.outputPending(Port.STDOUT) || this.device.outputPending(Port.STDERR),
+      executed: (status) => report({ type: 'executed', status }),
+    })
+    const commandHost: ConsolePortHost = {
+      write: (bytes) => {
+        this.#command.receive(bytes)
+        return bytes.length
+      },
+    }
+    this.device = new ConsoleDevice([
+      { name: 'org.outboard.terminal', isConsole: true, host: this.#windows[Stream.TERMINAL] },
+      { name: 'org.outboard.command', isConsole: false, host: commandHost },
+      { name: 'org.outboard.stdout', isConsole: false, host: this.#windows[Stream.STDOUT] },
+      { name: 'org.outboard.stderr', isConsole: false, host: this.#windows[Stream.STDERR] },
+    ])
+    this.device.onInputRoom = (port) => {
+      if (port === Port.TERMINAL) this.#type()
+      else if (port === Port.COMMAND) this.#command.send()
+    }
+  }
+
+  /** Input for the terminal; the machine sends more when it got `typed` for this. */
+  typed(bytes: Uint8Array): void {
+    this.#typed = bytes
+    this.#type()
+  }
+
+  resize(columns: number, rows: number): void {
+    this.device.resize(columns, rows)
+  }
+
+  execute(command: string): void {
+    this.#command.execute(command)
+  }
+
+  /** The machine took so many bytes of a stream. */
+  taken(stream: Stream, bytes: number): void {
+    this.#windows[stream].taken(bytes)
+    this.device.resumeOutput(PORT_OF_STREAM[stream])
+    this.#command.flush()
+  }
+
+  #type(): void {
+    if (!this.#typed) return
+    const rest = this.#typed.subarray(this.device.input(Port.TERMINAL, this.#typed))
+    this.#typed = rest.length > 0 ? rest : undefined
+    if (rest.length === 0) this.#report({ type: 'typed' })
+  }
+}

@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict'
+import { beforeEach, test } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import { type EngineEvents, type MachineEngine, MachineProxy } from './machine-proxy.ts'
+import { type MachineCommand, type Report, Stream } from './messages.ts'
+
+/** An engine that does nothing by itself: the test sees what it got, and answers. */
+class HandEngine implements MachineEngine {
+  readonly got: MachineCommand[] = []
+  #events: EngineEvents | undefined
+
+  start(events: EngineEvents): void {
+    this.#events = events
+    this.report({ type: 'started' })
+  }
+
+  send(command: MachineCommand): void {
+    this.got.push(command)
+    if (command.type === 'stop') this.report({ type: 'stopped' })
+  }
+
+  report(report: Report): void {
+    this.#events?.report(report)
+  }
+
+  async terminate(): Promise<void> {}
+
+  count(type: MachineCommand['type']): number {
+    return this.got.filter((command) => command.type === type).length
+  }
+
+  /** Bytes of output that the machine said were taken. */
+  get taken(): number {
+    return this.got.reduce((sum, command) => sum + (command.type === 'taken' ? command.bytes : 0), 0)
+  }
+}
+
+let engine: HandEngine
+let machine: MachineProxy
+
+beforeEach(async () => {
+  engine = new HandEngine()
+  machine = new MachineProxy(engine)
+  await machine.start()
+})
+
+/** Whether a promise is still open when all that can happen has. */
+async function isOpen(promise: void | Promise<void>): Promise<boolean> {
+  let open = promise !== undefined
+  void promise?.then(() => {
+    open = false
+  })
+  await turn()
+  return open
+}
+
+/** Sends input until the machine asks to wait, which it does soon. */
+function untilHeld(send: () => void | Promise<void>): Promise<void> {
+  for (let sent = 0; sent < 1000; sent++) {
+    const held = send()
+    if (held) return held
+  }
+  assert.fail('it never asked to wait')
+}
+
+test('terminal input of any size is one message at a time to the engine, whole and in order', () => {
+  const expected = Uint8Array.from({ length: 1_000_000 }, (_, i) => i % 251)
+  for (let at = 0; at < 200_000; at++) machine.writeTerminal(expected.subarray(at, at + 1))
+  assert.equal(engine.count('terminal'), 1)
+  machine.writeTerminal(new Uint8Array())
+  machine.writeTerminal(expected.subarray(200_000))
+  const got: Uint8Array[] = []
+  for (let command = engine.got.pop(); command; command = engine.got.pop()) {
+    assert.ok(command.type === 'terminal' && engine.got.length === 0)
+    // What goes to another thread is copied with the whole of its buffer.
+    assert.equal(command.bytes.buffer.byteLength, command.bytes.length)
+    got.push(command.bytes)
+    engine.report({ type: 'typed' })
+  }
+  assert.ok(Buffer.concat(got).equals(Buffer.from(expected)))
+  assert.ok(got.length < 20, `${got.length} messages`)
+})
+
+test('terminal input asks to wait while the engine takes none', async () => {
+  const held = untilHeld(() => machine.writeTerminal(new Uint8Array(10_000)))
+  assert.ok(await isOpen(held))
+  while (await isOpen(held)) engine.report({ type: 'typed' })
+  assert.ok(!machine.writeTerminal(new Uint8Array(1)))
+})
+
+test('keys ask to wait while the engine obeys none', async () => {
+  const held = untilHeld(() => machine.key(30, engine.count('key') % 2 === 0))
+  const sent = engine.count('key')
+  assert.ok(await isOpen(held))
+  for (let i = 0; i < sent; i++) engine.report({ type: 'obeyed' })
+  assert.ok(!(await isOpen(held)))
+  assert.ok(!machine.pointer(0, 0.5, 0.5))
+})
+
+test('when the guest ends, input waits for nothing', async () => {
+  const held = untilHeld(() => machine.wheel(1, 0))
+  const text = machine.writeTerminal(new Uint8Array(1 << 20))
+  assert.ok((await isOpen(held)) && (await isOpen(text)))
+  engine.report({ type: 'ended', reason: { kind: 'power-off', message: 'off' } })
+  assert.ok(!(await isOpen(held)) && !(await isOpen(text)))
+  assert.ok(!machine.writeTerminal(new Uint8Array(1 << 20)) && !machine.key(30, true))
+  await machine.stop()
+})
+
+test('terminal output counts as taken when every listener took it', async () => {
+  let take = (): void => {}
+  machine.listen({ terminal: () => {} })
+  machine.listen({
+    terminal: () =>
+      new Promise((resolve) => {
+        take = resolve
+      }),
+  })
+  engine.report({ type: 'bytes', stream: Stream.TERMINAL, bytes: new Uint8Array(100) })
+  await turn()
+  assert.equal(engine.taken, 0)
+  take()
+  await turn()
+  assert.equal(engine.taken, 100)
+})
+
+test('a command has ended when its output was taken', async () => {
+  const takes: (() => void)[] = []
+  const hold = (): Promise<void> => new Promise((resolve) => takes.push(resolve))
+  let status: number | undefined
+  void machine.exec('true', { stdout: hold, stderr: hold }).then((value) => {
+    status = value
+  })
+  await turn()
+  engine.report({ type: 'bytes', stream: Stream.STDOUT, bytes: new Uint8Array(10) })
+  engine.report({ type: 'bytes', stream: Stream.STDERR, bytes: new Uint8Array(20) })
+  engine.report({ type: 'executed', status: 3 })
+  await turn()
+  assert.deepEqual([status, engine.taken], [undefined, 0])
+  takes[1]()
+  await turn()
+  assert.deepEqual([status, engine.taken], [undefined, 20])
+  takes[0]()
+  await turn()
+  assert.deepEqual([status, engine.taken], [3, 30])
+})

@@ -1,0 +1,63 @@
+import type { Cursor, Inspection, Pixels, Rect, ScanoutMode, StopReason } from './machine.ts'
+
+/** Where the bytes of a stream come from: the terminal, or one of a command's two outputs. */
+export const Stream = { TERMINAL: 0, STDOUT: 1, STDERR: 2 } as const
+export type Stream = (typeof Stream)[keyof typeof Stream]
+
+/** Bytes of a stream that may be on their way to the machine; more waits in the guest. */
+export const STREAM_WINDOW = 256 << 10
+
+/**
+ * From a machine to the engine that runs it, and from there to a device. Input (`isInput`) is answered by `obeyed`, and
+ * `terminal` by `typed`, so that a bounded number of them is on its way.
+ */
+export type MachineCommand =
+  | { readonly type: 'key' | 'button'; readonly code: number; readonly pressed: boolean }
+  | { readonly type: 'pointer'; readonly scanout: number; readonly x: number; readonly y: number }
+  | { readonly type: 'wheel'; readonly vertical: number; readonly horizontal: number }
+  | { readonly type: 'resize'; readonly scanout: number; readonly width: number; readonly height: number }
+  | { readonly type: 'terminal'; readonly bytes: Uint8Array }
+  | { readonly type: 'resize-terminal'; readonly columns: number; readonly rows: number }
+  | { readonly type: 'execute'; readonly command: string }
+  /** So many bytes of a stream were taken. */
+  | { readonly type: 'taken'; readonly stream: Stream; readonly bytes: number }
+  /** The answer to one of the `News`. */
+  | { readonly type: 'heard' }
+  /** The damage told last was taken. */
+  | { readonly type: 'damage-taken'; readonly scanout: number }
+  /** A scanout's pixels are read where they lie, and what changed of them is learnt there; or no more. */
+  | { readonly type: 'read-in-place'; readonly scanout: number; readonly inPlace: boolean }
+  | { readonly type: 'read-pixels'; readonly id: number; readonly scanout: number; readonly rect: Rect | undefined }
+  | { readonly type: 'inspect'; readonly id: number }
+  | { readonly type: 'stop' }
+
+const INPUT: readonly MachineCommand['type'][] = ['key', 'button', 'pointer', 'wheel', 'resize', 'resize-terminal']
+
+export function isInput(command: MachineCommand): boolean {
+  return INPUT.includes(command.type)
+}
+
+/** From an engine or a device to the machine. */
+export type Report =
+  | { readonly type: 'started' }
+  /** The guest could not be made. */
+  | { readonly type: 'refused'; readonly name: string; readonly message: string }
+  | { readonly type: 'progress'; readonly step: string }
+  | { readonly type: 'log'; readonly line: string }
+  | { readonly type: 'mode'; readonly scanout: number; readonly mode: ScanoutMode | undefined }
+  | { readonly type: 'damage'; readonly scanout: number; readonly rects: readonly Rect[] }
+  | { readonly type: 'pixels'; readonly id: number; readonly pixels: Pixels | undefined }
+  | { readonly type: 'cursor'; readonly scanout: number; readonly cursor: Cursor | undefined }
+  | { readonly type: 'bytes'; readonly stream: Stream; readonly bytes: Uint8Array }
+  /** The answer to one command of input. */
+  | { readonly type: 'obeyed' }
+  /** The answer to `terminal`: the guest's port took all of it. */
+  | { readonly type: 'typed' }
+  | { readonly type: 'led'; readonly code: number; readonly on: boolean }
+  /** The command that was executed ended. */
+  | { readonly type: 'executed'; readonly status: number }
+  | { readonly type: 'inspection'; readonly id: number; readonly inspection: Inspection }
+  /** The guest ended by itself. */
+  | { readonly type: 'ended'; readonly reason: StopReason }
+  /** The answer to `stop`: nothing runs, disks are flushed and closed. */
+  | { readonly type: 'stopped' }

@@ -1,0 +1,99 @@
+import { Damage } from '../services/damage.ts'
+import type { CursorPicture, Display, Rect, Surface } from '../services/display.ts'
+import { cutRect } from './cut-rect.ts'
+import type { Cursor, Pixels, ScanoutMode } from './machine.ts'
+
+/** Where a display sends what its viewer is told. */
+export interface DisplayViewer {
+  mode(scanout: number, mode: ScanoutMode | undefined): void
+  damage(scanout: number, rects: readonly Rect[]): void
+  cursor(scanout: number, cursor: Cursor | undefined): void
+}
+
+interface Scanout {
+  surface: Surface | undefined
+  /** What changed since the viewer was told. */
+  readonly damage: Damage
+  /** The viewer was told of damage and has not answered. */
+  announced: boolean
+  /** The viewer reads it where it lies, and learns there what changed. */
+  inPlace: boolean
+}
+
+/**
+ * The display of a viewer in another thread or process: it is told what changed, and gets pixels when it asks for them. Until it has
+ * answered, damage is gathered; nothing waits for it.
+ */
+export class ViewerDisplay implements Display {
+  readonly #viewer: DisplayViewer
+  readonly #scanouts: Scanout[] = []
+
+  constructor(viewer: DisplayViewer) {
+    this.#viewer = viewer
+  }
+
+  scanout(index: number, surface: Surface | undefined): void {
+    const scanout = this.#at(index)
+    const before = scanout.surface
+    scanout.surface = surface
+    if (surface?.width !== before?.width || surface?.height !== before?.height) {
+      this.#viewer.mode(index, surface && { width: surface.width, height: surface.height })
+    }
+    // Another surface of the same size: a page flip, all of it may differ.
+    if (surface) this.damage(index, { x: 0, y: 0, width: surface.width, height: surface.height })
+  }
+
+  damage(index: number, rect: Rect): void {
+    const scanout = this.#at(index)
+    if (scanout.inPlace) return
+    scanout.damage.add(rect)
+    this.#tell(index, scanout)
+  }
+
+  cursor(index: number, cursor: CursorPicture | undefined): void {
+    this.#viewer.cursor(index, cursor)
+  }
+
+  /** The viewer draws the cursor where its own pointer is. */
+  moveCursor(): void {}
+
+  /** The viewer took the damage it was told of. */
+  taken(index: number): void {
+    const scanout = this.#at(index)
+    scanout.announced = false
+    this.#tell(index, scanout)
+  }
+
+  /** The viewer reads a scanout where it lies from now on, or no more: all of it may be news then. */
+  readInPlace(index: number, inPlace: boolean): void {
+    const scanout = this.#at(index)
+    scanout.inPlace = inPlace
+    const { surface } = scanout
+    if (surface) this.damage(index, { x: 0, y: 0, width: surface.width, height: surface.height })
+  }
+
+  /** Pixels of a part, or all, of a scanout; undefined where it is off. */
+  read(index: number, part: Rect | undefined): Pixels | undefined {
+    const surface = this.#at(index).surface
+    if (!surface) return undefined
+    const rect = cutRect(part, surface)
+    const data = new Uint8Array(rect.width * rect.height * 4)
+    if (data.length > 0) surface.read(rect, data, 0, rect.width * 4)
+    return { ...rect, data }
+  }
+
+  #at(index: number): Scanout {
+    let scanout = this.#scanouts[index]
+    if (!scanout) {
+      scanout = { surface: undefined, damage: new Damage(), announced: false, inPlace: false }
+      this.#scanouts[index] = scanout
+    }
+    return scanout
+  }
+
+  #tell(index: number, scanout: Scanout): void {
+    if (scanout.announced || scanout.damage.isEmpty || !scanout.surface) return
+    scanout.announced = true
+    this.#viewer.damage(index, scanout.damage.take(scanout.surface))
+  }
+}

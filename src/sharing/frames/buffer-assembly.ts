@@ -1,0 +1,81 @@
+import type { Descriptor } from '../../host/linux/descriptor.ts'
+import { isDmaBuf } from '../../host/linux/udmabuf/dma-buf.ts'
+import type { BufferKind } from '../../services/shared-buffer.ts'
+import { type Description, descriptionIn, textIn } from './decode.ts'
+import { FrameError } from './frame-error.ts'
+import { BUFFER, EXTENTS, WireKind } from './protocol.ts'
+import { type BufferStatement, ReceivedBuffer, type ReceivedExtent } from './received-buffer.ts'
+
+/** A buffer that is being told of, in as many messages as it takes. It has the descriptors until it is finished. */
+export class BufferAssembly {
+  readonly #statement: BufferStatement
+  readonly #description: Description
+  readonly #descriptors: readonly Descriptor[]
+  readonly #extents: ReceivedExtent[] = []
+  readonly #count: number
+  #bytes = 0
+
+  /** @throws {Error} with the descriptors closed */
+  constructor(payload: Uint8Array, descriptors: readonly Descriptor[]) {
+    this.#descriptors = descriptors
+    try {
+      const said = BUFFER.payload.parse(payload)
+      const { nameBytes, reasonBytes } = said
+      this.#description = descriptionIn(said.description)
+      this.#count = said.extents
+      this.#statement = {
+        id: this.#description.id,
+        kind: kindIn(said.kind),
+        byteLength: said.byteLength,
+        name: textIn(said.bytes.subarray(0, nameBytes)),
+        reason: textIn(said.bytes.subarray(nameBytes, nameBytes + reasonBytes)),
+        withheld: textIn(said.bytes.subarray(nameBytes + reasonBytes)),
+      }
+      const { kind, withheld } = this.#statement
+      if (kind === 'dma-buf' && !(descriptors.length === 1 && isDmaBuf(descriptors[0]))) {
+        throw new FrameError('a dma-buf without its descriptor')
+      }
+      if (kind === 'linear' && withheld === '' && this.#count === 0) throw new FrameError('a buffer without memory')
+    } catch (error) {
+      this.close()
+      throw error
+    }
+  }
+
+  get whole(): boolean {
+    return this.#extents.length >= this.#count
+  }
+
+  /** More parts of its files. */
+  add(payload: Uint8Array): void {
+    const { buffer, elements } = EXTENTS.payload.parse(payload)
+    if (buffer !== this.#statement.id) throw new FrameError('parts of another buffer')
+    for (const { file, offset, length } of elements) {
+      const descriptor = this.#descriptors[file] as Descriptor | undefined
+      if (!descriptor) throw new FrameError(`a part of file ${file}, which did not come`)
+      this.#extents.push({ file: descriptor, offset, length })
+      this.#bytes += length
+    }
+    if (this.whole && this.#bytes !== this.#statement.byteLength) {
+      throw new FrameError(`parts of ${this.#bytes} bytes, of a buffer of ${this.#statement.byteLength}`)
+    }
+  }
+
+  finish(released: (buffer: ReceivedBuffer) => void): ReceivedBuffer {
+    const buffer = new ReceivedBuffer(this.#statement, this.#descriptors, this.#extents, released)
+    buffer.picture = this.#description.picture
+    buffer.uuid = this.#description.uuid
+    return buffer
+  }
+
+  /** It is not to be finished. */
+  close(): void {
+    for (const descriptor of this.#descriptors) descriptor.close()
+  }
+}
+
+function kindIn(kind: number): BufferKind {
+  if (kind === WireKind.DMA_BUF) return 'dma-buf'
+  if (kind === WireKind.LINEAR) return 'linear'
+  throw new FrameError(`a buffer of kind ${kind}`)
+}

@@ -1,0 +1,135 @@
+import type { GuestBuffer } from '../../backends/buffers/guest-buffer.ts'
+import type { Descriptor } from '../../host/linux/descriptor.ts'
+import type { Surface } from '../../services/display.ts'
+import type { Picture } from '../../services/picture.ts'
+import type { Rect } from '../../services/rect.ts'
+import {
+  BUFFER,
+  DescriptionFlag,
+  EXTENTS,
+  encode,
+  MAX_EXTENTS,
+  MAX_FILES,
+  MAX_PLANES,
+  MAX_TEXT_BYTES,
+  REFUSED,
+  SCANOUT,
+  type WireDescription,
+  WireKind,
+  WirePath,
+  type WirePicture,
+} from './protocol.ts'
+
+/** Messages as bytes, and what goes beside the first of them: borrowed, open as long as the buffer is held. */
+export interface OutgoingMessage {
+  readonly bytes: Uint8Array
+  readonly descriptors: readonly Descriptor[]
+}
+
+const NO_UUID = new Uint8Array(16)
+const NO_RECT: Rect = { x: 0, y: 0, width: 0, height: 0 }
+const NO_PICTURE: WirePicture = { width: 0, height: 0, fourcc: 0, planeCount: 0, modifier: 0n, planes: [] }
+const PATHS = {
+  'dma-buf': WirePath.DMA_BUF,
+  linear: WirePath.LINEAR,
+  scatter: WirePath.SCATTER,
+  copy: WirePath.COPY,
+} as const
+
+/** Why the connection ends. */
+export function refusal(reason: string): Uint8Array {
+  const bytes = textBytes(reason)
+  return encode(REFUSED, { textBytes: bytes.length, bytes })
+}
+
+/**
+ * A buffer as whoever imports it has to know it. To be asked for while it is held.
+ * @param memoryFiles files are given that hold more than the buffer
+ * @returns what is to be said in this order, each by itself: descriptors belong to a message that what is received at once ends with
+ */
+export function bufferStatements(id: number, buffer: GuestBuffer, memoryFiles: boolean): OutgoingMessage[] {
+  const given = givenOf(buffer, memoryFiles)
+  const { handles } = buffer
+  const extents = handles.kind === 'linear' && given.withheld === '' ? handles.extents : []
+  const [name, reason, withheld] = [buffer.name, buffer.reason, given.withheld].map(textBytes)
+  const head = {
+    description: descriptionOf(id, buffer),
+    kind: buffer.kind === 'dma-buf' ? WireKind.DMA_BUF : WireKind.LINEAR,
+    extents: extents.length,
+    byteLength: buffer.byteLength,
+    nameBytes: name.length,
+    reasonBytes: reason.length,
+    withheldBytes: withheld.length,
+    bytes: joined([name, reason, withheld]),
+  }
+  const bytes = encode(BUFFER, head, given.descriptors.length)
+  const parts: Uint8Array[] = []
+  for (let at = 0; at < extents.length; at += MAX_EXTENTS) {
+    const elements = extents.slice(at, at + MAX_EXTENTS).map(({ file, offset, length }) => {
+      return { file: given.descriptors.indexOf(file), offset, length }
+    })
+    parts.push(encode(EXTENTS, { buffer: id, count: elements.length, elements }))
+  }
+  return [{ bytes, descriptors: given.descriptors }, ...parts.map((part) => ({ bytes: part, descriptors: [] }))]
+}
+
+export function descriptionOf(id: number, { picture, uuid }: GuestBuffer): WireDescription {
+  return {
+    buffer: id,
+    flags: (picture ? DescriptionFlag.PICTURE : 0) | (uuid ? DescriptionFlag.UUID : 0),
+    uuid: uuid ?? NO_UUID,
+    picture: picture ? wirePicture(picture) : NO_PICTURE,
+  }
+}
+
+/**
+ * What a scanout shows.
+ * @param buffer what its surface is in, as consumers know it; 0 where they cannot have it
+ */
+export function scanoutStatement(scanout: number, surface: Surface | undefined, buffer: number): Uint8Array {
+  const bytes = textBytes(surface?.reason ?? '')
+  return encode(SCANOUT, {
+    scanout,
+    path: surface ? PATHS[surface.path] : WirePath.OFF,
+    buffer,
+    source: surface?.source ?? NO_RECT,
+    picture: surface ? wirePicture(surface.picture) : NO_PICTURE,
+    textBytes: bytes.length,
+    bytes,
+  })
+}
+
+/** What goes with a buffer, or why nothing does. */
+function givenOf(
+  buffer: GuestBuffer,
+  memoryFiles: boolean,
+): { readonly descriptors: readonly Descriptor[]; readonly withheld: string } {
+  const { handles } = buffer
+  if (handles.kind === 'dma-buf') return { descriptors: [handles.descriptor], withheld: '' }
+  if (!memoryFiles && buffer.facts.owner !== 'host') {
+    const what = buffer.facts.owner === 'guest' ? 'all the guest’s memory' : 'all the heap'
+    return { descriptors: [], withheld: `its file holds ${what}, and is given only with --export-memory` }
+  }
+  const files = [...new Set(handles.extents.map(({ file }) => file))]
+  if (files.length <= MAX_FILES) return { descriptors: files, withheld: '' }
+  return { descriptors: [], withheld: `it lies in ${files.length} files, and ${MAX_FILES} go with one message` }
+}
+
+function wirePicture({ width, height, fourcc, modifier, planes }: Picture): WirePicture {
+  const planeCount = Math.min(planes.length, MAX_PLANES)
+  return { width, height, fourcc, planeCount, modifier, planes: planes.slice(0, planeCount) }
+}
+
+function textBytes(text: string): Uint8Array {
+  return new TextEncoder().encode(text).subarray(0, MAX_TEXT_BYTES)
+}
+
+function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0))
+  let at = 0
+  for (const piece of pieces) {
+    bytes.set(piece, at)
+    at += piece.length
+  }
+  return bytes
+}

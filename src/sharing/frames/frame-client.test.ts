@@ -1,0 +1,212 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { after, mock, test } from 'node:test'
+import type { Descriptor } from '../../host/linux/descriptor.ts'
+import { ffiMissing } from '../../host/linux/ffi.ts'
+import { MemoryFile } from '../../host/linux/memory-file.ts'
+import { UnixListener } from '../../host/linux/unix-listener.ts'
+import type { UnixStream } from '../../host/linux/unix-stream.ts'
+import { FrameClient } from './frame-client.ts'
+import {
+  BUFFER,
+  DescriptionFlag,
+  EXTENTS,
+  encode,
+  FRAME,
+  FrameSource,
+  HELLO,
+  MAGIC,
+  READY,
+  REFUSED,
+  SCANOUT,
+  VERSION,
+  WireKind,
+  WirePath,
+} from './protocol.ts'
+
+const skip = ffiMissing() ?? false
+const folder = mkdtempSync(path.join(tmpdir(), 'outboard-client-'))
+after(() => rmSync(folder, { recursive: true }))
+const openDescriptors = () => readdirSync('/proc/self/fd').length
+
+const PICTURE = {
+  width: 16,
+  height: 16,
+  fourcc: 0x34325258,
+  planeCount: 1,
+  modifier: 0n,
+  planes: [{ offset: 0, stride: 64 }],
+}
+const SOURCE = { x: 0, y: 0, width: 16, height: 16 }
+const GREETING = encode(HELLO, { magic: MAGIC, version: VERSION, flags: 0 })
+
+/** A server that says what the test wants. */
+class Impostor {
+  readonly path = path.join(folder, 'frames.sock')
+  readonly #listener = UnixListener.listen(this.path)
+  #stream: UnixStream | undefined
+
+  /** A client that connects and hears these first. */
+  async client(...messages: readonly Uint8Array[]): Promise<FrameClient> {
+    const client = FrameClient.connect(this.path)
+    this.#stream = this.#listener.accept()
+    for (const message of messages) this.say(message)
+    return await client
+  }
+
+  say(bytes: Uint8Array, descriptors: readonly Descriptor[] = []): void {
+    this.#stream?.send(bytes, descriptors)
+  }
+
+  /** Ends the connection. */
+  leave(): void {
+    this.#stream?.close()
+  }
+
+  close(): void {
+    this.leave()
+    this.#listener.close()
+  }
+}
+
+function withImpostor(name: string, body: (impostor: Impostor) => Promise<void>): void {
+  test(name, { skip }, async () => {
+    const impostor = new Impostor()
+    try {
+      await body(impostor)
+    } finally {
+      impostor.close()
+    }
+  })
+}
+
+function bufferOf(kind: number, byteLength: number, extents: number): Uint8Array {
+  const description = { buffer: 1, flags: DescriptionFlag.PICTURE, uuid: new Uint8Array(16), picture: PICTURE }
+  const texts = { nameBytes: 1, reasonBytes: 0, withheldBytes: 0, bytes: Uint8Array.of(0x78) }
+  return encode(BUFFER, { description, kind, extents, byteLength, ...texts }, 1)
+}
+
+function extent(file: number, offset: number, length: number): Uint8Array {
+  return encode(EXTENTS, { buffer: 1, count: 1, elements: [{ file, offset, length }] })
+}
+
+function shown(buffer: number): Uint8Array {
+  return encode(SCANOUT, {
+    scanout: 0,
+    path: WirePath.LINEAR,
+    buffer,
+    source: SOURCE,
+    picture: PICTURE,
+    textBytes: 0,
+    bytes: new Uint8Array(0),
+  })
+}
+
+const FIRST = encode(FRAME, {
+  source: FrameSource.SCANOUT,
+  id: 0,
+  sequence: 5,
+  time: 1,
+  count: 1,
+  elements: [SOURCE],
+})
+
+withImpostor('whoever does not greet as an export socket is none', async (impostor) => {
+  const cases: [Uint8Array, RegExp][] = [
+    [Uint8Array.from({ length: 32 }, () => 0xee), /this is no export socket: a message of 4008636142 bytes/],
+    [encode(HELLO, { magic: 1, version: VERSION, flags: 0 }), /greeting of another protocol/],
+    [encode(HELLO, { magic: MAGIC, version: 2, flags: 0 }), /version 2, where 1 is known here/],
+    [encode(REFUSED, { textBytes: 4, bytes: new TextEncoder().encode('full') }), /^full$/],
+  ]
+  const before = openDescriptors()
+  for (const [bytes, message] of cases) {
+    await assert.rejects(impostor.client(bytes), { name: 'FrameError', message })
+    impostor.leave()
+  }
+  assert.equal(openDescriptors(), before)
+})
+
+withImpostor('a server that is silent, or leaves at once, is given up', async (impostor) => {
+  mock.timers.enable({ apis: ['setTimeout'] })
+  const silent = impostor.client()
+  mock.timers.tick(5000)
+  await assert.rejects(silent, { name: 'FrameError', message: /is no export socket: nothing comes from it/ })
+  mock.timers.reset()
+  const left = impostor.client()
+  impostor.leave()
+  await assert.rejects(left, { name: 'FrameError', message: /closed the connection/ })
+})
+
+const READIED = encode(READY, undefined)
+
+const WRONG: readonly [what: string, messages: readonly Uint8Array[], says: RegExp][] = [
+  ['parts of no buffer', [READIED, extent(0, 0, 4096)], /parts of no buffer/],
+  [
+    'a message that is none',
+    [READIED, Uint8Array.from([16, 0, 0, 0, 99, ...new Uint8Array(11)])],
+    /a message of type 99/,
+  ],
+  [
+    'a part of no file',
+    [bufferOf(WireKind.LINEAR, 4096, 1), extent(1, 0, 4096)],
+    /a part of file 1, which did not come/,
+  ],
+  ['parts that are too long', [bufferOf(WireKind.LINEAR, 4096, 1), extent(0, 0, 8192)], /parts of 8192 bytes/],
+  ['a buffer without memory', [bufferOf(WireKind.LINEAR, 4096, 0)], /a buffer without memory/],
+  ['a buffer of no kind', [bufferOf(7, 4096, 1)], /a buffer of kind 7/],
+  ['descriptors beside what has none', [FIRST], /descriptors beside a message that has none/],
+]
+
+for (const [what, [first, ...rest], says] of WRONG) {
+  withImpostor(`a server that sends ${what} is left, and no descriptor stays`, async (impostor) => {
+    const file = MemoryFile.create('a file', 4096)
+    const before = openDescriptors()
+    const client = await impostor.client(GREETING)
+    impostor.say(first, first === READIED ? [] : [file.descriptor])
+    for (const message of rest) impostor.say(message)
+    await assert.rejects(client.frames().next(), { name: 'FrameError', message: says })
+    impostor.leave()
+    assert.equal(openDescriptors(), before)
+    file.close()
+  })
+}
+
+withImpostor('memory that a file does not have is not touched', async (impostor) => {
+  const file = MemoryFile.create('a file', 4096)
+  const client = await impostor.client(GREETING)
+  impostor.say(bufferOf(WireKind.LINEAR, 8192, 1), [file.descriptor])
+  for (const message of [extent(0, 0, 8192), shown(1), FIRST]) impostor.say(message)
+  const { value: frame } = await client.frames().next()
+  assert.ok(frame)
+  assert.throws(() => frame.bytes, {
+    name: 'FrameError',
+    message: /x is said to lie where its file has no whole pages/,
+  })
+  frame.acknowledge()
+  client.close()
+  file.close()
+})
+
+withImpostor('a server that leaves ends the frames; one that says why, with that', async (impostor) => {
+  const client = await impostor.client(GREETING, encode(READY, undefined))
+  await client.ready
+  const frames = client.frames()
+  const next = frames.next()
+  impostor.leave()
+  assert.deepEqual(await next, { value: undefined, done: true })
+  assert.ok(client.over)
+  const other = await impostor.client(GREETING)
+  const failing = other.frames().next()
+  impostor.say(encode(REFUSED, { textBytes: 3, bytes: new TextEncoder().encode('bye') }))
+  await assert.rejects(failing, { name: 'FrameError', message: 'bye' })
+})
+
+withImpostor('frames of a buffer that is not there are acknowledged unseen', async (impostor) => {
+  const client = await impostor.client(GREETING, shown(1), FIRST, encode(READY, undefined))
+  await client.ready
+  assert.equal(client.scanouts.get(0)?.buffer, undefined)
+  client.close()
+  assert.deepEqual(await client.frames().next(), { value: undefined, done: true })
+})

@@ -1,0 +1,242 @@
+import { getSystemErrorName } from 'node:util'
+import type { Descriptor } from '../../../host/linux/descriptor.ts'
+import { Errno } from '../../../host/linux/errno.ts'
+import { IoVectors } from '../../../host/linux/io-vectors.ts'
+import { Interest, type Reactor } from '../../../host/linux/reactor/reactor.ts'
+import { Readiness } from '../../../host/linux/reactor/readiness.ts'
+import type { UnixStream } from '../../../host/linux/unix-stream.ts'
+import { MessageError } from '../../../host/socket/message-error.ts'
+import { type Receiver, StreamConnection } from '../../../host/socket/stream-connection.ts'
+import type { Payload } from '../../../host/socket/wire.ts'
+import { MemoryRegion } from '../../../memory/memory-region.ts'
+import { SpanList } from '../../../memory/span-list.ts'
+import { hasFeature } from '../../../virtio/feature.ts'
+import { MessageFlag } from '../protocol.ts'
+import { encodeMessage, type RawMessage, RequestStream } from '../request-stream.ts'
+import { VhostUserError } from '../vhost-user-error.ts'
+import {
+  GPU_UPDATE,
+  type GpuAnswerOf,
+  GpuChannelFeature,
+  GpuQuestion,
+  type GpuQuestionOf,
+  GpuStatement,
+  type GpuStatementOf,
+  UPDATE_HEIGHT,
+  UPDATE_REGION_BYTES,
+  UPDATE_REQUEST,
+  UPDATE_SCANOUT,
+  UPDATE_SIZE,
+  UPDATE_WIDTH,
+  UPDATE_WORDS,
+  UPDATE_X,
+  UPDATE_Y,
+} from './gpu-messages.ts'
+
+/** What the front-end would like a scanout to be. */
+export interface DisplayInfo {
+  readonly width: number
+  readonly height: number
+  readonly edid?: Uint8Array
+}
+
+interface Asked {
+  readonly id: number
+  readonly answer: (payload: Uint8Array) => void
+}
+
+/** Messages carry a version in vhost-user, and none here. */
+const NO_VERSION = 0
+/** Answers that are waited for; a front-end that owes as many gives none. */
+const MAX_ASKED = 64
+const EDID_BLOCK = 128
+const MAX_EDID = 1024
+
+/**
+ * The socket on which a GPU's front-end is shown pictures, and asked what it would like them to be. It takes its time, and
+ * nobody ever waits for it.
+ *
+ *     const channel = new GpuChannel(stream, reactor, () => ...)
+ *     channel.tell('SCANOUT', { scanout: 0, width: 1024, height: 768 })
+ *     if (!channel.busy) channel.update(0, rect, pixels)
+ *     channel.askDisplays((displays) => ...)
+ *
+ * @vhost-user GPU_SET_SOCKET
+ */
+export class GpuChannel implements Receiver {
+  /** Times the front-end had no room for more. */
+  stalls = 0
+  readonly #stream: UnixStream
+  readonly #connection: StreamConnection
+  readonly #writable: Readiness
+  readonly #answers = new RequestStream(NO_VERSION)
+  readonly #asked: Asked[] = []
+  readonly #vectors = new IoVectors()
+  /** What is to be sent and has not all been, from `#sent` on. */
+  readonly #out = new SpanList()
+  #sent = 0
+  readonly #head = new Uint32Array(UPDATE_WORDS)
+  readonly #headRegion = MemoryRegion.over(0, new Uint8Array(this.#head.buffer))
+  /** The front-end tells what its monitors are. */
+  #edid = false
+  #closed = false
+
+  /**
+   * The stream is the channel's from now on.
+   * @param left told once when the front-end is gone, and why, where that is for people to know
+   */
+  constructor(
+    stream: UnixStream,
+    reactor: Pick<Reactor, 'watch'>,
+    private readonly left: (reason: string | undefined) => void,
+  ) {
+    this.#stream = stream
+    this.#connection = new StreamConnection(stream, reactor, this)
+    this.#writable = new Readiness(reactor, stream.fd, Interest.WRITABLE, () => this.#flush())
+    this.#ask('GET_PROTOCOL_FEATURES', undefined, (features) => {
+      this.#edid = hasFeature(features, GpuChannelFeature.EDID)
+      this.tell('SET_PROTOCOL_FEATURES', features & BigInt(1 << GpuChannelFeature.EDID))
+    })
+  }
+
+  /** The front-end has not taken all of the last message: pictures are better sent when it has. */
+  get busy(): boolean {
+    return this.#out.count > 0
+  }
+
+  tell<N extends GpuStatement>(name: N, request: GpuStatementOf<N>): void {
+    const kind = GpuStatement[name] as unknown as { readonly id: number; readonly request: Payload<GpuStatementOf<N>> }
+    this.#send(kind.id, kind.request.write(request))
+  }
+
+  /**
+   * Shows pixels, where they lie. To be called only while it is not `busy`, and for a scanout that has a size.
+   * @param pixels as many as the rectangle has; they are read when there is room for them
+   */
+  update(
+    scanout: number,
+    rect: { readonly x: number; readonly y: number; readonly width: number; readonly height: number },
+    pixels: SpanList,
+  ): void {
+    if (this.#closed) return
+    const head = this.#head
+    head[UPDATE_REQUEST] = GPU_UPDATE
+    head[UPDATE_SIZE] = UPDATE_REGION_BYTES + pixels.byteLength
+    head[UPDATE_SCANOUT] = scanout
+    head[UPDATE_X] = rect.x
+    head[UPDATE_Y] = rect.y
+    head[UPDATE_WIDTH] = rect.width
+    head[UPDATE_HEIGHT] = rect.height
+    this.#out.add(this.#headRegion, 0, this.#headRegion.size)
+    for (let i = 0; i < pixels.count; i++) this.#out.add(pixels.regions[i], pixels.offsets[i], pixels.lengths[i])
+    this.#flush()
+  }
+
+  /** Asks what the front-end would like each scanout to be; undefined where nobody looks at it. */
+  askDisplays(answered: (displays: readonly (DisplayInfo | undefined)[]) => void): void {
+    this.#ask('GET_DISPLAY_INFO', undefined, ({ elements }) => {
+      const displays = elements.map(({ width, height, enabled }): DisplayInfo | undefined =>
+        enabled !== 0 && width > 0 && height > 0 ? { width, height } : undefined,
+      )
+      // Answers come in the order of the questions: by now it is known whether there is more to ask.
+      const shown = this.#edid ? displays.flatMap((display, scanout) => (display ? [scanout] : [])) : []
+      let waiting = shown.length
+      if (waiting === 0) answered(displays)
+      for (const scanout of shown) {
+        this.#ask('GET_EDID', { scanout }, (answer) => {
+          const edid = edidOf(answer)
+          const display = displays[scanout]
+          if (edid && display) displays[scanout] = { ...display, edid }
+          if (--waiting === 0) answered(displays)
+        })
+      }
+    })
+  }
+
+  receive(bytes: Uint8Array, descriptors: readonly Descriptor[]): void {
+    this.#answers.add(bytes, descriptors)
+    for (let message = this.#answers.next(); message && !this.#closed; message = this.#answers.next()) {
+      for (const descriptor of message.descriptors) descriptor.close()
+      try {
+        this.#take(message)
+      } catch (error) {
+        if (!(error instanceof MessageError)) throw error
+        this.ended(error.message)
+      }
+    }
+    if (this.#answers.fault !== undefined) this.ended(this.#answers.fault)
+  }
+
+  ended(reason?: string): void {
+    if (this.#closed) return
+    this.close()
+    this.left(reason)
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#writable.close()
+    this.#answers.close()
+    this.#connection.close()
+    this.#asked.length = 0
+  }
+
+  #ask<N extends GpuQuestion>(name: N, request: GpuQuestionOf<N>, answered: (answer: GpuAnswerOf<N>) => void): void {
+    if (this.#closed) return
+    if (this.#asked.length >= MAX_ASKED) {
+      this.ended('the front-end answers nothing')
+      return
+    }
+    const kind = GpuQuestion[name] as unknown as {
+      readonly id: number
+      readonly request: Payload<GpuQuestionOf<N>>
+      readonly reply: Payload<GpuAnswerOf<N>>
+    }
+    this.#asked.push({ id: kind.id, answer: (payload) => answered(kind.reply.parse(payload)) })
+    this.#send(kind.id, kind.request.write(request))
+  }
+
+  /** @throws {MessageError} where it answers no question that was asked, or in another way */
+  #take({ request, flags, payload }: RawMessage): void {
+    const asked = this.#asked.shift()
+    if (asked?.id !== request || (flags & MessageFlag.REPLY) === 0) {
+      throw new VhostUserError(`message ${request}, which answers no question`)
+    }
+    asked.answer(payload)
+  }
+
+  #send(id: number, payload: Uint8Array): void {
+    if (this.#closed) return
+    const region = MemoryRegion.over(0, encodeMessage(id, 0, payload, NO_VERSION))
+    this.#out.add(region, 0, region.size)
+    this.#flush()
+  }
+
+  #flush(): void {
+    const out = this.#out
+    const vectors = this.#vectors
+    while (!this.#closed && this.#sent < out.byteLength) {
+      vectors.clear()
+      vectors.addSpans(out, this.#sent, out.byteLength - this.#sent)
+      const result = vectors.send(this.#stream.fd)
+      if (result < 0 && result !== -Errno.EAGAIN) {
+        this.ended(result === -Errno.EPIPE ? undefined : getSystemErrorName(result))
+        return
+      }
+      this.#sent += Math.max(0, result)
+      if (result < vectors.byteLength) {
+        this.stalls++
+        this.#writable.ask()
+        return
+      }
+    }
+    out.clear()
+    this.#sent = 0
+  }
+}
+
+/** Undefined where it is none that a guest could make sense of. */
+function edidOf({ size, edid }: GpuAnswerOf<'GET_EDID'>): Uint8Array | undefined {
+  return size >= EDID_BLOCK && size <= MAX_EDID && size % EDID_BLOCK === 0 ? edid.subarray(0, size) : undefined
+}
