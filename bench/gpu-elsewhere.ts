@@ -1,7 +1,7 @@
 import { findQemus } from '../src/engines/qemu/qemu.ts'
-import { KitError, prepareKit } from '../src/guest-image/kit.ts'
+import { GuestImageError, prepareGuestImage } from '../src/guest-image/guest-image.ts'
 import { runInGuest } from '../test/udmabuf/driver-guest.ts'
-import { UDMABUF_KIT } from '../test/udmabuf/kit.ts'
+import { UDMABUF_IMAGE } from '../test/udmabuf/udmabuf-image.ts'
 import type { Elsewhere } from './bench.ts'
 
 /** Begins the lines that are a report. */
@@ -21,11 +21,11 @@ export async function measureInGuest(
   if (!qemu)
     return `dma-bufs: there is no /dev/udmabuf here, and no QEMU with ${NEEDED.join(', ')} for a guest that has it`
   try {
-    const kit = await prepareKit(UDMABUF_KIT)
+    const image = await prepareGuestImage(UDMABUF_IMAGE)
     let text = ''
     const { status, said } = await runInGuest({
       qemu,
-      kit,
+      image,
       memoryMiB: MEMORY_MIB,
       tests: new URL('./gpu-in-guest.js', import.meta.url),
       environment: { BENCH_ROUNDS: `${Math.min(rounds, MAX_ROUNDS)}`, BENCH_SEED: `${seed}` },
@@ -38,7 +38,7 @@ export async function measureInGuest(
     const where = `In a guest with the real driver: its processor is emulated (QEMU ${qemu.version}), so compare only what is below.`
     return { where, report: JSON.parse(text) }
   } catch (error) {
-    if (error instanceof KitError) return `dma-bufs: ${error.message}`
+    if (error instanceof GuestImageError) return `dma-bufs: ${error.message}`
     throw error
   }
 }

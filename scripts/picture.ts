@@ -2,8 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { serveConsole } from '../src/console/server.ts'
 import { createV86Machine } from '../src/engines/v86/machine.ts'
-import { prepareKit } from '../src/guest-image/kit.ts'
-import { I386_KIT } from '../src/guest-image/recipe.ts'
+import { prepareGuestImage } from '../src/guest-image/guest-image.ts'
+import { I386_IMAGE } from '../src/guest-image/recipe.ts'
 import { launchBrowser, openPage } from '../test/browser/browser.ts'
 
 const file = process.argv[2] ?? 'docs/page.png'
@@ -16,8 +16,8 @@ const COMMANDS = [
   'hexdump /tmp/random',
 ]
 
-const kit = await prepareKit(I386_KIT, { onProgress: ({ step }) => process.stderr.write(`${step}\n`) })
-const machine = createV86Machine({ ...kit, memoryMiB: 256, disks: [] })
+const image = await prepareGuestImage(I386_IMAGE, { onProgress: ({ step }) => process.stderr.write(`${step}\n`) })
+const machine = createV86Machine({ ...image, memoryMiB: 256, disks: [] })
 await machine.start()
 const quiet = { stdout: () => {}, stderr: () => {} }
 await machine.exec('true', quiet)

@@ -14,11 +14,11 @@ import { spec } from 'node:test/reporters'
 import { fileURLToPath } from 'node:url'
 import { prepareUefi } from '../src/engines/qemu/firmware.ts'
 import { prepareQemu, prepareQemuTools } from '../src/engines/qemu/qemu.ts'
-import { prepareKit } from '../src/guest-image/kit.ts'
-import { AMD64_KIT, I386_KIT } from '../src/guest-image/recipe.ts'
-import { IMPORTING_KIT } from '../test/qemu/importing-kit.ts'
+import { prepareGuestImage } from '../src/guest-image/guest-image.ts'
+import { AMD64_IMAGE, I386_IMAGE } from '../src/guest-image/recipe.ts'
+import { IMPORTING_IMAGE } from '../test/qemu/importing-image.ts'
 import { prepareTools, SMALL_TOOLS, TOOLS } from '../test/tools/tools.ts'
-import { UDMABUF_KIT } from '../test/udmabuf/kit.ts'
+import { UDMABUF_IMAGE } from '../test/udmabuf/udmabuf-image.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 /** Minutes each, for what others test a part of. */
@@ -59,10 +59,16 @@ function runTests(files: readonly string[], outcome: Outcome): Promise<void> {
 
 /** Fetches what the guests boot from and what runs them, so that no test waits for the network. */
 async function fetchAll(): Promise<void> {
-  await fetch('guest kit', (onStep) => prepareKit(I386_KIT, { onProgress: ({ step }) => onStep(step) }))
-  await fetch('guest kit for QEMU', (onStep) => prepareKit(AMD64_KIT, { onProgress: ({ step }) => onStep(step) }))
-  await fetch('guest kit with udmabuf', (onStep) => prepareKit(UDMABUF_KIT, { onProgress: ({ step }) => onStep(step) }))
-  await fetch('importing guest kit', (onStep) => prepareKit(IMPORTING_KIT, { onProgress: ({ step }) => onStep(step) }))
+  await fetch('guest image', (onStep) => prepareGuestImage(I386_IMAGE, { onProgress: ({ step }) => onStep(step) }))
+  await fetch('guest image for QEMU', (onStep) =>
+    prepareGuestImage(AMD64_IMAGE, { onProgress: ({ step }) => onStep(step) }),
+  )
+  await fetch('guest image with udmabuf', (onStep) =>
+    prepareGuestImage(UDMABUF_IMAGE, { onProgress: ({ step }) => onStep(step) }),
+  )
+  await fetch('importing guest image', (onStep) =>
+    prepareGuestImage(IMPORTING_IMAGE, { onProgress: ({ step }) => onStep(step) }),
+  )
   await fetch('QEMU', (onStep) => prepareQemu('vhost-user', { onProgress: onStep }))
   await fetch('QEMU', (onStep) => prepareQemuTools({ onProgress: onStep }))
   await fetch('OVMF', (onStep) => prepareUefi({ onProgress: onStep }))

@@ -115,7 +115,7 @@ const CASES: readonly Case[] = [
     what: 'no apt',
     args: RUN,
     env: { PATH: '' },
-    says: /^outboard: cannot prepare the guest kit: apt-get is not on this machine, .*; install apt, or boot a kernel/,
+    says: /^outboard: cannot prepare the guest image: apt-get is not on this machine, .*; install apt, or boot a kernel/,
     code: ExitCode.FAILURE,
   },
   {

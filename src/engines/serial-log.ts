@@ -14,7 +14,7 @@ export interface SerialLogListener {
 }
 
 const ESCAPE = '\x1b'
-/** What the guest kit's init script begins a line with to tell how far it is. */
+/** What the guest image's init script begins a line with to tell how far it is. */
 const MARK = 'outboard: '
 
 /**

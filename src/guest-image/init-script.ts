@@ -6,7 +6,7 @@
  * shuts down when told to.
  */
 export const INIT_SCRIPT = String.raw`#!/bin/busybox sh
-# Outboard's guest kit: the first process.
+# Outboard's guest image: the first process.
 
 # The shell finds busybox's commands by itself, before any file of that name; other programs need a file for each.
 /bin/busybox mount -a

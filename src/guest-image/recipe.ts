@@ -6,7 +6,7 @@ import { HOTPLUG_SCRIPT } from './hotplug-script.ts'
 import { INIT_SCRIPT } from './init-script.ts'
 import { DHCP_SCRIPT } from './network-script.ts'
 
-/** What a guest kit is made of. `Firmware`: names of firmware that comes with it. */
+/** What a guest image is made of. `Firmware`: names of firmware that comes with it. */
 export interface Recipe<Firmware extends string = string> {
   /** The Debian release everything is taken from. */
   readonly suite: string
@@ -48,7 +48,7 @@ const ARGUMENTS = [
 ].join(' ')
 
 /** For the emulator in this process: a machine with one 32-bit processor and ISA slots. */
-export const I386_KIT: Recipe<'bios' | 'vgaBios'> = {
+export const I386_IMAGE: Recipe<'bios' | 'vgaBios'> = {
   // The last one with a kernel for these machines.
   suite: 'bookworm',
   architecture: 'i386',
@@ -74,7 +74,7 @@ export const I386_KIT: Recipe<'bios' | 'vgaBios'> = {
 }
 
 /** For QEMU, which brings its own firmware. The kernel has PCI and console drivers built in. */
-export const AMD64_KIT: Recipe<never> = {
+export const AMD64_IMAGE: Recipe<never> = {
   suite: 'trixie',
   architecture: 'amd64',
   kernelMetaPackage: 'linux-image-amd64',
@@ -93,10 +93,10 @@ export const AMD64_KIT: Recipe<never> = {
   commandLine: ARGUMENTS,
 }
 
-/** The files whose code decides what a kit is. */
+/** The files whose code decides what a image is. */
 const BUILDER = ['cpio', 'elf', 'initramfs', 'kernel-image', 'kernel-modules', 'recipe', 'x86-branches', 'xz']
 
-/** Short name of a kit made by this version: another version makes another kit. */
+/** Short name of a image made by this version: another version makes another image. */
 export function recipeId(
   recipe: Recipe,
   scripts: readonly string[] = [INIT_SCRIPT, COMMAND_AGENT_SCRIPT, HOTPLUG_SCRIPT, DHCP_SCRIPT],

@@ -14,7 +14,7 @@ const MAX_ANSWER = 16
 
 /**
  * The host's end of the port through which commands are executed in the guest. The guest's end is the agent in the guest
- * kit: it says `ready`, takes a line with a command in base64, and answers with a line that holds the exit status.
+ * image: it says `ready`, takes a line with a command in base64, and answers with a line that holds the exit status.
  *
  * One command is executed at a time; one sent before the agent is ready waits for it.
  */

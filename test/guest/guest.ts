@@ -2,8 +2,8 @@ import type { GuestNetwork } from '../../src/engines/qemu/guest-network.ts'
 import { createQemuMachine } from '../../src/engines/qemu/machine.ts'
 import type { DeviceTransport } from '../../src/engines/qemu/qemu.ts'
 import { createV86Machine } from '../../src/engines/v86/machine.ts'
-import { findKit } from '../../src/guest-image/kit.ts'
-import { AMD64_KIT, I386_KIT } from '../../src/guest-image/recipe.ts'
+import { findGuestImage } from '../../src/guest-image/guest-image.ts'
+import { AMD64_IMAGE, I386_IMAGE } from '../../src/guest-image/recipe.ts'
 import type { Machine } from '../../src/machine/machine.ts'
 import { MAIN } from '../qemu/device-program.ts'
 import { qemu, qemuMissing, vfioUserMissing } from '../qemu/guest.ts'
@@ -42,12 +42,12 @@ export interface Guest {
 export function guestMissing(engine: Engine): string | undefined {
   if (engine === 'qemu') return qemuMissing
   if (engine === 'qemu over vfio-user') return qemuMissing ?? vfioUserMissing
-  return findKit(I386_KIT)
+  return findGuestImage(I386_IMAGE)
     ? undefined
-    : 'there is no guest kit, which apt fetches: apt-get install apt, and a way to the Debian archive'
+    : 'there is no guest image, which apt fetches: apt-get install apt, and a way to the Debian archive'
 }
 
-/** Boots the guest kit, and resolves when commands can be run. A guest that fails rejects with all it said. */
+/** Boots the guest image, and resolves when commands can be run. A guest that fails rejects with all it said. */
 export async function bootGuest({ engine = 'v86', disks = [], blob = true, network }: GuestOptions): Promise<Guest> {
   const machine =
     engine === 'v86'
@@ -69,14 +69,14 @@ export async function bootGuest({ engine = 'v86', disks = [], blob = true, netwo
 type MachineOptions = Required<Pick<GuestOptions, 'disks' | 'blob'>> & Pick<GuestOptions, 'network'>
 
 function machineInV86(options: MachineOptions): Machine {
-  const kit = findKit(I386_KIT)
-  if (!kit) throw new Error('no guest kit')
-  return createV86Machine({ ...kit, memoryMiB: 256, ...options })
+  const image = findGuestImage(I386_IMAGE)
+  if (!image) throw new Error('no guest image')
+  return createV86Machine({ ...image, memoryMiB: 256, ...options })
 }
 
 function machineInQemu(transport: DeviceTransport, options: MachineOptions): Machine {
-  const boot = findKit(AMD64_KIT)
-  if (!boot) throw new Error('no guest kit for QEMU')
+  const boot = findGuestImage(AMD64_IMAGE)
+  if (!boot) throw new Error('no guest image for QEMU')
   const deviceProgram = { command: process.execPath, args: [MAIN, 'device'] }
   return createQemuMachine({
     ...{ qemu: qemu().program, accelerator: 'tcg', memoryMiB: 512, boot, deviceProgram, transport },

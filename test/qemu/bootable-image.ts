@@ -15,8 +15,8 @@ import path from 'node:path'
 import { AptError } from '../../src/guest-image/debian/apt-error.ts'
 import { runTool, ToolError } from '../../src/guest-image/debian/tool.ts'
 import { unpackedPackages } from '../../src/guest-image/debian/unpacked-packages.ts'
-import { findKit } from '../../src/guest-image/kit.ts'
-import { AMD64_KIT } from '../../src/guest-image/recipe.ts'
+import { findGuestImage } from '../../src/guest-image/guest-image.ts'
+import { AMD64_IMAGE } from '../../src/guest-image/recipe.ts'
 
 const MIB = 1 << 20
 const SECTOR_BYTES = 512
@@ -31,7 +31,7 @@ const EFI_PARTITION = 0xef
 /** Boot loaders, and what makes images of them. */
 const PACKAGES = {
   kind: 'boot-loaders',
-  suite: AMD64_KIT.suite,
+  suite: AMD64_IMAGE.suite,
   packages: ['grub-pc-bin', 'grub-efi-amd64-bin', 'grub-common', 'mtools', 'ipxe'],
   withDependencies: true,
 }
@@ -54,21 +54,21 @@ export class ImageToolsMissing extends Error {
 }
 
 /**
- * Makes a raw disk image as an installation leaves it: GRUB for BIOS and for UEFI, and the guest kit's kernel and ramdisk in a
- * file system in a partition. The kernel gets `commandLine` besides the kit's.
+ * Makes a raw disk image as an installation leaves it: GRUB for BIOS and for UEFI, and the guest image's kernel and ramdisk in a
+ * file system in a partition. The kernel gets `commandLine` besides the image's.
  * @param configuration GRUB's commands. @default those that boot the kernel
  * @throws {ImageToolsMissing} with what to install
  */
 export async function makeBootableImage(file: string, commandLine: string, configuration?: string): Promise<void> {
-  const kit = findKit(AMD64_KIT)
-  if (!kit) throw new ImageToolsMissing('there is no guest kit for QEMU')
+  const image = findGuestImage(AMD64_IMAGE)
+  if (!image) throw new ImageToolsMissing('there is no guest image for QEMU')
   const loaders = await BootLoaders.prepare()
   const work = mkdtempSync(`${file}.work-`)
   try {
     const boot = path.join(work, 'root/boot')
     mkdirSync(path.join(boot, 'grub'), { recursive: true })
-    writeFileSync(path.join(boot, 'kernel'), readFileSync(kit.kernel))
-    writeFileSync(path.join(boot, 'initrd'), readFileSync(kit.initrd))
+    writeFileSync(path.join(boot, 'kernel'), readFileSync(image.kernel))
+    writeFileSync(path.join(boot, 'initrd'), readFileSync(image.initrd))
     writeFileSync(path.join(boot, 'ipxe.lkrn'), loaders.ipxe)
     const commands = configuration ?? `echo 'GRUB: booting from the disk'\n${kernelCommands(commandLine)}`
     writeFileSync(path.join(boot, 'grub/grub.cfg'), `${SERIAL_CONSOLE}${commands}`)
@@ -97,9 +97,9 @@ export const SERIAL_CONSOLE = 'serial --unit=0\nterminal_output serial\n'
 
 /** Commands of GRUB that boot the kernel in the disk's file system. */
 export function kernelCommands(commandLine: string): string {
-  const kit = findKit(AMD64_KIT)
+  const image = findGuestImage(AMD64_IMAGE)
   const root = '(hd0,msdos1)/boot'
-  return `linux ${root}/kernel ${kit?.commandLine} ${commandLine}\ninitrd ${root}/initrd\nboot\n`
+  return `linux ${root}/kernel ${image?.commandLine} ${commandLine}\ninitrd ${root}/initrd\nboot\n`
 }
 
 /** Reads a file of the image's file system. */

@@ -1,6 +1,6 @@
 import { findQemu, VFIO_USER } from '../../src/engines/qemu/qemu.ts'
-import { findKit } from '../../src/guest-image/kit.ts'
-import { AMD64_KIT } from '../../src/guest-image/recipe.ts'
+import { findGuestImage } from '../../src/guest-image/guest-image.ts'
+import { AMD64_IMAGE } from '../../src/guest-image/recipe.ts'
 import { ffiMissing } from '../../src/host/linux/ffi.ts'
 
 const found = await findQemu('vhost-user')
@@ -8,9 +8,9 @@ const found = await findQemu('vhost-user')
 /** Why no guest can be run in QEMU here, or undefined where one can. */
 export const qemuMissing =
   ffiMissing() ??
-  (found && findKit(AMD64_KIT)
+  (found && findGuestImage(AMD64_IMAGE)
     ? undefined
-    : 'there is no QEMU with all vhost-user devices, or no guest kit for it; apt fetches both: apt-get install apt')
+    : 'there is no QEMU with all vhost-user devices, or no guest image for it; apt fetches both: apt-get install apt')
 
 /** Why this QEMU takes no PCI functions of ours, or undefined where it does. */
 export const vfioUserMissing =

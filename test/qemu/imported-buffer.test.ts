@@ -9,9 +9,9 @@ import type { ReceivedBuffer } from '../../src/sharing/frames/received-buffer.ts
 import { scratchFolder } from './device-program.ts'
 import { type GpuProcess, startGpu } from './gpu-process.ts'
 import { ImportingGuest, type PictureInBuffer } from './importing-guest.ts'
-import { IMPORTING_KIT } from './importing-kit.ts'
+import { IMPORTING_IMAGE } from './importing-image.ts'
 import { XR24 } from './kernel-screen.ts'
-import { findKitForPrograms, MACHINE_FILES } from './machine-files.ts'
+import { findImageForPrograms, MACHINE_FILES } from './machine-files.ts'
 import { bootPortGuest } from './port-guest.ts'
 
 const [WIDTH, HEIGHT] = [1024, 768]
@@ -29,16 +29,16 @@ const TIMEOUT_MS = 60_000
 const folder = scratchFolder()
 
 test('buffers of a GPU that the host does not see are shown by ours, and a program of the host has their pages', async (context) => {
-  const kit = await findKitForPrograms(IMPORTING_KIT)
-  if (typeof kit === 'string') {
-    context.skip(kit)
+  const image = await findImageForPrograms(IMPORTING_IMAGE)
+  if (typeof image === 'string') {
+    context.skip(image)
     return
   }
   const gpu = await startGpu(path.join(folder, 'screen.sock'))
   const heap = await startGpu(path.join(folder, 'heap.sock'), ['--heap=16M'])
   const client = await FrameClient.connect(gpu.exported)
   const port = await bootPortGuest({
-    ...{ folder, kit, memoryMiB: 1024 },
+    ...{ folder, image, memoryMiB: 1024 },
     arguments: [gpu, heap].flatMap(({ socket }) => vfioUserArguments(socket)).concat(MACHINE_FILES),
   })
   try {

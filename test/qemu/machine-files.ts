@@ -1,5 +1,5 @@
 import { VFIO_USER } from '../../src/engines/qemu/qemu.ts'
-import { type GuestKit, KitError, prepareKit } from '../../src/guest-image/kit.ts'
+import { type GuestImage, GuestImageError, prepareGuestImage } from '../../src/guest-image/guest-image.ts'
 import type { Recipe } from '../../src/guest-image/recipe.ts'
 import { qemu, qemuMissing } from './guest.ts'
 import type { PortGuest } from './port-guest.ts'
@@ -13,14 +13,14 @@ export const MACHINE_FILES = [
 ]
 
 /** @returns what a guest boots that runs this machine's Node, or why there is none */
-export async function findKitForPrograms(recipe: Recipe<never>): Promise<GuestKit | string> {
+export async function findImageForPrograms(recipe: Recipe<never>): Promise<GuestImage | string> {
   const missing = qemuMissing ?? NEEDED.find((name) => !qemu().devices.has(name))
   if (missing !== undefined) return missing
   if (process.arch !== 'x64') return 'this machine’s Node is none for the guest'
   try {
-    return await prepareKit(recipe)
+    return await prepareGuestImage(recipe)
   } catch (error) {
-    if (error instanceof KitError) return error.message
+    if (error instanceof GuestImageError) return error.message
     throw error
   }
 }

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { findKit } from '../../src/guest-image/kit.ts'
-import { AMD64_KIT } from '../../src/guest-image/recipe.ts'
+import { findGuestImage } from '../../src/guest-image/guest-image.ts'
+import { AMD64_IMAGE } from '../../src/guest-image/recipe.ts'
 import { qemu } from './guest.ts'
 
 const MEMORY = '512M'
@@ -16,13 +16,13 @@ export class GuestByHand {
 
   /** @param args devices, and what else there is to say */
   constructor(args: readonly string[]) {
-    const kit = findKit(AMD64_KIT)
-    if (!kit) throw new Error('no guest kit for QEMU')
+    const image = findGuestImage(AMD64_IMAGE)
+    if (!image) throw new Error('no guest image for QEMU')
     const { command, args: before, env } = qemu().program
     const words = [
       ...['-accel', 'tcg', '-cpu', 'max', '-machine', 'q35,memory-backend=mem', '-m', MEMORY],
       ...['-object', `memory-backend-memfd,id=mem,size=${MEMORY},share=on`],
-      ...['-kernel', kit.kernel, '-initrd', kit.initrd, '-append', kit.commandLine],
+      ...['-kernel', image.kernel, '-initrd', image.initrd, '-append', image.commandLine],
       ...['-nodefaults', '-display', 'none', '-no-reboot', '-chardev', 'stdio,id=hvc0'],
       ...['-device', 'virtio-serial-pci', '-device', 'virtconsole,chardev=hvc0', ...args],
     ]

@@ -6,15 +6,15 @@ import { createInterface } from 'node:readline'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { vfioUserArguments } from '../../src/engines/qemu/arguments.ts'
-import { type GuestKit, KitError, prepareKit } from '../../src/guest-image/kit.ts'
-import { AMD64_KIT, type Recipe } from '../../src/guest-image/recipe.ts'
+import { type GuestImage, GuestImageError, prepareGuestImage } from '../../src/guest-image/guest-image.ts'
+import { AMD64_IMAGE, type Recipe } from '../../src/guest-image/recipe.ts'
 import { scratchFolder } from './device-program.ts'
 import { qemuMissing, vfioUserMissing } from './guest.ts'
 import { bootPortGuest } from './port-guest.ts'
 
 const SERVER = fileURLToPath(new URL('../../examples/serve-pattern.js', import.meta.url))
 /** With the driver that hands interrupts of any PCI device to a program. */
-const KIT: Recipe<never> = { ...AMD64_KIT, modules: [...AMD64_KIT.modules, 'uio_pci_generic'] }
+const IMAGE: Recipe<never> = { ...AMD64_IMAGE, modules: [...AMD64_IMAGE.modules, 'uio_pci_generic'] }
 /** Memory that the guest's kernel leaves alone, so that /dev/mem shows it. */
 const RESERVED = 0x1000_0000
 
@@ -33,9 +33,9 @@ pending() { echo $(($(od -An -tu2 -j6 -N2 $device/config) >> 3 & 1)); }
 const folder = scratchFolder()
 
 test('a program in a guest drives a PCI device that is not virtio: registers, memory it writes, interrupts', async (context) => {
-  const kit = await kitOrReason()
-  if (typeof kit === 'string') {
-    context.skip(kit)
+  const image = await imageOrReason()
+  if (typeof image === 'string') {
+    context.skip(image)
     return
   }
   const socket = path.join(folder, 'pattern.sock')
@@ -44,7 +44,7 @@ test('a program in a guest drives a PCI device that is not virtio: registers, me
     folder,
     arguments: [
       // Of what is said twice QEMU takes the latter.
-      ...['-kernel', kit.kernel, '-initrd', kit.initrd, '-append', `${kit.commandLine} memmap=64K$${RESERVED}`],
+      ...['-kernel', image.kernel, '-initrd', image.initrd, '-append', `${image.commandLine} memmap=64K$${RESERVED}`],
       ...vfioUserArguments(socket),
     ],
   })
@@ -95,13 +95,13 @@ async function startServer(socket: string): Promise<{ server: ChildProcess; log:
   return { server, log }
 }
 
-async function kitOrReason(): Promise<GuestKit | string> {
+async function imageOrReason(): Promise<GuestImage | string> {
   if (qemuMissing) return qemuMissing
   if (vfioUserMissing !== undefined) return vfioUserMissing
   try {
-    return await prepareKit(KIT)
+    return await prepareGuestImage(IMAGE)
   } catch (error) {
-    if (error instanceof KitError) return error.message
+    if (error instanceof GuestImageError) return error.message
     throw error
   }
 }

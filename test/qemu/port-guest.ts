@@ -5,8 +5,8 @@ import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { qemuArguments } from '../../src/engines/qemu/arguments.ts'
-import { findKit, type GuestKit } from '../../src/guest-image/kit.ts'
-import { AMD64_KIT } from '../../src/guest-image/recipe.ts'
+import { findGuestImage, type GuestImage } from '../../src/guest-image/guest-image.ts'
+import { AMD64_IMAGE } from '../../src/guest-image/recipe.ts'
 import { qemu } from './guest.ts'
 
 /** A guest with a console of QEMU's own, so that it takes commands whatever becomes of our devices. */
@@ -29,18 +29,18 @@ export interface PortGuestOptions {
   readonly privateMemory?: boolean
   /** More of QEMU's arguments: our devices. */
   readonly arguments: readonly string[]
-  /** What it boots, where the usual kit lacks a driver; and how much memory it needs for that. */
-  readonly kit?: GuestKit
+  /** What it boots, where the usual image lacks a driver; and how much memory it needs for that. */
+  readonly image?: GuestImage
   readonly memoryMiB?: number
 }
 
 const PORTS = ['command', 'stdout', 'stderr'] as const
 const MEMORY_MIB = 512
 
-/** Boots a guest in QEMU. The kit's command agent does not care whose ports it finds. */
+/** Boots a guest in QEMU. The image's command agent does not care whose ports it finds. */
 export async function bootPortGuest(options: PortGuestOptions): Promise<PortGuest> {
-  const { kit: boot = findKit(AMD64_KIT), memoryMiB = MEMORY_MIB } = options
-  if (!boot) throw new Error('no guest kit for QEMU')
+  const { image: boot = findGuestImage(AMD64_IMAGE), memoryMiB = MEMORY_MIB } = options
+  if (!boot) throw new Error('no guest image for QEMU')
   const { program } = qemu()
   const file = (port: string): string => path.join(options.folder, `${port}.sock`)
   const machine = qemuArguments({ accelerator: 'tcg', memoryMiB, boot, devices: [] })

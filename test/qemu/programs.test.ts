@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { failureOfTinyGuest, kvmMissing } from '../../src/engines/qemu/accelerator.ts'
 import { runProgram } from '../../src/engines/qemu/program.ts'
-import { findKit, KitError, prepareKit } from '../../src/guest-image/kit.ts'
-import { AMD64_KIT } from '../../src/guest-image/recipe.ts'
+import { findGuestImage, GuestImageError, prepareGuestImage } from '../../src/guest-image/guest-image.ts'
+import { AMD64_IMAGE } from '../../src/guest-image/recipe.ts'
 import { qemuTools, toolsMissing } from './device-program.ts'
 import { qemu, qemuMissing } from './guest.ts'
 
@@ -21,17 +21,17 @@ test('the tools are programs that run', { skip: toolsMissing ?? false }, async (
   for (const tool of [img, io, storageDaemon]) assert.match(await runProgram(tool, ['--version']), /version \d/)
 })
 
-test('the kit for QEMU has a 64-bit kernel and the drivers', async (context) => {
-  const kit = await prepareKit(AMD64_KIT).catch((error: unknown) => {
-    if (!(error instanceof KitError)) throw error
+test('the image for QEMU has a 64-bit kernel and the drivers', async (context) => {
+  const image = await prepareGuestImage(AMD64_IMAGE).catch((error: unknown) => {
+    if (!(error instanceof GuestImageError)) throw error
     context.skip(error.message)
   })
-  if (!kit) return
-  assert.deepEqual(findKit(AMD64_KIT), kit)
-  const kernel = readFileSync(kit.kernel)
+  if (!image) return
+  assert.deepEqual(findGuestImage(AMD64_IMAGE), image)
+  const kernel = readFileSync(image.kernel)
   const version = kernel.subarray(0x200 + kernel.readUInt16LE(0x20e)).toString('latin1', 0, 80)
   assert.match(version, /^\d+\.\d+\.\d+\S*-amd64 /)
-  const initrd = readFileSync(kit.initrd)
+  const initrd = readFileSync(image.initrd)
   for (const driver of ['blk', 'rng', 'gpu', 'input', 'net'])
     assert.ok(initrd.includes(`/virtio_${driver}.ko\0`), driver)
   for (const file of ['init', 'sbin/command-agent', 'bin/busybox', 'usr/bin/fallocate'])

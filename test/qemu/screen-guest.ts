@@ -7,8 +7,8 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { qemuArguments } from '../../src/engines/qemu/arguments.ts'
 import { QemuDeviceDriver } from '../../src/engines/qemu/qemu.ts'
-import { findKit } from '../../src/guest-image/kit.ts'
-import { AMD64_KIT } from '../../src/guest-image/recipe.ts'
+import { findGuestImage } from '../../src/guest-image/guest-image.ts'
+import { AMD64_IMAGE } from '../../src/guest-image/recipe.ts'
 import { BARE_SCREEN } from '../guest/bare-screen.ts'
 import { type RunningDevice, startDevice } from './device-program.ts'
 import { qemu } from './guest.ts'
@@ -62,8 +62,8 @@ export class ScreenGuest {
   }
 
   private constructor({ folder, heads = 1, args = [] }: ScreenGuestOptions, devices: readonly RunningDevice[]) {
-    const boot = findKit(AMD64_KIT)
-    if (!boot) throw new Error('no guest kit for QEMU')
+    const boot = findGuestImage(AMD64_IMAGE)
+    if (!boot) throw new Error('no guest image for QEMU')
     const [gpu, console] = devices
     this.#devices = devices
     this.gpu = gpu

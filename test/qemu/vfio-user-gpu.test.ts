@@ -10,11 +10,11 @@ import type { Rect } from '../../src/services/display.ts'
 import type { Picture } from '../../src/services/picture.ts'
 import type { BufferKind } from '../../src/services/shared-buffer.ts'
 import { FrameClient } from '../../src/sharing/frames/frame-client.ts'
-import { UDMABUF_KIT } from '../udmabuf/kit.ts'
+import { UDMABUF_IMAGE } from '../udmabuf/udmabuf-image.ts'
 import { scratchFolder } from './device-program.ts'
 import { startGpu } from './gpu-process.ts'
 import type { Told } from './graphics-program.ts'
-import { findKitForPrograms, MACHINE_FILES, mountMachineFiles } from './machine-files.ts'
+import { findImageForPrograms, MACHINE_FILES, mountMachineFiles } from './machine-files.ts'
 import { PICTURES, paint } from './pictures-for-others.ts'
 import { bootPortGuest } from './port-guest.ts'
 
@@ -23,9 +23,9 @@ const PROGRAM = fileURLToPath(new URL('./graphics-program.js', import.meta.url))
 const folder = scratchFolder()
 
 test('a guest’s program draws in the heap over vfio-user, and what it shows is read there, in place', async (context) => {
-  const kit = await findKitForPrograms(UDMABUF_KIT)
-  if (typeof kit === 'string') {
-    context.skip(kit)
+  const image = await findImageForPrograms(UDMABUF_IMAGE)
+  if (typeof image === 'string') {
+    context.skip(image)
     return
   }
   const gpu = await startGpu(path.join(folder, 'gpu.sock'), ['--heap=64M'])
@@ -34,7 +34,7 @@ test('a guest’s program draws in the heap over vfio-user, and what it shows is
   frames.catch(() => {})
   const guest = await bootPortGuest({
     folder,
-    kit,
+    image,
     memoryMiB: 1024,
     arguments: [...vfioUserArguments(gpu.socket), ...MACHINE_FILES],
   })

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { unpackedPackages } from '../../src/guest-image/debian/unpacked-packages.ts'
-import { AMD64_KIT } from '../../src/guest-image/recipe.ts'
+import { AMD64_IMAGE } from '../../src/guest-image/recipe.ts'
 import { setInterpreter } from './interpreter.ts'
 
 /** A program or header that tests need, by the package of Debian that has it. */
@@ -56,7 +56,7 @@ export async function prepareTools(tools: readonly Tool[], onStep: (step: string
   const packages = new Set(missing.map((tool) => tool.package))
   if (headersMissing) packages.add(HEADERS.package)
   if (packages.size === 0) return
-  const { suite } = AMD64_KIT
+  const { suite } = AMD64_IMAGE
   const version = `${FINISH_VERSION} ${JSON.stringify([TOOLS, PROGRAMS, LOADER])}`
   const set = { kind: 'tools', suite, packages: [...packages].sort(), withDependencies: true, finish, version }
   const folder = await unpackedPackages(set, { onProgress: onStep })

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { qemuArguments } from '../../src/engines/qemu/arguments.ts'
 import type { Qemu } from '../../src/engines/qemu/qemu.ts'
 import { CpioWriter } from '../../src/guest-image/cpio.ts'
-import type { GuestKit } from '../../src/guest-image/kit.ts'
+import type { GuestImage } from '../../src/guest-image/guest-image.ts'
 import type { ResultLine } from './result-lines.ts'
 
 /** Enough for what takes three minutes where nothing else runs. */
@@ -20,7 +20,7 @@ const FILE_MOUNT = 'root'
 
 export interface DriverGuest {
   readonly qemu: Qemu
-  readonly kit: GuestKit
+  readonly image: GuestImage
   readonly memoryMiB: number
   /** The compiled file of tests. */
   readonly tests: URL
@@ -44,7 +44,7 @@ export interface GuestReport {
  * whole file system is the guest's, for reading only.
  */
 export async function runInGuest(guest: DriverGuest): Promise<GuestReport> {
-  const { kit, memoryMiB } = guest
+  const { image, memoryMiB } = guest
   const folder = mkdtempSync(path.join(tmpdir(), 'outboard-udmabuf-'))
   const file = path.join(folder, 'report.sock')
   const server = createServer().listen(file)
@@ -52,9 +52,9 @@ export async function runInGuest(guest: DriverGuest): Promise<GuestReport> {
   try {
     await once(server, 'listening')
     const initrd = path.join(folder, 'initrd')
-    writeFileSync(initrd, Buffer.concat([readFileSync(kit.initrd), overlay({ init: firstProcess(guest) })]))
+    writeFileSync(initrd, Buffer.concat([readFileSync(image.initrd), overlay({ init: firstProcess(guest) })]))
     const { program } = guest.qemu
-    const boot = { kernel: kit.kernel, initrd, commandLine: `${kit.commandLine} panic=-1` }
+    const boot = { kernel: image.kernel, initrd, commandLine: `${image.commandLine} panic=-1` }
     const child = spawn(
       program.command,
       [
@@ -100,7 +100,7 @@ async function readReport(server: Server, onLine: (line: string) => void = () =>
   return { results, status, said }
 }
 
-/** What a kernel unpacks over a kit's files. `init`: the script that is the first process. */
+/** What a kernel unpacks over a image's files. `init`: the script that is the first process. */
 export function overlay({ init, ...files }: { init: string; [file: string]: string | Uint8Array }): Uint8Array {
   const archive = new CpioWriter()
   archive.file('init', new TextEncoder().encode(init), 0o755)

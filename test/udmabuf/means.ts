@@ -1,13 +1,13 @@
 import { findQemus, type Qemu } from '../../src/engines/qemu/qemu.ts'
-import { type GuestKit, KitError, prepareKit } from '../../src/guest-image/kit.ts'
+import { type GuestImage, GuestImageError, prepareGuestImage } from '../../src/guest-image/guest-image.ts'
 import { ffiMissing } from '../../src/host/linux/ffi.ts'
-import { UDMABUF_KIT } from './kit.ts'
+import { UDMABUF_IMAGE } from './udmabuf-image.ts'
 
 /** What a guest with the driver needs of this machine. */
 export interface Means {
   /** The newest there is. */
   readonly qemu: Qemu
-  readonly kit: GuestKit
+  readonly image: GuestImage
 }
 
 /** @param devices that QEMU has to have, besides. @returns why there is no such guest here, where there is none */
@@ -19,9 +19,9 @@ export async function findMeans(devices: readonly string[] = []): Promise<Means 
   const qemu = (await findQemus()).findLast((found) => needed.every((device) => found.devices.has(device)))
   if (!qemu) return `there is no QEMU with ${needed.join(', ')}; apt fetches one: apt-get install apt`
   try {
-    return { qemu, kit: await prepareKit(UDMABUF_KIT) }
+    return { qemu, image: await prepareGuestImage(UDMABUF_IMAGE) }
   } catch (error) {
-    if (error instanceof KitError) return error.message
+    if (error instanceof GuestImageError) return error.message
     throw error
   }
 }

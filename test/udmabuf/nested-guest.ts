@@ -2,7 +2,7 @@ import { randomFillSync } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Program } from '../../src/engines/qemu/program.ts'
-import type { GuestKit } from '../../src/guest-image/kit.ts'
+import type { GuestImage } from '../../src/guest-image/guest-image.ts'
 import { BARE_SCREEN } from '../guest/bare-screen.ts'
 import { overlay } from './driver-guest.ts'
 
@@ -24,7 +24,7 @@ export interface NestedGuest {
  * Prepares a guest that draws pictures of random bytes on its framebuffer, the first at once, each of the others, and its
  * end, when it is given a line on its serial port. It says `drawn NAME` there.
  */
-export function makeNestedGuest(program: Program, kit: GuestKit, folder: string): NestedGuest {
+export function makeNestedGuest(program: Program, image: GuestImage, folder: string): NestedGuest {
   const bytes = SCREEN.width * SCREEN.height * BYTES_PER_PIXEL
   const contents = PICTURES.map((name) => [name, randomFillSync(new Uint8Array(bytes))] as const)
   const pictures = contents.map(([name, content]) => {
@@ -34,9 +34,9 @@ export function makeNestedGuest(program: Program, kit: GuestKit, folder: string)
   })
   const initrd = path.join(folder, 'initrd')
   const files = overlay({ init: FIRST_PROCESS, ...Object.fromEntries(contents) })
-  writeFileSync(initrd, Buffer.concat([readFileSync(kit.initrd), files]))
-  const commandLine = `${kit.commandLine.replace('console=tty0 ', '')} panic=-1`
-  return { program, boot: { kernel: kit.kernel, initrd, commandLine }, pictures }
+  writeFileSync(initrd, Buffer.concat([readFileSync(image.initrd), files]))
+  const commandLine = `${image.commandLine.replace('console=tty0 ', '')} panic=-1`
+  return { program, boot: { kernel: image.kernel, initrd, commandLine }, pictures }
 }
 
 // Before anything is drawn the console leaves the screen: its text and its cursor would be in the picture.

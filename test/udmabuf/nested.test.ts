@@ -18,7 +18,7 @@ test('what a stock guest draws is there for another driver of the host, through 
     ...means,
     memoryMiB: 2560,
     tests: new URL('./in-guest/nested.js', import.meta.url),
-    environment: { NESTED_GUEST: JSON.stringify(makeNestedGuest(means.qemu.program, means.kit, folder)) },
+    environment: { NESTED_GUEST: JSON.stringify(makeNestedGuest(means.qemu.program, means.image, folder)) },
     onLine: (line) => process.stdout.write(`${line}\n`),
   })
   assert.deepEqual([results.map(({ failure }) => failure), status], [[undefined], 0], said)

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { chmodSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Writable } from 'node:stream'
 import { test } from 'node:test'
 import { Scratch } from '../../host/node/testing/scratch.ts'
 import { FileDisk } from './file-disk.ts'
@@ -61,11 +64,36 @@ test('an image is whole sectors: the rest of the file is left out, and that is s
 test('an image that is written has one user, one that is read has many', { skip: onLinux }, async () => {
   const path = scratch.image(new Uint8Array(512))
   const writer = FileDisk.open(path)
-  refused(path, /is being used by another program: stop that one first, or use a copy/)
+  refused(path, /is being used by another program \(.+, process \d+\): stop that one first, or use a copy/)
   refused(path, /is being written by another program/, true)
   await writer.close()
   const readers = [FileDisk.open(path, { readOnly: true }), FileDisk.open(path, { readOnly: true })]
   refused(path, /is being used by another program/)
   for (const reader of readers) await reader.close()
   await FileDisk.open(path).close()
+})
+
+test('the lock of a process that was killed is waited for', { skip: onLinux }, async () => {
+  const path = scratch.image(new Uint8Array(512))
+  // The shell inherits the locked file, and holds it until the pipe ends. Standard input would end with `flock`.
+  const locker = spawn('flock', [path, 'sh', '-c', 'echo locked; read rest <&3'], {
+    stdio: ['ignore', 'pipe', 'inherit', 'pipe'],
+  })
+  assert.ok(locker.stdout)
+  await once(locker.stdout, 'data')
+  const exited = once(locker, 'exit')
+  locker.kill('SIGKILL')
+  await exited
+  const module = JSON.stringify(new URL('file-disk.js', import.meta.url))
+  const script = `
+    import { writeSync } from 'node:fs'
+    import { FileDisk } from ${module}
+    await FileDisk.open(process.argv[1], { log: (line) => writeSync(1, line) }).close()`
+  const opener = spawn(process.execPath, ['--input-type=module', '-e', script, path], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const [line] = await once(opener.stdout, 'data')
+  assert.equal(String(line), `${path}: waiting for the kernel to release the lock of a process that ended`)
+  ;(locker.stdio[3] as Writable).end()
+  assert.deepEqual(await once(opener, 'exit'), [0, null])
 })

@@ -2,10 +2,17 @@ import { closeSync, constants, fstatSync, openSync, type Stats, statSync } from 
 import { blockDeviceSize } from '../../host/linux/block-ioctl.ts'
 import { ffiMissing } from '../../host/linux/ffi.ts'
 import { FlockOperation, flock } from '../../host/linux/flock.ts'
+import { livingProcess, lockHolders } from '../../host/linux/lock-holders.ts'
 import { errorCode } from '../../host/node/error-code.ts'
+import { retry } from '../../host/node/retry.ts'
+import { printableText } from '../../log/printable-text.ts'
 import { DiskError } from './disk-error.ts'
 
 const SECTOR_BYTES = 512
+/** How long a lock may outlive its process. */
+const LOCK_TIMEOUT_MS = 10_000
+/** The same for exclusive use of a block device, of which the kernel does not say who has it. */
+const BUSY_TIMEOUT_MS = 1000
 
 /** A raw image that is open and, where that can be, locked. */
 export interface Image {
@@ -63,7 +70,11 @@ function openDescriptor(path: string, readOnly: boolean, blockDevice: boolean): 
   // A block device that is mounted, or part of something that is, refuses to be opened exclusively.
   const flags = readOnly ? constants.O_RDONLY : constants.O_RDWR | (blockDevice ? constants.O_EXCL : 0)
   try {
-    return openSync(path, flags)
+    return retry(
+      () => openSync(path, flags),
+      (error) => errorCode(error) === 'EBUSY',
+      BUSY_TIMEOUT_MS,
+    )
   } catch (error) {
     const code = errorCode(error)
     if (code === 'EBUSY') throw new DiskError(`${path} is in use on this machine: unmount it, or open it read-only`)
@@ -81,18 +92,39 @@ function lock(path: string, fd: number, readOnly: boolean, log: (line: string) =
     log(`${path}: not locked against other programs, and discards do nothing: ${missing}`)
     return false
   }
+  const operation = (readOnly ? FlockOperation.SH : FlockOperation.EX) | FlockOperation.NB
+  let holder: string | undefined
+  let waiting = false
+  const isOfDeadProcess = (error: unknown): boolean => {
+    if (errorCode(error) !== 'EAGAIN') return false
+    holder = lockHolders(fd)
+      .map(describeProcess)
+      .find((name) => name !== undefined)
+    if (holder !== undefined) return false
+    if (!waiting) log(`${path}: waiting for the kernel to release the lock of a process that ended`)
+    waiting = true
+    return true
+  }
   try {
-    flock(`locking ${path}`, fd, (readOnly ? FlockOperation.SH : FlockOperation.EX) | FlockOperation.NB)
+    retry(() => flock(`locking ${path}`, fd, operation), isOfDeadProcess, LOCK_TIMEOUT_MS)
     return true
   } catch (error) {
     const code = errorCode(error)
     if (code === 'EAGAIN') {
       const how = readOnly ? 'written' : 'used'
-      throw new DiskError(`${path} is being ${how} by another program: stop that one first, or use a copy`)
+      throw new DiskError(
+        `${path} is being ${how} by ${holder ?? 'another program'}: stop that one first, or use a copy`,
+      )
     }
     log(`${path}: not locked against other programs: ${code}`)
     return false
   }
+}
+
+/** Name and id of a living process as a message has them. */
+function describeProcess(id: number): string | undefined {
+  const name = livingProcess(id)
+  return name === undefined ? undefined : `another program (${printableText(name)}, process ${id})`
 }
 
 function sizeOfDevice(path: string, fd: number): number {

@@ -3,6 +3,8 @@ import { Descriptor } from '../../host/linux/descriptor.ts'
 import { systemCall } from '../../host/linux/system-call.ts'
 import { SystemCallError } from '../../host/linux/system-call-error.ts'
 import { unixSocket } from '../../host/linux/unix-stream.ts'
+import { errorCode } from '../../host/node/error-code.ts'
+import { retry } from '../../host/node/retry.ts'
 import { Offload } from '../../services/network-port.ts'
 import { HEADER_BYTES } from '../../services/packet.ts'
 import { NetworkPortError } from './network-port-error.ts'
@@ -18,6 +20,9 @@ const TUNSETVNETLE = 0x4004_54dc
 const SIOCGIFFLAGS = 0x8913
 const SIOCSIFFLAGS = 0x8914
 const SIOCGIFMTU = 0x8921
+
+/** How long an interface may stay taken after its process was killed. */
+const BUSY_TIMEOUT_MS = 1000
 
 const IFF_UP = 0x0001
 const IFF_TAP = 0x0002
@@ -64,7 +69,11 @@ export function openTapQueue(name: string, multiQueue: boolean): { readonly queu
   const queue = new Descriptor(openTun(), `interface ${name}`)
   try {
     const request = interfaceRequest(name, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (multiQueue ? IFF_MULTI_QUEUE : 0))
-    ioctl(`opening interface ${name}`, queue.fd, TUNSETIFF, request)
+    retry(
+      () => ioctl(`opening interface ${name}`, queue.fd, TUNSETIFF, request),
+      (error) => errorCode(error) === 'EBUSY',
+      BUSY_TIMEOUT_MS,
+    )
     ioctl(`asking for headers on ${name}`, queue.fd, TUNSETVNETHDRSZ, Int32Array.of(HEADER_BYTES))
     ioctl(`asking for headers on ${name}`, queue.fd, TUNSETVNETLE, Int32Array.of(1))
     return { queue, name: nameOf(request) }

@@ -18,8 +18,8 @@ import { debianSource } from '../../guest-image/debian/apt.ts'
 import { AptError } from '../../guest-image/debian/apt-error.ts'
 import { cacheFolder } from '../../guest-image/debian/cache-folder.ts'
 import { explained } from '../../guest-image/debian/explained.ts'
-import { findKit } from '../../guest-image/kit.ts'
-import { AMD64_KIT, I386_KIT } from '../../guest-image/recipe.ts'
+import { findGuestImage } from '../../guest-image/guest-image.ts'
+import { AMD64_IMAGE, I386_IMAGE } from '../../guest-image/recipe.ts'
 import { ffiMissing } from '../../host/linux/ffi.ts'
 import { uringRefused } from '../../host/linux/reactor/create-reactor.ts'
 
@@ -61,8 +61,8 @@ export async function examineMachine(): Promise<Check[]> {
     ),
     attempt('apt', apt),
     attempt('cache', cache),
-    kit('kit-i386', I386_KIT, 'v86'),
-    kit('kit-amd64', AMD64_KIT, 'QEMU'),
+    image('guest-image-i386', I386_IMAGE, 'v86'),
+    image('guest-image-amd64', AMD64_IMAGE, 'QEMU'),
     attempt('kvm', () => kvm(qemus)),
     attempt('tap', tap),
     attempt('passt', passt),
@@ -136,11 +136,11 @@ async function cache(): Promise<Check> {
   }
 }
 
-function kit(id: string, recipe: Parameters<typeof findKit>[0], engine: string): Check {
+function image(id: string, recipe: Parameters<typeof findGuestImage>[0], engine: string): Check {
   const { architecture, suite } = recipe
-  if (findKit(recipe))
-    return { id, level: Level.OK, summary: `guest kit for ${engine}: ${architecture}, Debian ${suite}` }
-  return { id, level: Level.LIMITED, summary: `no guest kit for ${engine} yet: the first run fetches it, with apt` }
+  if (findGuestImage(recipe))
+    return { id, level: Level.OK, summary: `guest image for ${engine}: ${architecture}, Debian ${suite}` }
+  return { id, level: Level.LIMITED, summary: `no guest image for ${engine} yet: the first run fetches it, with apt` }
 }
 
 async function kvm(qemus: readonly Qemu[]): Promise<Check> {

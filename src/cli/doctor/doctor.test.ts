@@ -32,8 +32,8 @@ test('this machine, which runs the tests, has what has to be there, and each fin
     'kvm',
     'apt',
     'cache',
-    'kit-i386',
-    'kit-amd64',
+    'guest-image-i386',
+    'guest-image-amd64',
     'qemu-tools',
   ]) {
     assert.ok(ids.includes(id), id)

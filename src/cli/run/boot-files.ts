@@ -4,8 +4,8 @@ import { formatByContent } from '../../backends/disk/image-format.ts'
 import type { Firmware } from '../../engines/qemu/arguments.ts'
 import { prepareUefi } from '../../engines/qemu/firmware.ts'
 import type { UnpackOptions } from '../../guest-image/debian/unpacked-packages.ts'
-import { prepareKit } from '../../guest-image/kit.ts'
-import { AMD64_KIT, I386_KIT } from '../../guest-image/recipe.ts'
+import { prepareGuestImage } from '../../guest-image/guest-image.ts'
+import { AMD64_IMAGE, I386_IMAGE } from '../../guest-image/recipe.ts'
 import { UsageError } from '../exit-code.ts'
 import type { DiskOption, RunOptions } from './run-options.ts'
 
@@ -28,7 +28,7 @@ type OnProgress = (step: string, detail: string) => void
 /** Where distributions put SeaBIOS, for a machine that boots its own kernel and may have no apt to fetch one. */
 const FIRMWARE_FOLDERS = ['/usr/share/seabios', '/usr/share/qemu', '/usr/share/qemu-kvm']
 
-/** Kernel, ramdisk and firmware: those named on the command line, or the guest kit's, fetched where they are not there yet. */
+/** Kernel, ramdisk and firmware: those named on the command line, or the guest image's, fetched where they are not there yet. */
 export async function bootFiles(
   options: KernelOptions,
   signal: AbortSignal,
@@ -37,13 +37,13 @@ export async function bootFiles(
   const own = await ownKernel(options)
   const firmware = own && (await installedFirmware())
   if (own && firmware) return { ...own, ...firmware }
-  const kit = await prepareKit(I386_KIT, {
+  const image = await prepareGuestImage(I386_IMAGE, {
     mirror: options.mirror,
     signal,
     onProgress: ({ step, done, total }) => onProgress(step, percent(done, total)),
   })
-  const { bios, vgaBios } = kit
-  return { ...(own ?? kernelOf(kit, options)), bios, vgaBios }
+  const { bios, vgaBios } = image
+  return { ...(own ?? kernelOf(image, options)), bios, vgaBios }
 }
 
 /** Kernel and ramdisk for a machine that has firmware. */
@@ -54,12 +54,12 @@ export async function kernelFiles(
 ): Promise<KernelFiles> {
   const own = await ownKernel(options)
   if (own) return own
-  const kit = await prepareKit(AMD64_KIT, {
+  const image = await prepareGuestImage(AMD64_IMAGE, {
     mirror: options.mirror,
     signal,
     onProgress: ({ step, done, total }) => onProgress(step, percent(done, total)),
   })
-  return kernelOf(kit, options)
+  return kernelOf(image, options)
 }
 
 /** The kernel named on the command line, if one is. */
@@ -71,8 +71,8 @@ async function ownKernel({ kernel, initrd, append = '' }: KernelOptions): Promis
   return { kernel, ...(initrd !== undefined && { initrd }), commandLine: append }
 }
 
-function kernelOf(kit: KernelFiles, { append }: KernelOptions): KernelFiles {
-  const { kernel, initrd, commandLine } = kit
+function kernelOf(image: KernelFiles, { append }: KernelOptions): KernelFiles {
+  const { kernel, initrd, commandLine } = image
   return {
     kernel,
     ...(initrd !== undefined && { initrd }),

@@ -100,7 +100,7 @@ export async function unpackQemu({
   try {
     await makeKeptFolder(keptFolder(), {
       signal,
-      onWait: () => onProgress('waiting for another process that prepares QEMU or a guest kit'),
+      onWait: () => onProgress('waiting for another process that prepares QEMU or a guest image'),
       isComplete: () => findUnpackedQemu() !== undefined,
       make: (work) => unpack(work, () => openApt(SUITE, machine.architecture, signal, mirror), signal, onProgress),
     })

@@ -44,7 +44,7 @@ export interface NetCounters {
 /**
  * Network device: an Ethernet card on a port of the host.
  *
- *     const [port, other] = createCable()
+ *     const [port, other] = createNetworkLink()
  *     const device = new NetDevice(port, { mac: '52:54:00:12:34:56' })
  *     const rig = activateDevice(device)
  *     rig.send(1, [new Uint8Array(12), frame])           // a header that asks for nothing, then the frame

@@ -5,86 +5,87 @@ import type { Apt } from './debian/apt.ts'
 import { AptError } from './debian/apt-error.ts'
 import { type CacheEntry, keptFolderPath, makeKeptFolder, openApt } from './debian/cache-entry.ts'
 import { runTool } from './debian/tool.ts'
+import { GuestImageError } from './guest-image-error.ts'
 import { buildInitramfs } from './initramfs.ts'
 import { KernelFileError } from './kernel-file-error.ts'
 import { repackKernel } from './kernel-image.ts'
-import { KitError } from './kit-error.ts'
 import { type Recipe, recipeId } from './recipe.ts'
 
-export { KitError }
+export { GuestImageError }
 
 /** The files a guest of this project boots from. `Firmware`: names of those that come with it. */
-export type GuestKit<Firmware extends string = never> = Readonly<Record<'kernel' | 'initrd' | Firmware, string>> & {
+export type GuestImage<Firmware extends string = never> = Readonly<Record<'kernel' | 'initrd' | Firmware, string>> & {
   readonly commandLine: string
 }
 
-/** How far a kit is; `total` is 0 where that cannot be told. */
-interface KitProgress {
+/** How far a image is; `total` is 0 where that cannot be told. */
+interface ImageProgress {
   readonly step: string
   readonly done: number
   readonly total: number
 }
 
-interface KitOptions {
+interface ImageOptions {
   /** Address of the Debian archive. @default the one of {@link debianSource} */
   readonly mirror?: string | undefined
   readonly signal?: AbortSignal
-  readonly onProgress?: (progress: KitProgress) => void
+  readonly onProgress?: (progress: ImageProgress) => void
 }
 
 type Report = (step: string, part?: number) => void
 
 /** What the kernel's package is called, before its release. */
 const IMAGE = 'linux-image-'
-/** Names of the files of every kit in its folder. */
+/** Names of the files of every image in its folder. */
 const KERNEL = 'kernel'
 const INITRD = 'initrd'
-/** Says what the kit was made of, and how large each file is. */
-const STAMP = 'kit.json'
+/** Says what the image was made of, and how large each file is. */
+const STAMP = 'image.json'
 
-/** The kit of this version, if it is there and complete. */
-export function findKit<Firmware extends string>(recipe: Recipe<Firmware>): GuestKit<Firmware> | undefined {
+/** The image of this version, if it is there and complete. */
+export function findGuestImage<Firmware extends string>(recipe: Recipe<Firmware>): GuestImage<Firmware> | undefined {
   try {
     const folder = keptFolderPath(folderOf(recipe))
     const { sizes } = JSON.parse(readFileSync(path.join(folder, STAMP), 'utf8'))
     const complete = filesOf(recipe).every((file) => statSync(path.join(folder, file)).size === sizes[file])
-    return complete ? kitIn(folder, recipe) : undefined
+    return complete ? imageIn(folder, recipe) : undefined
   } catch {
     return undefined
   }
 }
 
 /**
- * The kit of this version; made first where it is not there yet, from Debian packages that apt fetches and checks.
+ * The image of this version; made first where it is not there yet, from Debian packages that apt fetches and checks.
  *
- *     const kit = await prepareKit(AMD64_KIT, { onProgress: ({ step }) => console.log(step) })
+ *     const image = await prepareGuestImage(AMD64_IMAGE, { onProgress: ({ step }) => console.log(step) })
  *
- * @throws {KitError} with one line for people; the signal's reason where it is aborted
+ * @throws {GuestImageError} with one line for people; the signal's reason where it is aborted
  */
-export async function prepareKit<Firmware extends string>(
+export async function prepareGuestImage<Firmware extends string>(
   recipe: Recipe<Firmware>,
-  { mirror, signal, onProgress }: KitOptions = {},
-): Promise<GuestKit<Firmware>> {
-  const found = findKit(recipe)
+  { mirror, signal, onProgress }: ImageOptions = {},
+): Promise<GuestImage<Firmware>> {
+  const found = findGuestImage(recipe)
   if (found) return found
   const report: Report = (step, part) =>
     onProgress?.({ step, done: part === undefined ? 0 : Math.round(1000 * part), total: part === undefined ? 0 : 1000 })
   try {
     await makeKeptFolder(folderOf(recipe), {
       signal,
-      onWait: () => report('waiting for another process that prepares a guest kit'),
-      isComplete: () => findKit(recipe) !== undefined,
-      make: (work) => makeKit(recipe, work, { mirror, signal }, report),
+      onWait: () => report('waiting for another process that prepares a guest image'),
+      isComplete: () => findGuestImage(recipe) !== undefined,
+      make: (work) => makeImage(recipe, work, { mirror, signal }, report),
     })
-    return kitIn(keptFolderPath(folderOf(recipe)), recipe)
+    return imageIn(keptFolderPath(folderOf(recipe)), recipe)
   } catch (error) {
-    if (error instanceof AptError) throw new KitError(error.what, error.remedy)
-    if (error instanceof KernelFileError) throw new KitError(`a file of Debian’s kernel: ${error.message}`, 'report it')
+    if (error instanceof AptError) throw new GuestImageError(error.what, error.remedy)
+    if (error instanceof KernelFileError)
+      throw new GuestImageError(`a file of Debian’s kernel: ${error.message}`, 'report it')
     throw error
   }
 }
 
-async function makeKit(
+async function makeImage(
   recipe: Recipe,
   work: string,
   { mirror, signal }: { readonly mirror: string | undefined; readonly signal: AbortSignal | undefined },
@@ -105,9 +106,9 @@ async function makeKit(
   }
   report('building kernel and initial ramdisk')
   const release = releaseOf(kernelPackages[0])
-  const kit = path.join(work, 'kit')
-  await mkdir(kit)
-  const write = (file: string, content: Uint8Array): Promise<void> => writeFile(path.join(kit, file), content)
+  const image = path.join(work, 'image')
+  await mkdir(image)
+  const write = (file: string, content: Uint8Array): Promise<void> => writeFile(path.join(image, file), content)
   const kernel = await readKernel(root, [`boot/vmlinuz-${release}`, `${recipe.modulesFolder}/${release}/vmlinuz`])
   await write(KERNEL, recipe.repacksKernel ? await repackKernel(kernel) : kernel)
   signal?.throwIfAborted()
@@ -115,8 +116,8 @@ async function makeKit(
   for (const file of Object.values(recipe.firmware)) {
     await write(path.basename(file), await readFile(path.join(root, file)))
   }
-  await writeStamp(recipe, kit, unpacked)
-  return kit
+  await writeStamp(recipe, image, unpacked)
+  return image
 }
 
 /**
@@ -125,7 +126,7 @@ async function makeKit(
  */
 async function findKernel(apt: Apt, metaPackage: string): Promise<[image: string, ...parts: string[]]> {
   const image = (await apt.dependenciesOf(metaPackage)).find((name) => name.startsWith(IMAGE))
-  if (image === undefined) throw new KitError(`the package ${metaPackage} asks for no ${IMAGE}…`, 'report it')
+  if (image === undefined) throw new GuestImageError(`the package ${metaPackage} asks for no ${IMAGE}…`, 'report it')
   const parts = (await apt.dependenciesOf(image)).filter((name) => name.endsWith(`-${releaseOf(image)}`))
   return [image, ...parts]
 }
@@ -148,14 +149,14 @@ async function writeStamp(recipe: Recipe, folder: string, packages: readonly str
 }
 
 function folderOf(recipe: Recipe): CacheEntry {
-  return { kind: 'kit', id: recipeId(recipe) }
+  return { kind: 'guest-image', id: recipeId(recipe) }
 }
 
 function filesOf(recipe: Recipe): string[] {
   return [KERNEL, INITRD, ...Object.values(recipe.firmware).map((file) => path.basename(file))]
 }
 
-function kitIn<Firmware extends string>(folder: string, recipe: Recipe<Firmware>): GuestKit<Firmware> {
+function imageIn<Firmware extends string>(folder: string, recipe: Recipe<Firmware>): GuestImage<Firmware> {
   const firmware: Record<string, string> = {}
   for (const [name, file] of Object.entries<string>(recipe.firmware)) {
     firmware[name] = path.join(folder, path.basename(file))
