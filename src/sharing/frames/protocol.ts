@@ -1,18 +1,6 @@
-import {
-  array,
-  bits,
-  byteArray,
-  counted,
-  type Field,
-  fixed,
-  nothing,
-  type Payload,
-  padding,
-  record,
-  u32,
-  u64,
-  withBytes,
-} from '../../host/socket/wire.ts'
+import { array, bits64, byteArray, type Field, padding, u32, u64 } from '../../wire/field.ts'
+import { counted, fixed, nothing, type Payload, withBytes } from '../../wire/payload.ts'
+import { struct } from '../../wire/struct.ts'
 
 // The protocol of an export socket, version 1; docs/frames.md. All is little-endian. A message is a header of 16 bytes and a
 // payload; its descriptors lie beside its first byte.
@@ -66,18 +54,18 @@ export const WirePath = { OFF: 0, DMA_BUF: 1, LINEAR: 2, SCATTER: 3, COPY: 4 } a
 /** What a description says. */
 export const DescriptionFlag = { PICTURE: 1, UUID: 2 } as const
 
-const rect = record({ x: u32, y: u32, width: u32, height: u32 })
-const plane = record({ offset: u32, stride: u32 })
-const picture = record({
+const rect = struct({ x: u32, y: u32, width: u32, height: u32 })
+const plane = struct({ offset: u32, stride: u32 })
+const picture = struct({
   width: u32,
   height: u32,
   fourcc: u32,
   planeCount: u32,
-  modifier: bits,
+  modifier: bits64,
   planes: array(plane, MAX_PLANES),
 })
-const description = record({ buffer: u64, flags: u32, gap: padding(4), uuid: byteArray(16), picture })
-const extent = record({ file: u32, gap: padding(4), offset: u64, length: u64 })
+const description = struct({ buffer: u64, flags: u32, gap: padding(4), uuid: byteArray(16), picture })
+const extent = struct({ file: u32, gap: padding(4), offset: u64, length: u64 })
 
 /** What a picture is on the wire. */
 export type WirePicture = typeof picture extends Field<infer T> ? T : never
@@ -94,11 +82,11 @@ function kind<T>(type: number, payload: Payload<T>): MessageKind<T> {
 }
 
 /** What both ends say first; the server begins. */
-export const HELLO = kind(1, fixed(record({ magic: u32, version: u32, flags: u32, gap: padding(4) })))
+export const HELLO = kind(1, fixed(struct({ magic: u32, version: u32, flags: u32, gap: padding(4) })))
 /** The last that a server says, and why. */
 export const REFUSED = kind(
   2,
-  withBytes(record({ textBytes: u32, gap: padding(4) }), ({ textBytes }) => textBytes),
+  withBytes(struct({ textBytes: u32, gap: padding(4) }), ({ textBytes }) => textBytes),
 )
 /**
  * A buffer, before anything that is about it. Its descriptor comes with it, or those of its memory files, which are then said
@@ -107,7 +95,7 @@ export const REFUSED = kind(
 export const BUFFER = kind(
   3,
   withBytes(
-    record({
+    struct({
       description,
       kind: u32,
       extents: u32,
@@ -123,29 +111,29 @@ export const BUFFER = kind(
 /** More parts of memory files of which the buffer before is made, one behind the other. */
 export const EXTENTS = kind(
   4,
-  counted(record({ buffer: u64, count: u32, gap: padding(4) }), ({ count }) => count, extent),
+  counted(struct({ buffer: u64, count: u32, gap: padding(4) }), ({ count }) => count, extent),
 )
 /** The guest took a buffer back; what the consumer has stays as it is until it is released. */
-export const BUFFER_GONE = kind(5, fixed(record({ buffer: u64 })))
+export const BUFFER_GONE = kind(5, fixed(struct({ buffer: u64 })))
 /** What a buffer is said to be has changed. */
 export const DESCRIPTION = kind(6, fixed(description))
 /** What a scanout shows from the next frame on. */
 export const SCANOUT = kind(
   7,
   withBytes(
-    record({ scanout: u32, path: u32, buffer: u64, source: rect, picture, textBytes: u32, gap: padding(4) }),
+    struct({ scanout: u32, path: u32, buffer: u64, source: rect, picture, textBytes: u32, gap: padding(4) }),
     ({ textBytes }) => textBytes,
   ),
 )
 /** Pixels changed. No more of them come from this source until it is acknowledged. */
 export const FRAME = kind(
   8,
-  counted(record({ source: u32, count: u32, id: u64, sequence: u64, time: u64 }), ({ count }) => count, rect),
+  counted(struct({ source: u32, count: u32, id: u64, sequence: u64, time: u64 }), ({ count }) => count, rect),
 )
 /** From the consumer: it is done with a frame. */
-export const ACKNOWLEDGE = kind(9, fixed(record({ source: u32, gap: padding(4), id: u64, sequence: u64 })))
+export const ACKNOWLEDGE = kind(9, fixed(struct({ source: u32, gap: padding(4), id: u64, sequence: u64 })))
 /** From the consumer: it has closed what it had of a buffer, and knows it no more. */
-export const RELEASE = kind(10, fixed(record({ buffer: u64 })))
+export const RELEASE = kind(10, fixed(struct({ buffer: u64 })))
 
 /** All that there was when the consumer came has been told. */
 export const READY = kind(11, nothing)

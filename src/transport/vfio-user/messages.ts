@@ -1,17 +1,6 @@
-import {
-  anything,
-  bits,
-  counted,
-  fixed,
-  followed,
-  nothing,
-  type Payload,
-  record,
-  u16,
-  u32,
-  u64,
-  withBytes,
-} from '../../host/socket/wire.ts'
+import { bits64, u16, u32, u64 } from '../../wire/field.ts'
+import { anything, counted, fixed, followed, nothing, type Payload, withBytes } from '../../wire/payload.ts'
+import { struct } from '../../wire/struct.ts'
 import { MAX_DESCRIPTORS } from './protocol.ts'
 
 // What is in a message                                                          @vfio-user Protocol Specification
@@ -19,20 +8,20 @@ import { MAX_DESCRIPTORS } from './protocol.ts'
 // `argsz` is, in a command, how long an answer the client has room for (where there is none: how long the command is); in
 // an answer, how long it is when it is whole.
 
-const version = followed(record({ major: u16, minor: u16 }))
-const dmaMap = fixed(record({ argsz: u32, flags: u32, offset: u64, address: u64, size: u64 }))
-const dmaUnmap = fixed(record({ argsz: u32, flags: u32, address: u64, size: u64 }))
-const deviceInfo = followed(record({ argsz: u32, flags: u32, regions: u32, irqs: u32 }))
+const version = followed(struct({ major: u16, minor: u16 }))
+const dmaMap = fixed(struct({ argsz: u32, flags: u32, offset: u64, address: u64, size: u64 }))
+const dmaUnmap = fixed(struct({ argsz: u32, flags: u32, address: u64, size: u64 }))
+const deviceInfo = followed(struct({ argsz: u32, flags: u32, regions: u32, irqs: u32 }))
 export const REGION_INFO_BYTES = 32
-const regionInfo = followed(record({ argsz: u32, flags: u32, index: u32, capOffset: u32, size: u64, offset: u64 }))
-const irqInfo = followed(record({ argsz: u32, flags: u32, index: u32, count: u32 }))
-const irqSet = followed(record({ argsz: u32, flags: u32, index: u32, start: u32, count: u32 }))
-const regionPart = record({ offset: u64, region: u32, count: u32 })
+const regionInfo = followed(struct({ argsz: u32, flags: u32, index: u32, capOffset: u32, size: u64, offset: u64 }))
+const irqInfo = followed(struct({ argsz: u32, flags: u32, index: u32, count: u32 }))
+const irqSet = followed(struct({ argsz: u32, flags: u32, index: u32, start: u32, count: u32 }))
+const regionPart = struct({ offset: u64, region: u32, count: u32 })
 const regionData = withBytes(regionPart, (head) => head.count)
 /** Up to 8 bytes to write, in as many. */
-const smallWrite = record({ offset: u64, region: u32, count: u32, data: bits })
-const smallWrites = counted(record({ count: u64 }), (head) => head.count, smallWrite)
-const feature = followed(record({ argsz: u32, flags: u32 }))
+const smallWrite = struct({ offset: u64, region: u32, count: u32, data: bits64 })
+const smallWrites = counted(struct({ count: u64 }), (head) => head.count, smallWrite)
+const feature = followed(struct({ argsz: u32, flags: u32 }))
 
 export type DmaMapMessage = ReturnType<typeof dmaMap.parse>
 export type IrqSetMessage = ReturnType<typeof irqSet.parse>
@@ -40,17 +29,17 @@ export type FeatureMessage = ReturnType<typeof feature.parse>
 
 /** In DEVICE_FEATURE of DMA_LOGGING_START and DMA_LOGGING_REPORT. */
 export const loggingStart = counted(
-  record({ pageSize: u64, ranges: u32, reserved: u32 }),
+  struct({ pageSize: u64, ranges: u32, reserved: u32 }),
   (head) => head.ranges,
-  record({ address: u64, length: u64 }),
+  struct({ address: u64, length: u64 }),
 )
-export const loggingReport = followed(record({ address: u64, length: u64, pageSize: u64 }))
+export const loggingReport = followed(struct({ address: u64, length: u64, pageSize: u64 }))
 
 /** After the head of an answer to DEVICE_GET_REGION_INFO. */
 export const sparseAreas = counted(
-  record({ id: u16, version: u16, next: u32, areas: u32, reserved: u32 }),
+  struct({ id: u16, version: u16, next: u32, areas: u32, reserved: u32 }),
   (head) => head.areas,
-  record({ offset: u64, size: u64 }),
+  struct({ offset: u64, size: u64 }),
 )
 
 /** What there is to know of a command before it is looked at. */
@@ -85,7 +74,7 @@ export const ClientCommand = {
   REGION_READ: command(9, fixed(regionPart), { reply: regionData }),
   REGION_WRITE: command(10, regionData, { reply: fixed(regionPart) }),
   DEVICE_RESET: command(13, nothing, NO_REPLY),
-  REGION_WRITE_MULTI: command(15, smallWrites, { reply: fixed(record({ count: u64 })) }),
+  REGION_WRITE_MULTI: command(15, smallWrites, { reply: fixed(struct({ count: u64 })) }),
   DEVICE_FEATURE: command(16, feature, { reply: feature }),
   MIG_DATA_READ: command(17, anything, { reply: anything }),
   MIG_DATA_WRITE: command(18, anything, NO_REPLY),

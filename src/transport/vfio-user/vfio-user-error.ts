@@ -1,5 +1,5 @@
 import { errnoName } from '../../host/linux/system-call-error.ts'
-import { MessageError } from '../../host/socket/message-error.ts'
+import { MessageError } from '../../wire/payload.ts'
 
 /** A command that is refused, and why. Whatever came with it is closed, and nothing else is changed. */
 export class VfioUserError extends MessageError {

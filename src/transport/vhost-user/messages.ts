@@ -1,42 +1,29 @@
-import {
-  anything,
-  bits,
-  byteArray,
-  counted,
-  fixed,
-  nothing,
-  type Payload,
-  padding,
-  record,
-  u8,
-  u16,
-  u32,
-  u64,
-  withBytes,
-} from '../../host/socket/wire.ts'
+import { bits64, byteArray, padding, u8, u16, u32, u64 } from '../../wire/field.ts'
+import { anything, counted, fixed, nothing, type Payload, withBytes } from '../../wire/payload.ts'
+import { struct } from '../../wire/struct.ts'
 import { MAX_TABLE_REGIONS, ProtocolFeature, SHMEM_REGIONS } from './protocol.ts'
 
 // Payloads                                                                            @vhost-user Message Specification
 
 /** A number that is neither a size nor an address: a count, a status, a ring with flags. */
 const number = fixed(u64)
-const featureSet = fixed(bits)
-const vringState = fixed(record({ index: u32, num: u32 }))
-const vringAddress = fixed(record({ index: u32, flags: u32, descriptor: u64, used: u64, available: u64, log: u64 }))
+const featureSet = fixed(bits64)
+const vringState = fixed(struct({ index: u32, num: u32 }))
+const vringAddress = fixed(struct({ index: u32, flags: u32, descriptor: u64, used: u64, available: u64, log: u64 }))
 
-const memoryRegion = record({ guestAddress: u64, size: u64, userAddress: u64, mmapOffset: u64 })
-const memoryTable = counted(record({ regions: u32, gap: padding(4) }), (head) => head.regions, memoryRegion)
-const singleRegion = fixed(record({ gap: padding(8), region: memoryRegion }))
-const logArea = fixed(record({ size: u64, offset: u64 }))
-const config = withBytes(record({ offset: u32, size: u32, flags: u32 }), (head) => head.size)
+const memoryRegion = struct({ guestAddress: u64, size: u64, userAddress: u64, mmapOffset: u64 })
+const memoryTable = counted(struct({ regions: u32, gap: padding(4) }), (head) => head.regions, memoryRegion)
+const singleRegion = fixed(struct({ gap: padding(8), region: memoryRegion }))
+const logArea = fixed(struct({ size: u64, offset: u64 }))
+const config = withBytes(struct({ offset: u32, size: u32, flags: u32 }), (head) => head.size)
 /** C compilers end it with 4 bytes of nothing, and QEMU insists on them. */
-const inflight = fixed(record({ mmapSize: u64, mmapOffset: u64, queues: u16, queueSize: u16 }), 4)
-const sharedObject = fixed(record({ uuid: byteArray(16) }))
-const stateTransfer = fixed(record({ direction: u32, phase: u32 }))
-const shmemConfig = counted(record({ regions: u32, gap: padding(4) }), () => SHMEM_REGIONS, u64)
-const mmap = fixed(record({ shmid: u8, gap: padding(7), fdOffset: u64, shmOffset: u64, length: u64, flags: u64 }))
+const inflight = fixed(struct({ mmapSize: u64, mmapOffset: u64, queues: u16, queueSize: u16 }), 4)
+const sharedObject = fixed(struct({ uuid: byteArray(16) }))
+const stateTransfer = fixed(struct({ direction: u32, phase: u32 }))
+const shmemConfig = counted(struct({ regions: u32, gap: padding(4) }), () => SHMEM_REGIONS, u64)
+const mmap = fixed(struct({ shmid: u8, gap: padding(7), fdOffset: u64, shmOffset: u64, length: u64, flags: u64 }))
 /** Six bytes of a MAC address, and two more. */
-const macAddress = fixed(record({ mac: byteArray(6), gap: padding(2) }))
+const macAddress = fixed(struct({ mac: byteArray(6), gap: padding(2) }))
 
 export type MemoryRegionMessage = ReturnType<typeof singleRegion.parse>['region']
 export type VringAddressMessage = ReturnType<typeof vringAddress.parse>

@@ -38,14 +38,14 @@ export interface NbdExport {
  * @throws {DiskError} where it does not, or not what a disk needs
  */
 export async function enterExport(peer: Peer): Promise<NbdExport> {
-  const { magic, optionMagic, flags } = greeting.read(await peer.read(greeting.byteLength))
+  const { magic, optionMagic, flags } = greeting.decode(await peer.read(greeting.size))
   if (magic !== Magic.GREETING || optionMagic !== Magic.OPTION || (flags & HandshakeFlag.FIXED_NEWSTYLE) === 0) {
     throw new DiskError('what answers is no NBD server of today')
   }
-  peer.send(clientFlags.write({ flags: HandshakeFlag.FIXED_NEWSTYLE }))
-  const length = goOption.byteLength - optionHeaderBytes
+  peer.send(clientFlags.encode({ flags: HandshakeFlag.FIXED_NEWSTYLE }))
+  const length = goOption.size - optionHeaderBytes
   peer.send(
-    goOption.write({
+    goOption.encode({
       magic: Magic.OPTION,
       option: NBD_OPT_GO,
       length,
@@ -62,7 +62,7 @@ export async function enterExport(peer: Peer): Promise<NbdExport> {
 const optionHeaderBytes = 16
 
 async function readInfos(peer: Peer): Promise<NbdExport> {
-  let about: ReturnType<typeof infoExport.read> | undefined
+  let about: ReturnType<typeof infoExport.decode> | undefined
   let sizes = { minimum: 1, maximum: MAX_PAYLOAD }
   for (let replies = 0; replies < MAX_REPLIES; replies++) {
     const { type, payload } = await readReply(peer)
@@ -73,9 +73,8 @@ async function readInfos(peer: Peer): Promise<NbdExport> {
     if (type >= OptionReply.ERROR_BIT) throw new DiskError(refusal(type, payload))
     if (type !== OptionReply.INFO || payload.length < 2) throw new DiskError(`the server answers with type ${type}`)
     const info = (payload[0] << 8) | payload[1]
-    if (info === Info.EXPORT && payload.length === infoExport.byteLength) about = infoExport.read(payload)
-    else if (info === Info.BLOCK_SIZE && payload.length === infoBlockSize.byteLength)
-      sizes = infoBlockSize.read(payload)
+    if (info === Info.EXPORT && payload.length === infoExport.size) about = infoExport.decode(payload)
+    else if (info === Info.BLOCK_SIZE && payload.length === infoBlockSize.size) sizes = infoBlockSize.decode(payload)
     else if (info === Info.EXPORT || info === Info.BLOCK_SIZE) {
       throw new DiskError(`the server says ${payload.length} bytes about its export`)
     }
@@ -84,7 +83,7 @@ async function readInfos(peer: Peer): Promise<NbdExport> {
 }
 
 async function readReply(peer: Peer): Promise<{ type: number; payload: Uint8Array }> {
-  const { magic, option, type, length } = optionReply.read(await peer.read(optionReply.byteLength))
+  const { magic, option, type, length } = optionReply.decode(await peer.read(optionReply.size))
   if (magic !== Magic.OPTION_REPLY || option !== NBD_OPT_GO) throw new DiskError('the server answers something else')
   if (length > MAX_REPLY_BYTES) throw new DiskError(`the server answers with ${length} bytes`)
   return { type, payload: await peer.read(length) }

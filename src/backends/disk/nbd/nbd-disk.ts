@@ -349,7 +349,7 @@ export class NbdDisk implements Disk {
   }
 }
 
-const DISCONNECT = requestHeader.write({
+const DISCONNECT = requestHeader.encode({
   ...{ magic: Magic.REQUEST, flags: 0, type: NbdCommand.DISC },
   ...{ cookie: 0n, offset: 0n, length: 0 },
 })

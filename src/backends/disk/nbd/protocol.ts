@@ -1,4 +1,5 @@
-import { layout } from './layout.ts'
+import { bits64be, u16be, u32be } from '../../../wire/field.ts'
+import { struct } from '../../../wire/struct.ts'
 
 /** Magic numbers, by what begins with them. */
 export const Magic = {
@@ -19,13 +20,13 @@ export const OptionReply = { ACK: 1, INFO: 3, ERROR_BIT: 2 ** 31 } as const
 
 export const Info = { EXPORT: 0, BLOCK_SIZE: 3 } as const
 
-export const greeting = layout({ magic: 8, optionMagic: 8, flags: 2 })
-export const clientFlags = layout({ flags: 4 })
+export const greeting = struct({ magic: bits64be, optionMagic: bits64be, flags: u16be })
+export const clientFlags = struct({ flags: u32be })
 /** For the export without a name, with nothing but its size wanted to be known. */
-export const goOption = layout({ magic: 8, option: 4, length: 4, nameLength: 4, infos: 2 })
-export const optionReply = layout({ magic: 8, option: 4, type: 4, length: 4 })
-export const infoExport = layout({ info: 2, size: 8, flags: 2 })
-export const infoBlockSize = layout({ info: 2, minimum: 4, preferred: 4, maximum: 4 })
+export const goOption = struct({ magic: bits64be, option: u32be, length: u32be, nameLength: u32be, infos: u16be })
+export const optionReply = struct({ magic: bits64be, option: u32be, type: u32be, length: u32be })
+export const infoExport = struct({ info: u16be, size: bits64be, flags: u16be })
+export const infoBlockSize = struct({ info: u16be, minimum: u32be, preferred: u32be, maximum: u32be })
 
 export const TransmissionFlag = {
   HAS_FLAGS: 1 << 0,
@@ -42,7 +43,14 @@ export const TransmissionFlag = {
 //                          | generation | slot |
 //
 export const REQUEST_BYTES = 28
-export const requestHeader = layout({ magic: 4, flags: 2, type: 2, cookie: 8, offset: 8, length: 4 })
+export const requestHeader = struct({
+  magic: u32be,
+  flags: u16be,
+  type: u16be,
+  cookie: bits64be,
+  offset: bits64be,
+  length: u32be,
+})
 
 // Simple replies                                                                              @nbd Simple reply message
 //

@@ -1,6 +1,7 @@
 import type { MutableRect } from '../../../services/rect.ts'
 import type { Reader } from '../../../virtqueue/reader.ts'
-import { array, byteArray, padding, u32, u64, wireStruct } from './wire-struct.ts'
+import { array, byteArray, padding, u32, u64 } from '../../../wire/field.ts'
+import { struct } from '../../../wire/struct.ts'
 
 /** Feature bits. @virtio 5.7.3 */
 export const GpuFeature = {
@@ -137,23 +138,23 @@ export const MEM_ENTRY_SIZE = 16
 
 // All other messages, without the header.                                           @virtio 5.7.6.8
 
-const RECT = wireStruct({ x: u32, y: u32, width: u32, height: u32 })
+const RECT = struct({ x: u32, y: u32, width: u32, height: u32 })
 const RESOURCE_ONLY = { resourceId: u32, padding: padding(4) }
 
-export const RESP_DISPLAY_INFO = wireStruct({
-  modes: array(wireStruct({ rect: RECT, enabled: u32, flags: u32 }), MAX_SCANOUTS),
+export const RESP_DISPLAY_INFO = struct({
+  modes: array(struct({ rect: RECT, enabled: u32, flags: u32 }), MAX_SCANOUTS),
 })
 
-export const GET_EDID = wireStruct({ scanoutId: u32, padding: padding(4) })
-export const RESP_EDID = wireStruct({ size: u32, padding: padding(4), edid: byteArray(1024) })
+export const GET_EDID = struct({ scanoutId: u32, padding: padding(4) })
+export const RESP_EDID = struct({ size: u32, padding: padding(4), edid: byteArray(1024) })
 
-export const GET_CAPSET_INFO = wireStruct({ index: u32, padding: padding(4) })
-export const RESP_CAPSET_INFO = wireStruct({ id: u32, maxVersion: u32, maxSize: u32, padding: padding(4) })
-export const GET_CAPSET = wireStruct({ id: u32, version: u32 })
+export const GET_CAPSET_INFO = struct({ index: u32, padding: padding(4) })
+export const RESP_CAPSET_INFO = struct({ id: u32, maxVersion: u32, maxSize: u32, padding: padding(4) })
+export const GET_CAPSET = struct({ id: u32, version: u32 })
 
-export const RESOURCE_CREATE_2D = wireStruct({ resourceId: u32, format: u32, width: u32, height: u32 })
+export const RESOURCE_CREATE_2D = struct({ resourceId: u32, format: u32, width: u32, height: u32 })
 
-export const RESOURCE_CREATE_BLOB = wireStruct({
+export const RESOURCE_CREATE_BLOB = struct({
   resourceId: u32,
   blobMem: u32,
   blobFlags: u32,
@@ -162,15 +163,15 @@ export const RESOURCE_CREATE_BLOB = wireStruct({
   size: u64,
 })
 
-export const RESOURCE_UNREF = wireStruct(RESOURCE_ONLY)
+export const RESOURCE_UNREF = struct(RESOURCE_ONLY)
 /** Its response is 16 bytes of UUID. */
-export const RESOURCE_ASSIGN_UUID = wireStruct(RESOURCE_ONLY)
-export const RESOURCE_ATTACH_BACKING = wireStruct({ resourceId: u32, entryCount: u32 })
-export const RESOURCE_DETACH_BACKING = wireStruct(RESOURCE_ONLY)
+export const RESOURCE_ASSIGN_UUID = struct(RESOURCE_ONLY)
+export const RESOURCE_ATTACH_BACKING = struct({ resourceId: u32, entryCount: u32 })
+export const RESOURCE_DETACH_BACKING = struct(RESOURCE_ONLY)
 
-export const SET_SCANOUT = wireStruct({ rect: RECT, scanoutId: u32, resourceId: u32 })
+export const SET_SCANOUT = struct({ rect: RECT, scanoutId: u32, resourceId: u32 })
 
-export const SET_SCANOUT_BLOB = wireStruct({
+export const SET_SCANOUT_BLOB = struct({
   rect: RECT,
   scanoutId: u32,
   resourceId: u32,
@@ -184,12 +185,12 @@ export const SET_SCANOUT_BLOB = wireStruct({
 
 // Messages of 3D, without the header.                                                @virtio 5.7.6.9
 
-export const CTX_CREATE = wireStruct({ nameLength: u32, contextInit: u32, debugName: byteArray(64) })
-export const CTX_RESOURCE = wireStruct(RESOURCE_ONLY)
+export const CTX_CREATE = struct({ nameLength: u32, contextInit: u32, debugName: byteArray(64) })
+export const CTX_RESOURCE = struct(RESOURCE_ONLY)
 /** That many bytes of commands follow. */
-export const SUBMIT_3D = wireStruct({ size: u32, padding: padding(4) })
+export const SUBMIT_3D = struct({ size: u32, padding: padding(4) })
 
-export const TRANSFER_3D = wireStruct({
+export const TRANSFER_3D = struct({
   x: u32,
   y: u32,
   z: u32,
@@ -203,6 +204,6 @@ export const TRANSFER_3D = wireStruct({
   layerStride: u32,
 })
 
-export const RESOURCE_MAP_BLOB = wireStruct({ ...RESOURCE_ONLY, offset: u64 })
-export const RESP_MAP_INFO = wireStruct({ mapInfo: u32, padding: padding(4) })
-export const RESOURCE_UNMAP_BLOB = wireStruct(RESOURCE_ONLY)
+export const RESOURCE_MAP_BLOB = struct({ ...RESOURCE_ONLY, offset: u64 })
+export const RESP_MAP_INFO = struct({ mapInfo: u32, padding: padding(4) })
+export const RESOURCE_UNMAP_BLOB = struct(RESOURCE_ONLY)

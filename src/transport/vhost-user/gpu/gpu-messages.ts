@@ -1,14 +1,6 @@
-import {
-  bits,
-  byteArray,
-  counted,
-  fixed,
-  nothing,
-  type Payload,
-  padding,
-  record,
-  u32,
-} from '../../../host/socket/wire.ts'
+import { bits64, byteArray, padding, u32 } from '../../../wire/field.ts'
+import { counted, fixed, nothing, type Payload } from '../../../wire/payload.ts'
+import { struct } from '../../../wire/struct.ts'
 
 // Messages of the protocol in which a GPU's back-end shows its pictures, as QEMU's docs/interop/vhost-user-gpu.rst has
 // them. Their header is that of vhost-user without a version. The back-end asks and tells, the front-end answers.
@@ -22,10 +14,10 @@ const CURSOR_SIDE = 64
 const MODES = 16
 
 /** Answers to virtio's own questions are virtio's own, with their header. @virtio 5.7.6.7 */
-const controlHeader = { type: u32, flags: u32, fence: bits, context: u32, ring: padding(4) }
-const mode = record({ x: u32, y: u32, width: u32, height: u32, enabled: u32, flags: u32 })
-const displayInfo = counted(record(controlHeader), () => MODES, mode)
-const edid = fixed(record({ ...controlHeader, size: u32, gap: padding(4), edid: byteArray(1024) }))
+const controlHeader = { type: u32, flags: u32, fence: bits64, context: u32, ring: padding(4) }
+const mode = struct({ x: u32, y: u32, width: u32, height: u32, enabled: u32, flags: u32 })
+const displayInfo = counted(struct(controlHeader), () => MODES, mode)
+const edid = fixed(struct({ ...controlHeader, size: u32, gap: padding(4), edid: byteArray(1024) }))
 
 /** Coordinates are signed numbers in fields that are not. */
 const position = { scanout: u32, x: u32, y: u32 }
@@ -47,22 +39,22 @@ function statement<Q>(id: number, request: Payload<Q>): MessageKind<Q, void> {
 
 /** What the back-end asks. */
 export const GpuQuestion = {
-  GET_PROTOCOL_FEATURES: question(1, nothing, fixed(bits)),
+  GET_PROTOCOL_FEATURES: question(1, nothing, fixed(bits64)),
   GET_DISPLAY_INFO: question(3, nothing, displayInfo),
   /** Asks about a scanout there is: QEMU answers nothing about any other. */
-  GET_EDID: question(11, fixed(record({ scanout: u32 })), edid),
+  GET_EDID: question(11, fixed(struct({ scanout: u32 })), edid),
 } as const
 export type GpuQuestion = keyof typeof GpuQuestion
 
 /** What it tells, but UPDATE. */
 export const GpuStatement = {
-  SET_PROTOCOL_FEATURES: statement(2, fixed(bits)),
-  CURSOR_POS: statement(4, fixed(record(position))),
-  CURSOR_POS_HIDE: statement(5, fixed(record(position))),
+  SET_PROTOCOL_FEATURES: statement(2, fixed(bits64)),
+  CURSOR_POS: statement(4, fixed(struct(position))),
+  CURSOR_POS_HIDE: statement(5, fixed(struct(position))),
   /** Pixels are words A << 24 | R << 16 | G << 8 | B, with alpha multiplied into the colours, as in `PIXMAN_a8r8g8b8`. */
-  CURSOR_UPDATE: statement(6, fixed(record(cursor))),
+  CURSOR_UPDATE: statement(6, fixed(struct(cursor))),
   /** A scanout is as large as this, or off where it is 0. */
-  SCANOUT: statement(7, fixed(record({ scanout: u32, width: u32, height: u32 }))),
+  SCANOUT: statement(7, fixed(struct({ scanout: u32, width: u32, height: u32 }))),
 } as const
 export type GpuStatement = keyof typeof GpuStatement
 

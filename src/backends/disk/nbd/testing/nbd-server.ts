@@ -36,7 +36,7 @@ export interface ReceivedRequest {
 
 export function openingBytes(): Uint8Array {
   const flags = HandshakeFlag.FIXED_NEWSTYLE
-  return greeting.write({ magic: Magic.GREETING, optionMagic: Magic.OPTION, flags })
+  return greeting.encode({ magic: Magic.GREETING, optionMagic: Magic.OPTION, flags })
 }
 
 export function optionReplyBytes(
@@ -45,15 +45,18 @@ export function optionReplyBytes(
   changed: { magic?: bigint } = {},
 ): Uint8Array {
   const head = { magic: Magic.OPTION_REPLY, option: NBD_OPT_GO, type, length: payload.length, ...changed }
-  return Buffer.concat([optionReply.write(head), payload])
+  return Buffer.concat([optionReply.encode(head), payload])
 }
 
 export function exportBytes(size: number | bigint, flags = WRITABLE): Uint8Array {
-  return optionReplyBytes(OptionReply.INFO, infoExport.write({ info: Info.EXPORT, size: BigInt(size), flags }))
+  return optionReplyBytes(OptionReply.INFO, infoExport.encode({ info: Info.EXPORT, size: BigInt(size), flags }))
 }
 
 export function blockSizeBytes(minimum: number, preferred: number, maximum: number): Uint8Array {
-  return optionReplyBytes(OptionReply.INFO, infoBlockSize.write({ info: Info.BLOCK_SIZE, minimum, preferred, maximum }))
+  return optionReplyBytes(
+    OptionReply.INFO,
+    infoBlockSize.encode({ info: Info.BLOCK_SIZE, minimum, preferred, maximum }),
+  )
 }
 
 export function acknowledgement(): Uint8Array {
@@ -152,7 +155,7 @@ export class NbdServer {
     if (this.#handshake.length === HANDSHAKE_BYTES) this.#hear(this.#handshake)
     for (;;) {
       if (this.#bytes.length < REQUEST_BYTES) return
-      const { magic, type, flags, cookie, offset, length } = requestHeader.read(this.#bytes)
+      const { magic, type, flags, cookie, offset, length } = requestHeader.decode(this.#bytes)
       if (magic !== Magic.REQUEST) throw new Error(`the client asks with ${magic}`)
       const end = REQUEST_BYTES + (type === NbdCommand.WRITE ? length : 0)
       if (this.#bytes.length < end) return

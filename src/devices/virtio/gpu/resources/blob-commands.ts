@@ -125,7 +125,7 @@ export class BlobCommands {
     return (flags & ~(BLOB_FLAGS | handles)) === 0
   }
 
-  #make(context: number, request: ReturnType<typeof RESOURCE_CREATE_BLOB.take>): Blob | GpuResponse {
+  #make(context: number, request: ReturnType<typeof RESOURCE_CREATE_BLOB.decode>): Blob | GpuResponse {
     const { blobMem, blobFlags, resourceId, size } = request
     if (blobMem === BlobMem.GUEST) return new GuestBlob(resourceId, size, blobFlags)
     if (blobMem !== BlobMem.HOST3D && blobMem !== BlobMem.HOST3D_GUEST) return ERR_INVALID_PARAMETER

@@ -9,7 +9,7 @@ const { OK_NODATA, ERR_UNSPEC, ERR_OUT_OF_MEMORY, ERR_INVALID_PARAMETER } = GpuR
 export type TransferDirection = 'to host' | 'from host'
 
 /** What of a blob is copied, and where it is in the guest's pages. */
-type Transfer = ReturnType<typeof TRANSFER_3D.take>
+type Transfer = ReturnType<typeof TRANSFER_3D.decode>
 
 /** Rows of the blob. */
 interface Rows {

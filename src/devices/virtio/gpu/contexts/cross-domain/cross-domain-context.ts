@@ -149,7 +149,7 @@ export class CrossDomainContext implements RenderContext {
   }
 
   /** What a picture needs: the same for the same picture. */
-  #imageFor({ width, height, fourcc }: ReturnType<typeof IMAGE_QUERY.take>): Image | GpuResponse {
+  #imageFor({ width, height, fourcc }: ReturnType<typeof IMAGE_QUERY.decode>): Image | GpuResponse {
     const key = `${width} ${height} ${fourcc}`
     const known = this.#images.get(key)
     if (known) return known

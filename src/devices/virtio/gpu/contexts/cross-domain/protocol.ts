@@ -1,4 +1,5 @@
-import { array, bits64, padding, u32, u64, wireStruct } from '../../wire-struct.ts'
+import { array, bits64, padding, u32, u64 } from '../../../../../wire/field.ts'
+import { struct } from '../../../../../wire/struct.ts'
 
 // What contexts of capability set 5 are sent, little-endian: commands one after the other, each with a header.
 //
@@ -24,17 +25,17 @@ export const CrossDomainCommand = {
 export const PrivateCommand = { DESCRIBE_IMAGE: 0xf0, PRESENT: 0xf1 } as const
 
 /** INIT, without its header: first as it was, then with a ring of its own for the channel. */
-export const INIT_LEGACY = wireStruct({ queryRing: u32, channelType: u32 })
-export const INIT = wireStruct({ queryRing: u32, channelRing: u32, channelType: u32 })
+export const INIT_LEGACY = struct({ queryRing: u32, channelType: u32 })
+export const INIT = struct({ queryRing: u32, channelRing: u32, channelType: u32 })
 
 /** A channel type that is none: the context only allocates. */
 export const CHANNEL_NONE = 0
 
 /** GET_IMAGE_REQUIREMENTS, without its header. */
-export const IMAGE_QUERY = wireStruct({ width: u32, height: u32, fourcc: u32, use: u32 })
+export const IMAGE_QUERY = struct({ width: u32, height: u32, fourcc: u32, use: u32 })
 
 /** Its answer, at the start of the query ring. */
-export const IMAGE_REQUIREMENTS = wireStruct({
+export const IMAGE_REQUIREMENTS = struct({
   strides: array(u32, 4),
   offsets: array(u32, 4),
   modifier: bits64,
@@ -49,7 +50,7 @@ export const IMAGE_REQUIREMENTS = wireStruct({
 export const NO_INDEX = 0xffff_ffff
 
 /** DESCRIBE_IMAGE, without its header. */
-export const IMAGE_DESCRIPTION = wireStruct({
+export const IMAGE_DESCRIPTION = struct({
   resourceId: u32,
   width: u32,
   height: u32,
@@ -62,7 +63,7 @@ export const IMAGE_DESCRIPTION = wireStruct({
 })
 
 /** Its answer, at the start of the query ring: the response, which programs do not get, and one of `DescribedKind`. */
-export const IMAGE_DESCRIBED = wireStruct({ response: u32, kind: u32 })
+export const IMAGE_DESCRIBED = struct({ response: u32, kind: u32 })
 
 /** How the host has what was described. */
 export const DescribedKind = { NOT_SHARED: 0, DMA_BUF: 1, LINEAR: 2 } as const
@@ -76,7 +77,7 @@ export const PRESENT_SIZE = 24
 export const PRESENT_RESOURCE = 0
 export const PRESENT_RECT = 8
 
-export const CAPABILITIES = wireStruct({
+export const CAPABILITIES = struct({
   version: u32,
   supportedChannels: u32,
   supportsDmabuf: u32,
