@@ -27,7 +27,8 @@ const LAYERS = [
   { name: 'console', path: '^src/console/', may: ['machine', 'services', 'log'] },
   { name: 'web', path: '^src/web/', may: ['console', 'machine', 'services'] },
 ]
-const BROWSER_SAFE = '^src/(pending|log|memory|wire|virtqueue|virtio|pci|services|devices|machine|transport/virtio-pci|web)/'
+const BROWSER_SAFE =
+  '^src/(pending|log|memory|wire|virtqueue|virtio|pci|services|devices|machine|transport/virtio-pci|web)/'
 
 module.exports = {
   forbidden: [

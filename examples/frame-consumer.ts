@@ -1,5 +1,5 @@
 /** `node dist/examples/frame-consumer.js SOCKET`: what a guest's screens show, read where the guest drew it. */
-import { FrameClient } from '../src/host.ts'
+import { FrameClient } from '../src/linux.ts'
 
 const client = await FrameClient.connect(process.argv[2])
 client.listen({

@@ -22,7 +22,8 @@ function asUser(file: string): string {
   return read(file)
     .replace("'../src/index.ts'", "'outboard'")
     .replace("'../src/testing.ts'", "'outboard/testing'")
-    .replace("'../src/host.ts'", "'outboard/host'")
+    .replace("'../src/linux.ts'", "'outboard/linux'")
+    .replace("'../src/node.ts'", "'outboard/node'")
 }
 
 test('the guide to writing a device shows the example and its test as they are', () => {
@@ -30,6 +31,13 @@ test('the guide to writing a device shows the example and its test as they are',
   const examples = ['random-byte-device.ts', 'random-byte-device.test.ts', 'pattern-function.ts']
   for (const file of examples.map((name) => `examples/${name}`)) {
     assert.ok(guide.includes(`\`\`\`ts\n${asUser(file)}\`\`\``), file)
+  }
+})
+
+test('the page for library users shows a machine and a server as they are', () => {
+  const page = read('docs/library.md')
+  for (const name of ['dice.ts', 'machine-with-device.ts', 'serve-random-byte.ts']) {
+    assert.ok(page.includes(`\`\`\`ts\n${asUser(`examples/${name}`)}\`\`\``), name)
   }
 })
 

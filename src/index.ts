@@ -1,19 +1,27 @@
 /**
- * Outboard: virtual devices that clamp onto any virtual machine.
+ * Outboard: virtual devices for any virtual machine.
  *
- * Nothing here needs Node: it runs in a browser as well. The driver's side, for tests, is `outboard/testing`.
+ * This entry is the devices and all they need. It imports nothing of Node, and runs in a browser. Others:
+ * `outboard/node` has machines that run guests, `outboard/linux` serves devices to other monitors, `outboard/testing` is the
+ * driver's side.
  */
+
+// Devices
 export {
   type BlockCounters,
   BlockDevice,
   type BlockDeviceOptions,
   type LogicalBlockSize,
 } from './devices/virtio/block/block.ts'
+// Services of a device: interfaces, and the implementations that run anywhere
 export { MemoryDisk, type MemoryDiskOptions } from './devices/virtio/block/memory-disk.ts'
+export { BlkFeature } from './devices/virtio/block/protocol.ts'
 export { ConsoleDevice } from './devices/virtio/console/console.ts'
 export type { ConsoleSize } from './devices/virtio/console/control.ts'
 export type { ConsolePortHost, ConsolePortOptions } from './devices/virtio/console/port.ts'
+export { ConsoleFeature } from './devices/virtio/console/protocol.ts'
 export { EntropyDevice } from './devices/virtio/entropy/entropy.ts'
+// Displays, buffers and renderers of a GPU
 export type {
   BlobRequest,
   CapabilitySet,
@@ -21,28 +29,37 @@ export type {
   RenderContext,
   Renderer,
 } from './devices/virtio/gpu/contexts/renderer.ts'
+export { DisplayFanout } from './devices/virtio/gpu/display-fanout.ts'
 export type { Monitor } from './devices/virtio/gpu/edid/edid.ts'
 export { GpuDevice, type GpuInspection, type GpuOptions } from './devices/virtio/gpu/gpu.ts'
+export { GpuFeature } from './devices/virtio/gpu/protocol.ts'
 export { GpuHeap, type HeapInspection } from './devices/virtio/gpu/resources/heap.ts'
 export type { InputDescription } from './devices/virtio/input/description.ts'
 export type { InputEvent } from './devices/virtio/input/event-backlog.ts'
+export * as eventCodes from './devices/virtio/input/event-codes.ts'
 export { InputDevice, type StatusListener } from './devices/virtio/input/input.ts'
 export { createKeyboard, type KeyboardOptions } from './devices/virtio/input/keyboard.ts'
 export { createTablet } from './devices/virtio/input/tablet.ts'
 export { type NetCounters, NetDevice, type NetDeviceOptions } from './devices/virtio/net/net.ts'
 export { createNetworkLink, type NetworkLinkOptions } from './devices/virtio/net/network-link.ts'
+export { NetFeature } from './devices/virtio/net/protocol.ts'
+// Engines and transports of your own
 export { type LineLog, limitedLog } from './log/limited-log.ts'
+// Guest memory
 export { GuestMemory, type WriteListener } from './memory/guest-memory.ts'
 export { MemoryError } from './memory/memory-error.ts'
 export { MemoryRegion, type RegionBacking, type RegionSource } from './memory/memory-region.ts'
 export { ScatterList } from './memory/scatter-list.ts'
 export { SpanList } from './memory/span-list.ts'
+// PCI: functions of your own, and a virtio device as one
 export type { BaseAddressRequest } from './pci/base-address.ts'
 export { CapabilityId, type PciCapability } from './pci/capability.ts'
 export { ConfigurationSpace, type PciIdentity } from './pci/configuration-space.ts'
 export { MSIX_MOST_VECTORS, Msix } from './pci/msix.ts'
 export type { PciBar, PciBus, PciFunction } from './pci/pci-function.ts'
+// Device contract: what a device of your own implements and uses
 export { Pending } from './pending/pending.ts'
+export { Damage } from './services/damage.ts'
 export { type Disk, DiskOp, type DiskRequest } from './services/disk.ts'
 export type {
   CursorPicture,
@@ -57,13 +74,7 @@ export type { HeapMemory } from './services/heap-memory.ts'
 export { type NetworkPort, Offload, type PortListener } from './services/network-port.ts'
 export type { Picture, PicturePlane } from './services/picture.ts'
 export { cryptoRandomSource, type RandomSource } from './services/random-source.ts'
-export type {
-  BufferKind,
-  BufferSharing,
-  NotShared,
-  SharedBuffer,
-  ShareRequest,
-} from './services/shared-buffer.ts'
+export type { BufferKind, BufferSharing, NotShared, SharedBuffer, ShareRequest } from './services/shared-buffer.ts'
 export { VirtioPciFunction, type VirtioPciOptions } from './transport/virtio-pci/virtio-pci-function.ts'
 export { ConfigSpace } from './virtio/config-space.ts'
 export type { DriverSession, SharedMemoryRegion, VirtioDevice } from './virtio/device.ts'

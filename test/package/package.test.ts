@@ -27,7 +27,8 @@ const FILES = {
   }),
   'index.ts': `
     import { EntropyDevice, type VirtioDevice } from 'outboard'
-    import { createReactor, DiskFile, FrameClient, serveVhostUser, UnixListener } from 'outboard/host'
+    import { createReactor, DiskFile, FrameClient, serveVhostUser, UnixListener } from 'outboard/linux'
+    import { createV86Machine, prepareGuestImage } from 'outboard/node'
     import { activateDevice } from 'outboard/testing'
 
     const device: VirtioDevice = new EntropyDevice({ fill: (bytes) => bytes.fill(7) })
@@ -35,7 +36,7 @@ const FILES = {
     console.log(written, bytes[15], typeof serveVhostUser)
     // @ts-expect-error: types are known
     export const wrong: number = device
-    export const used = [createReactor, DiskFile, FrameClient, UnixListener]
+    export const used = [createReactor, createV86Machine, DiskFile, FrameClient, prepareGuestImage, UnixListener]
   `,
 }
 

@@ -33,21 +33,25 @@ export interface GuestDevices {
  * @param report takes what they tell the main thread
  * @throws {DiskError} where a disk cannot be opened
  */
-export function createDevices(options: V86MachineOptions, report: (message: Report) => void): GuestDevices {
+export async function createDevices(
+  { disks: images = [], blob = true, devices: modules = [] }: V86MachineOptions,
+  report: (message: Report) => void,
+): Promise<GuestDevices> {
   const log = (line: string): void => report({ type: 'log', line })
-  const disks = options.disks.map(({ path, readOnly }) => FileDisk.open(path, { readOnly, log }))
-  const blocks = options.disks.map(({ logicalBlockSize }, i) => new BlockDevice(disks[i], { logicalBlockSize }))
+  const disks = images.map(({ path, readOnly }) => FileDisk.open(path, { readOnly, log }))
+  const blocks = images.map(({ logicalBlockSize }, i) => new BlockDevice(disks[i], { logicalBlockSize }))
+  const added = await Promise.all(modules.map(importDevice))
   const display = new ViewerDisplay({
     mode: (scanout, mode) => report({ type: 'mode', scanout, mode }),
     damage: (scanout, rects) => report({ type: 'damage', scanout, rects }),
     cursor: (scanout, cursor) => report({ type: 'cursor', scanout, cursor }),
   })
-  const gpu = new GpuDevice(display, { scanouts: [SCREEN], blob: options.blob ?? true })
+  const gpu = new GpuDevice(display, { scanouts: [SCREEN], blob })
   const console = new GuestConsole(report)
   const keyboard = createKeyboard({ onLed: (code, on) => report({ type: 'led', code, on }) })
   const tablet = createTablet()
   return {
-    all: [gpu, keyboard, tablet, console.device, new EntropyDevice(cryptoRandomSource), ...blocks],
+    all: [gpu, keyboard, tablet, console.device, new EntropyDevice(cryptoRandomSource), ...blocks, ...added],
     gpu,
     display,
     console,
@@ -57,4 +61,11 @@ export function createDevices(options: V86MachineOptions, report: (message: Repo
       await Promise.all(disks.map((disk) => disk.close()))
     },
   }
+}
+
+/** @throws {TypeError} if the module has no default function */
+async function importDevice(module: URL | string): Promise<VirtioDevice> {
+  const { default: create } = await import(String(module))
+  if (typeof create !== 'function') throw new TypeError(`${module} must export a function as its default`)
+  return await create()
 }

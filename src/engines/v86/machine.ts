@@ -22,7 +22,7 @@ class WorkerEngine implements MachineEngine {
   start({ report, left }: EngineEvents): void {
     // What the emulator prints is not for this process's standard output.
     const worker = new Worker(new URL('./worker.js', import.meta.url), {
-      workerData: this.#options,
+      workerData: { ...this.#options, devices: this.#options.devices?.map(String) },
       stdout: true,
       stderr: true,
     })

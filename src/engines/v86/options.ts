@@ -7,13 +7,19 @@ export interface V86MachineOptions {
   readonly bios: string
   readonly vgaBios: string
   readonly commandLine: string
-  readonly memoryMiB: number
-  /** `/dev/vda` first. */
-  readonly disks: readonly {
+  /** Memory of the guest in MiB. @default 256 */
+  readonly memoryMiB?: number
+  /** Disk images, `/dev/vda` first. @default [] */
+  readonly disks?: readonly {
     readonly path: string
     readonly readOnly: boolean
     readonly logicalBlockSize?: LogicalBlockSize
   }[]
   /** Whether the GPU offers blob resources (default), which it reads in place. */
   readonly blob?: boolean
+  /**
+   * Modules whose default export makes a device of your own: `() => VirtioDevice`, possibly asynchronous. They run in the
+   * engine's thread. @default []
+   */
+  readonly devices?: readonly (URL | string)[]
 }

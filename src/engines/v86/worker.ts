@@ -14,6 +14,7 @@ import type { V86MachineOptions } from './options.ts'
 
 /** Slots of the emulated board that are free, in the order of the devices. */
 const FIRST_SLOT = 8
+const MEMORY_MIB = 256
 
 const options: V86MachineOptions = workerData
 
@@ -117,10 +118,11 @@ async function main(): Promise<void> {
     ended: end,
   })
   // Disks first: what is wrong with them is known at once.
-  const devices = createDevices(options, report)
+  const devices = await createDevices(options, report)
   report({ type: 'progress', step: 'loading the kernel' })
   emulator = await Emulator.create({
     ...options,
+    memoryMiB: options.memoryMiB ?? MEMORY_MIB,
     onSerial: (byte) => serial.byte(byte),
     onReset: () => end({ kind: 'power-off', message: 'the guest restarted, which ends it here' }),
   })

@@ -1,12 +1,18 @@
 /**
- * Outboard's devices as processes of Linux: what a program needs besides `outboard` to serve one over vhost-user or vfio-user,
- * and to give a guest's buffers to other programs, or to get them.
+ * Outboard on Linux: serves devices to other monitors over vhost-user and vfio-user, and exchanges buffers of guests with
+ * other programs.
  */
 
+// Buffers of guests: given to other programs, and received from them
 export type { GuestBuffer } from './backends/buffers/guest-buffer.ts'
 export { GuestBuffers, type GuestBuffersOptions } from './backends/buffers/guest-buffers.ts'
+// Disks and network ports on the reactor
+export { NbdDisk } from './backends/disk/nbd/nbd-disk.ts'
 export { DiskFile } from './backends/disk/reactor/disk-file.ts'
 export { ReactorDisk } from './backends/disk/reactor/reactor-disk.ts'
+export { PasstPort } from './backends/net/passt-port.ts'
+export { TapPort } from './backends/net/tap-port.ts'
+// Reactor and sockets
 export { Descriptor } from './host/linux/descriptor.ts'
 export { createReactor, type ReactorOptions } from './host/linux/reactor/create-reactor.ts'
 export type { Reactor } from './host/linux/reactor/reactor.ts'
@@ -23,12 +29,8 @@ export {
 export { FrameError } from './sharing/frames/frame-error.ts'
 export { FrameServer, type FrameServerInspection, type FrameServerOptions } from './sharing/frames/frame-server.ts'
 export type { ReceivedBuffer } from './sharing/frames/received-buffer.ts'
+// Servers
 export { serveVfioUser, type VfioUserServer } from './transport/vfio-user/vfio-user-server.ts'
 export { BufferObjects } from './transport/vhost-user/buffer-objects.ts'
-export type {
-  Found,
-  NotFound,
-  SharedObjects,
-  SharedObjectsListener,
-} from './transport/vhost-user/shared-objects.ts'
+export type { Found, NotFound, SharedObjects, SharedObjectsListener } from './transport/vhost-user/shared-objects.ts'
 export { serveVhostUser, type VhostUserServer } from './transport/vhost-user/vhost-user-server.ts'
