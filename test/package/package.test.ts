@@ -1,12 +1,13 @@
 /** The package as its users have it: packed, installed in an empty project, type-checked and run. */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { build } from 'esbuild'
 import { guestMissing } from '../guest/guest.ts'
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
@@ -72,11 +73,35 @@ test('the package holds the product and nothing else', () => {
   const names = packed.map((file) => file.path)
   const other = names.filter((name) => !/^(dist\/(src|web)\/|README.md$|LICENSE$|package.json$)/.test(name))
   assert.deepEqual(other, [])
-  const testing = names.filter((name) => /\.test\.|\/testing\/|\.map$/.test(name))
+  const testing = names.filter((name) => /\.test\.|\/testing\//.test(name))
   assert.deepEqual(
     testing,
-    ['d.ts', 'js'].map((extension) => `dist/src/virtio/testing/device-rig.${extension}`),
+    ['d.ts', 'js', 'js.map'].map((extension) => `dist/src/virtio/testing/device-rig.${extension}`),
   )
+})
+
+test('every source map that a module names is in the package, with its sources', () => {
+  const installed = path.join(project, 'node_modules/outboard')
+  const modules = packed.map((file) => file.path).filter((name) => /^dist\/src\/.*\.js$/.test(name))
+  assert.ok(modules.length > 300)
+  for (const name of modules) {
+    const [, map] = /^\/\/# sourceMappingURL=(.+)$/m.exec(readFileSync(path.join(installed, name), 'utf8')) ?? []
+    assert.ok(map, name)
+    const { sources, sourcesContent } = JSON.parse(readFileSync(path.join(installed, path.dirname(name), map), 'utf8'))
+    assert.equal(sourcesContent?.length, sources.length, name)
+  }
+})
+
+test('a bundle for browsers takes the devices, and refuses what needs Node', async () => {
+  const bundle = (entry: string): Promise<unknown> =>
+    build({
+      stdin: { contents: `export * from '${entry}'`, resolveDir: project },
+      ...{ bundle: true, write: false, platform: 'browser', format: 'esm', logLevel: 'silent' },
+    })
+  await bundle('outboard')
+  await bundle('outboard/testing')
+  await assert.rejects(bundle('outboard/node'), /outboard\/node/)
+  await assert.rejects(bundle('outboard/linux'), /outboard\/linux/)
 })
 
 test('a program with the strictest settings is compiled against its types, and runs', async () => {
