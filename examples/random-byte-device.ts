@@ -11,7 +11,7 @@ export class RandomByteDevice implements VirtioDevice {
 
   constructor(private readonly randomByte: () => number) {}
 
-  activate(session: DriverSession): void {
+  start(session: DriverSession): void {
     this.#requests = session.queues[0]
   }
 
@@ -26,7 +26,7 @@ export class RandomByteDevice implements VirtioDevice {
     queue.publish()
   }
 
-  quiesce(): void {}
+  stopQueue(): void {}
 
   reset(): void {
     this.#requests = undefined

@@ -49,31 +49,31 @@ test('a ring that cannot be followed fails the device, and a reset recovers  @vi
   assertRecovers(rig)
 })
 
-test('a device that throws in activate needs a reset', () => {
+test('a device that throws in start needs a reset', () => {
   const rig = new StateRig()
-  const { activate } = rig.device
-  rig.device.activate = fail
+  const { start } = rig.device
+  rig.device.start = fail
   rig.start()
   assert.equal(rig.state.status, 15 | Status.DEVICE_NEEDS_RESET)
   assert.deepEqual(rig.notifications, ['config'])
-  assert.deepEqual(rig.logged, ['echo: needs a reset: activate failed: broken'])
-  rig.device.activate = activate
+  assert.deepEqual(rig.logged, ['echo: needs a reset: start failed: broken'])
+  rig.device.start = start
   assertRecovers(rig)
 })
 
-test('a device that asks for a reset in activate gets none of the requests that wait', () => {
+test('a device that asks for a reset in start gets none of the requests that wait', () => {
   const rig = new StateRig()
   let notified = 0
   rig.device.onNotify = () => notified++
-  const activate = rig.device.activate.bind(rig.device)
-  rig.device.activate = (session) => {
-    activate(session)
+  const start = rig.device.start.bind(rig.device)
+  rig.device.start = (session) => {
+    start(session)
     session.needsReset('no disk')
   }
   rig.start()
   assert.equal(rig.state.status, 15 | Status.DEVICE_NEEDS_RESET)
   assert.equal(notified, 0)
-  rig.device.activate = activate
+  rig.device.start = start
   assertRecovers(rig)
 })
 
@@ -121,15 +121,15 @@ test('a failure before DRIVER_OK is told once the driver is there to hear  @virt
   assertRecovers(rig)
 })
 
-test('a device that throws in quiesce is reset all the same', () => {
+test('a device that throws in stopQueue is reset all the same', () => {
   const rig = new StateRig()
-  const { quiesce } = rig.device
+  const { stopQueue } = rig.device
   rig.start()
-  rig.device.quiesce = fail
+  rig.device.stopQueue = fail
   rig.state.writeStatus(0)
   assert.equal(rig.state.status, 0)
   assert.equal(rig.device.resets, 1)
-  rig.device.quiesce = quiesce
+  rig.device.stopQueue = stopQueue
   assertRecovers(rig)
 })
 

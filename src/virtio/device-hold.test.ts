@@ -23,7 +23,7 @@ test('a device that is held at DRIVER_OK is active, but gets its first request a
   rig.setUpQueue(0)
   rig.send(0, [1])
   rig.setStatus(Status.DRIVER_OK)
-  assert.equal(rig.device.activations, 1)
+  assert.equal(rig.device.starts, 1)
   assert.equal(rig.queues[0].collect(), false)
   rig.state.hold(false)
   assert.equal(rig.queues[0].collect(), true)

@@ -80,7 +80,7 @@ test('a reset during a reset is the same reset', () => {
   rig.device.answer()
   assert.equal(rig.device.resets, 1)
   rig.start()
-  assert.equal(rig.device.activations, 2)
+  assert.equal(rig.device.starts, 2)
 })
 
 test('during a reset the driver changes nothing  @virtio 4.1.4.3.2', () => {
@@ -108,7 +108,7 @@ test('during a reset the driver changes nothing  @virtio 4.1.4.3.2', () => {
 
 test('a completion that comes after the reset reaches no queue and no driver  @virtio 2.4.1', () => {
   const rig = new StateRig(new EchoDevice({ slow: true }))
-  rig.device.quiesce = () => undefined
+  rig.device.stopQueue = () => undefined
   rig.start()
   const answer = rig.send(0, [5])
   const session = rig.device.session
@@ -137,14 +137,14 @@ test('the session of a driver that is gone cannot fail the next one', () => {
 
 test('a device that is reset from within its own activation is back at the start', () => {
   const rig = new StateRig()
-  const activate = rig.device.activate.bind(rig.device)
-  rig.device.activate = (session) => {
-    activate(session)
+  const start = rig.device.start.bind(rig.device)
+  rig.device.start = (session) => {
+    start(session)
     rig.state.writeStatus(0)
   }
   rig.start()
   assert.equal(rig.state.status, 0)
-  rig.device.activate = activate
+  rig.device.start = start
   rig.start()
   assert.deepEqual(rig.echo(0, [1]), [1])
 })
@@ -158,7 +158,7 @@ test('a reset from the interrupt that tells of a broken queue leaves no queue be
   rig.setUpQueue(1)
   rig.setStatus(Status.DRIVER_OK)
   assert.equal(rig.state.status, 0)
-  assert.equal(rig.device.activations, 0)
+  assert.equal(rig.device.starts, 0)
   assert.deepEqual(
     rig.state.queues.map(({ enabled, live }) => [enabled, live]),
     [

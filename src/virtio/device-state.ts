@@ -1,17 +1,13 @@
 import type { BounceMemory } from '../memory/bounce-memory.ts'
 import type { GuestMemory } from '../memory/guest-memory.ts'
-import { after, Pending } from '../pending/pending.ts'
-import { createDeviceQueue } from '../virtqueue/create-device-queue.ts'
-import type { QueueSetup } from '../virtqueue/device-queue.ts'
+import { after, all, Pending } from '../pending/pending.ts'
 import { ShadowRing } from '../virtqueue/shadow-ring.ts'
 import type { VirtioDevice } from './device.ts'
-import { DeviceGuard } from './device-guard.ts'
 import { type DeviceStateInspection, inspectDevice } from './device-inspection.ts'
 import { Feature, hasFeature } from './feature.ts'
-import { GatedQueue } from './gated-queue.ts'
+import { Lifecycle, type QueueOpening } from './lifecycle.ts'
 import { distantFeatures, distantRefusal, featureRefusal, offeredFeatures, ringFeatures } from './negotiation.ts'
 import { QueueArea, QueueState } from './queue-state.ts'
-import { Session } from './session.ts'
 import { DRIVER_STATUS, Status } from './status.ts'
 
 /** What the state of a device needs from the transport that carries it. */
@@ -48,30 +44,25 @@ export class DeviceState {
   readonly queues: readonly QueueState[]
   readonly #device: VirtioDevice
   readonly #transport: DeviceTransport
+  readonly #lifecycle: Lifecycle
   #status = 0
   #accepted = 0n
-  #session: Session | undefined
-  /** The reset that is going on. */
+  /** Set while a reset waits for requests in flight. */
   #resetting: Pending | undefined
-  /** What that reset waits for first: the requests in flight. */
-  #quiescing: Pending | undefined
-  #held = false
-  /** The guest's memory changed, and the queues are not yet where they are to be. */
-  #moving = false
-  readonly #guard: DeviceGuard
+  /** First part of that wait: until the device has nothing in flight. */
+  #stopping: Pending | undefined
 
   constructor(device: VirtioDevice, transport: DeviceTransport) {
     this.#device = device
     this.#transport = transport
-    this.#guard = new DeviceGuard(
-      device.name,
-      (line) => transport.log(line),
-      (reason) => this.#fail(reason),
-    )
+    this.#lifecycle = new Lifecycle(device, transport.memory, {
+      failed: () => this.#failed(),
+      log: (line) => transport.log(line),
+    })
     this.offered = offeredFeatures(device)
     this.queues = device.queueSizes.map((size) => new QueueState(size))
     device.config.onChange = () => {
-      if (this.#session && !this.resetting) this.#transport.configInterrupt()
+      if (this.#lifecycle.active && !this.resetting) this.#transport.configInterrupt()
     }
   }
 
@@ -80,12 +71,12 @@ export class DeviceState {
     return this.#status
   }
 
-  /** What driver and device agreed on: nothing before FEATURES_OK. */
+  /** Negotiated features; empty before FEATURES_OK. */
   get negotiated(): bigint {
     return (this.#status & Status.FEATURES_OK) !== 0 ? this.#accepted : 0n
   }
 
-  /** A reset is going on: writes are ignored until the status reads 0. @virtio 4.1.4.3.2 */
+  /** True during a reset: writes are ignored until the status reads 0. @virtio 4.1.4.3.2 */
   get resetting(): boolean {
     return this.#resetting !== undefined
   }
@@ -100,7 +91,7 @@ export class DeviceState {
     return featureWord(this.#accepted, word)
   }
 
-  /** The driver accepts these 32 bits. Agreed is agreed: ignored once FEATURES_OK is set. @virtio 3.1.1 */
+  /** The driver accepts these 32 bits. Ignored once FEATURES_OK is set. @virtio 3.1.1 */
   acceptFeatures(word: number, bits: number): void {
     if (this.resetting || (this.#status & Status.FEATURES_OK) !== 0 || word > 3) return
     const shift = BigInt(word * 32)
@@ -108,8 +99,8 @@ export class DeviceState {
   }
 
   /**
-   * 0 resets. Any other value sets the bits it has and clears none: FEATURES_OK only where the device can work with
-   * what the driver accepted, DRIVER_OK only after that, and never once the driver gave up.
+   * 0 resets. Any other value sets the bits it has and clears none: FEATURES_OK only if the device can work with what the
+   * driver accepted, DRIVER_OK only after that, and never once the driver set FAILED.
    * @virtio 2.1.1, 3.1.1
    */
   writeStatus(value: number): void {
@@ -126,9 +117,9 @@ export class DeviceState {
         (this.#transport.memory.remote && distantRefusal(this.#device, this.#accepted))
       if (refusal === undefined) {
         this.#status |= Status.FEATURES_OK
-        this.#guard.call('negotiated', () => this.#device.negotiated?.(this.#accepted))
+        this.#lifecycle.negotiate(this.#accepted)
       } else {
-        this.#guard.log(`FEATURES_OK refused: ${refusal}`)
+        this.#lifecycle.guard.log(`FEATURES_OK refused: ${refusal}`)
       }
     }
     if (
@@ -136,124 +127,92 @@ export class DeviceState {
       (this.#status & (Status.FEATURES_OK | Status.FAILED)) === Status.FEATURES_OK
     ) {
       this.#status |= Status.DRIVER_OK
-      this.#activate()
+      this.#start()
     }
   }
 
-  /** Keeps the device from starting requests, or lets it; what is in flight is finished. They wait, and none is lost. */
+  /** Keeps the device from starting requests while `held`; what is in flight completes. Requests wait, and none is lost. */
   hold(held: boolean): void {
-    if (held === this.#held) return
-    this.#held = held
-    this.#updateGates()
+    this.#lifecycle.hold(held)
     for (let i = 0; i < this.queues.length; i++) this.notify(i)
   }
 
   /**
-   * The guest's memory is other than it was. What is in flight is finished if any is gone, in memory as it was; queues
-   * whose rings moved go on where they stood, and those whose rings are gone wait for them to come back.
+   * The memory map changed. Queues whose rings moved continue at their position, and those whose rings were removed wait
+   * until they return. If memory was `removed`, requests in flight complete first, in memory as it was.
    */
-  memoryChanged(gone: boolean): void | Pending {
-    // Not for the whole reset: the driver's memory, where that is elsewhere, takes nothing while the client waits for us.
-    if (this.#resetting) return this.#quiescing
-    const session = this.#session
+  memoryChanged(removed: boolean): void | Pending {
+    // Not the whole reset: bounce memory accepts no writes while the client waits for this.
+    if (this.#resetting) return this.#stopping
+    if (!this.#lifecycle.active) return
     const { memory } = this.#transport
-    const concerned = (queue: QueueState) =>
-      queue.displaced(memory) || queue.returned(memory) || (gone && (queue.live?.position.inFlight ?? 0) > 0)
-    if (!session || !this.queues.some(concerned)) return
-    this.#moving = true
-    this.#updateGates()
-    return after(
-      this.#guard.wait('quiesce', () => this.#device.quiesce()),
-      () => this.#settleQueues(session),
+    const affected = this.queues.filter(
+      (queue) => queue.live && (queue.displaced(memory) || (removed && queue.live.position.inFlight > 0)),
     )
+    const stopped = affected.map((queue) => {
+      const { live } = queue
+      return after(this.#lifecycle.stop(this.queues.indexOf(queue)), () => {
+        // The queue may have been reset meanwhile.
+        if (queue.live === live && !queue.resetting && !this.resetting) this.#resume(queue)
+      })
+    })
+    return after(all(stopped), () => this.#reopen())
   }
 
-  /** The queue, where the driver may set its size and addresses: it exists, is not enabled, and no reset is going on. */
+  /** Returns the queue if the driver may set its size and addresses: it exists, is not enabled, and no reset is going on. */
   configurableQueue(index: number): QueueState | undefined {
     const queue = this.queues[index]
     return !queue || queue.enabled || queue.resetting || this.resetting ? undefined : queue
   }
 
-  /** After DRIVER_OK only a device that can reset queues can be given another one. @virtio 2.6.1.2 */
+  /** Enables a queue. After DRIVER_OK this needs RING_RESET. @virtio 2.6.1.2 */
   enableQueue(index: number): void {
     const queue = this.configurableQueue(index)
-    const session = this.#session
-    if (!queue || (session && !hasFeature(session.features, Feature.RING_RESET))) return
+    const { active } = this.#lifecycle
+    if (!queue || (active && !hasFeature(this.negotiated, Feature.RING_RESET))) return
     queue.enabled = true
-    if (!session) return
-    this.#openQueue(session, index)
-    this.#updateGates()
-    this.notify(index)
+    if (active) this.#openQueue(index)
   }
 
-  /** Takes one queue from the device; `resetting` is set until it is gone. @virtio 2.6.1.1 */
+  /** Takes one queue from the device; `resetting` is set until nothing of it is in flight. @virtio 2.6.1.1 */
   resetQueue(index: number): void {
     const queue = this.queues[index]
     if (!queue || queue.resetting || this.resetting || !hasFeature(this.negotiated, Feature.RING_RESET)) return
     const { live } = queue
-    const session = this.#session
-    const done = () => {
-      // The device may have been reset, and the queue made anew, before it gave up the old one.
-      if (session !== this.#session || (live && !queue.resetting)) return
-      this.#session?.queues.fill(undefined, index, index + 1)
-      queue.reset()
-      this.#transport.queueReset(index)
-    }
     if (!live) {
-      done()
+      this.#finishQueueReset(index)
       return
     }
     queue.resetting = true
-    live.open = false
     queue.distant?.close()
-    after(this.#delivered(this.#guard.wait('resetQueue', () => this.#device.resetQueue?.(index))), done)
+    after(this.#delivered(this.#lifecycle.stop(index)), () => {
+      // A reset of the device may have ended this one, and the driver may have enabled the queue again.
+      if (queue.resetting && queue.live === live) this.#finishQueueReset(index)
+    })
   }
 
-  /** Makes visible what was used, for devices that leave that to a microtask, where none runs before a thread sleeps. */
+  /** Makes pushed chains of all queues visible. */
   publish(): void {
-    for (const { live } of this.queues) live?.publish()
+    this.#lifecycle.publish()
   }
 
-  /** Serves what the driver made available without being told. @returns whether there was something */
+  /** Serves what the driver made available without a notification. @returns true if there was anything */
   poll(): boolean {
-    let found = false
-    for (let index = 0; index < this.queues.length; index++) {
-      const { live, distant } = this.queues[index]
-      // A ring that is elsewhere is not to be looked at.
-      if (!live?.open || distant) continue
-      live.polled = true
-      if (!live.hasWork()) continue
-      this.#serve(index)
-      found = true
-    }
-    return found
+    // A shadow ring changes only when the device fetches it.
+    return this.#transport.memory.remote ? false : this.#lifecycle.poll()
   }
 
-  /** Nobody polls any more. */
+  /** Has the driver notify again. */
   stopPolling(): void {
-    for (let index = 0; index < this.queues.length; index++) {
-      const { live, distant } = this.queues[index]
-      if (!live?.polled || distant) continue
-      live.polled = false
-      this.#serve(index)
-    }
+    if (!this.#transport.memory.remote) this.#lifecycle.stopPolling()
   }
 
-  /** The driver made chains available. Before DRIVER_OK, or for a queue that is not there, it says nothing. */
+  /** The driver made chains available. Without effect before DRIVER_OK and for a queue that is not enabled. */
   notify(index: number): void {
     const queue = this.queues[index]
-    if (queue?.stoppedAt) this.#guard.log(`queue ${index} is notified of, and its ring is not in memory`)
+    if (queue?.stoppedAt) this.#lifecycle.guard.log(`queue ${index} was notified while its ring is not in memory`)
     if (queue?.distant && queue.live?.open) queue.distant.look()
-    else this.#serve(index)
-  }
-
-  #serve(index: number): void {
-    if (!this.queues[index]?.live?.open) return
-    try {
-      this.#device.notify(index)
-    } catch (error) {
-      this.#guard.mistake('notify', error)
-    }
+    else this.#lifecycle.notify(index)
   }
 
   /** @virtio 2.5, 4.1.4.3.1 */
@@ -267,30 +226,23 @@ export class DeviceState {
 
   writeConfig(offset: number, width: number, value: number): void {
     if (this.resetting) return
-    this.#guard.call('config', () => this.#device.config.write(offset, width, value))
+    this.#lifecycle.guard.call('config', () => this.#device.config.write(offset, width, value))
   }
 
   /**
-   * Back to the state before any driver: at once where nothing is in flight, else when the device is done. A reset
-   * during a reset is the same reset. @virtio 2.4
+   * Returns to the state before any driver: at once if nothing is in flight, else when the device is done. A reset during a
+   * reset is the same reset. @virtio 2.4
    */
   reset(): void | Pending {
     if (this.#resetting) return this.#resetting
-    if (!this.#session) {
-      this.#finishReset()
-      return
-    }
-    for (const queue of this.queues) {
-      if (queue.live) queue.live.open = false
-      queue.distant?.close()
-    }
-    const quiescing = this.#guard.wait('quiesce', () => this.#device.quiesce())
-    const wait = this.#delivered(quiescing)
+    for (const queue of this.queues) queue.distant?.close()
+    const stopping = this.#lifecycle.stopAll()
+    const wait = this.#delivered(stopping)
     const reset = new Pending()
     // Set before the wait, which may end within the call.
     if (wait) {
       this.#resetting = reset
-      this.#quiescing = quiescing || undefined
+      this.#stopping = stopping || undefined
     }
     after(wait, () => {
       this.#finishReset()
@@ -303,109 +255,107 @@ export class DeviceState {
     return inspectDevice(this.#device, this)
   }
 
-  /** Waits, and then until the driver's memory, where that is elsewhere, has what was written to it. */
+  /** Waits, and then until bounce memory has written everything to the guest. */
   #delivered(wait: void | Pending): void | Pending {
     const { remote } = this.#transport.memory
-    return remote ? after(wait, () => remote.settled()) : wait
+    return remote && this.#lifecycle.active ? after(wait, () => remote.settled()) : wait
   }
 
   #finishReset(): void {
-    // From here on a completion that comes late reaches no queue and no driver.
+    // A completion that comes late reaches no queue and no driver.
     for (const queue of this.queues) queue.reset()
-    this.#session = undefined
-    this.#guard.call('reset', () => this.#device.reset())
+    this.#lifecycle.forget()
     this.#resetting = undefined
-    this.#quiescing = undefined
+    this.#stopping = undefined
     this.#status = 0
     this.#accepted = 0n
     this.#transport.deviceReset()
   }
 
-  #activate(): void {
-    const failed = (this.#status & Status.DEVICE_NEEDS_RESET) !== 0
-    const session = new Session(this.#transport.memory, this.#accepted, this.queues.length, (stale, reason) => {
-      if (stale === this.#session) this.#fail(reason)
-    })
-    this.#session = session
-    for (let i = 0; i < this.queues.length; i++) if (this.queues[i].enabled) this.#openQueue(session, i)
-    // A broken queue interrupts the driver, and nobody says that it does not reset the device right then.
-    if (session !== this.#session) return
-    this.#updateGates()
-    this.#guard.call('activate', () => this.#device.activate(session))
-    // What nobody could be told before: a change since the driver read the space, or a failure.
+  #finishQueueReset(index: number): void {
+    this.#lifecycle.close(index)
+    this.queues[index].reset()
+    this.#transport.queueReset(index)
+  }
+
+  #start(): void {
+    const lifecycle = this.#lifecycle
+    const failed = lifecycle.failure !== undefined
+    lifecycle.begin()
+    for (let i = 0; i < this.queues.length; i++) {
+      if (this.queues[i].enabled) this.#createQueue(i)
+      // A broken queue interrupts the driver, which may reset the device within the call.
+      if (!lifecycle.active) return
+    }
+    lifecycle.start()
+    // The driver could not be interrupted before for a change of the configuration space, or a failure.
     if (this.#device.config.changed || failed) this.#transport.configInterrupt()
     for (let i = 0; i < this.queues.length; i++) this.notify(i)
   }
 
-  #openQueue(session: Session, index: number): void {
-    const state = this.queues[index]
-    const { remote } = session.memory
-    const interrupt = () => this.#transport.queueInterrupt(index)
-    const setup = this.#guard.call(
-      'queue',
-      (): QueueSetup => ({
-        index,
-        memory: session.memory,
-        size: state.size,
-        descriptorArea: state.address(QueueArea.DESCRIPTOR),
-        driverArea: state.address(QueueArea.DRIVER),
-        deviceArea: state.address(QueueArea.DEVICE),
-        ...ringFeatures(session.features),
-        start: state.begin(session.memory),
-        interrupt: remote ? () => remote.after(interrupt) : interrupt,
-        onBroken: (reason) => session.needsReset(`queue ${index}: ${reason}`),
-      }),
-    )
-    const queue = setup && this.#guard.call('queue', () => createDeviceQueue(setup))
-    if (!queue || session !== this.#session) return
-    state.live = new GatedQueue(queue)
-    if (remote) this.#openDistant(state, setup, remote)
-    session.queues[index] = state.live
+  #openQueue(index: number): void {
+    this.#createQueue(index)
+    this.notify(index)
   }
 
-  #openDistant(state: QueueState, setup: QueueSetup, remote: BounceMemory): void {
+  #createQueue(index: number): void {
+    const state = this.queues[index]
+    const { memory } = this.#transport
+    const { remote } = memory
+    const interrupt = () => this.#transport.queueInterrupt(index)
+    const opening = {
+      size: state.size,
+      descriptorArea: state.address(QueueArea.DESCRIPTOR),
+      driverArea: state.address(QueueArea.DRIVER),
+      deviceArea: state.address(QueueArea.DEVICE),
+      start: state.begin(memory),
+      interrupt: remote ? () => remote.after(interrupt) : interrupt,
+    }
+    state.live = this.#lifecycle.open(index, opening)
+    if (state.live && remote) this.#openDistant(state, index, opening, remote)
+  }
+
+  #openDistant(state: QueueState, index: number, opening: QueueOpening, remote: BounceMemory): void {
+    const broken = (reason: string): void => this.#lifecycle.fail(`queue ${index}: ${reason}`)
     const refusal = distantRefusal(this.#device, this.#accepted)
     if (refusal !== undefined) {
-      setup.onBroken(refusal)
+      broken(refusal)
       return
     }
     if (state.live) state.live.polled = true
-    state.distant = new ShadowRing(setup, remote, {
-      ready: () => this.#serve(setup.index),
-      broken: setup.onBroken,
-    })
-  }
-
-  /** Nothing is in flight: queues go where their rings are now. */
-  #settleQueues(session: Session): void {
-    this.#moving = false
-    const { memory } = session
-    const current = session === this.#session && !this.resetting
-    for (let i = 0; current && i < this.queues.length; i++) {
-      const queue = this.queues[i]
-      if (queue.displaced(memory)) {
-        queue.stop()
-        session.queues[i] = undefined
-      }
-      if (!queue.resetting && queue.returned(memory)) this.#openQueue(session, i)
+    const setup = {
+      ...opening,
+      ...ringFeatures(this.#accepted),
+      index,
+      memory: this.#transport.memory,
+      onBroken: broken,
     }
-    if (current) this.#guard.call('activate', () => this.#device.activate(session))
-    this.#updateGates()
-    for (let i = 0; i < this.queues.length; i++) if (this.queues[i].live) this.notify(i)
+    state.distant = new ShadowRing(setup, remote, { ready: () => this.#lifecycle.notify(index), broken })
   }
 
-  #updateGates(): void {
-    const open =
-      this.#session !== undefined && !this.#held && !this.#moving && (this.#status & Status.DEVICE_NEEDS_RESET) === 0
-    for (const queue of this.queues) if (queue.live) queue.live.open = open && !queue.resetting && !this.resetting
+  /** Nothing of a stopped queue is in flight: it continues, or waits for its memory. */
+  #resume(queue: QueueState): void {
+    const index = this.queues.indexOf(queue)
+    if (!queue.displaced(this.#transport.memory)) {
+      this.#lifecycle.resume(index)
+      this.notify(index)
+      return
+    }
+    queue.suspend()
+    this.#lifecycle.close(index)
   }
 
-  /** The device cannot go on. One line for people, one interrupt for the driver. @virtio 2.1.2 */
-  #fail(reason: string): void {
-    if ((this.#status & Status.DEVICE_NEEDS_RESET) !== 0) return
-    this.#guard.log(`needs a reset: ${reason}`)
+  /** Opens the queues whose memory returned. */
+  #reopen(): void {
+    for (let i = 0; i < this.queues.length; i++) {
+      const queue = this.queues[i]
+      if (!this.resetting && !queue.resetting && queue.returned(this.#transport.memory)) this.#openQueue(i)
+    }
+  }
+
+  /** One interrupt for the driver. @virtio 2.1.2 */
+  #failed(): void {
     this.#status |= Status.DEVICE_NEEDS_RESET
-    this.#updateGates()
     if ((this.#status & Status.DRIVER_OK) !== 0) this.#transport.configInterrupt()
   }
 }

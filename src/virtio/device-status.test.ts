@@ -13,7 +13,7 @@ test('the status starts at 0 and collects the bits the driver sets  @virtio 2.1'
   rig.accept(VERSION_1)
   assert.equal(rig.setStatus(Status.FEATURES_OK), 11)
   assert.equal(rig.setStatus(Status.DRIVER_OK), 15)
-  assert.equal(rig.device.activations, 1)
+  assert.equal(rig.device.starts, 1)
 })
 
 test('writing fewer bits clears none  @virtio 2.1.1', () => {
@@ -45,7 +45,7 @@ for (const [what, features, reason] of [
     assert.equal(rig.logged.length, 1)
     assert.match(rig.logged[0], reason)
     assert.equal(rig.setStatus(Status.DRIVER_OK) & Status.DRIVER_OK, 0)
-    assert.equal(rig.device.activations, 0)
+    assert.equal(rig.device.starts, 0)
   })
 }
 
@@ -59,21 +59,21 @@ test('DRIVER_OK does not stick before FEATURES_OK  @virtio 3.1.1', () => {
   const rig = new StateRig()
   rig.accept(VERSION_1)
   assert.equal(rig.setStatus(Status.ACKNOWLEDGE | Status.DRIVER | Status.DRIVER_OK), 3)
-  assert.equal(rig.device.activations, 0)
+  assert.equal(rig.device.starts, 0)
 })
 
 test('FEATURES_OK and DRIVER_OK in one write count in that order', () => {
   const rig = new StateRig()
   rig.accept(VERSION_1)
   assert.equal(rig.setStatus(15), 15)
-  assert.equal(rig.device.activations, 1)
+  assert.equal(rig.device.starts, 1)
 })
 
 test('a second DRIVER_OK activates nothing again', () => {
   const rig = new StateRig()
   rig.start()
   rig.state.writeStatus(15)
-  assert.equal(rig.device.activations, 1)
+  assert.equal(rig.device.starts, 1)
 })
 
 test('a driver that gave up does not get a device, until it resets it  @virtio 2.1.1', () => {
@@ -81,7 +81,7 @@ test('a driver that gave up does not get a device, until it resets it  @virtio 2
   rig.negotiate(VERSION_1)
   assert.equal(rig.setStatus(Status.FAILED | Status.DRIVER_OK), 11 | Status.FAILED)
   assert.equal(rig.setStatus(Status.DRIVER_OK), 11 | Status.FAILED)
-  assert.equal(rig.device.activations, 0)
+  assert.equal(rig.device.starts, 0)
   rig.state.writeStatus(0)
   rig.start()
   assert.deepEqual(rig.echo(0, [7]), [7])

@@ -8,7 +8,7 @@ import type { DeviceId } from './device-id.ts'
 /**
  * What a virtio device is, whatever carries it. @virtio 2
  *
- * A device is built with what it needs from its host, gets a `DriverSession` when the driver is ready, and loses it at
+ * A device is built with what it needs from its host, receives a `DriverSession` when the driver is ready, and loses it at
  * reset. Nothing here may throw because of what a driver did.
  */
 export interface VirtioDevice {
@@ -33,21 +33,18 @@ export interface VirtioDevice {
    */
   negotiated?(features: bigint): void
   /** DRIVER_OK: memory, queues and features are agreed. */
-  activate(session: DriverSession): void
-  /** The driver made chains available in a queue. Also called once for each queue right after `activate`. */
+  start(session: DriverSession): void
+  /** The driver made chains available in a queue. Also called once for each queue after `start`. */
   notify(queue: number): void
   /**
-   * Takes no more requests until `activate`. @returns a wait for those in flight, undefined if there are none. A promise's
-   * listeners would run too late: @see Pending
+   * Gives up a queue, whose gate is closed: the device completes or returns its chains in flight. The queue may be served again
+   * afterwards, or come back as another object in `session.queues`. Called for each queue before a reset.
+   * @returns a wait for the chains in flight; undefined if there are none. A promise would resolve too late: @see Pending
+   * @virtio 2.6.1
    */
-  quiesce(): void | Pending
-  /** Back to the state before any driver. Called after `quiesce`, without a session from then on. */
+  stopQueue(queue: number): void | Pending
+  /** Returns to the state before any driver. All queues were stopped, and the session is over. */
   reset(): void
-  /**
-   * Gives up one queue (RING_RESET). Without it, the feature is not offered. The queue comes back as another object in
-   * `session.queues`. @returns a wait for its chains in flight, undefined if there are none. @virtio 2.6.1
-   */
-  resetQueue?(queue: number): void | Pending
   /** State worth seeing while debugging, as plain JSON values. */
   inspect?(): Record<string, unknown>
 }

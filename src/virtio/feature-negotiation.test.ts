@@ -13,11 +13,6 @@ test('a device offers its own features and those of every ring, VERSION_1 among 
   assert.equal(state.offered, ring | featureSet(...Object.values(EchoFeature)))
 })
 
-test('a device that cannot reset one queue does not offer RING_RESET  @virtio 2.2.2', () => {
-  const device: EchoDevice & { resetQueue?: unknown } = Object.assign(new EchoDevice(), { resetQueue: undefined })
-  assert.equal(hasFeature(new StateRig(device).state.offered, Feature.RING_RESET), false)
-})
-
 test('bits that are not a device type’s to define are not offered for it  @virtio 2.2', () => {
   const device = Object.assign(new EchoDevice(), { features: (1n << 128n) - 1n })
   const { state } = new StateRig(device)

@@ -40,7 +40,7 @@ for (const [name, features] of [
     rig.state.memoryChanged(true)
     rig.send(0, [2])
     assert.equal(rig.queues[0].collect(), false)
-    assert.deepEqual(rig.logged, ['echo: queue 0 is notified of, and its ring is not in memory'])
+    assert.deepEqual(rig.logged, ['echo: queue 0 was notified while its ring is not in memory'])
     rig.memory.replace([again(rig)])
     rig.state.memoryChanged(false)
     assert.equal(rig.queues[0].collect(), true)
@@ -80,7 +80,7 @@ test('memory that comes, or goes while nothing is in flight, disturbs nobody', (
   rig.send(0, [1])
   rig.memory.replace([rig.region, more])
   assert.equal(rig.state.memoryChanged(false), undefined)
-  assert.equal(rig.device.activations, 1)
+  assert.equal(rig.device.starts, 1)
 })
 
 test('a device that is reset while its memory changes begins anew', () => {
@@ -127,8 +127,8 @@ test('a queue reset that waits ends although the memory of its ring went meanwhi
 test('a device that returns a promise instead of a wait needs a reset, and the status goes to 0 all the same', () => {
   const rig = new StateRig()
   rig.start()
-  rig.device.quiesce = (async () => {}) as unknown as typeof rig.device.quiesce
+  rig.device.stopQueue = (async () => {}) as unknown as typeof rig.device.stopQueue
   rig.state.writeStatus(0)
   assert.equal(rig.state.status, 0)
-  assert.match(rig.logged.join(), /quiesce failed: it returned something other than a Pending/)
+  assert.match(rig.logged.join(), /stopQueue failed: it returned something other than a Pending/)
 })

@@ -19,9 +19,9 @@ class ProbeDevice implements VirtioDevice {
   negotiated(features: bigint): void {
     this.config.view.setUint8(0, Number(features & 0xffn))
   }
-  activate(): void {}
+  start(): void {}
   notify(): void {}
-  quiesce(): void {}
+  stopQueue(): void {}
   reset(): void {
     this.config.view.setUint8(0, 0)
   }

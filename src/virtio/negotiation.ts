@@ -9,6 +9,7 @@ const RING_FEATURES = featureSet(
   Feature.VERSION_1,
   Feature.RING_PACKED,
   Feature.IN_ORDER,
+  Feature.RING_RESET,
 )
 
 /**
@@ -31,8 +32,7 @@ export function distantRefusal(device: VirtioDevice, accepted: bigint): string |
 
 /** What a device offers, with what its queues can do for it. */
 export function offeredFeatures(device: VirtioDevice): bigint {
-  const ring = device.resetQueue ? RING_FEATURES | featureSet(Feature.RING_RESET) : RING_FEATURES
-  return (device.features & DEVICE_FEATURES) | ring
+  return (device.features & DEVICE_FEATURES) | RING_FEATURES
 }
 
 /** Why a device cannot work with what the driver accepted, in words for people. @virtio 2.2.2, 6.2 */
@@ -49,7 +49,7 @@ export function featureRefusal(device: VirtioDevice, accepted: bigint): string |
 }
 
 /** Names the accepted features that are not among those offered; undefined if all are. */
-export function unknownFeatures(device: VirtioDevice, accepted: bigint, offered: bigint): string | undefined {
+function unknownFeatures(device: VirtioDevice, accepted: bigint, offered: bigint): string | undefined {
   const unknown = accepted & ~offered
   return unknown === 0n ? undefined : `not offered: ${names(device, unknown)}`
 }

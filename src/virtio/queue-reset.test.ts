@@ -27,7 +27,7 @@ for (const [name, features] of [
     const after = rig.device.session?.queues.at(0)
     assert.notEqual(after, before)
     assert.equal(after?.size, 16)
-    assert.deepEqual(after?.position, { available: 0, used: 0, inFlight: 0 })
+    assert.deepEqual(queue.live?.position, { available: 0, used: 0, inFlight: 0 })
     for (let i = 0; i < 40; i++) assert.deepEqual(rig.echo(0, [i]), [i])
   })
 }
@@ -55,7 +55,7 @@ test('a queue reset goes on while its chains are in flight, and nothing new is b
 
 test('after a queue reset nothing is notified for that queue  @virtio 2.6.1.1.1', () => {
   const rig = new StateRig(new EchoDevice({ slow: true }))
-  rig.device.resetQueue = () => undefined
+  rig.device.stopQueue = () => undefined
   rig.start(RING_RESET)
   rig.send(0, [1])
   const queue = rig.device.session?.queues[0]
@@ -72,8 +72,8 @@ test('after a queue reset nothing is notified for that queue  @virtio 2.6.1.1.1'
 test('a device reset overtakes a queue reset, and its late end touches no new queue', () => {
   const rig = new StateRig(new EchoDevice({ slow: true }))
   const late = new Pending()
-  rig.device.resetQueue = () => late
-  rig.device.quiesce = () => undefined
+  let stops = 0
+  rig.device.stopQueue = () => (stops++ === 0 ? late : undefined)
   rig.start(RING_RESET)
   rig.state.resetQueue(0)
   assert.equal(rig.state.queues[0].resetting, true)
@@ -112,13 +112,13 @@ test('a queue that was never enabled can be reset, to no effect', () => {
 
 test('a device whose queue reset throws needs a reset, and the queue is gone all the same  @virtio 2.1.2', () => {
   const rig = new StateRig()
-  rig.device.resetQueue = () => {
+  rig.device.stopQueue = () => {
     throw new Error('stuck')
   }
   rig.start(RING_RESET)
   rig.state.resetQueue(0)
   assert.equal(rig.state.status, 15 | 64)
-  assert.deepEqual(rig.logged, ['echo: needs a reset: resetQueue failed: stuck'])
+  assert.deepEqual(rig.logged, ['echo: needs a reset: stopQueue failed: stuck'])
   assert.equal(rig.state.queues[0].enabled, false)
   rig.state.writeStatus(0)
   rig.start()

@@ -1,8 +1,7 @@
 import type { GuestMemory } from '../memory/guest-memory.ts'
 import type { MemoryRegion } from '../memory/memory-region.ts'
-import type { RingPosition } from '../virtqueue/device-queue.ts'
+import type { QueueControl, RingPosition } from '../virtqueue/device-queue.ts'
 import type { ShadowRing } from '../virtqueue/shadow-ring.ts'
-import type { GatedQueue } from './gated-queue.ts'
 
 /** Which of a queue's three areas, as the index of its low word in `QueueState.addressWords`. @virtio 2.6 */
 export const QueueArea = { DESCRIPTOR: 0, DRIVER: 2, DEVICE: 4 } as const
@@ -23,7 +22,7 @@ export class QueueState {
   /** A queue reset is going on. @virtio 2.6.1 */
   resetting = false
   /** The queue itself, from DRIVER_OK on while enabled. */
-  live: GatedQueue | undefined
+  live: QueueControl | undefined
   /** What brings its chains here, where memory is elsewhere. */
   distant: ShadowRing | undefined
   /** Where it stood when its memory went, while it waits for that to come back. */
@@ -65,19 +64,15 @@ export class QueueState {
     return this.stoppedAt !== undefined && !this.#find(memory).includes(undefined)
   }
 
-  /** It is not `live` any more, and can begin again where it stands. Nothing of it may be in flight. */
-  stop(): void {
-    if (!this.live) return
-    this.live.publish()
-    this.stoppedAt = this.live.position
-    this.live.detach()
+  /** Keeps the position of a queue that closes because its memory was removed. Nothing of it is in flight. */
+  suspend(): void {
+    this.stoppedAt = this.live?.position
     this.live = undefined
     this.#forgetDistant()
   }
 
   /** As before any driver; what is still in flight goes nowhere. */
   reset(): void {
-    this.live?.detach()
     this.live = undefined
     this.#forgetDistant()
     this.stoppedAt = undefined

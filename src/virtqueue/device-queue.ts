@@ -3,45 +3,44 @@ import type { Chain } from './chain.ts'
 import type { ChainJournal } from './chain-journal.ts'
 
 /**
- * The device's side of a virtqueue, split or packed.
+ * A virtqueue as a device sees it, split or packed.
  *
  *     for (let chain = queue.pop(); chain; chain = queue.pop()) queue.push(chain, serve(chain))
  *     queue.publish()
  *
- * Chains may be pushed later and in any order. A malformed chain never reaches the device: it goes back to the driver
- * with length 0 and is counted. A ring that cannot be followed sets `broken`; from then on nothing is popped or pushed.
+ * Chains may be pushed later and in any order. A malformed chain never reaches the device: it is returned to the driver
+ * with length 0 and counted. A ring that can no longer be followed becomes `broken`: nothing is popped or pushed any more.
  */
 export interface DeviceQueue {
   readonly index: number
   readonly size: number
-  readonly counters: QueueCounters
-  /** Why the ring cannot be followed any more, or undefined while it can. */
+  /** Reason why the ring can no longer be followed; undefined while it can. */
   readonly broken: string | undefined
-  /** Where device and driver stand. */
-  readonly position: QueuePosition
   /**
-   * Whether somebody looks for `news` all the time, so that the driver need not notify. Once nobody does any more, `pop`
-   * until there is nothing: that asks for it again.
-   */
-  polled: boolean
-  /** Whether the driver made something available since this was last asked. */
-  hasWork(): boolean
-  /**
-   * The next chain the driver made available. When there is none, the driver is asked to notify of the next one and
-   * the ring is looked at once more, so that a device may return to sleep on undefined.
+   * Returns the next available chain. If there is none, asks the driver to notify of the next one and looks at the ring once
+   * more, so that a device may go to sleep on undefined.
    */
   pop(): Chain | undefined
   /**
-   * Gives a chain back with the number of bytes written from its writable start. Visible to the driver at `publish`.
-   * Where buffers were promised in order, a chain waits for those popped before it.
+   * Returns a chain to the driver, with the number of bytes written from its writable start. Visible after `publish`. With
+   * IN_ORDER, a chain waits for those that were popped before it.
    */
   push(chain: Chain, written: number): void
   /** Makes all pushed chains visible at once, and interrupts the driver if it wants that. */
   publish(): void
-  /**
-   * The driver took the queue away (reset): from now on nothing is popped, and pushing is harmless and has no effect.
-   * @virtio 2.6.1.1.1
-   */
+}
+
+/** The same queue as its owner sees it, which is the life cycle of the device. */
+export interface QueueControl extends DeviceQueue {
+  readonly counters: QueueCounters
+  readonly position: QueuePosition
+  /** Gate of the queue: while false, `pop` returns nothing. @default true */
+  open: boolean
+  /** True while the queue is polled: driver notifications are disabled. After clearing it, `pop` until empty to enable them. */
+  polled: boolean
+  /** Returns whether the driver made something available since the last call. */
+  hasWork(): boolean
+  /** Takes the queue from the device: nothing is popped, and pushing has no effect. @virtio 2.6.1.1.1 */
   detach(): void
 }
 

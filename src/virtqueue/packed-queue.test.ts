@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { GuestMemory, type WriteListener } from '../memory/guest-memory.ts'
 import { MemoryRegion } from '../memory/memory-region.ts'
 import { createDeviceQueue } from './create-device-queue.ts'
-import type { DeviceQueue } from './device-queue.ts'
+import type { QueueControl } from './device-queue.ts'
 import { serveAll } from './testing/serve-all.ts'
 
 const SIZE = 3
@@ -23,7 +23,7 @@ const DESC = 2
 /** A packed queue of 3 over memory that the test writes byte by byte, as a driver of its own. */
 class Ring {
   readonly bytes = new DataView(new ArrayBuffer(0x4000))
-  readonly queue: DeviceQueue
+  readonly queue: QueueControl
   interrupts = 0
   broken: string | undefined
   #next = 0

@@ -3,10 +3,10 @@ import type { Chain } from './chain.ts'
 import { ChainBuilder, type ChainFault } from './chain-builder.ts'
 import type { ChainJournal, SavedChain } from './chain-journal.ts'
 import { ChainPool } from './chain-pool.ts'
-import type { DeviceQueue, QueueCounters, QueuePosition, QueueSetup } from './device-queue.ts'
+import type { QueueControl, QueueCounters, QueuePosition, QueueSetup } from './device-queue.ts'
 
 /** What split and packed queues share: who holds which chain, what was refused, and when it all ended. */
-export abstract class RingQueue implements DeviceQueue {
+export abstract class RingQueue implements QueueControl {
   readonly index: number
   readonly size: number
   readonly counters: QueueCounters = {
@@ -18,6 +18,7 @@ export abstract class RingQueue implements DeviceQueue {
     interrupts: 0,
     suppressed: 0,
   }
+  open = true
   polled = false
   protected readonly memory: GuestMemory
   protected readonly builder: ChainBuilder
@@ -72,6 +73,7 @@ export abstract class RingQueue implements DeviceQueue {
   }
 
   pop(): Chain | undefined {
+    if (!this.open) return undefined
     // Bounded: whatever was not published yet counts as in flight, and a driver with more than `size` of that breaks
     // the queue, so that at most `size` chains are refused here.
     while (this.live && (this.#resumed < this.#unfinished || this.look())) {

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import type { ChainJournal, SavedChain } from './chain-journal.ts'
 import { createDeviceQueue } from './create-device-queue.ts'
-import type { DeviceQueue, RingPosition } from './device-queue.ts'
+import type { QueueControl, RingPosition } from './device-queue.ts'
 import { BarePair } from './testing/bare-pair.ts'
 
 /** Writes down each step, with the chain's id; descriptors are kept by the id of the chain they became. */
@@ -42,7 +42,7 @@ class Recorder implements ChainJournal {
   }
 }
 
-function goOn(pair: BarePair, packed: boolean, start: RingPosition, journal?: ChainJournal): DeviceQueue {
+function goOn(pair: BarePair, packed: boolean, start: RingPosition, journal?: ChainJournal): QueueControl {
   pair.queue.detach()
   return createDeviceQueue({
     index: 0,

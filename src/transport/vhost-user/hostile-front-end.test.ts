@@ -158,7 +158,7 @@ test('rings that end outside memory or are misaligned fail when they would be se
     rig.frontEnd.tell('SET_VRING_ERR', 0, [rig.guest.errors[0].descriptor])
     rig.frontEnd.tell('SET_VRING_KICK', 0, [rig.guest.kicks[0].descriptor])
     rig.frontEnd.tell('SET_VRING_ENABLE', { index: 0, num: 1 })
-    assert.match(rig.logged[0], /needs a reset: ring 0/)
+    assert.match(rig.logged[0], /needs a reset: queue 0/)
     assert.equal(rig.guest.errors[0].drain(), 1)
     assert.equal(rig.frontEnd.ask('GET_STATUS', undefined).value & 64, 64)
     await rig.close()
@@ -266,7 +266,7 @@ test('an available index that runs away fails the device, until a new driver is 
   const { driverArea } = rig.guest.queues[0].addresses
   rig.guest.region.u16[driverArea / 2 + 1] = 1000
   rig.kick(0)
-  assert.match(rig.logged[0], /needs a reset: ring 0: available index/)
+  assert.match(rig.logged[0], /needs a reset: queue 0: available index/)
   assert.equal(rig.frontEnd.acknowledged('RESET_DEVICE', undefined), 0)
   rig.guest.queues.length = 0
   rig.startRing(0)

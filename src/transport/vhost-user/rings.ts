@@ -1,7 +1,8 @@
 import type { Descriptor } from '../../host/linux/descriptor.ts'
 import { Interest, type Reactor } from '../../host/linux/reactor/reactor.ts'
 import { after, type Pending } from '../../pending/pending.ts'
-import type { VirtioDevice } from '../../virtio/device.ts'
+import type { Lifecycle } from '../../virtio/lifecycle.ts'
+import { ringFeatures } from '../../virtio/negotiation.ts'
 import type { RingPosition } from '../../virtqueue/device-queue.ts'
 import { DESC_TAIL, DESC_WORDS, VIRTQ_DESC_F_AVAIL, VIRTQ_DESC_F_USED } from '../../virtqueue/ring-layout.ts'
 import { InflightArea, type InflightDescription } from './inflight/inflight-area.ts'
@@ -10,7 +11,6 @@ import { SPLIT_LAYOUT, SplitJournal } from './inflight/split-journal.ts'
 import type { MemoryTable } from './memory-table.ts'
 import type { VringAddressMessage } from './messages.ts'
 import { VHOST_VRING_F_LOG, VRING_INDEX_MASK, VRING_NO_FD } from './protocol.ts'
-import type { ServedDevice } from './served-device.ts'
 import { VhostUserError } from './vhost-user-error.ts'
 import { decodeBase, encodeBase, type RingPlace, Vring } from './vring.ts'
 
@@ -41,13 +41,13 @@ export class Rings {
   guestAddresses = false
 
   constructor(
-    device: VirtioDevice,
-    private readonly served: ServedDevice,
+    queueSizes: readonly number[],
+    private readonly lifecycle: Lifecycle,
     private readonly table: MemoryTable,
     private readonly reactor: RingReactor,
     private readonly events: RingEvents,
   ) {
-    this.#rings = device.queueSizes.map((size, index) => new Vring(index, size))
+    this.#rings = queueSizes.map((size, index) => new Vring(index, size))
   }
 
   get count(): number {
@@ -100,7 +100,7 @@ export class Rings {
   setKick(number: number, descriptor: Descriptor | undefined): void | Pending {
     const ring = this.#named(number, descriptor)
     ring.setKick(descriptor, (event) =>
-      this.reactor.watch(event.descriptor.fd, () => this.served.notify(ring.index), Interest.EDGE),
+      this.reactor.watch(event.descriptor.fd, () => this.lifecycle.notify(ring.index), Interest.EDGE),
     )
     return this.start(ring.index)
   }
@@ -119,7 +119,7 @@ export class Rings {
   start(index: number): void | Pending {
     const ring = this.ring(index)
     ring.started = true
-    if (ring.live) this.served.notify(index)
+    if (ring.live) this.lifecycle.notify(index)
     else return this.settle()
   }
 
@@ -146,7 +146,7 @@ export class Rings {
 
   /** Forgets the driver and how it set the rings up. Descriptors to call it with stay. */
   reset(): void | Pending {
-    return after(this.served.reset(), () => {
+    return after(this.resetDevice(), () => {
       this.#stale = false
       for (const ring of this.#rings) {
         ring.journal?.release()
@@ -162,7 +162,7 @@ export class Rings {
   /** A new area for what is in flight. What is in flight now is not in it. */
   createInflight(queues: number, queueSize: number): InflightArea {
     if (queues > this.count) throw new VhostUserError(`an area for ${queues} rings of ${this.count}`)
-    return this.#useInflight(InflightArea.create(queues, queueSize, this.served.packed ? PACKED_LAYOUT : SPLIT_LAYOUT))
+    return this.#useInflight(InflightArea.create(queues, queueSize, this.#packed ? PACKED_LAYOUT : SPLIT_LAYOUT))
   }
 
   adoptInflight(descriptor: Descriptor, description: InflightDescription): void {
@@ -195,30 +195,28 @@ export class Rings {
     const wanted = this.#rings.filter((ring) => ring.started && ring.enabled && ring.addresses && !ring.live)
     const misplaced = wanted.find((ring) => !ring.displaced && ring.addresses && !this.#place(ring.addresses))
     if (misplaced) {
-      this.served.fail(`ring ${misplaced.index}: its addresses are not in memory`)
+      this.lifecycle.fail(`ring ${misplaced.index}: its addresses are not in memory`)
       // The next driver gives other addresses, and finds no failure.
       this.#stale = true
       return
     }
-    const over = this.#stale || (this.served.active && this.served.failure !== undefined)
+    const over = this.#stale || (this.lifecycle.active && this.lifecycle.failure !== undefined)
     if (wanted.length > 0 && !this.live && over) {
-      const wait = this.served.reset()
+      const wait = this.resetDevice()
       this.#stale = false
       if (wait) return after(wait, () => this.settle())
     }
     for (const ring of this.#rings) {
       if (!ring.live) continue
-      const open = ring.enabled && this.served.failure === undefined
-      if (open === ring.live.open) continue
-      ring.live.open = open
-      this.served.notify(ring.index)
+      this.lifecycle.enable(ring.index, ring.enabled)
+      this.lifecycle.notify(ring.index)
     }
     for (const ring of wanted) this.#open(ring)
   }
 
   /** Makes visible what was used. To be called before each sleep. */
   publish(): void {
-    for (const ring of this.#rings) ring.live?.publish()
+    this.lifecycle.publish()
   }
 
   /** Looks at rings that have no descriptor to tell with. @returns whether there are any: nobody may sleep */
@@ -226,32 +224,10 @@ export class Rings {
     let any = false
     for (const ring of this.#rings) {
       if (!ring.live?.open || ring.kicked) continue
-      this.served.notify(ring.index)
+      this.lifecycle.notify(ring.index)
       any = true
     }
     return any
-  }
-
-  /** Serves what drivers made available without being told. @returns whether there was something */
-  poll(): boolean {
-    let found = false
-    for (const { index, live } of this.#rings) {
-      if (!live?.open) continue
-      live.polled = true
-      if (!live.hasWork()) continue
-      this.served.notify(index)
-      found = true
-    }
-    return found
-  }
-
-  /** Nobody polls any more. */
-  stopPolling(): void {
-    for (const { index, live } of this.#rings) {
-      if (!live?.polled) continue
-      live.polled = false
-      this.served.notify(index)
-    }
   }
 
   /** The device failed. */
@@ -279,7 +255,7 @@ export class Rings {
 
   /** The front-end is gone: from now on nothing reaches its memory's rings. */
   detach(): void {
-    this.served.detach()
+    this.lifecycle.detach()
     for (const ring of this.#rings) {
       this.#forget(ring)
       ring.started = false
@@ -318,16 +294,19 @@ export class Rings {
 
   #open(ring: Vring): void {
     const place = ring.addresses && this.#place(ring.addresses)
-    const why = this.served.refusal ?? (place ? undefined : 'its addresses are not in memory')
+    const why =
+      (this.lifecycle.negotiated ? undefined : 'no features were set') ??
+      (place ? undefined : 'its addresses are not in memory')
     if (!place || why !== undefined) {
       if (!ring.loggedRefusal) this.events.log(`ring ${ring.index} waits: ${why}`)
       ring.loggedRefusal = true
       return
     }
-    const { packed } = this.served
+    const packed = this.#packed
     const base = decodeBase(ring.base, packed, ring.size, usedIndex(place))
     const journal = this.#journal(ring, place, base)
-    const live = this.served.open(ring.index, {
+    if (this.lifecycle.failure !== undefined) return
+    const live = this.lifecycle.open(ring.index, {
       size: ring.size,
       descriptorArea: place.descriptorArea,
       driverArea: place.driverArea,
@@ -336,17 +315,18 @@ export class Rings {
       journal,
       interrupt: () => this.#interrupt(ring),
     })
-    if (!live) return
+    if (!live || live.broken !== undefined) return
     ring.live = live
     ring.place = place
     ring.journal = journal
     ring.loggedRefusal = false
     const unfinished = journal?.unfinished.length ?? 0
     if (unfinished > 0) this.events.log(`ring ${ring.index}: ${unfinished} in flight are served again`)
+    this.lifecycle.start()
     this.events.opened()
     // Whoever served the ring before may have ended between using buffers and saying so.
     if (ring.call) this.reactor.signal(ring.call)
-    this.served.notify(ring.index)
+    this.lifecycle.notify(ring.index)
   }
 
   #interrupt(ring: Vring): void {
@@ -366,19 +346,26 @@ export class Rings {
   #close(ring: Vring, release: boolean): void | Pending {
     const { live } = ring
     if (!live) return
-    live.open = false
-    return after(this.served.drain(ring.index), () => {
+    return after(this.lifecycle.stop(ring.index), () => {
       // The device may have been reset meanwhile, and the ring with it.
       if (ring.live !== live) return
-      live.publish()
       // Now, not at the end of the turn: nothing is said any more once the front-end knows that the ring has stopped.
       ring.call?.signal()
-      ring.base = encodeBase(live.position, this.served.packed, live.size)
+      ring.base = encodeBase(live.position, this.#packed, live.size)
       if (release && live.position.inFlight === 0) ring.journal?.release()
-      live.detach()
-      this.served.drop(ring.index)
+      this.lifecycle.close(ring.index)
       this.#forget(ring)
     })
+  }
+
+  /** Ends the driver's session. @returns a wait, if something was in flight */
+  resetDevice(): void | Pending {
+    if (!this.lifecycle.active) this.lifecycle.failure = undefined
+    else return this.lifecycle.reset()
+  }
+
+  get #packed(): boolean {
+    return ringFeatures(this.lifecycle.features).packed
   }
 
   #forget(ring: Vring): void {
@@ -398,7 +385,7 @@ export class Rings {
   /** What is in flight of a ring, where the front-end keeps that. */
   #journal(ring: Vring, place: RingPlace, base: RingPosition): SplitJournal | PackedJournal | undefined {
     const area = this.#inflight
-    const { packed } = this.served
+    const packed = this.#packed
     const region = area?.region(ring.index, packed ? PACKED_LAYOUT : SPLIT_LAYOUT)
     if (!area || !region) return undefined
     const { queueSize } = area.description

@@ -40,7 +40,7 @@ test('a ring that stops goes on where it stood, and its driver keeps what it mad
     if (features === 0n) assert.deepEqual(bases, [70, 0])
     for (const [index, base] of bases.entries()) rig.startRing(index, base)
     assert.deepEqual(rig.echo(0, [5]), [5])
-    assert.deepEqual([device.activations, device.resets], [1, 0])
+    assert.deepEqual([device.starts, device.resets], [1, 0])
     await rig.close()
   }
 })
@@ -57,7 +57,7 @@ test('a ring that begins anew after all have stopped is another driver: the devi
   rig.guest.queues.length = 0
   rig.startRing(0)
   rig.startRing(1)
-  assert.deepEqual([device.activations, device.resets], [2, 1])
+  assert.deepEqual([device.starts, device.resets], [2, 1])
   assert.deepEqual(rig.echo(0, [2]), [2])
   await rig.close()
 })

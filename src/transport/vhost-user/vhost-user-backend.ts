@@ -6,10 +6,11 @@ import type { Connection } from '../../host/socket/connection.ts'
 import { type Receiver, StreamConnection } from '../../host/socket/stream-connection.ts'
 import { after, type Pending } from '../../pending/pending.ts'
 import type { VirtioDevice } from '../../virtio/device.ts'
-import { DeviceGuard } from '../../virtio/device-guard.ts'
+import type { DeviceGuard } from '../../virtio/device-guard.ts'
 import { DeviceId } from '../../virtio/device-id.ts'
 import { type DeviceStateInspection, inspectDevice } from '../../virtio/device-inspection.ts'
 import { Feature, featureSet, hasFeature } from '../../virtio/feature.ts'
+import { Lifecycle } from '../../virtio/lifecycle.ts'
 import { DRIVER_STATUS, Status } from '../../virtio/status.ts'
 import type { Service } from '../socket/accept-loop.ts'
 import { BackendChannel } from './backend-channel.ts'
@@ -20,9 +21,9 @@ import { MAX_SLOTS, MemoryTable } from './memory-table.ts'
 import { ObjectExchange } from './object-exchange.ts'
 import { ProtocolFeature, VhostFeature, VRING_INDEX_MASK } from './protocol.ts'
 import { Rings } from './rings.ts'
-import { ServedDevice } from './served-device.ts'
 import type { Found, SharedObjects } from './shared-objects.ts'
 import { SharedRegions } from './shared-regions.ts'
+import { vhostFeatures } from './vhost-features.ts'
 import { VhostUserError } from './vhost-user-error.ts'
 
 /** What a network device does for a front-end besides virtio. */
@@ -95,7 +96,7 @@ export class VhostUserBackend implements Service {
   readonly #options: VhostUserBackendOptions
   readonly #guard: DeviceGuard
   readonly #table: MemoryTable
-  readonly #served: ServedDevice
+  readonly #lifecycle: Lifecycle
   readonly #rings: Rings
   readonly #config: DeviceConfig
   readonly #shared: SharedRegions
@@ -106,6 +107,7 @@ export class VhostUserBackend implements Service {
   readonly #poller: Closable
   #channel: BackendChannel | undefined
   #gpuSocket: UnixStream | undefined
+  #isLost = false
   #status = 0
   /** The configuration changed and the front-end was not told. */
   #configDue = false
@@ -126,11 +128,14 @@ export class VhostUserBackend implements Service {
     this.#device = device
     this.#reactor = reactor
     this.#options = options
-    this.#guard = new DeviceGuard(device.name, options.log, (reason) => this.#served.fail(reason))
     const log = (line: string) => this.#guard.log(line)
     this.#table = new MemoryTable(log)
-    this.#served = new ServedDevice(device, this.#table.memory, this.#guard, () => this.#rings.failed())
-    this.#rings = new Rings(device, this.#served, this.#table, reactor, {
+    this.#lifecycle = new Lifecycle(device, this.#table.memory, {
+      failed: () => this.#rings.failed(),
+      log: options.log,
+    })
+    this.#guard = this.#lifecycle.guard
+    this.#rings = new Rings(device.queueSizes, this.#lifecycle, this.#table, reactor, {
       inBand: (what, index) => {
         if (this.#agreedInBand) this.#channel?.send(what, { index, num: 0 })
       },
@@ -145,7 +150,7 @@ export class VhostUserBackend implements Service {
       this.#configDue = true
     }
     this.#hook = reactor.onTurn(() => this.#turn())
-    this.#poller = reactor.poll(this.#rings)
+    this.#poller = reactor.poll(this.#lifecycle)
     this.#dispatcher = new Dispatcher(connect, this.#handlers(), {
       reactor,
       lost: (reason) => this.#lost(reason),
@@ -155,8 +160,9 @@ export class VhostUserBackend implements Service {
 
   /** Few front-ends tell the whole status: a ring that is served is a driver's that is ready. */
   inspect(): DeviceStateInspection {
-    const { active, features, offered } = this.#served
+    const { active, features } = this.#lifecycle
     const status = this.#status | (active ? READY : 0)
+    const offered = vhostFeatures(this.#device)
     return inspectDevice(this.#device, { status, offered, negotiated: features, queues: this.#rings.all })
   }
 
@@ -175,7 +181,7 @@ export class VhostUserBackend implements Service {
   }
 
   get #features(): bigint {
-    return this.#served.offered | featureSet(VhostFeature.LOG_ALL, VhostFeature.PROTOCOL_FEATURES)
+    return vhostFeatures(this.#device) | featureSet(VhostFeature.LOG_ALL, VhostFeature.PROTOCOL_FEATURES)
   }
 
   get #protocolFeatures(): bigint {
@@ -247,7 +253,7 @@ export class VhostUserBackend implements Service {
 
       GET_CONFIG: ({ offset, size, flags }) => ({ offset, size, flags, bytes: this.#config.read(offset, size) }),
       SET_CONFIG: ({ offset, flags, bytes }) => this.#config.write(offset, bytes, flags),
-      GET_STATUS: () => this.#status | (this.#served.failure === undefined ? 0 : Status.DEVICE_NEEDS_RESET),
+      GET_STATUS: () => this.#status | (this.#lifecycle.failure === undefined ? 0 : Status.DEVICE_NEEDS_RESET),
       SET_STATUS: (status) => this.#setStatus(status),
       RESET_DEVICE: () => this.#reset(),
 
@@ -285,12 +291,23 @@ export class VhostUserBackend implements Service {
     // QEMU's GPU has RING_RESET whether the back-end offers it or not.
     const unknown = features & ~this.#features & ~featureSet(Feature.RING_RESET)
     if (unknown !== 0n) throw new VhostUserError(`features 0x${unknown.toString(16)} are not offered`)
-    return after(this.#served.setFeatures(features & this.#served.offered), () => {
+    return after(this.#negotiate(features & vhostFeatures(this.#device)), () => {
       const logsAll = hasFeature(features, VhostFeature.LOG_ALL)
       if (logsAll && !this.#log.all) this.#guard.log(MIGRATION)
       this.#log.all = logsAll
       this.#log.update()
       return hasFeature(features, VhostFeature.PROTOCOL_FEATURES) ? this.#rings.settle() : this.#rings.enableAll(true)
+    })
+  }
+
+  /** Ends the session of a driver with other features first. @returns a wait, if something of it was in flight */
+  #negotiate(features: bigint): void | Pending {
+    const lifecycle = this.#lifecycle
+    if (lifecycle.negotiated && features === lifecycle.features) return
+    return after(this.#rings.resetDevice(), () => {
+      // The driver cannot see a refusal, so every subset is served: a front-end may keep a feature that another needs
+      // (QEMU itself has the control queue of a network device), and a legacy driver accepts no VERSION_1.
+      if (!this.#isLost) lifecycle.negotiate(features)
     })
   }
 
@@ -319,7 +336,7 @@ export class VhostUserBackend implements Service {
       return this.#rings.live ? this.#reset() : undefined
     }
     const set = status & DRIVER_STATUS
-    this.#status |= this.#served.refusal === undefined ? set : set & ~Status.FEATURES_OK
+    this.#status |= this.#lifecycle.negotiated ? set : set & ~Status.FEATURES_OK
   }
 
   #reset(): void | Pending {
@@ -329,7 +346,7 @@ export class VhostUserBackend implements Service {
   }
 
   #memoryChanged(): void | Pending {
-    return this.#rings.memoryChanged(this.#table.retired > MAX_RETIRED || !this.#served.active)
+    return this.#rings.memoryChanged(this.#table.retired > MAX_RETIRED || !this.#lifecycle.active)
   }
 
   #setChannel(descriptor: Descriptor): void {
@@ -357,7 +374,7 @@ export class VhostUserBackend implements Service {
   }
 
   #mapShared(): void {
-    if (!this.#channel || !this.#served.active || !this.#shared.any) return
+    if (!this.#channel || !this.#lifecycle.active || !this.#shared.any) return
     const { BACKEND_SEND_FD, SHMEM } = ProtocolFeature
     if (this.#dispatcher.agreed(SHMEM) && this.#dispatcher.agreed(BACKEND_SEND_FD)) this.#shared.map(this.#channel)
   }
@@ -396,7 +413,8 @@ export class VhostUserBackend implements Service {
     this.#channel?.close()
     this.#gpuSocket?.close()
     this.#options.screen?.disconnect()
-    after(this.#served.reset(), () => {
+    this.#isLost = true
+    after(this.#rings.resetDevice(), () => {
       this.#log.close()
       this.#rings.close()
       this.#table.close()

@@ -4,8 +4,8 @@ import { limitedLog } from '../../log/limited-log.ts'
 import type { VirtioDevice } from '../../virtio/device.ts'
 import { type DeviceStateInspection, inspectDevice } from '../../virtio/device-inspection.ts'
 import { AcceptLoop, type PeerSource } from '../socket/accept-loop.ts'
-import { vhostFeatures } from './served-device.ts'
 import type { Found } from './shared-objects.ts'
+import { vhostFeatures } from './vhost-features.ts'
 import { VhostUserBackend, type VhostUserBackendOptions } from './vhost-user-backend.ts'
 
 export type ServerReactor = Pick<Reactor, 'watch' | 'signal' | 'onTurn' | 'poll' | 'settle' | 'timer'>

@@ -2,8 +2,7 @@ import type { Descriptor } from '../../host/linux/descriptor.ts'
 import { EventFd } from '../../host/linux/event-fd.ts'
 import type { Closable } from '../../host/linux/reactor/reactor.ts'
 import type { MemoryRegion } from '../../memory/memory-region.ts'
-import type { GatedQueue } from '../../virtio/gated-queue.ts'
-import type { RingPosition } from '../../virtqueue/device-queue.ts'
+import type { QueueControl, RingPosition } from '../../virtqueue/device-queue.ts'
 import type { VringAddressMessage } from './messages.ts'
 import { VhostUserError } from './vhost-user-error.ts'
 
@@ -34,7 +33,7 @@ export class Vring {
   started = false
   enabled = false
   /** The queue, from when it is started and enabled until it is stopped. */
-  live: GatedQueue | undefined
+  live: QueueControl | undefined
   place: RingPlace | undefined
   journal: Releasable | undefined
   /** Its memory was taken away while it was served: it waits for that to come back. */

@@ -200,7 +200,7 @@ test('a second driver that forgets to reset gets the device as it is, and a rese
   driver.set('queue_enable', 1)
   driver.set('device_status', 15)
   assert.deepEqual(machine.echo(0, [1]), [1], 'the first driver’s queue')
-  assert.equal(machine.device.activations, 1)
+  assert.equal(machine.device.starts, 1)
   await driver.start()
   assert.deepEqual(machine.echo(0, [2]), [2])
 })

@@ -1,6 +1,6 @@
 import { GuestMemory } from '../../memory/guest-memory.ts'
 import { MemoryRegion } from '../../memory/memory-region.ts'
-import { promiseOf } from '../../pending/pending.ts'
+import { all, promiseOf } from '../../pending/pending.ts'
 import { type Bytes, GuestAllocator, QueueRig, type Reply, type Request } from '../../virtqueue/driver/index.ts'
 import type { Layout } from '../../virtqueue/driver/queue-driver.ts'
 import type { DriverSession, VirtioDevice } from '../device.ts'
@@ -65,7 +65,7 @@ export class DeviceRig implements DriverSession {
       this.configChanges++
     }
     device.negotiated?.(this.features)
-    device.activate(this)
+    device.start(this)
     for (let index = 0; index < this.rigs.length; index++) if (this.queues[index]) device.notify(index)
   }
 
@@ -100,8 +100,9 @@ export class DeviceRig implements DriverSession {
 
   /** What a transport does when the driver writes 0 to the device's status. @virtio 2.4 */
   async reset(): Promise<void> {
-    await promiseOf(this.#device.quiesce())
-    for (const rig of this.rigs) rig.queue.detach()
+    for (const { queue } of this.rigs) queue.open = false
+    await promiseOf(all(this.rigs.map((_, index) => this.queues[index] && this.#device.stopQueue(index))))
+    for (const { queue } of this.rigs) queue.detach()
     this.#device.reset()
     this.#device.config.onChange = undefined
   }

@@ -26,7 +26,7 @@ export class EchoDevice implements VirtioDevice {
   readonly sharedMemory: readonly SharedMemoryRegion[]
   session: DriverSession | undefined
   /** Sessions begun, and resets. */
-  activations = 0
+  starts = 0
   resets = 0
   /** Chains not given back yet, with their queue. */
   readonly kept: { readonly queue: number; readonly chain: Chain }[] = []
@@ -42,9 +42,9 @@ export class EchoDevice implements VirtioDevice {
     this.#slow = options.slow ?? false
   }
 
-  activate(session: DriverSession): void {
+  start(session: DriverSession): void {
     this.session = session
-    this.activations++
+    this.starts++
   }
 
   notify(index: number): void {
@@ -69,22 +69,14 @@ export class EchoDevice implements VirtioDevice {
     this.#quiet = undefined
   }
 
-  quiesce(): void | Pending {
-    return this.#idle()
-  }
-
-  resetQueue(): void | Pending {
-    return this.#idle()
+  stopQueue(index: number): void | Pending {
+    if (!this.kept.some(({ queue }) => queue === index)) return
+    this.#quiet ??= new Pending()
+    return this.#quiet
   }
 
   reset(): void {
     this.session = undefined
     this.resets++
-  }
-
-  #idle(): void | Pending {
-    if (this.kept.length === 0) return
-    this.#quiet ??= new Pending()
-    return this.#quiet
   }
 }

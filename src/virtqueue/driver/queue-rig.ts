@@ -1,7 +1,7 @@
 import { GuestMemory } from '../../memory/guest-memory.ts'
 import { MemoryRegion } from '../../memory/memory-region.ts'
 import { createDeviceQueue } from '../create-device-queue.ts'
-import type { DeviceQueue } from '../device-queue.ts'
+import type { QueueControl } from '../device-queue.ts'
 import { GuestAllocator } from './guest-allocator.ts'
 import { PackedDriver } from './packed-driver.ts'
 import type { Layout, Part, QueueDriver } from './queue-driver.ts'
@@ -69,7 +69,7 @@ export class QueueRig {
   readonly memory: GuestMemory
   readonly allocator: GuestAllocator
   readonly driver: QueueDriver
-  readonly queue: DeviceQueue
+  readonly queue: QueueControl
   /** Interrupts the device raised. */
   interrupts = 0
   /** Why the queue broke, if it did. */

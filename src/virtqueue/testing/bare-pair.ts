@@ -1,7 +1,7 @@
 import { GuestMemory } from '../../memory/guest-memory.ts'
 import { MemoryRegion } from '../../memory/memory-region.ts'
 import { createDeviceQueue } from '../create-device-queue.ts'
-import type { DeviceQueue } from '../device-queue.ts'
+import type { QueueControl } from '../device-queue.ts'
 import { GuestAllocator, PackedDriver, type Part, SplitDriver } from '../driver/index.ts'
 
 export interface PairOptions {
@@ -25,7 +25,7 @@ export class BarePair {
   readonly memory: GuestMemory
   readonly allocator: GuestAllocator
   readonly driver: SplitDriver | PackedDriver
-  readonly queue: DeviceQueue
+  readonly queue: QueueControl
   interrupts = 0
   /** What `onBroken` was called with, each time. */
   readonly breaks: string[] = []

@@ -1,4 +1,4 @@
-import { all, type Pending } from '../../../pending/pending.ts'
+import type { Pending } from '../../../pending/pending.ts'
 import { type Disk, DiskOp } from '../../../services/disk.ts'
 import { ConfigSpace } from '../../../virtio/config-space.ts'
 import type { DriverSession, VirtioDevice } from '../../../virtio/device.ts'
@@ -89,8 +89,6 @@ export class BlockDevice implements VirtioDevice {
   /** Requests not in use; at most as many as the queues have descriptors. */
   readonly #free: BlockRequest[] = []
   #session: DriverSession | undefined
-  /** No requests are started: between `quiesce` and `activate`. */
-  #quiet = true
   /** In sectors. */
   #capacity = 0
   /** Completed writes may wait for a flush to become stable; otherwise each is followed by one. */
@@ -131,19 +129,13 @@ export class BlockDevice implements VirtioDevice {
     this.#writeConfig()
   }
 
-  activate(session: DriverSession): void {
+  start(session: DriverSession): void {
     this.#session = session
-    this.#quiet = false
   }
 
   notify(index: number): void {
-    const queue = this.#quiet ? undefined : this.#session?.queues[index]
+    const queue = this.#session?.queues[index]
     if (queue) this.#queues[index].serve(queue, this.#start)
-  }
-
-  quiesce(): void | Pending {
-    this.#quiet = true
-    return all(this.#queues.map((requests) => requests.idle()))
   }
 
   /** Nothing is flushed: writes that were volatile stay so, until any driver flushes. */
@@ -152,7 +144,7 @@ export class BlockDevice implements VirtioDevice {
     this.negotiated(this.features)
   }
 
-  resetQueue(index: number): void | Pending {
+  stopQueue(index: number): void | Pending {
     return this.#queues[index].idle()
   }
 

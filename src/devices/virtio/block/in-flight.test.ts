@@ -98,7 +98,7 @@ test('a disk that throws fails the request, and the next is served', () => {
   const request = rig.submit(0, [header(BlkType.IN)], [512, 1])
   assert.equal(status(request.reply), BlkStatus.IOERR)
   assert.equal(device.inspect().lastError, 'read: out of order')
-  assert.equal(device.quiesce(), undefined)
+  assert.equal(device.stopQueue(0), undefined)
 })
 
 test('a reset waits for what is in flight, and starts nothing more  @virtio 2.4', async () => {
@@ -127,7 +127,7 @@ test('a device with nothing in flight is quiet at once, and serves the next driv
   const { disk, device, read } = setUp()
   read(0)
   disk.release()
-  assert.equal(device.quiesce(), undefined)
+  assert.equal(device.stopQueue(0), undefined)
   device.reset()
   const rig = activateDevice(device)
   const reply = rig.submit(0, [header(BlkType.GET_ID)], [20, 1])
@@ -141,13 +141,13 @@ test('queues are served apart, and one is reset without the other  @virtio 2.6.1
   const first = read(0, 0)
   const second = read(1, 1)
   assert.equal(device.inspect().inFlight, 2)
-  const wait = device.resetQueue(0)
+  const wait = device.stopQueue(0)
   assert.ok(wait)
   disk.release(0)
   await wait
   assert.equal(status(first.reply), BlkStatus.OK)
   assert.equal(second.reply, undefined)
-  assert.equal(device.resetQueue(0), undefined)
+  assert.equal(device.stopQueue(0), undefined)
   disk.release()
   assert.equal(status(await second.replied), BlkStatus.OK)
 })

@@ -59,9 +59,9 @@ test('a reset of a transmitq gives back what is held; the queue that follows is 
   const device = singlePort(host)
   const driver = new ConsoleDriver(device)
   const held = driver.write(0, [1, 2])
-  device.resetQueue(0)
+  device.stopQueue(0)
   assert.equal(written(held), undefined)
-  device.resetQueue(1)
+  device.stopQueue(1)
   assert.equal(written(held), 0)
   const queue = driver.rig.queues[1]
   driver.rig.queues[1] = undefined

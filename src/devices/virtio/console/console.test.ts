@@ -296,7 +296,6 @@ test('input that comes before any driver waits for the first one, through the re
   const device = twoPorts()
   device.input(0, Uint8Array.of(1, 2))
   device.input(1, Uint8Array.of(3))
-  await device.quiesce()
   device.reset()
   const driver = new ConsoleDriver(device)
   driver.start()

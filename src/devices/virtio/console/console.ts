@@ -102,14 +102,14 @@ export class ConsoleDevice implements VirtioDevice {
     this.#writeConfig(this.config.view)
   }
 
-  activate(session: DriverSession): void {
+  start(session: DriverSession): void {
     this.#session = session
     this.#used = true
     this.#multiport = hasFeature(session.features, ConsoleFeature.MULTIPORT)
     this.#sizeDue = !this.#multiport && hasFeature(session.features, ConsoleFeature.SIZE)
     // Without control messages a port has no way to say that it is open: the first is, the others do not exist.
-    if (this.#multiport) for (const port of this.#ports) port.activate(session, false)
-    else this.#ports[0].activate(session, true)
+    if (this.#multiport) for (const port of this.#ports) port.start(session, false)
+    else this.#ports[0].start(session, true)
   }
 
   notify(queue: number): void {
@@ -159,11 +159,6 @@ export class ConsoleDevice implements VirtioDevice {
     this.#sendControl()
   }
 
-  quiesce(): void {
-    for (const port of this.#ports) port.quiesce()
-    this.#session = undefined
-  }
-
   /** Input that came before any driver is kept for the first: a reset is what drivers begin with. */
   reset(): void {
     if (!this.#used) return
@@ -177,7 +172,7 @@ export class ConsoleDevice implements VirtioDevice {
     })
   }
 
-  resetQueue(queue: number): void {
+  stopQueue(queue: number): void {
     if (queue !== CONTROL_TRANSMITQ && (queue & 1) === 1) this.#ports[portOf(queue)]?.releaseOutput()
   }
 

@@ -31,7 +31,7 @@ export interface ConsolePortOptions {
 /**
  * One port: its pair of queues, and what waits on either side.
  *
- *     port.activate(session, true)              // the driver is there; whether its end counts as open
+ *     port.start(session, true)                 // the driver is there; whether its end counts as open
  *     port.input(bytes)                         // to the driver now, or when it has room
  *     port.output()                             // from the driver to the host, until one of them stops
  */
@@ -81,7 +81,7 @@ export class ConsolePort {
     this.#options.host.opened?.(open)
   }
 
-  activate(session: DriverSession, open: boolean): void {
+  start(session: DriverSession, open: boolean): void {
     this.#session = session
     this.guestOpen = open
   }
@@ -158,11 +158,6 @@ export class ConsolePort {
     this.#dropped += this.#left
     queue.push(chain, 0)
     queue.publish()
-  }
-
-  quiesce(): void {
-    this.releaseOutput()
-    this.#session = undefined
   }
 
   reset(): void {

@@ -131,7 +131,7 @@ test('a queue reset leaves nothing behind, and the queue that follows is served 
   const device = new EntropyDevice(countingSource())
   const rig = activateDevice(device)
   rig.send(0, [], [4])
-  assert.equal(device.resetQueue(), undefined)
+  assert.equal(device.stopQueue(), undefined)
   rig.queues[0] = undefined
   device.notify()
   rig.queues[0] = rig.rigs[0].queue

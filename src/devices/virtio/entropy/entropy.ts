@@ -33,7 +33,7 @@ export class EntropyDevice implements VirtioDevice {
   /** @param source where the bytes come from: `cryptoRandomSource` unless a test wants to know them */
   constructor(private readonly source: RandomSource) {}
 
-  activate(session: DriverSession): void {
+  start(session: DriverSession): void {
     this.#session = session
   }
 
@@ -44,16 +44,12 @@ export class EntropyDevice implements VirtioDevice {
     queue.publish()
   }
 
-  quiesce(): void {
-    this.#session = undefined
-  }
-
   reset(): void {
     this.#session = undefined
   }
 
   /** Nothing to wait for: a request is answered before `notify` returns. */
-  resetQueue(): void {}
+  stopQueue(): void {}
 
   inspect(): Record<string, unknown> {
     return { bytes: this.#bytes, empty: this.#empty }

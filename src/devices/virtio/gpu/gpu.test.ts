@@ -227,7 +227,7 @@ test('a reset lets go of everything the driver made, on the displays too  @virti
 test('a reset queue goes on where the driver left off  @virtio 2.6.1', () => {
   const gpu = new GpuRig()
   gpu.create2d(1, 1, 8, 4)
-  gpu.device.resetQueue(0)
+  gpu.device.stopQueue(0)
   assert.equal(gpu.setScanout(0, 1, WHOLE).type, R.OK_NODATA)
 })
 

@@ -114,7 +114,7 @@ export class GpuDevice implements VirtioDevice {
   /** What happened and the driver has not cleared: bits of `GpuEvent`. */
   #events = 0
   #session: DriverSession | undefined
-  /** What the driver made; it outlives `quiesce`, so that a stopped guest's screen can still be read. */
+  /** What the driver made; it outlives stopped queues, so that a stopped guest's screen can still be read. */
   #processor: CommandProcessor | undefined
   readonly #display: Display
   /** A question of the driver's that waits for the display; what came behind it in the control queue waits, too. */
@@ -165,7 +165,7 @@ export class GpuDevice implements VirtioDevice {
     return this.#heap?.pageSize ?? 1
   }
 
-  activate(session: DriverSession): void {
+  start(session: DriverSession): void {
     this.#session = session
     this.#processor ??= new CommandProcessor(session, {
       scanouts: this.#scanouts,
@@ -192,16 +192,10 @@ export class GpuDevice implements VirtioDevice {
   }
 
   /**
-   * In flight may be a question to the display, which then is answered with what was known before, and requests whose
-   * fences are not reached: the driver stops, and does not wait for them.
+   * A question to the display may be in flight, which is answered with what was known before, and requests whose fences are
+   * not reached: the driver stops, and does not wait for them.
    */
-  quiesce(): void {
-    this.#answerAsked()
-    this.#answerFenced(this.#fences.takeAll())
-    this.#session = undefined
-  }
-
-  resetQueue(index: number): void {
+  stopQueue(index: number): void {
     if (index !== GpuQueue.CONTROL) return
     this.#answerAsked()
     this.#answerFenced(this.#fences.takeAll())

@@ -328,9 +328,9 @@ test('a reset of the eventq gives back the buffers that wait, and keeps the even
   const driver = new EventDriver(device)
   const waiting = driver.rig.submit(0, [], [8])
   device.send([[EV_KEY, 30, 1]])
-  device.resetQueue(1)
+  device.stopQueue(1)
   assert.equal(driver.rig.rigs[0].queue.position.inFlight, 1)
-  device.resetQueue(0)
+  device.stopQueue(0)
   assert.equal(waiting.reply?.written, 0)
   const queue = driver.rig.queues[0]
   driver.rig.queues[0] = undefined
@@ -347,7 +347,7 @@ test('queues the driver did not enable are left alone', () => {
   new EventDriver(device, { disabled: [0, 1] })
   device.send([[EV_KEY, 30, 1]])
   for (const queue of [0, 1, 2]) device.notify(queue)
-  device.resetQueue(0)
+  device.stopQueue(0)
 })
 
 test('whatever a driver does, and whenever it resets, a well-behaved one after it gets its events', async () => {

@@ -79,18 +79,13 @@ export class InputDevice implements VirtioDevice {
     this.#deliver()
   }
 
-  activate(session: DriverSession): void {
+  start(session: DriverSession): void {
     this.#session = session
   }
 
   notify(queue: number): void {
     if (queue === EVENTQ) this.#deliver()
     else if (queue === STATUSQ) this.#hear()
-  }
-
-  quiesce(): void {
-    this.#giveBack()
-    this.#session = undefined
   }
 
   reset(): void {
@@ -103,7 +98,7 @@ export class InputDevice implements VirtioDevice {
     this.#answer()
   }
 
-  resetQueue(queue: number): void {
+  stopQueue(queue: number): void {
     if (queue === EVENTQ) this.#giveBack()
   }
 

@@ -149,7 +149,7 @@ export class NetDevice implements VirtioDevice {
     return mtu >= MIN_MTU && mtu <= (this.#mtu ?? MAX_MTU)
   }
 
-  activate(session: DriverSession): void {
+  start(session: DriverSession): void {
     const { features } = session
     this.#session = session
     this.#control = undefined
@@ -173,12 +173,6 @@ export class NetDevice implements VirtioDevice {
     else this.#receiveInto(index >> 1)
   }
 
-  quiesce(): void {
-    for (const receiver of this.#receivers) receiver.release()
-    for (const transmitter of this.#transmitters) transmitter.release()
-    this.#session = undefined
-  }
-
   reset(): void {
     this.#session = undefined
     this.#control = undefined
@@ -187,7 +181,7 @@ export class NetDevice implements VirtioDevice {
     writeStatus(this.config.view, this.#status)
   }
 
-  resetQueue(index: number): void {
+  stopQueue(index: number): void {
     if (index === this.#control) return
     if ((index & 1) === 1) this.#transmitters[index >> 1]?.release()
     else this.#receivers[index >> 1]?.release()

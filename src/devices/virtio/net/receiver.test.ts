@@ -235,7 +235,7 @@ test('a reset and a queue reset give back the buffers that are held, and lose wh
   driver.post([100, 100])
   port.arrive(frame(1000, 1), header(TSO))
   assert.equal(driver.rig.rigs[0].pending, 2)
-  device.resetQueue(0)
+  device.stopQueue(0)
   assert.equal(driver.rig.rigs[0].pending, 0)
   driver.post([2000])
   port.arrive(frame(60, 2))
@@ -253,7 +253,7 @@ test('packets of a pair whose queue is being reset go to another queue  @virtio 
   driver.command(CtrlClass.MQ, 0, [2, 0])
   driver.post([200, 200])
   driver.post([200, 200], 1)
-  device.resetQueue(2)
+  device.stopQueue(2)
   driver.rig.queues[2] = undefined
   port.arrive(frame(60, 1), header(), 1)
   assert.deepEqual(driver.received(0)[0].frame, frame(60, 1))

@@ -68,20 +68,15 @@ test('a link that goes down takes what waits with it', () => {
   assert.equal(device.counters.sent.linkDown, 1)
 })
 
-test('a reset and a queue reset give back the packet that waits  @virtio 2.6.1', async () => {
-  for (const [name, giveUp] of Object.entries({
-    reset: (device: NetDevice) => device.quiesce(),
-    queue: (device: NetDevice) => device.resetQueue(1),
-  })) {
-    const { port, device, driver } = rig()
-    port.room = 0
-    const request = driver.send(frame(60, 1))
-    giveUp(device)
-    assert.ok(request.reply, name)
-    port.room = 1
-    port.listener?.writable(0)
-    assert.equal(port.sent.length, 0, name)
-  }
+test('a queue that stops gives back the packet that waits  @virtio 2.6.1', () => {
+  const { port, device, driver } = rig()
+  port.room = 0
+  const request = driver.send(frame(60, 1))
+  device.stopQueue(1)
+  assert.ok(request.reply)
+  port.room = 1
+  port.listener?.writable(0)
+  assert.equal(port.sent.length, 0)
 })
 
 const CLAIMS: readonly (readonly [what: string, length: number, fields: HeaderFields])[] = [

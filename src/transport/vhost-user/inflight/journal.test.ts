@@ -6,7 +6,7 @@ import { MemoryRegion } from '../../../memory/memory-region.ts'
 import type { Chain } from '../../../virtqueue/chain.ts'
 import type { ChainJournal, SavedChain } from '../../../virtqueue/chain-journal.ts'
 import { createDeviceQueue } from '../../../virtqueue/create-device-queue.ts'
-import type { DeviceQueue, RingPosition } from '../../../virtqueue/device-queue.ts'
+import type { QueueControl, RingPosition } from '../../../virtqueue/device-queue.ts'
 import { BarePair } from '../../../virtqueue/testing/bare-pair.ts'
 import type { InflightRegion, RegionLayout } from './inflight-area.ts'
 import { PACKED_LAYOUT, PackedJournal } from './packed-journal.ts'
@@ -84,7 +84,7 @@ class World {
   readonly pair: BarePair
   readonly moments: Remains[] = []
   readonly outstanding = new Set<number>()
-  readonly queue: DeviceQueue
+  readonly queue: QueueControl
 
   constructor(readonly packed: boolean) {
     this.area = new Uint8Array(regionBytes(packed ? PACKED_LAYOUT : SPLIT_LAYOUT))
@@ -92,7 +92,7 @@ class World {
     this.queue = this.serve(this.bytes, this.area, { available: 0, used: 0 })
   }
 
-  serve(bytes: Uint8Array, area: Uint8Array, base: RingPosition): DeviceQueue {
+  serve(bytes: Uint8Array, area: Uint8Array, base: RingPosition): QueueControl {
     const memory = new GuestMemory([MemoryRegion.over(0, bytes)])
     const journal = openJournal(this.packed, memory, area, base, this.pair)
     const mortal = new Mortal(

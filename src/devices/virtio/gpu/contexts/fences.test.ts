@@ -87,7 +87,7 @@ test('fences that nobody reaches fill the queue, and no more: a reset empties it
 test('a queue that is reset gives its fenced requests back first  @virtio 2.6.1', () => {
   const { gpu, send } = slow()
   const answer = send(1, 0, 1)
-  gpu.device.resetQueue(0)
+  gpu.device.stopQueue(0)
   assert.equal(answer()?.[0], R.OK_NODATA)
 })
 
