@@ -128,7 +128,7 @@ const EXAMPLES: readonly [file: string, name: string, given: () => Record<string
     },
   ],
   ['devices/virtio/block/block.ts', 'BlockDevice', () => ({ BlkType, header: () => new Uint8Array(16) })],
-  ['devices/virtio/block/memory-disk.ts', 'MemoryDisk', () => ({})],
+  ['backends/disk/memory-disk.ts', 'MemoryDisk', () => ({})],
   ['devices/virtio/console/console.ts', 'ConsoleDevice', () => ({ terminal: { print: log }, keys: Uint8Array.of(10) })],
   ['devices/virtio/input/input.ts', 'InputDevice', () => ({ ...eventCodes, KEY_A: 30, description })],
   ['devices/virtio/entropy/entropy.ts', 'EntropyDevice', () => ({})],

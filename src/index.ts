@@ -6,6 +6,9 @@
  * driver's side.
  */
 
+// Services of a device: interfaces, and the implementations that run anywhere
+export { MemoryDisk, type MemoryDiskOptions } from './backends/disk/memory-disk.ts'
+export { createNetworkLink, type NetworkLinkOptions } from './backends/net/network-link.ts'
 // Devices
 export {
   type BlockCounters,
@@ -13,8 +16,6 @@ export {
   type BlockDeviceOptions,
   type LogicalBlockSize,
 } from './devices/virtio/block/block.ts'
-// Services of a device: interfaces, and the implementations that run anywhere
-export { MemoryDisk, type MemoryDiskOptions } from './devices/virtio/block/memory-disk.ts'
 export { BlkFeature } from './devices/virtio/block/protocol.ts'
 export { ConsoleDevice } from './devices/virtio/console/console.ts'
 export type { ConsoleSize } from './devices/virtio/console/control.ts'
@@ -41,7 +42,6 @@ export { InputDevice, type StatusListener } from './devices/virtio/input/input.t
 export { createKeyboard, type KeyboardOptions } from './devices/virtio/input/keyboard.ts'
 export { createTablet } from './devices/virtio/input/tablet.ts'
 export { type NetCounters, NetDevice, type NetDeviceOptions } from './devices/virtio/net/net.ts'
-export { createNetworkLink, type NetworkLinkOptions } from './devices/virtio/net/network-link.ts'
 export { NetFeature } from './devices/virtio/net/protocol.ts'
 // Engines and transports of your own
 export { type LineLog, limitedLog } from './log/limited-log.ts'

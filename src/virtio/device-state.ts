@@ -19,6 +19,8 @@ export interface DeviceTransport {
   configInterrupt(): void
   /** A queue was reset: what the transport keeps for it starts over. */
   queueReset(queue: number): void
+  /** Calls `publish` at the end of the current batch of host completions. */
+  batchEnds(publish: () => void): void
   /** The device was reset: what the transport keeps for the driver starts over. */
   deviceReset(): void
   log(line: string): void
@@ -57,6 +59,7 @@ export class DeviceState {
     this.#transport = transport
     this.#lifecycle = new Lifecycle(device, transport.memory, {
       failed: () => this.#failed(),
+      batchEnds: (publish) => transport.batchEnds(publish),
       log: (line) => transport.log(line),
     })
     this.offered = offeredFeatures(device)

@@ -56,6 +56,11 @@ export interface DriverSession {
   readonly features: bigint
   /** Enabled queues by index; undefined where the driver did not enable one. */
   readonly queues: readonly (DeviceQueue | undefined)[]
+  /**
+   * Publishes all queues at the end of the current batch of host completions. For chains that are pushed outside of `notify`:
+   * each host decides what a batch is, such as one turn of its reactor.
+   */
+  publishSoon(): void
   /** The device met an error it cannot recover from by itself. @virtio 2.1.1 */
   needsReset(reason: string): void
 }

@@ -15,6 +15,8 @@ export type QueueOpening = Omit<
 export interface LifecycleEvents {
   /** The device failed: it serves nothing until a reset. Called once a failure. */
   failed(): void
+  /** Calls `publish` at the end of the current batch of host completions. */
+  batchEnds(publish: () => void): void
   log(line: string): void
 }
 
@@ -38,7 +40,7 @@ interface OpenQueue {
  * A transport translates registers or messages into these calls. A queue has a gate: while it is closed nothing is popped,
  * and what is in flight can still be pushed. Nothing here throws: what a device throws makes it fail.
  *
- *     const lifecycle = new Lifecycle(device, memory, { failed: () => interrupt(), log })
+ *     const lifecycle = new Lifecycle(device, memory, { failed: () => interrupt(), batchEnds: queueMicrotask, log })
  *     lifecycle.negotiate(features)
  *     lifecycle.open(0, { size: 64, descriptorArea: 0x1000, driverArea: 0x2000, deviceArea: 0x3000, interrupt })
  *     lifecycle.start()
@@ -61,9 +63,16 @@ export class Lifecycle {
   readonly #queues: (OpenQueue | undefined)[]
   #session: Session | undefined
   #started = false
+  /** `publish` is due at the end of the batch. */
+  #publishDue = false
   /** The device was reset after `negotiate`, and has to be given the features again. */
   #forgotten = false
   #held = false
+
+  readonly #batchEnded = (): void => {
+    this.#publishDue = false
+    this.publish()
+  }
 
   constructor(device: VirtioDevice, memory: GuestMemory, events: LifecycleEvents) {
     this.#device = device
@@ -94,8 +103,11 @@ export class Lifecycle {
   begin(): void {
     if (this.#session) return
     if (this.#forgotten) this.negotiate(this.features)
-    this.#session = new Session(this.#memory, this.features, this.#queues.length, (session, reason) => {
-      if (session === this.#session) this.fail(reason)
+    this.#session = new Session(this.#memory, this.features, this.#queues.length, {
+      fail: (session, reason) => {
+        if (session === this.#session) this.fail(reason)
+      },
+      publishSoon: () => this.#publishSoon(),
     })
   }
 
@@ -252,6 +264,12 @@ export class Lifecycle {
     }
   }
 
+  #publishSoon(): void {
+    if (this.#publishDue) return
+    this.#publishDue = true
+    this.#events.batchEnds(this.#batchEnded)
+  }
+
   #updateGates(): void {
     for (const entry of this.#queues) if (entry) this.#updateGate(entry)
   }
@@ -261,21 +279,33 @@ export class Lifecycle {
   }
 }
 
+interface SessionOwner {
+  /** The device cannot continue. The session may be over. */
+  fail(session: Session, reason: string): void
+  publishSoon(): void
+}
+
 /** A driver's time with a device. Queues are put in while they are open. */
 class Session implements DriverSession {
   readonly queues: (QueueControl | undefined)[]
 
-  /** @param fail called when the device cannot continue, also by a session that is over */
+  readonly #owner: SessionOwner
+
   constructor(
     readonly memory: GuestMemory,
     readonly features: bigint,
     queues: number,
-    private readonly fail: (session: Session, reason: string) => void,
+    owner: SessionOwner,
   ) {
     this.queues = new Array(queues).fill(undefined)
+    this.#owner = owner
+  }
+
+  publishSoon(): void {
+    this.#owner.publishSoon()
   }
 
   needsReset(reason: string): void {
-    this.fail(this, reason)
+    this.#owner.fail(this, reason)
   }
 }

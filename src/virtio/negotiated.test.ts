@@ -34,6 +34,7 @@ function probe(): DeviceState {
     configInterrupt: () => {},
     queueReset: () => {},
     deviceReset: () => {},
+    batchEnds: queueMicrotask,
     log: () => {},
   })
 }

@@ -132,6 +132,8 @@ export class VhostUserBackend implements Service {
     this.#table = new MemoryTable(log)
     this.#lifecycle = new Lifecycle(device, this.#table.memory, {
       failed: () => this.#rings.failed(),
+      // Each turn of the reactor ends with a publication.
+      batchEnds: () => {},
       log: options.log,
     })
     this.#guard = this.#lifecycle.guard

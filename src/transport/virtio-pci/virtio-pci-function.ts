@@ -25,6 +25,11 @@ export interface VirtioPciOptions {
   readonly memory: GuestMemory
   /** Lines for people: faults of the driver, and of the device. A guest can provoke any number: `limitedLog` bounds them. */
   readonly log: (line: string) => void
+  /**
+   * Calls `publish` at the end of the current batch of host completions. A host that calls `VirtioPciFunction.publish` in each
+   * turn of its own may do nothing. @default queueMicrotask
+   */
+  readonly batchEnds?: (publish: () => void) => void
   /** Where BARs are after a reset, by number, on a bus whose firmware does not place them. */
   readonly barAddresses?: Readonly<Record<number, number>>
 }
@@ -114,6 +119,7 @@ export class VirtioPciFunction implements PciFunction {
         interrupts.reset()
         this.#common.reset()
       },
+      batchEnds: options.batchEnds ?? ((publish) => queueMicrotask(publish)),
       log: options.log,
     })
     this.#common = new CommonConfig(this.#state, interrupts)

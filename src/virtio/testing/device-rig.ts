@@ -40,6 +40,7 @@ export class DeviceRig implements DriverSession {
   /** Configuration changes the device told of. */
   configChanges = 0
   readonly #device: VirtioDevice
+  #publishDue = false
 
   constructor(device: VirtioDevice, options: DeviceRigOptions = {}) {
     this.#device = device
@@ -67,6 +68,15 @@ export class DeviceRig implements DriverSession {
     device.negotiated?.(this.features)
     device.start(this)
     for (let index = 0; index < this.rigs.length; index++) if (this.queues[index]) device.notify(index)
+  }
+
+  publishSoon(): void {
+    if (this.#publishDue) return
+    this.#publishDue = true
+    queueMicrotask(() => {
+      this.#publishDue = false
+      for (const { queue } of this.rigs) queue.publish()
+    })
   }
 
   needsReset(reason: string): void {

@@ -42,6 +42,7 @@ export class StateRig {
       },
       queueReset: (queue) => this.notifications.push(`queue ${queue} reset`),
       deviceReset: () => this.notifications.push('device reset'),
+      batchEnds: queueMicrotask,
       log: (line) => this.logged.push(line),
     })
   }

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { MemoryDisk, type MemoryDiskOptions } from '../../../backends/disk/memory-disk.ts'
 import { Feature, featureSet, hasFeature } from '../../../virtio/feature.ts'
 import { activateDevice, type DeviceRig, type DeviceRigOptions } from '../../../virtio/testing/device-rig.ts'
 import { BlockDevice, type BlockDeviceOptions } from './block.ts'
-import { MemoryDisk, type MemoryDiskOptions } from './memory-disk.ts'
 import {
   BlkFeature,
   BlkStatus,

@@ -98,6 +98,7 @@ export class BlockDevice implements VirtioDevice {
   #canDiscard = false
   #canWriteZeroes = false
   #lastError: string | undefined
+  readonly #publishSoon = () => this.#session?.publishSoon()
   readonly #start = (chain: Chain, requests: RequestQueue) => this.#serve(chain, requests)
   readonly #done = (request: BlockRequest, failure: string | undefined) => this.#finish(request, failure)
 
@@ -108,7 +109,7 @@ export class BlockDevice implements VirtioDevice {
     this.#id = idBytes(serial)
     this.name = serial === '' ? 'block' : `block ${serial}`
     this.queueSizes = new Array(queues).fill(QUEUE_SIZE)
-    this.#queues = this.queueSizes.map(() => new RequestQueue())
+    this.#queues = this.queueSizes.map(() => new RequestQueue(this.#publishSoon))
     this.features = blockFeatures(disk, queues)
     this.#capacity = this.#wholeBlocks()
     this.negotiated(this.features)

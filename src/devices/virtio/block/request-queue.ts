@@ -4,21 +4,18 @@ import type { DeviceQueue } from '../../../virtqueue/device-queue.ts'
 
 /**
  * A queue's requests in flight, and when answers become visible: once for all that are given within one `serve`, and
- * once for all that are given later in one turn of the event loop.
+ * once for all that are given later in one batch.
  */
 export class RequestQueue {
   /** Requests without an answer. */
   inFlight = 0
   #queue: DeviceQueue | undefined
   #serving = false
-  /** Answers wait for `#publishScheduled`. */
-  #scheduled = false
   /** Ends when nothing is in flight. */
   #idle: Pending | undefined
-  readonly #publishScheduled = () => {
-    this.#scheduled = false
-    this.#queue?.publish()
-  }
+
+  /** @param publishSoon has answers published at the end of the batch */
+  constructor(private readonly publishSoon: () => void) {}
 
   /** Hands every available chain to `start`; each gets an answer, at once or later. */
   serve(queue: DeviceQueue, start: (chain: Chain, requests: RequestQueue) => void): void {
@@ -40,9 +37,8 @@ export class RequestQueue {
       this.#idle = undefined
       this.#queue?.publish()
       idle.finish()
-    } else if (!this.#serving && !this.#scheduled) {
-      this.#scheduled = true
-      queueMicrotask(this.#publishScheduled)
+    } else if (!this.#serving) {
+      this.publishSoon()
     }
   }
 

@@ -1,4 +1,5 @@
 import { ADDRESS_BYTES } from '../../../services/packet.ts'
+import type { RandomSource } from '../../../services/random-source.ts'
 
 /** Bits of an address's first byte: it names a group; it was not given by a manufacturer. */
 const GROUP = 1
@@ -18,9 +19,10 @@ export function formatMacAddress(address: Uint8Array): string {
   return Array.from(address, (byte) => byte.toString(16).padStart(2, '0')).join(':')
 }
 
-/** An address for a station that has none. */
-export function randomMacAddress(): Uint8Array {
-  const address = crypto.getRandomValues(new Uint8Array(ADDRESS_BYTES))
+/** Returns a locally administered address of one station. */
+export function randomMacAddress(random: RandomSource): Uint8Array {
+  const address = new Uint8Array(ADDRESS_BYTES)
+  random.fill(address)
   address[0] = (address[0] & ~GROUP) | LOCAL
   return address
 }

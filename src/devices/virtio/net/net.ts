@@ -2,6 +2,7 @@ import { MemoryRegion } from '../../../memory/memory-region.ts'
 import { SpanList } from '../../../memory/span-list.ts'
 import type { NetworkPort, PortListener } from '../../../services/network-port.ts'
 import { HEADER_BYTES, LEGACY_HEADER_BYTES, MAX_MTU, MIN_MTU } from '../../../services/packet.ts'
+import { cryptoRandomSource, type RandomSource } from '../../../services/random-source.ts'
 import { ConfigSpace } from '../../../virtio/config-space.ts'
 import type { DriverSession, VirtioDevice } from '../../../virtio/device.ts'
 import { DeviceId } from '../../../virtio/device-id.ts'
@@ -30,6 +31,8 @@ export interface NetDeviceOptions {
   readonly mac?: string
   /** Largest payload of a frame, which the driver is told; the port's unless told. No more than the port carries. */
   readonly mtu?: number
+  /** Source of the address if `mac` is missing. @default cryptoRandomSource */
+  readonly random?: RandomSource
 }
 
 /** Counts since the device was made. */
@@ -93,7 +96,8 @@ export class NetDevice implements VirtioDevice {
     }
     this.#port = port
     this.#mtu = mtu
-    this.#address = options.mac === undefined ? randomMacAddress() : parseMacAddress(options.mac)
+    this.#address =
+      options.mac === undefined ? randomMacAddress(options.random ?? cryptoRandomSource) : parseMacAddress(options.mac)
     this.name = `net ${formatMacAddress(this.#address)}`
     this.queueSizes = [...new Array<number>(2 * pairs).fill(PACKET_QUEUE_SIZE), CONTROL_QUEUE_SIZE]
     this.features = netFeatures(port, mtu)

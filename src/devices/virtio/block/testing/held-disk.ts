@@ -1,5 +1,5 @@
+import { MemoryDisk } from '../../../../backends/disk/memory-disk.ts'
 import type { Disk, DiskOp, DiskRequest } from '../../../../services/disk.ts'
-import { MemoryDisk } from '../memory-disk.ts'
 
 /** A disk for tests that does nothing before it is told to, and can fail, grow and shrink. */
 export class HeldDisk implements Disk {

@@ -1,6 +1,6 @@
-import { copyBytes } from '../../../memory/copy-bytes.ts'
-import { type Disk, DiskOp, type DiskRequest } from '../../../services/disk.ts'
-import { SECTOR_BYTES } from './protocol.ts'
+import { SECTOR_BYTES } from '../../devices/virtio/block/protocol.ts'
+import { copyBytes } from '../../memory/copy-bytes.ts'
+import { type Disk, DiskOp, type DiskRequest } from '../../services/disk.ts'
 
 export interface MemoryDiskOptions {
   readonly readOnly?: boolean
