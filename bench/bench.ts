@@ -1,8 +1,4 @@
-import type { Report } from './report.ts'
-import type { Row } from './rounds.ts'
-
-/** What a round of one variant gave: a number for each column. */
-export type Figures = Readonly<Record<string, number>>
+import type { Figures, Report, Row } from './figures.ts'
 
 /** One of the things compared in a bench. */
 export interface Variant {

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Program } from '../src/engines/qemu/program.ts'
 import { prepareQemuTools, type QemuTools } from '../src/engines/qemu/qemu.ts'
-import type { Figures } from './bench.ts'
+import type { Figures } from './figures.ts'
 
 const IMAGE_BYTES = 512 << 20
 const MAIN = fileURLToPath(new URL('../src/cli/main.js', import.meta.url))

@@ -4,8 +4,9 @@ import { systemCall } from '../src/host/linux/system-call.ts'
 import { UnixStream } from '../src/host/linux/unix-stream.ts'
 import { RemoteDriver } from '../src/transport/vhost-user/testing/remote-driver.ts'
 import { Feature, featureSet } from '../src/virtio/feature.ts'
-import type { Bench, Figures, Variant } from './bench.ts'
+import type { Bench, Variant } from './bench.ts'
 import { OUTBOARD, Place, processorSeconds, type RunningServer, storageDaemon, withServer } from './block-server.ts'
+import type { Figures } from './figures.ts'
 
 /** Microseconds that the driver works between an answer and its next request. */
 const THINK_TIMES = [0, 20, 100, 1000]

@@ -1,8 +1,9 @@
 import type { ChildProcess } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { runProgram } from '../src/engines/qemu/program.ts'
-import type { Bench, Figures, Variant } from './bench.ts'
+import type { Bench, Variant } from './bench.ts'
 import { OUTBOARD, Place, processorSeconds, type RunningServer, storageDaemon, withServer } from './block-server.ts'
+import type { Figures } from './figures.ts'
 
 const MIB = 1 << 20
 const SERVERS = [storageDaemon('threads'), storageDaemon('io_uring'), OUTBOARD]

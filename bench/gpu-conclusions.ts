@@ -1,6 +1,6 @@
+import type { Row } from './figures.ts'
 import { type FrameSize, frameBytes, sizeName } from './gpu-frame.ts'
 import { frameGroup, SIZES } from './gpu-frame-rows.ts'
-import type { Row } from './rounds.ts'
 
 const LAYOUTS = ['runs of 8', 'single pages']
 /** A copy that is so many times a memcpy is one. */

@@ -1,8 +1,8 @@
 import type { Elsewhere } from './bench.ts'
+import type { Report } from './figures.ts'
 import { frameBytes, sizeName } from './gpu-frame.ts'
 import { frameGroup, SIZES } from './gpu-frame-rows.ts'
 import { type Line, logPlot, type Panel } from './plot.ts'
-import type { Report } from './report.ts'
 
 const LINES: readonly Omit<Line, 'points'>[] = [
   { name: 'memcpy', colour: 0 },

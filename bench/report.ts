@@ -1,26 +1,8 @@
 import { availableParallelism, cpus, loadavg } from 'node:os'
 import type { Bench } from './bench.ts'
+import type { Report } from './figures.ts'
 import { seededRandom } from './random.ts'
-import { type Row, runRounds } from './rounds.ts'
-
-/** What is printed: all that is needed to judge the figures and to run them again. */
-export interface Report {
-  readonly bench: string
-  readonly columns: Readonly<Record<string, string>>
-  readonly seed: number
-  readonly rounds: number
-  readonly machine: {
-    readonly processor: string
-    readonly cores: number
-    readonly node: string
-    readonly platform: string
-  }
-  /** Runnable tasks over the last minute, before and after: above the number of cores, figures are too low. */
-  readonly load: readonly [before: number, after: number]
-  readonly rows: readonly Row[]
-  /** What follows from them. */
-  readonly conclusions: readonly string[]
-}
+import { runRounds } from './rounds.ts'
 
 /** Runs a bench on this machine. */
 export async function measureBench(

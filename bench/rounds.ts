@@ -1,19 +1,6 @@
-import type { Bench, Figures, Variant } from './bench.ts'
+import type { Bench, Variant } from './bench.ts'
+import type { Figures, Row, Spread } from './figures.ts'
 import { shuffle } from './random.ts'
-
-interface Spread {
-  readonly median: number
-  readonly lowest: number
-  readonly highest: number
-}
-
-export interface Row {
-  readonly variant: string
-  readonly group?: string | undefined
-  readonly figures: Readonly<Record<string, Spread>>
-  /** Median of the ratios to the first variant of the group in the first column, round by round. */
-  readonly ratio: number
-}
 
 /**
  * Measures all variants of a bench in turn, in another order each round.

@@ -3,7 +3,8 @@ import { PageClient } from '../src/console/testing/page-client.ts'
 import type { GpuInspection } from '../src/devices/virtio/gpu/gpu.ts'
 import { DeviceId } from '../src/virtio/device-id.ts'
 import { bootGuest, type Guest } from '../test/guest/guest.ts'
-import type { Bench, Figures, Variant } from './bench.ts'
+import type { Bench, Variant } from './bench.ts'
+import type { Figures } from './figures.ts'
 
 /** Lines the guest prints in a round: once the screen is full, each moves all of it. */
 const LINES = 600

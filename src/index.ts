@@ -22,19 +22,14 @@ export type { ConsoleSize } from './devices/virtio/console/control.ts'
 export type { ConsolePortHost, ConsolePortOptions } from './devices/virtio/console/port.ts'
 export { ConsoleFeature } from './devices/virtio/console/protocol.ts'
 export { EntropyDevice } from './devices/virtio/entropy/entropy.ts'
-// Displays, buffers and renderers of a GPU
-export type {
-  BlobRequest,
-  CapabilitySet,
-  ContextHost,
-  RenderContext,
-  Renderer,
-} from './devices/virtio/gpu/contexts/renderer.ts'
+export type { CapabilitySet, ContextHost, RenderContext, Renderer } from './devices/virtio/gpu/contexts/renderer.ts'
 export { DisplayFanout } from './devices/virtio/gpu/display-fanout.ts'
 export type { Monitor } from './devices/virtio/gpu/edid/edid.ts'
 export { GpuDevice, type GpuInspection, type GpuOptions } from './devices/virtio/gpu/gpu.ts'
 export { GpuFeature } from './devices/virtio/gpu/protocol.ts'
 export { GpuHeap, type HeapInspection } from './devices/virtio/gpu/resources/heap.ts'
+// Displays, buffers and renderers of a GPU
+export type { BlobRequest } from './devices/virtio/gpu/resources/host-blob.ts'
 export type { InputDescription } from './devices/virtio/input/description.ts'
 export type { InputEvent } from './devices/virtio/input/event-backlog.ts'
 export * as eventCodes from './devices/virtio/input/event-codes.ts'

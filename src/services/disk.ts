@@ -1,5 +1,8 @@
 import type { SpanList } from '../memory/span-list.ts'
 
+/** Unit of a disk's size and of its addresses, whatever its blocks. @virtio 5.2.4 */
+export const SECTOR_BYTES = 512
+
 /**
  * What a block device needs from its host: an array of bytes that stays. Sizes of the host's blocks are not part of it,
  * since a guest writes what it finds there into its partition tables and file systems: a disk takes requests in multiples

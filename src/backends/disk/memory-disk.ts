@@ -1,6 +1,5 @@
-import { SECTOR_BYTES } from '../../devices/virtio/block/protocol.ts'
 import { copyBytes } from '../../memory/copy-bytes.ts'
-import { type Disk, DiskOp, type DiskRequest } from '../../services/disk.ts'
+import { type Disk, DiskOp, type DiskRequest, SECTOR_BYTES } from '../../services/disk.ts'
 
 export interface MemoryDiskOptions {
   readonly readOnly?: boolean

@@ -6,9 +6,9 @@ import { livingProcess, lockHolders } from '../../host/linux/lock-holders.ts'
 import { errorCode } from '../../host/node/error-code.ts'
 import { retry } from '../../host/node/retry.ts'
 import { printableText } from '../../log/printable-text.ts'
+import { SECTOR_BYTES } from '../../services/disk.ts'
 import { DiskError } from './disk-error.ts'
 
-const SECTOR_BYTES = 512
 /** How long a lock may outlive its process. */
 const LOCK_TIMEOUT_MS = 10_000
 /** The same for exclusive use of a block device, of which the kernel does not say who has it. */

@@ -1,7 +1,7 @@
-import { ByteRing } from '../../devices/virtio/net/byte-ring.ts'
 import type { SpanList } from '../../memory/span-list.ts'
 import type { NetworkPort, PortListener } from '../../services/network-port.ts'
 import { HEADER_BYTES, MAX_FRAME_BYTES } from '../../services/packet.ts'
+import { ByteRing } from './byte-ring.ts'
 
 /** Bytes on their way in one direction of one pair: several packets of the largest size. */
 const CAPACITY = 4 * (HEADER_BYTES + MAX_FRAME_BYTES + 4)

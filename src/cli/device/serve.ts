@@ -5,10 +5,10 @@ import { isInput, type MachineCommand, type Report } from '../../machine/message
 import type { PeerSource } from '../../transport/socket/accept-loop.ts'
 import { QueueGroupServer } from '../../transport/vhost-user/queue-groups/queue-group-server.ts'
 import { serveVhostUser } from '../../transport/vhost-user/vhost-user-server.ts'
-import type { DeviceStateInspection } from '../../virtio/device-inspection.ts'
 import { writeDiagnostic } from '../diagnostics.ts'
 import { ExitCode, exitCodeOf, UsageError } from '../exit-code.ts'
 import type { BackEnd, Served } from './back-end.ts'
+import type { DeviceServer } from './device-server.ts'
 import { createLog, type Log, type LogFormat, LogLevel } from './log.ts'
 import { type DeviceProcessTransport, openSocket, type SocketOptions } from './socket.ts'
 
@@ -80,13 +80,6 @@ async function serveTo(
   } finally {
     release()
   }
-}
-
-/** Serves one peer after another. */
-export interface DeviceServer {
-  readonly over: Promise<void>
-  inspect(): DeviceStateInspection | Promise<DeviceStateInspection>
-  close(): void
 }
 
 async function startServer(

@@ -4,7 +4,7 @@ import type { PeerSource } from '../../transport/socket/accept-loop.ts'
 import { serveVfioUser } from '../../transport/vfio-user/vfio-user-server.ts'
 import { VirtioPciFunction } from '../../transport/virtio-pci/virtio-pci-function.ts'
 import type { VirtioDevice } from '../../virtio/device.ts'
-import type { DeviceServer } from './serve.ts'
+import type { DeviceServer } from './device-server.ts'
 
 /** Serves a device as a whole PCI function. */
 export function startVfioUserServer(

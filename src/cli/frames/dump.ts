@@ -6,7 +6,7 @@ import type { FrameClient } from '../../sharing/frames/frame-client.ts'
 import type { ReceivedBuffer } from '../../sharing/frames/received-buffer.ts'
 import { UsageError } from '../exit-code.ts'
 import { encodePng } from '../run/screenshot.ts'
-import type { FramesOptions } from './frames.ts'
+import type { FramesOptions } from './options.ts'
 
 /** A picture that is to be saved. */
 interface Wanted {

@@ -6,6 +6,7 @@ import { diagnosticLine } from '../diagnostics.ts'
 import { Ending } from '../ending.ts'
 import { ExitCode, exitCodeOf, UsageError } from '../exit-code.ts'
 import { wholeNumber } from '../run/run-options.ts'
+import type { FramesOptions } from './options.ts'
 
 const EXAMPLES = `
 Examples:
@@ -25,15 +26,6 @@ before there was a result.`
 
 const KINDS = ['list', 'dump', 'measure', 'watch'] as const
 type Kind = (typeof KINDS)[number]
-
-/** What of it is asked for. */
-export interface FramesOptions {
-  readonly json?: boolean
-  readonly output?: string
-  readonly scanout?: number
-  readonly buffer?: number
-  readonly seconds?: number
-}
 
 /** Does one of the kinds, with a client that is closed afterwards, and when it is interrupted. */
 type Action = (client: FrameClient, options: FramesOptions, interrupted: AbortSignal) => Promise<void>

@@ -1,7 +1,7 @@
 import { printableJson, printableText } from '../../log/printable-text.ts'
 import type { FrameClient } from '../../sharing/frames/frame-client.ts'
 import { bufferFacts, bufferLine, scanoutFacts, scanoutLine } from './format.ts'
-import type { FramesOptions } from './frames.ts'
+import type { FramesOptions } from './options.ts'
 
 /** Prints what there is, and how it is had. */
 export async function listFrames(client: FrameClient, { json }: FramesOptions): Promise<void> {

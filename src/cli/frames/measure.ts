@@ -1,7 +1,7 @@
 import { planeRowBytes, planeRows, planesOf } from '../../devices/virtio/gpu/pixels/image-planes.ts'
 import type { Frame } from '../../sharing/frames/frame.ts'
 import type { FrameClient } from '../../sharing/frames/frame-client.ts'
-import type { FramesOptions } from './frames.ts'
+import type { FramesOptions } from './options.ts'
 
 /** What came in a while. */
 interface Measurement {

@@ -2,7 +2,7 @@ import { printableJson, printableText } from '../../log/printable-text.ts'
 import type { Frame } from '../../sharing/frames/frame.ts'
 import type { FrameClient } from '../../sharing/frames/frame-client.ts'
 import { bufferFacts, bufferLine, scanoutFacts, scanoutLine } from './format.ts'
-import type { FramesOptions } from './frames.ts'
+import type { FramesOptions } from './options.ts'
 
 /** Prints what happens, a line each, until it is interrupted. */
 export async function watchFrames(

@@ -1,3 +1,4 @@
+import { SECTOR_BYTES } from '../../../services/disk.ts'
 import { DiskError } from '../disk-error.ts'
 import type { Peer } from './peer.ts'
 import {
@@ -16,7 +17,6 @@ import {
   TransmissionFlag,
 } from './protocol.ts'
 
-const SECTOR_BYTES = 512
 /** More than any answer to one option needs: replies, and bytes in one of them. */
 const MAX_REPLIES = 64
 const MAX_REPLY_BYTES = 8192

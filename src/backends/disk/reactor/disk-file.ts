@@ -2,13 +2,12 @@ import { closeSync, constants, fdatasyncSync, fstatSync, openSync } from 'node:f
 import { blockDeviceSize } from '../../../host/linux/block-ioctl.ts'
 import { errorCode } from '../../../host/node/error-code.ts'
 import { limitedLog } from '../../../log/limited-log.ts'
+import { SECTOR_BYTES } from '../../../services/disk.ts'
 import { DiskError } from '../disk-error.ts'
 import { type Image, openImage } from '../open-image.ts'
 import { RangeEraser } from '../range-eraser.ts'
 import { type DirectAlignment, directAlignment } from './direct-alignment.ts'
 import { DiskState } from './disk-state.ts'
-
-const SECTOR_BYTES = 512
 
 export interface DiskFileOptions {
   readonly readOnly?: boolean

@@ -1,4 +1,5 @@
 import type { Disk } from '../../../services/disk.ts'
+import { SECTOR_BYTES } from '../../../services/disk.ts'
 import { featureSet } from '../../../virtio/feature.ts'
 import {
   BlkFeature,
@@ -19,7 +20,6 @@ import {
   CONFIG_SEG_MAX,
   CONFIG_WRITE_ZEROES_MAY_UNMAP,
   CONFIG_WRITEBACK,
-  SECTOR_BYTES,
 } from './protocol.ts'
 import { MAX_DISCARD_SECTORS, MAX_SEGMENTS, MAX_WRITE_ZEROES_SECTORS } from './segment-list.ts'
 

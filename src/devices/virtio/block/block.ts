@@ -1,5 +1,5 @@
 import type { Pending } from '../../../pending/pending.ts'
-import { type Disk, DiskOp } from '../../../services/disk.ts'
+import { type Disk, DiskOp, SECTOR_BYTES } from '../../../services/disk.ts'
 import { ConfigSpace } from '../../../virtio/config-space.ts'
 import type { DriverSession, VirtioDevice } from '../../../virtio/device.ts'
 import { DeviceId } from '../../../virtio/device-id.ts'
@@ -7,16 +7,7 @@ import { hasFeature } from '../../../virtio/feature.ts'
 import type { Chain } from '../../../virtqueue/chain.ts'
 import { blockFeatures, writeConfig } from './block-config.ts'
 import { BlockRequest } from './block-request.ts'
-import {
-  BlkFeature,
-  BlkStatus,
-  BlkType,
-  CONFIG_BYTES,
-  CONFIG_WRITEBACK,
-  HEADER_BYTES,
-  ID_BYTES,
-  SECTOR_BYTES,
-} from './protocol.ts'
+import { BlkFeature, BlkStatus, BlkType, CONFIG_BYTES, CONFIG_WRITEBACK, HEADER_BYTES, ID_BYTES } from './protocol.ts'
 import { Refusal } from './refusal.ts'
 import { RequestQueue } from './request-queue.ts'
 

@@ -1,8 +1,5 @@
 /** Numbers and layouts of the block device. @virtio 5.2 */
 
-/** The unit of sector numbers and capacities, whatever the disk's own block size. @virtio 5.2.4 */
-export const SECTOR_BYTES = 512
-
 /** Feature bits. @virtio 5.2.3 */
 export const BlkFeature = {
   SIZE_MAX: 1,

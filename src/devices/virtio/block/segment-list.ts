@@ -1,5 +1,6 @@
+import { SECTOR_BYTES } from '../../../services/disk.ts'
 import type { Reader } from '../../../virtqueue/reader.ts'
-import { SECTOR_BYTES, SEGMENT_BYTES, SEGMENT_UNMAP } from './protocol.ts'
+import { SEGMENT_BYTES, SEGMENT_UNMAP } from './protocol.ts'
 import { Refusal } from './refusal.ts'
 
 /** What one discard or write zeroes request may ask for: what a disk can do before the guest gets impatient. */

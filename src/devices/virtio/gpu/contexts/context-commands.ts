@@ -10,10 +10,10 @@ import {
   RESP_CAPSET_INFO,
   SUBMIT_3D,
 } from '../protocol.ts'
-import type { HostBlob } from '../resources/host-blob.ts'
+import type { BlobRequest, HostBlob } from '../resources/host-blob.ts'
 import type { Resource } from '../resources/resource.ts'
 import type { ResourceTable } from '../resources/resource-table.ts'
-import type { BlobRequest, ContextHost, RenderContext, Renderer } from './renderer.ts'
+import type { ContextHost, RenderContext, Renderer } from './renderer.ts'
 
 const { OK_NODATA, ERR_UNSPEC, ERR_OUT_OF_MEMORY } = GpuResponse
 const { ERR_INVALID_CONTEXT_ID, ERR_INVALID_RESOURCE_ID, ERR_INVALID_PARAMETER } = GpuResponse

@@ -1,6 +1,6 @@
 import type { Rect } from '../../../../services/rect.ts'
 import type { GpuResponse } from '../protocol.ts'
-import type { HostBlob } from '../resources/host-blob.ts'
+import type { BlobRequest, HostBlob } from '../resources/host-blob.ts'
 import type { Blob, Resource } from '../resources/resource.ts'
 
 /** What a kind of context can do, told in a structure of its own. @virtio 5.7.6.8 GET_CAPSET */
@@ -55,14 +55,4 @@ export interface RenderContext {
   fence?(ring: number, reached: () => void): void
   /** It is gone, with its objects; resources made of them stay. A fence that was not reached never is. */
   close(): void
-}
-
-/** What the guest says of a blob. */
-export interface BlobRequest {
-  readonly resourceId: number
-  readonly blobMem: number
-  readonly blobFlags: number
-  /** The object of the context that it is made from. */
-  readonly blobId: number
-  readonly size: number
 }

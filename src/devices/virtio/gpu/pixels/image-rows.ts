@@ -1,6 +1,7 @@
 import type { Picture, PicturePlane } from '../../../../services/picture.ts'
 import { type PlaneShape, planesOf } from './image-planes.ts'
-import { BYTES_PER_PIXEL, type PlaneRow, type RowConverter } from './pixel-format.ts'
+import { BYTES_PER_PIXEL } from './pixel-format.ts'
+import type { PlaneRow, RowConverter } from './row-converter.ts'
 
 /** Where a picture's bytes are read from: a resource, or memory. */
 export interface ImageSource {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { planesOf } from './image-planes.ts'
-import { blobFormat, type PlaneRow, pixelFormat } from './pixel-format.ts'
+import { blobFormat, pixelFormat } from './pixel-format.ts'
+import type { PlaneRow } from './row-converter.ts'
 
 /** DRM's names, which spell words from their highest byte on, and are those of drm_fourcc.h. */
 const SAME = {

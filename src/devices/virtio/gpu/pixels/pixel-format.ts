@@ -1,4 +1,5 @@
 import { fourccOf } from './image-planes.ts'
+import type { PlaneRow, RowConverter } from './row-converter.ts'
 import * as yuv from './yuv.ts'
 
 /** How pixels are in a plane's bytes, or in several planes'. */
@@ -9,20 +10,6 @@ export interface PixelFormat {
   /** Undefined where its bytes are what displays get. */
   readonly convert: RowConverter | undefined
 }
-
-/** The bytes of one row in one plane, from an address on that words of all sizes may have. */
-export interface PlaneRow {
-  readonly u8: Uint8Array
-  readonly u16: Uint16Array
-  readonly u32: Uint32Array
-}
-
-/**
- * Writes pixels of one row as words of B, G, R and a fourth byte, from the lowest on.
- * @param rows of each plane, from the sample of the first pixel on
- * @param phase 1 where the first pixel is the second of those that share a sample, 0 where it is the first
- */
-export type RowConverter = (rows: readonly PlaneRow[], phase: number, target: Uint32Array, pixels: number) => void
 
 /** Of what displays get, and of all formats of 2D resources. */
 export const BYTES_PER_PIXEL = 4

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { blobFormat, type PlaneRow } from './pixel-format.ts'
+import { blobFormat } from './pixel-format.ts'
+import type { PlaneRow } from './row-converter.ts'
 
 function rowOf(bytes: readonly number[]): PlaneRow {
   const { buffer } = Uint32Array.from({ length: Math.ceil(bytes.length / 4) })

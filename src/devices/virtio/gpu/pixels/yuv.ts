@@ -1,7 +1,7 @@
 // Brightness and two colours to blue, green and red, as ITU-R BT.601 has it, in its limited range: brightness from 16 to 235,
 // colours from 16 to 240 around 128. Samples are in units of a quarter, so that those of ten bits keep theirs.
 
-import type { RowConverter } from './pixel-format.ts'
+import type { RowConverter } from './row-converter.ts'
 
 /** Brightness and colours, together, of formats with two planes. @param cb where in a pair the first colour is: 0 or 1 */
 export function twoPlanes(cb: number): RowConverter {

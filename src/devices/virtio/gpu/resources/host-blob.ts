@@ -1,7 +1,7 @@
 import type { ScatterList } from '../../../../memory/scatter-list.ts'
 import type { SpanList } from '../../../../memory/span-list.ts'
 import type { SharedBuffer } from '../../../../services/shared-buffer.ts'
-import type { BlobRequest } from '../contexts/renderer.ts'
+
 import { BlobFlag, BlobMem, type GpuResponse, MapCache } from '../protocol.ts'
 import type { GpuHeap, HeapBlock } from './heap.ts'
 import { Blob } from './resource.ts'
@@ -88,4 +88,14 @@ export class HostBlob extends Blob {
     super.release()
     this.#heap.free(this.#block)
   }
+}
+
+/** What the guest says of a blob. */
+export interface BlobRequest {
+  readonly resourceId: number
+  readonly blobMem: number
+  readonly blobFlags: number
+  /** The object of the context that it is made from. */
+  readonly blobId: number
+  readonly size: number
 }

@@ -7,9 +7,10 @@ import { Reader } from '../../../../../virtqueue/reader.ts'
 import { liesWithin, MODIFIER_LINEAR } from '../../pixels/image-planes.ts'
 import { GpuResponse, MapCache } from '../../protocol.ts'
 import type { GpuHeap } from '../../resources/heap.ts'
+import type { BlobRequest } from '../../resources/host-blob.ts'
 import { HostBlob } from '../../resources/host-blob.ts'
 import { Blob, type Resource } from '../../resources/resource.ts'
-import type { BlobRequest, ContextHost, RenderContext } from '../renderer.ts'
+import type { ContextHost, RenderContext } from '../renderer.ts'
 import { layOutImage } from './image-requirements.ts'
 import {
   CHANNEL_NONE,

@@ -1,5 +1,5 @@
-import { copyBytes } from '../../../memory/copy-bytes.ts'
-import type { SpanList } from '../../../memory/span-list.ts'
+import { copyBytes } from '../../memory/copy-bytes.ts'
+import type { SpanList } from '../../memory/span-list.ts'
 
 const LENGTH_BYTES = 4
 

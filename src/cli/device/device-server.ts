@@ -1,0 +1,8 @@
+import type { DeviceStateInspection } from '../../virtio/device-inspection.ts'
+
+/** Serves one peer after another. */
+export interface DeviceServer {
+  readonly over: Promise<void>
+  inspect(): DeviceStateInspection | Promise<DeviceStateInspection>
+  close(): void
+}
