@@ -89,7 +89,7 @@ test('where there is no driver, buffers are linear, and say why', { skip }, () =
   buffers.close()
   guest.close()
   assert.deepEqual(lines, [
-    `no buffer of the guest becomes a dma-buf: there is no ${MISSING}: modprobe udmabuf, or boot a kernel with CONFIG_UDMABUF`,
+    `buffers are linear, not dma-bufs: there is no ${MISSING}: modprobe udmabuf, or boot a kernel with CONFIG_UDMABUF`,
   ])
 })
 
@@ -113,10 +113,10 @@ test('a buffer that the driver refuses is linear, and the log has each reason on
   for (let i = 0; i < 3; i++) {
     const buffer = made(buffers.share(spansOfPages(guest.memory, [i]), REQUEST))
     assert.equal(buffer.kind, 'linear')
-    assert.match(buffer.reason, /\/dev\/null is no udmabuf driver/)
+    assert.match(buffer.reason, /\/dev\/null is not a udmabuf driver/)
   }
   assert.equal(lines.length, 1)
-  assert.match(lines[0], /^a buffer is no dma-buf: /)
+  assert.match(lines[0], /^a buffer is linear, not a dma-buf: /)
   assert.deepEqual(buffers.inspect().totals, [{ kind: 'linear', problem: 'no-device', count: 3, bytes: 3 * PAGE }])
   buffers.close()
   guest.close()

@@ -43,7 +43,7 @@ test('where there are too few huge pages there is no heap, and the error says wh
     message: Number.isNaN(free)
       ? /^this kernel has no huge pages of 2 MiB: /
       : new RegExp(
-          `^the graphics heap takes ${wanted} huge .* ${free} are free: as root, write \\d+ to ${POOL}/nr_hugepages$`,
+          `^the graphics heap needs ${wanted} huge .* ${free} are free: as root, write \\d+ to ${POOL}/nr_hugepages$`,
         ),
   })
   assert.equal(openDescriptors(), before)

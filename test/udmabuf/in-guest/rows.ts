@@ -156,7 +156,7 @@ test('2 MiB of huge pages, and 4 KiB within them, are buffers', () => {
   assert.equal(view.bytes[5 * PAGE + 1], 73)
   assert.throws(() => LinearView.of([pagesOf(memory, 5)], 'part of one', 'a test'), {
     problem: UdmabufProblem.UNALIGNED,
-    message: /are not whole pages of 2097152: huge pages are mapped in whole ones$/,
+    message: /are not whole pages of 2097152 bytes: huge pages can only be mapped whole$/,
   })
   view.close()
   whole.close()

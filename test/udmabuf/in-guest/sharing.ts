@@ -178,7 +178,7 @@ test('what the kernel would refuse is refused with a reason', () => {
   for (const one of [buffer.descriptor, nothing]) {
     assert.throws(() => udmabuf.create([pagesOf(one, 0)], 'a picture'), {
       problem: UdmabufProblem.NOT_MEMORY_FILE,
-      message: /is no memory file: share a memfd/,
+      message: /is not a memory file: share a memfd/,
     })
   }
   nothing.close()
@@ -204,7 +204,7 @@ test('where there are no numbers left for descriptors, the error says so, and no
   })()
   assert.ok(failure instanceof Error && 'problem' in failure, `${failure}`)
   assert.equal(failure.problem, UdmabufProblem.NO_DESCRIPTOR)
-  assert.match(failure.message, /EMFILE: close some, or raise the limit: ulimit -n$/)
+  assert.match(failure.message, /EMFILE: close descriptors, or raise the limit: ulimit -n$/)
   file.close()
   assert.equal(openDescriptors(), before)
   assert.deepEqual(allBuffers(), buffers)

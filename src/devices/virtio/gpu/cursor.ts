@@ -4,17 +4,19 @@ import { BGRA, BYTES_PER_PIXEL } from './pixels/pixel-format.ts'
 import { type Resource, Resource2d } from './resources/resource.ts'
 import { ResourceSurface } from './resources/resource-surface.ts'
 
-/** A cursor's width and height. @virtio 5.7.6.6 */
+/** Width and height of a cursor in pixels. @virtio 5.7.6.6 */
 const CURSOR_SIDE = 64
-/** A blob says nothing of a format: its first bytes are the picture, in Linux's format for cursors. */
+/**
+ * Layout of a cursor in a blob, which has no format of its own: the format that Linux uses for cursors, from byte 0.
+ */
 const BLOB_IMAGE = packedImage(CURSOR_SIDE, CURSOR_SIDE, BGRA)
 const WHOLE = { x: 0, y: 0, width: CURSOR_SIDE, height: CURSOR_SIDE }
 
 /**
- * Copies a cursor's picture out of a resource.
+ * Copies a cursor out of a resource.
  *
- * The fourth byte is alpha, whatever the format says: Linux makes its cursors as dumb buffers, which are always X.
- * @returns undefined where the resource is no 64 by 64 pixels
+ * The fourth byte is alpha, whatever the format says: Linux creates its cursors as dumb buffers, whose format has X.
+ * @returns undefined if the resource is not 64 by 64 pixels
  */
 export function loadCursor(resource: Resource, hotX: number, hotY: number): CursorPicture | undefined {
   const image = resource instanceof Resource2d ? resource.image : BLOB_IMAGE
@@ -34,10 +36,10 @@ export function loadCursor(resource: Resource, hotX: number, hotY: number): Curs
 }
 
 /**
- * Divides alpha out of the colours, unless it is not in them.
+ * Divides the colours by alpha, if the guest multiplied them.
  *
- * The specification does not say which it is. Linux multiplies, Windows does not: a colour above its alpha shows it,
- * since a product cannot be.
+ * The specification does not say whether colours are multiplied. Linux multiplies them, Windows does not. A colour
+ * greater than its alpha proves that they are not.
  */
 function straighten(pixels: Uint8Array): void {
   for (let i = 0; i < pixels.length; i += BYTES_PER_PIXEL) {

@@ -28,7 +28,7 @@ writeFileSync(path.join(folder, 'size_limit_mb'), '1\n')
 
 /** A device that takes no request at all: what gets that far was found right. */
 const NO_DRIVER = '/dev/null'
-const PASSED_ALL_CHECKS = { problem: UdmabufProblem.NO_DEVICE, message: /ENOTTY.*\/dev\/null is no udmabuf driver/ }
+const PASSED_ALL_CHECKS = { problem: UdmabufProblem.NO_DEVICE, message: /ENOTTY.*\/dev\/null is not a udmabuf driver/ }
 
 test('where there is no driver, the error tells how to have one', { skip }, () => {
   assert.throws(() => Udmabuf.open(path.join(folder, 'udmabuf')), {
@@ -106,7 +106,7 @@ test('memory that takes no seals, or the wrong ones, is refused', { skip }, () =
   const udmabuf = Udmabuf.open(NO_DRIVER)
   const unsealable = memfd(PAGE, 0, MemfdFlag.CLOEXEC)
   const create = (file: Descriptor) => () => udmabuf.create([pagesOf(file, 0)], 'a picture', MemoryOwner.OURS)
-  assert.throws(create(unsealable), { problem: UdmabufProblem.NOT_SEALED, message: /takes no seal: .*MFD_ALLOW/ })
+  assert.throws(create(unsealable), { problem: UdmabufProblem.NOT_SEALED, message: /accepts no seal: .*MFD_ALLOW/ })
   const readOnly = memfd(PAGE)
   addSeals(readOnly, Seal.WRITE)
   assert.throws(create(readOnly), { problem: UdmabufProblem.WRITE_SEALED, message: /sealed against writing: / })
@@ -118,7 +118,10 @@ test('what is no memory file, or ends too early, is refused', { skip }, () => {
   const udmabuf = Udmabuf.open(NO_DRIVER)
   const ordinary = new Descriptor(openSync(process.execPath, 'r'), 'a file')
   const problem = UdmabufProblem.NOT_MEMORY_FILE
-  assert.throws(() => udmabuf.create([pagesOf(ordinary, 0)], 'a picture'), { problem, message: /is no memory file: / })
+  assert.throws(() => udmabuf.create([pagesOf(ordinary, 0)], 'a picture'), {
+    problem,
+    message: /is not a memory file: /,
+  })
   const file = memfd(4 * PAGE)
   assert.throws(() => udmabuf.create([pagesOf(file, 0), pagesOf(file, 3, 2)], 'a picture'), {
     problem: UdmabufProblem.BEYOND_FILE,

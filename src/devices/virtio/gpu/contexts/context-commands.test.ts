@@ -26,7 +26,7 @@ test('3D, contexts with a type and aligned blobs are offered where there is a he
 })
 
 test('a heap without blobs is of no use', () => {
-  assert.throws(() => new ContextRig({ blob: false }), /a heap is of use only to a GPU with blobs/)
+  assert.throws(() => new ContextRig({ blob: false }), /a GPU with a heap needs blobs/)
 })
 
 test('capability sets are told by their index, and their structure by their id  @virtio 5.7.6.8', () => {

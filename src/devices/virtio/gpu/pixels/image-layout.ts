@@ -2,28 +2,28 @@ import type { Picture } from '../../../../services/picture.ts'
 import { liesWithin, MODIFIER_LINEAR, planesOf } from './image-planes.ts'
 import { BYTES_PER_PIXEL, blobFormat, type PixelFormat } from './pixel-format.ts'
 
-/** How a picture lies in a resource's bytes, and what to make of them here. */
+/** Framebuffer layout in a resource, and the pixel format that converts it. */
 export interface ImageLayout extends Picture {
   readonly format: PixelFormat
 }
 
-/** A picture of one plane without gaps, from the first byte on. */
+/** Returns the layout of one plane without gaps, from byte 0. */
 export function packedImage(width: number, height: number, format: PixelFormat): ImageLayout {
   const planes = [{ offset: 0, stride: width * BYTES_PER_PIXEL }]
   return { width, height, format, fourcc: format.fourcc, modifier: MODIFIER_LINEAR, planes }
 }
 
-/** The same, for whoever imports it. */
+/** Returns the framebuffer layout without the pixel format, for consumers. */
 export function pictureOf({ width, height, fourcc, modifier, planes }: ImageLayout): Picture {
   return { width, height, fourcc, modifier, planes }
 }
 
-/** The first byte after the last row of a picture of one plane. */
+/** Returns the offset of the first byte after the last row. One plane only. */
 export function imageEnd({ width, height, planes: [{ offset, stride }] }: ImageLayout): number {
   return offset + (height - 1) * stride + width * BYTES_PER_PIXEL
 }
 
-/** What SET_SCANOUT_BLOB says of a picture. */
+/** Framebuffer layout in SET_SCANOUT_BLOB. */
 interface BlobImage {
   readonly width: number
   readonly height: number
@@ -33,9 +33,9 @@ interface BlobImage {
 }
 
 /**
- * The picture that a blob is to be scanned out as; undefined where there cannot be one in that many bytes. As many planes count as
- * the format has.
- * @param described what a program said of the blob: the command has no room for modifiers
+ * Returns the layout with which SET_SCANOUT_BLOB scans out a blob of `size` bytes; undefined if it does not fit. Reads
+ * as many strides and offsets as the format has planes.
+ * @param described layout of the blob as a program described it: the command has no modifier
  */
 export function blobImage(request: BlobImage, size: number, described: Picture | undefined): ImageLayout | undefined {
   const format = blobFormat(request.format)
@@ -44,16 +44,16 @@ export function blobImage(request: BlobImage, size: number, described: Picture |
   const { fourcc } = format
   const planes = (planesOf(fourcc) ?? []).map((_, i) => ({ offset: offsets[i], stride: strides[i] }))
   const image = { width, height, format, fourcc, modifier: MODIFIER_LINEAR, planes }
-  const arranged = described && arrangedAs(image, described)
-  return arranged ?? (liesWithin(image, size) ? image : undefined)
+  const tiled = described && withModifier(image, described)
+  return tiled ?? (liesWithin(image, size) ? image : undefined)
 }
 
-/** The same picture with the modifier and all planes of its description, if it is the same, and they are worth a word. */
-function arrangedAs(image: ImageLayout, described: Picture): ImageLayout | undefined {
+/** Takes modifier and auxiliary planes from `described` if it describes this image and is not linear. */
+function withModifier(image: ImageLayout, described: Picture): ImageLayout | undefined {
   const { modifier, planes } = described
   if (modifier === MODIFIER_LINEAR || image.width !== described.width || image.height !== described.height)
     return undefined
-  // Of pixels arranged otherwise there may be more planes than the format has, such as one that tells how others are compressed.
+  // Modifiers may add planes to those of the format, such as one with compression metadata.
   const isSame = image.planes.every(
     ({ offset, stride }, i) => planes[i]?.offset === offset && planes[i].stride === stride,
   )

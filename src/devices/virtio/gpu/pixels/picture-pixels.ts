@@ -4,13 +4,13 @@ import { fourccName, liesWithin, MODIFIER_LINEAR } from './image-planes.ts'
 import { ImageRows, type ImageSource } from './image-rows.ts'
 import { BYTES_PER_PIXEL, drmFormat } from './pixel-format.ts'
 
-/** Pixels that cannot be had of bytes, and why. */
+/** Reason why pixels cannot be read. */
 export interface NoPixels {
   readonly reason: string
 }
 
 /**
- * Copies part of a picture out of its bytes, as rows of B, G, R, X without gaps.
+ * Copies a rectangle of a framebuffer as rows of B, G, R, X bytes without gaps.
  *
  *     const pixels = picturePixels(frame.bytes, frame.picture, frame.source)
  *     if ('reason' in pixels) ...
@@ -18,12 +18,12 @@ export interface NoPixels {
 export function picturePixels(bytes: Uint8Array, picture: Picture, rect: Rect): Uint8Array | NoPixels {
   const { width, height, fourcc, modifier, planes } = picture
   const format = drmFormat(fourcc)
-  if (!format) return { reason: `nothing is known here of format ${fourccName(fourcc)}` }
+  if (!format) return { reason: `format ${fourccName(fourcc)} is not supported` }
   if (modifier !== MODIFIER_LINEAR)
-    return { reason: `only GPUs that know modifier 0x${modifier.toString(16)} can tell` }
+    return { reason: `modifier 0x${modifier.toString(16)} is not linear: only a GPU can read it` }
   if (!liesWithin(picture, bytes.length))
-    return { reason: `a picture of ${width}x${height} does not lie in ${bytes.length} bytes` }
-  if (!fits(rect, width, height)) return { reason: `it has ${width}x${height} pixels, and not that part` }
+    return { reason: `a framebuffer of ${width}x${height} does not fit in ${bytes.length} bytes` }
+  if (!fits(rect, width, height)) return { reason: `the rectangle must lie within ${width}x${height} pixels` }
   const row = rect.width * BYTES_PER_PIXEL
   const pixels = new Uint8Array(rect.height * row)
   if (format.convert) {

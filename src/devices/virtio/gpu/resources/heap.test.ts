@@ -150,17 +150,17 @@ test('no two owners of a range have a byte in common, and what was placed has it
           if (owner) ranges.remove(owner)
           continue
         }
-        const offset = ranges.place(length, 1)
+        const offset = ranges.findFree(length, 1)
         if (offset === undefined) continue
-        assert.deepEqual(ranges.within(offset - 1, length + 2), [])
+        assert.deepEqual(ranges.overlapping(offset - 1, length + 2), [])
         assert.ok(offset >= 0 && offset + length <= 64)
         const owner = { offset, length }
         ranges.add(owner)
         taken.push(owner)
       }
       const sorted = taken.sort((a, b) => a.offset - b.offset)
-      assert.deepEqual(ranges.within(0, 64), sorted)
-      for (const owner of sorted) assert.deepEqual(ranges.within(owner.offset, owner.length), [owner])
+      assert.deepEqual(ranges.overlapping(0, 64), sorted)
+      for (const owner of sorted) assert.deepEqual(ranges.overlapping(owner.offset, owner.length), [owner])
     }),
   )
 })

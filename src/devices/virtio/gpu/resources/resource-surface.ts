@@ -9,7 +9,7 @@ import { ImageRows } from '../pixels/image-rows.ts'
 import { BYTES_PER_PIXEL } from '../pixels/pixel-format.ts'
 import type { Resource } from './resource.ts'
 
-/** A rectangle of a picture in a resource. */
+/** Surface: a rectangle of a resource. */
 export class ResourceSurface implements Surface {
   readonly width: number
   readonly height: number
@@ -18,17 +18,17 @@ export class ResourceSurface implements Surface {
   /** Bytes read so far. */
   bytesRead = 0
   readonly #resource: Resource
-  /** How its rows become what displays get; undefined where they are that already. */
+  /** Converts rows; undefined if the bytes already are B, G, R, X. */
   readonly #rows: ImageRows | undefined
-  /** Whether its pixels are where anybody can find them. */
+  /** True if the modifier is linear. */
   readonly #linear: boolean
-  /** The first pixel's first byte, where rows are what displays get. */
+  /** Offset of the first pixel; used only without conversion. */
   readonly #offset: number
   readonly #stride: number
 
   /**
-   * @param image how the whole picture lies in the resource
-   * @param rect what of it is shown, inside it
+   * @param image layout of the whole resource
+   * @param rect the part that is shown, which must lie inside it
    */
   constructor(resource: Resource, image: ImageLayout, rect: Rect) {
     const [{ offset, stride }] = image.planes
@@ -51,7 +51,7 @@ export class ResourceSurface implements Surface {
     const { reason } = this.#resource
     if (this.#linear) return reason
     const modifier = this.picture.modifier.toString(16)
-    return `${reason}; black here, since only GPUs that know modifier 0x${modifier} can tell which pixel is where`
+    return `${reason}; reads as black, since only a GPU can read modifier 0x${modifier}`
   }
 
   get buffer(): SharedBuffer | undefined {
@@ -89,7 +89,7 @@ export class ResourceSurface implements Surface {
     return true
   }
 
-  /** Copies rows as they are, at once where they touch. */
+  /** Copies rows without conversion, in one call if they are adjacent. */
   #copyRows(rect: Rect, target: Uint8Array, targetOffset: number, targetStride: number): number {
     const stride = this.#stride
     const rowBytes = rect.width * BYTES_PER_PIXEL

@@ -64,7 +64,7 @@ test('a surface says what it is in: the buffer, the whole picture, and what of i
   assert.deepEqual([first?.path, first?.reason.includes('dma-buf of memory')], ['dma-buf', true])
   assert.equal(first?.buffer, sharing.buffers[0])
   assert.deepEqual([first?.picture, first?.source], [picture, { x: 2, y: 3, width: 4, height: 5 }])
-  assert.deepEqual(sharing.buffers[0].pictures, [picture])
+  assert.deepEqual(sharing.buffers[0].layouts, [picture])
   sharing.kind = 'linear'
   gpu.createBlob(2, PAGE, [page], 1, SHAREABLE)
   gpu.setScanoutBlob(0, 2, WHOLE)
@@ -187,7 +187,7 @@ test('pages that are taken away while they are shown are closed to others at onc
   const [after] = gpu.display.surfaces
   assert.notEqual(after, before, 'a display is told that all of it is new')
   assert.equal(after?.buffer, sharing.buffers[1])
-  assert.deepEqual(sharing.buffers[1].pictures, [after?.picture])
+  assert.deepEqual(sharing.buffers[1].layouts, [after?.picture])
   assert.deepEqual(gpu.display.pixels(0, { ...WHOLE, width: 1, height: 1 }), [2])
   assert.equal(gpu.attach(1, [page]).type, R.ERR_UNSPEC, 'it has pages')
   assert.deepEqual([sharing.buffers.length, sharing.buffers[1].closed], [2, 0])

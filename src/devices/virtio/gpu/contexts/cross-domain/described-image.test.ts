@@ -68,7 +68,7 @@ test('a program says what its buffer is, and whoever has it on the host is told,
   ] as const
   assert.equal(describe(gpu, { modifier: TILED, planes }).type, R.OK_NODATA)
   assert.deepEqual(told(gpu), [R.OK_NODATA, 1])
-  assert.deepEqual(bufferOf(gpu).pictures.at(-1), {
+  assert.deepEqual(bufferOf(gpu).layouts.at(-1), {
     width: 64,
     height: 32,
     fourcc: fourcc('XR24'),
@@ -117,7 +117,7 @@ test('a blob that nobody has yet is shared when it is described; how, the ring s
   assert.deepEqual(gpu.sharing.buffers, [])
   assert.equal(describe(gpu).type, R.OK_NODATA)
   assert.deepEqual(told(gpu), [R.OK_NODATA, 2])
-  assert.equal(bufferOf(gpu).pictures.length, 1)
+  assert.equal(bufferOf(gpu).layouts.length, 1)
 })
 
 test('nobody is told that a buffer is described which nobody can have', () => {
@@ -178,7 +178,7 @@ test('a description that its bytes cannot have changes nothing', () => {
     assert.equal(describe(gpu, wrong).type, R.ERR_INVALID_PARAMETER, JSON.stringify(wrong))
     assert.deepEqual(told(gpu), [R.ERR_INVALID_PARAMETER, 0])
   }
-  assert.equal(bufferOf(gpu).pictures.length, 1)
+  assert.equal(bufferOf(gpu).layouts.length, 1)
   assert.equal(
     describe(gpu, {
       format: 'NV12',
@@ -197,7 +197,7 @@ test('what is known of a buffer stays so when it has other pages', () => {
   gpu.detach(BLOB)
   assert.equal(gpu.attach(BLOB, [gpu.page(8192)]).type, R.OK_NODATA)
   assert.equal(gpu.sharing.buffers.filter(({ what }) => what === `resource ${BLOB}`).length, 2)
-  assert.equal(bufferOf(gpu).pictures.at(-1)?.modifier, 0x0200_0000_0000_1b01n)
+  assert.equal(bufferOf(gpu).layouts.at(-1)?.modifier, 0x0200_0000_0000_1b01n)
 })
 
 test('when it is scanned out it keeps its modifier and its planes, and is black where nobody can read it', () => {
@@ -215,7 +215,7 @@ test('when it is scanned out it keeps its modifier and its planes, and is black 
   assert.equal(surface?.picture.planes.length, 2)
   assert.equal(surface?.buffer, bufferOf(gpu))
   assert.equal(surface?.path, 'dma-buf')
-  assert.match(surface?.reason ?? '', /black here, since only GPUs that know modifier 0x200000000001b01 can tell/)
+  assert.match(surface?.reason ?? '', /reads as black, since only a GPU can read modifier 0x200000000001b01$/)
   gpu.setScanoutBlob(0, BLOB, { width: 32, height: 32 })
   assert.equal(gpu.display.surfaces[0]?.picture.modifier, 0n, 'that is another picture')
 })
@@ -228,7 +228,7 @@ test('a blob of the heap made for a picture needs no description', () => {
   gpu.map(2, 0)
   assert.equal(present(gpu, 0, 0, 64, 32, 2).type, R.OK_NODATA)
   const buffer = bufferOf(gpu, 'resource 2')
-  assert.deepEqual(buffer.pictures.at(-1), {
+  assert.deepEqual(buffer.layouts.at(-1), {
     width: 64,
     height: 32,
     fourcc: fourcc('NV12'),
