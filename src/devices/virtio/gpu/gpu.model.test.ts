@@ -10,26 +10,26 @@ const SCANOUTS = 2
 const MAX_HOST_BYTES = 64 << 10
 const MEMORY = 2 << 20
 
-/** What there must be, told by the answers so far and by nothing else. */
+/** Expected state, derived from the responses alone. */
 class Model {
   readonly resources = new Set<number>()
   /** The resource each scanout shows. */
   readonly shown: (number | undefined)[] = Array(SCANOUTS).fill(undefined)
 }
 
-/** One request, and what it does to the model where the device says OK. */
+/** A request, and its effect on the model if the response is OK. */
 interface Step {
   readonly send: (gpu: GpuRig, pages: Entry) => GpuReply
   readonly done?: (model: Model) => void
 }
 
 const wild = fc.constantFrom(0, 5, 64, 4096, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0xffff_ffff)
-/** Mostly a number that could be right: random commands that all fail prove little. */
+/** Mostly a valid number: random commands that all fail prove little. */
 const some = (min: number, max: number) =>
   fc.oneof({ weight: 20, arbitrary: fc.integer({ min, max }) }, { weight: 1, arbitrary: wild })
 const id = some(1, 4)
-/** Mostly of the kind the command is for. */
-const pictureId = fc.oneof({ weight: 5, arbitrary: fc.constantFrom(1, 2) }, { weight: 1, arbitrary: id })
+/** Mostly a resource of the kind that the command needs. */
+const imageId = fc.oneof({ weight: 5, arbitrary: fc.constantFrom(1, 2) }, { weight: 1, arbitrary: id })
 const blobId = fc.oneof({ weight: 5, arbitrary: fc.constantFrom(3, 4) }, { weight: 1, arbitrary: id })
 const scanout = some(0, SCANOUTS - 1)
 const format = fc.oneof(
@@ -37,7 +37,7 @@ const format = fc.oneof(
   { weight: 1, arbitrary: some(0, 200) },
 )
 const rect: fc.Arbitrary<Rect> = fc.record({ x: some(0, 3), y: some(0, 3), width: some(1, 5), height: some(1, 5) })
-/** Pieces of the pages, of any length, sometimes of what is no memory at all. */
+/** Pieces of the pages, of any length; sometimes addresses outside of guest memory. */
 const entries = fc.array(
   fc.oneof(
     { weight: 40, arbitrary: fc.record({ address: fc.nat(4096), length: fc.integer({ min: 500, max: 4096 }) }) },
@@ -53,7 +53,7 @@ const show = (index: number, resource: number) => (model: Model) => {
 }
 
 const step: fc.Arbitrary<Step> = fc.oneof(
-  fc.record({ id: pictureId, format, width: some(5, 20), height: some(5, 20) }).map(
+  fc.record({ id: imageId, format, width: some(5, 20), height: some(5, 20) }).map(
     ({ id, format, width, height }): Step => ({
       send: (gpu) => gpu.create2d(id, format, width, height),
       done: (model) => model.resources.add(id),
@@ -90,7 +90,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   ),
   id.map((id): Step => ({ send: (gpu) => gpu.detach(id) })),
   id.map((id): Step => ({ send: (gpu) => gpu.control(T.RESOURCE_ASSIGN_UUID, [id, 0]) })),
-  fc.record({ scanout, id: pictureId, rect }).map(
+  fc.record({ scanout, id: imageId, rect }).map(
     ({ scanout, id, rect }): Step => ({
       send: (gpu) => gpu.setScanout(scanout, id, rect),
       done: show(scanout, id),
@@ -114,7 +114,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       }),
     ),
   fc.record({ id, rect }).map(({ id, rect }): Step => ({ send: (gpu) => gpu.flush(id, rect) })),
-  fc.record({ id: pictureId, rect, offset: some(0, 200) }).map(
+  fc.record({ id: imageId, rect, offset: some(0, 200) }).map(
     ({ id, rect, offset }): Step => ({
       send: (gpu) => gpu.transfer(id, rect, offset),
     }),
