@@ -20,7 +20,7 @@ export async function findMeans(devices: readonly string[] = []): Promise<Means 
   const missing = ffiMissing()
   if (missing !== undefined) return missing
   const qemu = (await findQemus()).findLast((found) => needed.every((device) => found.devices.has(device)))
-  if (!qemu) return `there is no QEMU with ${needed.join(', ')}`
+  if (!qemu) return `there is no QEMU with ${needed.join(', ')}; apt downloads one: apt-get install apt`
   try {
     return { qemu, image: await prepareGuestImage(UDMABUF_IMAGE) }
   } catch (error) {
