@@ -7,7 +7,7 @@ import { DMA_BUF_NAME_LEN, type FileExtent } from '../../host/linux/udmabuf/prot
 import { Udmabuf } from '../../host/linux/udmabuf/udmabuf.ts'
 import { UdmabufError, UdmabufProblem } from '../../host/linux/udmabuf/udmabuf-error.ts'
 import { type BufferMemory, DmaBufMemory, LinearMemory } from './buffer-memory.ts'
-import type { BufferFacts } from './guest-buffer.ts'
+import type { BufferInfo } from './guest-buffer.ts'
 import { HeldFiles } from './held-files.ts'
 
 /**
@@ -16,7 +16,7 @@ import { HeldFiles } from './held-files.ts'
  */
 const MAX_MAPPED_PIECES = 49_152
 
-const DMA_BUF_REASONS: Readonly<Record<BufferFacts['owner'], string>> = {
+const DMA_BUF_REASONS: Readonly<Record<BufferInfo['owner'], string>> = {
   guest: 'made of the guest’s own pages',
   heap: 'made of its part of the heap',
   host: 'made of the host’s copy',
@@ -27,12 +27,12 @@ export interface BufferPlan {
   /** Borrowed: open during the call only. */
   readonly extents: readonly FileExtent[]
   readonly name: string
-  readonly owner: BufferFacts['owner']
+  readonly owner: BufferInfo['owner']
   readonly dmaBufOnly: boolean
 }
 
 /** Memory of a new buffer, and the reason for its kind. */
-export interface MadeBuffer extends Pick<BufferFacts, 'reason' | 'problem' | 'keepsPages'> {
+export interface MadeBuffer extends Pick<BufferInfo, 'reason' | 'problem' | 'keepsPages'> {
   readonly memory: BufferMemory
 }
 

@@ -66,7 +66,7 @@ test('without udmabuf, a surface is a linear buffer in place, and its reason say
   assert.match(surface?.reason ?? '', /there is no \/dev\/there-is-none/)
   const [buffer] = buffers.buffers
   assert.equal(surface?.buffer, buffer)
-  assert.deepEqual(buffer.picture, surface?.picture)
+  assert.deepEqual(buffer.layout, surface?.layout)
   for (const [i, { address }] of guest.pages.entries()) guest.memory.bytes.fill(i + 1, address, address + PAGE)
   assert.deepEqual(
     guest.pages.map((_, i) => buffer.bytes[i * PAGE]),

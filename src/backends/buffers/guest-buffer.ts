@@ -1,11 +1,11 @@
 import type { UdmabufProblem } from '../../host/linux/udmabuf/udmabuf-error.ts'
-import type { Picture } from '../../services/picture.ts'
+import type { FramebufferLayout } from '../../services/picture.ts'
 import type { Rect } from '../../services/rect.ts'
 import type { BufferKind, SharedBuffer } from '../../services/shared-buffer.ts'
 import type { BufferHandles, BufferMemory } from './buffer-memory.ts'
 
 /** Origin and kind of a buffer. */
-export interface BufferFacts {
+export interface BufferInfo {
   /** Name, such as `resource 7`. */
   readonly name: string
   /** Reason for its kind, as text for the operator. */
@@ -48,7 +48,7 @@ export type BufferInspection = {
   readonly reason: string
   /** Null for a dma-buf. */
   readonly problem: UdmabufProblem | null
-  readonly owner: BufferFacts['owner']
+  readonly owner: BufferInfo['owner']
   readonly bytes: number
   readonly spans: number
   readonly pieces: number
@@ -77,7 +77,7 @@ export type BufferInspection = {
 export class GuestBuffer implements SharedBuffer {
   readonly byteLength: number
   #uuid: Uint8Array | undefined
-  #picture: Picture | undefined
+  #layout: FramebufferLayout | undefined
   #holders = 0
   #removed = false
   /** Neither the guest nor a consumer holds it. */
@@ -85,7 +85,7 @@ export class GuestBuffer implements SharedBuffer {
 
   /** @param memory the buffer owns it */
   constructor(
-    readonly facts: BufferFacts,
+    readonly info: BufferInfo,
     private readonly memory: BufferMemory,
     private readonly owner: BufferOwner,
   ) {
@@ -93,7 +93,7 @@ export class GuestBuffer implements SharedBuffer {
   }
 
   get name(): string {
-    return this.facts.name
+    return this.info.name
   }
 
   get kind(): BufferKind {
@@ -101,7 +101,7 @@ export class GuestBuffer implements SharedBuffer {
   }
 
   get reason(): string {
-    return this.facts.reason
+    return this.info.reason
   }
 
   get bytes(): Uint8Array {
@@ -113,8 +113,8 @@ export class GuestBuffer implements SharedBuffer {
   }
 
   /** Framebuffer layout; undefined if unknown. */
-  get picture(): Picture | undefined {
-    return this.#picture
+  get layout(): FramebufferLayout | undefined {
+    return this.#layout
   }
 
   /** True if the guest ended the export. */
@@ -123,7 +123,7 @@ export class GuestBuffer implements SharedBuffer {
   }
 
   get inUse(): boolean {
-    if (this.facts.keepsPages) return false
+    if (this.info.keepsPages) return false
     if (!this.#removed) return this.#holders > 0
     this.#closeIfUnused()
     return !this.#closed
@@ -148,9 +148,9 @@ export class GuestBuffer implements SharedBuffer {
     this.owner.named(this)
   }
 
-  describe(picture: Picture): void {
+  describe(layout: FramebufferLayout): void {
     if (this.#removed) return
-    this.#picture = picture
+    this.#layout = layout
     this.owner.described(this)
   }
 
@@ -191,8 +191,8 @@ export class GuestBuffer implements SharedBuffer {
   }
 
   inspect(): BufferInspection {
-    const { name, reason, problem = null, owner, spans, pieces } = this.facts
-    const picture = this.#picture
+    const { name, reason, problem = null, owner, spans, pieces } = this.info
+    const layout = this.#layout
     return {
       name,
       kind: this.kind,
@@ -203,7 +203,7 @@ export class GuestBuffer implements SharedBuffer {
       spans,
       pieces,
       uuid: this.#uuid ? hex(this.#uuid) : null,
-      picture: picture ? { width: picture.width, height: picture.height, planes: picture.planes.length } : null,
+      picture: layout ? { width: layout.width, height: layout.height, planes: layout.planes.length } : null,
       holders: this.#holders,
       removed: this.#removed,
     }
@@ -214,7 +214,7 @@ export class GuestBuffer implements SharedBuffer {
    * must not be reused yet.
    */
   #closeIfUnused(): void {
-    const { owner, keepsPages } = this.facts
+    const { owner, keepsPages } = this.info
     if (this.#closed || !this.#removed || this.#holders > 0) return
     if (owner === 'heap' && !keepsPages && this.memory.isHeldElsewhere) return
     this.#closeMemory()

@@ -194,7 +194,7 @@ test('listeners receive all events of buffers, and may hold a buffer when it is 
   const watch = buffers.watch({
     added: ({ name }) => events.push(`added ${name}`),
     named: ({ uuid }) => events.push(`named ${uuid?.[15]}`),
-    described: ({ picture }) => events.push(`described ${picture?.width}`),
+    described: ({ layout }) => events.push(`described ${layout?.width}`),
     presented: (_, { x }) => events.push(`presented ${x}`),
     removed: (buffer) => events.push(`removed ${buffer.retain()}`),
   })

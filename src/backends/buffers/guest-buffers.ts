@@ -48,7 +48,7 @@ export type GuestBuffersInspection = {
  *
  *     const buffers = GuestBuffers.open({ log })
  *     const gpu = new GpuDevice(display, { sharing: buffers })
- *     buffers.watch({ described: (buffer) => offer(buffer, buffer.picture) })
+ *     buffers.watch({ described: (buffer) => offer(buffer, buffer.layout) })
  *     ...
  *     buffers.find(uuid)?.handles
  *     buffers.close()

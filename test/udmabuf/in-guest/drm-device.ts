@@ -44,7 +44,7 @@ export class DrmDevice {
     ioctl('mapping a buffer', this.#fd, DRM_IOCTL_MODE_MAP_DUMB, Int32Array.of(handle, 0, 0, 0))
   }
 
-  forget(handle: number): void {
+  closeHandle(handle: number): void {
     ioctl('closing a buffer', this.#fd, DRM_IOCTL_GEM_CLOSE, Int32Array.of(handle, 0))
   }
 

@@ -69,7 +69,7 @@ test(`${ROUNDS} blobs, of guest memory and of the heap, leave nothing`, async ()
     if (index % 3 === 0) assert.equal(guest.gpu.setScanoutBlob(0, id, MODE).type, OK_NODATA)
     const back = index % 10 === 0 ? guest.imported() : undefined
     assert.equal(guest.gpu.unref(id).type, OK_NODATA)
-    if (back) guest.letGo(back)
+    if (back) guest.closeImport(back)
   })
   assert.deepEqual([[...guest.buffers.buffers], guest.buffers.inspect().made.buffers], [[], ROUNDS + 100])
   await guest.close()

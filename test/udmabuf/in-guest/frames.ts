@@ -76,7 +76,7 @@ test('another driver imports a dma-buf of the export socket, and sees each flush
       assert.ok(guest.contents(entries).equals(frame.bytes))
       frame.acknowledge()
     }
-    guest.vgem.forget(handle)
+    guest.vgem.closeHandle(handle)
     back.close()
   })
 })

@@ -35,7 +35,7 @@ test('a shareable guest blob of scattered pages is a dma-buf of those pages, als
   const shown = new Uint8Array(PAGES * PAGE)
   surface.read({ x: 0, y: 0, ...MODE }, shown, 0, MODE.width * 4)
   assert.ok(guest.contents(entries).equals(shown))
-  guest.letGo(back)
+  guest.closeImport(back)
   await guest.close()
   assert.deepEqual({ ...allBuffers(), descriptors: openDescriptors() }, before)
 })
@@ -84,7 +84,7 @@ for (const [how, takeBack] of [
     // The guest writes its pages, which the importer sees.
     guest.draw(entries)
     assert.ok(guest.contents(entries).equals(back.bytes))
-    guest.letGo(back)
+    guest.closeImport(back)
     await guest.close()
   })
 }

@@ -139,8 +139,8 @@ export class GpuGuest {
   }
 
   /** Closes a buffer that `imported` returned, and its handle in vgem. */
-  letGo(back: DmaBuf): void {
-    this.vgem.forget(this.#imports.get(back) ?? 0)
+  closeImport(back: DmaBuf): void {
+    this.vgem.closeHandle(this.#imports.get(back) ?? 0)
     this.#imports.delete(back)
     back.close()
   }

@@ -47,7 +47,7 @@ test('an importer of a host blob can access the blob and nothing beside it', asy
   back.bytes.fill(0xee)
   drawn.fill(0xee, size, 2 * size)
   assert.ok(drawn.equals(window.subarray(0, 3 * size)))
-  guest.letGo(back)
+  guest.closeImport(back)
   await guest.close()
 })
 
@@ -61,7 +61,7 @@ test('another driver sees writes of the guest to the window', async () => {
     randomFillSync(guest.heap.window.u8, 0, size)
     assert.ok(Buffer.from(back.bytes).equals(guest.heap.window.u8.subarray(0, size)))
   }
-  guest.letGo(back)
+  guest.closeImport(back)
   await guest.close()
 })
 
@@ -84,7 +84,7 @@ for (const [how, takeBack] of [
     assert.ok(drawn.equals(back.bytes))
     back.bytes.fill(0x22)
     assert.ok(window.subarray(0, size).every((byte) => byte === 0x11))
-    guest.letGo(back)
+    guest.closeImport(back)
     await guest.close()
   })
 }
@@ -102,7 +102,7 @@ test('a host blob in huge pages is whole ones, and their place is not reused whi
   assert.equal(guest.createHeapBlob(2, MODE), GpuResponse.OK_NODATA)
   assert.notEqual(gpu.map(2, 0).type, GpuResponse.OK_MAP_INFO)
   assert.ok(drawn.equals(back.bytes))
-  guest.letGo(back)
+  guest.closeImport(back)
   assert.equal(gpu.map(2, 0).type, GpuResponse.OK_MAP_INFO)
   assert.ok(window.subarray(0, size).every((byte) => byte === 0))
   await guest.close()

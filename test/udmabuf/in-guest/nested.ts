@@ -145,7 +145,7 @@ test('the framebuffer of an unmodified guest is a dma-buf that another driver im
       ...{ millisecondsToCreate: millisecondsToCreate(size, pieces), millisecondsToImport: imported },
     }
     client.close()
-    vgem.forget(handle)
+    vgem.closeHandle(handle)
     back.close()
     assert.equal(allBuffers().count, 0)
     process.stdout.write(`${JSON.stringify(figures)}\n`)

@@ -53,7 +53,7 @@ for (const [how, takeBack] of [
     assert.equal(owner.frontEnd.ask('GET_SHARED_OBJECT', { uuid }).descriptors.length, 0)
     guest.draw(entries)
     assert.ok(guest.contents(entries).equals(buffer.bytes), 'the pages are the same')
-    guest.vgem.forget(handle)
+    guest.vgem.closeHandle(handle)
     buffer.close()
     for (const closable of [table, searches]) closable.close()
     for (const rig of [owner, requester]) await rig.close()

@@ -105,7 +105,7 @@ test('another driver that imports a buffer holds it and exports the same pages',
     outcome(() => vgem.mapDumb(handle)),
     'EINVAL',
   )
-  vgem.forget(handle)
+  vgem.closeHandle(handle)
   vgem.close()
   assert.deepEqual(allBuffers(), before)
 })

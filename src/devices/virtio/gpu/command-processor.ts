@@ -8,7 +8,7 @@ import { ContextCommands } from './contexts/context-commands.ts'
 import type { ContextHost, Renderer } from './contexts/renderer.ts'
 import { loadCursor } from './cursor.ts'
 import { createEdid } from './edid/edid.ts'
-import { blobImage, type ImageLayout, imageEnd, packedImage } from './pixels/image-layout.ts'
+import { blobLayout, layoutEnd, type PixelLayout, packedLayout } from './pixels/image-layout.ts'
 import { BYTES_PER_PIXEL, pixelFormat } from './pixels/pixel-format.ts'
 import {
   CURSOR_SIZE,
@@ -242,12 +242,12 @@ export class CommandProcessor {
     const request = RESOURCE_CREATE_2D.read(reader)
     const format = request && pixelFormat(request.format)
     if (!format || request.width === 0 || request.height === 0) return ERR_INVALID_PARAMETER
-    const image = packedImage(request.width, request.height, format)
-    const admitted = this.resources.admits(request.resourceId, Resource2d.cost(image))
+    const layout = packedLayout(request.width, request.height, format)
+    const admitted = this.resources.admits(request.resourceId, Resource2d.cost(layout))
     if (admitted !== OK_NODATA) return admitted
-    const memory = this.#sharing.allocate(imageEnd(image), request.resourceId)
+    const memory = this.#sharing.allocate(layoutEnd(layout), request.resourceId)
     try {
-      return this.resources.add(new Resource2d(request.resourceId, image, memory))
+      return this.resources.add(new Resource2d(request.resourceId, layout, memory))
     } catch {
       // The host has less memory than `maxHostBytes` allows. Nothing else throws here.
       if (memory && 'kind' in memory) memory.close()
@@ -261,7 +261,7 @@ export class CommandProcessor {
     const resource = this.resources.get(request.resourceId)
     if (!resource) return ERR_INVALID_RESOURCE_ID
     for (const scanout of this.#scanouts) if (scanout.shows(resource)) scanout.disable()
-    this.contexts.forget(resource)
+    this.contexts.detachFromAll(resource)
     this.resources.remove(resource)
     return OK_NODATA
   }
@@ -322,7 +322,7 @@ export class CommandProcessor {
     const resource = this.resources.get(request.resourceId)
     // Blobs have no format and no width: SET_SCANOUT_BLOB shows them.
     if (!(resource instanceof Resource2d)) return ERR_INVALID_RESOURCE_ID
-    return this.#show(scanout, resource, resource.image, request.rect)
+    return this.#show(scanout, resource, resource.layout, request.rect)
   }
 
   #setScanoutBlob(reader: Reader): GpuResponse {
@@ -337,18 +337,18 @@ export class CommandProcessor {
     const resource = this.resources.get(request.resourceId)
     if (!(resource instanceof Blob)) return ERR_INVALID_RESOURCE_ID
     if (!resource.hasBytes) return ERR_UNSPEC
-    const image = blobImage(request, resource.size, resource.described)
-    return image ? this.#show(scanout, resource, image, request.rect) : ERR_INVALID_PARAMETER
+    const layout = blobLayout(request, resource.size, resource.described)
+    return layout ? this.#show(scanout, resource, layout, request.rect) : ERR_INVALID_PARAMETER
   }
 
   /** Limits the size of the surface, because a display may keep a copy of it. */
-  #show(scanout: Scanout, resource: Resource, image: ImageLayout, rect: Rect): GpuResponse {
-    if (!fits(rect, image.width, image.height)) return ERR_INVALID_PARAMETER
+  #show(scanout: Scanout, resource: Resource, layout: PixelLayout, rect: Rect): GpuResponse {
+    if (!fits(rect, layout.width, layout.height)) return ERR_INVALID_PARAMETER
     if (rect.width > MAX_SIDE || rect.height > MAX_SIDE) return ERR_INVALID_PARAMETER
     if (rect.width * rect.height * BYTES_PER_PIXEL > this.resources.maxHostBytes) return ERR_OUT_OF_MEMORY
     // A blob that cannot be exported is shown all the same.
     if (resource instanceof Blob) this.#sharing.share(resource)
-    scanout.show(resource, image, rect)
+    scanout.show(resource, layout, rect)
     return OK_NODATA
   }
 
@@ -360,7 +360,7 @@ export class CommandProcessor {
     if (!resource) return ERR_INVALID_RESOURCE_ID
     // A blob has a size in pixels only on a scanout, and may have another one on each. `Scanout.flush` clips the
     // rectangle.
-    const bounds = resource instanceof Resource2d ? resource.image : UNBOUNDED
+    const bounds = resource instanceof Resource2d ? resource.layout : UNBOUNDED
     if (!fits(rect, bounds.width, bounds.height)) return ERR_INVALID_PARAMETER
     this.#present(resource, rect)
     return OK_NODATA

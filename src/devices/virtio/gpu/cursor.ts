@@ -1,5 +1,5 @@
 import type { CursorPicture } from '../../../services/display.ts'
-import { packedImage } from './pixels/image-layout.ts'
+import { packedLayout } from './pixels/image-layout.ts'
 import { BGRA, BYTES_PER_PIXEL } from './pixels/pixel-format.ts'
 import { type Resource, Resource2d } from './resources/resource.ts'
 import { ResourceSurface } from './resources/resource-surface.ts'
@@ -9,7 +9,7 @@ const CURSOR_SIDE = 64
 /**
  * Layout of a cursor in a blob, which has no format of its own: the format that Linux uses for cursors, from byte 0.
  */
-const BLOB_IMAGE = packedImage(CURSOR_SIDE, CURSOR_SIDE, BGRA)
+const BLOB_LAYOUT = packedLayout(CURSOR_SIDE, CURSOR_SIDE, BGRA)
 const WHOLE = { x: 0, y: 0, width: CURSOR_SIDE, height: CURSOR_SIDE }
 
 /**
@@ -19,11 +19,11 @@ const WHOLE = { x: 0, y: 0, width: CURSOR_SIDE, height: CURSOR_SIDE }
  * @returns undefined if the resource is not 64 by 64 pixels
  */
 export function loadCursor(resource: Resource, hotX: number, hotY: number): CursorPicture | undefined {
-  const image = resource instanceof Resource2d ? resource.image : BLOB_IMAGE
-  if (image.width !== CURSOR_SIDE || image.height !== CURSOR_SIDE) return undefined
+  const layout = resource instanceof Resource2d ? resource.layout : BLOB_LAYOUT
+  if (layout.width !== CURSOR_SIDE || layout.height !== CURSOR_SIDE) return undefined
   const stride = CURSOR_SIDE * BYTES_PER_PIXEL
   const data = new Uint8Array(CURSOR_SIDE * stride)
-  const copied = new ResourceSurface(resource, image, WHOLE).read(WHOLE, data, 0, stride)
+  const copied = new ResourceSurface(resource, layout, WHOLE).read(WHOLE, data, 0, stride)
   if (copied < data.length) return undefined
   straighten(data)
   return {

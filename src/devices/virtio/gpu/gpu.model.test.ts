@@ -146,14 +146,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     ),
 )
 
-/** What the host is able to share when a request comes. */
-const whim = fc.constantFrom<Partial<MemorySharing>>(
+/** Ability of the host to export when a request arrives. */
+const ability = fc.constantFrom<Partial<MemorySharing>>(
   { kind: 'dma-buf', refusal: undefined },
   { kind: 'linear', refusal: undefined },
   { refusal: { problem: 'no-memory', reason: 'there is none' } },
 )
 
-/** Something of each kind, so that what comes next has something to break. */
+/** Creates resources of each kind, so that later commands have something to act on. */
 function furnish(gpu: GpuRig, pages: Entry, model: Model): void {
   for (const id of [1, 2]) gpu.create2d(id, 2, 10, 10)
   for (const id of [3, 4]) gpu.createBlob(id, 400, [pages])
@@ -181,7 +181,7 @@ function assertSane(gpu: GpuRig, model: Model, reply: GpuReply): void {
   }
 }
 
-/** Buffers that others have are of resources that are there, each is closed at most once, and a request that fails makes none. */
+/** Open buffers belong to existing resources, each is closed at most once, and a request that fails creates none. */
 function assertShared(gpu: GpuRig, sharing: MemorySharing, failed: boolean, before: readonly MemoryBuffer[]): void {
   const { open } = sharing
   assert.ok(open.length <= gpu.inspect().resources.count)
@@ -192,10 +192,10 @@ function assertShared(gpu: GpuRig, sharing: MemorySharing, failed: boolean, befo
   }
 }
 
-test('no sequence of commands crashes the device, goes unanswered, or outlives a reset', async () => {
+test('every sequence of commands is answered without a crash, and a reset removes its effects', async () => {
   await fc.assert(
     fc.asyncProperty(
-      fc.array(fc.tuple(step, whim), { minLength: 20, maxLength: 80 }),
+      fc.array(fc.tuple(step, ability), { minLength: 20, maxLength: 80 }),
       fc.constantFrom(true, true, true, false),
       async (steps, blob) => {
         const scanouts = Array.from({ length: SCANOUTS }, () => ({ width: 64, height: 64 }))
@@ -208,7 +208,7 @@ test('no sequence of commands crashes the device, goes unanswered, or outlives a
         for (const [{ send, done }, able] of steps) {
           Object.assign(sharing, able)
           const { open } = sharing
-          // A device that does not answer at once fails here.
+          // Fails if the device does not answer at once.
           const reply = send(gpu, pages)
           if (reply.type === R.OK_NODATA) done?.(model)
           assertSane(gpu, model, reply)

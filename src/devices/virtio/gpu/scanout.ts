@@ -1,7 +1,7 @@
 import type { CursorPicture, Display, PreferredMode, SurfacePath } from '../../../services/display.ts'
 import { intersect, type Rect } from '../../../services/rect.ts'
 import type { BufferKind } from '../../../services/shared-buffer.ts'
-import type { ImageLayout } from './pixels/image-layout.ts'
+import type { PixelLayout } from './pixels/image-layout.ts'
 import type { Resource } from './resources/resource.ts'
 import { ResourceSurface } from './resources/resource-surface.ts'
 
@@ -46,7 +46,7 @@ export class Scanout {
   readonly #display: Display
   #resource: Resource | undefined
   #surface: ResourceSurface | undefined
-  #image: ImageLayout | undefined
+  #layout: PixelLayout | undefined
   /** The part of the resource that is shown, in pixels. */
   #rect: Rect = { x: 0, y: 0, width: 0, height: 0 }
   #cursorShown = false
@@ -88,21 +88,21 @@ export class Scanout {
     )
   }
 
-  /** Shows `rect` of a resource that is laid out as `image` says. The rectangle must lie inside it. */
-  show(resource: Resource, image: ImageLayout, rect: Rect): void {
+  /** Shows `rect` of a resource with the given layout. The rectangle must lie inside it. */
+  show(resource: Resource, layout: PixelLayout, rect: Rect): void {
     this.#dropSurface()
     this.#resource = resource
-    this.#image = image
+    this.#layout = layout
     this.#rect = rect
-    const surface = new ResourceSurface(resource, image, rect)
-    resource.describe(surface.picture)
+    const surface = new ResourceSurface(resource, layout, rect)
+    resource.describe(surface.layout)
     this.#surface = surface
     this.#display.scanout(this.index, surface)
   }
 
   /** Shows the same rectangle as a new surface: the resource has other backing or another buffer. */
   renew(): void {
-    if (this.#resource && this.#image) this.show(this.#resource, this.#image, this.#rect)
+    if (this.#resource && this.#layout) this.show(this.#resource, this.#layout, this.#rect)
   }
 
   /** Disables the scanout: it shows no surface. */
@@ -172,7 +172,7 @@ export class Scanout {
     this.#bytesRead += this.#surface?.bytesRead ?? 0
     this.#surface = undefined
     this.#resource = undefined
-    this.#image = undefined
+    this.#layout = undefined
   }
 }
 

@@ -120,7 +120,7 @@ export class ContextCommands {
   }
 
   /** Detaches a resource from all contexts, before it is destroyed. */
-  forget(resource: Resource): void {
+  detachFromAll(resource: Resource): void {
     for (const context of this.#contexts.values()) this.#detachFrom(context, resource)
   }
 

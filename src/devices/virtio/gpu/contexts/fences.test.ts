@@ -65,13 +65,13 @@ test('a fence that is reached completes all earlier requests of its timeline, an
 
 test('destroying a context completes its fences and keeps those of other contexts', () => {
   const { renderer, gpu, send } = slow()
-  const [mine, others] = [send(1, 0, 1), send(2, 0, 1)]
+  const [first, second] = [send(1, 0, 1), send(2, 0, 1)]
   gpu.destroyContext(1)
-  assert.equal(mine()?.[0], R.OK_NODATA)
-  assert.equal(others(), undefined)
+  assert.equal(first()?.[0], R.OK_NODATA)
+  assert.equal(second(), undefined)
   renderer.fences[0].reached()
   renderer.fences[1].reached()
-  assert.equal(others()?.[0], R.OK_NODATA)
+  assert.equal(second()?.[0], R.OK_NODATA)
 })
 
 test('fences that are never reached are bounded by the queue size, and a reset completes them', async () => {

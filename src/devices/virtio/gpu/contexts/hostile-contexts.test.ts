@@ -54,8 +54,8 @@ test('any sequence of context and heap commands is answered, and stays within th
       const sharing = new MemorySharing()
       const gpu = new ContextRig({ heapSize: 16 * PAGE, sharing }, { memorySize: 1 << 18 })
       gpu.open(1)
-      gpu.ask(1, 64, 16)
-      gpu.ask(1, 64, 64)
+      gpu.query(1, 64, 16)
+      gpu.query(1, 64, 64)
       for (const [[type, words], context, flags] of steps) {
         const reply = gpu.control(type, words, { context, flags })
         assert.ok(RESPONSES.has(reply.type), `command ${type.toString(16)}: ${reply.type.toString(16)}`)

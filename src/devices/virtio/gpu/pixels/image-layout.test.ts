@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import type { Picture } from '../../../../services/picture.ts'
+import type { FramebufferLayout } from '../../../../services/picture.ts'
 import { Resource } from '../resources/resource.ts'
 import { ResourceSurface } from '../resources/resource-surface.ts'
-import { blobImage, type ImageLayout, packedImage, pictureOf } from './image-layout.ts'
+import { blobLayout, framebufferLayoutOf, type PixelLayout, packedLayout } from './image-layout.ts'
 import { fourccOf } from './image-planes.ts'
 import { BGRA } from './pixel-format.ts'
 
@@ -66,7 +66,7 @@ test('no framebuffer layout of a guest causes a read outside its blob', () => {
       const strides = gaps
         ? asked.strides.map((stride) => Math.min(0xffff_ffff, stride + 4 * asked.width))
         : asked.strides
-      const image = blobImage({ ...asked, strides }, size, undefined)
+      const image = blobLayout({ ...asked, strides }, size, undefined)
       if (!image) return
       accepted++
       const resource = new Watched(size)
@@ -94,24 +94,24 @@ function asked(format: number, strides: readonly number[], offsets: readonly num
 }
 
 test('a layout has as many planes as its format, and other strides and offsets are ignored', () => {
-  const planesOf = (image: ImageLayout | undefined) => image?.planes.map(({ offset, stride }) => [offset, stride])
-  assert.deepEqual(planesOf(blobImage(asked(2, [256, 1, 1, 1], [0, 9999]), 8192, undefined)), [[0, 256]])
-  assert.deepEqual(planesOf(blobImage(asked(166, [64, 64], [0, 2048]), 3072, undefined)), [
+  const planesOf = (image: PixelLayout | undefined) => image?.planes.map(({ offset, stride }) => [offset, stride])
+  assert.deepEqual(planesOf(blobLayout(asked(2, [256, 1, 1, 1], [0, 9999]), 8192, undefined)), [[0, 256]])
+  assert.deepEqual(planesOf(blobLayout(asked(166, [64, 64], [0, 2048]), 3072, undefined)), [
     [0, 64],
     [2048, 64],
   ])
-  assert.equal(blobImage(asked(166, [64, 64], [0, 2048]), 3071, undefined), undefined)
-  assert.equal(blobImage(asked(166, [64, 0], [0, 2048]), 8192, undefined), undefined)
-  assert.deepEqual(planesOf(blobImage(asked(163, [64, 32, 32], [0, 2048, 2560]), 3072, undefined)), [
+  assert.equal(blobLayout(asked(166, [64, 64], [0, 2048]), 3071, undefined), undefined)
+  assert.equal(blobLayout(asked(166, [64, 0], [0, 2048]), 8192, undefined), undefined)
+  assert.deepEqual(planesOf(blobLayout(asked(163, [64, 32, 32], [0, 2048, 2560]), 3072, undefined)), [
     [0, 64],
     [2048, 32],
     [2560, 32],
   ])
-  assert.equal(blobImage(asked(9, [256], [0]), 8192, undefined), undefined, 'the format is unknown')
+  assert.equal(blobLayout(asked(9, [256], [0]), 8192, undefined), undefined, 'the format is unknown')
 })
 
 test('consumers receive the framebuffer layout that DRM needs', () => {
-  assert.deepEqual(pictureOf(packedImage(3, 2, BGRA)), {
+  assert.deepEqual(framebufferLayoutOf(packedLayout(3, 2, BGRA)), {
     width: 3,
     height: 2,
     fourcc: fourccOf('AR24'),
@@ -120,7 +120,7 @@ test('consumers receive the framebuffer layout that DRM needs', () => {
   })
 })
 
-const DESCRIBED: Picture = {
+const DESCRIBED: FramebufferLayout = {
   width: 64,
   height: 32,
   fourcc: fourccOf('AR24'),
@@ -132,7 +132,7 @@ const DESCRIBED: Picture = {
 }
 
 test('SET_SCANOUT_BLOB takes modifier and planes of a description with the same size, format and layout', () => {
-  const image = blobImage(asked(2, [256], [0]), 9000, DESCRIBED)
+  const image = blobLayout(asked(2, [256], [0]), 9000, DESCRIBED)
   assert.deepEqual([image?.modifier, image?.planes], [TILED, DESCRIBED.planes])
   assert.equal(image?.fourcc, fourccOf('XR24'), 'the command states if the fourth byte is alpha')
   for (const [what, request] of [
@@ -142,13 +142,13 @@ test('SET_SCANOUT_BLOB takes modifier and planes of a description with the same 
     ['offset', asked(2, [256], [4])],
     ['pixels', asked(7, [256], [0])],
   ] as const) {
-    const other = blobImage(request, 9000, DESCRIBED)
+    const other = blobLayout(request, 9000, DESCRIBED)
     assert.deepEqual([other?.modifier, other?.planes.length], [0n, 1], what)
   }
 })
 
 test('a surface with a modifier that is not linear reads as black, has a reason, and cannot be located', () => {
-  const image = blobImage(asked(2, [256], [0]), 9000, DESCRIBED)
+  const image = blobLayout(asked(2, [256], [0]), 9000, DESCRIBED)
   assert.ok(image)
   const resource = new Watched(9000)
   const surface = new ResourceSurface(resource, image, { x: 0, y: 0, width: 64, height: 32 })
@@ -158,5 +158,5 @@ test('a surface with a modifier that is not linear reads as black, has a reason,
   assert.ok(!surface.locate({ x: 0, y: 0, width: 64, height: 1 }, { merge: () => {} } as never))
   assert.equal(resource.reads, 0)
   assert.match(surface.reason, /reads as black, since only a GPU can read modifier 0x200000000001b01$/)
-  assert.equal(surface.picture.modifier, TILED)
+  assert.equal(surface.layout.modifier, TILED)
 })

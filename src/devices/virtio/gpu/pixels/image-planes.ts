@@ -1,4 +1,4 @@
-import type { Picture } from '../../../../services/picture.ts'
+import type { FramebufferLayout } from '../../../../services/picture.ts'
 
 /** One plane of a format: bytes of a sample, and pixels that share a sample in each direction. */
 export interface PlaneShape {
@@ -83,7 +83,7 @@ export function planeRows({ down }: PlaneShape, height: number): number {
  * stay within the buffer. With other modifiers only the offsets are checked, because the sizes of the planes are
  * unknown.
  */
-export function liesWithin({ width, height, fourcc, modifier, planes }: Picture, size: number): boolean {
+export function liesWithin({ width, height, fourcc, modifier, planes }: FramebufferLayout, size: number): boolean {
   if (!(width > 0 && height > 0 && planes.length > 0 && planes.length <= 4)) return false
   if (modifier !== MODIFIER_LINEAR) return planes.every(({ offset }) => offset < size)
   const shapes = planesOf(fourcc)

@@ -1,14 +1,14 @@
-import type { Picture, PicturePlane } from '../../../../services/picture.ts'
+import type { FramebufferLayout, PlaneLayout } from '../../../../services/picture.ts'
 import { type PlaneShape, planesOf } from './image-planes.ts'
 import { BYTES_PER_PIXEL, type PlaneRow, type RowConverter } from './pixel-format.ts'
 
 /** Source of a framebuffer's bytes: a resource, or memory. */
-export interface ImageSource {
+export interface PixelSource {
   /** @returns the bytes copied; fewer than `length` at the end */
   read(offset: number, target: Uint8Array, targetOffset: number, length: number): number
 }
 
-interface Plane extends PlaneShape, PicturePlane {
+interface Plane extends PlaneShape, PlaneLayout {
   /** Index of the row that is loaded. */
   row: number
 }
@@ -24,8 +24,8 @@ let $pixels: PlaneRow = planeRow(8192)
  *     rows.begin(x, width)                       // columns
  *     rows.convert(y, target, offset)            // one row; fastest in ascending order, since rows share chroma
  */
-export class ImageRows {
-  readonly #source: ImageSource
+export class PixelRows {
+  readonly #source: PixelSource
   readonly #planes: readonly Plane[]
   readonly #convert: RowConverter
   #x = 0
@@ -33,7 +33,7 @@ export class ImageRows {
   /** View of `$pixels` with the length of one row. */
   #pixels = $pixels.u8
 
-  constructor(source: ImageSource, { fourcc, planes }: Picture, convert: RowConverter) {
+  constructor(source: PixelSource, { fourcc, planes }: FramebufferLayout, convert: RowConverter) {
     this.#source = source
     this.#planes = (planesOf(fourcc) ?? []).map((shape, i) => ({ ...shape, ...planes[i], row: NONE }))
     this.#convert = convert

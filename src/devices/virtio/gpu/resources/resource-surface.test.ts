@@ -5,9 +5,9 @@ import { GuestMemory } from '../../../../memory/guest-memory.ts'
 import { MemoryRegion } from '../../../../memory/memory-region.ts'
 import { ScatterList } from '../../../../memory/scatter-list.ts'
 import { SpanList } from '../../../../memory/span-list.ts'
-import type { PicturePlane } from '../../../../services/picture.ts'
+import type { PlaneLayout } from '../../../../services/picture.ts'
 import type { Rect } from '../../../../services/rect.ts'
-import { type ImageLayout, packedImage } from '../pixels/image-layout.ts'
+import { type PixelLayout, packedLayout } from '../pixels/image-layout.ts'
 import { planeRowBytes, planeRows, planesOf } from '../pixels/image-planes.ts'
 import { blobFormat, pixelFormat } from '../pixels/pixel-format.ts'
 import { GuestBlob, Resource2d } from './resource.ts'
@@ -46,7 +46,7 @@ test('any rectangle, stride, offset and format reads as B, G, R, X, and writes n
       const bytes = Uint8Array.from({ length: 512 }, (_, i) => (i * 37) & 0xff)
       const surface = new ResourceSurface(
         blobOver(bytes),
-        { ...packedImage(width, height, layout), planes: [{ offset, stride }] },
+        { ...packedLayout(width, height, layout), planes: [{ offset, stride }] },
         { x: 0, y: 0, width, height },
       )
       const targetStride = rect.width * 4 + targetGap
@@ -73,7 +73,7 @@ test('locate appends the spans of pixels that are in the order of displays and h
   const surfaceIn = (code: number) => {
     const format = pixelFormat(code)
     assert.ok(format)
-    const image: ImageLayout = { ...packedImage(4, 4, format), planes: [{ offset: 8, stride: 20 }] }
+    const image: PixelLayout = { ...packedLayout(4, 4, format), planes: [{ offset: 8, stride: 20 }] }
     return new ResourceSurface(blob, image, { x: 1, y: 0, width: 3, height: 4 })
   }
   const rect = { x: 1, y: 1, width: 2, height: 2 }
@@ -90,9 +90,9 @@ test('locate appends the spans of pixels that are in the order of displays and h
 test('whole rows without gaps are one span, in the host copy too', () => {
   const format = pixelFormat(1)
   assert.ok(format)
-  const resource = new Resource2d(1, packedImage(4, 4, format))
+  const resource = new Resource2d(1, packedLayout(4, 4, format))
   resource.shadow.set([1, 2, 3], 16)
-  const surface = new ResourceSurface(resource, resource.image, { x: 0, y: 0, width: 4, height: 4 })
+  const surface = new ResourceSurface(resource, resource.layout, { x: 0, y: 0, width: 4, height: 4 })
   const spans = new SpanList()
   assert.ok(surface.locate({ x: 0, y: 1, width: 4, height: 2 }, spans))
   assert.deepEqual([spans.count, spans.offsets[0], spans.lengths[0]], [1, 16, 32])
@@ -105,7 +105,7 @@ test('reading outside the surface, or into a target without room, copies nothing
   const format = pixelFormat(2)
   assert.ok(format)
   const whole = { x: 0, y: 0, width: 4, height: 4 }
-  const image = packedImage(4, 4, format)
+  const image = packedLayout(4, 4, format)
   const surface = new ResourceSurface(blobOver(new Uint8Array(64).fill(7)), image, whole)
   const target = new Uint8Array(64)
   for (const [x, y, width, height, offset, stride, length] of [
@@ -142,7 +142,7 @@ test('any rectangle of a surface with several planes equals that part of the who
       fc.pre(left < width && top < height && left + x < width && top + y < height)
       const code = blobFormat(format)
       assert.ok(code)
-      const planes: PicturePlane[] = []
+      const planes: PlaneLayout[] = []
       let end = 0
       for (const [i, shape] of (planesOf(code.fourcc) ?? []).entries()) {
         const stride = planeRowBytes(shape, width) + gaps[2 * i]
@@ -150,7 +150,7 @@ test('any rectangle of a surface with several planes equals that part of the who
         end += gaps[2 * i + 1] + stride * planeRows(shape, height)
       }
       const blob = blobOver(Uint8Array.from({ length: 4 * Math.ceil(end / 4) }, (_, i) => (i * 37 + (i >> 3)) & 0xff))
-      const image = { ...packedImage(width, height, code), planes }
+      const image = { ...packedLayout(width, height, code), planes }
       const read = (surface: ResourceSurface, part: Rect) => {
         const target = new Uint8Array(4 * part.width * part.height)
         assert.equal(surface.read(part, target, 0, 4 * part.width), target.length)
@@ -179,7 +179,7 @@ test('a row of which a plane is missing is black, not green', () => {
   const format = blobFormat(166)
   assert.ok(format)
   const image = {
-    ...packedImage(4, 4, format),
+    ...packedLayout(4, 4, format),
     planes: [
       { offset: 0, stride: 4 },
       { offset: 16, stride: 4 },

@@ -3,9 +3,9 @@ import { MemoryRegion } from '../../../../memory/memory-region.ts'
 import type { ScatterList } from '../../../../memory/scatter-list.ts'
 import type { SpanList } from '../../../../memory/span-list.ts'
 import type { SurfacePath } from '../../../../services/display.ts'
-import { type Picture, samePicture } from '../../../../services/picture.ts'
+import { type FramebufferLayout, sameLayout } from '../../../../services/picture.ts'
 import type { NotShared, SharedBuffer, ShareRequest } from '../../../../services/shared-buffer.ts'
-import { type ImageLayout, imageEnd } from '../pixels/image-layout.ts'
+import { layoutEnd, type PixelLayout } from '../pixels/image-layout.ts'
 import { BlobFlag } from '../protocol.ts'
 import { backingCost } from './backing.ts'
 
@@ -38,7 +38,7 @@ export abstract class Resource {
   /** UUID by which other devices import it, if the guest requested one. @virtio 5.7.6.8 RESOURCE_ASSIGN_UUID */
   uuid: Uint8Array | undefined
   /** Framebuffer layout of its bytes, if known. */
-  described: Picture | undefined
+  described: FramebufferLayout | undefined
   /** Reason why the last attempt to export it failed. */
   refusal: NotShared | undefined
   /** True if it was ever exported. */
@@ -118,8 +118,8 @@ export abstract class Resource {
     this.#buffer?.assignUuid(uuid)
   }
 
-  describe(layout: Picture): void {
-    if (this.described && samePicture(this.described, layout)) return
+  describe(layout: FramebufferLayout): void {
+    if (this.described && sameLayout(this.described, layout)) return
     this.described = layout
     this.#buffer?.describe(layout)
   }
@@ -145,7 +145,7 @@ export abstract class Resource {
 export class Resource2d extends Resource {
   readonly path = 'copy'
   readonly reason: string
-  /** The host's copy, in the layout `image`. */
+  /** The host's copy, laid out as `layout`. */
   shadow: Uint8Array
   /** The copy as a region, for `locate`. */
   #region: MemoryRegion | undefined
@@ -156,20 +156,20 @@ export class Resource2d extends Resource {
    */
   constructor(
     id: number,
-    readonly image: ImageLayout,
+    readonly layout: PixelLayout,
     memory?: SharedBuffer | NotShared,
   ) {
     super(id)
     const shared = memory && 'kind' in memory ? memory : undefined
-    this.shadow = shared ? shared.bytes.subarray(0, imageEnd(image)) : new Uint8Array(imageEnd(image))
+    this.shadow = shared ? shared.bytes.subarray(0, layoutEnd(layout)) : new Uint8Array(layoutEnd(layout))
     this.reason = explain('2D resource: a copy that only TRANSFER_TO_HOST_2D changes', memory)
     if (shared) this.share(shared)
     else this.refusal = memory as NotShared | undefined
   }
 
   /** Returns the host memory that a new 2D resource needs, in bytes. */
-  static cost(image: ImageLayout): number {
-    return RESOURCE_COST + imageEnd(image)
+  static cost(layout: PixelLayout): number {
+    return RESOURCE_COST + layoutEnd(layout)
   }
 
   override get hostBytes(): number {
@@ -177,7 +177,7 @@ export class Resource2d extends Resource {
   }
 
   get byteLength(): number {
-    return imageEnd(this.image)
+    return layoutEnd(this.layout)
   }
 
   accepts(): boolean {

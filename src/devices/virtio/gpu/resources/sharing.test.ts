@@ -63,7 +63,7 @@ test('a surface has its buffer, the framebuffer layout, and the rectangle that i
   const layout = { width: 10, height: 10, fourcc: 0x34325258, modifier: 0n, planes: [{ offset: 128, stride: 64 }] }
   assert.deepEqual([first?.path, first?.reason.includes('dma-buf of memory')], ['dma-buf', true])
   assert.equal(first?.buffer, sharing.buffers[0])
-  assert.deepEqual([first?.picture, first?.source], [layout, { x: 2, y: 3, width: 4, height: 5 }])
+  assert.deepEqual([first?.layout, first?.source], [layout, { x: 2, y: 3, width: 4, height: 5 }])
   assert.deepEqual(sharing.buffers[0].layouts, [layout])
   sharing.kind = 'linear'
   gpu.createBlob(2, PAGE, [page], 1, SHAREABLE)
@@ -187,7 +187,7 @@ test('detaching the pages of a shown blob closes its buffer and leaves black; ne
   const [after] = gpu.display.surfaces
   assert.notEqual(after, before, 'the display receives a new surface')
   assert.equal(after?.buffer, sharing.buffers[1])
-  assert.deepEqual(sharing.buffers[1].layouts, [after?.picture])
+  assert.deepEqual(sharing.buffers[1].layouts, [after?.layout])
   assert.deepEqual(gpu.display.pixels(0, { ...WHOLE, width: 1, height: 1 }), [2])
   assert.equal(gpu.attach(1, [page]).type, R.ERR_UNSPEC, 'it has pages')
   assert.deepEqual([sharing.buffers.length, sharing.buffers[1].closed], [2, 0])

@@ -15,10 +15,10 @@ import type { Resource2d } from './resource.ts'
  * @virtio 5.7.6.8 TRANSFER_TO_HOST_2D
  */
 export function transferToHost(resource: Resource2d, rect: Rect, offset: number): GpuResponse {
-  const { backing, shadow, image } = resource
+  const { backing, shadow, layout } = resource
   if (!backing) return GpuResponse.ERR_UNSPEC
-  if (!fits(rect, image.width, image.height)) return GpuResponse.ERR_INVALID_PARAMETER
-  const [{ stride }] = image.planes
+  if (!fits(rect, layout.width, layout.height)) return GpuResponse.ERR_INVALID_PARAMETER
+  const [{ stride }] = layout.planes
   const rowBytes = rect.width * BYTES_PER_PIXEL
   if (offset + (rect.height - 1) * stride + rowBytes > backing.byteLength) return GpuResponse.ERR_INVALID_PARAMETER
 

@@ -86,13 +86,13 @@ export class ContextRig extends GpuRig {
     this.submit(context, command(INIT, [ringId, 0, 0]))
   }
 
-  ask(context: number, width: number, height: number, format = 'XR24'): GpuReply {
+  query(context: number, width: number, height: number, format = 'XR24'): GpuReply {
     return this.submit(context, command(GET_IMAGE_REQUIREMENTS, [width, height, fourcc(format), 0]))
   }
 
   /** Queries the requirements of an image, and reads the query ring of the context that was opened last. */
   require(context: number, width: number, height: number, format?: string): Requirements {
-    this.ask(context, width, height, format)
+    this.query(context, width, height, format)
     return this.ring()
   }
 

@@ -1,6 +1,6 @@
 import type { MemoryRegion } from '../../../../memory/memory-region.ts'
 import { SpanList } from '../../../../memory/span-list.ts'
-import type { Picture } from '../../../../services/picture.ts'
+import type { FramebufferLayout } from '../../../../services/picture.ts'
 import type { Rect } from '../../../../services/rect.ts'
 import type {
   BufferKind,
@@ -21,7 +21,7 @@ export class MemoryBuffer implements SharedBuffer {
   /** Number of `close` calls. */
   closed = 0
   uuid: Uint8Array | undefined
-  readonly layouts: Picture[] = []
+  readonly layouts: FramebufferLayout[] = []
   readonly presented: Rect[] = []
   /** Reads that began and did not end. */
   reading = 0
@@ -63,7 +63,7 @@ export class MemoryBuffer implements SharedBuffer {
     this.uuid = uuid
   }
 
-  describe(layout: Picture): void {
+  describe(layout: FramebufferLayout): void {
     this.layouts.push(layout)
   }
 

@@ -22,7 +22,7 @@ test('the capability set states version 1, no channels, no dma-bufs, and externa
 
 test('GET_IMAGE_REQUIREMENTS writes the requirements to the query ring', () => {
   const gpu = opened()
-  assert.equal(gpu.ask(CONTEXT, 1920, 1080).type, R.OK_NODATA)
+  assert.equal(gpu.query(CONTEXT, 1920, 1080).type, R.OK_NODATA)
   assert.deepEqual(gpu.ring(), {
     strides: [7680, 0, 0, 0],
     offsets: [0, 0, 0, 0],
@@ -84,7 +84,7 @@ test('a query that fails returns an error and clears an older answer in the ring
     [0xffff_ffff, 1, 'NV12', R.ERR_OUT_OF_MEMORY],
   ] as const) {
     assert.ok(gpu.require(CONTEXT, 64, 64).blobId > 0)
-    assert.equal(gpu.ask(CONTEXT, width, height, format).type, error, `${width} by ${height} ${format}`)
+    assert.equal(gpu.query(CONTEXT, width, height, format).type, error, `${width} by ${height} ${format}`)
     assert.deepEqual([gpu.ring().blobId, gpu.ring().size], [0, [0, 0]])
   }
 })
@@ -92,9 +92,9 @@ test('a query that fails returns an error and clears an older answer in the ring
 test('a context remembers at most 512 different images', () => {
   const gpu = opened()
   let width = 1
-  while (gpu.ask(CONTEXT, width, 1).type === R.OK_NODATA) width++
+  while (gpu.query(CONTEXT, width, 1).type === R.OK_NODATA) width++
   assert.equal(width, 513)
-  assert.equal(gpu.ask(CONTEXT, width, 1).type, R.ERR_OUT_OF_MEMORY)
+  assert.equal(gpu.query(CONTEXT, width, 1).type, R.ERR_OUT_OF_MEMORY)
   assert.equal(gpu.require(CONTEXT, 1, 1).blobId, 1)
 })
 
@@ -133,14 +133,14 @@ test('the query ring must be attached to the context and have enough pages', () 
 test('a query without a ring, or whose ring lost its pages, fails', () => {
   const gpu = opened()
   gpu.detach(RING)
-  assert.equal(gpu.ask(CONTEXT, 64, 64).type, R.ERR_INVALID_RESOURCE_ID)
+  assert.equal(gpu.query(CONTEXT, 64, 64).type, R.ERR_INVALID_RESOURCE_ID)
   gpu.attach(RING, [gpu.page(32)])
-  assert.equal(gpu.ask(CONTEXT, 64, 64).type, R.ERR_INVALID_RESOURCE_ID)
+  assert.equal(gpu.query(CONTEXT, 64, 64).type, R.ERR_INVALID_RESOURCE_ID)
   gpu.unref(RING)
-  assert.equal(gpu.ask(CONTEXT, 64, 64).type, R.ERR_INVALID_RESOURCE_ID)
+  assert.equal(gpu.query(CONTEXT, 64, 64).type, R.ERR_INVALID_RESOURCE_ID)
   const other = new ContextRig()
   other.createContext(CONTEXT)
-  assert.equal(other.ask(CONTEXT, 64, 64).type, R.ERR_INVALID_RESOURCE_ID)
+  assert.equal(other.query(CONTEXT, 64, 64).type, R.ERR_INVALID_RESOURCE_ID)
 })
 
 test('an answer spans ring pages that are not adjacent', () => {
@@ -152,7 +152,7 @@ test('an answer spans ring pages that are not adjacent', () => {
   ])
   gpu.attachResource(CONTEXT, 1)
   gpu.submit(CONTEXT, command(INIT, [1, 0, 0]))
-  assert.equal(gpu.ask(CONTEXT, 64, 64).type, R.OK_NODATA)
+  assert.equal(gpu.query(CONTEXT, 64, 64).type, R.OK_NODATA)
   const peek = (address: number, at: number) =>
     new DataView(gpu.driver.rigs[0].peek(address, 64).slice().buffer).getUint32(at, true)
   assert.equal(peek(first.address, 0), 256)

@@ -1,6 +1,6 @@
 import { MemoryRegion } from '../../../../../memory/memory-region.ts'
 import { SpanList } from '../../../../../memory/span-list.ts'
-import type { Picture } from '../../../../../services/picture.ts'
+import type { FramebufferLayout } from '../../../../../services/picture.ts'
 import { fits, type MutableRect } from '../../../../../services/rect.ts'
 import type { BufferKind } from '../../../../../services/shared-buffer.ts'
 import { Reader } from '../../../../../virtqueue/reader.ts'
@@ -44,7 +44,7 @@ const MAX_COMMAND_BYTES = 64 << 10
 /** An image that was queried. The guest may create any number of buffers for it. */
 interface Image {
   readonly blobId: number
-  readonly picture: Picture
+  readonly layout: FramebufferLayout
   /** Size of a buffer in bytes: whole pages. */
   readonly size: number
 }
@@ -104,7 +104,7 @@ export class CrossDomainContext implements RenderContext {
     const block = this.#heap.create(image.size)
     if (!block) return ERR_OUT_OF_MEMORY
     const blob = new HostBlob(request, this.#heap, block)
-    blob.describe(image.picture)
+    blob.describe(image.layout)
     return blob
   }
 
@@ -160,13 +160,13 @@ export class CrossDomainContext implements RenderContext {
     if (needs.size > this.#heap.quota || this.#images.size >= MAX_IMAGES) return ERR_OUT_OF_MEMORY
     const blobId = this.#images.size + 1
     const { pageSize } = this.#heap
-    const image = { blobId, picture: needs.picture, size: Math.ceil(needs.size / pageSize) * pageSize }
+    const image = { blobId, layout: needs.layout, size: Math.ceil(needs.size / pageSize) * pageSize }
     this.#images.set(key, image)
     this.#byBlobId.set(blobId, image)
     return image
   }
 
-  #write({ blobId, picture: { modifier, planes }, size }: Image): GpuResponse {
+  #write({ blobId, layout: { modifier, planes }, size }: Image): GpuResponse {
     const answer = IMAGE_REQUIREMENTS.encode({
       strides: planes.map(({ stride }) => stride),
       offsets: planes.map(({ offset }) => offset),
@@ -205,11 +205,11 @@ export class CrossDomainContext implements RenderContext {
     if (!(blob instanceof Blob)) return ERR_INVALID_RESOURCE_ID
     const { width, height, fourcc, modifier, planeCount, strides, offsets } = request
     const planes = strides.slice(0, planeCount).map((stride, i) => ({ offset: offsets[i], stride }))
-    const picture: Picture = { width, height, fourcc, modifier, planes }
-    if (planes.length !== planeCount || !liesWithin(picture, blob.size)) return ERR_INVALID_PARAMETER
+    const layout: FramebufferLayout = { width, height, fourcc, modifier, planes }
+    if (planes.length !== planeCount || !liesWithin(layout, blob.size)) return ERR_INVALID_PARAMETER
     this.#host.share(blob)
     if (!blob.buffer) return ERR_UNSPEC
-    blob.describe(picture)
+    blob.describe(layout)
     return blob.buffer.kind
   }
 
@@ -235,7 +235,7 @@ const KINDS = { 'dma-buf': DescribedKind.DMA_BUF, linear: DescribedKind.LINEAR }
 /** Answer to a query that failed. */
 const NO_IMAGE: Image = {
   blobId: 0,
-  picture: { width: 0, height: 0, fourcc: 0, modifier: MODIFIER_LINEAR, planes: [] },
+  layout: { width: 0, height: 0, fourcc: 0, modifier: MODIFIER_LINEAR, planes: [] },
   size: 0,
 }
 

@@ -211,13 +211,13 @@ test('a scanout of a described blob has its modifier and planes, and reads as bl
   })
   assert.equal(gpu.setScanoutBlob(0, BLOB, { width: 64, height: 32 }).type, R.OK_NODATA)
   const surface = gpu.display.surfaces[0]
-  assert.equal(surface?.picture.modifier, 0x0200_0000_0000_1b01n)
-  assert.equal(surface?.picture.planes.length, 2)
+  assert.equal(surface?.layout.modifier, 0x0200_0000_0000_1b01n)
+  assert.equal(surface?.layout.planes.length, 2)
   assert.equal(surface?.buffer, bufferOf(gpu))
   assert.equal(surface?.path, 'dma-buf')
   assert.match(surface?.reason ?? '', /reads as black, since only a GPU can read modifier 0x200000000001b01$/)
   gpu.setScanoutBlob(0, BLOB, { width: 32, height: 32 })
-  assert.equal(gpu.display.surfaces[0]?.picture.modifier, 0n, 'the size differs from the description')
+  assert.equal(gpu.display.surfaces[0]?.layout.modifier, 0n, 'the size differs from the description')
 })
 
 test('a host blob created from image requirements needs no description', () => {

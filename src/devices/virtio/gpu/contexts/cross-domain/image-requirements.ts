@@ -1,4 +1,4 @@
-import type { Picture, PicturePlane } from '../../../../../services/picture.ts'
+import type { FramebufferLayout, PlaneLayout } from '../../../../../services/picture.ts'
 import { MODIFIER_LINEAR, planeRowBytes, planeRows, planesOf } from '../../pixels/image-planes.ts'
 
 /** Alignment of rows in bytes, as GPUs of all vendors need it for linear buffers. */
@@ -6,7 +6,7 @@ const STRIDE_ALIGNMENT = 256
 
 /** Buffer that an image needs. */
 export interface ImageRequirements {
-  readonly picture: Picture
+  readonly layout: FramebufferLayout
   /** Bytes, up to the end of the last plane. */
   readonly size: number
 }
@@ -17,12 +17,12 @@ export interface ImageRequirements {
 export function layOutImage(width: number, height: number, fourcc: number): ImageRequirements | undefined {
   const shapes = planesOf(fourcc)
   if (!shapes) return undefined
-  const planes: PicturePlane[] = []
+  const planes: PlaneLayout[] = []
   let size = 0
   for (const shape of shapes) {
     const stride = Math.ceil(planeRowBytes(shape, width) / STRIDE_ALIGNMENT) * STRIDE_ALIGNMENT
     planes.push({ offset: size, stride })
     size += stride * planeRows(shape, height)
   }
-  return { picture: { width, height, fourcc, modifier: MODIFIER_LINEAR, planes }, size }
+  return { layout: { width, height, fourcc, modifier: MODIFIER_LINEAR, planes }, size }
 }
