@@ -205,8 +205,8 @@ export class CommandProcessor {
   }
 
   /**
-   * Exports guest blobs whose pages moved in the memory map again, and detaches pages that may not be shared. Blobs
-   * whose pages left the memory map are no longer exported, and read as black.
+   * Exports guest blobs again whose pages moved in the memory map, and detaches the pages if a required export fails.
+   * Blobs whose pages left the memory map are no longer exported, and read as black.
    */
   #memoryChanged(): void {
     for (const resource of this.resources.all) {

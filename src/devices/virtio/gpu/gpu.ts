@@ -36,10 +36,7 @@ import { Scanout, type ScanoutInspection, type ScanoutSize } from './scanout.ts'
 export interface GpuOptions {
   /** The scanouts, each with the preferred mode of its viewer. @default one of 1024 by 768 */
   readonly scanouts?: readonly ScanoutSize[]
-  /**
-   * Offers RESOURCE_BLOB: scanouts read the guest's own pages. Without it every surface is copied to the host. @default
-   * true
-   */
+  /** Offers RESOURCE_BLOB: scanouts read the guest's own pages, and not a copy on the host. @default true */
   readonly blob?: boolean
   /**
    * Limit in bytes of host memory that the driver's resources and contexts use, not counting the heap. @default 256 MiB

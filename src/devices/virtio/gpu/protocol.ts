@@ -135,7 +135,7 @@ export function takeRect(reader: Reader, into: MutableRect): void {
 //                             | addr | length | pad |
 export const MEM_ENTRY_SIZE = 16
 
-// All other messages, without their header.                                           @virtio 5.7.6.8
+// All other messages, without their header.                                         @virtio 5.7.6.8
 
 const RECT = wireStruct({ x: u32, y: u32, width: u32, height: u32 })
 const RESOURCE_ONLY = { resourceId: u32, padding: padding(4) }

@@ -7,7 +7,7 @@ import { ResourceSurface } from './resources/resource-surface.ts'
 
 /** Longest side of a scanout in pixels, preferred or set: more than any display has and any viewer can draw. */
 export const MAX_SIDE = 16384
-/** Shortest side in pixels that a viewer may prefer: no monitor timing exists below it. */
+/** Shortest side in pixels that a viewer may prefer: smaller modes have no useful timing. */
 const MIN_SIDE = 64
 
 export interface ScanoutSize {

@@ -63,7 +63,7 @@ export abstract class Resource {
     this.#revision = backing.revision
   }
 
-  /** The memory map changed. @returns true if attached pages moved in it, left it, or returned */
+  /** Call after the memory map changed. @returns true if attached pages moved in it, left it, or returned */
   memoryChanged(): boolean {
     const before = this.#revision
     this.#revision = this.#attached?.revision ?? 0
