@@ -11,8 +11,9 @@ export interface Means {
 }
 
 /**
- * Finds QEMU and prepares the image. @param devices further devices that QEMU must have @returns why the guest cannot
- * run, if so
+ * Finds QEMU and prepares the image.
+ * @param devices further devices that QEMU must have
+ * @returns why the guest cannot run, if so
  */
 export async function findMeans(devices: readonly string[] = []): Promise<Means | string> {
   const needed = ['virtio-9p-pci', 'virtio-gpu-pci', 'virtserialport', ...devices]

@@ -58,7 +58,7 @@ export class BufferMaker {
     }
   }
 
-  /** @throws {UdmabufError} if neither a dma-buf nor a linear buffer can be made */
+  /** Creates a buffer. @throws {UdmabufError} if neither a dma-buf nor a linear buffer can be made */
   make(plan: BufferPlan): MadeBuffer {
     checkSize(plan)
     const made = this.#makeDmaBuf(plan)

@@ -43,7 +43,7 @@ export class HeapFiles implements HeapMemory {
 
   /**
    * @param size of the window in bytes: whole megabytes from `LEAST` to `MOST`, and whole pages
-   * @param pageSize `HEAP_PAGE` or `HUGE_PAGE`. @default `HEAP_PAGE`
+   * @param pageSize `HEAP_PAGE`, the default, or `HUGE_PAGE`
    * @throws {HeapFilesError} if there are too few huge pages
    * @throws {SystemCallError}
    */

@@ -84,7 +84,8 @@ export class GpuGuest {
   }
 
   /**
-   * Creates and maps host blobs side by side from the start of the window, and fills them. @returns the bytes of each
+   * Creates and maps host blobs side by side from the start of the window, and fills them.
+   * @returns the bytes of each
    */
   fillHeap(resources: readonly number[], size: SurfaceSize): number {
     for (const [i, id] of resources.entries()) {
@@ -145,7 +146,7 @@ export class GpuGuest {
     back.close()
   }
 
-  /** Closes everything, and checks that no dma-buf is left. Close imported buffers with `letGo` first. */
+  /** Closes everything, and checks that no dma-buf is left. Close imported buffers with `closeImport` first. */
   async close(): Promise<void> {
     await this.gpu.driver.reset()
     this.buffers.close()

@@ -16,7 +16,8 @@ function pagesOf({ width, height }: { readonly width: number; readonly height: n
 }
 
 /**
- * Shows a shareable blob in pieces of `piece` pages. @returns path and reason of the surface, and problem of the buffer
+ * Shows a shareable blob in pieces of `piece` pages.
+ * @returns path and reason of the surface, and problem of the buffer
  */
 async function shown(size: typeof UHD, piece: number) {
   const guest = new GpuGuest()

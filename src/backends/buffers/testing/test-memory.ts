@@ -17,7 +17,7 @@ const memfdCreate = systemCall<[name: Uint8Array, flags: number]>('int memfd_cre
 const fcntl = systemCall<[fd: number, command: number, value: number]>('int fcntl(int fd, int command, int64_t value)')
 const dup = systemCall<[fd: number]>('int dup(int fd)')
 
-/** Creates a memory file. @default seal F_SEAL_SHRINK, close on exec */
+/** Creates a memory file, by default sealed against shrinking and closed on exec. */
 export function memfd(
   size: number,
   seals: number = Seal.SHRINK,

@@ -367,8 +367,8 @@ export class CommandProcessor {
   }
 
   /**
-   * Reports damage to the scanouts that show the resource, or else to the consumers of its buffer. @returns true if
-   * there are any
+   * Reports damage to the scanouts that show the resource, or else to the consumers of its buffer.
+   * @returns true if there are any
    */
   #present(resource: Resource, rect: Rect): boolean {
     const transferred = resource.flush()

@@ -129,7 +129,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       send: (gpu) => gpu.moveCursor(scanout, x, y),
     }),
   ),
-  // Anything at all, of any length, with any room for the answer; but nothing that makes or shows a resource.
+  // Any request, of any length, with any room for the response, except those that create or show a resource.
   fc
     .record({
       type: fc.constantFrom(0, T.GET_DISPLAY_INFO, T.GET_EDID, T.GET_CAPSET, T.RESOURCE_FLUSH, T.TRANSFER_TO_HOST_2D),

@@ -39,7 +39,8 @@ export interface GpuOptions {
   /** Offers RESOURCE_BLOB: scanouts read the guest's own pages, and not a copy on the host. @default true */
   readonly blob?: boolean
   /**
-   * Limit in bytes of host memory that the driver's resources and contexts use, not counting the heap. @default 256 MiB
+   * Limit in bytes of host memory that the driver's resources and contexts use, not counting the heap.
+   * @default 256 MiB
    */
   readonly maxHostBytes?: number
   /** Graphics memory that the guest maps; needs `blob`. Without it the device has no host blobs. */
@@ -48,7 +49,8 @@ export interface GpuOptions {
   readonly sharing?: BufferSharing
   /**
    * Number of the feature bit by which a driver may create guest blobs with CREATE_GUEST_HANDLE. The specification does
-   * not define it. Needs `sharing`. @default no such feature
+   * not define it. Needs `sharing`.
+   * @default no such feature
    */
   readonly guestHandleFeature?: number
   /** Renderers of the contexts, one for each capability set. @default `CrossDomainRenderer` if there is a heap */
@@ -254,7 +256,8 @@ export class GpuDevice implements VirtioDevice {
   }
 
   /**
-   * Requests the viewers' preferred modes if the chain asks for display information. @returns true if they arrive later
+   * Requests the viewers' preferred modes if the chain asks for display information.
+   * @returns true if they arrive later
    */
   #waitsForModes(chain: Chain): boolean {
     const { type, whole } = this.#headers[GpuQueue.CONTROL]
@@ -373,7 +376,7 @@ export class GpuDevice implements VirtioDevice {
 function checkGuestHandleFeature(bit: number | undefined): number | undefined {
   if (bit === undefined) return undefined
   if (!Number.isInteger(bit) || bit < 0 || !hasFeature(DEVICE_FEATURES, bit)) {
-    throw new RangeError(`a feature bit of the device must be 0 to 23 or 50 to 127 (${bit})`)
+    throw new RangeError(`a feature of the device must be bit 0 to 23 or 50 to 127 (${bit})`)
   }
   const taken = Object.entries(GpuFeature).find(([, known]) => known === bit)
   if (taken) throw new RangeError(`feature bit ${bit} is ${taken[0]}: use another bit`)

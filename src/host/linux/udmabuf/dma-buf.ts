@@ -44,7 +44,8 @@ export class DmaBuf {
   }
 
   /**
-   * Takes ownership of the descriptor, even if the call fails. @throws {SystemCallError} if the descriptor has no size
+   * Takes ownership of the descriptor, even if the call fails.
+   * @throws {SystemCallError} if the descriptor has no size
    */
   static fromDescriptor(descriptor: Descriptor): DmaBuf {
     try {

@@ -31,8 +31,8 @@ export class Fences {
   }
 
   /**
-   * Removes the request whose fence is reached, and all earlier ones of its timeline. @returns empty if it was removed
-   * before
+   * Removes the request whose fence is reached, and all earlier ones of its timeline.
+   * @returns empty if it was removed before
    */
   take(request: FencedRequest): FencedRequest[] {
     const last = this.#waiting.indexOf(request)

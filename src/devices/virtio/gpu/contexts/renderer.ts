@@ -36,7 +36,8 @@ export interface ContextHost {
   share(blob: Blob): boolean
   /**
    * Reports damage to the displays that show a resource, or else to the consumers of its buffer. The rectangle is valid
-   * for the call. @returns true if there are any
+   * for the call.
+   * @returns true if there are any
    */
   present(resource: Resource, rect: Rect): boolean
 }

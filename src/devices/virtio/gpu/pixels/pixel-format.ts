@@ -83,8 +83,8 @@ function format(name: string, code: string, convert?: RowConverter): PixelFormat
 }
 
 /**
- * Four channels of 8 bits. @param blue shift that moves this channel to the lowest byte; the same for the other
- * channels
+ * Four channels of 8 bits.
+ * @param blue shift that moves this channel to the lowest byte; the same for the other channels
  */
 function words(blue: number, green: number, red: number, alpha: number): RowConverter {
   return (rows, _phase, target, pixels) => {

@@ -42,8 +42,8 @@ export class HeapBlock {
   constructor(readonly length: number) {}
 
   /**
-   * Copies up to `length` bytes to `target`. @returns the bytes copied; 0 if the block has no place and thus reads as
-   * zero
+   * Copies up to `length` bytes to `target`.
+   * @returns the bytes copied; 0 if the block has no place and thus reads as zero
    */
   read(offset: number, target: Uint8Array, targetOffset: number, length: number): number {
     const { place } = this

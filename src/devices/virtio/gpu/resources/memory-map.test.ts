@@ -15,8 +15,8 @@ const CONTEXT = 7
 const SIZE = 4 * PAGE
 
 /**
- * Removes pages from the memory map, as DMA_UNMAP does. @returns a function that adds them again, as a region of their
- * own
+ * Removes pages from the memory map, as DMA_UNMAP does.
+ * @returns a function that adds them again, as a region of their own
  */
 function unmap(gpu: GpuRig, hole: Entry): () => void {
   const { memory } = gpu.driver

@@ -4,7 +4,7 @@ import { MODIFIER_LINEAR, planeRowBytes, planeRows, planesOf } from '../../pixel
 /** Alignment of rows in bytes, as GPUs of all vendors need it for linear buffers. */
 const STRIDE_ALIGNMENT = 256
 
-/** Buffer that an image needs. */
+/** Layout and size of the buffer that an image needs. */
 export interface ImageRequirements {
   readonly layout: FramebufferLayout
   /** Bytes, up to the end of the last plane. */
@@ -12,7 +12,8 @@ export interface ImageRequirements {
 }
 
 /**
- * Lays out an image without gaps between planes, rows aligned to 256 bytes. @returns undefined if the format is unknown
+ * Lays out an image without gaps between planes, rows aligned to 256 bytes.
+ * @returns undefined if the format is unknown
  */
 export function layOutImage(width: number, height: number, fourcc: number): ImageRequirements | undefined {
   const shapes = planesOf(fourcc)
