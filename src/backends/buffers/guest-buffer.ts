@@ -210,8 +210,8 @@ export class GuestBuffer implements SharedBuffer {
   }
 
   /**
-   * Closes it if the export ended and it has no holders. A consumer may still use heap memory after its release: then the place in the heap
-   * must not be reused yet.
+   * Closes it if the export ended and it has no holders. A consumer may still use heap memory after its release: then
+   * the place in the heap must not be reused yet.
    */
   #closeIfUnused(): void {
     const { owner, keepsPages } = this.info

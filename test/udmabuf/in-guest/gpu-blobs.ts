@@ -59,7 +59,7 @@ for (const [how, takeBack] of [
   ['detaches its pages', async ({ gpu }: GpuGuest) => void gpu.detach(1)],
   ['resets its GPU', ({ gpu }: GpuGuest) => gpu.driver.reset()],
 ] as const) {
-  test(`a guest that ${how} while it is shown and imported can use its pages, and the importer keeps them`, async () => {
+  test(`a guest that ${how} while it is shown and imported can reuse its pages, which the importer keeps`, async () => {
     const guest = new GpuGuest()
     const entries = guest.scatter(PAGES)
     guest.draw(entries)

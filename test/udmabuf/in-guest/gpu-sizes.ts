@@ -31,7 +31,7 @@ async function shown(size: typeof UHD, piece: number) {
   }
 }
 
-test('a 4K surface of 8,100 single pages is a linear buffer, and its reason names the limit of the driver', async () => {
+test('a 4K surface of 8,100 single pages is a linear buffer, and its reason names the driver limit', async () => {
   const linear = await shown(UHD, 1)
   assert.deepEqual([linear.path, linear.problem], ['linear', 'too-many-pieces'])
   assert.match(

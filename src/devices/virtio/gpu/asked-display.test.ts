@@ -74,7 +74,7 @@ test("GET_EDID returns the EDID of the viewer's monitor, or a generated one if t
   assert.equal(wordsOf(resized)[6], 128, 'a resize replaces the EDID')
 })
 
-test('a queue reset and a device reset do not wait for preferred modes, which are ignored if they arrive later', async () => {
+test('queue and device resets do not wait for preferred modes, and late ones are ignored', async () => {
   const { gpu, callbacks } = rig()
   const first = submit(gpu, T.GET_DISPLAY_INFO)
   gpu.device.resetQueue(1)

@@ -52,7 +52,7 @@ export function blobLayout(
   return tiled ?? (liesWithin(layout, size) ? layout : undefined)
 }
 
-/** Takes modifier and auxiliary planes from `described` if it has the same size, format and planes and is not linear. */
+/** Takes modifier and further planes from `described`, if its size, format and planes match and it is not linear. */
 function withModifier(layout: PixelLayout, described: FramebufferLayout): PixelLayout | undefined {
   const { modifier, planes } = described
   if (modifier === MODIFIER_LINEAR || layout.width !== described.width || layout.height !== described.height)

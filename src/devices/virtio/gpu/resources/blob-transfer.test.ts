@@ -118,7 +118,7 @@ test('a host blob that was never written transfers zeroes', () => {
   assert.ok(gpu.words(pages).every((word) => word === 0))
 })
 
-test('a host blob that is not mappable is exported from the store at creation, a mappable one when it is mapped', () => {
+test('a host blob is exported from the store at creation, or if mappable when it is mapped', () => {
   const gpu = new Rig()
   const pages = gpu.page(SIZE)
   gpu.poke(pages, Array(SIZE / 4).fill(7))

@@ -89,7 +89,7 @@ test('transfers of a host blob do not access pages that left the memory map  @vi
   assert.ok(words(gpu, pages).every((word) => word === 1))
 })
 
-test('a shown guest blob is black while its pages are not in the memory map, and exported again when they return', () => {
+test('a shown guest blob is black without its pages in the memory map, and exported again when they return', () => {
   const sharing = new MemorySharing()
   const gpu = new GpuRig({ sharing })
   const page = gpu.page(PAGE)

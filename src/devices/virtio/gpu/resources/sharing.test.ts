@@ -229,7 +229,7 @@ test('a flush of a resource without scanout is reported to its buffer  @virtio 5
   assert.deepEqual([buffer.presented, gpu.display.damages], [damage, [{ index: 0, ...WHOLE }]])
 })
 
-test('a buffer has the UUID of its resource, in whichever order they come, and a UUID needs a buffer  @virtio 5.7.6.8', () => {
+test('a buffer has the UUID of its resource, whichever came first, and a UUID needs a buffer  @virtio 5.7.6.8', () => {
   const { gpu, sharing, page } = rig()
   const assign = (id: number) => gpu.control(0x010b, [id, 0])
   gpu.createBlob(1, PAGE, [page], 1, SHAREABLE)

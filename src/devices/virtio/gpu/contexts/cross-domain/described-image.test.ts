@@ -200,7 +200,7 @@ test('a blob keeps its framebuffer layout when other pages are attached', () => 
   assert.equal(bufferOf(gpu).layouts.at(-1)?.modifier, 0x0200_0000_0000_1b01n)
 })
 
-test('a scanout of a described blob has its modifier and planes, and reads as black if the modifier is not linear', () => {
+test('a scanout of a described blob has its modifier and planes, and is black if not linear', () => {
   const gpu = opened()
   describe(gpu, {
     modifier: TILED,
