@@ -23,7 +23,7 @@ export async function measureInGuest(
   try {
     const image = await prepareGuestImage(UDMABUF_IMAGE)
     let text = ''
-    const { status, said } = await runInGuest({
+    const { status, output } = await runInGuest({
       qemu,
       image,
       memoryMiB: MEMORY_MIB,
@@ -34,7 +34,7 @@ export async function measureInGuest(
         else progress(`in the guest: ${line}`)
       },
     })
-    if (status !== 0) return `dma-bufs: the guest with the driver ended with ${status}\n${said}`
+    if (status !== 0) return `dma-bufs: the guest with the driver ended with ${status}\n${output}`
     const where = `In a guest with the real driver: its processor is emulated (QEMU ${qemu.version}), so compare only what is below.`
     return { where, report: JSON.parse(text) }
   } catch (error) {

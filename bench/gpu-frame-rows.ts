@@ -135,7 +135,7 @@ function dmaBufWays({ udmabuf, importer }: Driver): Way[] {
   })
   return [
     ...SCATTERED.flatMap((layout) => [
-      made('imported', layout, (buffer) => importer.forget(importer.import(buffer))),
+      made('imported', layout, (buffer) => importer.closeHandle(importer.import(buffer))),
       made('mapped', layout, ({ bytes }) => touch(bytes)),
     ]),
     {

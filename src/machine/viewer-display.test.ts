@@ -11,7 +11,7 @@ function surface(width: number, height: number): Surface {
     path: 'scatter',
     reason: '',
     buffer: undefined,
-    picture: { width, height, fourcc: 0, modifier: 0n, planes: [{ offset: 0, stride: width * 4 }] },
+    layout: { width, height, fourcc: 0, modifier: 0n, planes: [{ offset: 0, stride: width * 4 }] },
     source: { x: 0, y: 0, width, height },
     read(rect, target, targetOffset, targetStride) {
       for (let y = 0; y < rect.height; y++) {

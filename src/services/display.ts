@@ -1,5 +1,5 @@
 import type { SpanList } from '../memory/span-list.ts'
-import type { Picture } from './picture.ts'
+import type { FramebufferLayout } from './picture.ts'
 import type { Rect } from './rect.ts'
 import type { SharedBuffer } from './shared-buffer.ts'
 
@@ -62,7 +62,7 @@ export interface Surface {
    */
   readonly buffer: SharedBuffer | undefined
   /** The picture it is cut out of, as that lies in the buffer. */
-  readonly picture: Picture
+  readonly layout: FramebufferLayout
   /** What of the picture is shown. */
   readonly source: Rect
   /**

@@ -1,5 +1,5 @@
 /** What bytes are as a picture: all that somebody who imports them has to know besides. */
-export interface Picture {
+export interface FramebufferLayout {
   readonly width: number
   readonly height: number
   /** `DRM_FORMAT_*`, drm_fourcc.h */
@@ -7,17 +7,17 @@ export interface Picture {
   /** `DRM_FORMAT_MOD_*`: how the pixels of each plane are arranged. */
   readonly modifier: bigint
   /** One to four. */
-  readonly planes: readonly PicturePlane[]
+  readonly planes: readonly PlaneLayout[]
 }
 
-export interface PicturePlane {
+export interface PlaneLayout {
   /** Its first byte, in the buffer. */
   readonly offset: number
   /** Bytes from one row to the next. */
   readonly stride: number
 }
 
-export function samePicture(a: Picture, b: Picture): boolean {
+export function sameLayout(a: FramebufferLayout, b: FramebufferLayout): boolean {
   return (
     a.width === b.width &&
     a.height === b.height &&

@@ -1,5 +1,5 @@
 import type { SpanList } from '../memory/span-list.ts'
-import type { Picture } from './picture.ts'
+import type { FramebufferLayout } from './picture.ts'
 import type { Rect } from './rect.ts'
 
 /**
@@ -22,7 +22,7 @@ export interface SharedBuffer {
   /** Other devices may ask for it by this name from now on. @param uuid 16 bytes */
   assignUuid(uuid: Uint8Array): void
   /** What it is to whoever imports it. */
-  describe(picture: Picture): void
+  describe(picture: FramebufferLayout): void
   /** Pixels of the picture changed, those within the rectangle, which may reach beyond it. Only where no scanout shows it. */
   present(damage: Rect): void
   /**

@@ -1,8 +1,8 @@
 import { fourccOf } from '../../src/devices/virtio/gpu/pixels/image-planes.ts'
-import type { Picture } from '../../src/services/picture.ts'
+import type { FramebufferLayout } from '../../src/services/picture.ts'
 
 /** A picture of a buffer with so many bytes. */
-export interface PictureForOthers extends Picture {
+export interface PictureForOthers extends FramebufferLayout {
   readonly size: number
 }
 

@@ -7,7 +7,7 @@ import { DescribedKind } from '../../src/devices/virtio/gpu/contexts/cross-domai
 import { GpuResponse } from '../../src/devices/virtio/gpu/protocol.ts'
 import { vfioUserArguments } from '../../src/engines/qemu/arguments.ts'
 import type { Rect } from '../../src/services/display.ts'
-import type { Picture } from '../../src/services/picture.ts'
+import type { FramebufferLayout } from '../../src/services/picture.ts'
 import type { BufferKind } from '../../src/services/shared-buffer.ts'
 import { FrameClient } from '../../src/sharing/frames/frame-client.ts'
 import { UDMABUF_IMAGE } from '../udmabuf/udmabuf-image.ts'
@@ -117,7 +117,7 @@ test('a guest’s program draws in the heap over vfio-user, and what it shows is
 /** What a buffer showed, as the program of the host had it. */
 interface Seen {
   readonly kind: BufferKind
-  readonly picture: Picture
+  readonly picture: FramebufferLayout
   readonly damage: readonly Rect[]
   readonly bytes: Uint8Array
 }

@@ -12,9 +12,9 @@ import { CpioWriter } from '../../src/guest-image/cpio.ts'
 import type { GuestImage } from '../../src/guest-image/guest-image.ts'
 import type { ResultLine } from './result-lines.ts'
 
-/** Enough for what takes three minutes where nothing else runs. */
+/** The tests take about three minutes on an idle machine. */
 const TIMEOUT_MS = 14 * 60_000
-/** Where this machine's files are in the guest, before it changes to them. */
+/** Mount point of this machine's files in the guest, before chroot. */
 const ROOT = '/mnt'
 const FILE_MOUNT = 'root'
 
@@ -22,26 +22,26 @@ export interface DriverGuest {
   readonly qemu: Qemu
   readonly image: GuestImage
   readonly memoryMiB: number
-  /** The compiled file of tests. */
+  /** Compiled test file. */
   readonly tests: URL
-  /** Beside what any guest's Node has. */
+  /** Further environment variables of Node in the guest. */
   readonly environment?: Readonly<Record<string, string>>
-  /** Told what the tests print, line by line, while they run. */
+  /** Called with each line that the tests print, while they run. */
   readonly onLine?: (line: string) => void
 }
 
-/** What became of the tests that ran in the guest. */
+/** Results of the tests in the guest. */
 export interface GuestReport {
   readonly results: readonly ResultLine[]
-  /** Exit status of Node; undefined where the guest did not come to its end. */
+  /** Exit status of Node; undefined if the guest did not finish. */
   readonly status: number | undefined
-  /** Whatever else was said: by Node, the guest's kernel and QEMU. */
-  readonly said: string
+  /** Other output of Node, the guest's kernel and QEMU. */
+  readonly output: string
 }
 
 /**
- * Boots a kernel that has the driver, and runs a file of tests there with this machine's Node, libraries and project: its
- * whole file system is the guest's, for reading only.
+ * Boots a kernel with udmabuf, and runs a test file there with this machine's Node, libraries and project: the guest
+ * mounts this machine's whole file system, read-only.
  */
 export async function runInGuest(guest: DriverGuest): Promise<GuestReport> {
   const { image, memoryMiB } = guest
@@ -67,40 +67,40 @@ export async function runInGuest(guest: DriverGuest): Promise<GuestReport> {
       ],
       { env: { ...process.env, ...program.env }, stdio: ['ignore', 'pipe', 'pipe'] },
     )
-    let said = ''
-    for (const output of [child.stdout, child.stderr]) output.setEncoding('utf8').on('data', (text) => (said += text))
-    const late = setTimeout(() => child.kill('SIGKILL'), TIMEOUT_MS)
+    let output = ''
+    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => (output += text))
+    const timeout = setTimeout(() => child.kill('SIGKILL'), TIMEOUT_MS)
     await once(child, 'close')
-    clearTimeout(late)
+    clearTimeout(timeout)
     server.close()
-    const told = await report
-    return { ...told, said: told.said + said }
+    const result = await report
+    return { ...result, output: result.output + output }
   } finally {
     server.close()
     rmSync(folder, { recursive: true })
   }
 }
 
-/** Reads what the guest reports, until QEMU has ended or never came. */
+/** Reads the report of the guest until QEMU ends; returns an empty one if QEMU never connects. */
 async function readReport(server: Server, onLine: (line: string) => void = () => {}): Promise<GuestReport> {
   const results: ResultLine[] = []
   let status: number | undefined
-  let said = ''
+  let output = ''
   const connected = once(server, 'connection') as Promise<[Socket]>
   const [socket] = await Promise.race([connected, once(server, 'close').then(() => [undefined])])
-  if (!socket) return { results, status, said }
+  if (!socket) return { results, status, output }
   for await (const line of createInterface(socket)) {
     if (line.startsWith('{"name":')) results.push(JSON.parse(line))
     else if (line.startsWith('status ')) status = Number(line.slice(7))
     else if (line !== '') {
-      said += `${line}\n`
+      output += `${line}\n`
       onLine(line)
     }
   }
-  return { results, status, said }
+  return { results, status, output }
 }
 
-/** What a kernel unpacks over a image's files. `init`: the script that is the first process. */
+/** Returns an archive that the kernel unpacks over the files of an image. @param init script of the first process */
 export function overlay({ init, ...files }: { init: string; [file: string]: string | Uint8Array }): Uint8Array {
   const archive = new CpioWriter()
   archive.file('init', new TextEncoder().encode(init), 0o755)

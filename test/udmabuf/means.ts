@@ -3,21 +3,25 @@ import { type GuestImage, GuestImageError, prepareGuestImage } from '../../src/g
 import { ffiMissing } from '../../src/host/linux/ffi.ts'
 import { UDMABUF_IMAGE } from './udmabuf-image.ts'
 
-/** What a guest with the driver needs of this machine. */
+/** Requirements of a guest with udmabuf. */
 export interface Means {
-  /** The newest there is. */
+  /** The newest QEMU found. */
   readonly qemu: Qemu
   readonly image: GuestImage
 }
 
-/** @param devices that QEMU has to have, besides. @returns why there is no such guest here, where there is none */
+/**
+ * Finds QEMU and prepares the image.
+ * @param devices further devices that QEMU must have
+ * @returns why the guest cannot run, if so
+ */
 export async function findMeans(devices: readonly string[] = []): Promise<Means | string> {
   const needed = ['virtio-9p-pci', 'virtio-gpu-pci', 'virtserialport', ...devices]
-  if (process.arch !== 'x64') return 'this machine’s Node is none for the guest'
+  if (process.arch !== 'x64') return 'the guest needs a Node for x64'
   const missing = ffiMissing()
   if (missing !== undefined) return missing
   const qemu = (await findQemus()).findLast((found) => needed.every((device) => found.devices.has(device)))
-  if (!qemu) return `there is no QEMU with ${needed.join(', ')}; apt fetches one: apt-get install apt`
+  if (!qemu) return `there is no QEMU with ${needed.join(', ')}; apt downloads one: apt-get install apt`
   try {
     return { qemu, image: await prepareGuestImage(UDMABUF_IMAGE) }
   } catch (error) {

@@ -6,28 +6,28 @@ import type { GuestImage } from '../../src/guest-image/guest-image.ts'
 import { BARE_SCREEN } from '../guest/bare-screen.ts'
 import { overlay } from './driver-guest.ts'
 
-/** What the GPU offers while nobody wants another size. */
+/** Default preferred mode of the GPU. */
 export const SCREEN = { width: 1024, height: 768 } as const
 const BYTES_PER_PIXEL = 4
 
-/** What the inner guest draws, in this order. */
-const PICTURES = ['first', 'second'] as const
+/** Images that the inner guest draws, in order. */
+const IMAGES = ['first', 'second'] as const
 
-/** All that the outer guest needs for running the inner one: files of this machine's. */
+/** Files of this machine that the outer guest needs to run the inner one. */
 export interface NestedGuest {
   readonly program: Program
   readonly boot: { readonly kernel: string; readonly initrd: string; readonly commandLine: string }
-  readonly pictures: readonly string[]
+  readonly images: readonly string[]
 }
 
 /**
- * Prepares a guest that draws pictures of random bytes on its framebuffer, the first at once, each of the others, and its
- * end, when it is given a line on its serial port. It says `drawn NAME` there.
+ * Prepares a guest that writes random bytes to its framebuffer: the first image at once, the second and the end each
+ * after a line on its serial port. It writes `drawn NAME` there.
  */
 export function makeNestedGuest(program: Program, image: GuestImage, folder: string): NestedGuest {
   const bytes = SCREEN.width * SCREEN.height * BYTES_PER_PIXEL
-  const contents = PICTURES.map((name) => [name, randomFillSync(new Uint8Array(bytes))] as const)
-  const pictures = contents.map(([name, content]) => {
+  const contents = IMAGES.map((name) => [name, randomFillSync(new Uint8Array(bytes))] as const)
+  const images = contents.map(([name, content]) => {
     const file = path.join(folder, name)
     writeFileSync(file, content)
     return file
@@ -36,10 +36,10 @@ export function makeNestedGuest(program: Program, image: GuestImage, folder: str
   const files = overlay({ init: FIRST_PROCESS, ...Object.fromEntries(contents) })
   writeFileSync(initrd, Buffer.concat([readFileSync(image.initrd), files]))
   const commandLine = `${image.commandLine.replace('console=tty0 ', '')} panic=-1`
-  return { program, boot: { kernel: image.kernel, initrd, commandLine }, pictures }
+  return { program, boot: { kernel: image.kernel, initrd, commandLine }, images }
 }
 
-// Before anything is drawn the console leaves the screen: its text and its cursor would be in the picture.
+// The console must leave the screen first: otherwise its text and cursor are part of the image.
 const FIRST_PROCESS = `#!/bin/busybox sh
 /bin/busybox mount -a
 echo "Linux $(uname -r)"
@@ -47,6 +47,6 @@ modprobe virtio_gpu
 ${BARE_SCREEN}
 dmesg | grep -e features -e frame.buffer
 echo "screen of $(cat /sys/class/graphics/fb0/virtual_size) at $(cat /sys/class/graphics/fb0/bits_per_pixel)"
-${PICTURES.map((name) => `cat /${name} >/dev/fb0 && echo "drawn ${name}"\nread -r line`).join('\n')}
+${IMAGES.map((name) => `cat /${name} >/dev/fb0 && echo "drawn ${name}"\nread -r line`).join('\n')}
 poweroff -f
 `

@@ -8,18 +8,18 @@ import { makeNestedGuest } from './nested-guest.ts'
 
 const folder = scratchFolder()
 
-test('what a stock guest draws is there for another driver of the host, through nothing but a dma-buf', async (context) => {
+test('another driver of the host reads the framebuffer of an unmodified guest through a dma-buf', async (context) => {
   const means = await findMeans([VFIO_USER])
   if (typeof means === 'string') {
     context.skip(means)
     return
   }
-  const { results, status, said } = await runInGuest({
+  const { results, status, output } = await runInGuest({
     ...means,
     memoryMiB: 2560,
     tests: new URL('./in-guest/nested.js', import.meta.url),
     environment: { NESTED_GUEST: JSON.stringify(makeNestedGuest(means.qemu.program, means.image, folder)) },
     onLine: (line) => process.stdout.write(`${line}\n`),
   })
-  assert.deepEqual([results.map(({ failure }) => failure), status], [[undefined], 0], said)
+  assert.deepEqual([results.map(({ failure }) => failure), status], [[undefined], 0], output)
 })

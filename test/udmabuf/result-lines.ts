@@ -1,11 +1,11 @@
 import { inspect } from 'node:util'
 
-/** A line of the guest's report. */
+/** Result of one test. */
 export interface ResultLine {
   readonly name: string
-  /** What is wrong; none where the test passed. */
+  /** The error; undefined if the test passed. */
   readonly failure?: string
-  /** Why it was not tried. */
+  /** Reason why the test was skipped. */
   readonly skipped?: string
 }
 
@@ -19,7 +19,7 @@ interface TestEvent {
   }
 }
 
-/** A reporter for `node --test-reporter`: a line of JSON for each test, and what programs print as it is. */
+/** Reporter for `node --test-reporter`: prints a line of JSON for each test, and the output of programs unchanged. */
 export default async function* resultLines(events: AsyncIterable<TestEvent>): AsyncGenerator<string> {
   for await (const { type, data } of events) {
     if (type === 'test:stdout' || type === 'test:stderr') yield `${data.message}\n`

@@ -1,8 +1,8 @@
 import { AMD64_IMAGE, type Recipe } from '../../src/guest-image/recipe.ts'
 
 /**
- * The image for QEMU with drivers that only tests want: this machine's files inside the guest, and two graphics drivers that
- * import buffers. The driver of /dev/udmabuf is part of the kernel.
+ * The guest image for QEMU with further modules: 9p for this machine's files, and two graphics drivers that import
+ * buffers. The kernel contains udmabuf.
  */
 export const UDMABUF_IMAGE: Recipe<never> = {
   ...AMD64_IMAGE,

@@ -7,63 +7,63 @@ import { DMA_BUF_NAME_LEN, type FileExtent } from '../../host/linux/udmabuf/prot
 import { Udmabuf } from '../../host/linux/udmabuf/udmabuf.ts'
 import { UdmabufError, UdmabufProblem } from '../../host/linux/udmabuf/udmabuf-error.ts'
 import { type BufferMemory, DmaBufMemory, LinearMemory } from './buffer-memory.ts'
-import type { BufferFacts } from './guest-buffer.ts'
+import type { BufferInfo } from './guest-buffer.ts'
 import { HeldFiles } from './held-files.ts'
 
-/** Each piece of a linear buffer becomes a mapping once this process looks at it, of which a process has 65,530, and needs some for other things. */
+/**
+ * Limit of pieces of all linear buffers. Each piece becomes a mapping when this process reads the buffer; a process has
+ * 65,530 mappings, and needs some for other uses.
+ */
 const MAX_MAPPED_PIECES = 49_152
 
-const DMA_BUF_REASONS: Readonly<Record<BufferFacts['owner'], string>> = {
+const DMA_BUF_REASONS: Readonly<Record<BufferInfo['owner'], string>> = {
   guest: 'made of the guest’s own pages',
   heap: 'made of its part of the heap',
   host: 'made of the host’s copy',
 }
 
-/** A buffer that is wanted. */
+/** Parameters of a new buffer. */
 export interface BufferPlan {
-  /** Borrowed. */
+  /** Borrowed: open during the call only. */
   readonly extents: readonly FileExtent[]
   readonly name: string
-  readonly owner: BufferFacts['owner']
+  readonly owner: BufferInfo['owner']
   readonly dmaBufOnly: boolean
 }
 
-/** Its memory, and why it is of the kind it is. */
-export interface MadeBuffer extends Pick<BufferFacts, 'reason' | 'problem' | 'keepsPages'> {
+/** Memory of a new buffer, and the reason for its kind. */
+export interface MadeBuffer extends Pick<BufferInfo, 'reason' | 'problem' | 'keepsPages'> {
   readonly memory: BufferMemory
 }
 
-/** Makes a dma-buf where the driver and its limits let it, else a linear view. */
+/** Creates dma-bufs if the driver and its limits allow it, else linear buffers. */
 export class BufferMaker {
-  /** Why none is a dma-buf. */
+  /** Reason why no buffer is a dma-buf; undefined if dma-bufs are available. */
   readonly unavailable: UdmabufError | undefined
   readonly #udmabuf: Udmabuf | undefined
   readonly #files = new HeldFiles()
-  /** Of linear buffers that are mapped, or may be at any time. */
+  /** Pieces of linear buffers that are mapped or may become so. */
   #mappedPieces = 0
 
-  /**
-   * @param tell takes a line about what does not work
-   * @param device the driver's file
-   */
+  /** @param log receives a line about each failure @param device path of the driver's device file */
   constructor(
-    private readonly tell: (line: string) => void,
+    private readonly log: (line: string) => void,
     device: string | undefined,
   ) {
     try {
       this.#udmabuf = Udmabuf.open(device)
     } catch (error) {
       this.unavailable = asUdmabufError(error)
-      tell(`no buffer of the guest becomes a dma-buf: ${this.unavailable.message}`)
+      log(`buffers are linear, not dma-bufs: ${this.unavailable.message}`)
     }
   }
 
-  /** @throws {UdmabufError} */
+  /** Creates a buffer. @throws {UdmabufError} if neither a dma-buf nor a linear buffer can be made */
   make(plan: BufferPlan): MadeBuffer {
     checkSize(plan)
     const made = this.#makeDmaBuf(plan)
     if (!(made instanceof UdmabufError)) {
-      const memory = new DmaBufMemory(made, this.tell)
+      const memory = new DmaBufMemory(made, this.log)
       const keepsPages = plan.owner !== 'heap' || haveSmallPages(plan)
       return { memory, reason: DMA_BUF_REASONS[plan.owner], problem: undefined, keepsPages }
     }
@@ -87,12 +87,12 @@ export class BufferMaker {
     }
   }
 
-  /** What lists of the system show is a help, and nothing depends on it. */
+  /** The name is only shown in lists of the system, so a failure is logged and ignored. */
   #label(buffer: DmaBuf, name: string): void {
     try {
       buffer.setName(name.slice(0, DMA_BUF_NAME_LEN - 1))
     } catch (error) {
-      this.tell(asUdmabufError(error).message)
+      this.log(asUdmabufError(error).message)
     }
   }
 
@@ -104,7 +104,7 @@ export class BufferMaker {
     }
     const held = this.#files.hold(extents)
     try {
-      const memory = new LinearMemory(held, name, why.message, this.tell, () => {
+      const memory = new LinearMemory(held, name, why.message, this.log, () => {
         this.#mappedPieces -= pieces
       })
       this.#mappedPieces += pieces
@@ -116,14 +116,14 @@ export class BufferMaker {
   }
 }
 
-/** Whatever went wrong, as something to count and to tell people. */
+/** Converts any error to an `UdmabufError`, for counters and messages. */
 export function asUdmabufError(error: unknown): UdmabufError {
   if (error instanceof UdmabufError) return error
   const cause = error instanceof Error ? error : new Error(String(error))
-  return new UdmabufError(UdmabufProblem.REFUSED, 'it cannot be shared', cause.message, { cause })
+  return new UdmabufError(UdmabufProblem.REFUSED, 'the memory cannot be exported', cause.message, { cause })
 }
 
-/** Neither a dma-buf nor a view of more is of use: nobody could look at all of it. */
+/** Larger buffers are refused, because this process could not map all of them. */
 function checkSize({ extents, name }: BufferPlan): void {
   const length = extents.reduce((sum, extent) => sum + extent.length, 0)
   if (length <= MAX_VIEW_BYTES) return
@@ -131,7 +131,9 @@ function checkSize({ extents, name }: BufferPlan): void {
   throw new UdmabufError(UdmabufProblem.TOO_LARGE, tooLarge, 'have the guest use smaller ones')
 }
 
-/** Whether discarding one leaves those beside it alone: huge ones are only overwritten. */
+/**
+ * True if all pages are ordinary: discarding one removes it from its file, while huge pages are overwritten in place.
+ */
 function haveSmallPages({ extents, name }: BufferPlan): boolean {
   return [...checkInFiles(extents, name).values()].every((page) => page === pageSize())
 }

@@ -5,13 +5,15 @@ import type { BufferKind } from '../../services/shared-buffer.ts'
 import type { HeldExtent, HeldExtents } from './held-files.ts'
 import { LinearView } from './linear-view.ts'
 
-/** What others need to have a buffer's bytes. The descriptors are borrowed: they are open as long as the buffer is held. */
+/**
+ * Handles by which consumers access a buffer. The descriptors are borrowed: they stay open while the buffer is held.
+ */
 export type BufferHandles =
   | { readonly kind: 'dma-buf'; readonly descriptor: Descriptor }
-  /** To be mapped one behind the other. Whoever gets a file gets all that is in it. */
+  /** Consumers map the extents one after another. A file gives access to all of its contents. */
   | { readonly kind: 'linear'; readonly extents: readonly HeldExtent[] }
 
-/** The bytes of a buffer, and how others get at them. */
+/** Memory of a buffer, and its handles. */
 export interface BufferMemory {
   readonly kind: BufferKind
   readonly handles: BufferHandles
@@ -19,25 +21,25 @@ export interface BufferMemory {
   readonly bytes: Uint8Array
   beginRead(): void
   endRead(): void
-  /** Whether somebody is known to have it who was given it, and may have said since that they have not. */
+  /** True if another process or device is known to hold it, even after its release. */
   readonly isHeldElsewhere: boolean
-  /** This process does without them: its view is zeroes. Others do not notice. */
+  /** Ends the use by this process: `bytes` become zeroes. Consumers are not affected. */
   unmap(): void
-  /** The last of it. */
+  /** Closes the handles. */
   close(): void
 }
 
-/** Bytes of a dma-buf. */
+/** Memory of a dma-buf. */
 export class DmaBufMemory implements BufferMemory {
   readonly kind = 'dma-buf'
   #bytes: Uint8Array | undefined
   #reading = false
   #mapped = true
 
-  /** @param tell takes a line about what does not work */
+  /** @param log receives a line about each failure */
   constructor(
     private readonly buffer: DmaBuf,
-    private readonly tell: (line: string) => void,
+    private readonly log: (line: string) => void,
   ) {}
 
   get handles(): BufferHandles {
@@ -54,8 +56,8 @@ export class DmaBufMemory implements BufferMemory {
   }
 
   /**
-   * While a device writes to it, beginning an access would wait for that device, which may be as slow as it likes: then what
-   * is there is read as it is.
+   * While a device writes to it, DMA_BUF_IOCTL_SYNC would wait for that device, for an unbounded time. Then the bytes
+   * are read without synchronization.
    */
   beginRead(): void {
     if (!this.#mapped) return
@@ -75,7 +77,7 @@ export class DmaBufMemory implements BufferMemory {
     })
   }
 
-  /** Where the system does not tell, it is taken to be so. */
+  /** True if the system does not say. */
   get isHeldElsewhere(): boolean {
     try {
       return this.buffer.isHeldElsewhere
@@ -98,7 +100,7 @@ export class DmaBufMemory implements BufferMemory {
     try {
       if (this.#mapped) return this.buffer.bytes
     } catch (error) {
-      this.tell(error instanceof Error ? error.message : String(error))
+      this.log(error instanceof Error ? error.message : String(error))
     }
     return new Uint8Array(this.byteLength)
   }
@@ -107,16 +109,16 @@ export class DmaBufMemory implements BufferMemory {
     try {
       return act()
     } catch (error) {
-      this.tell(error instanceof Error ? error.message : String(error))
+      this.log(error instanceof Error ? error.message : String(error))
       return false
     }
   }
 }
 
-/** Bytes in memory files. This process maps them, one piece behind the other, once it looks at them itself. */
+/** Memory in memory files. This process maps it on the first read. */
 export class LinearMemory implements BufferMemory {
   readonly kind = 'linear'
-  /** Nobody knows who maps a file. */
+  /** The kernel does not say who maps a file. */
   readonly isHeldElsewhere = false
   readonly byteLength: number
   #view: LinearView | undefined
@@ -124,17 +126,17 @@ export class LinearMemory implements BufferMemory {
   #mapped = true
 
   /**
-   * @param held for the buffer from now on
-   * @param what it is, for messages
-   * @param why there is no dma-buf
-   * @param unmapped called when this process maps none of its pieces, and will not
-   * @throws {UdmabufError} where they could never be mapped
+   * @param held the memory owns it
+   * @param what name of the buffer, for messages
+   * @param why reason why there is no dma-buf
+   * @param unmapped called when this process no longer maps its pieces, and never will
+   * @throws {UdmabufError} if they can never be mapped
    */
   constructor(
     private readonly held: HeldExtents,
     private readonly what: string,
     private readonly why: string,
-    private readonly tell: (line: string) => void,
+    private readonly log: (line: string) => void,
     private readonly unmapped: () => void,
   ) {
     this.byteLength = LinearView.check(this.#extents, what)
@@ -174,7 +176,7 @@ export class LinearMemory implements BufferMemory {
         return this.#view.bytes
       }
     } catch (error) {
-      this.tell(error instanceof Error ? error.message : String(error))
+      this.log(error instanceof Error ? error.message : String(error))
     }
     return new Uint8Array(this.byteLength)
   }

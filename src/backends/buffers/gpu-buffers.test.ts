@@ -14,12 +14,12 @@ import { openDescriptors, PAGE } from './testing/test-memory.ts'
 
 const skip = ffiMissing() ?? false
 const MEMORY_BYTES = 32 << 20
-const PICTURES = 16 << 20
-const PICTURE = { width: 64, height: 64 }
-const PICTURE_PAGES = (64 * 64 * 4) / PAGE
+const PAGES_ADDRESS = 16 << 20
+const MODE = { width: 64, height: 64 }
+const SURFACE_PAGES = (64 * 64 * 4) / PAGE
 const CONTEXT = 7
 
-/** A GPU on a machine without the driver, whose guest's memory and heap are files. */
+/** A GPU on a machine without udmabuf, whose guest memory and heap are files. */
 class LinearGuest {
   readonly memory = Mapping.of(MemoryFile.create('guest memory', MEMORY_BYTES).descriptor, {
     offset: 0,
@@ -32,16 +32,16 @@ class LinearGuest {
     { memory: this.memory.regions(0)[0] },
   )
 
-  /** Every second page, from the last to the first. */
+  /** Every second page, in descending order. */
   get pages(): Entry[] {
-    return Array.from({ length: PICTURE_PAGES }, (_, i) => ({
-      address: PICTURES + 2 * (PICTURE_PAGES - 1 - i) * PAGE,
+    return Array.from({ length: SURFACE_PAGES }, (_, i) => ({
+      address: PAGES_ADDRESS + 2 * (SURFACE_PAGES - 1 - i) * PAGE,
       length: PAGE,
     }))
   }
 
   createBlob(id: number, flags: number): number {
-    return this.gpu.createBlob(id, PICTURE_PAGES * PAGE, this.pages, BlobMem.GUEST, flags).type
+    return this.gpu.createBlob(id, SURFACE_PAGES * PAGE, this.pages, BlobMem.GUEST, flags).type
   }
 
   async close(): Promise<void> {
@@ -52,7 +52,7 @@ class LinearGuest {
   }
 }
 
-test('without the driver, what a guest shows is read in one run of bytes, in place, and says why it is no dma-buf', {
+test('without udmabuf, a surface is a linear buffer in place, and its reason says why it is not a dma-buf', {
   skip,
 }, async () => {
   const before = openDescriptors()
@@ -60,13 +60,13 @@ test('without the driver, what a guest shows is read in one run of bytes, in pla
   const { gpu, buffers } = guest
   assert.equal(guest.createBlob(1, 0), GpuResponse.OK_NODATA)
   assert.equal(buffers.inspect().made.buffers, 0)
-  assert.equal(gpu.setScanoutBlob(0, 1, PICTURE).type, GpuResponse.OK_NODATA)
+  assert.equal(gpu.setScanoutBlob(0, 1, MODE).type, GpuResponse.OK_NODATA)
   const surface = gpu.display.surfaces[0]
   assert.equal(surface?.path, 'linear')
   assert.match(surface?.reason ?? '', /there is no \/dev\/there-is-none/)
   const [buffer] = buffers.buffers
   assert.equal(surface?.buffer, buffer)
-  assert.deepEqual(buffer.picture, surface?.picture)
+  assert.deepEqual(buffer.layout, surface?.layout)
   for (const [i, { address }] of guest.pages.entries()) guest.memory.bytes.fill(i + 1, address, address + PAGE)
   assert.deepEqual(
     guest.pages.map((_, i) => buffer.bytes[i * PAGE]),
@@ -75,13 +75,13 @@ test('without the driver, what a guest shows is read in one run of bytes, in pla
   buffer.retain()
   gpu.unref(1)
   assert.ok(buffer.removed && buffer.handles.kind === 'linear')
-  assert.equal(buffer.handles.extents.length, PICTURE_PAGES)
+  assert.equal(buffer.handles.extents.length, SURFACE_PAGES)
   buffer.release()
   await guest.close()
   assert.equal(openDescriptors(), before)
 })
 
-test('a handle that only a dma-buf would do for fails the command, and what may be linear does not', {
+test('without udmabuf, CREATE_GUEST_HANDLE fails and USE_SHAREABLE makes a linear buffer', {
   skip,
 }, async () => {
   const guest = new LinearGuest()
@@ -89,16 +89,16 @@ test('a handle that only a dma-buf would do for fails the command, and what may 
   assert.equal(guest.createBlob(1, BlobFlag.USE_SHAREABLE), GpuResponse.OK_NODATA)
   const { totals, refused } = guest.buffers.inspect()
   assert.deepEqual(refused, { 'no-device': 1 })
-  assert.deepEqual(totals, [{ kind: 'linear', problem: 'no-device', count: 1, bytes: PICTURE_PAGES * PAGE }])
+  assert.deepEqual(totals, [{ kind: 'linear', problem: 'no-device', count: 1, bytes: SURFACE_PAGES * PAGE }])
   await guest.close()
 })
 
-test('a place in the heap is nobody else’s while somebody maps it as a part of a file', { skip }, async () => {
+test('a place in the heap is not reused while a consumer holds its linear buffer', { skip }, async () => {
   const guest = new LinearGuest()
   const { gpu, buffers, heap } = guest
   gpu.open(CONTEXT)
   const create = (id: number): number => {
-    const { blobId, size } = gpu.require(CONTEXT, PICTURE.width, PICTURE.height)
+    const { blobId, size } = gpu.require(CONTEXT, MODE.width, MODE.height)
     const flags = BlobFlag.USE_MAPPABLE | BlobFlag.USE_SHAREABLE
     return gpu.createHostBlob(CONTEXT, id, blobId, size[0], BlobMem.HOST3D, flags).type
   }
@@ -117,12 +117,12 @@ test('a place in the heap is nobody else’s while somebody maps it as a part of
   await guest.close()
 })
 
-test('a thousand guests’ pictures, shown and taken back, leave no descriptor', { skip }, async () => {
+test('a thousand blobs, shown and destroyed, leave no open descriptor', { skip }, async () => {
   const guest = new LinearGuest()
   const before = openDescriptors()
   for (let round = 0; round < 1000; round++) {
     guest.createBlob(1, round % 2 === 0 ? 0 : BlobFlag.USE_SHAREABLE)
-    guest.gpu.setScanoutBlob(0, 1, PICTURE)
+    guest.gpu.setScanoutBlob(0, 1, MODE)
     if (round % 3 === 0) guest.gpu.detach(1)
     guest.gpu.unref(1)
   }
@@ -131,14 +131,14 @@ test('a thousand guests’ pictures, shown and taken back, leave no descriptor',
   await guest.close()
 })
 
-test('pages that this process does not look at are not mapped here a second time', { skip }, async () => {
+test('a linear buffer is mapped only when this process reads it', { skip }, async () => {
   const guest = new LinearGuest()
   const before = mappings()
   guest.createBlob(1, BlobFlag.USE_SHAREABLE)
   assert.equal(mappings(), before)
   const [buffer] = guest.buffers.buffers
-  assert.equal(buffer.bytes.length, PICTURE_PAGES * PAGE)
-  assert.equal(mappings(), before + PICTURE_PAGES)
+  assert.equal(buffer.bytes.length, SURFACE_PAGES * PAGE)
+  assert.equal(mappings(), before + SURFACE_PAGES)
   guest.gpu.unref(1)
   assert.equal(mappings(), before)
   await guest.close()

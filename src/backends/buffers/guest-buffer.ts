@@ -1,90 +1,91 @@
 import type { UdmabufProblem } from '../../host/linux/udmabuf/udmabuf-error.ts'
-import type { Picture } from '../../services/picture.ts'
+import type { FramebufferLayout } from '../../services/picture.ts'
 import type { Rect } from '../../services/rect.ts'
 import type { BufferKind, SharedBuffer } from '../../services/shared-buffer.ts'
 import type { BufferHandles, BufferMemory } from './buffer-memory.ts'
 
-/** What a buffer is made of. */
-export interface BufferFacts {
-  /** `resource 7`. */
+/** Origin and kind of a buffer. */
+export interface BufferInfo {
+  /** Name, such as `resource 7`. */
   readonly name: string
-  /** Why it is of its kind, for people. */
+  /** Reason for its kind, as text for the operator. */
   readonly reason: string
-  /** Why it is no dma-buf; undefined where it is one. */
+  /** Reason why it is not a dma-buf; undefined for a dma-buf. */
   readonly problem: UdmabufProblem | undefined
-  /** Whose bytes they are. */
+  /** Owner of its memory. */
   readonly owner: 'guest' | 'heap' | 'host'
-  /** Pieces of the guest's addresses it was made of, and of files, which neighbours are one of. */
+  /** Pieces of guest memory that it consists of (spans), and of files (pieces, adjacent spans merged). */
   readonly spans: number
   readonly pieces: number
-  /** Whether whoever holds it keeps these very pages while its owner discards them and gets others. */
+  /** True if consumers keep these pages when the owner discards them and gets new ones. */
   readonly keepsPages: boolean
 }
 
-/** Who is told of what happens to buffers. */
+/** Listener for events of buffers. */
 export interface BufferListener {
-  /** There is another one. What it shows comes later, and not at all where it shows nothing. */
+  /** A buffer was created. Its framebuffer layout follows with `described`, if it has one. */
   added?(buffer: GuestBuffer): void
-  /** It has a name that other devices may ask for. */
+  /** It received a UUID by which other devices can import it. */
   named?(buffer: GuestBuffer): void
-  /** It shows a picture, or another one than before. */
+  /** It received a framebuffer layout, or another one. */
   described?(buffer: GuestBuffer): void
-  /** Pixels within the rectangle changed. */
+  /** Pixels within `damage` changed. */
   presented?(buffer: GuestBuffer, damage: Rect): void
-  /** The guest took its bytes back. Who holds it still has them. */
+  /** The guest ended the export. Consumers that hold it keep its memory. */
   removed?(buffer: GuestBuffer): void
 }
 
-/** What a buffer tells those who made it. */
+/** Listener of the collection that owns a buffer. */
 export interface BufferOwner extends Required<Omit<BufferListener, 'added'>> {
-  /** Nobody has it any more. */
-  gone(buffer: GuestBuffer): void
+  /** Neither the guest nor a consumer holds it: its memory is closed. */
+  closed(buffer: GuestBuffer): void
 }
 
-/** What the inspector and metrics show of a buffer. */
+/** State of a buffer, as the inspector and metrics show it. */
 export type BufferInspection = {
   readonly name: string
   readonly kind: BufferKind
   readonly reason: string
   /** Null for a dma-buf. */
   readonly problem: UdmabufProblem | null
-  readonly owner: BufferFacts['owner']
+  readonly owner: BufferInfo['owner']
   readonly bytes: number
   readonly spans: number
   readonly pieces: number
-  /** Null where it has none. */
+  /** Null without a UUID. */
   readonly uuid: string | null
-  /** What it shows; null where nobody said. */
+  /** Size and number of planes of its framebuffer layout; null if unknown. */
   readonly picture: { readonly width: number; readonly height: number; readonly planes: number } | null
-  /** Consumers that hold it. */
+  /** Number of consumers that hold it. */
   readonly holders: number
-  /** Whether the guest took it back, and only they still have it. */
+  /** True if the guest ended the export and only consumers hold it. */
   readonly removed: boolean
 }
 
 /**
- * A buffer of a guest that others on this host have, too.
+ * A buffer of the guest that other processes and devices of this host can use.
  *
- *     if (!buffer.retain()) return                   // it is gone
- *     const handles = buffer.handles                 // open until it is released
+ *     if (!buffer.retain()) return                   // closed already
+ *     const handles = buffer.handles                 // open until `release`
  *     if (handles.kind === 'dma-buf') stream.send(message, [handles.descriptor])
  *     ...
  *     buffer.release()
  *
- * The guest may take its bytes back at any time, which listeners learn by `removed`; who holds the buffer keeps them.
+ * The guest may end the export at any time; listeners receive `removed`. Consumers that hold the buffer keep its
+ * memory.
  */
 export class GuestBuffer implements SharedBuffer {
   readonly byteLength: number
   #uuid: Uint8Array | undefined
-  #picture: Picture | undefined
+  #layout: FramebufferLayout | undefined
   #holders = 0
   #removed = false
-  /** Nobody has it. */
-  #over = false
+  /** Neither the guest nor a consumer holds it. */
+  #closed = false
 
-  /** @param memory the buffer's from now on */
+  /** @param memory the buffer owns it */
   constructor(
-    readonly facts: BufferFacts,
+    readonly info: BufferInfo,
     private readonly memory: BufferMemory,
     private readonly owner: BufferOwner,
   ) {
@@ -92,7 +93,7 @@ export class GuestBuffer implements SharedBuffer {
   }
 
   get name(): string {
-    return this.facts.name
+    return this.info.name
   }
 
   get kind(): BufferKind {
@@ -100,7 +101,7 @@ export class GuestBuffer implements SharedBuffer {
   }
 
   get reason(): string {
-    return this.facts.reason
+    return this.info.reason
   }
 
   get bytes(): Uint8Array {
@@ -111,24 +112,24 @@ export class GuestBuffer implements SharedBuffer {
     return this.#uuid
   }
 
-  /** What it shows, as far as somebody said. */
-  get picture(): Picture | undefined {
-    return this.#picture
+  /** Framebuffer layout; undefined if unknown. */
+  get layout(): FramebufferLayout | undefined {
+    return this.#layout
   }
 
-  /** Whether the guest took its bytes back. */
+  /** True if the guest ended the export. */
   get removed(): boolean {
     return this.#removed
   }
 
   get inUse(): boolean {
-    if (this.facts.keepsPages) return false
+    if (this.info.keepsPages) return false
     if (!this.#removed) return this.#holders > 0
-    this.#endIfUnused()
-    return !this.#over
+    this.#closeIfUnused()
+    return !this.#closed
   }
 
-  /** What others need to have its bytes. To be asked for while it is held. */
+  /** Descriptors that consumers need. Valid only while the buffer is held. */
   get handles(): BufferHandles {
     return this.memory.handles
   }
@@ -147,9 +148,9 @@ export class GuestBuffer implements SharedBuffer {
     this.owner.named(this)
   }
 
-  describe(picture: Picture): void {
+  describe(layout: FramebufferLayout): void {
     if (this.#removed) return
-    this.#picture = picture
+    this.#layout = layout
     this.owner.described(this)
   }
 
@@ -157,29 +158,32 @@ export class GuestBuffer implements SharedBuffer {
     if (!this.#removed) this.owner.presented(this, damage)
   }
 
-  /** Keeps it for a consumer, until as many releases. @returns false where nobody has it any more */
+  /** Holds it for a consumer, until the matching `release`. @returns false if it is closed already */
   retain(): boolean {
-    if (this.#over) return false
+    if (this.#closed) return false
     this.#holders++
     return true
   }
 
   release(): void {
-    if (this.#holders === 0) throw new Error(`${this.name} is released more often than it was retained`)
+    if (this.#holders === 0) throw new Error(`${this.name} was released more often than retained`)
     this.#holders--
-    this.#endIfUnused()
+    this.#closeIfUnused()
   }
 
-  /** The owner of the heap goes, too: nobody is waited for. */
-  abandon(): void {
+  /**
+   * Ends the export and closes the memory if no consumer holds it, even if a consumer may still map it: the heap is
+   * closing.
+   */
+  forceClose(): void {
     this.close()
-    if (this.#holders === 0 && !this.#over) this.#end()
+    if (this.#holders === 0 && !this.#closed) this.#closeMemory()
   }
 
   close(): void {
     if (this.#removed) return
     this.#removed = true
-    // While listeners are told, it is held: one of them may release it.
+    // Hold it while listeners run: one of them may release it.
     this.#holders++
     this.owner.removed(this)
     this.memory.unmap()
@@ -187,8 +191,8 @@ export class GuestBuffer implements SharedBuffer {
   }
 
   inspect(): BufferInspection {
-    const { name, reason, problem = null, owner, spans, pieces } = this.facts
-    const picture = this.#picture
+    const { name, reason, problem = null, owner, spans, pieces } = this.info
+    const layout = this.#layout
     return {
       name,
       kind: this.kind,
@@ -199,28 +203,31 @@ export class GuestBuffer implements SharedBuffer {
       spans,
       pieces,
       uuid: this.#uuid ? hex(this.#uuid) : null,
-      picture: picture ? { width: picture.width, height: picture.height, planes: picture.planes.length } : null,
+      picture: layout ? { width: layout.width, height: layout.height, planes: layout.planes.length } : null,
       holders: this.#holders,
       removed: this.#removed,
     }
   }
 
-  /** Who said that they released it may have it still: then its place in the heap is nobody else's yet. */
-  #endIfUnused(): void {
-    const { owner, keepsPages } = this.facts
-    if (this.#over || !this.#removed || this.#holders > 0) return
+  /**
+   * Closes it if the export ended and it has no holders. A consumer may still use heap memory after its release: then
+   * the place in the heap must not be reused yet.
+   */
+  #closeIfUnused(): void {
+    const { owner, keepsPages } = this.info
+    if (this.#closed || !this.#removed || this.#holders > 0) return
     if (owner === 'heap' && !keepsPages && this.memory.isHeldElsewhere) return
-    this.#end()
+    this.#closeMemory()
   }
 
-  #end(): void {
-    this.#over = true
+  #closeMemory(): void {
+    this.#closed = true
     this.memory.close()
-    this.owner.gone(this)
+    this.owner.closed(this)
   }
 }
 
-/** A UUID's bytes as a key, and for people. */
+/** Returns a UUID in hexadecimal. */
 export function hex(uuid: Uint8Array): string {
   return Array.from(uuid, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }

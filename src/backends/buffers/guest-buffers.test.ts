@@ -13,13 +13,13 @@ import { guestMemoryOf, letteredFile, lettersOf, memfd, openDescriptors, PAGE, s
 
 const skip = ffiMissing() ?? false
 const MISSING = '/dev/there-is-no-udmabuf'
-/** A device that takes no request at all. */
+/** A device file that accepts no ioctl. */
 const NO_DRIVER = '/dev/null'
 const REQUEST: ShareRequest = { what: 'resource 7', owner: 'guest', dmaBufOnly: false }
-const PICTURE = { width: 16, height: 16, fourcc: 0x34325258, modifier: 0n, planes: [{ offset: 0, stride: 64 }] }
+const LAYOUT = { width: 16, height: 16, fourcc: 0x34325258, modifier: 0n, planes: [{ offset: 0, stride: 64 }] }
 const UUID = Uint8Array.from({ length: 16 }, (_, i) => i)
 
-/** A guest of lettered pages, from address 0 on. */
+/** A guest with lettered pages from address 0. */
 function guestOf(pages: number): { readonly file: Descriptor; readonly memory: GuestMemory; close(): void } {
   const file = letteredFile(pages)
   const guest = guestMemoryOf([[0, file, pages * PAGE]])
@@ -55,7 +55,7 @@ function extentsOf(buffer: GuestBuffer): readonly HeldExtent[] {
   return buffer.handles.extents
 }
 
-/** What the file of an extent has, as whoever was given its descriptor sees it. */
+/** Reads the extents from their files, as a consumer does. */
 function lettersIn(extents: readonly HeldExtent[]): string {
   return extents
     .map(({ file, offset, length }) => {
@@ -66,7 +66,7 @@ function lettersIn(extents: readonly HeldExtent[]): string {
     .join('')
 }
 
-test('where there is no driver, buffers are linear, and say why', { skip }, () => {
+test('without the driver, buffers are linear and have a reason', { skip }, () => {
   const lines: string[] = []
   const buffers = GuestBuffers.open({ device: MISSING, log: (line) => lines.push(line) })
   const guest = guestOf(8)
@@ -89,11 +89,11 @@ test('where there is no driver, buffers are linear, and say why', { skip }, () =
   buffers.close()
   guest.close()
   assert.deepEqual(lines, [
-    `no buffer of the guest becomes a dma-buf: there is no ${MISSING}: modprobe udmabuf, or boot a kernel with CONFIG_UDMABUF`,
+    `buffers are linear, not dma-bufs: there is no ${MISSING}: modprobe udmabuf, or boot a kernel with CONFIG_UDMABUF`,
   ])
 })
 
-test('what only a dma-buf will do for is refused where there can be none', { skip }, () => {
+test('without the driver, a request for a dma-buf is refused', { skip }, () => {
   const buffers = GuestBuffers.open({ device: MISSING })
   const guest = guestOf(2)
   const answer = refused(buffers.share(spansOfPages(guest.memory, [0]), { ...REQUEST, dmaBufOnly: true }))
@@ -105,7 +105,7 @@ test('what only a dma-buf will do for is refused where there can be none', { ski
   buffers.close()
 })
 
-test('a buffer that the driver refuses is linear, and the log has each reason once', { skip }, () => {
+test('a buffer that the driver refuses is linear, and each reason is logged once', { skip }, () => {
   const lines: string[] = []
   const buffers = GuestBuffers.open({ device: NO_DRIVER, log: (line) => lines.push(line) })
   assert.equal(buffers.inspect().unavailable, null)
@@ -113,16 +113,16 @@ test('a buffer that the driver refuses is linear, and the log has each reason on
   for (let i = 0; i < 3; i++) {
     const buffer = made(buffers.share(spansOfPages(guest.memory, [i]), REQUEST))
     assert.equal(buffer.kind, 'linear')
-    assert.match(buffer.reason, /\/dev\/null is no udmabuf driver/)
+    assert.match(buffer.reason, /\/dev\/null is not a udmabuf driver/)
   }
   assert.equal(lines.length, 1)
-  assert.match(lines[0], /^a buffer is no dma-buf: /)
+  assert.match(lines[0], /^a buffer is linear, not a dma-buf: /)
   assert.deepEqual(buffers.inspect().totals, [{ kind: 'linear', problem: 'no-device', count: 3, bytes: 3 * PAGE }])
   buffers.close()
   guest.close()
 })
 
-test('memory that others cannot have is refused: it has no file, or is not whole pages', { skip }, () => {
+test('memory that is not whole pages, and no memory, are refused', { skip }, () => {
   const buffers = GuestBuffers.open({ device: MISSING })
   const guest = guestOf(2)
   const parts = spansOf(guest.memory, [[8, PAGE]])
@@ -132,7 +132,7 @@ test('memory that others cannot have is refused: it has no file, or is not whole
   buffers.close()
 })
 
-test('pages of memory that is not there any more are refused, whoever has the number of its descriptor now', {
+test('pages of memory whose file is closed are refused, even if another file has its descriptor number', {
   skip,
 }, () => {
   const buffers = GuestBuffers.open({ device: MISSING })
@@ -145,7 +145,7 @@ test('pages of memory that is not there any more are refused, whoever has the nu
   buffers.close()
 })
 
-test('guest memory that is replaced stays in the buffers made of it', { skip }, () => {
+test('buffers keep the guest memory they were made of when it is replaced', { skip }, () => {
   const buffers = GuestBuffers.open({ device: MISSING })
   const guest = guestOf(4)
   const buffer = made(buffers.share(spansOfPages(guest.memory, [3, 0]), REQUEST))
@@ -155,7 +155,7 @@ test('guest memory that is replaced stays in the buffers made of it', { skip }, 
   buffers.close()
 })
 
-test('who holds a buffer keeps it when the guest takes it back, until it is released', { skip }, () => {
+test('a held buffer keeps its memory when the guest ends the export, until it is released', { skip }, () => {
   const before = openDescriptors()
   const buffers = GuestBuffers.open({ device: MISSING })
   const guest = guestOf(4)
@@ -187,19 +187,19 @@ test('who holds a buffer keeps it when the guest takes it back, until it is rele
   assert.equal(openDescriptors(), before)
 })
 
-test('listeners learn what happens to buffers, and may hold one when it is removed', { skip }, () => {
+test('listeners receive all events of buffers, and may hold a buffer when it is removed', { skip }, () => {
   const buffers = GuestBuffers.open({ device: MISSING })
   const guest = guestOf(4)
   const events: string[] = []
   const watch = buffers.watch({
     added: ({ name }) => events.push(`added ${name}`),
     named: ({ uuid }) => events.push(`named ${uuid?.[15]}`),
-    described: ({ picture }) => events.push(`described ${picture?.width}`),
+    described: ({ layout }) => events.push(`described ${layout?.width}`),
     presented: (_, { x }) => events.push(`presented ${x}`),
     removed: (buffer) => events.push(`removed ${buffer.retain()}`),
   })
   const buffer = made(buffers.share(spansOfPages(guest.memory, [2]), REQUEST))
-  buffer.describe(PICTURE)
+  buffer.describe(LAYOUT)
   buffer.assignUuid(UUID)
   assert.equal(buffers.find(UUID), buffer)
   buffer.present({ x: 3, y: 0, width: 1, height: 1 })
@@ -207,7 +207,7 @@ test('listeners learn what happens to buffers, and may hold one when it is remov
   assert.equal(buffers.find(UUID), undefined)
   assert.equal(lettersIn(extentsOf(buffer)), 'C')
   buffer.release()
-  for (const late of [() => buffer.describe(PICTURE), () => buffer.assignUuid(UUID)]) late()
+  for (const late of [() => buffer.describe(LAYOUT), () => buffer.assignUuid(UUID)]) late()
   assert.equal(buffers.find(UUID), undefined)
   watch.close()
   made(buffers.share(spansOfPages(guest.memory, [1]), REQUEST))
@@ -216,7 +216,7 @@ test('listeners learn what happens to buffers, and may hold one when it is remov
   guest.close()
 })
 
-test('memory for a copy is whole pages of a sealed file, all zero', { skip }, () => {
+test('allocate returns whole pages of zeroes in a file', { skip }, () => {
   const buffers = GuestBuffers.open({ device: MISSING })
   const buffer = made(buffers.allocate(PAGE + 1, 'resource 9'))
   assert.equal(buffer.byteLength, 2 * PAGE)
@@ -227,12 +227,12 @@ test('memory for a copy is whole pages of a sealed file, all zero', { skip }, ()
   buffers.close()
 })
 
-test('what is shown of buffers: kind, reason, pieces before and after neighbours became one, name, picture', {
+test('inspect shows kind, reason, spans, pieces, UUID and framebuffer layout of each buffer', {
   skip,
 }, () => {
   const buffers = GuestBuffers.open({ device: MISSING })
   const file = letteredFile(8)
-  // Addresses that touch in the file only.
+  // The same file at two addresses.
   const guest = guestMemoryOf([
     [0, file, 8 * PAGE],
     [0x10_0000, file, 8 * PAGE],
@@ -243,7 +243,7 @@ test('what is shown of buffers: kind, reason, pieces before and after neighbours
     [5 * PAGE, PAGE],
   ])
   const buffer = made(buffers.share(spans, REQUEST))
-  buffer.describe(PICTURE)
+  buffer.describe(LAYOUT)
   buffer.assignUuid(UUID)
   const inspection = buffers.inspect()
   const [shown] = inspection.buffers
@@ -271,7 +271,7 @@ test('what is shown of buffers: kind, reason, pieces before and after neighbours
   file.close()
 })
 
-test('a guest that wants all mappings there are gets no more of them, and those it gave back count no longer', {
+test('the pieces of all linear buffers are bounded, and closed buffers no longer count', {
   skip,
 }, () => {
   const buffers = GuestBuffers.open({ device: MISSING })
@@ -293,7 +293,7 @@ test('a guest that wants all mappings there are gets no more of them, and those 
   file.close()
 })
 
-test('4096 buffers are enough for a guest', { skip }, () => {
+test('a guest may have at most 4096 buffers', { skip }, () => {
   const buffers = GuestBuffers.open({ device: MISSING })
   const guest = guestOf(1)
   const spans = spansOfPages(guest.memory, [0])
@@ -304,7 +304,7 @@ test('4096 buffers are enough for a guest', { skip }, () => {
   guest.close()
 })
 
-test('a thousand rounds of buffers, held and not, leave no descriptor', { skip }, () => {
+test('a thousand buffers, held and not, leave no open descriptor', { skip }, () => {
   const before = openDescriptors()
   const guest = guestOf(8)
   const buffers = GuestBuffers.open({ device: NO_DRIVER })

@@ -8,19 +8,19 @@ import type { BufferKind, BufferSharing, NotShared, ShareRequest } from '../../s
 import { asUdmabufError, BufferMaker, type BufferPlan } from './buffer-maker.ts'
 import { type BufferInspection, type BufferListener, type BufferOwner, GuestBuffer, hex } from './guest-buffer.ts'
 
-/** Each takes a descriptor, of which the process needs some for other things. */
+/** Limit of buffers. Each needs a file descriptor, and the process needs descriptors for other uses. */
 const MAX_BUFFERS = 4096
-/** Of them are shown one by one. */
+/** Limit of buffers that `inspect` lists. */
 const MAX_SHOWN = 256
 
 export interface GuestBuffersOptions {
-  /** Takes a line about what does not work as it could, once for each reason. */
+  /** Receives a line about each reason why buffers are not dma-bufs, once per reason. @default no log */
   readonly log?: (line: string) => void
-  /** The driver's file. */
+  /** Path of the driver's device file. @default `/dev/udmabuf` */
   readonly device?: string
 }
 
-/** How many buffers there are of one kind, for one reason. */
+/** Number and bytes of buffers of one kind, for one reason. */
 interface BufferTotal {
   readonly kind: BufferKind
   /** Null for dma-bufs. */
@@ -29,26 +29,26 @@ interface BufferTotal {
   bytes: number
 }
 
-/** What the inspector, the page and metrics show of shared buffers. */
+/** State of exported buffers, as the inspector, the page and metrics show it. */
 export type GuestBuffersInspection = {
-  /** Why none is a dma-buf; null where they can be. */
+  /** Reason why no buffer is a dma-buf; null if dma-bufs are available. */
   readonly unavailable: string | null
-  /** Not more than 256 of them; `totals` has them all. */
+  /** At most 256 buffers; `totals` counts all. */
   readonly buffers: readonly BufferInspection[]
   readonly totals: readonly Readonly<BufferTotal>[]
-  /** All that were made so far, and what they were made of: pieces of the guest's memory, and of files once neighbours are one. */
+  /** Buffers created so far, with their pieces of guest memory (spans) and of files (pieces, adjacent spans merged). */
   readonly made: { readonly buffers: number; readonly spans: number; readonly pieces: number }
-  /** How often there was no buffer, by problem. */
+  /** Failed exports, by problem. */
   readonly refused: Readonly<Record<string, number>>
 }
 
 /**
- * The buffers of a guest that others on this host have, too: dma-bufs where the driver and its limits let it, else memory
- * files' ranges, with the reason.
+ * Exported buffers of a guest: dma-bufs if the driver and its limits allow it, else ranges of memory files, with the
+ * reason.
  *
  *     const buffers = GuestBuffers.open({ log })
  *     const gpu = new GpuDevice(display, { sharing: buffers })
- *     buffers.watch({ described: (buffer) => offer(buffer, buffer.picture) })
+ *     buffers.watch({ described: (buffer) => offer(buffer, buffer.layout) })
  *     ...
  *     buffers.find(uuid)?.handles
  *     buffers.close()
@@ -56,12 +56,12 @@ export type GuestBuffersInspection = {
 export class GuestBuffers implements BufferSharing {
   readonly #log: (line: string) => void
   readonly #maker: BufferMaker
-  /** Those that anybody has. */
+  /** Buffers that the guest or a consumer still holds. */
   readonly #all = new Set<GuestBuffer>()
   readonly #byUuid = new Map<string, GuestBuffer>()
   readonly #watches = new Set<{ readonly listener: BufferListener }>()
-  /** Problems that the log has. */
-  readonly #told = new Set<UdmabufProblem>()
+  /** Problems that were logged. */
+  readonly #loggedProblems = new Set<UdmabufProblem>()
   readonly #made = { buffers: 0, spans: 0, pieces: 0 }
   readonly #refused = new Map<UdmabufProblem, number>()
   readonly #owner: BufferOwner = {
@@ -79,7 +79,7 @@ export class GuestBuffers implements BufferSharing {
       if (buffer.uuid) this.#byUuid.delete(hex(buffer.uuid))
       for (const { listener } of this.#watches) listener.removed?.(buffer)
     },
-    gone: (buffer) => void this.#all.delete(buffer),
+    closed: (buffer) => void this.#all.delete(buffer),
   }
 
   private constructor(log: (line: string) => void, device: string | undefined) {
@@ -87,12 +87,12 @@ export class GuestBuffers implements BufferSharing {
     this.#maker = new BufferMaker(log, device)
   }
 
-  /** Looks for the driver, once. Where there is none, buffers are linear. */
+  /** Opens the driver. If that fails, all buffers are linear. */
   static open({ log = () => {}, device }: GuestBuffersOptions = {}): GuestBuffers {
     return new GuestBuffers(log, device)
   }
 
-  /** Those that the guest has not taken back. */
+  /** Buffers that the guest still exports. */
   get buffers(): Iterable<GuestBuffer> {
     return [...this.#all].filter(({ removed }) => !removed)
   }
@@ -102,7 +102,7 @@ export class GuestBuffers implements BufferSharing {
     return this.#byUuid.get(hex(uuid))
   }
 
-  /** Tells of what happens from now on. Listeners do not throw. */
+  /** Adds a listener for later events. Listeners must not throw. */
   watch(listener: BufferListener): Closable {
     const watch = { listener }
     this.#watches.add(watch)
@@ -145,14 +145,14 @@ export class GuestBuffers implements BufferSharing {
     }
   }
 
-  /** The guest has none any more. Consumers keep what they hold. */
+  /** Ends all exports. Consumers keep the memory of buffers that they hold. */
   close(): void {
-    for (const buffer of [...this.#all]) buffer.abandon()
+    for (const buffer of [...this.#all]) buffer.forceClose()
     this.#watches.clear()
     this.#maker.close()
   }
 
-  /** Whatever goes wrong is why there is no buffer. */
+  /** Returns an error as the reason why there is no buffer. */
   #attempt(make: () => GuestBuffer): GuestBuffer | NotShared {
     try {
       return make()
@@ -166,8 +166,8 @@ export class GuestBuffers implements BufferSharing {
   #make(plan: BufferPlan, spans: number): GuestBuffer {
     const { name, owner } = plan
     if (this.#all.size >= MAX_BUFFERS) {
-      const tooMany = `${name} would be one of more than ${MAX_BUFFERS} buffers`
-      throw new UdmabufError(UdmabufProblem.NO_DESCRIPTOR, tooMany, 'its driver has to destroy some')
+      const tooMany = `${name} exceeds the limit of ${MAX_BUFFERS} buffers`
+      throw new UdmabufError(UdmabufProblem.NO_DESCRIPTOR, tooMany, 'the driver must destroy some')
     }
     const { memory, ...why } = this.#maker.make(plan)
     const pieces = plan.extents.length
@@ -176,14 +176,14 @@ export class GuestBuffers implements BufferSharing {
     this.#made.buffers++
     this.#made.spans += spans
     this.#made.pieces += pieces
-    if (why.problem) this.#tell(why.problem, why.reason)
+    if (why.problem) this.#logProblem(why.problem, why.reason)
     for (const { listener } of this.#watches) listener.added?.(buffer)
     return buffer
   }
 
-  #tell(problem: UdmabufProblem, reason: string): void {
-    if (this.#maker.unavailable || this.#told.has(problem)) return
-    this.#told.add(problem)
-    this.#log(`a buffer is no dma-buf: ${reason}`)
+  #logProblem(problem: UdmabufProblem, reason: string): void {
+    if (this.#maker.unavailable || this.#loggedProblems.has(problem)) return
+    this.#loggedProblems.add(problem)
+    this.#log(`a buffer is linear, not a dma-buf: ${reason}`)
   }
 }

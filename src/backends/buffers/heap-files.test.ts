@@ -10,7 +10,7 @@ import { HeapFiles, HUGE_PAGE } from './heap-files.ts'
 const BYTES_PER_BLOCK = 512
 const skip = ffiMissing() ?? false
 
-test('a heap is two files that cannot shrink, of which only what was touched takes memory', { skip }, () => {
+test('a heap is two files that cannot shrink, and only touched pages use memory', { skip }, () => {
   const files = HeapFiles.create(64 << 20)
   try {
     const { window, store } = files
@@ -34,7 +34,7 @@ test('a heap is two files that cannot shrink, of which only what was touched tak
   }
 })
 
-test('where there are too few huge pages there is no heap, and the error says what to write where', { skip }, () => {
+test('with too few huge pages, creating a heap fails with the remedy in the message', { skip }, () => {
   const free = freeHugePages()
   const wanted = (Number.isNaN(free) ? 0 : free) + 16
   const before = openDescriptors()
@@ -43,7 +43,7 @@ test('where there are too few huge pages there is no heap, and the error says wh
     message: Number.isNaN(free)
       ? /^this kernel has no huge pages of 2 MiB: /
       : new RegExp(
-          `^the graphics heap takes ${wanted} huge .* ${free} are free: as root, write \\d+ to ${POOL}/nr_hugepages$`,
+          `^the graphics heap needs ${wanted} huge .* ${free} are free: as root, write \\d+ to ${POOL}/nr_hugepages$`,
         ),
   })
   assert.equal(openDescriptors(), before)

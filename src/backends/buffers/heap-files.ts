@@ -6,25 +6,25 @@ import { SystemCallError } from '../../host/linux/system-call-error.ts'
 import type { MemoryRegion } from '../../memory/memory-region.ts'
 import { HEAP_PAGE, type HeapMemory } from '../../services/heap-memory.ts'
 
-/** Huge pages that a heap may be of. */
+/** Size in bytes of the huge pages that a heap may use. */
 export const HUGE_PAGE = 2 << 20
 
 const POOL = '/sys/kernel/mm/hugepages/hugepages-2048kB'
 
-/** A heap that the system has no pages for; says how to mend that. */
+/** The system has too few huge pages for a heap; the message contains the remedy. */
 class HeapFilesError extends Error {
   override readonly name = 'HeapFilesError'
 }
 
 /**
- * Memory for a graphics heap, in files that other processes map. Ordinary pages exist once somebody touches them, and go when they
- * are discarded; huge ones are there from the beginning.
+ * Memory of a graphics heap, in files that other processes map. Ordinary pages are allocated when they are touched, and
+ * freed when they are discarded; huge pages are allocated at creation.
  *
- * What lost its place in the window is in a file of its own, of ordinary pages, which no monitor maps.
+ * The store is a file of its own, of ordinary pages, which no monitor maps.
  */
 export class HeapFiles implements HeapMemory {
   static readonly LEAST = 1 << 20
-  /** One region reaches this far. */
+  /** Limit of one memory region. */
   static readonly MOST = 1 << 30
 
   readonly window: MemoryRegion
@@ -42,16 +42,16 @@ export class HeapFiles implements HeapMemory {
   }
 
   /**
-   * @param size of the window, whole megabytes from `LEAST` to `MOST`, and whole pages
-   * @param pageSize of its pages: ordinary ones, or `HUGE_PAGE`
-   * @throws {HeapFilesError} where there are too few huge pages
+   * @param size of the window in bytes: whole megabytes from `LEAST` to `MOST`, and whole pages
+   * @param pageSize `HEAP_PAGE`, the default, or `HUGE_PAGE`
+   * @throws {HeapFilesError} if there are too few huge pages
    * @throws {SystemCallError}
    */
   static create(size: number, pageSize: number = HEAP_PAGE): HeapFiles {
     const hugePage = pageSize > HEAP_PAGE ? pageSize : undefined
     const window = map('graphics heap', size, hugePage)
     try {
-      return new HeapFiles([window, map('graphics heap, out of the window', size)], pageSize)
+      return new HeapFiles([window, map('graphics heap, store', size)], pageSize)
     } catch (error) {
       window.close()
       throw error
@@ -59,8 +59,9 @@ export class HeapFiles implements HeapMemory {
   }
 
   /**
-   * Whoever still has an ordinary page mapped keeps it, and nobody else gets to see it. Huge ones are overwritten, since others
-   * might take a page that was given up, and touching it would end the process then.
+   * Discards ordinary pages: a consumer that maps one keeps it, and no other process sees it again. Huge pages are
+   * overwritten instead: another process could take a discarded page, and touching it would then end this process with
+   * SIGBUS.
    */
   discard(region: MemoryRegion, offset: number, length: number): void {
     if (region === this.window && this.pageSize > HEAP_PAGE) {
@@ -70,9 +71,9 @@ export class HeapFiles implements HeapMemory {
     try {
       const { fd, offset: start } = region.backing ?? { fd: -1, offset: 0 }
       const mode = FallocateMode.PUNCH_HOLE | FallocateMode.KEEP_SIZE
-      fallocate('emptying a part of the graphics heap', fd, mode, start + offset, length)
+      fallocate('discarding a range of the graphics heap', fd, mode, start + offset, length)
     } catch {
-      // Then the pages stay; what was in them does not.
+      // The pages stay, and their contents are cleared.
       region.u8.fill(0, offset, offset + length)
     }
   }
@@ -98,10 +99,10 @@ function createFile(name: string, size: number, hugePage: number | undefined): M
 function tooFew(wanted: number, error: SystemCallError): string {
   const [all, unused, promised] = ['nr_hugepages', 'free_hugepages', 'resv_hugepages'].map(poolNumber)
   const free = unused - promised
-  if (Number.isNaN(free)) return `this kernel has no huge pages of 2 MiB: use ordinary ones (${error.message})`
+  if (Number.isNaN(free)) return `this kernel has no huge pages of 2 MiB: use ordinary pages (${error.message})`
   if (free >= wanted) return error.message
   const remedy = `as root, write ${all + wanted - free} to ${POOL}/nr_hugepages`
-  return `the graphics heap takes ${wanted} huge pages of 2 MiB, of which ${free} are free: ${remedy}`
+  return `the graphics heap needs ${wanted} huge pages of 2 MiB, of which ${free} are free: ${remedy}`
 }
 
 function poolNumber(name: string): number {

@@ -7,7 +7,7 @@ const F_DUPFD_CLOEXEC = 1030
 
 const fcntl = systemCall<[fd: number, command: number, least: number]>('int fcntl(int fd, int command, int64_t least)')
 
-/** A part of a memory file that whoever has it may give to others. */
+/** Part of a memory file that may be sent to consumers. */
 export interface HeldExtent {
   readonly file: Descriptor
   readonly offset: number
@@ -20,17 +20,21 @@ interface HeldFile {
   users: number
 }
 
-/** Parts of files that stay open however their owner's do. */
+/** Parts of files that stay open when their owner closes the files. */
 export interface HeldExtents {
   readonly extents: readonly HeldExtent[]
   close(): void
 }
 
-/** Files of memory that buffers lie in, each open once however many buffers there are. */
+/** Memory files of buffers. Each file is open once, however many buffers it contains. */
 export class HeldFiles {
   readonly #files = new Map<string, HeldFile>()
 
-  /** @param extents borrowed. @throws {SystemCallError} with nothing held */
+  /**
+   * Holds the files of some extents.
+   * @param extents borrowed
+   * @throws {SystemCallError}; nothing is held
+   */
   hold(extents: readonly FileExtent[]): HeldExtents {
     const byNumber = new Map<number, HeldFile>()
     const close = (): void => {
@@ -55,8 +59,12 @@ export class HeldFiles {
     const key = `${dev}:${ino}`
     let file = this.#files.get(key)
     if (!file) {
-      const what = 'memory that buffers lie in'
-      file = { descriptor: new Descriptor(fcntl(`keeping ${what}`, fd, F_DUPFD_CLOEXEC, 0), what), key, users: 0 }
+      const what = 'memory of buffers'
+      file = {
+        descriptor: new Descriptor(fcntl(`duplicating the descriptor of ${what}`, fd, F_DUPFD_CLOEXEC, 0), what),
+        key,
+        users: 0,
+      }
       this.#files.set(key, file)
     }
     file.users++

@@ -5,18 +5,19 @@ import { MAX_VIEW_BYTES, PageView } from '../../host/linux/udmabuf/page-view.ts'
 import type { FileExtent } from '../../host/linux/udmabuf/protocol.ts'
 import { UdmabufError, UdmabufProblem } from '../../host/linux/udmabuf/udmabuf-error.ts'
 
-/** Each piece is a mapping of its own, of which a process has 65,530 unless its system was told otherwise. */
+/** Limit of pieces of one view. Each is a mapping, of which a process has 65,530 by default. */
 const MAX_PIECES = 32_768
 
 /**
- * Scattered pieces of memory files, one behind the other in this process's addresses: the same pages, not a copy.
+ * Contiguous mapping of scattered pieces of memory files. It maps the same pages and copies nothing.
  *
  *     const view = LinearView.of(extents, 'scanout 0', 'there is no /dev/udmabuf')
- *     encode(view.bytes)                     // what the guest draws, as it draws it
+ *     encode(view.bytes)                     // the guest's own pages
  *     view.close()
  *
- * Whoever else has the files can do the same. It is no dma-buf: a GPU cannot import it, and `notDmaBuf` says why.
- * It is as safe to touch as other mappings of the files are: one that is shrunk takes its pages away (`Mapping.mayShrink`).
+ * Other processes with the files can map them in the same way. It is not a dma-buf: a GPU cannot import it, and
+ * `notDmaBuf` says why. Touching it is as safe as touching other mappings of the files: shrinking a file removes its
+ * pages (`Mapping.mayShrink`).
  */
 export class LinearView {
   readonly bytes: Uint8Array
@@ -24,7 +25,7 @@ export class LinearView {
 
   private constructor(
     view: PageView,
-    /** Why this is all there is, in words for people. */
+    /** Reason why there is no dma-buf, as text for the operator. */
     readonly notDmaBuf: string,
   ) {
     this.#view = view
@@ -32,16 +33,17 @@ export class LinearView {
   }
 
   /**
-   * Finds out whether there can be one, as far as that depends on the pieces.
-   * @returns its bytes
+   * Checks whether the pieces can be mapped.
+   * @returns size in bytes
    * @throws {UdmabufError}
    */
   static check(extents: readonly FileExtent[], what: string): number {
     const length = extents.reduce((sum, extent) => sum + extent.length, 0)
-    if (length === 0) throw new UdmabufError(UdmabufProblem.EMPTY, `${what} has no memory`, 'give it some')
+    if (length === 0)
+      throw new UdmabufError(UdmabufProblem.EMPTY, `${what} has no memory`, 'it must have at least one page')
     if (length > MAX_VIEW_BYTES) {
       const tooLarge = `${what} has ${length} bytes, and a view at most ${MAX_VIEW_BYTES}`
-      throw new UdmabufError(UdmabufProblem.TOO_LARGE, tooLarge, 'view a part of it')
+      throw new UdmabufError(UdmabufProblem.TOO_LARGE, tooLarge, 'map a part of it')
     }
     if (extents.length > MAX_PIECES) {
       const scattered = `${what} is in ${extents.length} pieces, and a view takes ${MAX_PIECES}`
@@ -51,17 +53,17 @@ export class LinearView {
     for (const { fd, offset, length } of extents) {
       const page = pages.get(fd) ?? 1
       if (offset % page === 0 && length % page === 0) continue
-      const piece = `${length} bytes of ${what}, from ${offset} of their file, are not whole pages of ${page}`
-      throw new UdmabufError(UdmabufProblem.UNALIGNED, piece, 'huge pages are mapped in whole ones')
+      const piece = `${length} bytes of ${what}, from ${offset} of their file, are not whole pages of ${page} bytes`
+      throw new UdmabufError(UdmabufProblem.UNALIGNED, piece, 'huge pages can only be mapped whole')
     }
     return length
   }
 
   /**
-   * Borrows the files, and no longer needs them afterwards.
-   * @param extents whole pages, as `fileExtents` gives them
-   * @param what it is, for messages
-   * @throws {UdmabufError} with nothing left of what was mapped
+   * Maps the pieces. The files are needed during the call only.
+   * @param extents whole pages, as `fileExtents` returns them
+   * @param what name of the memory, for messages
+   * @throws {UdmabufError}; nothing stays mapped
    */
   static of(extents: readonly FileExtent[], what: string, notDmaBuf: string): LinearView {
     const length = LinearView.check(extents, what)
@@ -96,6 +98,6 @@ function refusal(error: SystemCallError): UdmabufError {
         cause: error,
       })
     default:
-      return new UdmabufError(UdmabufProblem.REFUSED, what, 'the kernel does not say why', { cause: error })
+      return new UdmabufError(UdmabufProblem.REFUSED, what, 'see the log of the kernel', { cause: error })
   }
 }

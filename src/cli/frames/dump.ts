@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises'
-import { picturePixels } from '../../devices/virtio/gpu/pixels/picture-pixels.ts'
-import type { Picture } from '../../services/picture.ts'
+import { framebufferPixels } from '../../devices/virtio/gpu/pixels/picture-pixels.ts'
+import type { FramebufferLayout } from '../../services/picture.ts'
 import type { Rect } from '../../services/rect.ts'
 import type { FrameClient } from '../../sharing/frames/frame-client.ts'
 import type { ReceivedBuffer } from '../../sharing/frames/received-buffer.ts'
@@ -12,7 +12,7 @@ import type { FramesOptions } from './options.ts'
 interface Wanted {
   readonly what: string
   readonly buffer: ReceivedBuffer
-  readonly picture: Picture
+  readonly picture: FramebufferLayout
   readonly rect: Rect
 }
 
@@ -22,7 +22,7 @@ export async function dumpFrame(client: FrameClient, options: FramesOptions): Pr
   const { what, buffer, picture, rect } =
     options.buffer === undefined ? ofScanout(client, options.scanout) : ofBuffer(client, options.buffer)
   buffer.beginRead()
-  const pixels = picturePixels(buffer.bytes, picture, rect)
+  const pixels = framebufferPixels(buffer.bytes, picture, rect)
   buffer.endRead()
   if ('reason' in pixels) throw new Error(`${what} cannot be turned into pixels: ${pixels.reason}`)
   await writeFile(options.output ?? '', encodePng({ ...rect, data: pixels }))

@@ -1,10 +1,10 @@
 import { fourccName } from '../../devices/virtio/gpu/pixels/image-planes.ts'
-import type { Picture } from '../../services/picture.ts'
+import type { FramebufferLayout } from '../../services/picture.ts'
 import type { ReceivedScanout } from '../../sharing/frames/frame-client.ts'
 import type { ReceivedBuffer } from '../../sharing/frames/received-buffer.ts'
 
 /** What a picture is, for scripts. */
-function pictureFacts({ width, height, fourcc, modifier, planes }: Picture) {
+function pictureFacts({ width, height, fourcc, modifier, planes }: FramebufferLayout) {
   return { width, height, fourcc: fourccName(fourcc), modifier: `0x${modifier.toString(16)}`, planes }
 }
 
@@ -35,7 +35,7 @@ export function bufferFacts({ id, name, kind, reason, withheld, byteLength, pict
   }
 }
 
-function pictureLine(picture: Picture): string {
+function pictureLine(picture: FramebufferLayout): string {
   const { width, height, fourcc, modifier, planes } = pictureFacts(picture)
   const where = planes.map(({ offset, stride }) => `${stride} a row from ${offset}`).join(', ')
   return `${width}x${height} ${fourcc}${modifier === '0x0' ? '' : ` modifier ${modifier}`}, ${where}`

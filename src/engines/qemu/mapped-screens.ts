@@ -1,7 +1,7 @@
-import { type NoPixels, picturePixels } from '../../devices/virtio/gpu/pixels/picture-pixels.ts'
+import { framebufferPixels, type NoPixels } from '../../devices/virtio/gpu/pixels/picture-pixels.ts'
 import { cutRect } from '../../machine/cut-rect.ts'
 import type { Pixels, Rect } from '../../machine/machine.ts'
-import type { Picture } from '../../services/picture.ts'
+import type { FramebufferLayout } from '../../services/picture.ts'
 import type { Frame } from '../../sharing/frames/frame.ts'
 import { FrameClient, type FrameClientOptions, type ReceivedScanout } from '../../sharing/frames/frame-client.ts'
 import type { ReceivedBuffer } from '../../sharing/frames/received-buffer.ts'
@@ -167,11 +167,11 @@ export class MappedScreens {
 }
 
 /** What is there is read as it is while a device draws, which may take as long as it likes. */
-function pixelsOf(buffer: ReceivedBuffer, picture: Picture, rect: Rect): Uint8Array | NoPixels {
+function pixelsOf(buffer: ReceivedBuffer, picture: FramebufferLayout, rect: Rect): Uint8Array | NoPixels {
   try {
     const { idle } = buffer
     if (idle) buffer.beginRead()
-    const pixels = picturePixels(buffer.bytes, picture, rect)
+    const pixels = framebufferPixels(buffer.bytes, picture, rect)
     if (idle) buffer.endRead()
     return pixels
   } catch (error) {

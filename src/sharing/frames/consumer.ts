@@ -388,9 +388,9 @@ export class Consumer implements Receiver {
   #tellPresented(): boolean {
     for (const told of this.#presented) {
       const { id, buffer, sequence, time } = told.served
-      if (!buffer.picture || !told.flow.ready) continue
+      if (!buffer.layout || !told.flow.ready) continue
       this.#presented.delete(told)
-      const elements = told.flow.take(buffer.picture, sequence)
+      const elements = told.flow.take(buffer.layout, sequence)
       this.#send(encode(FRAME, { source: FrameSource.BUFFER, id, sequence, time, count: elements.length, elements }))
       return true
     }

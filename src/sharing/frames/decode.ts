@@ -1,10 +1,10 @@
-import type { Picture } from '../../services/picture.ts'
+import type { FramebufferLayout } from '../../services/picture.ts'
 import { DescriptionFlag, MAX_PLANES, type WireDescription, type WirePicture } from './protocol.ts'
 
 /** What a description says. */
 export interface Description {
   readonly id: number
-  readonly picture: Picture | undefined
+  readonly picture: FramebufferLayout | undefined
   readonly uuid: Uint8Array | undefined
 }
 
@@ -16,7 +16,7 @@ export function descriptionIn({ buffer, flags, uuid, picture }: WireDescription)
   }
 }
 
-export function pictureIn({ width, height, fourcc, modifier, planeCount, planes }: WirePicture): Picture {
+export function pictureIn({ width, height, fourcc, modifier, planeCount, planes }: WirePicture): FramebufferLayout {
   return { width, height, fourcc, modifier, planes: planes.slice(0, Math.min(planeCount, MAX_PLANES)) }
 }
 

@@ -1,7 +1,7 @@
 import type { GuestBuffer } from '../../backends/buffers/guest-buffer.ts'
 import type { Descriptor } from '../../host/linux/descriptor.ts'
 import type { Surface } from '../../services/display.ts'
-import type { Picture } from '../../services/picture.ts'
+import type { FramebufferLayout } from '../../services/picture.ts'
 import type { Rect } from '../../services/rect.ts'
 import {
   BUFFER,
@@ -73,12 +73,12 @@ export function bufferStatements(id: number, buffer: GuestBuffer, memoryFiles: b
   return [{ bytes, descriptors: given.descriptors }, ...parts.map((part) => ({ bytes: part, descriptors: [] }))]
 }
 
-export function descriptionOf(id: number, { picture, uuid }: GuestBuffer): WireDescription {
+export function descriptionOf(id: number, { layout, uuid }: GuestBuffer): WireDescription {
   return {
     buffer: id,
-    flags: (picture ? DescriptionFlag.PICTURE : 0) | (uuid ? DescriptionFlag.UUID : 0),
+    flags: (layout ? DescriptionFlag.PICTURE : 0) | (uuid ? DescriptionFlag.UUID : 0),
     uuid: uuid ?? NO_UUID,
-    picture: picture ? wirePicture(picture) : NO_PICTURE,
+    picture: layout ? wirePicture(layout) : NO_PICTURE,
   }
 }
 
@@ -93,7 +93,7 @@ export function scanoutStatement(scanout: number, surface: Surface | undefined, 
     path: surface ? PATHS[surface.path] : WirePath.OFF,
     buffer,
     source: surface?.source ?? NO_RECT,
-    picture: surface ? wirePicture(surface.picture) : NO_PICTURE,
+    picture: surface ? wirePicture(surface.layout) : NO_PICTURE,
     textBytes: bytes.length,
     bytes,
   })
@@ -106,8 +106,8 @@ function givenOf(
 ): { readonly descriptors: readonly Descriptor[]; readonly withheld: string } {
   const { handles } = buffer
   if (handles.kind === 'dma-buf') return { descriptors: [handles.descriptor], withheld: '' }
-  if (!memoryFiles && buffer.facts.owner !== 'host') {
-    const what = buffer.facts.owner === 'guest' ? 'all the guest’s memory' : 'all the heap'
+  if (!memoryFiles && buffer.info.owner !== 'host') {
+    const what = buffer.info.owner === 'guest' ? 'all the guest’s memory' : 'all the heap'
     return { descriptors: [], withheld: `its file holds ${what}, and is given only with --export-memory` }
   }
   const files = [...new Set(handles.extents.map(({ file }) => file))]
@@ -115,7 +115,7 @@ function givenOf(
   return { descriptors: [], withheld: `it lies in ${files.length} files, and ${MAX_FILES} go with one message` }
 }
 
-function wirePicture({ width, height, fourcc, modifier, planes }: Picture): WirePicture {
+function wirePicture({ width, height, fourcc, modifier, planes }: FramebufferLayout): WirePicture {
   const planeCount = Math.min(planes.length, MAX_PLANES)
   return { width, height, fourcc, planeCount, modifier, planes: planes.slice(0, planeCount) }
 }

@@ -5,7 +5,7 @@ import { SystemCallError } from '../../host/linux/system-call-error.ts'
 import { UnixStream } from '../../host/linux/unix-stream.ts'
 import { type Receiver, StreamConnection } from '../../host/socket/stream-connection.ts'
 import type { SurfacePath } from '../../services/display.ts'
-import type { Picture } from '../../services/picture.ts'
+import type { FramebufferLayout } from '../../services/picture.ts'
 import type { Rect } from '../../services/rect.ts'
 import { BufferAssembly } from './buffer-assembly.ts'
 import { descriptionIn, pictureIn, textIn } from './decode.ts'
@@ -60,7 +60,7 @@ export interface ReceivedScanout {
   readonly reason: string
   /** What it shows; undefined where it is off, or that cannot be had. */
   readonly buffer: ReceivedBuffer | undefined
-  readonly picture: Picture | undefined
+  readonly picture: FramebufferLayout | undefined
   /** What of the picture is shown. */
   readonly source: Rect
 }

@@ -1,4 +1,4 @@
-import type { Picture } from '../../services/picture.ts'
+import type { FramebufferLayout } from '../../services/picture.ts'
 import type { Rect } from '../../services/rect.ts'
 import { monotonicTime } from './monotonic-time.ts'
 import type { ReceivedBuffer } from './received-buffer.ts'
@@ -9,7 +9,7 @@ export interface FrameInfo {
   readonly scanout: number | undefined
   readonly buffer: ReceivedBuffer
   /** How the whole picture lies in the buffer. */
-  readonly picture: Picture
+  readonly picture: FramebufferLayout
   /** What of the picture it is: all of it, unless a scanout shows a part. */
   readonly source: Rect
   /** What changed since the frame before, inside of `source`, with its top left corner as 0,0. */
@@ -29,7 +29,7 @@ export interface FrameInfo {
 export class Frame implements FrameInfo {
   readonly scanout: number | undefined
   readonly buffer: ReceivedBuffer
-  readonly picture: Picture
+  readonly picture: FramebufferLayout
   readonly source: Rect
   readonly damage: readonly Rect[]
   readonly sequence: number

@@ -4,7 +4,7 @@ import { pageSize } from '../../host/linux/address-space.ts'
 import type { Descriptor } from '../../host/linux/descriptor.ts'
 import { DmaBuf } from '../../host/linux/udmabuf/dma-buf.ts'
 import { DmaBufAccess } from '../../host/linux/udmabuf/protocol.ts'
-import type { Picture } from '../../services/picture.ts'
+import type { FramebufferLayout } from '../../services/picture.ts'
 import type { BufferKind } from '../../services/shared-buffer.ts'
 import { FrameError } from './frame-error.ts'
 
@@ -54,7 +54,7 @@ export class ReceivedBuffer {
   readonly reason: string
   readonly withheld: string
   /** What it shows, as far as the guest said; undefined where it did not. */
-  picture: Picture | undefined
+  picture: FramebufferLayout | undefined
   /** What the guest calls it towards other devices: 16 bytes. */
   uuid: Uint8Array | undefined
   /** The guest took it back. */

@@ -43,7 +43,7 @@ class OneBuffer implements Pick<GuestBuffers, 'buffers' | 'find' | 'watch'> {
         described() {},
         presented() {},
         removed: (buffer) => each((listener) => listener.removed?.(buffer)),
-        gone() {},
+        closed() {},
       },
     )
   }

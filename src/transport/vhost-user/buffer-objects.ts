@@ -23,10 +23,10 @@ export class BufferObjects implements SharedObjects {
 
   watch(listener: SharedObjectsListener): Closable {
     const added = (buffer: GuestBuffer): void => {
-      const { facts, kind, name, uuid } = buffer
+      const { info, kind, name, uuid } = buffer
       if (!uuid) return
       if (kind === 'dma-buf') listener.added(uuid)
-      else this.#tell(facts.problem ?? kind, `${name}, ${uuidText(uuid)}, is ${whyNot(buffer)}`)
+      else this.#tell(info.problem ?? kind, `${name}, ${uuidText(uuid)}, is ${whyNot(buffer)}`)
     }
     for (const buffer of this.#buffers.buffers) added(buffer)
     return this.#buffers.watch({

@@ -1,4 +1,4 @@
-// One program, one test after the other: some change what others measure.
+// One program, so that tests run one after another: some change what others measure.
 import './rows.ts'
 import './sharing.ts'
 import './sizes.ts'

@@ -13,11 +13,11 @@ const DRM_IOCTL_VGEM_FENCE_SIGNAL = 0x4008_6442
 const VGEM_FENCE_WRITE = 1
 const O_RDWR_CLOEXEC = 0x8_0002
 
-/** A graphics driver that buffers are given to. */
+/** A graphics driver that imports buffers. */
 export class DrmDevice {
   readonly #fd: number
 
-  /** @param place a part of its device's, in the system: `platform/vgem`, `pci` */
+  /** @param place part of the path of its device in /sys: `platform/vgem`, `pci` */
   constructor(place: string) {
     const cards = readdirSync('/sys/class/drm').filter((name) => /^card\d+$/.test(name))
     const card = cards.find((name) => realpathSync(`/sys/class/drm/${name}`).includes(`/devices/${place}`))
@@ -32,23 +32,23 @@ export class DrmDevice {
     return argument[0]
   }
 
-  /** Gives a buffer out again. */
+  /** Exports a buffer as a dma-buf. */
   export(handle: number): DmaBuf {
     const argument = Int32Array.of(handle, O_RDWR_CLOEXEC, -1)
     ioctl('exporting a buffer', this.#fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, argument)
     return DmaBuf.fromDescriptor(new Descriptor(argument[2], 'a buffer of a driver'))
   }
 
-  /** Asks where a buffer can be mapped through this driver. */
+  /** Requests an offset to map a buffer through this driver. */
   mapDumb(handle: number): void {
     ioctl('mapping a buffer', this.#fd, DRM_IOCTL_MODE_MAP_DUMB, Int32Array.of(handle, 0, 0, 0))
   }
 
-  forget(handle: number): void {
+  closeHandle(handle: number): void {
     ioctl('closing a buffer', this.#fd, DRM_IOCTL_GEM_CLOSE, Int32Array.of(handle, 0))
   }
 
-  /** Begins work on a buffer, of a device that writes it or only reads it. @returns its fence, for `end` */
+  /** Attaches the fence of a device that reads or writes a buffer. @returns the fence, for `end` */
   begin(handle: number, writes: boolean): number {
     const argument = Int32Array.of(handle, writes ? VGEM_FENCE_WRITE : 0, 0, 0)
     ioctl('beginning work', this.#fd, DRM_IOCTL_VGEM_FENCE_ATTACH, argument)

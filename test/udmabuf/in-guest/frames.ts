@@ -9,11 +9,11 @@ import { FrameClient } from '../../../src/sharing/frames/frame-client.ts'
 import { FrameServer } from '../../../src/sharing/frames/frame-server.ts'
 import { GpuGuest } from './gpu-guest.ts'
 
-const PICTURE = { width: 128, height: 64 }
-const WHOLE = { x: 0, y: 0, ...PICTURE }
+const MODE = { width: 128, height: 64 }
+const WHOLE = { x: 0, y: 0, ...MODE }
 const PAGES = 8
 
-/** A guest with an export socket, and a consumer that wants frames one by one. */
+/** Runs `use` with a guest that has an export socket, and a consumer that receives frames one by one. */
 async function withConsumer(
   use: (guest: GpuGuest, next: () => Promise<Frame>, client: FrameClient) => Promise<void>,
 ): Promise<void> {
@@ -52,16 +52,16 @@ async function withConsumer(
   assert.equal(openDescriptors(), before)
 }
 
-test('a dma-buf comes over the export socket, another driver imports it, and each flush is there', async () => {
+test('another driver imports a dma-buf of the export socket, and sees each flush', async () => {
   await withConsumer(async (guest, next) => {
     const entries = guest.scatter(PAGES)
     guest.draw(entries)
     guest.createBlob(1, entries)
-    guest.gpu.setScanoutBlob(0, 1, PICTURE)
+    guest.gpu.setScanoutBlob(0, 1, MODE)
     const first = await next()
     const { buffer } = first
     assert.deepEqual([buffer.kind, buffer.byteLength, first.damage], ['dma-buf', PAGES * PAGE, [WHOLE]])
-    assert.deepEqual(first.picture.planes, [{ offset: 0, stride: PICTURE.width * 4 }])
+    assert.deepEqual(first.picture.planes, [{ offset: 0, stride: MODE.width * 4 }])
     const handle = guest.vgem.import(buffer)
     const back = guest.vgem.export(handle)
     assert.ok(guest.contents(entries).equals(back.bytes))
@@ -76,15 +76,15 @@ test('a dma-buf comes over the export socket, another driver imports it, and eac
       assert.ok(guest.contents(entries).equals(frame.bytes))
       frame.acknowledge()
     }
-    guest.vgem.forget(handle)
+    guest.vgem.closeHandle(handle)
     back.close()
   })
 })
 
-test('a consumer keeps a buffer of the heap that the guest destroys, and has nothing of the next one there', async () => {
+test('a consumer keeps a host blob that the guest destroys, and does not see the next one in its place', async () => {
   await withConsumer(async (guest, next, client) => {
-    const size = guest.fillHeap([1, 2], PICTURE)
-    guest.gpu.setScanoutBlob(0, 2, PICTURE)
+    const size = guest.fillHeap([1, 2], MODE)
+    guest.gpu.setScanoutBlob(0, 2, MODE)
     const window = guest.heap.window.u8
     const drawn = Buffer.from(window.slice(size, 2 * size))
     const frame = await next()
@@ -92,10 +92,10 @@ test('a consumer keeps a buffer of the heap that the guest destroys, and has not
     assert.deepEqual([buffer.kind, buffer.byteLength], ['dma-buf', size])
     assert.ok(drawn.equals(frame.bytes))
     buffer.keep()
-    const gone = new Promise((resolve) => client.listen({ gone: resolve }))
+    const removed = new Promise((resolve) => client.listen({ gone: resolve }))
     guest.gpu.unref(2)
     frame.acknowledge()
-    assert.equal(await gone, buffer)
+    assert.equal(await removed, buffer)
     window.fill(0x55, 0, 2 * size)
     assert.ok(drawn.equals(buffer.bytes))
     buffer.release()

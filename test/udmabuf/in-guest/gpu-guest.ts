@@ -16,14 +16,14 @@ import type { Display } from '../../../src/services/display.ts'
 import { DrmDevice } from './drm-device.ts'
 import { allBuffers } from './kernel.ts'
 
-/** Where pictures begin in guest memory; what the driver needs for its queues lies below. */
-const PICTURES = 16 << 20
+/** Address of the pages of blobs in guest memory; the driver's queues lie below. */
+const BLOBS_ADDRESS = 16 << 20
 const MEMORY_BYTES = 768 << 20
 const HEAP_BYTES = 16 << 20
-/** Of the guest's program. */
+/** Context of the guest's program. */
 const CONTEXT = 7
 
-interface PictureSize {
+interface SurfaceSize {
   readonly width: number
   readonly height: number
 }
@@ -34,12 +34,12 @@ export interface GpuGuestOptions extends Omit<GpuOptions, 'heap'> {
 }
 
 /**
- * A guest with a GPU of ours whose buffers others can have: its memory is a file, as QEMU's is, and so is its heap.
+ * A guest whose GPU exports its buffers: guest memory is a file, as with QEMU, and so is the heap.
  *
  *     const guest = new GpuGuest()
  *     const entries = guest.scatter(8)
  *     guest.createBlob(1, entries)
- *     guest.imported().bytes                      // by another driver
+ *     guest.imported().bytes                      // read through another driver
  */
 export class GpuGuest {
   readonly memory = Mapping.of(MemoryFile.create('guest memory', MEMORY_BYTES).descriptor, {
@@ -52,14 +52,14 @@ export class GpuGuest {
   readonly vgem = new DrmDevice('platform/vgem')
   readonly #before = allBuffers().count
   readonly #imports = new Map<DmaBuf, number>()
-  /** Pages of pictures that were given out. */
+  /** Pages that `scatter` returned so far. */
   #pages = 0
-  /** Whether its program is there. */
+  /** True if the context exists. */
   #opened = false
-  /** What its last picture takes. */
-  #pictureBytes = 0
+  /** Bytes of the image that was queried last. */
+  #imageBytes = 0
 
-  /** @param display makes one that is told of what the guest shows */
+  /** @param display creates a further display of the GPU */
   constructor({ heap, display, ...options }: GpuGuestOptions = {}) {
     this.heap = heap ?? HeapFiles.create(HEAP_BYTES)
     const [memory] = this.memory.regions(0)
@@ -67,36 +67,39 @@ export class GpuGuest {
     this.gpu = new ContextRig(gpu, { memory }, display ? [display(this.buffers)] : [])
   }
 
-  /** A blob that the guest asks to be shared. @returns what the GPU answers */
+  /** Creates a guest blob, by default shareable. @returns the response type */
   createBlob(id: number, entries: readonly Entry[], flags: number = BlobFlag.USE_SHAREABLE): number {
     const size = entries.reduce((sum, { length }) => sum + length, 0)
     return this.gpu.createBlob(id, size, entries, BlobMem.GUEST, flags).type
   }
 
-  /** A program of the guest allocates a picture in the heap, which is mapped nowhere yet. @returns what the GPU answers */
-  createHeapBlob(id: number, { width, height }: PictureSize): number {
+  /** Creates a mappable host blob for an image, without mapping it. @returns the response type */
+  createHeapBlob(id: number, { width, height }: SurfaceSize): number {
     if (!this.#opened) this.gpu.open(CONTEXT)
     this.#opened = true
     const { blobId, size } = this.gpu.require(CONTEXT, width, height)
-    this.#pictureBytes = size[0]
+    this.#imageBytes = size[0]
     const flags = BlobFlag.USE_MAPPABLE | BlobFlag.USE_SHAREABLE
     return this.gpu.createHostBlob(CONTEXT, id, blobId, size[0], BlobMem.HOST3D, flags).type
   }
 
-  /** And maps as many, one behind the other from the start of the window on, and draws. @returns how many bytes each has */
-  fillHeap(resources: readonly number[], picture: PictureSize): number {
+  /**
+   * Creates and maps host blobs side by side from the start of the window, and fills them.
+   * @returns the bytes of each
+   */
+  fillHeap(resources: readonly number[], size: SurfaceSize): number {
     for (const [i, id] of resources.entries()) {
-      assert.equal(this.createHeapBlob(id, picture), GpuResponse.OK_NODATA)
-      assert.equal(this.gpu.map(id, i * this.#pictureBytes).type, GpuResponse.OK_MAP_INFO)
+      assert.equal(this.createHeapBlob(id, size), GpuResponse.OK_NODATA)
+      assert.equal(this.gpu.map(id, i * this.#imageBytes).type, GpuResponse.OK_MAP_INFO)
     }
-    randomFillSync(this.heap.window.u8, 0, resources.length * this.#pictureBytes)
-    return this.#pictureBytes
+    randomFillSync(this.heap.window.u8, 0, resources.length * this.#imageBytes)
+    return this.#imageBytes
   }
 
-  /** Guest memory in pieces of so many pages, none beside the next, from the last to the first. */
+  /** Allocates guest memory in pieces of `piece` pages, not adjacent, in descending order. */
   scatter(pages: number, piece = 1): Entry[] {
     const count = Math.ceil(pages / piece)
-    const first = PICTURES + this.#pages * PAGE
+    const first = BLOBS_ADDRESS + this.#pages * PAGE
     this.#pages += count * (piece + 1)
     return Array.from({ length: count }, (_, i) => ({
       address: first + (count - 1 - i) * (piece + 1) * PAGE,
@@ -104,29 +107,29 @@ export class GpuGuest {
     }))
   }
 
-  /** The guest draws something that nobody else could. */
+  /** Fills guest memory with random bytes. */
   draw(entries: readonly Entry[]): void {
     for (const { address, length } of entries) randomFillSync(this.memory.bytes, address, length)
   }
 
-  /** What the guest sees. */
+  /** Copies the contents of guest memory. */
   contents(entries: readonly Entry[]): Buffer {
     return Buffer.concat(entries.map(({ address, length }) => this.memory.bytes.subarray(address, address + length)))
   }
 
-  /** How many dma-bufs there are because of it, whoever has them. */
+  /** Number of dma-bufs in the kernel that were created since the guest was. */
   get dmaBufs(): number {
     return allBuffers().count - this.#before
   }
 
-  /** The only buffer there is. */
+  /** The only exported buffer. */
   get buffer(): GuestBuffer {
     const [buffer, other] = this.buffers.buffers
     if (!buffer || other) throw new Error(other ? 'there are several buffers' : 'there is no buffer')
     return buffer
   }
 
-  /** Another driver imports a buffer. @returns what that driver gives out, which is none of ours */
+  /** Imports a buffer into vgem, and exports it from there. @returns the buffer that vgem exports */
   imported(buffer = this.buffer): DmaBuf {
     const { handles } = buffer
     if (handles.kind !== 'dma-buf') throw new Error(`${buffer.name}: ${buffer.reason}`)
@@ -136,14 +139,14 @@ export class GpuGuest {
     return back
   }
 
-  /** The driver has it no longer, and nor does whoever it was given out to. */
-  letGo(back: DmaBuf): void {
-    this.vgem.forget(this.#imports.get(back) ?? 0)
+  /** Closes a buffer that `imported` returned, and its handle in vgem. */
+  closeImport(back: DmaBuf): void {
+    this.vgem.closeHandle(this.#imports.get(back) ?? 0)
     this.#imports.delete(back)
     back.close()
   }
 
-  /** Nothing of it is left in the kernel, once importers have let go. */
+  /** Closes everything, and checks that no dma-buf is left. Close imported buffers with `closeImport` first. */
   async close(): Promise<void> {
     await this.gpu.driver.reset()
     this.buffers.close()

@@ -16,11 +16,11 @@ const mremap = systemCall<[address: number, from: number, to: number, flags: num
 const MREMAP_MAYMOVE = 1
 
 const MIB = 1 << 20
-const PICTURE = { width: 64, height: 64 }
+const MODE = { width: 64, height: 64 }
 
-test('who imports a buffer of the heap has that and nothing beside it', async () => {
+test('an importer of a host blob can access the blob and nothing beside it', async () => {
   const guest = new GpuGuest()
-  const size = guest.fillHeap([1, 2, 3], PICTURE)
+  const size = guest.fillHeap([1, 2, 3], MODE)
   const window = guest.heap.window.u8
   const drawn = Buffer.from(window.slice(0, 3 * size))
   const buffer = [...guest.buffers.buffers].find(({ name }) => name === 'resource 2')
@@ -30,7 +30,7 @@ test('who imports a buffer of the heap has that and nothing beside it', async ()
   assert.equal(back.size, size)
   assert.ok(drawn.subarray(size, 2 * size).equals(back.bytes))
 
-  // In no way does its descriptor lead to the heap around it.
+  // The descriptor gives no access to the heap around it.
   const mapping = (offset: number, length: number) => outcome(() => unmap(mapFile('a test', fd, offset, length)))
   assert.equal(mapping(0, size), 'ok')
   assert.deepEqual(
@@ -43,66 +43,66 @@ test('who imports a buffer of the heap has that and nothing beside it', async ()
   unmap(pages)
   assert.throws(() => readSync(fd, new Uint8Array(1)), { code: 'EINVAL' })
 
-  // It may write to its own, and that reaches the guest and no neighbour.
+  // Its writes reach the guest's blob and no neighbour.
   back.bytes.fill(0xee)
   drawn.fill(0xee, size, 2 * size)
   assert.ok(drawn.equals(window.subarray(0, 3 * size)))
-  guest.letGo(back)
+  guest.closeImport(back)
   await guest.close()
 })
 
-test('what the guest draws in the heap through the window is there for another driver', async () => {
+test('another driver sees writes of the guest to the window', async () => {
   const guest = new GpuGuest()
-  const size = guest.fillHeap([1], PICTURE)
-  assert.equal(guest.gpu.setScanoutBlob(0, 1, PICTURE).type, GpuResponse.OK_NODATA)
+  const size = guest.fillHeap([1], MODE)
+  assert.equal(guest.gpu.setScanoutBlob(0, 1, MODE).type, GpuResponse.OK_NODATA)
   assert.equal(guest.gpu.display.surfaces[0]?.path, 'dma-buf')
   const back = guest.imported()
   for (let i = 0; i < 3; i++) {
     randomFillSync(guest.heap.window.u8, 0, size)
     assert.ok(Buffer.from(back.bytes).equals(guest.heap.window.u8.subarray(0, size)))
   }
-  guest.letGo(back)
+  guest.closeImport(back)
   await guest.close()
 })
 
 for (const [how, takeBack] of [
   ['destroyed', async ({ gpu }: GpuGuest) => void gpu.unref(1)],
-  ['lost with its GPU’s driver', ({ gpu }: GpuGuest) => gpu.driver.reset()],
+  ['removed by a reset', ({ gpu }: GpuGuest) => gpu.driver.reset()],
 ] as const) {
-  test(`a buffer of the heap that is ${how} stays with its importer, and its place is zero for the next`, async () => {
+  test(`a host blob that is ${how} stays with its importer, and its place is cleared`, async () => {
     const guest = new GpuGuest()
-    const size = guest.fillHeap([1], PICTURE)
+    const size = guest.fillHeap([1], MODE)
     const window = guest.heap.window.u8
     const drawn = Buffer.from(window.slice(0, size))
-    guest.gpu.setScanoutBlob(0, 1, PICTURE)
+    guest.gpu.setScanoutBlob(0, 1, MODE)
     const back = guest.imported()
     await takeBack(guest)
     assert.ok(drawn.equals(back.bytes))
     assert.ok(window.subarray(0, size).every((byte) => byte === 0))
-    // Whoever has the place next does not have the importer in it, nor the other way round.
+    // The next owner of the place and the importer do not share memory.
     window.fill(0x11, 0, size)
     assert.ok(drawn.equals(back.bytes))
     back.bytes.fill(0x22)
     assert.ok(window.subarray(0, size).every((byte) => byte === 0x11))
-    guest.letGo(back)
+    guest.closeImport(back)
     await guest.close()
   })
 }
 
-test('a buffer in huge pages is whole ones, and while anybody has it their place is nobody else’s', async () => {
+test('a host blob in huge pages is whole ones, and their place is not reused while an importer has them', async () => {
   const guest = new GpuGuest({ heap: HeapFiles.create(4 * MIB, HUGE_PAGE) })
   const { gpu, heap } = guest
-  const size = guest.fillHeap([1], PICTURE)
+  const size = guest.fillHeap([1], MODE)
   assert.equal(size, HUGE_PAGE)
   const window = heap.window.u8
   const drawn = Buffer.from(window.slice(0, size))
   assert.deepEqual([guest.buffer.kind, guest.buffer.byteLength], ['dma-buf', size])
   const back = guest.imported()
   gpu.unref(1)
-  assert.equal(guest.createHeapBlob(2, PICTURE), GpuResponse.OK_NODATA)
+  assert.equal(guest.createHeapBlob(2, MODE), GpuResponse.OK_NODATA)
   assert.notEqual(gpu.map(2, 0).type, GpuResponse.OK_MAP_INFO)
   assert.ok(drawn.equals(back.bytes))
-  guest.letGo(back)
+  guest.closeImport(back)
   assert.equal(gpu.map(2, 0).type, GpuResponse.OK_MAP_INFO)
   assert.ok(window.subarray(0, size).every((byte) => byte === 0))
   await guest.close()

@@ -8,14 +8,17 @@ import { withLimit } from './kernel.ts'
 const { OK_NODATA, ERR_UNSPEC, ERR_OUT_OF_MEMORY } = GpuResponse
 const UHD = { width: 3840, height: 2160 }
 const UHD2 = { width: 7680, height: 4320 }
-/** No bit of the specification's. */
+/** A feature bit that the specification does not define. */
 const HANDLES = 50
 
 function pagesOf({ width, height }: { readonly width: number; readonly height: number }): number {
   return (width * height * 4) / PAGE
 }
 
-/** What a guest's screen is that has one picture in pieces of so many pages, and asked for it to be shared. */
+/**
+ * Shows a shareable blob in pieces of `piece` pages.
+ * @returns path and reason of the surface, and problem of the buffer
+ */
 async function shown(size: typeof UHD, piece: number) {
   const guest = new GpuGuest()
   try {
@@ -28,7 +31,7 @@ async function shown(size: typeof UHD, piece: number) {
   }
 }
 
-test('a guest’s 4K screen of 8,100 single pages is a linear view, and says which limit stands against more', async () => {
+test('a 4K surface of 8,100 single pages is a linear buffer, and its reason names the driver limit', async () => {
   const linear = await shown(UHD, 1)
   assert.deepEqual([linear.path, linear.problem], ['linear', 'too-many-pieces'])
   assert.match(
@@ -39,7 +42,7 @@ test('a guest’s 4K screen of 8,100 single pages is a linear view, and says whi
   await withLimit('list_limit', 8100, async () => assert.equal((await shown(UHD, 1)).path, 'dma-buf'))
 })
 
-test('a guest’s 8K screen is a linear view, and says which limit stands against more', async () => {
+test('an 8K surface is a linear buffer, and its reason names the limit of the driver', async () => {
   const linear = await shown(UHD2, pagesOf(UHD2))
   assert.deepEqual([linear.path, linear.problem], ['linear', 'too-large'])
   assert.match(`${linear.reason}`, /has 132710400 bytes, and the driver takes 67108864: write 127 to .*size_limit_mb/)
@@ -49,21 +52,21 @@ test('a guest’s 8K screen is a linear view, and says which limit stands agains
   })
 })
 
-test('a guest’s 8K picture of 32,400 single pages is in more pieces than the GPU takes, whatever the driver does', async () => {
+test('an 8K blob of 32,400 single pages exceeds the limit of the GPU', async () => {
   const guest = new GpuGuest()
   assert.equal(guest.createBlob(1, guest.scatter(pagesOf(UHD2))), ERR_OUT_OF_MEMORY)
   assert.deepEqual([[...guest.buffers.buffers], guest.gpu.inspect().resources.count], [[], 0])
   await guest.close()
 })
 
-test('a handle that cannot be made fails the command that asks for it, and leaves nothing', async () => {
+test('CREATE_GUEST_HANDLE fails if no dma-buf can be made, and leaves nothing', async () => {
   const guest = new GpuGuest({ guestHandleFeature: HANDLES })
   const before = openDescriptors()
   const scattered = guest.scatter(pagesOf(UHD))
   const create = (id: number) => guest.createBlob(id, scattered, BlobFlag.CREATE_GUEST_HANDLE)
   assert.equal(create(1), ERR_UNSPEC)
   assert.deepEqual([[...guest.buffers.buffers], guest.dmaBufs, openDescriptors()], [[], 0, before])
-  // Its number is free, and with the limit raised it is had.
+  // The resource id is free, and with a higher limit the command succeeds.
   await withLimit('list_limit', 8100, () => assert.equal(create(1), OK_NODATA))
   assert.equal(guest.buffer.kind, 'dma-buf')
   await guest.close()

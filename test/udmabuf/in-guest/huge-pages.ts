@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { HeapFiles, HUGE_PAGE } from '../../../src/backends/buffers/heap-files.ts'
 import { freeHugePages } from '../../../src/host/linux/testing/huge-pages.ts'
 
-test('a heap of huge pages has them all from the beginning, and keeps them', () => {
+test('a heap of huge pages allocates them at creation and keeps them until it is closed', () => {
   const before = freeHugePages()
   const files = HeapFiles.create(4 * HUGE_PAGE, HUGE_PAGE)
   try {

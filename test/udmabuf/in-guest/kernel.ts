@@ -11,17 +11,17 @@ import {
   Request,
 } from '../../../src/host/linux/udmabuf/protocol.ts'
 
-/** The driver with nothing of ours before it. */
+/** The device file of udmabuf, used without our checks. */
 export const device = new Descriptor(openSync('/dev/udmabuf', 'r'), '/dev/udmabuf')
 
-/** What the kernel answers: `ok`, or the name of the error. */
+/** Result of a system call: `ok`, or the name of the error. */
 export function outcome(attempt: () => unknown): string {
   try {
     attempt()
     return 'ok'
   } catch (error) {
     if (!(error instanceof SystemCallError)) throw error
-    // Node has no name for this one.
+    // Node has no name for this error.
     return error.errno === Errno.EBADFD ? 'EBADFD' : error.code
   }
 }
@@ -46,14 +46,14 @@ function buffer(fd: number): DmaBuf {
   return DmaBuf.fromDescriptor(new Descriptor(fd, 'a dma-buf'))
 }
 
-/** All dma-bufs that the kernel has, whoever they belong to, and how many devices are attached to them. */
+/** Number of all dma-bufs of the kernel, and of all devices that are attached to them. */
 export function allBuffers(): { readonly count: number; readonly attachments: number } {
   const list = readFileSync('/sys/kernel/debug/dma_buf/bufinfo', 'latin1')
   const attachments = [...list.matchAll(/^Total (\d+) devices attached$/gm)].reduce((sum, [, n]) => sum + Number(n), 0)
   return { count: Number(/^Total (\d+) objects/m.exec(list)?.[1]), attachments }
 }
 
-/** A figure of /proc/meminfo in bytes, or of /proc/vmstat as it is: with what each processor has counted so far. */
+/** Returns a figure of /proc/meminfo in bytes, or of /proc/vmstat, after all processors have updated their counters. */
 export function systemFigure(name: string): number {
   writeFileSync('/proc/sys/vm/stat_refresh', '1')
   const meminfo = new RegExp(`^${name}: +(\\d+) kB$`, 'm').exec(readFileSync('/proc/meminfo', 'latin1'))
@@ -61,7 +61,7 @@ export function systemFigure(name: string): number {
   return Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(readFileSync('/proc/vmstat', 'latin1'))?.[1])
 }
 
-/** Changes a limit of the driver as its administrator would, for as long as something runs. */
+/** Changes a limit of the driver while `run` runs. */
 export async function withLimit(
   name: 'list_limit' | 'size_limit_mb',
   value: number,

@@ -1,11 +1,11 @@
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 
-/** Lines of a program, for whoever waits for one of them. */
+/** Lines of a program's output, to wait for. */
 export class LineSource {
   readonly #lines: AsyncIterator<string>
 
-  /** @param seen is told of each that was waited for, or came before one that was */
+  /** @param seen called with each line that `until` reads */
   constructor(
     output: Readable,
     private readonly seen: (line: string) => void,
@@ -13,11 +13,11 @@ export class LineSource {
     this.#lines = createInterface({ input: output, crlfDelay: Number.POSITIVE_INFINITY })[Symbol.asyncIterator]()
   }
 
-  /** The next line that matches. @throws where there is none */
+  /** Returns the next line that matches. @throws {Error} if the output ends first */
   async until(pattern: RegExp): Promise<string> {
     for (;;) {
       const { value, done } = await this.#lines.next()
-      if (done) throw new Error(`its output ended before ${pattern}`)
+      if (done) throw new Error(`the output ended before a line matched ${pattern}`)
       this.seen(value)
       if (pattern.test(value)) return value
     }

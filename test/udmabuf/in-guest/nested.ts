@@ -22,7 +22,7 @@ import { LineSource } from './line-source.ts'
 const MAIN = fileURLToPath(new URL('../../../src/cli/main.js', import.meta.url))
 const MEMORY_MIB = 256
 
-const { program, boot, pictures }: NestedGuest = JSON.parse(process.env['NESTED_GUEST'] ?? '')
+const { program, boot, images }: NestedGuest = JSON.parse(process.env['NESTED_GUEST'] ?? '')
 const begin = performance.now()
 
 function seconds(): number {
@@ -33,7 +33,7 @@ function progress(what: string): void {
   process.stdout.write(`${seconds()} s: ${what}\n`)
 }
 
-/** `outboard device gpu`, with an export socket. */
+/** Starts `outboard device gpu` with an export socket. */
 async function startGpu(socket: string, exported: string): Promise<ChildProcess> {
   const child = spawn(
     process.execPath,
@@ -67,21 +67,21 @@ function startQemu(socket: string): ChildProcess {
   return child
 }
 
-/** What a buffer of as many pieces costs to make, for the log: the GPU's process has made its own by now. */
+/** Measures the time to create a buffer of as many pieces, because the GPU's process created its own earlier. */
 function millisecondsToCreate(bytes: number, pieces: number): number {
   const piece = Math.floor(bytes / PAGE / pieces)
   const file = memfd(pieces * (piece + 1) * PAGE)
   const list = Array.from({ length: pieces }, (_, i) => pagesOf(file, i * (piece + 1), piece))
   const udmabuf = Udmabuf.open()
   const before = performance.now()
-  udmabuf.create(list, 'as many pieces').close()
+  udmabuf.create(list, 'a buffer of as many pieces').close()
   const took = performance.now() - before
   file.close()
   udmabuf.close()
   return took
 }
 
-test('a stock guest’s framebuffer is a dma-buf that another driver imports', async () => {
+test('the framebuffer of an unmodified guest is a dma-buf that another driver imports', async () => {
   const [socket, exported] = ['gpu.sock', 'frames.sock'].map((name) => path.join(tmpdir(), name))
   const vgem = new DrmDevice('platform/vgem')
   const gpu = await startGpu(socket, exported)
@@ -114,21 +114,21 @@ test('a stock guest’s framebuffer is a dma-buf that another driver imports', a
     const handle = vgem.import(buffer)
     const imported = performance.now() - before
     const back = vgem.export(handle)
-    const [first, second] = pictures.map((file) => readFileSync(file))
-    assert.ok(first.equals(back.bytes), 'what was drawn first is not what the other driver has')
-    progress('the first picture is there, in another driver')
+    const [first, second] = images.map((file) => readFileSync(file))
+    assert.ok(first.equals(back.bytes), 'the other driver must have the first image')
+    progress('the other driver has the first image')
 
-    const asked = Number(process.hrtime.bigint())
+    const requested = Number(process.hrtime.bigint())
     qemu.stdin.write('next\n')
     await inner.until(/^drawn second/)
-    while (frame.time < asked) frame = await next()
+    while (frame.time < requested) frame = await next()
     assert.equal(frame.buffer, buffer)
-    assert.ok(second.equals(back.bytes), 'what was drawn next is not what the other driver has')
-    progress('the second picture is there, in the same buffer')
+    assert.ok(second.equals(back.bytes), 'the other driver must have the second image')
+    progress('the other driver has the second image, in the same buffer')
     const { scanouts, buffers, errors } = await inspect(gpu)
     assert.deepEqual([scanouts[0].path, scanouts[0].bytesRead, errors], ['dma-buf', 0, {}])
     const { name, kind, spans, pieces } = buffers.buffers[0]
-    // However often the guest flushed, there was one to be made.
+    // All flushes used one buffer.
     assert.deepEqual([buffers.made.buffers, name, kind], [1, buffer.name, 'dma-buf'])
 
     buffer.keep()
@@ -137,7 +137,7 @@ test('a stock guest’s framebuffer is a dma-buf that another driver imports', a
     assert.equal(status, 0)
     gpu.kill()
     await once(gpu, 'exit')
-    assert.ok(second.equals(back.bytes), 'the importer has lost what the guest drew')
+    assert.ok(second.equals(back.bytes), 'the importer must keep the second image')
     const pages = size / PAGE
     const figures = {
       ...{ size, pages, spans, pieces, merged: 1 - pieces / pages, flushes: scanouts[0].flushes },
@@ -145,7 +145,7 @@ test('a stock guest’s framebuffer is a dma-buf that another driver imports', a
       ...{ millisecondsToCreate: millisecondsToCreate(size, pieces), millisecondsToImport: imported },
     }
     client.close()
-    vgem.forget(handle)
+    vgem.closeHandle(handle)
     back.close()
     assert.equal(allBuffers().count, 0)
     process.stdout.write(`${JSON.stringify(figures)}\n`)

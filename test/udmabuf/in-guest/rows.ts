@@ -25,7 +25,7 @@ import { create, createList, creating, creatingList, device, outcome } from './k
 const F_SEAL_FUTURE_WRITE = 0x10
 const F_SEAL_EXEC = 0x20
 const MIB = 1 << 20
-/** Never closed: what is made of it in a test is. */
+/** Never closed; tests close the buffers that they make of it. */
 const file = letteredFile(16)
 
 test('pages 2 to 5 of a file are a buffer, in place', () => {
@@ -87,8 +87,8 @@ for (const [range, offset, length] of [
   ['from within a page', 100, PAGE],
   ['to within a page', 0, PAGE + 1],
   ['of no bytes', 0, 0],
-  ['that ends behind the file', 14 * PAGE, 4 * PAGE],
-  ['that begins behind the file', 64 * PAGE, PAGE],
+  ['that ends past the file', 14 * PAGE, 4 * PAGE],
+  ['that begins past the file', 64 * PAGE, PAGE],
 ] as const) {
   test(`a range ${range}: EINVAL`, () => assert.equal(creating({ fd: file.fd, offset, length }), 'EINVAL'))
 }
@@ -140,7 +140,7 @@ test('a file of another file system: EBADFD', () => {
   ordinary.close()
 })
 
-test('flags that nobody knows are taken', () => {
+test('unknown flags are accepted', () => {
   for (const flags of [0, 2, 0xff]) assert.equal(creating(pagesOf(file, 0), flags), 'ok')
 })
 
@@ -151,12 +151,12 @@ test('2 MiB of huge pages, and 4 KiB within them, are buffers', () => {
   const part = create(pagesOf(memory, 5))
   whole.bytes[5 * PAGE + 1] = 73
   assert.equal(part.bytes[1], 73)
-  // A view is made of whole ones.
+  // A view maps whole huge pages only.
   const view = LinearView.of([{ fd: memory.fd, offset: 0, length: 2 * MIB }], 'huge pages', 'a test')
   assert.equal(view.bytes[5 * PAGE + 1], 73)
   assert.throws(() => LinearView.of([pagesOf(memory, 5)], 'part of one', 'a test'), {
     problem: UdmabufProblem.UNALIGNED,
-    message: /are not whole pages of 2097152: huge pages are mapped in whole ones$/,
+    message: /are not whole pages of 2097152 bytes: huge pages can only be mapped whole$/,
   })
   view.close()
   whole.close()
@@ -165,7 +165,7 @@ test('2 MiB of huge pages, and 4 KiB within them, are buffers', () => {
   memory.close()
 })
 
-test('an access is of a kind that there is, or EINVAL', () => {
+test('an unknown access flag: EINVAL', () => {
   const buffer = create(pagesOf(file, 0, 4))
   for (const flags of [0n, 0x80n]) {
     const attempt = () => ioctl('a test', buffer.descriptor.fd, Request.DMA_BUF_IOCTL_SYNC, BigUint64Array.of(flags))
@@ -174,7 +174,7 @@ test('an access is of a kind that there is, or EINVAL', () => {
   buffer.close()
 })
 
-test('who has a buffer maps all of it or part of it, shared, and nothing beyond', () => {
+test('a buffer can be mapped in whole or in part, shared only, and not past its end', () => {
   const buffer = create(pagesOf(file, 4, 4))
   const mapping = (offset: number, length: number, shared = true) =>
     outcome(() => unmap(mapFile('a test', buffer.descriptor.fd, offset, length, shared)))
@@ -198,7 +198,7 @@ test('memory that is a buffer cannot be sealed against writing: EBUSY', () => {
   memory.close()
 })
 
-test('a page that is punched out of its file stays in the buffer, and the two are no longer one', () => {
+test('a page that is punched out of its file stays in the buffer, and file and buffer then differ', () => {
   const memory = letteredFile(2)
   const buffer = create(pagesOf(memory, 0, 2))
   fallocate('a test', memory.fd, FallocateMode.PUNCH_HOLE | FallocateMode.KEEP_SIZE, 0, PAGE)
@@ -212,7 +212,7 @@ test('a page that is punched out of its file stays in the buffer, and the two ar
   memory.close()
 })
 
-test('a buffer has a name, who made it, a size and a state, for everybody to see', () => {
+test('a buffer has a name, an exporter, a size and a state in fdinfo', () => {
   const before = openDescriptors()
   const buffer = create(pagesOf(file, 0, 4))
   buffer.setName('scanout 0')

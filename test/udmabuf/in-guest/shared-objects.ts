@@ -20,13 +20,13 @@ for (const [how, takeBack] of [
   ['destroys it', async ({ gpu }: GpuGuest) => void gpu.unref(1)],
   ['resets its GPU', ({ gpu }: GpuGuest) => gpu.driver.reset()],
 ] as const) {
-  test(`another device gets a GPU's dma-buf by the name the guest has of it, and keeps it when the guest ${how}`, async () => {
+  test(`another device gets a GPU's dma-buf by its UUID, and keeps it when the guest ${how}`, async () => {
     const before = { ...allBuffers(), descriptors: openDescriptors() }
     const guest = new GpuGuest()
     const owner = new VhostUserRig(new EchoDevice(), { objects: new BufferObjects(guest.buffers, assert.fail) })
-    const seeker = new VhostUserRig(new EchoDevice(), { objects: new NamedFiles() })
-    for (const rig of [owner, seeker]) rig.negotiate()
-    const [table, searches] = [new OtherChannel(owner), new OtherChannel(seeker)]
+    const requester = new VhostUserRig(new EchoDevice(), { objects: new NamedFiles() })
+    for (const rig of [owner, requester]) rig.negotiate()
+    const [table, searches] = [new OtherChannel(owner), new OtherChannel(requester)]
     const entries = guest.scatter(PAGES)
     guest.draw(entries)
     assert.equal(guest.createBlob(1, entries), GpuResponse.OK_NODATA)
@@ -36,7 +36,7 @@ for (const [how, takeBack] of [
     assert.deepEqual(added.payload, uuid)
 
     const results: (Descriptor | NotFound)[] = []
-    seeker.backend.lookup(uuid, (result) => results.push(result))
+    requester.backend.lookup(uuid, (result) => results.push(result))
     const search = searches.take()
     assert.ok(search)
     const { descriptors } = owner.frontEnd.ask('GET_SHARED_OBJECT', { uuid })
@@ -52,11 +52,11 @@ for (const [how, takeBack] of [
     assert.equal(table.next()?.request, BackEndMessage.SHARED_OBJECT_REMOVE.id)
     assert.equal(owner.frontEnd.ask('GET_SHARED_OBJECT', { uuid }).descriptors.length, 0)
     guest.draw(entries)
-    assert.ok(guest.contents(entries).equals(buffer.bytes), 'these are the pages still')
-    guest.vgem.forget(handle)
+    assert.ok(guest.contents(entries).equals(buffer.bytes), 'the pages are the same')
+    guest.vgem.closeHandle(handle)
     buffer.close()
     for (const closable of [table, searches]) closable.close()
-    for (const rig of [owner, seeker]) await rig.close()
+    for (const rig of [owner, requester]) await rig.close()
     await guest.close()
     assert.deepEqual({ ...allBuffers(), descriptors: openDescriptors() }, before)
   })

@@ -31,7 +31,7 @@ const LOW = 0x10_0000
 const HIGH = 0x1_0000_0000
 const PAGES = 256
 
-/** A guest whose memory is two files, full of random bytes. */
+/** A guest whose memory is two files with random contents. */
 function makeGuest() {
   const files = [memfd(PAGES * PAGE), memfd(PAGES * PAGE)]
   const { memory, close } = guestMemoryOf([
@@ -46,7 +46,7 @@ function makeGuest() {
   return { memory, close: closeAll }
 }
 
-/** Pages in the order in which a driver might have them: single ones, neighbours, of both files. */
+/** Pages as a driver may list them: single, adjacent, and of both files. */
 const ENTRIES: readonly (readonly [address: number, length: number])[] = [
   [LOW + 100 * PAGE, PAGE],
   [LOW + 7 * PAGE, 3 * PAGE],
@@ -66,12 +66,12 @@ function contents({ memory }: ReturnType<typeof makeGuest>): Buffer {
   )
 }
 
-test('a driver’s scatter list becomes a buffer of the same bytes, and a view of the same', () => {
+test('a dma-buf and a linear view of a scatter list have the same bytes', () => {
   const guest = makeGuest()
   const extents = fileExtents(spansOf(guest.memory, ENTRIES))
   assert.equal(extents.length, 5)
-  const buffer = udmabuf.create(extents, 'a picture')
-  const view = LinearView.of(extents, 'a picture', 'a test wants both')
+  const buffer = udmabuf.create(extents, 'a buffer')
+  const view = LinearView.of(extents, 'a buffer', 'a test')
   assert.equal(buffer.size, 8 * PAGE)
   assert.ok(contents(guest).equals(buffer.bytes))
   assert.ok(contents(guest).equals(view.bytes))
@@ -83,11 +83,11 @@ test('a driver’s scatter list becomes a buffer of the same bytes, and a view o
   buffer.close()
 })
 
-test('another driver imports a buffer, holds it by itself, and gives out the same pages', () => {
+test('another driver that imports a buffer holds it and exports the same pages', () => {
   const before = allBuffers()
   const guest = makeGuest()
   const vgem = new DrmDevice('platform/vgem')
-  const buffer = udmabuf.create(fileExtents(spansOf(guest.memory, ENTRIES)), 'a picture')
+  const buffer = udmabuf.create(fileExtents(spansOf(guest.memory, ENTRIES)), 'a buffer')
   const inode = fstatSync(buffer.descriptor.fd).ino
   const handle = vgem.import(buffer)
   assert.equal(allBuffers().attachments, before.attachments + 1)
@@ -100,20 +100,20 @@ test('another driver imports a buffer, holds it by itself, and gives out the sam
   assert.ok(drawn.equals(back.bytes))
   back.endAccess(DmaBufAccess.READ)
   back.close()
-  // What a driver imported is mapped through the buffer only.
+  // An imported buffer can be mapped through the dma-buf only.
   assert.equal(
     outcome(() => vgem.mapDumb(handle)),
     'EINVAL',
   )
-  vgem.forget(handle)
+  vgem.closeHandle(handle)
   vgem.close()
   assert.deepEqual(allBuffers(), before)
 })
 
-test('what the guest draws while another driver has its buffer is there for that driver', () => {
+test('another driver sees writes of the guest after the import', () => {
   const guest = makeGuest()
   const vgem = new DrmDevice('platform/vgem')
-  const buffer = udmabuf.create(fileExtents(spansOf(guest.memory, ENTRIES)), 'a picture')
+  const buffer = udmabuf.create(fileExtents(spansOf(guest.memory, ENTRIES)), 'a buffer')
   const back = vgem.export(vgem.import(buffer))
   buffer.close()
   for (const region of guest.memory.regions) randomFillSync(region.u8)
@@ -125,9 +125,9 @@ test('what the guest draws while another driver has its buffer is there for that
   guest.close()
 })
 
-test('the driver of a virtio-gpu without blobs imports nothing: ENODEV', () => {
+test('a virtio-gpu driver without blobs imports no dma-buf: ENODEV', () => {
   const file = letteredFile(1)
-  const buffer = udmabuf.create([pagesOf(file, 0)], 'a picture')
+  const buffer = udmabuf.create([pagesOf(file, 0)], 'a buffer')
   const gpu = new DrmDevice('pci')
   assert.equal(
     outcome(() => gpu.import(buffer)),
@@ -138,10 +138,10 @@ test('the driver of a virtio-gpu without blobs imports nothing: ENODEV', () => {
   file.close()
 })
 
-test('a buffer that a device works on is in use, until its fence says otherwise', () => {
+test('a buffer is not idle until the fence of the device is signalled', () => {
   const before = openDescriptors()
   const file = letteredFile(2)
-  const buffer = udmabuf.create([pagesOf(file, 0)], 'a picture')
+  const buffer = udmabuf.create([pagesOf(file, 0)], 'a buffer')
   const other = udmabuf.create([pagesOf(file, 1)], 'another')
   const vgem = new DrmDevice('platform/vgem')
   const handle = vgem.import(buffer)
@@ -172,20 +172,20 @@ test('a buffer that a device works on is in use, until its fence says otherwise'
   assert.equal(openDescriptors(), before)
 })
 
-test('what the kernel would refuse is refused with a reason', () => {
-  const buffer = udmabuf.create([pagesOf(letteredFile(1), 0)], 'a picture')
+test('files that the kernel would refuse are refused with a reason', () => {
+  const buffer = udmabuf.create([pagesOf(letteredFile(1), 0)], 'a buffer')
   const nothing = new Descriptor(openSync('/dev/null', 'r+'), '/dev/null')
   for (const one of [buffer.descriptor, nothing]) {
-    assert.throws(() => udmabuf.create([pagesOf(one, 0)], 'a picture'), {
+    assert.throws(() => udmabuf.create([pagesOf(one, 0)], 'a buffer'), {
       problem: UdmabufProblem.NOT_MEMORY_FILE,
-      message: /is no memory file: share a memfd/,
+      message: /is not a memory file: share a memfd/,
     })
   }
   nothing.close()
   buffer.close()
 })
 
-test('where there are no numbers left for descriptors, the error says so, and nothing is left', () => {
+test('without free file descriptors, the error is NO_DESCRIPTOR and nothing stays open', () => {
   const buffers = allBuffers()
   const before = openDescriptors()
   const file = letteredFile(4)
@@ -195,7 +195,7 @@ test('where there are no numbers left for descriptors, the error says so, and no
   } catch {}
   const failure = (() => {
     try {
-      return udmabuf.create([pagesOf(file, 0), pagesOf(file, 2)], 'a picture')
+      return udmabuf.create([pagesOf(file, 0), pagesOf(file, 2)], 'a buffer')
     } catch (error) {
       return error
     } finally {
@@ -204,7 +204,7 @@ test('where there are no numbers left for descriptors, the error says so, and no
   })()
   assert.ok(failure instanceof Error && 'problem' in failure, `${failure}`)
   assert.equal(failure.problem, UdmabufProblem.NO_DESCRIPTOR)
-  assert.match(failure.message, /EMFILE: close some, or raise the limit: ulimit -n$/)
+  assert.match(failure.message, /EMFILE: close descriptors, or raise the limit: ulimit -n$/)
   file.close()
   assert.equal(openDescriptors(), before)
   assert.deepEqual(allBuffers(), buffers)

@@ -17,7 +17,7 @@ const memfdCreate = systemCall<[name: Uint8Array, flags: number]>('int memfd_cre
 const fcntl = systemCall<[fd: number, command: number, value: number]>('int fcntl(int fd, int command, int64_t value)')
 const dup = systemCall<[fd: number]>('int dup(int fd)')
 
-/** A memory file of so many bytes, with whatever flags and seals a test is about. */
+/** Creates a memory file, by default sealed against shrinking and closed on exec. */
 export function memfd(
   size: number,
   seals: number = Seal.SHRINK,
@@ -36,7 +36,7 @@ export function addSeals({ fd }: Descriptor, seals: number): void {
   fcntl('a test', fd, F_ADD_SEALS, seals)
 }
 
-/** A memory file of pages that each begin with a letter of their own, from `first` on. */
+/** Creates a memory file whose pages begin with consecutive letters, from `first`. */
 export function letteredFile(pages: number, first = 'A'): Descriptor {
   const file = memfd(pages * PAGE)
   for (let page = 0; page < pages; page++) {
@@ -45,7 +45,7 @@ export function letteredFile(pages: number, first = 'A'): Descriptor {
   return file
 }
 
-/** What each page of a buffer begins with. */
+/** Returns the first character of each page. */
 export function lettersOf(bytes: Uint8Array): string {
   let letters = ''
   for (let at = 0; at < bytes.length; at += PAGE) letters += String.fromCharCode(bytes[at])
@@ -56,7 +56,7 @@ export function pagesOf({ fd }: Descriptor, page: number, count = 1): FileExtent
   return { fd, offset: page * PAGE, length: count * PAGE }
 }
 
-/** Guest memory in files, and what maps them. Each file has a base address; the descriptors stay the test's. */
+/** Creates guest memory in files, each at a base address. The test keeps the descriptors. */
 export function guestMemoryOf(files: readonly (readonly [base: number, file: Descriptor, size: number])[]): {
   readonly memory: GuestMemory
   close(): void
@@ -73,7 +73,7 @@ export function guestMemoryOf(files: readonly (readonly [base: number, file: Des
   }
 }
 
-/** Where the pieces of a driver's scatter list lie. */
+/** Returns the spans of a driver's scatter list. */
 export function spansOf(
   memory: GuestMemory,
   entries: readonly (readonly [address: number, length: number])[],
@@ -85,7 +85,7 @@ export function spansOf(
   return spans
 }
 
-/** How many descriptors this process has; each look has one of its own, always. */
+/** Returns the number of open descriptors of this process. Reading it always uses one more. */
 export function openDescriptors(): number {
   return readdirSync('/proc/self/fd').length
 }

@@ -8,7 +8,7 @@ import { ContextCommands } from './contexts/context-commands.ts'
 import type { ContextHost, Renderer } from './contexts/renderer.ts'
 import { loadCursor } from './cursor.ts'
 import { createEdid } from './edid/edid.ts'
-import { blobImage, type ImageLayout, imageEnd, packedImage } from './pixels/image-layout.ts'
+import { blobLayout, layoutEnd, type PixelLayout, packedLayout } from './pixels/image-layout.ts'
 import { BYTES_PER_PIXEL, pixelFormat } from './pixels/pixel-format.ts'
 import {
   CURSOR_SIZE,
@@ -41,28 +41,28 @@ import { createUuid } from './uuid.ts'
 const { OK_NODATA, ERR_UNSPEC, ERR_OUT_OF_MEMORY } = GpuResponse
 const { ERR_INVALID_SCANOUT_ID, ERR_INVALID_RESOURCE_ID, ERR_INVALID_PARAMETER } = GpuResponse
 
-/** What a processor needs of its device. */
+/** Parts of the device that a processor uses. */
 export interface ProcessorHost {
   readonly scanouts: readonly Scanout[]
   readonly renderers: readonly Renderer[]
   readonly sharing: ResourceSharing
-  /** What blobs of the host begin and end at. */
+  /** Alignment of host blobs in bytes. */
   readonly blobAlignment: number
-  /** The bit that lets drivers ask for handles of guest pages, where there is one. */
+  /** Feature bit of CREATE_GUEST_HANDLE; undefined if it is not offered. */
   readonly guestHandleFeature: number | undefined
-  /** Names for resources are made of it. */
+  /** Source of the UUIDs of resources. */
   readonly random: RandomSource
-  /** What the guest can make this host hold. */
+  /** Limit in bytes of host memory that the driver's resources and contexts use. */
   readonly maxHostBytes: number
 }
 
 /**
- * What each command does, for one driver from DRIVER_OK to reset.
+ * Executes the commands of one driver, from DRIVER_OK to reset.
  *
  *     const response = processor.control(GpuCommand.SET_SCANOUT, reader, 0)   // OK_NODATA, or the error to answer
- *     const payload = processor.takePayload()                                 // where there is more to it
+ *     const payload = processor.takePayload()                                 // bytes after the header, if any
  *
- * Every command is done when it returns. A command that fails changes nothing.
+ * Each command is complete when its call returns. A command that fails changes nothing.
  *
  * @virtio 5.7.6.8, 5.7.6.9, 5.7.6.10
  */
@@ -74,16 +74,16 @@ export class CommandProcessor {
   readonly #scanouts: readonly Scanout[]
   readonly #sharing: ResourceSharing
   readonly #random: RandomSource
-  /** Commands that exist only where their feature was negotiated. */
+  /** Negotiated features that commands depend on. */
   readonly #has: {
     readonly edid: boolean
     readonly uuids: boolean
     readonly blobs: boolean
     readonly contexts: boolean
   }
-  readonly #unfollowMemory: () => void
+  readonly #removeMemoryListener: () => void
   #payload: Uint8Array | undefined
-  /** The rectangle of the request at hand. */
+  /** Rectangle of the current request. */
   readonly #rect: MutableRect = { x: 0, y: 0, width: 0, height: 0 }
 
   constructor(session: DriverSession, host: ProcessorHost) {
@@ -113,24 +113,28 @@ export class CommandProcessor {
     const guestHandles = guestHandleFeature !== undefined && hasFeature(features, guestHandleFeature)
     const blobOptions = { sharing, guestHandles, alignment: blobAlignment }
     this.#blobs = new BlobCommands(memory, this.resources, contexts, answer, blobOptions)
-    this.#unfollowMemory = memory.onChange(() => {
+    this.#removeMemoryListener = memory.onChange(() => {
       try {
         this.#memoryChanged()
       } catch (error) {
-        // A display threw: that fails the device, and the change of the memory map goes on.
-        session.needsReset(`a change of memory failed: ${error instanceof Error ? error.message : String(error)}`)
+        // The exception of a display fails this device; the memory map must change all the same.
+        session.needsReset(`change of the memory map failed: ${error instanceof Error ? error.message : String(error)}`)
       }
     })
   }
 
-  /** What follows the header of the response to the last command. */
+  /** Returns the bytes after the header of the last command's response, once. */
   takePayload(): Uint8Array | undefined {
     const payload = this.#payload
     this.#payload = undefined
     return payload
   }
 
-  /** Executes a command of the control queue. @param reader what follows its header @param context what that names */
+  /**
+   * Executes a command of the control queue.
+   * @param reader at the first byte after the header
+   * @param context ctx_id of the header
+   */
   control(type: number, reader: Reader, context: number): GpuResponse {
     switch (type) {
       case GpuCommand.TRANSFER_TO_HOST_2D:
@@ -180,7 +184,7 @@ export class CommandProcessor {
     if (reader.remaining < CURSOR_SIZE) return ERR_INVALID_PARAMETER
     const scanout = this.#scanouts[reader.u32()]
     if (!scanout) return ERR_INVALID_SCANOUT_ID
-    // Linux puts signed numbers here.
+    // Linux writes signed coordinates.
     const x = reader.u32() | 0
     const y = reader.u32() | 0
     if (type === GpuCommand.UPDATE_CURSOR) {
@@ -192,25 +196,28 @@ export class CommandProcessor {
     return OK_NODATA
   }
 
-  /** Lets go of everything the driver made. */
+  /** Removes all scanouts' surfaces, contexts and resources of the driver. */
   release(): void {
-    this.#unfollowMemory()
+    this.#removeMemoryListener()
     for (const scanout of this.#scanouts) scanout.reset()
     this.contexts.release()
     this.resources.clear()
   }
 
-  /** Guest blobs whose pages moved are shared anew; those whose pages are gone are not shared, and shown in black. */
+  /**
+   * Exports guest blobs again whose pages moved in the memory map, and detaches the pages if a required export fails.
+   * Blobs whose pages left the memory map are no longer exported, and read as black.
+   */
   #memoryChanged(): void {
     for (const resource of this.resources.all) {
       if (!resource.memoryChanged() || !(resource instanceof GuestBlob)) continue
-      if (!this.#sharing.settle(resource)) this.resources.detach(resource)
+      if (!this.#sharing.update(resource)) this.resources.detach(resource)
     }
   }
 
   #getDisplayInfo(): GpuResponse {
     let x = 0
-    // Side by side, in their order. @virtio 5.7.6.8
+    // Scanouts are placed side by side, in their order. @virtio 5.7.6.8
     const modes = this.#scanouts.map(({ connected, preferred: { width, height } }) => {
       if (!connected) return NO_MODE
       const rect = { x, y: 0, width, height }
@@ -235,14 +242,14 @@ export class CommandProcessor {
     const request = RESOURCE_CREATE_2D.read(reader)
     const format = request && pixelFormat(request.format)
     if (!format || request.width === 0 || request.height === 0) return ERR_INVALID_PARAMETER
-    const image = packedImage(request.width, request.height, format)
-    const admitted = this.resources.admits(request.resourceId, Resource2d.cost(image))
+    const layout = packedLayout(request.width, request.height, format)
+    const admitted = this.resources.admits(request.resourceId, Resource2d.cost(layout))
     if (admitted !== OK_NODATA) return admitted
-    const memory = this.#sharing.allocate(imageEnd(image), request.resourceId)
+    const memory = this.#sharing.allocate(layoutEnd(layout), request.resourceId)
     try {
-      return this.resources.add(new Resource2d(request.resourceId, image, memory))
+      return this.resources.add(new Resource2d(request.resourceId, layout, memory))
     } catch {
-      // Within the limit, and still more than the host has: the one thing here that throws.
+      // The host has less memory than `maxHostBytes` allows. Nothing else throws here.
       if (memory && 'kind' in memory) memory.close()
       return ERR_OUT_OF_MEMORY
     }
@@ -254,12 +261,15 @@ export class CommandProcessor {
     const resource = this.resources.get(request.resourceId)
     if (!resource) return ERR_INVALID_RESOURCE_ID
     for (const scanout of this.#scanouts) if (scanout.shows(resource)) scanout.disable()
-    this.contexts.forget(resource)
+    this.contexts.detachFromAll(resource)
     this.resources.remove(resource)
     return OK_NODATA
   }
 
-  /** The name stays the same for as long as the resource is there. It is for others, who have to be able to have it. */
+  /**
+   * A resource keeps its UUID. Other devices use it to import the resource, so the command fails if it cannot be
+   * exported.
+   */
   #assignUuid(reader: Reader): GpuResponse {
     const request = RESOURCE_ASSIGN_UUID.read(reader)
     if (!request) return ERR_INVALID_PARAMETER
@@ -282,12 +292,14 @@ export class CommandProcessor {
     const backing = takeBacking(reader, request.entryCount, this.#memory)
     if (typeof backing === 'number') return backing
     const attached = resource.accepts(backing) ? this.resources.attach(resource, backing) : ERR_INVALID_PARAMETER
-    if (attached !== OK_NODATA || !(resource instanceof Blob) || this.#sharing.settle(resource)) return attached
+    if (attached !== OK_NODATA || !(resource instanceof Blob) || this.#sharing.update(resource)) return attached
     this.resources.detach(resource)
     return ERR_UNSPEC
   }
 
-  /** A blob that is scanned out goes on being so, in black, until it has pages again: guests swap them. */
+  /**
+   * A blob on a scanout stays there, and reads as black until it has pages again: guests swap the pages of such blobs.
+   */
   #detachBacking(reader: Reader): GpuResponse {
     const request = RESOURCE_DETACH_BACKING.read(reader)
     if (!request) return ERR_INVALID_PARAMETER
@@ -308,9 +320,9 @@ export class CommandProcessor {
       return OK_NODATA
     }
     const resource = this.resources.get(request.resourceId)
-    // A blob has no format and no width: it has a command of its own.
+    // Blobs have no format and no width: SET_SCANOUT_BLOB shows them.
     if (!(resource instanceof Resource2d)) return ERR_INVALID_RESOURCE_ID
-    return this.#show(scanout, resource, resource.image, request.rect)
+    return this.#show(scanout, resource, resource.layout, request.rect)
   }
 
   #setScanoutBlob(reader: Reader): GpuResponse {
@@ -325,18 +337,18 @@ export class CommandProcessor {
     const resource = this.resources.get(request.resourceId)
     if (!(resource instanceof Blob)) return ERR_INVALID_RESOURCE_ID
     if (!resource.hasBytes) return ERR_UNSPEC
-    const image = blobImage(request, resource.size, resource.described)
-    return image ? this.#show(scanout, resource, image, request.rect) : ERR_INVALID_PARAMETER
+    const layout = blobLayout(request, resource.size, resource.described)
+    return layout ? this.#show(scanout, resource, layout, request.rect) : ERR_INVALID_PARAMETER
   }
 
-  /** Who displays it keeps a picture of the same size, so that size is bounded, too. */
-  #show(scanout: Scanout, resource: Resource, image: ImageLayout, rect: Rect): GpuResponse {
-    if (!fits(rect, image.width, image.height)) return ERR_INVALID_PARAMETER
+  /** Limits the size of the surface, because a display may keep a copy of it. */
+  #show(scanout: Scanout, resource: Resource, layout: PixelLayout, rect: Rect): GpuResponse {
+    if (!fits(rect, layout.width, layout.height)) return ERR_INVALID_PARAMETER
     if (rect.width > MAX_SIDE || rect.height > MAX_SIDE) return ERR_INVALID_PARAMETER
     if (rect.width * rect.height * BYTES_PER_PIXEL > this.resources.maxHostBytes) return ERR_OUT_OF_MEMORY
-    // One that others cannot have is shown all the same.
+    // A blob that cannot be exported is shown all the same.
     if (resource instanceof Blob) this.#sharing.share(resource)
-    scanout.show(resource, image, rect)
+    scanout.show(resource, layout, rect)
     return OK_NODATA
   }
 
@@ -346,14 +358,18 @@ export class CommandProcessor {
     takeRect(reader, rect)
     const resource = this.resources.get(reader.u32())
     if (!resource) return ERR_INVALID_RESOURCE_ID
-    // A blob has a size in pixels only where it is scanned out, perhaps another on each scanout: there it is clipped.
-    const bounds = resource instanceof Resource2d ? resource.image : UNBOUNDED
+    // A blob has a size in pixels only on a scanout, and may have another one on each. `Scanout.flush` clips the
+    // rectangle.
+    const bounds = resource instanceof Resource2d ? resource.layout : UNBOUNDED
     if (!fits(rect, bounds.width, bounds.height)) return ERR_INVALID_PARAMETER
     this.#present(resource, rect)
     return OK_NODATA
   }
 
-  /** Tells of pixels that changed: the scanouts that show them, or else those who have them otherwise. @returns whether there are any */
+  /**
+   * Reports damage to the scanouts that show the resource, or else to the consumers of its buffer.
+   * @returns true if there are any
+   */
   #present(resource: Resource, rect: Rect): boolean {
     const transferred = resource.flush()
     let shown = false
@@ -373,7 +389,7 @@ export class CommandProcessor {
     const offset = reader.u64()
     const resource = this.resources.get(reader.u32())
     if (!resource) return ERR_INVALID_RESOURCE_ID
-    // A guest blob's pages are what the host sees: there is nothing to bring up to date.
+    // Displays read a guest blob's own pages, so there is no copy to update.
     return resource instanceof Resource2d ? transferToHost(resource, rect, offset) : OK_NODATA
   }
 
@@ -384,15 +400,15 @@ export class CommandProcessor {
     }
     const resource = this.resources.get(resourceId)
     if (!resource) return ERR_INVALID_RESOURCE_ID
-    const picture = loadCursor(resource, hotX, hotY)
-    if (!picture) return ERR_INVALID_PARAMETER
-    scanout.showCursor(picture)
+    const cursor = loadCursor(resource, hotX, hotY)
+    if (!cursor) return ERR_INVALID_PARAMETER
+    scanout.showCursor(cursor)
     return OK_NODATA
   }
 }
 
-/** Of a scanout that nobody looks at. */
+/** Mode of a scanout without a viewer. */
 const NO_MODE = { rect: { x: 0, y: 0, width: 0, height: 0 }, enabled: 0, flags: 0 }
 
-/** What 32-bit coordinates reach. */
+/** Largest size that 32-bit coordinates can address. */
 const UNBOUNDED = { width: 0xffff_ffff, height: 0xffff_ffff }

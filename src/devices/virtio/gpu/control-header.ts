@@ -9,36 +9,36 @@ import { GpuFlag, type GpuResponse, RINGS } from './protocol.ts'
 //
 export const HEADER_SIZE = 24
 
-/** The header of the request at hand, used again for each; and of its response. */
+/** Header of the current request, and of its response. Reused for each request. */
 export class ControlHeader {
   type = 0
-  /** Without a whole header there is no fence to answer either. */
+  /** True if the request has a whole header. Without one its fence is ignored. */
   whole = false
   #flags = 0
-  /** The fence's 64 bits are the driver's own: they go back as they came, in two halves. */
+  /** fence_id in two halves, since all 64 bits go back to the driver unchanged. */
   #fenceLow = 0
   #fenceHigh = 0
-  /** The context it is for. */
+  /** ctx_id: the context that the request is for. */
   context = 0
   #ring = 0
 
-  /** Whether the driver wants to know when all of it is done. */
+  /** True if the driver asked for a fence: the response is sent when the request is complete. */
   get fenced(): boolean {
     return (this.#flags & GpuFlag.FENCE) !== 0
   }
 
-  /** The ring of the context it is on; undefined where there is no such ring. */
+  /** ring_idx: the ring of the context. 0 without INFO_RING_IDX; undefined if the index is out of range. */
   get ring(): number | undefined {
     if ((this.#flags & GpuFlag.INFO_RING_IDX) === 0) return 0
     return this.#ring < RINGS ? this.#ring : undefined
   }
 
-  /** Whether fences of both are reached in their order. */
+  /** True if fences of both requests are on the same timeline, hence reached in order. */
   sameTimeline(other: ControlHeader): boolean {
     return this.context === other.context && this.ring === other.ring
   }
 
-  /** One that stays, while this is used for the next request. */
+  /** Returns a copy that does not change when this object reads the next request. */
   copy(): ControlHeader {
     const copy = new ControlHeader()
     copy.type = this.type
@@ -63,7 +63,7 @@ export class ControlHeader {
     if (!this.whole) this.#flags = 0
   }
 
-  /** Writes the response's header: with the fence where the request had one, which by now is reached. */
+  /** Writes the header of the response. A fenced request's fence is in it: it is reached. */
   respond(writer: Writer, response: GpuResponse): void {
     const { fenced } = this
     const ring = fenced && (this.#flags & GpuFlag.INFO_RING_IDX) !== 0

@@ -36,7 +36,7 @@ test('UPDATE_CURSOR shows and moves the cursor of the scanout it names  @virtio 
   assert.equal(gpu.display.cursors[1], undefined)
 })
 
-test('MOVE_CURSOR moves, and ignores all else  @virtio 5.7.6.10', () => {
+test('MOVE_CURSOR moves the cursor and ignores all other fields  @virtio 5.7.6.10', () => {
   const gpu = withCursor([])
   assert.equal(gpu.cursor(T.MOVE_CURSOR, [1, 0xffff_fffe, 7, 9, 77, 99, 99, 9]).type, R.OK_NODATA)
   assert.deepEqual(gpu.display.positions[1], { x: -2, y: 7 })
@@ -44,14 +44,14 @@ test('MOVE_CURSOR moves, and ignores all else  @virtio 5.7.6.10', () => {
   assert.deepEqual(gpu.display.cursors, [])
 })
 
-test('a cursor is a copy: what becomes of its resource does not matter  @virtio 5.7.6.10', () => {
+test('a cursor is a copy and stays when its resource is destroyed  @virtio 5.7.6.10', () => {
   const gpu = withCursor(Array(PIXELS).fill(0xff102030))
   gpu.updateCursor(0, 1)
   gpu.unref(1)
   assert.ok(words(gpu, 0).every((word) => word === 0xff102030))
 })
 
-test('a cursor is 64 by 64  @virtio 5.7.6.6', () => {
+test('a cursor must be 64 by 64 pixels  @virtio 5.7.6.6', () => {
   const gpu = withCursor([])
   gpu.create2d(3, 2, 64, 32)
   gpu.createBlob(4, PIXELS * 4 - 1, [gpu.page(PIXELS * 4)])
@@ -62,26 +62,26 @@ test('a cursor is 64 by 64  @virtio 5.7.6.6', () => {
   assert.deepEqual([gpu.display.cursors, gpu.display.positions], [[], []])
 })
 
-test('the pixel that points is one of the cursor', () => {
+test('the hot spot is limited to pixels of the cursor', () => {
   const gpu = withCursor([])
   gpu.updateCursor(0, 1, 0, 0, 64, 0xffff_ffff)
   assert.deepEqual([gpu.display.cursors[0]?.hotX, gpu.display.cursors[0]?.hotY], [63, 63])
 })
 
-test('a cursor in another format is turned, and keeps its alpha though the format has none', () => {
+test('a cursor in another format is converted, and keeps its fourth byte as alpha', () => {
   // R8G8B8X8: red is the first byte.
   const gpu = withCursor(Array(PIXELS).fill(0xff302010), 134)
   gpu.updateCursor(0, 1)
   assert.ok(words(gpu, 0).every((word) => word === 0xff102030))
 })
 
-test('alpha is divided out of the colours where it was multiplied in, as Linux does', () => {
+test('colours that were multiplied by alpha, as Linux does, are divided by it', () => {
   const gpu = withCursor([0x80402000, 0x00000000, 0xffffffff, 0x01010101])
   gpu.updateCursor(0, 1)
   assert.deepEqual([...words(gpu, 0).subarray(0, 4)], [0x80804000, 0, 0xffffffff, 0x01ffffff])
 })
 
-test('a picture with a colour above its alpha was not multiplied, and is left alone', () => {
+test('a cursor with a colour above its alpha was not multiplied, and is not changed', () => {
   const gpu = withCursor([0x80402000, 0x40ff0000])
   gpu.updateCursor(0, 1)
   assert.deepEqual([...words(gpu, 0).subarray(0, 2)], [0x80402000, 0x40ff0000])

@@ -1,27 +1,29 @@
 import type { CursorPicture } from '../../../services/display.ts'
-import { packedImage } from './pixels/image-layout.ts'
+import { packedLayout } from './pixels/image-layout.ts'
 import { BGRA, BYTES_PER_PIXEL } from './pixels/pixel-format.ts'
 import { type Resource, Resource2d } from './resources/resource.ts'
 import { ResourceSurface } from './resources/resource-surface.ts'
 
-/** A cursor's width and height. @virtio 5.7.6.6 */
+/** Width and height of a cursor in pixels. @virtio 5.7.6.6 */
 const CURSOR_SIDE = 64
-/** A blob says nothing of a format: its first bytes are the picture, in Linux's format for cursors. */
-const BLOB_IMAGE = packedImage(CURSOR_SIDE, CURSOR_SIDE, BGRA)
+/**
+ * Layout of a cursor in a blob, which has no format of its own: the format that Linux uses for cursors, from byte 0.
+ */
+const BLOB_LAYOUT = packedLayout(CURSOR_SIDE, CURSOR_SIDE, BGRA)
 const WHOLE = { x: 0, y: 0, width: CURSOR_SIDE, height: CURSOR_SIDE }
 
 /**
- * Copies a cursor's picture out of a resource.
+ * Copies a cursor out of a resource.
  *
- * The fourth byte is alpha, whatever the format says: Linux makes its cursors as dumb buffers, which are always X.
- * @returns undefined where the resource is no 64 by 64 pixels
+ * The fourth byte is alpha, whatever the format says: Linux creates its cursors as dumb buffers, whose format has X.
+ * @returns undefined if the resource is not 64 by 64 pixels
  */
 export function loadCursor(resource: Resource, hotX: number, hotY: number): CursorPicture | undefined {
-  const image = resource instanceof Resource2d ? resource.image : BLOB_IMAGE
-  if (image.width !== CURSOR_SIDE || image.height !== CURSOR_SIDE) return undefined
+  const layout = resource instanceof Resource2d ? resource.layout : BLOB_LAYOUT
+  if (layout.width !== CURSOR_SIDE || layout.height !== CURSOR_SIDE) return undefined
   const stride = CURSOR_SIDE * BYTES_PER_PIXEL
   const data = new Uint8Array(CURSOR_SIDE * stride)
-  const copied = new ResourceSurface(resource, image, WHOLE).read(WHOLE, data, 0, stride)
+  const copied = new ResourceSurface(resource, layout, WHOLE).read(WHOLE, data, 0, stride)
   if (copied < data.length) return undefined
   straighten(data)
   return {
@@ -34,10 +36,10 @@ export function loadCursor(resource: Resource, hotX: number, hotY: number): Curs
 }
 
 /**
- * Divides alpha out of the colours, unless it is not in them.
+ * Divides the colours by alpha, if the guest multiplied them.
  *
- * The specification does not say which it is. Linux multiplies, Windows does not: a colour above its alpha shows it,
- * since a product cannot be.
+ * The specification does not say whether colours are multiplied. Linux multiplies them, Windows does not. A colour
+ * greater than its alpha proves that they are not.
  */
 function straighten(pixels: Uint8Array): void {
   for (let i = 0; i < pixels.length; i += BYTES_PER_PIXEL) {

@@ -3,14 +3,14 @@ import { test } from 'node:test'
 import { DisplayFanout } from './display-fanout.ts'
 import { RecordingDisplay } from './testing/recording-display.ts'
 
-test('several displays are told the same, and the first that has an opinion is asked', () => {
+test('all displays receive the same calls, and the first with preferred modes provides them', () => {
   const [first, second] = [new RecordingDisplay(), new RecordingDisplay()]
   assert.equal(new DisplayFanout([first, second]).preferredModes, undefined)
-  second.preferredModes = (told) => told([{ width: 800, height: 600 }])
+  second.preferredModes = (callback) => callback([{ width: 800, height: 600 }])
   const both = new DisplayFanout([first, second])
-  const asked: unknown[] = []
-  both.preferredModes?.((wishes) => asked.push(wishes))
-  assert.deepEqual(asked, [[{ width: 800, height: 600 }]])
+  const received: unknown[] = []
+  both.preferredModes?.((modes) => received.push(modes))
+  assert.deepEqual(received, [[{ width: 800, height: 600 }]])
   both.damage(1, { x: 1, y: 2, width: 3, height: 4 })
   both.moveCursor(0, 7, 8)
   both.scanout(1, undefined)

@@ -1,10 +1,9 @@
 import type { CursorPicture, Display, Rect, Surface } from '../../../services/display.ts'
 
 /**
- * Several displays as one: each is told everything. Where they have to be asked what their viewers want, it is the first that
- * has an opinion.
+ * Several displays as one: each receives all calls. The preferred modes come from the first display that provides them.
  *
- *     const gpu = new GpuDevice(new SeveralDisplays([window, recorder]))
+ *     const gpu = new GpuDevice(new DisplayFanout([window, recorder]))
  */
 export class DisplayFanout implements Display {
   readonly preferredModes?: NonNullable<Display['preferredModes']>
@@ -12,8 +11,8 @@ export class DisplayFanout implements Display {
 
   constructor(displays: readonly Display[]) {
     this.#displays = displays
-    const asked = displays.find(({ preferredModes }) => preferredModes)
-    if (asked) this.preferredModes = (told) => asked.preferredModes?.(told)
+    const first = displays.find(({ preferredModes }) => preferredModes)
+    if (first) this.preferredModes = (callback) => first.preferredModes?.(callback)
   }
 
   scanout(index: number, surface: Surface | undefined): void {

@@ -10,26 +10,26 @@ const SCANOUTS = 2
 const MAX_HOST_BYTES = 64 << 10
 const MEMORY = 2 << 20
 
-/** What there must be, told by the answers so far and by nothing else. */
+/** Expected state, derived from the responses alone. */
 class Model {
   readonly resources = new Set<number>()
   /** The resource each scanout shows. */
   readonly shown: (number | undefined)[] = Array(SCANOUTS).fill(undefined)
 }
 
-/** One request, and what it does to the model where the device says OK. */
+/** A request, and its effect on the model if the response is OK. */
 interface Step {
   readonly send: (gpu: GpuRig, pages: Entry) => GpuReply
   readonly done?: (model: Model) => void
 }
 
 const wild = fc.constantFrom(0, 5, 64, 4096, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0xffff_ffff)
-/** Mostly a number that could be right: random commands that all fail prove little. */
+/** Mostly a valid number: random commands that all fail prove little. */
 const some = (min: number, max: number) =>
   fc.oneof({ weight: 20, arbitrary: fc.integer({ min, max }) }, { weight: 1, arbitrary: wild })
 const id = some(1, 4)
-/** Mostly of the kind the command is for. */
-const pictureId = fc.oneof({ weight: 5, arbitrary: fc.constantFrom(1, 2) }, { weight: 1, arbitrary: id })
+/** Mostly a resource of the kind that the command needs. */
+const imageId = fc.oneof({ weight: 5, arbitrary: fc.constantFrom(1, 2) }, { weight: 1, arbitrary: id })
 const blobId = fc.oneof({ weight: 5, arbitrary: fc.constantFrom(3, 4) }, { weight: 1, arbitrary: id })
 const scanout = some(0, SCANOUTS - 1)
 const format = fc.oneof(
@@ -37,7 +37,7 @@ const format = fc.oneof(
   { weight: 1, arbitrary: some(0, 200) },
 )
 const rect: fc.Arbitrary<Rect> = fc.record({ x: some(0, 3), y: some(0, 3), width: some(1, 5), height: some(1, 5) })
-/** Pieces of the pages, of any length, sometimes of what is no memory at all. */
+/** Pieces of the pages, of any length; sometimes addresses outside of guest memory. */
 const entries = fc.array(
   fc.oneof(
     { weight: 40, arbitrary: fc.record({ address: fc.nat(4096), length: fc.integer({ min: 500, max: 4096 }) }) },
@@ -53,7 +53,7 @@ const show = (index: number, resource: number) => (model: Model) => {
 }
 
 const step: fc.Arbitrary<Step> = fc.oneof(
-  fc.record({ id: pictureId, format, width: some(5, 20), height: some(5, 20) }).map(
+  fc.record({ id: imageId, format, width: some(5, 20), height: some(5, 20) }).map(
     ({ id, format, width, height }): Step => ({
       send: (gpu) => gpu.create2d(id, format, width, height),
       done: (model) => model.resources.add(id),
@@ -90,7 +90,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   ),
   id.map((id): Step => ({ send: (gpu) => gpu.detach(id) })),
   id.map((id): Step => ({ send: (gpu) => gpu.control(T.RESOURCE_ASSIGN_UUID, [id, 0]) })),
-  fc.record({ scanout, id: pictureId, rect }).map(
+  fc.record({ scanout, id: imageId, rect }).map(
     ({ scanout, id, rect }): Step => ({
       send: (gpu) => gpu.setScanout(scanout, id, rect),
       done: show(scanout, id),
@@ -114,7 +114,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       }),
     ),
   fc.record({ id, rect }).map(({ id, rect }): Step => ({ send: (gpu) => gpu.flush(id, rect) })),
-  fc.record({ id: pictureId, rect, offset: some(0, 200) }).map(
+  fc.record({ id: imageId, rect, offset: some(0, 200) }).map(
     ({ id, rect, offset }): Step => ({
       send: (gpu) => gpu.transfer(id, rect, offset),
     }),
@@ -129,7 +129,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       send: (gpu) => gpu.moveCursor(scanout, x, y),
     }),
   ),
-  // Anything at all, of any length, with any room for the answer; but nothing that makes or shows a resource.
+  // Any request, of any length, with any room for the response, except those that create or show a resource.
   fc
     .record({
       type: fc.constantFrom(0, T.GET_DISPLAY_INFO, T.GET_EDID, T.GET_CAPSET, T.RESOURCE_FLUSH, T.TRANSFER_TO_HOST_2D),
@@ -146,14 +146,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     ),
 )
 
-/** What the host is able to share when a request comes. */
-const whim = fc.constantFrom<Partial<MemorySharing>>(
+/** Ability of the host to export when a request arrives. */
+const ability = fc.constantFrom<Partial<MemorySharing>>(
   { kind: 'dma-buf', refusal: undefined },
   { kind: 'linear', refusal: undefined },
   { refusal: { problem: 'no-memory', reason: 'there is none' } },
 )
 
-/** Something of each kind, so that what comes next has something to break. */
+/** Creates resources of each kind, so that later commands have something to act on. */
 function furnish(gpu: GpuRig, pages: Entry, model: Model): void {
   for (const id of [1, 2]) gpu.create2d(id, 2, 10, 10)
   for (const id of [3, 4]) gpu.createBlob(id, 400, [pages])
@@ -181,7 +181,7 @@ function assertSane(gpu: GpuRig, model: Model, reply: GpuReply): void {
   }
 }
 
-/** Buffers that others have are of resources that are there, each is closed at most once, and a request that fails makes none. */
+/** Open buffers belong to existing resources, each is closed at most once, and a request that fails creates none. */
 function assertShared(gpu: GpuRig, sharing: MemorySharing, failed: boolean, before: readonly MemoryBuffer[]): void {
   const { open } = sharing
   assert.ok(open.length <= gpu.inspect().resources.count)
@@ -192,10 +192,10 @@ function assertShared(gpu: GpuRig, sharing: MemorySharing, failed: boolean, befo
   }
 }
 
-test('no sequence of commands crashes the device, goes unanswered, or outlives a reset', async () => {
+test('every sequence of commands is answered without a crash, and a reset removes its effects', async () => {
   await fc.assert(
     fc.asyncProperty(
-      fc.array(fc.tuple(step, whim), { minLength: 20, maxLength: 80 }),
+      fc.array(fc.tuple(step, ability), { minLength: 20, maxLength: 80 }),
       fc.constantFrom(true, true, true, false),
       async (steps, blob) => {
         const scanouts = Array.from({ length: SCANOUTS }, () => ({ width: 64, height: 64 }))
@@ -208,7 +208,7 @@ test('no sequence of commands crashes the device, goes unanswered, or outlives a
         for (const [{ send, done }, able] of steps) {
           Object.assign(sharing, able)
           const { open } = sharing
-          // A device that does not answer at once fails here.
+          // Fails if the device does not answer at once.
           const reply = send(gpu, pages)
           if (reply.type === R.OK_NODATA) done?.(model)
           assertSane(gpu, model, reply)

@@ -8,7 +8,7 @@ import { RecordingDisplay } from './testing/recording-display.ts'
 
 const WHOLE = { x: 0, y: 0, width: 8, height: 4 }
 
-test('the device offers EDID and UUIDs, and blobs unless told otherwise  @virtio 5.7.3', () => {
+test('the device offers EDID, UUIDs and, by default, blobs  @virtio 5.7.3', () => {
   const display = new RecordingDisplay()
   assert.equal(new GpuDevice(display).features, 0b1110n)
   assert.equal(new GpuDevice(display, { blob: false }).features, 0b0110n)
@@ -23,7 +23,7 @@ test('a device has 1 to 16 scanouts  @virtio 5.7.4.1', () => {
   assert.equal(scanouts(16).config.read(12, 4), 0)
 })
 
-test('a resize is an event that stays until the driver clears it  @virtio 5.7.4.1', () => {
+test('a resize sets an event bit until the driver clears it  @virtio 5.7.4.1', () => {
   const gpu = new GpuRig({
     scanouts: [
       { width: 640, height: 480 },
@@ -42,7 +42,7 @@ test('a resize is an event that stays until the driver clears it  @virtio 5.7.4.
   assert.equal(config.read(4, 4), 0)
 })
 
-test('what the driver writes elsewhere in the configuration changes nothing  @virtio 5.7.4.1', () => {
+test('writes to configuration fields other than events_clear have no effect  @virtio 5.7.4.1', () => {
   const { config } = new GpuRig().device
   for (const offset of [0, 8, 12, 16]) config.write(offset, 4, 0xffff_ffff)
   assert.deepEqual(
@@ -51,14 +51,14 @@ test('what the driver writes elsewhere in the configuration changes nothing  @vi
   )
 })
 
-test('the size that is already asked for is no event', () => {
+test('a resize to the current preferred mode raises no event', () => {
   const gpu = new GpuRig({ scanouts: [{ width: 640, height: 480 }] })
   gpu.device.resize(0, 640, 480)
   assert.equal(gpu.driver.configChanges, 0)
   assert.throws(() => gpu.device.resize(1, 640, 480), /no scanout 1/)
 })
 
-test('a size no display has becomes one that a display could have', () => {
+test('a preferred mode is limited to sizes that a display can have', () => {
   const gpu = new GpuRig()
   const preferred = () => {
     const { payload } = gpu.control(T.GET_DISPLAY_INFO)
@@ -71,7 +71,7 @@ test('a size no display has becomes one that a display could have', () => {
   assert.deepEqual(preferred(), [64, 700])
 })
 
-test('GET_DISPLAY_INFO tells the size of each scanout, side by side  @virtio 5.7.6.8', () => {
+test('GET_DISPLAY_INFO returns the size of each scanout, placed side by side  @virtio 5.7.6.8', () => {
   const gpu = new GpuRig({
     scanouts: [
       { width: 640, height: 480 },
@@ -87,7 +87,7 @@ test('GET_DISPLAY_INFO tells the size of each scanout, side by side  @virtio 5.7
   assert.ok(words.subarray(12).every((word) => word === 0))
 })
 
-test('GET_EDID tells the size of the page, before and after it changed  @virtio 5.7.6.8', () => {
+test('GET_EDID returns the preferred mode, before and after a resize  @virtio 5.7.6.8', () => {
   const gpu = new GpuRig({ scanouts: [{ width: 1366, height: 768 }] })
   const edid = () => {
     const { type, payload, written } = gpu.control(T.GET_EDID, [0, 0])
@@ -103,7 +103,7 @@ test('GET_EDID tells the size of the page, before and after it changed  @virtio 
   assert.equal(gpu.control(T.GET_EDID, [1, 0]).type, R.ERR_INVALID_SCANOUT_ID)
 })
 
-test('a fence comes back with its request: id, context and ring, bit by bit  @virtio 5.7.6.7', () => {
+test('the response to a fenced request repeats its fence id, context and ring  @virtio 5.7.6.7', () => {
   const gpu = new GpuRig()
   const request = { fenceLow: 0xdead_beef, fenceHigh: 0xffff_ffff, context: 7, ring: 63 }
   const fenced = gpu.control(T.GET_DISPLAY_INFO, [], { ...request, flags: 1 })
@@ -113,7 +113,7 @@ test('a fence comes back with its request: id, context and ring, bit by bit  @vi
   assert.deepEqual([ringed.type, ringed.flags, ringed.ring], [R.ERR_UNSPEC, 3, 63])
 })
 
-test('a request without a fence gets none  @virtio 5.7.6.7', () => {
+test('the response to a request without a fence has no fence  @virtio 5.7.6.7', () => {
   const reply = new GpuRig().control(T.GET_DISPLAY_INFO, [], { fenceLow: 5, context: 7, ring: 9, flags: 2 })
   assert.deepEqual([reply.flags, reply.fenceLow, reply.context, reply.ring], [0, 0, 0, 0])
 })
@@ -128,7 +128,7 @@ test('a request too short for a header gets ERR_UNSPEC, and no fence  @virtio 5.
   assert.equal(new DataView(empty.bytes.buffer).getUint32(0, true), R.ERR_UNSPEC)
 })
 
-test('a command cut short gets ERR_INVALID_PARAMETER and does nothing  @virtio 5.7.6.8', () => {
+test('a truncated command gets ERR_INVALID_PARAMETER and has no effect  @virtio 5.7.6.8', () => {
   const gpu = new GpuRig()
   const bodies: readonly (readonly [type: number, words: number])[] = [
     [T.GET_EDID, 2],
@@ -156,7 +156,7 @@ test('a command cut short gets ERR_INVALID_PARAMETER and does nothing  @virtio 5
   assert.deepEqual(gpu.display.positions, [])
 })
 
-test('a command without room for its answer is done all the same  @virtio 5.7.6.10', () => {
+test('a command without room for its response is executed all the same  @virtio 5.7.6.10', () => {
   const gpu = new GpuRig()
   assert.equal(gpu.cursor(T.MOVE_CURSOR, [0, 5, 6, 0, 0, 0, 0, 0], { room: 0 }).written, 0)
   assert.deepEqual(gpu.display.positions[0], { x: 5, y: 6 })
@@ -164,7 +164,7 @@ test('a command without room for its answer is done all the same  @virtio 5.7.6.
   assert.equal(gpu.unref(1).type, R.OK_NODATA)
 })
 
-test('an answer that does not fit becomes an error that does', () => {
+test('a response that does not fit is replaced by an error that fits', () => {
   const gpu = new GpuRig()
   for (const [type, room] of [
     [T.GET_EDID, 24 + 1031],
@@ -175,17 +175,17 @@ test('an answer that does not fit becomes an error that does', () => {
     assert.deepEqual([reply.type, reply.written], [R.ERR_UNSPEC, 24])
   }
   assert.equal(gpu.control(T.GET_EDID, [0, 0], { room: 23 }).written, 0)
-  // Nothing of an answer that could not be given is left for the next.
+  // No part of the response that did not fit is left for the next request.
   assert.equal(gpu.create2d(1, 1, 4, 4).written, 24)
 })
 
-test('there are no capability sets to ask for  @virtio 5.7.6.8', () => {
+test('without a renderer there are no capability sets  @virtio 5.7.6.8', () => {
   const gpu = new GpuRig()
   assert.equal(gpu.control(T.GET_CAPSET_INFO, [0, 0]).type, R.ERR_INVALID_PARAMETER)
   assert.equal(gpu.control(T.GET_CAPSET, [1, 0]).type, R.ERR_INVALID_PARAMETER)
 })
 
-test('what is not offered, and what belongs to the other queue, gets ERR_UNSPEC  @virtio 5.7.6.7', () => {
+test('commands that are unknown, not offered or of the other queue get ERR_UNSPEC  @virtio 5.7.6.7', () => {
   const gpu = new GpuRig()
   const unknown = [0, 0xff, 0x10e, 0x1100, 0xffff_ffff, T.CTX_CREATE, T.SUBMIT_3D, T.RESOURCE_CREATE_3D]
   for (const type of [...unknown, T.RESOURCE_MAP_BLOB, T.UPDATE_CURSOR, T.MOVE_CURSOR]) {
@@ -202,7 +202,7 @@ test('commands of features that were not negotiated get ERR_UNSPEC  @virtio 5.7.
   assert.equal(gpu.setScanoutBlob(0, 1, { width: 4, height: 4 }).type, R.ERR_UNSPEC)
 })
 
-test('a reset lets go of everything the driver made, on the displays too  @virtio 2.4', async () => {
+test('a reset destroys everything the driver created, and clears the displays  @virtio 2.4', async () => {
   const gpu = new GpuRig()
   gpu.create2d(1, 1, 8, 4)
   gpu.create2d(2, 1, 64, 64)
@@ -217,21 +217,21 @@ test('a reset lets go of everything the driver made, on the displays too  @virti
   const nothing = { count: 0, hostBytes: 0, maxHostBytes: 256 << 20, paths: {}, notShared: {} }
   assert.deepEqual(gpu.inspect().resources, nothing)
   assert.equal(gpu.device.config.read(0, 4), 0)
-  // Who kept a surface sees nothing in it, and of the host's copy nothing is kept.
+  // A surface that was kept reads as black: the host's copy is released.
   const target = new Uint8Array(128).fill(1)
   assert.equal(kept.read(WHOLE, target, 0, 32), 0)
   assert.ok(target.every((byte) => byte === 0))
   gpu.device.notify(0)
 })
 
-test('a reset queue goes on where the driver left off  @virtio 2.6.1', () => {
+test('a queue reset keeps the resources of the driver  @virtio 2.6.1', () => {
   const gpu = new GpuRig()
   gpu.create2d(1, 1, 8, 4)
   gpu.device.stopQueue(0)
   assert.equal(gpu.setScanout(0, 1, WHOLE).type, R.OK_NODATA)
 })
 
-test('everything said is counted by its name', () => {
+test('commands and errors are counted by name', () => {
   const gpu = new GpuRig()
   gpu.create2d(1, 1, 8, 4)
   gpu.attach(1, [gpu.page(128)])

@@ -34,62 +34,67 @@ import type { PathTotals } from './resources/resource-table.ts'
 import { Scanout, type ScanoutInspection, type ScanoutSize } from './scanout.ts'
 
 export interface GpuOptions {
-  /** The scanouts there are, with the sizes their viewers want at first; one of 1024 by 768 unless told. */
+  /** The scanouts, each with the preferred mode of its viewer. @default one of 1024 by 768 */
   readonly scanouts?: readonly ScanoutSize[]
-  /** Whether the guest may show its own pages (RESOURCE_BLOB); otherwise every frame is copied to the host first. */
+  /** Offers RESOURCE_BLOB: scanouts read the guest's own pages, and not a copy on the host. @default true */
   readonly blob?: boolean
-  /** What a guest can make this host hold besides the heap, in bytes; 256 MiB unless told. */
+  /**
+   * Limit in bytes of host memory that the driver's resources and contexts use, not counting the heap.
+   * @default 256 MiB
+   */
   readonly maxHostBytes?: number
-  /** Graphics memory for the guest, which it maps; it needs `blob`. Without one there are no blobs of host memory. */
+  /** Graphics memory that the guest maps; needs `blob`. Without it the device has no host blobs. */
   readonly heap?: GpuHeap
-  /** Gives the guest's buffers to other devices and processes of the host; without it nobody else gets them. */
+  /** Exports the guest's buffers to other devices and processes of the host. Without it no buffer is exported. */
   readonly sharing?: BufferSharing
   /**
-   * The bit, none of the specification's, by which a driver may ask for handles of guest pages (CREATE_GUEST_HANDLE); there is
-   * none unless told, nor without `sharing`.
+   * Number of the feature bit by which a driver may create guest blobs with CREATE_GUEST_HANDLE. The specification does
+   * not define it. Needs `sharing`.
+   * @default no such feature
    */
   readonly guestHandleFeature?: number
-  /** What executes commands of the guest's programs, each a kind; the one that allocates from the heap, unless told. */
+  /** Renderers of the contexts, one for each capability set. @default `CrossDomainRenderer` if there is a heap */
   readonly renderers?: readonly Renderer[]
-  /** What resources are named with, for other devices; the host's generator unless told. */
+  /** Source of the UUIDs of resources. @default the host's CSPRNG */
   readonly random?: RandomSource
 }
 
-/** What the inspector shows of a GPU. */
+/** State of a GPU, as the inspector shows it. */
 export type GpuInspection = {
   readonly scanouts: readonly ScanoutInspection[]
   readonly resources: {
     readonly count: number
     readonly hostBytes: number
     readonly maxHostBytes: number
-    /** How they reach displays. */
+    /** Resources by how displays read them. */
     readonly paths: PathTotals
-    /** How often others could not have one, by what was wrong. */
+    /** Failed exports, by problem. */
     readonly notShared: Readonly<Record<string, number>>
   }
   readonly contexts: readonly ContextInspection[]
-  /** Null where there is none. */
+  /** Null without a heap. */
   readonly heap: HeapInspection | null
-  /** Requests that are done but for their fences. */
+  /** Requests that are executed and wait for their fence. */
   readonly fences: number
   readonly commands: Readonly<Record<string, number>>
   readonly errors: Readonly<Record<string, number>>
 }
 
 /**
- * GPU: what the guest draws, on displays of the host.
+ * GPU device: shows the surfaces of the guest on displays of the host.
  *
  *     const gpu = new GpuDevice(display, { scanouts: [{ width: 1280, height: 720 }] })
- *     ...                                     // a transport brings a driver, which then, in this order:
- *     // RESOURCE_CREATE_BLOB                    names its framebuffer's pages
+ *     ...                                     // a transport connects a driver, which sends:
+ *     // RESOURCE_CREATE_BLOB                    the pages of its framebuffer
  *     // SET_SCANOUT_BLOB                        display.scanout(0, surface)
  *     // RESOURCE_FLUSH                          display.damage(0, rect)
- *     surface.read(rect, pixels, 0, stride)   // whenever the viewer is ready: the pixels, out of the guest's pages
- *     gpu.resize(0, 1920, 1080)               // the viewer's window grew: the guest may follow
+ *     surface.read(rect, pixels, 0, stride)   // when the viewer is ready: reads the guest's pages
+ *     gpu.resize(0, 1920, 1080)               // the viewer prefers another mode: notifies the guest
  *
- * Queue 0 (controlq) carries all commands but the cursor's, queue 1 (cursorq) those. Each is a header, what the command
- * needs, and room for a response; it is answered before the next one is looked at, unless it has a fence and its context's
- * renderer needs longer. A question about the display may wait for its viewers, and all that comes behind it, too.
+ * Queue 0 (controlq) carries all commands except those of the cursor, queue 1 (cursorq) those of the cursor. Each
+ * request is a header, the parameters of the command, and room for the response. The device returns a request before it
+ * takes the next one, unless the request is fenced and the renderer of its context completes it later. GET_DISPLAY_INFO
+ * and GET_EDID may wait for the viewers; all later requests of the control queue then wait, too.
  *
  * @virtio 5.7
  */
@@ -111,15 +116,18 @@ export class GpuDevice implements VirtioDevice {
   readonly #sharing: ResourceSharing
   readonly #guestHandleFeature: number | undefined
   readonly #fences = new Fences()
-  /** What happened and the driver has not cleared: bits of `GpuEvent`. */
+  /** Pending events, bits of `GpuEvent`: the driver has not cleared them yet. */
   #events = 0
   #session: DriverSession | undefined
-  /** What the driver made; it outlives stopped queues, so that a stopped guest's screen can still be read. */
+  /**
+   * The driver's resources and contexts. They stay when queues stop, so the surfaces of a stopped guest can still be
+   * read.
+   */
   #processor: CommandProcessor | undefined
   readonly #display: Display
-  /** A question of the driver's that waits for the display; what came behind it in the control queue waits, too. */
-  #asked: { readonly chain: Chain } | undefined
-  /** Of the request at hand in each queue. */
+  /** The request that waits for the viewers' preferred modes. Later requests of the control queue wait for it. */
+  #waiting: { readonly chain: Chain } | undefined
+  /** Headers of the current request of each queue. */
   readonly #headers = [new ControlHeader(), new ControlHeader()]
   readonly #commands = new NamedCounters(GpuCommand)
   readonly #errors = new NamedCounters(GpuResponse)
@@ -127,11 +135,11 @@ export class GpuDevice implements VirtioDevice {
   constructor(display: Display, options: GpuOptions = {}) {
     const { scanouts = [{ width: 1024, height: 768 }], blob = true, maxHostBytes = 256 << 20, heap } = options
     if (scanouts.length < 1 || scanouts.length > MAX_SCANOUTS) {
-      throw new RangeError(`a GPU has 1 to ${MAX_SCANOUTS} scanouts, not ${scanouts.length}`)
+      throw new RangeError(`a GPU must have 1 to ${MAX_SCANOUTS} scanouts (${scanouts.length})`)
     }
     this.#display = display
     this.#scanouts = scanouts.map((size, index) => new Scanout(index, size, display))
-    if (heap && !blob) throw new RangeError('a heap is of use only to a GPU with blobs')
+    if (heap && !blob) throw new RangeError('a GPU with a heap needs blobs: set the option blob')
     this.#maxHostBytes = maxHostBytes
     this.#heap = heap
     this.#renderers = options.renderers ?? (heap ? [new CrossDomainRenderer(heap)] : [])
@@ -160,7 +168,7 @@ export class GpuDevice implements VirtioDevice {
     this.#fillConfig(this.config.view)
   }
 
-  /** Guest blobs may begin and end anywhere, blobs of the heap at its pages. */
+  /** Alignment of blobs in bytes: the page size of the heap; 1 without a heap, since guest blobs need no alignment. */
   get #blobAlignment(): number {
     return this.#heap?.pageSize ?? 1
   }
@@ -181,10 +189,10 @@ export class GpuDevice implements VirtioDevice {
   notify(index: number): void {
     const queue = this.#session?.queues[index]
     const processor = this.#processor
-    if (!queue || !processor || (index === GpuQueue.CONTROL && this.#asked)) return
+    if (!queue || !processor || (index === GpuQueue.CONTROL && this.#waiting)) return
     for (let chain = queue.pop(); chain; chain = queue.pop()) {
       this.#headers[index].read(chain.reader)
-      if (index === GpuQueue.CONTROL && this.#waits(chain)) break
+      if (index === GpuQueue.CONTROL && this.#waitsForModes(chain)) break
       const written = this.#serve(processor, index, chain)
       if (written !== LATER) queue.push(chain, written)
     }
@@ -192,12 +200,12 @@ export class GpuDevice implements VirtioDevice {
   }
 
   /**
-   * A question to the display may be in flight, which is answered with what was known before, and requests whose fences are
-   * not reached: the driver stops, and does not wait for them.
+   * Returns requests that wait for the viewers, with the preferred modes known so far, and requests that wait for a
+   * fence. The driver stops, so it does not wait for either.
    */
   stopQueue(index: number): void {
     if (index !== GpuQueue.CONTROL) return
-    this.#answerAsked()
+    this.#answerWaiting()
     this.#answerFenced(this.#fences.takeAll())
   }
 
@@ -210,13 +218,14 @@ export class GpuDevice implements VirtioDevice {
   }
 
   /**
-   * The viewer wants a scanout of another size. The guest learns of it by an event, and does as it likes.
+   * Sets the preferred mode of a scanout. The guest is notified by an event and may ignore it.
+   * @throws {RangeError} if there is no such scanout
    * @virtio 5.7.4.2 VIRTIO_GPU_EVENT_DISPLAY
    */
   resize(scanout: number, width: number, height: number): void {
     const target = this.#scanouts[scanout]
     if (!target) throw new RangeError(`there is no scanout ${scanout}: the GPU has ${this.#scanouts.length}`)
-    if (!target.wish({ width, height })) return
+    if (!target.setPreferred({ width, height })) return
     this.#events |= GpuEvent.DISPLAY
     this.config.update((view) => this.#fillConfig(view))
   }
@@ -240,42 +249,45 @@ export class GpuDevice implements VirtioDevice {
     }
   }
 
-  /** Asks the display before a question about it is answered. @returns whether that takes longer than this call */
-  #waits(chain: Chain): boolean {
+  /**
+   * Requests the viewers' preferred modes if the chain asks for display information.
+   * @returns true if they arrive later
+   */
+  #waitsForModes(chain: Chain): boolean {
     const { type, whole } = this.#headers[GpuQueue.CONTROL]
-    const isQuestion = whole && (type === GpuCommand.GET_DISPLAY_INFO || type === GpuCommand.GET_EDID)
-    if (!isQuestion || !this.#display.preferredModes) return false
-    const asked = { chain }
-    this.#asked = asked
+    const asksForModes = whole && (type === GpuCommand.GET_DISPLAY_INFO || type === GpuCommand.GET_EDID)
+    if (!asksForModes || !this.#display.preferredModes) return false
+    const waiting = { chain }
+    this.#waiting = waiting
     let later = false
-    this.#display.preferredModes((wishes) => {
-      this.#grant(wishes)
-      // Nobody may be waiting for it any more.
-      if (this.#asked !== asked) return
-      if (later) this.#goOn()
-      else this.#asked = undefined
+    this.#display.preferredModes((modes) => {
+      this.#setPreferredModes(modes)
+      // The request may have been answered already, by `stopQueue`.
+      if (this.#waiting !== waiting) return
+      if (later) this.#resumeControl()
+      else this.#waiting = undefined
     })
     later = true
-    return this.#asked === asked
+    return this.#waiting === waiting
   }
 
-  /** No event tells the driver: it is the one who asked. */
-  #grant(wishes: PreferredModes): void {
-    for (const [i, wish] of wishes.slice(0, this.#scanouts.length).entries()) this.#scanouts[i].wish(wish)
+  /** Raises no event, because the driver is asking for this information. */
+  #setPreferredModes(modes: PreferredModes): void {
+    for (const [i, mode] of modes.slice(0, this.#scanouts.length).entries()) this.#scanouts[i].setPreferred(mode)
   }
 
-  #goOn(): void {
-    this.#answerAsked()
+  #resumeControl(): void {
+    this.#answerWaiting()
     this.notify(GpuQueue.CONTROL)
   }
 
-  #answerAsked(): void {
-    const asked = this.#asked
+  #answerWaiting(): void {
+    const waiting = this.#waiting
     const queue = this.#session?.queues[GpuQueue.CONTROL]
-    this.#asked = undefined
-    if (!asked || !queue || !this.#processor) return
-    const written = this.#serve(this.#processor, GpuQueue.CONTROL, asked.chain)
-    if (written !== LATER) queue.push(asked.chain, written)
+    this.#waiting = undefined
+    if (!waiting || !queue || !this.#processor) return
+    const written = this.#serve(this.#processor, GpuQueue.CONTROL, waiting.chain)
+    if (written !== LATER) queue.push(waiting.chain, written)
     queue.publish()
   }
 
@@ -290,11 +302,10 @@ export class GpuDevice implements VirtioDevice {
   }
 
   /**
-   * Executes one request, whose header was read, and answers it.
+   * Executes one request and writes its response; its header was already read.
    *
-   * Linux leaves no room for answers in the cursor queue: such a command is done all the same. Room for some of an
-   * answer is of no use to anybody, and gets an error if that fits.
-   * @returns the bytes written, or `LATER`
+   * Linux provides no room for responses in the cursor queue: such a command is executed all the same. If a response
+   * fits in part only, the driver gets an error instead, if that fits.
    */
   #serve(processor: CommandProcessor, queue: number, chain: Chain): number {
     const { writer } = chain
@@ -314,7 +325,7 @@ export class GpuDevice implements VirtioDevice {
     return writer.written
   }
 
-  /** Keeps a request that is done but for its fence. @returns whether it is one */
+  /** Keeps a request that is executed and fenced until its fence is reached. @returns true if the request waits */
   #waitsForFence(processor: CommandProcessor, chain: Chain, header: ControlHeader): boolean {
     const { context, ring, type } = header
     if (type !== GpuCommand.SUBMIT_3D || ring === undefined) return false
@@ -337,7 +348,10 @@ export class GpuDevice implements VirtioDevice {
     return response
   }
 
-  /** The driver wrote somewhere: only events_clear is its to write, and always reads as 0. @virtio 5.7.4.1 */
+  /**
+   * Handles a write to the configuration space. The driver may write events_clear only, which always reads as 0.
+   * @virtio 5.7.4.1
+   */
   #configWritten(): void {
     this.#events &= ~this.config.view.getUint32(CONFIG_EVENTS_CLEAR, true)
     this.#fillConfig(this.config.view)
@@ -356,12 +370,12 @@ export class GpuDevice implements VirtioDevice {
 function checkGuestHandleFeature(bit: number | undefined): number | undefined {
   if (bit === undefined) return undefined
   if (!Number.isInteger(bit) || bit < 0 || !hasFeature(DEVICE_FEATURES, bit)) {
-    throw new RangeError(`a device's own feature is bit 0 to 23 or 50 to 127, not ${bit}`)
+    throw new RangeError(`a feature of the device must be bit 0 to 23 or 50 to 127 (${bit})`)
   }
   const taken = Object.entries(GpuFeature).find(([, known]) => known === bit)
-  if (taken) throw new RangeError(`feature bit ${bit} is ${taken[0]}`)
+  if (taken) throw new RangeError(`feature bit ${bit} is ${taken[0]}: use another bit`)
   return bit
 }
 
-/** What is answered when its fence is reached. */
+/** Result of a request that is returned later, when its fence is reached. */
 const LATER = -1

@@ -1,4 +1,4 @@
-/** Counts things that have a number on the wire and a name for people; what has no name is counted together. */
+/** Counters of numeric codes, reported by name. Codes without a name share the counter `unknown`. */
 export class NamedCounters {
   readonly #names: ReadonlyMap<number, string>
   readonly #counts = new Map<number, number>()
@@ -13,7 +13,7 @@ export class NamedCounters {
     else this.#unnamed++
   }
 
-  /** Those that were counted at all, by name. */
+  /** Counters above 0, by name. */
   inspect(): Record<string, number> {
     const counted: Record<string, number> = {}
     for (const [code, count] of this.#counts) counted[this.#names.get(code) ?? code] = count

@@ -31,7 +31,7 @@ export const CONFIG_BLOB_ALIGNMENT = 16
 /** Bits of `events_read`. @virtio 5.7.4.2 */
 export const GpuEvent = { DISPLAY: 1 << 0 } as const
 
-/** What a request asks for: `VIRTIO_GPU_CMD_*`. @virtio 5.7.6.7 */
+/** Types of requests: `VIRTIO_GPU_CMD_*`. @virtio 5.7.6.7 */
 export const GpuCommand = {
   GET_DISPLAY_INFO: 0x0100,
   RESOURCE_CREATE_2D: 0x0101,
@@ -63,7 +63,7 @@ export const GpuCommand = {
   MOVE_CURSOR: 0x0301,
 } as const
 
-/** What the device answers: `VIRTIO_GPU_RESP_*`. @virtio 5.7.6.7 */
+/** Types of responses: `VIRTIO_GPU_RESP_*`. @virtio 5.7.6.7 */
 export const GpuResponse = {
   OK_NODATA: 0x1100,
   OK_DISPLAY_INFO: 0x1101,
@@ -85,34 +85,34 @@ export type GpuResponse = (typeof GpuResponse)[keyof typeof GpuResponse]
 /** Bits of a request's flags: `VIRTIO_GPU_FLAG_*`. @virtio 5.7.6.7 */
 export const GpuFlag = { FENCE: 1 << 0, INFO_RING_IDX: 1 << 1 } as const
 
-/** Where a blob's memory is: `VIRTIO_GPU_BLOB_MEM_*`. @virtio 5.7.6.8 */
+/** Memory that a blob lies in: `VIRTIO_GPU_BLOB_MEM_*`. @virtio 5.7.6.8 */
 export const BlobMem = { GUEST: 1, HOST3D: 2, HOST3D_GUEST: 3 } as const
 
 /**
- * What a blob is for: `VIRTIO_GPU_BLOB_FLAG_*`. The last is not the specification's: it asks for a handle of guest pages that
- * devices of the host can import. @virtio 5.7.6.8
+ * Uses of a blob: `VIRTIO_GPU_BLOB_FLAG_*`. CREATE_GUEST_HANDLE is not in the specification: it requests a dma-buf of
+ * guest pages that devices of the host can import. @virtio 5.7.6.8
  */
 export const BlobFlag = { USE_MAPPABLE: 1, USE_SHAREABLE: 2, USE_CROSS_DEVICE: 4, CREATE_GUEST_HANDLE: 8 } as const
 
-/** Capability sets, which also are the types of contexts: `VIRTIO_GPU_CAPSET_*`. @virtio 5.7.6.8 */
+/** Capability sets, which are the types of contexts: `VIRTIO_GPU_CAPSET_*`. @virtio 5.7.6.8 */
 export const Capset = { VIRGL: 1, VIRGL2: 2, GFXSTREAM: 3, VENUS: 4, CROSS_DOMAIN: 5 } as const
 
-/** The lowest bits of `context_init`: which capability set the context speaks. @virtio 5.7.6.9 */
+/** Bits of `context_init` that hold the capability set of the context. @virtio 5.7.6.9 */
 export const CONTEXT_INIT_CAPSET_ID_MASK = 0xff
 
-/** Rings of a context that fences can be on: 0 to 63. @virtio 5.7.6.7 */
+/** Number of rings of a context that a fence can be on. @virtio 5.7.6.7 */
 export const RINGS = 64
 
-/** The shared memory region that host blobs are mapped in. @virtio 5.7.5 */
+/** Id of the shared memory region that host blobs are mapped in. @virtio 5.7.5 */
 export const VIRTIO_GPU_SHM_ID_HOST_VISIBLE = 1
 
-/** How the guest should map a blob: `VIRTIO_GPU_MAP_CACHE_*`. @virtio 5.7.6.9 */
+/** Caching with which the guest must map a blob: `VIRTIO_GPU_MAP_CACHE_*`. @virtio 5.7.6.9 */
 export const MapCache = { NONE: 0, CACHED: 1, UNCACHED: 2, WC: 3 } as const
 
 /** `VIRTIO_GPU_MAX_SCANOUTS` */
 export const MAX_SCANOUTS = 16
 
-// Messages of the hot path are read field by field, without an object; all sizes without the header.
+// Messages of the hot path are read field by field, without an object. Sizes do not include the header.
 //
 // RESOURCE_FLUSH             0              16            20       24
 //                            | rect         | resource_id | pad    |
@@ -124,7 +124,7 @@ export const TRANSFER_SIZE = 32
 //                            | scanout_id | x | y | pad | resource_id | hot_x | hot_y | pad |
 export const CURSOR_SIZE = 32
 
-/** Takes a `virtio_gpu_rect` off the reader. */
+/** Reads a `virtio_gpu_rect`. */
 export function takeRect(reader: Reader, into: MutableRect): void {
   into.x = reader.u32()
   into.y = reader.u32()
@@ -136,7 +136,7 @@ export function takeRect(reader: Reader, into: MutableRect): void {
 //                             | addr | length | pad |
 export const MEM_ENTRY_SIZE = 16
 
-// All other messages, without the header.                                           @virtio 5.7.6.8
+// All other messages, without their header.                                         @virtio 5.7.6.8
 
 const RECT = struct({ x: u32, y: u32, width: u32, height: u32 })
 const RESOURCE_ONLY = { resourceId: u32, padding: padding(4) }
@@ -164,7 +164,7 @@ export const RESOURCE_CREATE_BLOB = struct({
 })
 
 export const RESOURCE_UNREF = struct(RESOURCE_ONLY)
-/** Its response is 16 bytes of UUID. */
+/** The response carries a UUID of 16 bytes. */
 export const RESOURCE_ASSIGN_UUID = struct(RESOURCE_ONLY)
 export const RESOURCE_ATTACH_BACKING = struct({ resourceId: u32, entryCount: u32 })
 export const RESOURCE_DETACH_BACKING = struct(RESOURCE_ONLY)
@@ -183,11 +183,11 @@ export const SET_SCANOUT_BLOB = struct({
   offsets: array(u32, 4),
 })
 
-// Messages of 3D, without the header.                                                @virtio 5.7.6.9
+// Messages of 3D, without their header.                                              @virtio 5.7.6.9
 
 export const CTX_CREATE = struct({ nameLength: u32, contextInit: u32, debugName: byteArray(64) })
 export const CTX_RESOURCE = struct(RESOURCE_ONLY)
-/** That many bytes of commands follow. */
+/** `size` bytes of commands follow. */
 export const SUBMIT_3D = struct({ size: u32, padding: padding(4) })
 
 export const TRANSFER_3D = struct({

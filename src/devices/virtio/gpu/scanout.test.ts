@@ -8,11 +8,11 @@ const HEIGHT = 6
 const WHOLE = { x: 0, y: 0, width: WIDTH, height: HEIGHT }
 const MODE = { width: 640, height: 480 }
 
-/** A rig with two scanouts and a picture, all pixels different, in a 2D resource (1) and in a blob (2). */
+/** A rig with three scanouts, and an image whose pixels all differ, in a 2D resource (1) and in a blob (2). */
 function drawn(): { gpu: GpuRig; words: number[] } {
   const gpu = new GpuRig({ scanouts: [MODE, MODE, MODE] })
   const words = Array.from({ length: WIDTH * HEIGHT }, (_, i) => 0x01020300 + i)
-  // In pieces of 13 bytes: pixels straddle them.
+  // Entries of 13 bytes, so that pixels span two of them.
   const { address } = gpu.page(4096)
   const page = { address, length: words.length * 4 }
   gpu.poke(page, words)
@@ -27,14 +27,14 @@ function drawn(): { gpu: GpuRig; words: number[] } {
   return { gpu, words }
 }
 
-/** What of the picture lies in a rectangle. */
+/** Part of the image within a rectangle. */
 function cut(words: readonly number[], x: number, y: number, width: number, height: number): number[] {
   return Array.from({ length: height }, (_, row) =>
     words.slice((y + row) * WIDTH + x, (y + row) * WIDTH + x + width),
   ).flat()
 }
 
-test('a scanout shows a rectangle of a 2D resource, out of the host copy  @virtio 5.7.6.8', () => {
+test('a scanout shows a rectangle of a 2D resource, read from the host copy  @virtio 5.7.6.8', () => {
   const { gpu, words } = drawn()
   assert.equal(gpu.setScanout(1, 1, { x: 2, y: 1, width: 5, height: 4 }).type, R.OK_NODATA)
   const surface = gpu.display.surfaces[1]
@@ -44,7 +44,7 @@ test('a scanout shows a rectangle of a 2D resource, out of the host copy  @virti
   assert.equal(gpu.display.surfaces[0], undefined)
 })
 
-test('a scanout shows a rectangle of a guest blob, out of its pages  @virtio 5.7.6.8', () => {
+test('a scanout shows a rectangle of a guest blob, read from its pages  @virtio 5.7.6.8', () => {
   const { gpu, words } = drawn()
   const image = { width: 6, height: 5, stride: WIDTH * 4, offset: (WIDTH + 1) * 4 }
   assert.equal(gpu.setScanoutBlob(0, 2, image, { x: 1, y: 1, width: 4, height: 3 }).type, R.OK_NODATA)
@@ -53,7 +53,7 @@ test('a scanout shows a rectangle of a guest blob, out of its pages  @virtio 5.7
   assert.deepEqual(gpu.display.pixels(0, { x: 3, y: 1, width: 1, height: 2 }), cut(words, 5, 3, 1, 2))
 })
 
-test('a blob is read as it is when it is read, with no transfer', () => {
+test('reading a surface of a blob returns its current bytes, without a transfer', () => {
   const gpu = new GpuRig()
   const page = gpu.page(64)
   gpu.createBlob(1, 64, [page])
@@ -62,7 +62,7 @@ test('a blob is read as it is when it is read, with no transfer', () => {
   assert.deepEqual(gpu.display.pixels(0), Array(16).fill(0x42))
 })
 
-test('scanouts must be covered by their resource  @virtio 5.7.6.8', () => {
+test('the rectangle of a scanout must lie within its resource  @virtio 5.7.6.8', () => {
   const { gpu } = drawn()
   for (const [x, y, width, height] of [
     [0, 0, WIDTH + 1, HEIGHT],
@@ -81,7 +81,7 @@ test('scanouts must be covered by their resource  @virtio 5.7.6.8', () => {
   assert.deepEqual(gpu.display.surfaces, [])
 })
 
-test('what a blob is said to contain must lie in it  @virtio 5.7.6.8', () => {
+test('the framebuffer layout of SET_SCANOUT_BLOB must fit in the blob  @virtio 5.7.6.8', () => {
   const { gpu } = drawn()
   const image = { width: WIDTH, height: HEIGHT }
   for (const wrong of [
@@ -104,13 +104,13 @@ test('what a blob is said to contain must lie in it  @virtio 5.7.6.8', () => {
   assert.equal(gpu.setScanoutBlob(0, 2, tight).type, R.OK_NODATA)
 })
 
-test('a kind of resource has a command of its own  @virtio 5.7.6.8', () => {
+test('SET_SCANOUT shows only 2D resources, SET_SCANOUT_BLOB only blobs  @virtio 5.7.6.8', () => {
   const { gpu } = drawn()
   assert.equal(gpu.setScanout(0, 2, WHOLE).type, R.ERR_INVALID_RESOURCE_ID)
   assert.equal(gpu.setScanoutBlob(0, 1, WHOLE).type, R.ERR_INVALID_RESOURCE_ID)
 })
 
-test('a scanout that is not there is an error  @virtio 5.7.6.8', () => {
+test('a scanout id out of range gets ERR_INVALID_SCANOUT_ID  @virtio 5.7.6.8', () => {
   const { gpu } = drawn()
   for (const scanout of [3, 16, 0xffff_ffff]) {
     assert.equal(gpu.setScanout(scanout, 1, WHOLE).type, R.ERR_INVALID_SCANOUT_ID)
@@ -121,7 +121,7 @@ test('a scanout that is not there is an error  @virtio 5.7.6.8', () => {
   }
 })
 
-test('what a viewer would have to hold is bounded, however the guest came by it', () => {
+test('the size of a surface is bounded, because viewers may keep a copy of it', () => {
   const gpu = new GpuRig({ maxHostBytes: 1 << 20 }, { memorySize: 32 << 20 })
   gpu.createBlob(1, 4 << 20, [gpu.page(4 << 20)])
   assert.equal(gpu.setScanoutBlob(0, 1, { width: 1024, height: 1024 }).type, R.ERR_OUT_OF_MEMORY)
@@ -146,7 +146,7 @@ test('resource 0 disables a scanout  @virtio 5.7.6.8', () => {
   assert.equal(gpu.display.surfaces[0], undefined)
 })
 
-test('a flush is damage on each scanout that shows it, in its coordinates, clipped  @virtio 5.7.6.8', () => {
+test('a flush is reported to each scanout of the resource, clipped and in its coordinates  @virtio 5.7.6.8', () => {
   const { gpu } = drawn()
   gpu.setScanout(0, 1, WHOLE)
   gpu.setScanout(1, 1, { x: 3, y: 2, width: 4, height: 3 })
@@ -162,7 +162,7 @@ test('a flush is damage on each scanout that shows it, in its coordinates, clipp
   assert.deepEqual(gpu.display.damages.splice(0), [{ index: 2, x: 5, y: 5, width: 3, height: 1 }])
 })
 
-test('a flush of what nobody sees, or outside of the resource, damages nothing  @virtio 5.7.6.8', () => {
+test('a flush of a resource without scanout, or out of bounds, reports no damage  @virtio 5.7.6.8', () => {
   const { gpu } = drawn()
   assert.equal(gpu.flush(1, WHOLE).type, R.OK_NODATA)
   gpu.setScanout(0, 1, WHOLE)
@@ -180,7 +180,7 @@ test('a flush of what nobody sees, or outside of the resource, damages nothing  
   assert.deepEqual(gpu.display.damages, [])
 })
 
-test('a resource that goes takes its scanouts along  @virtio 5.7.6.8', () => {
+test('destroying a resource disables its scanouts  @virtio 5.7.6.8', () => {
   const { gpu } = drawn()
   gpu.setScanout(0, 1, WHOLE)
   gpu.setScanoutBlob(1, 2, WHOLE)
@@ -193,7 +193,7 @@ test('a resource that goes takes its scanouts along  @virtio 5.7.6.8', () => {
   assert.equal(gpu.display.surfaces[0], undefined)
 })
 
-test('a blob that loses its pages while it is shown is black until it has others  @virtio 5.7.6.8', () => {
+test('a shown blob whose pages are detached is black until others are attached  @virtio 5.7.6.8', () => {
   const { gpu, words } = drawn()
   gpu.setScanoutBlob(0, 2, WHOLE)
   assert.deepEqual(gpu.display.pixels(0), words)
@@ -206,7 +206,7 @@ test('a blob that loses its pages while it is shown is black until it has others
   assert.deepEqual(gpu.display.pixels(0), Array(WIDTH * HEIGHT).fill(0x77))
 })
 
-test('bytes read are counted over all surfaces of a scanout', () => {
+test('bytesRead counts all surfaces of a scanout', () => {
   const { gpu } = drawn()
   gpu.setScanout(0, 1, WHOLE)
   gpu.display.pixels(0)

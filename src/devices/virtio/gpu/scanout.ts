@@ -1,13 +1,13 @@
 import type { CursorPicture, Display, PreferredMode, SurfacePath } from '../../../services/display.ts'
 import { intersect, type Rect } from '../../../services/rect.ts'
 import type { BufferKind } from '../../../services/shared-buffer.ts'
-import type { ImageLayout } from './pixels/image-layout.ts'
+import type { PixelLayout } from './pixels/image-layout.ts'
 import type { Resource } from './resources/resource.ts'
 import { ResourceSurface } from './resources/resource-surface.ts'
 
-/** Longest side of a scanout, asked for or set: beyond what any display has, and what any viewer could draw. */
+/** Longest side of a scanout in pixels, preferred or set: more than any display has and any viewer can draw. */
 export const MAX_SIDE = 16384
-/** Shortest side a viewer may ask for: below it, no timing is sensible. */
+/** Shortest side in pixels that a viewer may prefer: smaller modes have no useful timing. */
 const MIN_SIDE = 64
 
 export interface ScanoutSize {
@@ -15,47 +15,47 @@ export interface ScanoutSize {
   readonly height: number
 }
 
-/** What the inspector shows of a scanout. */
+/** State of a scanout, as the inspector shows it. */
 export type ScanoutInspection = {
-  /** Somebody looks at it. */
+  /** True if a viewer shows it. */
   readonly connected: boolean
   readonly preferred: ScanoutSize
-  /** What the guest made of it; null while it shows nothing. */
+  /** The mode that the guest set; null while the scanout is disabled. */
   readonly mode: ScanoutSize | null
   readonly path: SurfacePath | null
   readonly reason: string | null
-  /** How others can have it; null where they cannot. */
+  /** How its surface is exported; null if it is not. */
   readonly kind: BufferKind | null
   readonly flushes: number
   readonly lastDamage: Rect | null
-  /** Into the 2D resource it shows. */
+  /** Bytes transferred into the 2D resource it shows. */
   readonly bytesTransferred: number
-  /** By the display, out of what it ever showed. */
+  /** Bytes that the display read from all its surfaces so far. */
   readonly bytesRead: number
-  /** For the last flush: into the resource since the flush before, and by the display so far. */
+  /** Bytes copied for the last flush: into the resource before it, and by the display since then. */
   readonly bytesCopied: number
 }
 
-/** One of the device's outputs: the size its viewer wants, and what the guest shows on it. @virtio 5.7.6.4 */
+/** One scanout: the preferred mode of its viewer, and the surface that the guest shows. @virtio 5.7.6.4 */
 export class Scanout {
-  /** Somebody looks at it. */
+  /** True if a viewer shows it. */
   connected = true
-  /** What describes the viewer's monitor, where the viewer has a description of its own. */
+  /** EDID of the viewer's monitor, if the viewer has one. */
   edid: Uint8Array | undefined
   #preferred: ScanoutSize
   readonly #display: Display
   #resource: Resource | undefined
   #surface: ResourceSurface | undefined
-  #image: ImageLayout | undefined
-  /** What is shown of the resource's picture. */
+  #layout: PixelLayout | undefined
+  /** The part of the resource that is shown, in pixels. */
   #rect: Rect = { x: 0, y: 0, width: 0, height: 0 }
   #cursorShown = false
 
   #flushes = 0
-  /** Bytes read from surfaces that are gone. */
+  /** Bytes read from earlier surfaces. */
   #bytesRead = 0
   #lastDamage: Rect | undefined
-  /** Of the last flush. */
+  /** Bytes transferred into the resource before the last flush, and read by the display until then. */
   #transferred = 0
   #readBefore = 0
 
@@ -64,22 +64,22 @@ export class Scanout {
     preferred: ScanoutSize,
     display: Display,
   ) {
-    this.#preferred = sensibleSize(preferred)
+    this.#preferred = supportedSize(preferred)
     this.#display = display
   }
 
-  /** The size the viewer wants: what the guest is told, not what it does. */
+  /** The size that the viewer prefers. The driver reads it, and may set another mode. */
   get preferred(): ScanoutSize {
     return this.#preferred
   }
 
-  /** What its viewer wants from now on; undefined where it has none. @returns whether that is news */
-  wish(wish: PreferredMode | undefined): boolean {
+  /** Sets the preferred mode; undefined if the scanout has no viewer. @returns true if it changed */
+  setPreferred(mode: PreferredMode | undefined): boolean {
     const { connected, edid } = this
     const { width, height } = this.#preferred
-    this.connected = wish !== undefined
-    this.edid = wish?.edid
-    if (wish) this.#preferred = sensibleSize(wish)
+    this.connected = mode !== undefined
+    this.edid = mode?.edid
+    if (mode) this.#preferred = supportedSize(mode)
     return (
       this.connected !== connected ||
       this.edid !== edid ||
@@ -88,27 +88,27 @@ export class Scanout {
     )
   }
 
-  /** Shows a rectangle, inside it, of a picture in a resource. */
-  show(resource: Resource, image: ImageLayout, rect: Rect): void {
-    this.#retire()
+  /** Shows `rect` of a resource with the given layout. The rectangle must lie inside it. */
+  show(resource: Resource, layout: PixelLayout, rect: Rect): void {
+    this.#dropSurface()
     this.#resource = resource
-    this.#image = image
+    this.#layout = layout
     this.#rect = rect
-    const surface = new ResourceSurface(resource, image, rect)
-    resource.describe(surface.picture)
+    const surface = new ResourceSurface(resource, layout, rect)
+    resource.describe(surface.layout)
     this.#surface = surface
     this.#display.scanout(this.index, surface)
   }
 
-  /** What it shows has other bytes, in another buffer. */
+  /** Shows the same rectangle as a new surface: the resource has other backing or another buffer. */
   renew(): void {
-    if (this.#resource && this.#image) this.show(this.#resource, this.#image, this.#rect)
+    if (this.#resource && this.#layout) this.show(this.#resource, this.#layout, this.#rect)
   }
 
-  /** Shows nothing. */
+  /** Disables the scanout: it shows no surface. */
   disable(): void {
     if (!this.#surface) return
-    this.#retire()
+    this.#dropSurface()
     this.#display.scanout(this.index, undefined)
   }
 
@@ -117,8 +117,8 @@ export class Scanout {
   }
 
   /**
-   * Pixels of the picture it shows changed: tells the display of those it shows, in its own coordinates. The display
-   * keeps what it is told until a viewer has drawn it, so each time it is told of a rectangle of its own.
+   * Reports damage of the shown resource to the display, in coordinates of the scanout. The display keeps each
+   * rectangle until a viewer has drawn it, so every call passes a new object.
    * @param transferred bytes that were copied into the resource since its last flush
    */
   flush(rect: Rect, transferred: number): void {
@@ -132,16 +132,16 @@ export class Scanout {
     this.#display.damage(this.index, this.#lastDamage)
   }
 
-  showCursor(picture: CursorPicture | undefined): void {
-    this.#cursorShown = picture !== undefined
-    this.#display.cursor(this.index, picture)
+  showCursor(cursor: CursorPicture | undefined): void {
+    this.#cursorShown = cursor !== undefined
+    this.#display.cursor(this.index, cursor)
   }
 
   moveCursor(x: number, y: number): void {
     this.#display.moveCursor(this.index, x, y)
   }
 
-  /** Back to where no driver was; the viewer's wish stays. */
+  /** Disables the scanout and hides the cursor; the preferred mode stays. */
   reset(): void {
     this.disable()
     if (this.#cursorShown) this.showCursor(undefined)
@@ -168,19 +168,19 @@ export class Scanout {
     return this.#bytesRead + (this.#surface?.bytesRead ?? 0)
   }
 
-  #retire(): void {
+  #dropSurface(): void {
     this.#bytesRead += this.#surface?.bytesRead ?? 0
     this.#surface = undefined
     this.#resource = undefined
-    this.#image = undefined
+    this.#layout = undefined
   }
 }
 
-/** A size a display can have, whatever the viewer's window was dragged to. */
-function sensibleSize({ width, height }: ScanoutSize): ScanoutSize {
-  return { width: sensibleSide(width), height: sensibleSide(height) }
+/** Limits a size to what a scanout supports, whatever the size of the viewer's window. */
+function supportedSize({ width, height }: ScanoutSize): ScanoutSize {
+  return { width: supportedSide(width), height: supportedSide(height) }
 }
 
-function sensibleSide(pixels: number): number {
+function supportedSide(pixels: number): number {
   return Math.min(MAX_SIDE, Math.max(MIN_SIDE, Math.floor(pixels) || MIN_SIDE))
 }

@@ -1,6 +1,6 @@
 import type { RandomSource } from '../../../services/random-source.ts'
 
-/** A name that nobody else gives to anything: a UUID of version 4, as bytes in the order they are written in. */
+/** Returns a random UUID, version 4, as 16 bytes in network byte order. */
 export function createUuid(random: RandomSource): Uint8Array {
   const uuid = new Uint8Array(16)
   random.fill(uuid)

@@ -5,7 +5,7 @@ import { systemCall } from '../system-call.ts'
 import { MAX_VIEW_BYTES, PageView } from './page-view.ts'
 import { DMA_BUF_NAME_LEN, DMA_BUF_SYNC_END, DmaBufAccess, ioctl, Request } from './protocol.ts'
 
-/** The file system of dma-bufs; linux/magic.h. */
+/** Magic number of the file system of dma-bufs; linux/magic.h. */
 const DMA_BUF_MAGIC = 0x444d_4142
 const SEEK_SET = 0
 const SEEK_END = 2
@@ -20,7 +20,7 @@ const poll = systemCall<[descriptors: Int16Array, count: number, timeout: number
 )
 
 /**
- * A buffer that drivers of this machine share: a GPU, a compositor or an encoder imports its descriptor.
+ * A dma-buf: a buffer that drivers of this machine share. A GPU, a compositor or an encoder imports its descriptor.
  *
  *     const buffer = udmabuf.create(extents, 'scanout 0')
  *     stream.send(message, [buffer.descriptor])
@@ -29,10 +29,10 @@ const poll = systemCall<[descriptors: Int16Array, count: number, timeout: number
  *     buffer.endAccess(DmaBufAccess.READ)
  *     buffer.close()
  *
- * It holds its pages by itself: neither the files they came from nor this object are needed by who imported it.
+ * It holds its pages itself: an importer needs neither the files they came from nor this object.
  */
 export class DmaBuf {
-  /** Bytes, whole pages. */
+  /** Size in bytes, whole pages. */
   readonly size: number
   #view: PageView | undefined
 
@@ -43,7 +43,10 @@ export class DmaBuf {
     this.size = size
   }
 
-  /** It owns the descriptor from the call on, even if that fails. @throws {SystemCallError} where it has no size */
+  /**
+   * Takes ownership of the descriptor, even if the call fails.
+   * @throws {SystemCallError} if the descriptor has no size
+   */
   static fromDescriptor(descriptor: Descriptor): DmaBuf {
     try {
       const size = lseek(`asking for the size of ${descriptor.what}`, descriptor.fd, 0, SEEK_END)
@@ -56,34 +59,36 @@ export class DmaBuf {
   }
 
   /**
-   * All of it, mapped at first use. To be touched between `beginAccess` and `endAccess`; zeroes after `close`.
-   * @throws {RangeError} where it is more than 1 GiB
+   * All bytes, mapped on the first access. Touch them between `beginAccess` and `endAccess`; they are zeroes after
+   * `close`.
+   * @throws {RangeError} if the buffer is larger than 1 GiB
    */
   get bytes(): Uint8Array {
     if (!this.#view) {
       const { fd, what } = this.descriptor
-      if (this.size > MAX_VIEW_BYTES) throw new RangeError(`${what}: ${this.size} bytes are too many for one view`)
+      if (this.size > MAX_VIEW_BYTES)
+        throw new RangeError(`${what}: ${this.size} bytes exceed the limit of one view, ${MAX_VIEW_BYTES}`)
       this.#view = new PageView(mapFile(`mapping ${what}`, fd, 0, this.size), what)
     }
     return this.#view.bytes
   }
 
   /**
-   * Has the processor see what devices wrote. This thread waits for those that write it now (with WRITE, for all that use it),
-   * for as long as they like: who cannot wait asks `idle` first.
+   * Makes writes of devices visible to the processor. Blocks this thread until devices that write the buffer (with
+   * WRITE: devices that use it) are done, for an unbounded time. Callers that must not block check `idle` first.
    */
   beginAccess(access: DmaBufAccess): void {
     this.#sync(access)
   }
 
-  /** Has devices see what the processor wrote. */
+  /** Makes writes of the processor visible to devices. */
   endAccess(access: DmaBufAccess): void {
     this.#sync(access | DMA_BUF_SYNC_END)
   }
 
   /**
-   * What devices still do to it, as a fence: a descriptor that is readable once they are done.
-   * @param access what is to be done then: reading waits for those who write, writing for everybody
+   * Exports the pending accesses of devices as a fence: a descriptor that becomes readable when they are done.
+   * @param access planned access: READ waits for devices that write, WRITE for all devices
    */
   exportSyncFile(access: DmaBufAccess): Descriptor {
     const what = `the fence of ${this.descriptor.what}`
@@ -92,33 +97,34 @@ export class DmaBuf {
     return new Descriptor(argument[1], what)
   }
 
-  /** Has everybody who waits for this buffer wait for a fence too, which it borrows. */
+  /** Adds a fence that users of this buffer must wait for. The fence is borrowed. */
   importSyncFile(fence: Descriptor, access: DmaBufAccess): void {
     const purpose = `adding ${fence.what} to ${this.descriptor.what}`
     ioctl(purpose, this.descriptor.fd, Request.DMA_BUF_IOCTL_IMPORT_SYNC_FILE, Int32Array.of(access, fence.fd))
   }
 
-  /** Whether it can be read, or written, without waiting for a device. */
+  /** True if the access does not have to wait for a device. */
   idle(access: DmaBufAccess): boolean {
     const events = access === DmaBufAccess.READ ? POLLIN : POLLOUT
     const [low, high] = new Int16Array(Int32Array.of(this.descriptor.fd).buffer)
     return poll(`asking whether ${this.descriptor.what} is in use`, Int16Array.of(low, high, events, 0), 1, 0) > 0
   }
 
-  /** Whether anybody besides this object has it: another descriptor, a mapping, a device that imported it. */
+  /** True if another descriptor, a mapping or an importing device holds the buffer. */
   get isHeldElsewhere(): boolean {
     const [, count] = /^count:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${this.descriptor.fd}`, 'latin1')) ?? []
     return count !== '1'
   }
 
-  /** What lists of the system's buffers call it. @throws {RangeError} where it is longer than 31 bytes */
+  /** Sets the name that lists of the system show. @throws {RangeError} if it is longer than 31 bytes */
   setName(name: string): void {
     const bytes = new TextEncoder().encode(`${name}\0`)
-    if (bytes.length > DMA_BUF_NAME_LEN) throw new RangeError(`"${name}" is too long a name for a dma-buf`)
+    if (bytes.length > DMA_BUF_NAME_LEN)
+      throw new RangeError(`name of a dma-buf is longer than ${DMA_BUF_NAME_LEN - 1} bytes: "${name}"`)
     ioctl(`naming ${this.descriptor.what}`, this.descriptor.fd, Request.DMA_BUF_SET_NAME, bytes)
   }
 
-  /** Has what `bytes` was be zeroes. The buffer stays. */
+  /** Unmaps the bytes: earlier values of `bytes` become zeroes. The buffer stays open. */
   unmap(): void {
     this.#view?.close()
     this.#view = undefined
@@ -135,7 +141,7 @@ export class DmaBuf {
   }
 }
 
-/** Whether a descriptor of a peer, which it borrows, is a dma-buf. */
+/** True if a descriptor of a peer, which is borrowed, is a dma-buf. */
 export function isDmaBuf({ fd }: Descriptor): boolean {
   return statfsSync(`/proc/self/fd/${fd}`).type === DMA_BUF_MAGIC
 }

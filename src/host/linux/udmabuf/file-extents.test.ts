@@ -16,14 +16,14 @@ function region(base: number, pages: number, fd: number, offset: number): Memory
   return new MemoryRegion(base, bytes.length, () => bytes, { fd, offset })
 }
 
-/** Two regions of one file, with a hole between their addresses and none between their offsets; one of another file. */
+/** Two regions of one file, adjacent in the file and not in guest memory; and one of another file. */
 const memory = new GuestMemory([
   region(0, 8, 50, PAGE),
   region(HIGH, 4, 50, 9 * PAGE),
   region(HIGH + 4 * PAGE, 4, 51, 0),
 ])
 
-test('an address of the guest is a file and an offset in it', { skip }, () => {
+test('a guest address becomes a file and an offset', { skip }, () => {
   const extents = fileExtents(
     spansOf(memory, [
       [3 * PAGE, PAGE],
@@ -36,7 +36,7 @@ test('an address of the guest is a file and an offset in it', { skip }, () => {
   ])
 })
 
-test('pages that are neighbours in their file are one piece, also where they are none in the guest', { skip }, () => {
+test('pages that are adjacent in their file are one piece, also if they are not in the guest', { skip }, () => {
   const extents = fileExtents(
     spansOf(memory, [
       [6 * PAGE, PAGE],
@@ -48,7 +48,7 @@ test('pages that are neighbours in their file are one piece, also where they are
   assert.deepEqual(extents, [{ fd: 50, offset: 7 * PAGE, length: 6 * PAGE }])
 })
 
-test('pages that touch in the guest but are of two files are two pieces', { skip }, () => {
+test('pages that are adjacent in the guest but in two files are two pieces', { skip }, () => {
   const extents = fileExtents(spansOf(memory, [[HIGH + 3 * PAGE, 2 * PAGE]]))
   assert.deepEqual(extents, [
     { fd: 50, offset: 12 * PAGE, length: PAGE },
@@ -56,13 +56,13 @@ test('pages that touch in the guest but are of two files are two pieces', { skip
   ])
 })
 
-test('pages in falling order, and the same page again, stay as they are', { skip }, () => {
+test('pages in descending order, and repeated pages, keep their order', { skip }, () => {
   const entries = [2, 1, 1, 0].map((page): [number, number] => [page * PAGE, PAGE])
   const offsets = fileExtents(spansOf(memory, entries)).map(({ offset }) => offset / PAGE)
   assert.deepEqual(offsets, [3, 2, 2, 1])
 })
 
-test('parts of pages that together are whole ones are a piece', { skip }, () => {
+test('parts that form a whole page are one piece', { skip }, () => {
   const entries: [number, number][] = [
     [PAGE, 1000],
     [PAGE + 1000, 3096],
@@ -70,7 +70,7 @@ test('parts of pages that together are whole ones are a piece', { skip }, () => 
   assert.deepEqual(fileExtents(spansOf(memory, entries)), [{ fd: 50, offset: 2 * PAGE, length: PAGE }])
 })
 
-test('a piece that is not whole pages is refused, and named', { skip }, () => {
+test('a piece that is not whole pages is refused, and the error names it', { skip }, () => {
   for (const piece of [
     [PAGE + 8, PAGE],
     [PAGE, PAGE - 4],

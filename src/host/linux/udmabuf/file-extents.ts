@@ -4,27 +4,28 @@ import { pageSize } from '../address-space.ts'
 import type { FileExtent } from './protocol.ts'
 import { UdmabufError, UdmabufProblem } from './udmabuf-error.ts'
 
-/** What statfs(2) calls files of huge pages. */
+/** Magic number of the file system of huge pages. */
 const HUGETLBFS_MAGIC = 0x9584_58f6
 
 /**
- * Where in their memory files pieces of guest memory lie: neighbours are one extent, also across regions of one file.
+ * Returns the extents of guest memory in its memory files. Adjacent spans become one extent, also across regions of one
+ * file.
  *
- *     list.locate(0, list.byteLength, spans)              // a scatter list of the guest's
+ *     list.locate(0, list.byteLength, spans)              // a scatter list of the guest
  *     const extents = fileExtents(spans)
  *     udmabuf.create(extents, 'scanout 0')                // or LinearView.of(extents, ...)
  *
- * To be used at once: the descriptors are of whoever has the memory, who may close them and get the numbers again.
+ * Use the extents at once: the owner of the memory may close the descriptors, whose numbers are then reused.
  *
- * @throws {UdmabufError} NO_FILE, EMPTY, or UNALIGNED where one does not begin and end at whole pages
+ * @throws {UdmabufError} NO_FILE, EMPTY, or UNALIGNED if an extent is not whole pages
  */
 export function fileExtents({ count, regions, offsets, lengths }: SpanList): FileExtent[] {
   const extents: { fd: number; offset: number; length: number }[] = []
   for (let i = 0; i < count; i++) {
     const { base, backing } = regions[i]
     if (!backing) {
-      const where = `guest memory at ${(base + offsets[i]).toString(16)} has no file behind it`
-      throw new UdmabufError(UdmabufProblem.NO_FILE, where, 'give the guest memory that is a memfd')
+      const where = `guest memory at ${(base + offsets[i]).toString(16)} has no file`
+      throw new UdmabufError(UdmabufProblem.NO_FILE, where, 'use a memfd as guest memory')
     }
     const offset = backing.offset + offsets[i]
     const last = extents.at(-1)
@@ -36,9 +37,9 @@ export function fileExtents({ count, regions, offsets, lengths }: SpanList): Fil
 }
 
 /**
- * Sees to it that the files behind a buffer hold its bytes, which nobody could touch otherwise.
- * @param what the buffer is, for messages
- * @returns of how many bytes the pages of each file are, which are discarded and mapped as a whole
+ * Checks that every extent lies within its file: touching pages past the end raises SIGBUS.
+ * @param what name of the buffer, for messages
+ * @returns the page size in bytes of each file, by descriptor: pages are discarded and mapped as a whole
  * @throws {UdmabufError}
  */
 export function checkInFiles(extents: readonly FileExtent[], what: string): ReadonlyMap<number, number> {
@@ -53,12 +54,12 @@ export function checkInFiles(extents: readonly FileExtent[], what: string): Read
     }
     if (offset + length <= end) continue
     const piece = `piece ${i + 1} of ${what}, ${length} bytes from ${offset}, is not all in its file of ${end}`
-    throw new UdmabufError(UdmabufProblem.BEYOND_FILE, piece, 'make the file as large as the guest’s memory')
+    throw new UdmabufError(UdmabufProblem.BEYOND_FILE, piece, 'make the file at least as large as the guest’s memory')
   }
   return pages
 }
 
-/** Other files may have large blocks, and be mapped in ordinary pages all the same. */
+/** True for files of huge pages. Other files may have large blocks and still be mapped in ordinary pages. */
 function hasHugePages(fd: number): boolean {
   return statfsSync(`/proc/self/fd/${fd}`).type === HUGETLBFS_MAGIC
 }
@@ -75,11 +76,12 @@ function statOf(fd: number, what: string): Stats {
 }
 
 function checkWholePages(extents: readonly FileExtent[]): void {
-  if (extents.length === 0) throw new UdmabufError(UdmabufProblem.EMPTY, 'no memory at all', 'give it some')
+  if (extents.length === 0)
+    throw new UdmabufError(UdmabufProblem.EMPTY, 'the buffer has no memory', 'it must have at least one page')
   const page = pageSize()
   for (const [i, { offset, length }] of extents.entries()) {
     if (offset % page === 0 && length % page === 0 && length > 0) continue
     const piece = `piece ${i + 1} of ${extents.length}, ${length} bytes from ${offset} of its file, is not whole pages`
-    throw new UdmabufError(UdmabufProblem.UNALIGNED, piece, `its driver has to allocate multiples of ${page} bytes`)
+    throw new UdmabufError(UdmabufProblem.UNALIGNED, piece, `the driver must allocate multiples of ${page} bytes`)
   }
 }

@@ -7,18 +7,18 @@ import { UdmabufError, UdmabufProblem } from './udmabuf-error.ts'
 
 const F_ADD_SEALS = 1033
 const F_GET_SEALS = 1034
-/** Like `Seal.WRITE`, but what is mapped already stays writable. */
+/** Like `Seal.WRITE`, but existing mappings stay writable. */
 const F_SEAL_FUTURE_WRITE = 0x10
 
 const fcntl = systemCall<[fd: number, command: number, value: number]>('int fcntl(int fd, int command, int64_t value)')
 
-/** Whose the memory is. What is `OURS` gets the seal it lacks. */
+/** Owner of memory. Files that are `OURS` are sealed if necessary. */
 export const MemoryOwner = { OURS: 'ours', PEER: 'peer' } as const
 export type MemoryOwner = (typeof MemoryOwner)[keyof typeof MemoryOwner]
 
 /**
- * Sees to it that the files behind a buffer hold its bytes, and promise to keep them.
- * @param what the buffer is, for messages
+ * Checks that the files of a buffer contain its bytes and are sealed so that they keep them.
+ * @param what name of the buffer, for messages
  * @throws {UdmabufError}
  */
 export function checkFiles(extents: readonly FileExtent[], what: string, owner: MemoryOwner): void {
@@ -30,18 +30,18 @@ function checkSeals(fd: number, what: string, owner: MemoryOwner): void {
   const seals = sealsOf(fd, what)
   if (seals & (Seal.WRITE | F_SEAL_FUTURE_WRITE)) {
     const sealed = `the memory of ${what} is sealed against writing`
-    throw new UdmabufError(UdmabufProblem.WRITE_SEALED, sealed, 'a dma-buf is writable: share memory that is too')
+    throw new UdmabufError(UdmabufProblem.WRITE_SEALED, sealed, 'dma-bufs are writable, so share writable memory')
   }
   if (seals & Seal.SHRINK) return
   const open = `the memory of ${what} may be shrunk`
   if (owner !== MemoryOwner.OURS) {
-    throw new UdmabufError(UdmabufProblem.NOT_SEALED, open, 'have who made it add F_SEAL_SHRINK (in QEMU: seal=on)')
+    throw new UdmabufError(UdmabufProblem.NOT_SEALED, open, 'its creator must add F_SEAL_SHRINK (in QEMU: seal=on)')
   }
   try {
     fcntl(`sealing the memory of ${what}`, fd, F_ADD_SEALS, Seal.SHRINK)
   } catch (cause) {
-    const remedy = 'make it with MFD_ALLOW_SEALING, and without F_SEAL_SEAL'
-    throw new UdmabufError(UdmabufProblem.NOT_SEALED, `${open}, and takes no seal`, remedy, { cause })
+    const remedy = 'create it with MFD_ALLOW_SEALING, and without F_SEAL_SEAL'
+    throw new UdmabufError(UdmabufProblem.NOT_SEALED, `${open}, and accepts no seal`, remedy, { cause })
   }
 }
 
@@ -50,7 +50,7 @@ function sealsOf(fd: number, what: string): number {
     return fcntl(`reading the seals of ${what}`, fd, F_GET_SEALS, 0)
   } catch (cause) {
     if (!(cause instanceof SystemCallError)) throw cause
-    const reason = cause.code === 'EBADF' ? 'a file that is closed' : 'no memory file'
+    const reason = cause.code === 'EBADF' ? 'a file that is closed' : 'not a memory file'
     const remedy = 'share a memfd: with QEMU, memory-backend-memfd'
     throw new UdmabufError(UdmabufProblem.NOT_MEMORY_FILE, `the memory of ${what} is ${reason}`, remedy, { cause })
   }

@@ -1,13 +1,13 @@
 import { type Pages, replaceWithZeroes, unmap } from '../address-space.ts'
 import { memoryAt } from '../ffi.ts'
 
-/** Larger views are no use to anyone, and those of more than 4 GiB end the process. */
+/** Limit of one view in bytes. Views of more than 4 GiB end the process. */
 export const MAX_VIEW_BYTES = 1 << 30
 
-/** Address space goes back to the system when nothing here can touch it any more. */
+/** Unmaps the address space when no view of it can be reached. */
 const unreachable = new FinalizationRegistry<Pages>(unmap)
 
-/** Mapped pages as bytes. It owns the pages; after `close`, whoever kept the bytes sees zeroes. */
+/** Mapped pages as bytes. The view owns the pages; after `close`, its bytes are zeroes. */
 export class PageView {
   readonly bytes: Uint8Array
   #open = true

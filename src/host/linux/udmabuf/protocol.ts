@@ -1,7 +1,7 @@
 import { systemCall } from '../system-call.ts'
 
-// Requests of linux/udmabuf.h (type 'u') and linux/dma-buf.h (type 'b'). An ioctl's number, where the argument goes to the
-// kernel (1), or comes back as well (3):
+// Requests of linux/udmabuf.h (type 'u') and linux/dma-buf.h (type 'b'). Number of an ioctl; dir is 1 if the kernel
+// reads the argument, 3 if it also writes it:
 //
 //   31  30 29           16 15      8 7       0
 //   | dir | argument size |  type   | number |
@@ -10,7 +10,7 @@ export const Request = {
   UDMABUF_CREATE: 0x4018_7542,
   UDMABUF_CREATE_LIST: 0x4008_7543,
   DMA_BUF_IOCTL_SYNC: 0x4008_6200,
-  /** The form with an argument of 64 bits. */
+  /** Variant with a 64-bit argument. */
   DMA_BUF_SET_NAME: 0x4008_6201,
   DMA_BUF_IOCTL_EXPORT_SYNC_FILE: 0xc008_6202,
   DMA_BUF_IOCTL_IMPORT_SYNC_FILE: 0x4008_6203,
@@ -18,21 +18,21 @@ export const Request = {
 
 const UDMABUF_FLAGS_CLOEXEC = 1
 
-/** What a consumer does with a dma-buf's bytes; DMA_BUF_SYNC_READ, WRITE and RW. */
+/** Accesses to a dma-buf's bytes; DMA_BUF_SYNC_READ, WRITE and RW. */
 export const DmaBufAccess = { READ: 1, WRITE: 2, READ_WRITE: 3 } as const
 export type DmaBufAccess = (typeof DmaBufAccess)[keyof typeof DmaBufAccess]
 
-/** The other flag of DMA_BUF_IOCTL_SYNC. Without it, an access begins. */
+/** Flag of DMA_BUF_IOCTL_SYNC that ends an access. Without it the access begins. */
 export const DMA_BUF_SYNC_END = 4
-/** Longest name of a dma-buf in bytes, with the NUL at its end. */
+/** Longest name of a dma-buf in bytes, including NUL. */
 export const DMA_BUF_NAME_LEN = 32
 
-/** Purpose, descriptor, request and argument. */
+/** ioctl(2); the first argument is the purpose, for messages. */
 export const ioctl = systemCall<[fd: number, request: number, argument: ArrayBufferView]>(
   'int ioctl(int fd, unsigned long request, void *argument)',
 )
 
-/** A part of a memory file. */
+/** Part of a memory file: offset and length in bytes. */
 export interface FileExtent {
   readonly fd: number
   readonly offset: number
@@ -52,14 +52,14 @@ export interface FileExtent {
 const ITEM_BYTES = 24
 const LIST_HEADER_BYTES = 8
 
-/** The argument of UDMABUF_CREATE. */
+/** Returns the argument of UDMABUF_CREATE. */
 export function createArgument(extent: FileExtent, flags = UDMABUF_FLAGS_CLOEXEC): Uint8Array {
   const bytes = new Uint8Array(ITEM_BYTES)
   writeItem(new DataView(bytes.buffer), 0, extent, flags)
   return bytes
 }
 
-/** The argument of UDMABUF_CREATE_LIST. */
+/** Returns the argument of UDMABUF_CREATE_LIST. */
 export function createListArgument(extents: readonly FileExtent[], flags = UDMABUF_FLAGS_CLOEXEC): Uint8Array {
   const bytes = new Uint8Array(LIST_HEADER_BYTES + extents.length * ITEM_BYTES)
   const view = new DataView(bytes.buffer)

@@ -1,34 +1,34 @@
-/** Why memory does not become a dma-buf. */
+/** Reasons why memory cannot become a dma-buf. */
 export const UdmabufProblem = {
-  /** There is no driver, or no device file. */
+  /** The driver or its device file is missing. */
   NO_DEVICE: 'no-device',
-  /** The device file is not for this user. */
+  /** This user may not open the device file. */
   NO_PERMISSION: 'no-permission',
-  /** No bytes at all. */
+  /** The buffer has no bytes. */
   EMPTY: 'empty',
-  /** Memory with no file behind it, as that of an emulator in this process. */
+  /** The memory has no file, like that of an emulator in this process. */
   NO_FILE: 'no-file',
-  /** The file is none of memory, or is closed. */
+  /** The file is not a memory file, or is closed. */
   NOT_MEMORY_FILE: 'not-memory-file',
-  /** A piece that does not begin and end at whole pages. */
+  /** A piece is not whole pages. */
   UNALIGNED: 'unaligned',
-  /** A piece that ends behind its file. */
+  /** A piece ends past the end of its file. */
   BEYOND_FILE: 'beyond-file',
-  /** The file may be shrunk, which would take pages away from whoever imported them. */
+  /** The file may be shrunk, which would remove pages that importers use. */
   NOT_SEALED: 'not-sealed',
-  /** The file is sealed against writing, and a dma-buf is written. */
+  /** The file is sealed against writing, but dma-bufs are writable. */
   WRITE_SEALED: 'write-sealed',
   TOO_MANY_PIECES: 'too-many-pieces',
   TOO_LARGE: 'too-large',
-  /** This process has no number left for another descriptor. */
+  /** This process has no free file descriptor. */
   NO_DESCRIPTOR: 'no-descriptor',
   NO_MEMORY: 'no-memory',
-  /** The kernel refused, for a reason that is none of these. */
+  /** The kernel refused for another reason. */
   REFUSED: 'refused',
 } as const
 export type UdmabufProblem = (typeof UdmabufProblem)[keyof typeof UdmabufProblem]
 
-/** A dma-buf, or a view in its place, that cannot be made. Its message says what is wrong, and how to mend it. */
+/** A dma-buf or linear view cannot be created. The message contains what is wrong and the remedy. */
 export class UdmabufError extends Error {
   override readonly name = 'UdmabufError'
 

@@ -26,11 +26,11 @@ after(() => rmSync(folder, { recursive: true }))
 writeFileSync(path.join(folder, 'list_limit'), '4\n')
 writeFileSync(path.join(folder, 'size_limit_mb'), '1\n')
 
-/** A device that takes no request at all: what gets that far was found right. */
+/** A device file that accepts no ioctl: requests that reach it passed all checks. */
 const NO_DRIVER = '/dev/null'
-const PASSED_ALL_CHECKS = { problem: UdmabufProblem.NO_DEVICE, message: /ENOTTY.*\/dev\/null is no udmabuf driver/ }
+const PASSED_ALL_CHECKS = { problem: UdmabufProblem.NO_DEVICE, message: /ENOTTY.*\/dev\/null is not a udmabuf driver/ }
 
-test('where there is no driver, the error tells how to have one', { skip }, () => {
+test('without the driver, the error contains the remedy', { skip }, () => {
   assert.throws(() => Udmabuf.open(path.join(folder, 'udmabuf')), {
     name: 'UdmabufError',
     problem: UdmabufProblem.NO_DEVICE,
@@ -38,7 +38,7 @@ test('where there is no driver, the error tells how to have one', { skip }, () =
   })
 })
 
-test('requests are laid out as the kernel has them', () => {
+test('ioctl arguments have the layout of the kernel', () => {
   const extents = [
     { fd: 7, offset: 0x1_2345_6000, length: 0x2000 },
     { fd: 9, offset: 0, length: 0x1000 },
@@ -60,39 +60,39 @@ test('requests are laid out as the kernel has them', () => {
   )
 })
 
-test('limits are those of the driver, at the time', { skip }, () => {
+test('the current limits of the driver apply', { skip }, () => {
   const udmabuf = Udmabuf.open(NO_DRIVER, folder)
   const file = memfd(2 << 20)
   assert.deepEqual(udmabuf.limits, { pieces: 4, bytes: 1 << 20 })
   const scattered = [8, 6, 4, 2, 0].map((page) => pagesOf(file, page))
-  assert.throws(() => udmabuf.create(scattered, 'a picture'), {
+  assert.throws(() => udmabuf.create(scattered, 'a buffer'), {
     problem: UdmabufProblem.TOO_MANY_PIECES,
-    message: /^a picture is in 5 pieces, and the driver takes 4: write 5 to .*list_limit, or /,
+    message: /^a buffer is in 5 pieces, and the driver takes 4: write 5 to .*list_limit, or /,
   })
-  assert.throws(() => udmabuf.create(scattered.slice(1), 'a picture'), PASSED_ALL_CHECKS)
-  assert.throws(() => udmabuf.create([pagesOf(file, 0, 257)], 'a picture'), {
+  assert.throws(() => udmabuf.create(scattered.slice(1), 'a buffer'), PASSED_ALL_CHECKS)
+  assert.throws(() => udmabuf.create([pagesOf(file, 0, 257)], 'a buffer'), {
     problem: UdmabufProblem.TOO_LARGE,
-    message: /^a picture has 1052672 bytes, and the driver takes 1048576: write 2 to .*size_limit_mb$/,
+    message: /^a buffer has 1052672 bytes, and the driver takes 1048576: write 2 to .*size_limit_mb$/,
   })
-  assert.throws(() => udmabuf.create([pagesOf(file, 0, 256)], 'a picture'), PASSED_ALL_CHECKS)
+  assert.throws(() => udmabuf.create([pagesOf(file, 0, 256)], 'a buffer'), PASSED_ALL_CHECKS)
   writeFileSync(path.join(folder, 'size_limit_mb'), '2\n')
-  assert.throws(() => udmabuf.create([pagesOf(file, 0, 257)], 'a picture'), PASSED_ALL_CHECKS)
+  assert.throws(() => udmabuf.create([pagesOf(file, 0, 257)], 'a buffer'), PASSED_ALL_CHECKS)
   file.close()
   udmabuf.close()
 })
 
-test('a driver that tells no limits is asked', { skip }, () => {
+test('without known limits, requests go to the driver', { skip }, () => {
   const udmabuf = Udmabuf.open(NO_DRIVER, path.join(folder, 'missing'))
   const file = memfd(64 << 20)
-  assert.throws(() => udmabuf.create([pagesOf(file, 0, 16_384)], 'a picture'), PASSED_ALL_CHECKS)
+  assert.throws(() => udmabuf.create([pagesOf(file, 0, 16_384)], 'a buffer'), PASSED_ALL_CHECKS)
   file.close()
   udmabuf.close()
 })
 
-test('memory of a peer has to be sealed by it, and memory of ours is sealed here', { skip }, () => {
+test('memory of a peer must be sealed, and our own memory is sealed here', { skip }, () => {
   const udmabuf = Udmabuf.open(NO_DRIVER)
   const open = memfd(PAGE, 0)
-  const attempt = (owner?: MemoryOwner) => () => udmabuf.create([pagesOf(open, 0)], 'a picture', owner)
+  const attempt = (owner?: MemoryOwner) => () => udmabuf.create([pagesOf(open, 0)], 'a buffer', owner)
   assert.throws(attempt(), { problem: UdmabufProblem.NOT_SEALED, message: /may be shrunk: .*F_SEAL_SHRINK/ })
   assert.equal(sealsOf(open), 0)
   assert.throws(attempt(MemoryOwner.OURS), PASSED_ALL_CHECKS)
@@ -102,11 +102,11 @@ test('memory of a peer has to be sealed by it, and memory of ours is sealed here
   udmabuf.close()
 })
 
-test('memory that takes no seals, or the wrong ones, is refused', { skip }, () => {
+test('memory that accepts no seals, or is sealed against writing, is refused', { skip }, () => {
   const udmabuf = Udmabuf.open(NO_DRIVER)
   const unsealable = memfd(PAGE, 0, MemfdFlag.CLOEXEC)
-  const create = (file: Descriptor) => () => udmabuf.create([pagesOf(file, 0)], 'a picture', MemoryOwner.OURS)
-  assert.throws(create(unsealable), { problem: UdmabufProblem.NOT_SEALED, message: /takes no seal: .*MFD_ALLOW/ })
+  const create = (file: Descriptor) => () => udmabuf.create([pagesOf(file, 0)], 'a buffer', MemoryOwner.OURS)
+  assert.throws(create(unsealable), { problem: UdmabufProblem.NOT_SEALED, message: /accepts no seal: .*MFD_ALLOW/ })
   const readOnly = memfd(PAGE)
   addSeals(readOnly, Seal.WRITE)
   assert.throws(create(readOnly), { problem: UdmabufProblem.WRITE_SEALED, message: /sealed against writing: / })
@@ -114,36 +114,39 @@ test('memory that takes no seals, or the wrong ones, is refused', { skip }, () =
   udmabuf.close()
 })
 
-test('what is no memory file, or ends too early, is refused', { skip }, () => {
+test('a file that is not a memory file, too short or closed is refused', { skip }, () => {
   const udmabuf = Udmabuf.open(NO_DRIVER)
   const ordinary = new Descriptor(openSync(process.execPath, 'r'), 'a file')
   const problem = UdmabufProblem.NOT_MEMORY_FILE
-  assert.throws(() => udmabuf.create([pagesOf(ordinary, 0)], 'a picture'), { problem, message: /is no memory file: / })
-  const file = memfd(4 * PAGE)
-  assert.throws(() => udmabuf.create([pagesOf(file, 0), pagesOf(file, 3, 2)], 'a picture'), {
-    problem: UdmabufProblem.BEYOND_FILE,
-    message: /^piece 2 of a picture, 8192 bytes from 12288, is not all in its file of 16384: /,
+  assert.throws(() => udmabuf.create([pagesOf(ordinary, 0)], 'a buffer'), {
+    problem,
+    message: /is not a memory file: /,
   })
-  const gone = pagesOf(file, 0)
+  const file = memfd(4 * PAGE)
+  assert.throws(() => udmabuf.create([pagesOf(file, 0), pagesOf(file, 3, 2)], 'a buffer'), {
+    problem: UdmabufProblem.BEYOND_FILE,
+    message: /^piece 2 of a buffer, 8192 bytes from 12288, is not all in its file of 16384: /,
+  })
+  const closed = pagesOf(file, 0)
   for (const one of [file, ordinary]) one.close()
-  assert.throws(() => udmabuf.create([gone], 'a picture'), { problem, message: /is a file that is closed: / })
+  assert.throws(() => udmabuf.create([closed], 'a buffer'), { problem, message: /is a file that is closed: / })
   udmabuf.close()
 })
 
-test('nothing is left open by what failed', { skip }, () => {
+test('a failed request leaves nothing open', { skip }, () => {
   const file = memfd(PAGE)
   const before = openDescriptors()
   const udmabuf = Udmabuf.open(NO_DRIVER)
-  assert.throws(() => udmabuf.create([pagesOf(file, 0)], 'a picture'))
-  assert.throws(() => udmabuf.create([pagesOf(file, 1)], 'a picture'))
+  assert.throws(() => udmabuf.create([pagesOf(file, 0)], 'a buffer'))
+  assert.throws(() => udmabuf.create([pagesOf(file, 1)], 'a buffer'))
   udmabuf.close()
   assert.equal(openDescriptors(), before)
   file.close()
 })
 
-test('what has no size is no dma-buf, and is closed', { skip }, () => {
+test('a descriptor without a size is closed', { skip }, () => {
   const before = openDescriptors()
-  const descriptor = new Descriptor(openSync('/proc/self/mem', 'r'), 'no buffer')
+  const descriptor = new Descriptor(openSync('/proc/self/mem', 'r'), 'not a buffer')
   assert.throws(() => DmaBuf.fromDescriptor(descriptor), { name: 'SystemCallError', call: 'lseek' })
   assert.ok(descriptor.closed)
   assert.equal(openDescriptors(), before)

@@ -11,15 +11,16 @@ import { UdmabufError, UdmabufProblem } from './udmabuf-error.ts'
 const DEVICE = '/dev/udmabuf'
 const PARAMETERS = '/sys/module/udmabuf/parameters'
 
-/** What the driver takes for one buffer; infinite where it does not tell. */
+/** Limits of one buffer; infinite if the driver does not state them. */
 export interface UdmabufLimits {
-  /** Pieces, if there is more than one. */
+  /** Limit of pieces. A single piece is always accepted. */
   readonly pieces: number
   readonly bytes: number
 }
 
 /**
- * The driver that makes dma-bufs of pages in memory files: a guest's buffers for the host's devices, without a copy.
+ * The udmabuf driver: creates dma-bufs from pages of memory files, so that devices of the host use a guest's buffers
+ * without a copy.
  *
  *     const udmabuf = Udmabuf.open()
  *     list.locate(0, list.byteLength, spans)
@@ -28,7 +29,7 @@ export interface UdmabufLimits {
  *     buffer.close()
  *     udmabuf.close()
  *
- * A buffer stays when this is closed.
+ * Buffers stay open when the driver is closed.
  */
 export class Udmabuf {
   readonly #device: Descriptor
@@ -41,8 +42,9 @@ export class Udmabuf {
   }
 
   /**
-   * @param parameters the folder of the driver's limits
-   * @throws {UdmabufError} where there is none, or none for this user
+   * @param device path of the driver's device file
+   * @param parameters folder of the driver's limits
+   * @throws {UdmabufError} if the driver is missing, or this user may not open it
    */
   static open(device = DEVICE, parameters = PARAMETERS): Udmabuf {
     try {
@@ -52,17 +54,17 @@ export class Udmabuf {
     }
   }
 
-  /** As they are now: the system's administrator can change them at any time. */
+  /** Current limits: the administrator can change them at any time. */
   get limits(): UdmabufLimits {
     return { pieces: this.#parameter('list_limit'), bytes: this.#parameter('size_limit_mb') * 2 ** 20 }
   }
 
   /**
-   * Makes a buffer. The files are borrowed; the buffer keeps their pages by itself.
-   * @param extents whole pages, as `fileExtents` gives them
-   * @param what it is, for messages
-   * @param owner whose the memory is; what is ours is sealed here, if it is not yet
-   * @throws {UdmabufError} with nothing left of it
+   * Creates a buffer. The files are borrowed; the buffer holds their pages itself.
+   * @param extents whole pages, as `fileExtents` returns them
+   * @param what name of the buffer, for messages
+   * @param owner owner of the memory: files that are OURS are sealed here if necessary
+   * @throws {UdmabufError}; nothing stays open
    */
   create(extents: readonly FileExtent[], what: string, owner: MemoryOwner = MemoryOwner.PEER): DmaBuf {
     this.#checkLimits(extents, what)
@@ -121,8 +123,8 @@ function unavailable(device: string, cause: unknown): unknown {
     }
     case 'EACCES':
     case 'EPERM': {
-      const remedy = 'give this user the right to read it: mostly by its group'
-      return new UdmabufError(UdmabufProblem.NO_PERMISSION, `${device} may not be opened`, remedy, { cause })
+      const remedy = 'give this user read permission, usually by its group'
+      return new UdmabufError(UdmabufProblem.NO_PERMISSION, `no permission to open ${device}`, remedy, { cause })
     }
     case 'EMFILE':
     case 'ENFILE':
@@ -142,14 +144,16 @@ function refusal(cause: SystemCallError, device: string): UdmabufError {
     case 'ENFILE':
       return noDescriptor(what, cause)
     case 'ENOMEM':
-      return new UdmabufError(UdmabufProblem.NO_MEMORY, what, 'free some memory, or use smaller buffers', { cause })
+      return new UdmabufError(UdmabufProblem.NO_MEMORY, what, 'free memory, or use smaller buffers', { cause })
     case 'ENOTTY':
-      return new UdmabufError(UdmabufProblem.NO_DEVICE, what, `${device} is no udmabuf driver`, { cause })
+      return new UdmabufError(UdmabufProblem.NO_DEVICE, what, `${device} is not a udmabuf driver`, { cause })
     default:
-      return new UdmabufError(UdmabufProblem.REFUSED, what, 'the kernel does not say why; see its log', { cause })
+      return new UdmabufError(UdmabufProblem.REFUSED, what, 'see the log of the kernel', { cause })
   }
 }
 
 function noDescriptor(what: string, cause: unknown): UdmabufError {
-  return new UdmabufError(UdmabufProblem.NO_DESCRIPTOR, what, 'close some, or raise the limit: ulimit -n', { cause })
+  return new UdmabufError(UdmabufProblem.NO_DESCRIPTOR, what, 'close descriptors, or raise the limit: ulimit -n', {
+    cause,
+  })
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { GpuDevice } from '../../../devices/virtio/gpu/gpu.ts'
-import { packedImage } from '../../../devices/virtio/gpu/pixels/image-layout.ts'
+import { packedLayout } from '../../../devices/virtio/gpu/pixels/image-layout.ts'
 import { pixelFormat } from '../../../devices/virtio/gpu/pixels/pixel-format.ts'
 import { GpuResponse } from '../../../devices/virtio/gpu/protocol.ts'
 import { Resource2d } from '../../../devices/virtio/gpu/resources/resource.ts'
@@ -32,8 +32,8 @@ class Picture {
   ) {
     const format = pixelFormat(code)
     assert.ok(format)
-    const resource = new Resource2d(1, packedImage(width, height, format))
-    this.surface = new ResourceSurface(resource, resource.image, { x: 0, y: 0, width, height })
+    const resource = new Resource2d(1, packedLayout(width, height, format))
+    this.surface = new ResourceSurface(resource, resource.layout, { x: 0, y: 0, width, height })
     this.words = new Uint32Array(resource.shadow.buffer)
   }
 

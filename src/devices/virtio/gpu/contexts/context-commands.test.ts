@@ -9,7 +9,7 @@ import { SlowRenderer } from '../testing/slow-renderer.ts'
 
 const VENUS = 4
 
-test('3D, contexts with a type and aligned blobs are offered where there is a heap  @virtio 5.7.3', () => {
+test('VIRGL, CONTEXT_INIT and BLOB_ALIGNMENT are offered with a heap  @virtio 5.7.3', () => {
   const { device } = new ContextRig()
   assert.equal(device.features, 0b11_1111n)
   assert.equal(device.config.read(12, 4), 1)
@@ -25,11 +25,11 @@ test('3D, contexts with a type and aligned blobs are offered where there is a he
   assert.deepEqual(without.sharedMemory, [])
 })
 
-test('a heap without blobs is of no use', () => {
-  assert.throws(() => new ContextRig({ blob: false }), /a heap is of use only to a GPU with blobs/)
+test('a heap without blobs is refused', () => {
+  assert.throws(() => new ContextRig({ blob: false }), /a GPU with a heap needs blobs/)
 })
 
-test('capability sets are told by their index, and their structure by their id  @virtio 5.7.6.8', () => {
+test('GET_CAPSET_INFO takes an index, and GET_CAPSET the id of a capability set  @virtio 5.7.6.8', () => {
   const gpu = new ContextRig({ renderers: [new SlowRenderer()] })
   const info = gpu.control(T.GET_CAPSET_INFO, [0, 0])
   assert.equal(info.type, R.OK_CAPSET_INFO)
@@ -43,26 +43,26 @@ test('capability sets are told by their index, and their structure by their id  
   assert.equal(gpu.control(T.GET_CAPSET, [VENUS, 0], { room: 24 + 7 }).type, R.ERR_UNSPEC)
 })
 
-test('a context is of the type that was asked for, or of the first one  @virtio 5.7.6.9 CTX_CREATE', () => {
+test('a context has the requested capability set, or by default the first  @virtio 5.7.6.9 CTX_CREATE', () => {
   const gpu = new ContextRig()
-  assert.equal(gpu.createContext(1, CROSS_DOMAIN, 'weston\x07 of somebody').type, R.OK_NODATA)
+  assert.equal(gpu.createContext(1, CROSS_DOMAIN, 'weston\x07 of user').type, R.OK_NODATA)
   assert.equal(gpu.createContext(2, 0).type, R.OK_NODATA)
   assert.equal(gpu.createContext(3, VENUS).type, R.ERR_INVALID_PARAMETER)
   assert.equal(gpu.createContext(3, CROSS_DOMAIN | 0x100).type, R.OK_NODATA)
   assert.deepEqual(gpu.inspect().contexts, [
-    { id: 1, capset: 5, name: 'weston? of somebody', resources: 0 },
+    { id: 1, capset: 5, name: 'weston? of user', resources: 0 },
     { id: 2, capset: 5, name: '', resources: 0 },
     { id: 3, capset: 5, name: '', resources: 0 },
   ])
 })
 
-test('a driver without CONTEXT_INIT says nothing of types: what is there means nothing  @virtio 5.7.6.9', () => {
+test('without CONTEXT_INIT the field context_init is ignored  @virtio 5.7.6.9', () => {
   const features = featureSet(Feature.VERSION_1, GpuFeature.VIRGL)
   const gpu = new ContextRig({}, { features })
   assert.equal(gpu.createContext(1, VENUS).type, R.OK_NODATA)
 })
 
-test('a driver without VIRGL has no contexts, and no blobs of host memory  @virtio 5.7.6.8', () => {
+test('without VIRGL there are no contexts and no host blobs  @virtio 5.7.6.8', () => {
   const features = featureSet(Feature.VERSION_1, GpuFeature.RESOURCE_BLOB)
   const gpu = new ContextRig({}, { features })
   assert.equal(gpu.createContext(1).type, R.ERR_UNSPEC)
@@ -72,7 +72,7 @@ test('a driver without VIRGL has no contexts, and no blobs of host memory  @virt
   assert.equal(gpu.createHostBlob(1, 1, 1, 4096).type, R.ERR_INVALID_PARAMETER)
 })
 
-test('an id is one context at a time, and 0 is none  @virtio 5.7.6.9', () => {
+test('a context id is in use once at a time, and 0 is invalid  @virtio 5.7.6.9', () => {
   const gpu = new ContextRig()
   assert.equal(gpu.createContext(0).type, R.ERR_INVALID_CONTEXT_ID)
   assert.equal(gpu.destroyContext(1).type, R.ERR_INVALID_CONTEXT_ID)
@@ -87,7 +87,7 @@ test('an id is one context at a time, and 0 is none  @virtio 5.7.6.9', () => {
   }
 })
 
-test('commands of contexts that are cut short, or lie about their length, get ERR_INVALID_PARAMETER', () => {
+test('context commands that are truncated or state a wrong length get ERR_INVALID_PARAMETER', () => {
   const gpu = new ContextRig()
   gpu.createContext(1)
   for (const [type, words] of [
@@ -106,7 +106,7 @@ test('commands of contexts that are cut short, or lie about their length, get ER
   assert.equal(gpu.control(T.CTX_CREATE, [65, 5, ...Array(16).fill(0)], { context: 2 }).type, R.ERR_INVALID_PARAMETER)
 })
 
-test('what a context is sent reaches its renderer, byte by byte, and its answer the guest  @virtio 5.7.6.9', () => {
+test('SUBMIT_3D passes its bytes to the renderer and returns its response  @virtio 5.7.6.9', () => {
   const renderer = new SlowRenderer()
   const gpu = new ContextRig({ renderers: [renderer] })
   gpu.createContext(1, VENUS)
@@ -116,7 +116,7 @@ test('what a context is sent reaches its renderer, byte by byte, and its answer 
   assert.deepEqual(renderer.calls, ['submit 1 2 3 4 5 0 0 0', 'submit 255 0 0 0', 'submit '])
 })
 
-test('more commands at once than any program sends are refused before they are copied', () => {
+test('a SUBMIT_3D above the limit is refused before it is copied', () => {
   const gpu = new ContextRig({ renderers: [new SlowRenderer()] }, { memorySize: 32 << 20 })
   gpu.createContext(1, VENUS)
   const words = Array(1 << 20).fill(7)
@@ -124,7 +124,7 @@ test('more commands at once than any program sends are refused before they are c
   assert.equal(gpu.submit(1, [...words, 7]).type, R.ERR_OUT_OF_MEMORY)
 })
 
-test('a resource is in the contexts it was attached to, until it or they are gone  @virtio 5.7.6.9', () => {
+test('a resource stays attached to a context until either is destroyed  @virtio 5.7.6.9', () => {
   const renderer = new SlowRenderer()
   const gpu = new ContextRig({ renderers: [renderer] })
   gpu.create2d(1, 1, 4, 4)
@@ -144,7 +144,7 @@ test('a resource is in the contexts it was attached to, until it or they are gon
   assert.deepEqual(renderer.calls, calls)
 })
 
-test('contexts, and resources in them, cost the guest what they cost the host', () => {
+test('contexts and attached resources count towards the host memory of the driver', () => {
   const gpu = new ContextRig()
   const before = gpu.inspect().resources.hostBytes
   let count = 0
@@ -164,7 +164,7 @@ test('contexts, and resources in them, cost the guest what they cost the host', 
   assert.equal(poor.attachResource(1, 1).type, R.ERR_OUT_OF_MEMORY)
 })
 
-test('a reset lets go of contexts, and of all they made  @virtio 2.4', async () => {
+test('a reset destroys contexts and detaches their resources  @virtio 2.4', async () => {
   const renderer = new SlowRenderer()
   const gpu = new ContextRig({ renderers: [renderer] })
   gpu.create2d(1, 1, 4, 4)

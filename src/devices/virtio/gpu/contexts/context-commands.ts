@@ -18,24 +18,24 @@ import type { ContextHost, RenderContext, Renderer } from './renderer.ts'
 const { OK_NODATA, ERR_UNSPEC, ERR_OUT_OF_MEMORY } = GpuResponse
 const { ERR_INVALID_CONTEXT_ID, ERR_INVALID_RESOURCE_ID, ERR_INVALID_PARAMETER } = GpuResponse
 
-/** As many programs of the guest as can use the GPU at a time. */
+/** Limit of contexts; each program of the guest that uses the GPU has one. */
 const MAX_CONTEXTS = 256
-/** What a context may keep on the host, whatever it is sent: its renderer bounds it. */
+/** Host memory charged for a context in bytes. Its renderer must not keep more. */
 const CONTEXT_COST = 128 << 10
-/** What the host keeps for a resource in a context. */
+/** Host memory charged for a resource that is attached to a context, in bytes. */
 const ATTACHMENT_COST = 128
-/** One SUBMIT_3D; Mesa's drivers send some 100 KiB at most. */
+/** Limit of one SUBMIT_3D in bytes; Mesa's drivers send at most about 100 KiB. */
 const MAX_COMMANDS = 4 << 20
 
 interface Context {
   readonly capset: number
-  /** What the guest calls it, to be read by people. */
+  /** debug_name of CTX_CREATE, with printable characters only. */
   readonly name: string
   readonly render: RenderContext
   readonly resources: Set<Resource>
 }
 
-/** What the inspector shows of a context. */
+/** State of a context, as the inspector shows it. */
 export type ContextInspection = {
   readonly id: number
   readonly capset: number
@@ -43,19 +43,22 @@ export type ContextInspection = {
   readonly resources: number
 }
 
-/** The contexts of a driver, by the ids it gave them, and the commands about them. @virtio 5.7.6.9 */
+/** Contexts of a driver, by ctx_id, and the commands that use them. @virtio 5.7.6.9 */
 export class ContextCommands {
   readonly #contexts = new Map<number, Context>()
   readonly #renderers: readonly Renderer[]
   readonly #host: ContextHost
   readonly #resources: ResourceTable
-  /** Whether the driver may say what type a context is of. */
+  /** True if CONTEXT_INIT was negotiated: the driver chooses the capability set of a context. */
   readonly #typed: boolean
   readonly #answer: (payload: Uint8Array) => void
-  /** The commands at hand: a copy, since the guest could change them while they are read. */
+  /** Copy of the current commands, because the guest can change its memory while they are parsed. */
   #commands = new Uint8Array(4096)
 
-  /** @param answer takes what follows the header of a response */
+  /**
+   * @param typed true if CONTEXT_INIT was negotiated
+   * @param answer receives the bytes after the header of a response
+   */
   constructor(
     renderers: readonly Renderer[],
     host: ContextHost,
@@ -70,7 +73,7 @@ export class ContextCommands {
     this.#answer = answer
   }
 
-  /** Executes a command that needs VIRGL. @param id the context that the request's header names */
+  /** Executes a command that needs VIRGL. @param id ctx_id of the request's header */
   control(type: number, reader: Reader, id: number): GpuResponse {
     switch (type) {
       case GpuCommand.SUBMIT_3D:
@@ -104,24 +107,24 @@ export class ContextCommands {
     return GpuResponse.OK_CAPSET
   }
 
-  /** Makes a blob of one of the context's objects. */
+  /** Creates a blob from an object of the context. @returns the blob, or the error for the driver */
   createBlob(id: number, request: BlobRequest): HostBlob | GpuResponse {
     return this.#contexts.get(id)?.render.createBlob(request) ?? ERR_INVALID_CONTEXT_ID
   }
 
-  /** Has `reached` called later, if what the context does takes longer than its commands. @returns whether it does */
+  /** Calls `reached` when the commands submitted so far are complete. @returns false if they already are */
   fence(id: number, ring: number, reached: () => void): boolean {
     const render = this.#contexts.get(id)?.render
     render?.fence?.(ring, reached)
     return render?.fence !== undefined
   }
 
-  /** A resource is about to go. */
-  forget(resource: Resource): void {
-    for (const context of this.#contexts.values()) this.#separate(context, resource)
+  /** Detaches a resource from all contexts, before it is destroyed. */
+  detachFromAll(resource: Resource): void {
+    for (const context of this.#contexts.values()) this.#detachFrom(context, resource)
   }
 
-  /** Lets go of all contexts. */
+  /** Destroys all contexts. */
   release(): void {
     for (const id of this.#contexts.keys()) this.#destroy(id)
   }
@@ -144,7 +147,7 @@ export class ContextCommands {
     if (!request || request.nameLength > request.debugName.length) return ERR_INVALID_PARAMETER
     if (id === 0 || this.#contexts.has(id)) return ERR_INVALID_CONTEXT_ID
     const capset = this.#typed ? request.contextInit & CONTEXT_INIT_CAPSET_ID_MASK : 0
-    // Without a type, it is for the device to say.
+    // Without a capability set, the device chooses.
     const renderer = capset === 0 ? this.#renderers[0] : this.#renderer(capset)
     if (!renderer) return ERR_INVALID_PARAMETER
     if (this.#contexts.size >= MAX_CONTEXTS || !this.#resources.charge(CONTEXT_COST)) return ERR_OUT_OF_MEMORY
@@ -160,14 +163,14 @@ export class ContextCommands {
   #destroy(id: number): GpuResponse {
     const context = this.#contexts.get(id)
     if (!context) return ERR_INVALID_CONTEXT_ID
-    for (const resource of context.resources) this.#separate(context, resource)
+    for (const resource of context.resources) this.#detachFrom(context, resource)
     context.render.close()
     this.#contexts.delete(id)
     this.#resources.refund(CONTEXT_COST)
     return OK_NODATA
   }
 
-  /** Attaching again changes nothing: Linux does so when a program opens a buffer twice. */
+  /** Attaching a resource again has no effect: Linux does so when a program opens a buffer twice. */
   #attach(reader: Reader, id: number): GpuResponse {
     const request = CTX_RESOURCE.read(reader)
     if (!request) return ERR_INVALID_PARAMETER
@@ -188,11 +191,11 @@ export class ContextCommands {
     const context = this.#contexts.get(id)
     if (!context) return ERR_INVALID_CONTEXT_ID
     const resource = this.#resources.get(request.resourceId)
-    return resource && this.#separate(context, resource) ? OK_NODATA : ERR_INVALID_RESOURCE_ID
+    return resource && this.#detachFrom(context, resource) ? OK_NODATA : ERR_INVALID_RESOURCE_ID
   }
 
-  /** @returns whether they were together */
-  #separate(context: Context, resource: Resource): boolean {
+  /** @returns true if the resource was attached */
+  #detachFrom(context: Context, resource: Resource): boolean {
     if (!context.resources.delete(resource)) return false
     context.render.detach(resource)
     this.#resources.refund(ATTACHMENT_COST)
@@ -212,7 +215,7 @@ export class ContextCommands {
   }
 }
 
-/** A name that a terminal and a page show as it is. */
+/** Returns the name up to the first NUL, with unprintable characters replaced. */
 function printable(bytes: Uint8Array): string {
   return String.fromCharCode(...bytes)
     .replace(/\0.*/s, '')

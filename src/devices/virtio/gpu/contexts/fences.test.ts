@@ -8,13 +8,13 @@ const VENUS = 4
 const FENCE = 1
 const RING = 2
 
-/** A GPU whose contexts take their time, and what is asked of it in a way that waits. */
+/** A GPU whose contexts complete commands later, and a function that sends fenced commands. */
 function slow() {
   const renderer = new SlowRenderer()
   const gpu = new ContextRig({ renderers: [renderer] })
   gpu.createContext(1, VENUS)
   gpu.createContext(2, VENUS)
-  /** @returns the answer's header, as words; undefined while there is none */
+  /** @returns a function for the words of the response's header; undefined while there is no response */
   const send = (context: number, ring: number, fence: number, flags = FENCE | RING) => {
     const words = [T.SUBMIT_3D, flags, fence, 0, context, ring, 4, 0, 0]
     const request = gpu.driver.submit(0, [new Uint8Array(new Uint32Array(words).buffer)], [24])
@@ -23,13 +23,13 @@ function slow() {
   return { renderer, gpu, send }
 }
 
-test('a fenced command is answered when its context’s renderer is done  @virtio 5.7.6.7', () => {
+test('a fenced command is answered when its renderer reports it complete  @virtio 5.7.6.7', () => {
   const { renderer, gpu, send } = slow()
   const answer = send(1, 3, 9)
   assert.equal(answer(), undefined)
   assert.equal(gpu.inspect().fences, 1)
   assert.deepEqual(renderer.fences[0].ring, 3)
-  // Others go on meanwhile.
+  // Requests of the queue without a fence do not wait.
   assert.equal(gpu.create2d(1, 1, 4, 4).type, R.OK_NODATA)
   renderer.fences[0].reached()
   assert.deepEqual(answer(), [R.OK_NODATA, FENCE | RING, 9, 0, 1, 3])
@@ -44,7 +44,7 @@ test('without a fence, or with an error, a command is answered at once  @virtio 
   assert.deepEqual(renderer.fences, [])
 })
 
-test('a fence that is reached answers all before it on its timeline, and on no other  @virtio 5.7.6.7', () => {
+test('a fence that is reached completes all earlier requests of its timeline, and of no other  @virtio 5.7.6.7', () => {
   const { renderer, send } = slow()
   const [first, otherRing, otherContext, second, third] = [
     send(1, 0, 1),
@@ -56,25 +56,25 @@ test('a fence that is reached answers all before it on its timeline, and on no o
   renderer.fences[3].reached()
   assert.deepEqual([first()?.[2], second()?.[2]], [1, 2])
   assert.deepEqual([otherRing(), otherContext(), third()], [undefined, undefined, undefined])
-  // Late, and twice: nothing is left to answer.
+  // A fence that is reached late or twice has no effect.
   renderer.fences[0].reached()
   renderer.fences[3].reached()
   for (const { reached } of renderer.fences) reached()
   assert.deepEqual([otherRing()?.[2], otherContext()?.[2], third()?.[2]], [1, 1, 3])
 })
 
-test('a context that goes takes its fences along, and no other’s', () => {
+test('destroying a context completes its fences and keeps those of other contexts', () => {
   const { renderer, gpu, send } = slow()
-  const [mine, others] = [send(1, 0, 1), send(2, 0, 1)]
+  const [first, second] = [send(1, 0, 1), send(2, 0, 1)]
   gpu.destroyContext(1)
-  assert.equal(mine()?.[0], R.OK_NODATA)
-  assert.equal(others(), undefined)
+  assert.equal(first()?.[0], R.OK_NODATA)
+  assert.equal(second(), undefined)
   renderer.fences[0].reached()
   renderer.fences[1].reached()
-  assert.equal(others()?.[0], R.OK_NODATA)
+  assert.equal(second()?.[0], R.OK_NODATA)
 })
 
-test('fences that nobody reaches fill the queue, and no more: a reset empties it', async () => {
+test('fences that are never reached are bounded by the queue size, and a reset completes them', async () => {
   const { renderer, gpu, send } = slow()
   const answers = Array.from({ length: 128 }, (_, i) => send(1, i % 64, i))
   assert.equal(gpu.inspect().fences, 128)
@@ -84,7 +84,7 @@ test('fences that nobody reaches fill the queue, and no more: a reset empties it
   for (const { reached } of renderer.fences) reached()
 })
 
-test('a queue that is reset gives its fenced requests back first  @virtio 2.6.1', () => {
+test('a queue reset returns fenced requests first  @virtio 2.6.1', () => {
   const { gpu, send } = slow()
   const answer = send(1, 0, 1)
   gpu.device.stopQueue(0)
@@ -96,6 +96,6 @@ test('a context has 64 rings  @virtio 5.7.6.7', () => {
   assert.equal(send(1, 63, 1)(), undefined)
   assert.equal(send(1, 64, 1)()?.[0], R.ERR_INVALID_PARAMETER)
   assert.equal(send(1, 255, 1)()?.[0], R.ERR_INVALID_PARAMETER)
-  // Where it is not said that it is one, the byte means nothing.
+  // Without INFO_RING_IDX the field is ignored.
   assert.equal(gpu.submit(1, [0], { ring: 255 }).type, R.OK_NODATA)
 })

@@ -2,7 +2,7 @@ import type { Chain } from '../../../../virtqueue/chain.ts'
 import type { ControlHeader } from '../control-header.ts'
 import type { GpuResponse } from '../protocol.ts'
 
-/** A request that is done but for its fence. */
+/** A request that is executed and waits for its fence. */
 export interface FencedRequest {
   readonly chain: Chain
   readonly header: ControlHeader
@@ -10,9 +10,9 @@ export interface FencedRequest {
 }
 
 /**
- * Requests whose fences are not reached yet, in the order they came: each context has 64 timelines of them, its rings.
+ * Requests whose fences are not reached, in order of arrival. Each context has 64 independent timelines, its rings.
  *
- * There are never more than the control queue has descriptors.
+ * The control queue bounds their number.
  *
  * @virtio 5.7.6.7
  */
@@ -23,20 +23,23 @@ export class Fences {
     return this.#waiting.length
   }
 
-  /** Keeps a request until `take` gives it back. */
+  /** Adds a request. It stays until `take` or `takeAll` returns it. */
   add(chain: Chain, header: ControlHeader, response: GpuResponse): FencedRequest {
     const request = { chain, header: header.copy(), response }
     this.#waiting.push(request)
     return request
   }
 
-  /** A fence is reached, and so are those before it on the same timeline: none where somebody took it before. */
+  /**
+   * Removes the request whose fence is reached, and all earlier ones of its timeline.
+   * @returns empty if it was removed before
+   */
   take(request: FencedRequest): FencedRequest[] {
     const last = this.#waiting.indexOf(request)
     return this.#remove((other, i) => i <= last && other.header.sameTimeline(request.header))
   }
 
-  /** All of a context's, or of every context: nobody else would tell that they are reached. */
+  /** Removes all requests of a context, or of all contexts: their renderer no longer reports fences. */
   takeAll(context?: number): FencedRequest[] {
     return this.#remove(({ header }) => context === undefined || header.context === context)
   }

@@ -8,18 +8,18 @@ import { MemorySharing } from '../testing/memory-sharing.ts'
 const PAGE = 4096
 const RESPONSES: ReadonlySet<number> = new Set(Object.values(GpuResponse))
 
-/** Numbers that mean something, mostly, so that commands get far enough to do harm. */
+/** Mostly valid numbers, so that commands pass the first checks. */
 const number = fc.oneof(
   { weight: 6, arbitrary: fc.nat(6) },
   { weight: 2, arbitrary: fc.nat(16).map((pages) => pages * PAGE) },
   { weight: 1, arbitrary: fc.constantFrom(0xff, 0x8000_0000, 0xffff_ffff, fourcc('XR24'), fourcc('NV12')) },
   { weight: 1, arbitrary: fc.nat(0xffff_ffff) },
 )
-/** A header of the cross-domain protocol, and what may follow. */
+/** A header of the cross-domain protocol, and a possible body. */
 const stream = fc
   .tuple(fc.nat(8), fc.oneof(fc.constantFrom(8, 16, 20, 24), fc.nat(64)), fc.array(number, { maxLength: 6 }))
   .map(([command, size, words]) => [command | (size << 16), 0, ...words])
-/** A description of a picture that may be there, and news of it. */
+/** A description of an image that may fit its blob, and damage of it. */
 const description = fc
   .tuple(fc.nat(4), fc.nat(20), fc.nat(20), fc.constantFrom('XR24', 'NV12', 'YUYV', 'ABCD'), fc.boolean(), fc.nat(4))
   .chain(([id, width, height, format, linear, planes]) =>
@@ -41,21 +41,21 @@ const request = fc.oneof(
     fc.array(number, { minLength: 2, maxLength: 20 }),
   ),
   fc.oneof(stream, description).map((words): [number, number[]] => [T.SUBMIT_3D, [words.length * 4, 0, ...words]]),
-  // A blob of the host that has all but its id, its size and its object right.
+  // A host blob whose arguments are right, except id, size and object.
   fc
     .tuple(number, number, number)
     .map(([id, blobId, size]): [number, number[]] => [T.RESOURCE_CREATE_BLOB, [id, 2, 1, 0, blobId, 0, size, 0]]),
 )
 
-test('whatever a guest asks of contexts and the heap, it gets an answer, and no more than its share', async () => {
+test('any sequence of context and heap commands is answered, and stays within the quotas', async () => {
   const step = fc.tuple(request, fc.nat(4), fc.constantFrom(0, 1, 3))
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
       const sharing = new MemorySharing()
       const gpu = new ContextRig({ heapSize: 16 * PAGE, sharing }, { memorySize: 1 << 18 })
       gpu.open(1)
-      gpu.ask(1, 64, 16)
-      gpu.ask(1, 64, 64)
+      gpu.query(1, 64, 16)
+      gpu.query(1, 64, 64)
       for (const [[type, words], context, flags] of steps) {
         const reply = gpu.control(type, words, { context, flags })
         assert.ok(RESPONSES.has(reply.type), `command ${type.toString(16)}: ${reply.type.toString(16)}`)

@@ -3,18 +3,18 @@ import type { GpuResponse } from '../protocol.ts'
 import type { BlobRequest, HostBlob } from '../resources/host-blob.ts'
 import type { Blob, Resource } from '../resources/resource.ts'
 
-/** What a kind of context can do, told in a structure of its own. @virtio 5.7.6.8 GET_CAPSET */
+/** Capability set: describes what contexts of this type can do. @virtio 5.7.6.8 GET_CAPSET */
 export interface CapabilitySet {
-  /** Also the type of the contexts that speak it: one of `Capset`. */
+  /** Id of the capability set and type of its contexts: one of `Capset`. */
   readonly id: number
   readonly maxVersion: number
-  /** The structure, as of a version up to `maxVersion`. */
+  /** Returns the structure in a version up to `maxVersion`. */
   describe(version: number): Uint8Array
 }
 
 /**
- * Executes what programs of the guest send to contexts of one kind: `virgl`, `venus`, `cross-domain`. The GPU finds it by the
- * type of the context, and knows nothing of what it is sent.
+ * Renderer: executes the commands of contexts with one capability set: `virgl`, `venus`, `cross-domain`. The device
+ * passes the commands on without parsing them.
  *
  *     const gpu = new GpuDevice(display, { renderers: [new CrossDomainRenderer(heap)] })
  *     // GET_CAPSET      renderer.capset.describe(version)
@@ -27,32 +27,43 @@ export interface Renderer {
   createContext(host: ContextHost): RenderContext
 }
 
-/** What contexts may ask of the device. */
+/** Services of the device for its contexts. */
 export interface ContextHost {
-  /** Has the host's devices and processes have a blob, if they do not: `blob.buffer` is how. @returns false where they cannot */
+  /**
+   * Exports a blob to other devices and processes of the host, if it is not yet; sets `blob.buffer`.
+   * @returns false if it cannot be exported
+   */
   share(blob: Blob): boolean
-  /** Tells those who see a resource, or have it, of pixels that changed; the rectangle is lent. @returns whether there are any */
+  /**
+   * Reports damage to the displays that show a resource, or else to the consumers of its buffer. The rectangle is valid
+   * for the call.
+   * @returns true if there are any
+   */
   present(resource: Resource, rect: Rect): boolean
 }
 
 /**
- * One context of a renderer. Nothing here may throw because of what a guest sent.
+ * One context of a renderer. Its methods must not throw because of guest input.
  *
  * @virtio 5.7.6.9
  */
 export interface RenderContext {
-  /** Its commands may name this resource from now on. */
+  /** Allows commands to name this resource. */
   attach(resource: Resource): void
-  /** They may not any more, and the resource may be about to go. */
+  /** Ends the use of a resource, which may be destroyed afterwards. */
   detach(resource: Resource): void
-  /** Executes commands; the bytes are lent until it returns. @returns OK_NODATA, or the error the guest gets */
+  /** Executes commands; the bytes are valid for the call. @returns OK_NODATA, or the error for the driver */
   submit(commands: Uint8Array): GpuResponse
-  /** Makes a blob of memory on the host from one of its own objects, or says why not. */
+  /** Creates a host blob from an object of the context. @returns the blob, or the error for the driver */
   createBlob(request: BlobRequest): HostBlob | GpuResponse
   /**
-   * Calls `reached` once all that was submitted on a ring so far is done. Without it, commands are done when `submit` returns.
+   * Calls `reached` when all commands submitted on a ring so far are complete. Without this method, commands are
+   * complete when `submit` returns.
    */
   fence?(ring: number, reached: () => void): void
-  /** It is gone, with its objects; resources made of them stay. A fence that was not reached never is. */
+  /**
+   * Destroys the context and its objects; resources created from them stay. Fences that were not reached must not be
+   * reported afterwards.
+   */
   close(): void
 }

@@ -1,27 +1,27 @@
 import type { Timing, TimingAxis } from './timing.ts'
 
-/** Size of each block of an EDID. */
+/** Size of one block of an EDID in bytes. */
 export const BLOCK_SIZE = 128
 
-/** What identifies a monitor. */
+/** Identification of a monitor. */
 export interface Product {
   /** Three capital letters. */
   readonly vendor: string
   readonly model: number
   readonly serial: number
-  /** Of manufacture. */
+  /** Year of manufacture. */
   readonly year: number
 }
 
-/** In millimetres. */
+/** Size of a monitor in millimetres. */
 export interface PhysicalSize {
   readonly width: number
   readonly height: number
 }
 
 /**
- * A DisplayID section as a block of an EDID: what a base block has no bits for, modes of 4096 pixels and more, or of
- * more than 655.35 MHz.
+ * Returns a DisplayID section as an extension block of an EDID. It holds modes that do not fit the base block: 4096
+ * pixels or more, or more than 655.35 MHz.
  *
  *     0x70 | version | length | product type | extensions | data blocks ... 0 | section checksum | block checksum
  *
@@ -41,19 +41,19 @@ export function displayIdBlock(preferred: Timing, product: Product, size: Physic
   return block
 }
 
-/** The byte that makes all of them add up to 0 modulo 256. */
+/** Returns the byte that makes the sum of all bytes 0 modulo 256. */
 export function checksum(bytes: Uint8Array): number {
   return -bytes.reduce((sum, byte) => sum + byte, 0) & 0xff
 }
 
 const EXTENSION_TAG = 0x70
 const VERSION = 0x13
-/** The section is as long as the block allows: all but its own header and the two checksums. */
+/** Length of the section: the block without its header and the two checksums. */
 const SECTION_BYTES = 121
 /** A product type. */
 const STANDALONE_DISPLAY = 3
 
-/** Aspect ratios by their code. */
+/** Aspect ratios; the index is the code. */
 const ASPECTS: readonly (readonly [width: number, height: number])[] = [
   [1, 1],
   [5, 4],
@@ -72,7 +72,9 @@ function productIdentification({ vendor, model, serial, year }: Product): number
   return [0x00, 0x00, 12, ...letters, ...le16(model), ...le16(serial), ...le16(0), 0, year - 2000, 0]
 }
 
-/** Data block 1: size in tenths of a millimetre, pixels, nothing special, gamma 2.2, aspect ratio, 8 bits a colour. */
+/**
+ * Data block 1: size in tenths of a millimetre, pixels, no feature flags, gamma 2.2, aspect ratio, 8 bits per colour.
+ */
 function displayParameters({ horizontal, vertical }: Timing, size: PhysicalSize): number[] {
   const ratio = Math.max(horizontal.active, vertical.active) / Math.min(horizontal.active, vertical.active)
   return [
@@ -83,10 +85,12 @@ function displayParameters({ horizontal, vertical }: Timing, size: PhysicalSize)
   ]
 }
 
-/** Data block 15: DisplayPort 1.1 over one link, 8 bits a colour in RGB, no content protection, no spread spectrum. */
+/**
+ * Data block 15: DisplayPort 1.1 over one link, 8 bits per colour in RGB, no content protection, no spread spectrum.
+ */
 const INTERFACE_FEATURES = [0x0f, 0x00, 10, 0xa1, 0x11, 0x02, 0, 0, 0, 0, 0, 0, 0]
 
-/** Data block 3, type I detailed timing: all numbers are one less than they mean. */
+/** Data block 3, type I detailed timing. All numbers are stored minus one. */
 function detailedTiming(timing: Timing): number[] {
   const { horizontal, vertical } = timing
   const clock = timing.pixelClock - 1

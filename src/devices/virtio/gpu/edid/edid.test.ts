@@ -32,7 +32,7 @@ function firstTiming(edid: Uint8Array): { width: number; height: number; clock: 
   }
 }
 
-test('any size makes blocks of 128 bytes whose sums are 0', () => {
+test('an EDID of any size consists of blocks of 128 bytes whose sums are 0', () => {
   const side = fc.integer({ min: 64, max: 16384 })
   fc.assert(
     fc.property(side, side, (width, height) => {
@@ -45,14 +45,14 @@ test('any size makes blocks of 128 bytes whose sums are 0', () => {
   )
 })
 
-test('a size the base block has room for is its first detailed timing, at 58 to 60 Hz', () => {
+test('a size that fits the base block is its first detailed timing, at 58 to 60 Hz', () => {
   const edid = createEdid({ width: 1366, height: 768, serial: 1 })
   assert.equal(edid.length, 128)
   // CVT with reduced blanking: 1366 + 160 pixels by 768 + 22 lines.
   assert.deepEqual(firstTiming(edid), { width: 1366, height: 768, clock: 72_250_000 })
 })
 
-test('a size or a clock the base block has no room for is in a DisplayID block, preferred', () => {
+test('a size or a clock that does not fit the base block is the preferred timing of a DisplayID block', () => {
   for (const [width, height] of [
     [4096, 64],
     [64, 4096],
@@ -69,7 +69,7 @@ test('a size or a clock the base block has no room for is in a DisplayID block, 
   }
 })
 
-test('the monitor has its name, its number, and a size in proportion', () => {
+test('an EDID has the name of the monitor, its serial number, and a size in proportion', () => {
   const edid = createEdid({ width: 1920, height: 1080, serial: 3 })
   const text = String.fromCharCode(...edid)
   assert.ok(text.includes('\xfc\0Outboard\n    '))
@@ -79,7 +79,7 @@ test('the monitor has its name, its number, and a size in proportion', () => {
 })
 
 for (const [width, height] of SIZES) {
-  test(`edid-decode finds ${width} by ${height} conforming, and the preferred mode`, { skip: noDecoder }, () => {
+  test(`edid-decode accepts ${width} by ${height}, as the preferred mode`, { skip: noDecoder }, () => {
     const input = createEdid({ width, height, serial: 1 })
     const checked = spawnSync(DECODER, ['--check', '-'], { input, encoding: 'utf8' })
     assert.equal(checked.status, 0, checked.stdout.slice(checked.stdout.indexOf('Warnings:')))

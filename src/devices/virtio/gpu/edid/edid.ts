@@ -2,7 +2,7 @@ import { BLOCK_SIZE, checksum, displayIdBlock, type PhysicalSize, type Product }
 import { reducedBlankingTiming, type Timing } from './timing.ts'
 
 export interface Monitor {
-  /** The mode the guest is to use; up to 16384 by 16384. */
+  /** Preferred mode in pixels; at most 16384 by 16384. */
   readonly width: number
   readonly height: number
   readonly serial: number
@@ -11,20 +11,20 @@ export interface Monitor {
 const NAME = 'Outboard'
 const MODEL = { vendor: 'OBD', model: 1, year: 2026 }
 
-/** What desktops take for unmagnified. */
+/** Density at which desktops do not scale. */
 const DOTS_PER_INCH = 96
 const MM_PER_INCH = 25.4
-/** A base block gives sizes in centimetres, up to 255. */
+/** Largest size that a base block can state: 255 cm. */
 const MAX_MM = 2550
 
-/** What a detailed timing of the base block has room for. */
+/** Limits of a detailed timing in the base block. */
 const MAX_DETAILED_SIDE = 4095
 const MAX_DETAILED_CLOCK = 0xffff
 
 /** 640 by 480, 800 by 600, 1024 by 768, each at 60 Hz. */
 const ESTABLISHED_TIMINGS = [0x21, 0x08, 0x00]
 
-/** Further modes, all at 60 Hz. */
+/** Further modes at 60 Hz. */
 const STANDARD_TIMINGS: readonly (readonly [width: number, aspect: Aspect])[] = [
   [1920, '16:9'],
   [1920, '16:10'],
@@ -38,19 +38,19 @@ const STANDARD_TIMINGS: readonly (readonly [width: number, aspect: Aspect])[] = 
 const ASPECT_CODES = { '16:10': 0, '4:3': 1, '5:4': 2, '16:9': 3 } as const
 type Aspect = keyof typeof ASPECT_CODES
 
-/** The colours of sRGB: x and y of red, green, blue and white, 10 bits each. */
+/** Chromaticities of sRGB: x and y of red, green, blue and white, 10 bits each. */
 const SRGB = [0xee, 0x91, 0xa3, 0x54, 0x4c, 0x99, 0x26, 0x0f, 0x50, 0x54]
 
 /**
- * The EDID of a monitor whose best mode is as large as the page that shows it.
+ * Returns the EDID of a monitor with the given preferred mode.
  *
  *     0    header      8  vendor, model, serial, date    18  version    20  input, size, gamma, features
  *     25   colours     35 established timings            38  standard timings
- *     54   preferred timing     72 name     90 serial number     108 nothing
+ *     54   preferred timing     72 name     90 serial number     108 unused
  *     126  number of blocks that follow                  127 checksum
  *
- * A mode the base block has no bits for stands in a DisplayID block behind it; the base block then prefers 1024 by 768,
- * for guests that read no further.
+ * A mode that does not fit the base block is stored in a DisplayID extension block. The base block then prefers 1024 by
+ * 768, for guests that read only the base block.
  *
  * VESA E-EDID A2 (EDID 1.4)
  */
@@ -66,9 +66,9 @@ export function createEdid(monitor: Monitor): Uint8Array {
   view.setUint16(8, vendorCode(product.vendor))
   view.setUint16(10, product.model, true)
   view.setUint32(12, product.serial, true)
-  // Week 0 is no week.
+  // Week 0: not specified.
   base.set([0, product.year - 1990, 1, 4], 16)
-  // Digital, 8 bits a colour, DisplayPort; gamma 2.2; RGB 4:4:4, sRGB, and the preferred timing is the native one.
+  // Digital, 8 bits per colour, DisplayPort; gamma 2.2; RGB 4:4:4, sRGB, and the preferred timing is the native one.
   base.set([0xa5, Math.round(size.width / 10), Math.round(size.height / 10), 120, 0x06], 20)
   base.set(SRGB, 25)
   base.set(ESTABLISHED_TIMINGS, 35)
@@ -95,14 +95,14 @@ function fitsDetailedTiming({ pixelClock, horizontal, vertical }: Timing): boole
   return pixelClock <= MAX_DETAILED_CLOCK && side <= MAX_DETAILED_SIDE
 }
 
-/** A monitor's size at that density, scaled down where that is more than can be said. */
+/** Returns the size of a monitor at 96 dots per inch, scaled down to the largest size that a base block can state. */
 function physicalSize({ width, height }: Monitor): PhysicalSize {
   const millimetres = MM_PER_INCH / DOTS_PER_INCH
   const scale = Math.min(millimetres, MAX_MM / Math.max(width, height))
   return { width: Math.max(10, Math.round(width * scale)), height: Math.max(10, Math.round(height * scale)) }
 }
 
-/** Three letters in 5 bits each. */
+/** Packs three letters into 5 bits each. */
 function vendorCode(letters: string): number {
   return [...letters].reduce((code, letter) => (code << 5) | (letter.charCodeAt(0) - 64), 0)
 }
@@ -127,7 +127,7 @@ function detailedTiming({ pixelClock, horizontal: h, vertical: v }: Timing, mm: 
   ]
 }
 
-/** A display descriptor with up to 13 letters. */
+/** Returns a display descriptor with a text of up to 13 characters. */
 function textDescriptor(tag: number, text: string): number[] {
   const letters = [...`${text}\n`.padEnd(13)].map((letter) => letter.charCodeAt(0))
   return [0, 0, 0, tag, 0, ...letters]

@@ -1,6 +1,6 @@
-/** How a display is driven: pixels and lines, seen and not, and how fast. */
+/** Monitor timing: active and blank pixels and lines, and the pixel clock. */
 export interface Timing {
-  /** In units of 10 kHz, as EDID and DisplayID have it. */
+  /** In units of 10 kHz, as in EDID and DisplayID. */
   readonly pixelClock: number
   readonly horizontal: TimingAxis
   readonly vertical: TimingAxis
@@ -17,18 +17,18 @@ export interface TimingAxis {
 }
 
 const REFRESH_HZ = 60
-/** Clocks come in steps of 0.25 MHz. */
+/** Pixel clocks are multiples of 0.25 MHz. */
 const CLOCK_STEP_HZ = 250_000
 const CLOCK_UNIT_HZ = 10_000
-/** Slower ones are taken for mistakes: a small mode gets more blank lines instead. */
+/** Lowest pixel clock: guests treat slower ones as errors. Small modes get more blank lines instead. */
 const MIN_CLOCK_HZ = 10_000_000
-/** The vertical blank lasts this long at least. */
+/** Shortest vertical blank. */
 const MIN_BLANK_SECONDS = 460e-6
 const VERTICAL_FRONT = 3
 const MIN_VERTICAL_BACK = 6
 const HORIZONTAL = { blank: 160, front: 48, sync: 32 }
 
-/** Lines of vertical sync tell the aspect ratio; any other has 10. */
+/** Lines of vertical sync, which encode the aspect ratio; 10 for any other ratio. */
 const VERTICAL_SYNC: readonly (readonly [width: number, height: number, lines: number])[] = [
   [4, 3, 4],
   [16, 9, 5],
@@ -37,7 +37,10 @@ const VERTICAL_SYNC: readonly (readonly [width: number, height: number, lines: n
   [15, 9, 7],
 ]
 
-/** VESA's coordinated video timing with reduced blanking, at 60 Hz, but for any width. VESA CVT 1.2, section 3.4 */
+/**
+ * Returns the timing of a mode at 60 Hz: VESA coordinated video timing with reduced blanking, but for any width. VESA
+ * CVT 1.2, section 3.4
+ */
 export function reducedBlankingTiming(width: number, height: number): Timing {
   const [, , sync] = VERTICAL_SYNC.find(([w, h]) => width * h === height * w) ?? [0, 0, 10]
   const lineSeconds = (1 / REFRESH_HZ - MIN_BLANK_SECONDS) / height

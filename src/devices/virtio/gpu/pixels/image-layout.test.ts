@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import type { Picture } from '../../../../services/picture.ts'
+import type { FramebufferLayout } from '../../../../services/picture.ts'
 import { Resource } from '../resources/resource.ts'
 import { ResourceSurface } from '../resources/resource-surface.ts'
-import { blobImage, type ImageLayout, packedImage, pictureOf } from './image-layout.ts'
+import { blobLayout, framebufferLayoutOf, type PixelLayout, packedLayout } from './image-layout.ts'
 import { fourccOf } from './image-planes.ts'
 import { BGRA } from './pixel-format.ts'
 
 const CODES = [1, 2, 3, 4, 7, 8, 14, 15, 67, 68, 121, 131, 134, 163, 165, 166, 167, 233, 308, 314]
 const TILED = 0x0200_0000_0000_1b01n
 
-/** A resource that notes what is read of it, and fails where that is not in it. */
+/** A resource that counts reads, and fails if they are out of bounds. */
 class Watched extends Resource {
   readonly path = 'scatter'
   readonly reason = 'a test reads it'
@@ -50,7 +50,7 @@ const number = fc.oneof(
 )
 const four = fc.array(number, { minLength: 4, maxLength: 4 })
 
-test('no layout that a guest can send reads outside its blob', () => {
+test('no framebuffer layout of a guest causes a read outside its blob', () => {
   let accepted = 0
   const request = fc.record({
     format: fc.constantFrom(...CODES),
@@ -62,16 +62,16 @@ test('no layout that a guest can send reads outside its blob', () => {
   const cut = fc.tuple(small, small, small, small)
   fc.assert(
     fc.property(request, fc.integer({ min: 1, max: 4096 }), cut, fc.boolean(), (asked, size, [x, y, w, h], gaps) => {
-      // Where there is room for a picture mostly: strides of random numbers are mostly too short.
+      // Strides that mostly fit, because random ones are mostly too short.
       const strides = gaps
         ? asked.strides.map((stride) => Math.min(0xffff_ffff, stride + 4 * asked.width))
         : asked.strides
-      const image = blobImage({ ...asked, strides }, size, undefined)
+      const image = blobLayout({ ...asked, strides }, size, undefined)
       if (!image) return
       accepted++
       const resource = new Watched(size)
       const whole = { x: 0, y: 0, width: image.width, height: image.height }
-      // Rows may all be in the same place only where there is one: neither side is larger than the blob has bytes for.
+      // Rows never overlap, so the size of the blob bounds the number of pixels.
       assert.ok(image.width * image.height <= 8 * size)
       const part = { x: x % image.width, y: y % image.height }
       const width = Math.max(1, Math.min(w, image.width - part.x))
@@ -93,25 +93,25 @@ function asked(format: number, strides: readonly number[], offsets: readonly num
   return { format, width, height, strides: filled(strides), offsets: filled(offsets) }
 }
 
-test('a picture has as many planes as its format, whatever is said of others', () => {
-  const planesOf = (image: ImageLayout | undefined) => image?.planes.map(({ offset, stride }) => [offset, stride])
-  assert.deepEqual(planesOf(blobImage(asked(2, [256, 1, 1, 1], [0, 9999]), 8192, undefined)), [[0, 256]])
-  assert.deepEqual(planesOf(blobImage(asked(166, [64, 64], [0, 2048]), 3072, undefined)), [
+test('a layout has as many planes as its format, and other strides and offsets are ignored', () => {
+  const planesOf = (image: PixelLayout | undefined) => image?.planes.map(({ offset, stride }) => [offset, stride])
+  assert.deepEqual(planesOf(blobLayout(asked(2, [256, 1, 1, 1], [0, 9999]), 8192, undefined)), [[0, 256]])
+  assert.deepEqual(planesOf(blobLayout(asked(166, [64, 64], [0, 2048]), 3072, undefined)), [
     [0, 64],
     [2048, 64],
   ])
-  assert.equal(blobImage(asked(166, [64, 64], [0, 2048]), 3071, undefined), undefined)
-  assert.equal(blobImage(asked(166, [64, 0], [0, 2048]), 8192, undefined), undefined)
-  assert.deepEqual(planesOf(blobImage(asked(163, [64, 32, 32], [0, 2048, 2560]), 3072, undefined)), [
+  assert.equal(blobLayout(asked(166, [64, 64], [0, 2048]), 3071, undefined), undefined)
+  assert.equal(blobLayout(asked(166, [64, 0], [0, 2048]), 8192, undefined), undefined)
+  assert.deepEqual(planesOf(blobLayout(asked(163, [64, 32, 32], [0, 2048, 2560]), 3072, undefined)), [
     [0, 64],
     [2048, 32],
     [2560, 32],
   ])
-  assert.equal(blobImage(asked(9, [256], [0]), 8192, undefined), undefined, 'a format that nobody shows')
+  assert.equal(blobLayout(asked(9, [256], [0]), 8192, undefined), undefined, 'the format is unknown')
 })
 
-test('who imports a picture gets what DRM wants to know of it', () => {
-  assert.deepEqual(pictureOf(packedImage(3, 2, BGRA)), {
+test('consumers receive the framebuffer layout that DRM needs', () => {
+  assert.deepEqual(framebufferLayoutOf(packedLayout(3, 2, BGRA)), {
     width: 3,
     height: 2,
     fourcc: fourccOf('AR24'),
@@ -120,7 +120,7 @@ test('who imports a picture gets what DRM wants to know of it', () => {
   })
 })
 
-const DESCRIBED: Picture = {
+const DESCRIBED: FramebufferLayout = {
   width: 64,
   height: 32,
   fourcc: fourccOf('AR24'),
@@ -131,10 +131,10 @@ const DESCRIBED: Picture = {
   ],
 }
 
-test('what a program said of a blob goes along where the command that shows it is about the same picture', () => {
-  const image = blobImage(asked(2, [256], [0]), 9000, DESCRIBED)
+test('SET_SCANOUT_BLOB takes modifier and planes of a description with the same size, format and layout', () => {
+  const image = blobLayout(asked(2, [256], [0]), 9000, DESCRIBED)
   assert.deepEqual([image?.modifier, image?.planes], [TILED, DESCRIBED.planes])
-  assert.equal(image?.fourcc, fourccOf('XR24'), 'whether its fourth byte counts, the last one says')
+  assert.equal(image?.fourcc, fourccOf('XR24'), 'the command states if the fourth byte is alpha')
   for (const [what, request] of [
     ['width', asked(2, [256], [0], 63)],
     ['height', asked(2, [256], [0], 64, 31)],
@@ -142,13 +142,13 @@ test('what a program said of a blob goes along where the command that shows it i
     ['offset', asked(2, [256], [4])],
     ['pixels', asked(7, [256], [0])],
   ] as const) {
-    const other = blobImage(request, 9000, DESCRIBED)
+    const other = blobLayout(request, 9000, DESCRIBED)
     assert.deepEqual([other?.modifier, other?.planes.length], [0n, 1], what)
   }
 })
 
-test('pixels that lie as only their GPU knows are black here, with the reason, and nobody is sent to them', () => {
-  const image = blobImage(asked(2, [256], [0]), 9000, DESCRIBED)
+test('a surface with a modifier that is not linear reads as black, has a reason, and cannot be located', () => {
+  const image = blobLayout(asked(2, [256], [0]), 9000, DESCRIBED)
   assert.ok(image)
   const resource = new Watched(9000)
   const surface = new ResourceSurface(resource, image, { x: 0, y: 0, width: 64, height: 32 })
@@ -157,6 +157,6 @@ test('pixels that lie as only their GPU knows are black here, with the reason, a
   assert.deepEqual([target[0], target[255], target[256]], [0, 0, 0xee])
   assert.ok(!surface.locate({ x: 0, y: 0, width: 64, height: 1 }, { merge: () => {} } as never))
   assert.equal(resource.reads, 0)
-  assert.match(surface.reason, /black here, since only GPUs that know modifier 0x200000000001b01 /)
-  assert.equal(surface.picture.modifier, TILED)
+  assert.match(surface.reason, /reads as black, since only a GPU can read modifier 0x200000000001b01$/)
+  assert.equal(surface.layout.modifier, TILED)
 })

@@ -1,30 +1,30 @@
-import type { Picture } from '../../../../services/picture.ts'
+import type { FramebufferLayout } from '../../../../services/picture.ts'
 import { liesWithin, MODIFIER_LINEAR, planesOf } from './image-planes.ts'
 import { BYTES_PER_PIXEL, blobFormat, type PixelFormat } from './pixel-format.ts'
 
-/** How a picture lies in a resource's bytes, and what to make of them here. */
-export interface ImageLayout extends Picture {
+/** Framebuffer layout in a resource, and the pixel format that converts it. */
+export interface PixelLayout extends FramebufferLayout {
   readonly format: PixelFormat
 }
 
-/** A picture of one plane without gaps, from the first byte on. */
-export function packedImage(width: number, height: number, format: PixelFormat): ImageLayout {
+/** Returns the layout of one plane without gaps, from byte 0. */
+export function packedLayout(width: number, height: number, format: PixelFormat): PixelLayout {
   const planes = [{ offset: 0, stride: width * BYTES_PER_PIXEL }]
   return { width, height, format, fourcc: format.fourcc, modifier: MODIFIER_LINEAR, planes }
 }
 
-/** The same, for whoever imports it. */
-export function pictureOf({ width, height, fourcc, modifier, planes }: ImageLayout): Picture {
+/** Returns the framebuffer layout without the pixel format, for consumers. */
+export function framebufferLayoutOf({ width, height, fourcc, modifier, planes }: PixelLayout): FramebufferLayout {
   return { width, height, fourcc, modifier, planes }
 }
 
-/** The first byte after the last row of a picture of one plane. */
-export function imageEnd({ width, height, planes: [{ offset, stride }] }: ImageLayout): number {
+/** Returns the offset of the first byte after the last row. One plane only. */
+export function layoutEnd({ width, height, planes: [{ offset, stride }] }: PixelLayout): number {
   return offset + (height - 1) * stride + width * BYTES_PER_PIXEL
 }
 
-/** What SET_SCANOUT_BLOB says of a picture. */
-interface BlobImage {
+/** Framebuffer layout in SET_SCANOUT_BLOB. */
+interface BlobLayoutRequest {
   readonly width: number
   readonly height: number
   readonly format: number
@@ -33,29 +33,33 @@ interface BlobImage {
 }
 
 /**
- * The picture that a blob is to be scanned out as; undefined where there cannot be one in that many bytes. As many planes count as
- * the format has.
- * @param described what a program said of the blob: the command has no room for modifiers
+ * Returns the layout with which SET_SCANOUT_BLOB scans out a blob of `size` bytes; undefined if it does not fit. Reads
+ * as many strides and offsets as the format has planes.
+ * @param described layout of the blob as a program described it: the command has no modifier
  */
-export function blobImage(request: BlobImage, size: number, described: Picture | undefined): ImageLayout | undefined {
+export function blobLayout(
+  request: BlobLayoutRequest,
+  size: number,
+  described: FramebufferLayout | undefined,
+): PixelLayout | undefined {
   const format = blobFormat(request.format)
   if (!format) return undefined
   const { width, height, strides, offsets } = request
   const { fourcc } = format
   const planes = (planesOf(fourcc) ?? []).map((_, i) => ({ offset: offsets[i], stride: strides[i] }))
-  const image = { width, height, format, fourcc, modifier: MODIFIER_LINEAR, planes }
-  const arranged = described && arrangedAs(image, described)
-  return arranged ?? (liesWithin(image, size) ? image : undefined)
+  const layout = { width, height, format, fourcc, modifier: MODIFIER_LINEAR, planes }
+  const tiled = described && withModifier(layout, described)
+  return tiled ?? (liesWithin(layout, size) ? layout : undefined)
 }
 
-/** The same picture with the modifier and all planes of its description, if it is the same, and they are worth a word. */
-function arrangedAs(image: ImageLayout, described: Picture): ImageLayout | undefined {
+/** Takes modifier and further planes from `described`, if its size, format and planes match and it is not linear. */
+function withModifier(layout: PixelLayout, described: FramebufferLayout): PixelLayout | undefined {
   const { modifier, planes } = described
-  if (modifier === MODIFIER_LINEAR || image.width !== described.width || image.height !== described.height)
+  if (modifier === MODIFIER_LINEAR || layout.width !== described.width || layout.height !== described.height)
     return undefined
-  // Of pixels arranged otherwise there may be more planes than the format has, such as one that tells how others are compressed.
-  const isSame = image.planes.every(
+  // Modifiers may add planes to those of the format, such as one with compression metadata.
+  const isSame = layout.planes.every(
     ({ offset, stride }, i) => planes[i]?.offset === offset && planes[i].stride === stride,
   )
-  return isSame && planesOf(image.fourcc) === planesOf(described.fourcc) ? { ...image, modifier, planes } : undefined
+  return isSame && planesOf(layout.fourcc) === planesOf(described.fourcc) ? { ...layout, modifier, planes } : undefined
 }

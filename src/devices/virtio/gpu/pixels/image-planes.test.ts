@@ -5,16 +5,16 @@ import { fourccOf, liesWithin, planesOf } from './image-planes.ts'
 
 const NV12 = fourccOf('NV12')
 const LINEAR = 0n
-/** AMD's, Intel's, none that is known. */
+/** Modifiers of AMD and Intel, and an unknown one. */
 const TILED = [0x0200_0000_0000_1b01n, 0x0100_0000_0000_0009n, 0x00ff_ffff_ffff_ffffn]
 
-test('a format’s number is its four characters, the first one lowest', () => {
+test('a fourcc is four characters, the first in the lowest byte', () => {
   assert.equal(fourccOf('XR24'), 0x3432_5258)
   assert.equal(fourccOf('R8  '), 0x2020_3852)
 })
 
-test('all rows of all planes of a linear picture lie within the buffer, and none is longer than its place', () => {
-  // 5 by 3 pixels of NV12: brightness 5 bytes a row, 3 rows; colours 6 bytes a row, 2 rows.
+test('every row of every plane of a linear framebuffer must lie within the buffer and within its stride', () => {
+  // 5 by 3 pixels of NV12: luma 5 bytes a row, 3 rows; chroma 6 bytes a row, 2 rows.
   const nv12 = (luma: [offset: number, stride: number], chroma: [offset: number, stride: number]) => ({
     width: 5,
     height: 3,
@@ -24,29 +24,29 @@ test('all rows of all planes of a linear picture lie within the buffer, and none
   })
   assert.ok(liesWithin(nv12([0, 8], [24, 8]), 38))
   assert.ok(!liesWithin(nv12([0, 8], [24, 8]), 37), 'the last byte of the last row is outside')
-  assert.ok(!liesWithin(nv12([0, 4], [24, 8]), 64), 'rows of brightness overlap')
-  assert.ok(!liesWithin(nv12([0, 8], [24, 5]), 64), 'rows of colours overlap')
-  assert.ok(!liesWithin(nv12([44, 8], [24, 8]), 64), 'brightness ends outside')
+  assert.ok(!liesWithin(nv12([0, 4], [24, 8]), 64), 'luma rows overlap')
+  assert.ok(!liesWithin(nv12([0, 8], [24, 5]), 64), 'chroma rows overlap')
+  assert.ok(!liesWithin(nv12([44, 8], [24, 8]), 64), 'luma ends outside')
   assert.ok(liesWithin(nv12([14, 8], [0, 8]), 35), 'planes may come in any order')
   assert.ok(!liesWithin({ ...nv12([0, 8], [24, 8]), height: 0 }, 64))
-  assert.ok(!liesWithin({ ...nv12([0, 8], [24, 8]), fourcc: fourccOf('XR24') }, 64), 'that has one plane')
-  assert.ok(!liesWithin({ ...nv12([0, 8], [24, 8]), fourcc: fourccOf('ABCD') }, 64), 'nobody knows its planes')
+  assert.ok(!liesWithin({ ...nv12([0, 8], [24, 8]), fourcc: fourccOf('XR24') }, 64), 'XR24 has one plane')
+  assert.ok(!liesWithin({ ...nv12([0, 8], [24, 8]), fourcc: fourccOf('ABCD') }, 64), 'the format is unknown')
 })
 
-test('of pixels that are arranged otherwise no more is known than where planes begin', () => {
+test('with a modifier that is not linear, only the offsets of planes are checked', () => {
   for (const modifier of TILED) {
-    const picture = { width: 64, height: 64, fourcc: fourccOf('XR24'), modifier, planes: [{ offset: 0, stride: 256 }] }
-    assert.ok(liesWithin(picture, 4096), 'it may be compressed')
-    assert.ok(liesWithin({ ...picture, fourcc: fourccOf('ABCD') }, 4096), 'and of a format unknown here')
-    const withMore = (offset: number) => ({ ...picture, planes: [...picture.planes, { offset, stride: 8 }] })
+    const layout = { width: 64, height: 64, fourcc: fourccOf('XR24'), modifier, planes: [{ offset: 0, stride: 256 }] }
+    assert.ok(liesWithin(layout, 4096), 'it may be compressed')
+    assert.ok(liesWithin({ ...layout, fourcc: fourccOf('ABCD') }, 4096), 'and its format may be unknown')
+    const withMore = (offset: number) => ({ ...layout, planes: [...layout.planes, { offset, stride: 8 }] })
     assert.ok(liesWithin(withMore(4095), 4096))
     assert.ok(!liesWithin(withMore(4096), 4096))
-    assert.ok(!liesWithin({ ...picture, planes: [] }, 4096))
-    assert.ok(!liesWithin({ ...picture, planes: Array(5).fill({ offset: 0, stride: 256 }) }, 4096))
+    assert.ok(!liesWithin({ ...layout, planes: [] }, 4096))
+    assert.ok(!liesWithin({ ...layout, planes: Array(5).fill({ offset: 0, stride: 256 }) }, 4096))
   }
 })
 
-test('no number fools the bounds: they are those of exact arithmetic', () => {
+test('the bounds check agrees with exact arithmetic for all 32-bit numbers', () => {
   const u32 = fc.oneof(
     fc.nat(64),
     fc.integer({ min: 0, max: 0xffff_ffff }),
@@ -65,8 +65,8 @@ test('no number fools the bounds: they are those of exact arithmetic', () => {
         const row = up(width, shape.across) * BigInt(shape.bytes)
         return stride >= row && offset + (up(height, shape.down) - 1n) * stride + row <= BigInt(bytes)
       })
-      const told = liesWithin({ width, height, fourcc: format, modifier: LINEAR, planes }, bytes)
-      assert.equal(told, width > 0 && height > 0 && exact)
+      const fits = liesWithin({ width, height, fourcc: format, modifier: LINEAR, planes }, bytes)
+      assert.equal(fits, width > 0 && height > 0 && exact)
     }),
     { numRuns: 2000 },
   )

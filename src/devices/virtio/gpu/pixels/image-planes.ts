@@ -1,22 +1,25 @@
-import type { Picture } from '../../../../services/picture.ts'
+import type { FramebufferLayout } from '../../../../services/picture.ts'
 
-/** One plane of a format: how many bytes a sample has, and how many pixels share one each way. */
+/** One plane of a format: bytes of a sample, and pixels that share a sample in each direction. */
 export interface PlaneShape {
   readonly bytes: number
   readonly across: number
   readonly down: number
 }
 
-/** `DRM_FORMAT_MOD_LINEAR`: row after row. All other arrangements only the GPUs know that made them. */
+/**
+ * `DRM_FORMAT_MOD_LINEAR`: rows of pixels from top to bottom. Other modifiers are known only to the GPUs that define
+ * them.
+ */
 export const MODIFIER_LINEAR = 0n
 
 const packed = (bytes: number): readonly PlaneShape[] => [{ bytes, across: 1, down: 1 }]
-/** Brightness in full, and both colours together in a second plane. */
+/** Luma at full resolution; both chroma components interleaved in a second plane. */
 const twoPlanes = (bytes: number, across: number, down: number): readonly PlaneShape[] => [
   { bytes, across: 1, down: 1 },
   { bytes: 2 * bytes, across, down },
 ]
-/** Brightness in full, and each colour in a plane of its own. */
+/** Luma at full resolution; each chroma component in a plane of its own. */
 const threePlanes = (across: number, down: number): readonly PlaneShape[] => [
   { bytes: 1, across: 1, down: 1 },
   { bytes: 1, across, down },
@@ -27,7 +30,7 @@ const [ONE, TWO, THREE, FOUR, EIGHT] = [1, 2, 3, 4, 8].map(packed)
 /** Two pixels in four bytes. */
 const PAIRS: readonly PlaneShape[] = [{ bytes: 4, across: 2, down: 1 }]
 
-/** `DRM_FORMAT_*` by their four characters: formats with the same planes have the same list; drm_fourcc.h */
+/** Planes of `DRM_FORMAT_*`, by fourcc. Formats with equal planes share one list. drm_fourcc.h */
 const SHAPES: ReadonlyMap<number, readonly PlaneShape[]> = new Map(
   (
     [
@@ -49,37 +52,38 @@ const SHAPES: ReadonlyMap<number, readonly PlaneShape[]> = new Map(
   ).flatMap(([codes, shapes]) => codes.split(',').map((code) => [fourccOf(code), shapes] as const)),
 )
 
-/** DRM's number of a format, from its four characters. */
+/** Returns the fourcc of a format from its four characters. */
 export function fourccOf(code: string): number {
   return code.split('').reduce((word, letter, i) => word | (letter.charCodeAt(0) << (8 * i)), 0)
 }
 
-/** Its four characters, for people. */
+/** Returns the four characters of a fourcc; in hexadecimal if they are not printable. */
 export function fourccName(fourcc: number): string {
   const name = String.fromCharCode(...[0, 8, 16, 24].map((shift) => (fourcc >>> shift) & 0xff))
   return /^[ -~]{4}$/.test(name) ? name.trimEnd() : `0x${(fourcc >>> 0).toString(16).padStart(8, '0')}`
 }
 
-/** The planes of a format; undefined where it is none of those known here. */
+/** Returns the planes of a format; undefined if the format is unknown. */
 export function planesOf(fourcc: number): readonly PlaneShape[] | undefined {
   return SHAPES.get(fourcc)
 }
 
-/** Bytes of one row of a plane. */
+/** Returns the bytes of one row of a plane. */
 export function planeRowBytes({ bytes, across }: PlaneShape, width: number): number {
   return Math.ceil(width / across) * bytes
 }
 
-/** Rows of a plane. */
+/** Returns the number of rows of a plane. */
 export function planeRows({ down }: PlaneShape, height: number): number {
   return Math.ceil(height / down)
 }
 
 /**
- * Whether a picture can be where it is said to be in so many bytes. Of linear ones each row of each plane is looked at, so
- * that whoever reads them stays inside; of others nobody but their makers knows more than where planes begin.
+ * True if a framebuffer fits in `size` bytes. With the linear modifier every row of every plane is checked, so readers
+ * stay within the buffer. With other modifiers only the offsets are checked, because the sizes of the planes are
+ * unknown.
  */
-export function liesWithin({ width, height, fourcc, modifier, planes }: Picture, size: number): boolean {
+export function liesWithin({ width, height, fourcc, modifier, planes }: FramebufferLayout, size: number): boolean {
   if (!(width > 0 && height > 0 && planes.length > 0 && planes.length <= 4)) return false
   if (modifier !== MODIFIER_LINEAR) return planes.every(({ offset }) => offset < size)
   const shapes = planesOf(fourcc)

@@ -1,46 +1,46 @@
-import type { Picture, PicturePlane } from '../../../../services/picture.ts'
+import type { FramebufferLayout, PlaneLayout } from '../../../../services/picture.ts'
 import { type PlaneShape, planesOf } from './image-planes.ts'
 import { BYTES_PER_PIXEL } from './pixel-format.ts'
 import type { PlaneRow, RowConverter } from './row-converter.ts'
 
-/** Where a picture's bytes are read from: a resource, or memory. */
-export interface ImageSource {
-  /** @returns the bytes copied, fewer where there are no more */
+/** Source of a framebuffer's bytes: a resource, or memory. */
+export interface PixelSource {
+  /** @returns the bytes copied; fewer than `length` at the end */
   read(offset: number, target: Uint8Array, targetOffset: number, length: number): number
 }
 
-interface Plane extends PlaneShape, PicturePlane {
-  /** Which of its rows is at hand. */
+interface Plane extends PlaneShape, PlaneLayout {
+  /** Index of the row that is loaded. */
   row: number
 }
 
-/** The rows at hand, of three planes at most. All pictures share them: whoever reads one is done before it returns. */
+/** Loaded rows of up to three planes. All instances share them, because `convert` is synchronous. */
 const $rows: PlaneRow[] = [planeRow(8192), planeRow(8192), planeRow(8192)]
-/** What a row has become. */
+/** The converted row. */
 let $pixels: PlaneRow = planeRow(8192)
 
 /**
- * Rows of a picture that is not as displays get it: read out of all its planes, and converted.
+ * Reads rows of a framebuffer that needs conversion: combines all planes and converts to B8G8R8A8.
  *
- *     rows.begin(x, width)                       // these columns
- *     rows.convert(y, target, offset)            // of this row; rows that share colours are best asked for in their order
+ *     rows.begin(x, width)                       // columns
+ *     rows.convert(y, target, offset)            // one row; fastest in ascending order, since rows share chroma
  */
-export class ImageRows {
-  readonly #source: ImageSource
+export class PixelRows {
+  readonly #source: PixelSource
   readonly #planes: readonly Plane[]
   readonly #convert: RowConverter
   #x = 0
   #width = 0
-  /** As many bytes of `$pixels` as a row has. */
+  /** View of `$pixels` with the length of one row. */
   #pixels = $pixels.u8
 
-  constructor(source: ImageSource, { fourcc, planes }: Picture, convert: RowConverter) {
+  constructor(source: PixelSource, { fourcc, planes }: FramebufferLayout, convert: RowConverter) {
     this.#source = source
     this.#planes = (planesOf(fourcc) ?? []).map((shape, i) => ({ ...shape, ...planes[i], row: NONE }))
     this.#convert = convert
   }
 
-  /** Takes the columns that are wanted, and forgets rows: they may have changed. */
+  /** Sets the columns and drops loaded rows, which may have changed. */
   begin(x: number, width: number): void {
     this.#x = x
     this.#width = width
@@ -50,7 +50,7 @@ export class ImageRows {
     for (const plane of this.#planes) plane.row = NONE
   }
 
-  /** @returns false where not all of the row is there: nothing was written */
+  /** Converts row `y`. @returns false if a part of the row is missing: nothing was written */
   convert(y: number, target: Uint8Array, offset: number): boolean {
     const planes = this.#planes
     for (let i = 0; i < planes.length; i++) if (!this.#load(planes[i], i, y)) return false

@@ -1,39 +1,39 @@
-import type { Picture } from '../../../../services/picture.ts'
+import type { FramebufferLayout } from '../../../../services/picture.ts'
 import { fits, type Rect } from '../../../../services/rect.ts'
 import { fourccName, liesWithin, MODIFIER_LINEAR } from './image-planes.ts'
-import { ImageRows, type ImageSource } from './image-rows.ts'
+import { PixelRows, type PixelSource } from './image-rows.ts'
 import { BYTES_PER_PIXEL, drmFormat } from './pixel-format.ts'
 
-/** Pixels that cannot be had of bytes, and why. */
+/** Reason why pixels cannot be read. */
 export interface NoPixels {
   readonly reason: string
 }
 
 /**
- * Copies part of a picture out of its bytes, as rows of B, G, R, X without gaps.
+ * Copies a rectangle of a framebuffer as rows of B, G, R, X bytes without gaps.
  *
- *     const pixels = picturePixels(frame.bytes, frame.picture, frame.source)
+ *     const pixels = framebufferPixels(frame.bytes, frame.picture, frame.source)
  *     if ('reason' in pixels) ...
  */
-export function picturePixels(bytes: Uint8Array, picture: Picture, rect: Rect): Uint8Array | NoPixels {
-  const { width, height, fourcc, modifier, planes } = picture
+export function framebufferPixels(bytes: Uint8Array, layout: FramebufferLayout, rect: Rect): Uint8Array | NoPixels {
+  const { width, height, fourcc, modifier, planes } = layout
   const format = drmFormat(fourcc)
-  if (!format) return { reason: `nothing is known here of format ${fourccName(fourcc)}` }
+  if (!format) return { reason: `format ${fourccName(fourcc)} is not supported` }
   if (modifier !== MODIFIER_LINEAR)
-    return { reason: `only GPUs that know modifier 0x${modifier.toString(16)} can tell` }
-  if (!liesWithin(picture, bytes.length))
-    return { reason: `a picture of ${width}x${height} does not lie in ${bytes.length} bytes` }
-  if (!fits(rect, width, height)) return { reason: `it has ${width}x${height} pixels, and not that part` }
+    return { reason: `modifier 0x${modifier.toString(16)} is not linear: only a GPU can read it` }
+  if (!liesWithin(layout, bytes.length))
+    return { reason: `a framebuffer of ${width}x${height} does not fit in ${bytes.length} bytes` }
+  if (!fits(rect, width, height)) return { reason: `the rectangle must lie within ${width}x${height} pixels` }
   const row = rect.width * BYTES_PER_PIXEL
   const pixels = new Uint8Array(rect.height * row)
   if (format.convert) {
-    const source: ImageSource = {
+    const source: PixelSource = {
       read(offset, target, targetOffset, length) {
         target.set(bytes.subarray(offset, offset + length), targetOffset)
         return length
       },
     }
-    const rows = new ImageRows(source, picture, format.convert)
+    const rows = new PixelRows(source, layout, format.convert)
     rows.begin(rect.x, rect.width)
     for (let y = 0; y < rect.height; y++) rows.convert(rect.y + y, pixels, y * row)
   } else {

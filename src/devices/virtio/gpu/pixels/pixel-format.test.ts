@@ -4,7 +4,7 @@ import { planesOf } from './image-planes.ts'
 import { blobFormat, pixelFormat } from './pixel-format.ts'
 import type { PlaneRow } from './row-converter.ts'
 
-/** DRM's names, which spell words from their highest byte on, and are those of drm_fourcc.h. */
+/** DRM's names of drm_fourcc.h, which name words from their highest byte. */
 const SAME = {
   1: 'AR24',
   2: 'XR24',
@@ -41,7 +41,7 @@ test('formats of the specification are those of DRM with the bytes in the other 
   }
 })
 
-test('blobs may be of more formats, each with planes that are known; no other number is one', () => {
+test('blobs support further formats, all with known planes, and no other numbers', () => {
   for (let code = 0; code < 400; code++) {
     const name = { ...SAME, ...BLOBS_ONLY }[code as keyof typeof SAME | keyof typeof BLOBS_ONLY]
     const format = blobFormat(code)
@@ -59,7 +59,7 @@ function convertWord(code: number, word: number): number[] {
   return [...new Uint8Array(target.buffer)]
 }
 
-test('channels of five and six bits are stretched: all bits set are 255', () => {
+test('5-bit and 6-bit channels are scaled to 8 bits: the maximum becomes 255', () => {
   for (const [word, pixel] of [
     [0x0000, [0, 0, 0, 255]],
     [0xffff, [255, 255, 255, 255]],
@@ -72,7 +72,7 @@ test('channels of five and six bits are stretched: all bits set are 255', () => 
   }
 })
 
-test('of channels of ten bits the highest eight are shown, and nothing of what is no colour', () => {
+test('10-bit channels keep their upper 8 bits, and the fourth byte is 255', () => {
   const word = (high: number, middle: number, low: number) => ((3 << 30) | (high << 20) | (middle << 10) | low) >>> 0
   for (const code of [131, 233]) assert.deepEqual(convertWord(code, word(0x3ff, 0x200, 0x007)), [1, 128, 255, 255])
   for (const code of [8, 308]) assert.deepEqual(convertWord(code, word(0x3ff, 0x200, 0x007)), [255, 128, 1, 255])

@@ -2,22 +2,22 @@ import { fourccOf } from './image-planes.ts'
 import type { PlaneRow, RowConverter } from './row-converter.ts'
 import * as yuv from './yuv.ts'
 
-/** How pixels are in a plane's bytes, or in several planes'. */
+/** Pixel format: arrangement of pixels in the bytes of one or several planes. */
 export interface PixelFormat {
   readonly name: string
-  /** The same as `DRM_FORMAT_*`, which spells a word from its highest byte on; drm_fourcc.h */
+  /** The same format as `DRM_FORMAT_*`, which names a word from its highest byte; drm_fourcc.h */
   readonly fourcc: number
-  /** Undefined where its bytes are what displays get. */
+  /** Converts to B8G8R8A8; undefined if the bytes already have the layout that displays receive. */
   readonly convert: RowConverter | undefined
 }
 
-/** Of what displays get, and of all formats of 2D resources. */
+/** Bytes per pixel of the format that displays receive, and of all formats of 2D resources. */
 export const BYTES_PER_PIXEL = 4
 
-/** The format displays get. */
+/** The format that displays receive. */
 export const BGRA: PixelFormat = { name: 'B8G8R8A8', fourcc: fourccOf('AR24'), convert: undefined }
 
-/** `VIRTIO_GPU_FORMAT_*_UNORM`: the name spells the bytes in the order of their addresses. @virtio 5.7.6.8 */
+/** `VIRTIO_GPU_FORMAT_*_UNORM`: the name lists the bytes in the order of their addresses. @virtio 5.7.6.8 */
 const FORMATS: ReadonlyMap<number, PixelFormat> = new Map([
   [1, BGRA],
   [2, format('B8G8R8X8', 'XR24')],
@@ -30,8 +30,8 @@ const FORMATS: ReadonlyMap<number, PixelFormat> = new Map([
 ])
 
 /**
- * What blobs may be besides, by the numbers of Gallium's formats, of which the specification's are eight: as virglrenderer has
- * them. A name of several channels in a word spells them from the lowest bit on.
+ * Further formats of blobs, by Gallium's format numbers; eight of those are in the specification. The numbers are those
+ * of virglrenderer. Names with several channels in a word list them from the lowest bit.
  */
 const BLOB_FORMATS: ReadonlyMap<number, PixelFormat> = new Map([
   ...FORMATS,
@@ -49,17 +49,17 @@ const BLOB_FORMATS: ReadonlyMap<number, PixelFormat> = new Map([
   [314, format('P010', 'P010', yuv.deepTwoPlanes)],
 ])
 
-/** The format a number of the driver's stands for; undefined where it is none of the specification's. */
+/** Returns the format of a 2D resource; undefined if the specification does not define the number. */
 export function pixelFormat(code: number): PixelFormat | undefined {
   return FORMATS.get(code)
 }
 
-/** The same for blobs, which may be scanned out in more formats. */
+/** Returns the format of a blob on a scanout; undefined if it is unknown. */
 export function blobFormat(code: number): PixelFormat | undefined {
   return BLOB_FORMATS.get(code)
 }
 
-/** The same by `DRM_FORMAT_*`. */
+/** Returns the format of a fourcc; undefined if it is unknown. */
 export function drmFormat(fourcc: number): PixelFormat | undefined {
   for (const format of BLOB_FORMATS.values()) if (format.fourcc === fourcc) return format
   return undefined
@@ -69,7 +69,10 @@ function format(name: string, code: string, convert?: RowConverter): PixelFormat
   return { name, fourcc: fourccOf(code), convert }
 }
 
-/** Four channels of eight bits. @param blue how far to shift a word to have each in its lowest byte */
+/**
+ * Four channels of 8 bits.
+ * @param blue shift that moves this channel to the lowest byte; the same for the other channels
+ */
 function words(blue: number, green: number, red: number, alpha: number): RowConverter {
   return (rows, _phase, target, pixels) => {
     const { u32 } = rows[0]
@@ -81,7 +84,7 @@ function words(blue: number, green: number, red: number, alpha: number): RowConv
   }
 }
 
-/** Three channels of ten bits. @param blue how far to shift a word to have the highest eight of each in its lowest byte */
+/** Three channels of 10 bits. @param blue shift that moves the upper 8 bits of this channel to the lowest byte */
 function deepWords(blue: number, green: number, red: number): RowConverter {
   return (rows, _phase, target, pixels) => {
     const { u32 } = rows[0]
@@ -93,7 +96,9 @@ function deepWords(blue: number, green: number, red: number): RowConverter {
   }
 }
 
-/** Blue in the lowest five bits, then six of green, then five of red. The highest are repeated below: all set is 255. */
+/**
+ * Blue in the lowest 5 bits, then 6 bits of green, then 5 of red. The upper bits are repeated below, so 31 becomes 255.
+ */
 function shorts(rows: readonly PlaneRow[], _phase: number, target: Uint32Array, pixels: number): void {
   const { u16 } = rows[0]
   for (let i = 0; i < pixels; i++) {

@@ -1,4 +1,4 @@
-/** The bytes of one row in one plane, from an address on that words of all sizes may have. */
+/** Bytes of one row of a plane, at an address that is aligned for words of all sizes. */
 export interface PlaneRow {
   readonly u8: Uint8Array
   readonly u16: Uint16Array
@@ -6,8 +6,8 @@ export interface PlaneRow {
 }
 
 /**
- * Writes pixels of one row as words of B, G, R and a fourth byte, from the lowest on.
- * @param rows of each plane, from the sample of the first pixel on
- * @param phase 1 where the first pixel is the second of those that share a sample, 0 where it is the first
+ * Converts pixels of one row to words of B, G, R and a fourth byte, from the lowest byte.
+ * @param rows of each plane, from the sample of the first pixel
+ * @param phase 0 if the first pixel is the first of those that share a sample, 1 if it is the second
  */
 export type RowConverter = (rows: readonly PlaneRow[], phase: number, target: Uint32Array, pixels: number) => void

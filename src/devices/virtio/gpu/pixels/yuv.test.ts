@@ -10,7 +10,7 @@ function rowOf(bytes: readonly number[]): PlaneRow {
   return { u8: new Uint8Array(buffer), u16: new Uint16Array(buffer), u32: new Uint32Array(buffer) }
 }
 
-/** The first pixels of a row, as [red, green, blue, the rest]. */
+/** The first pixels of a row, as [red, green, blue, fourth byte]. */
 function convert(code: number, rows: readonly (readonly number[])[], pixels: number, phase = 0): number[][] {
   const words = new Uint32Array(pixels)
   const format = blobFormat(code)
@@ -25,7 +25,7 @@ function convert(code: number, rows: readonly (readonly number[])[], pixels: num
   ])
 }
 
-test('black is 16, white is 235, and what is beyond them is no darker and no lighter', () => {
+test('luma 16 is black, 235 is white, and values beyond are clipped', () => {
   const NV12 = 166
   const luma = [0, 15, 16, 17, 234, 235, 236, 255]
   const chroma = luma.map(() => 128)
@@ -37,7 +37,7 @@ test('black is 16, white is 235, and what is beyond them is no darker and no lig
   for (const [red, green, blue, rest] of levels) assert.deepEqual([green, blue, rest], [red, red, 255])
 })
 
-test('the colours of a test picture are those of BT.601', () => {
+test('the colours of a test image are those of BT.601', () => {
   for (const [y, cb, cr, colour] of [
     [81, 90, 240, [254, 0, 0]],
     [145, 54, 34, [0, 255, 1]],
@@ -51,7 +51,7 @@ test('the colours of a test picture are those of BT.601', () => {
   }
 })
 
-test('any colour is within one step of what the definition says', () => {
+test('any colour is within 1.5 steps of the definition', () => {
   const byte = fc.integer({ min: 0, max: 255 })
   fc.assert(
     fc.property(byte, byte, byte, (y, cb, cr) => {
@@ -69,8 +69,8 @@ test('any colour is within one step of what the definition says', () => {
   )
 })
 
-test('every format finds its samples, of its own planes, in its own order', () => {
-  // Four pixels: brightness 60, 90, 120, 150; the first two have colours 100 and 200, the others 140 and 50.
+test('every format reads its samples from its planes in its order', () => {
+  // Four pixels: luma 60, 90, 120, 150; the first two have chroma 100 and 200, the others 140 and 50.
   const luma = [60, 90, 120, 150]
   const wanted = convert(166, [luma, [100, 200, 140, 50]], 4)
   const wide = (bytes: readonly number[]) => bytes.flatMap((byte) => [0, byte])
@@ -86,7 +86,7 @@ test('every format finds its samples, of its own planes, in its own order', () =
   }
 })
 
-test('a row may begin with the second of two pixels that share their colours', () => {
+test('a row may begin with the second of two pixels that share a chroma sample', () => {
   const whole = convert(
     166,
     [
@@ -122,7 +122,7 @@ test('a row may begin with the second of two pixels that share their colours', (
   }
 })
 
-test('samples of ten bits keep what is below the eighth', () => {
+test('10-bit samples keep their lower two bits', () => {
   const sample = (value: number) => [(value << 6) & 0xff, value >>> 2]
   const levels = [64, 65, 66, 67, 68].map((y) => convert(314, [sample(y), [...sample(512), ...sample(512)]], 1)[0][0])
   assert.deepEqual(levels, [0, 0, 1, 1, 1])

@@ -1,9 +1,9 @@
-// Brightness and two colours to blue, green and red, as ITU-R BT.601 has it, in its limited range: brightness from 16 to 235,
-// colours from 16 to 240 around 128. Samples are in units of a quarter, so that those of ten bits keep theirs.
+// Converts luma and chroma to blue, green and red by ITU-R BT.601 in limited range: luma from 16 to 235, chroma from 16
+// to 240 around 128. Samples are in units of a quarter, so 10-bit samples keep all their bits.
 
 import type { RowConverter } from './row-converter.ts'
 
-/** Brightness and colours, together, of formats with two planes. @param cb where in a pair the first colour is: 0 or 1 */
+/** Formats with two planes: luma, and interleaved chroma. @param cb index of Cb in a pair: 0 or 1 */
 export function twoPlanes(cb: number): RowConverter {
   return (rows, phase, target, pixels) => {
     const luma = rows[0].u8
@@ -15,7 +15,7 @@ export function twoPlanes(cb: number): RowConverter {
   }
 }
 
-/** The same in words of 16 bits, of which the highest ten count. */
+/** Formats with two planes of 16-bit words, whose upper 10 bits are used. */
 export const deepTwoPlanes: RowConverter = (rows, phase, target, pixels) => {
   const luma = rows[0].u16
   const chroma = rows[1].u16
@@ -25,7 +25,7 @@ export const deepTwoPlanes: RowConverter = (rows, phase, target, pixels) => {
   }
 }
 
-/** A plane for each colour. @param cb which of them has the first: 1 or 2 */
+/** Formats with three planes. @param cb plane of Cb: 1 or 2 */
 export function threePlanes(cb: number): RowConverter {
   return (rows, phase, target, pixels) => {
     const luma = rows[0].u8
@@ -38,7 +38,7 @@ export function threePlanes(cb: number): RowConverter {
   }
 }
 
-/** Two pixels in four bytes. @param y where the first one's brightness is: 0 or 1; the colours are in the other places */
+/** Two pixels in four bytes. @param y index of the first luma byte: 0 or 1; chroma is in the other two bytes */
 export function pairs(y: number): RowConverter {
   return (rows, phase, target, pixels) => {
     const bytes = rows[0].u8

@@ -3,15 +3,18 @@ import { ScatterList } from '../../../../memory/scatter-list.ts'
 import type { Reader } from '../../../../virtqueue/reader.ts'
 import { GpuResponse, MEM_ENTRY_SIZE } from '../protocol.ts'
 
-/** Pieces a resource may be scattered over: 64 MiB of single pages, and far more where pages touch. */
+/** Limit of entries of one resource: 64 MiB in single pages, and far more if pages are adjacent. */
 const MAX_ENTRIES = 16384
 
-/** What a list costs the host: four arrays' places a piece, doubled by growing, and a view of each that is read. */
-const PIECE_COST = 240
+/**
+ * Host memory charged for one segment, in bytes: an element in each of four arrays, doubled by growth, and a view if it
+ * is read.
+ */
+const SEGMENT_COST = 240
 
 /**
- * Takes `count` entries of guest memory off a request.
- * @returns the pages, or the error the guest gets: nothing is attached in part
+ * Reads `count` entries of guest memory from a request.
+ * @returns the backing, or the error for the driver: nothing is attached in part
  */
 export function takeBacking(reader: Reader, count: number, memory: GuestMemory): ScatterList | GpuResponse {
   if (count > MAX_ENTRIES) return GpuResponse.ERR_OUT_OF_MEMORY
@@ -27,7 +30,7 @@ export function takeBacking(reader: Reader, count: number, memory: GuestMemory):
   return backing.byteLength > 0 ? backing : GpuResponse.ERR_INVALID_PARAMETER
 }
 
-/** What the host holds for a list of pages, in bytes. */
+/** Returns the host memory charged for a backing, in bytes. */
 export function backingCost(backing: ScatterList): number {
-  return backing.segmentCount * PIECE_COST
+  return backing.segmentCount * SEGMENT_COST
 }

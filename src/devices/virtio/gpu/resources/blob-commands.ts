@@ -25,22 +25,24 @@ const BLOB_FLAGS = BlobFlag.USE_MAPPABLE | BlobFlag.USE_SHAREABLE | BlobFlag.USE
 
 export interface BlobOptions {
   readonly sharing: ResourceSharing
-  /** Whether the driver may ask for handles of guest pages. */
+  /** True if CREATE_GUEST_HANDLE was negotiated. */
   readonly guestHandles: boolean
-  /** What sizes of blobs of the host are multiples of. */
+  /** Alignment of sizes of host blobs in bytes. */
   readonly alignment: number
 }
 
-/** Makes blobs, and maps those of the host. @virtio 5.7.6.8, 5.7.6.9 */
+/**
+ * Commands that create blobs, map host blobs, and transfer between host blobs and guest pages. @virtio 5.7.6.8, 5.7.6.9
+ */
 export class BlobCommands {
   readonly #memory: GuestMemory
   readonly #resources: ResourceTable
-  /** Undefined where the driver cannot have any. */
+  /** Undefined without VIRGL: then there are no host blobs. */
   readonly #contexts: ContextCommands | undefined
   readonly #answer: (payload: Uint8Array) => void
   readonly #options: BlobOptions
 
-  /** @param answer takes what follows the header of a response */
+  /** @param answer receives the bytes after the header of a response */
   constructor(
     memory: GuestMemory,
     resources: ResourceTable,
@@ -55,26 +57,27 @@ export class BlobCommands {
     this.#options = options
   }
 
-  /** @param context what the request's header names: memory of the host is its renderer's to allocate */
+  /** @param context ctx_id of the header: its renderer allocates host blobs */
   create(reader: Reader, context: number): GpuResponse {
     const request = RESOURCE_CREATE_BLOB.read(reader)
     if (!request) return ERR_INVALID_PARAMETER
     const { resourceId, blobMem, blobFlags, entryCount, size } = request
-    if (!this.#knows(blobFlags, blobMem) || size === 0 || !Number.isSafeInteger(size)) return ERR_INVALID_PARAMETER
-    // Only blobs that are the host's alone cannot have pages of the guest.
+    if (!this.#areValidFlags(blobFlags, blobMem) || size === 0 || !Number.isSafeInteger(size))
+      return ERR_INVALID_PARAMETER
+    // HOST3D is the one kind of blob without guest pages.
     if (blobMem === BlobMem.HOST3D && entryCount > 0) return ERR_INVALID_PARAMETER
     const backing = entryCount > 0 ? takeBacking(reader, entryCount, this.#memory) : undefined
     if (typeof backing === 'number') return backing
     const admitted = this.#resources.admits(resourceId, 0)
     if (admitted !== OK_NODATA) return admitted
-    const blob = this.#make(context, request)
+    const blob = this.#createBlob(context, request)
     if (typeof blob === 'number') return blob
     const added = this.#add(blob, backing)
     if (added !== OK_NODATA) {
       blob.release()
       return added
     }
-    if (this.#options.sharing.settle(blob)) return OK_NODATA
+    if (this.#options.sharing.update(blob)) return OK_NODATA
     this.#resources.remove(blob)
     return ERR_UNSPEC
   }
@@ -86,7 +89,7 @@ export class BlobCommands {
     if (!(blob instanceof HostBlob)) return ERR_INVALID_RESOURCE_ID
     const mapped = blob.mappable ? blob.map(request.offset) : ERR_INVALID_PARAMETER
     if (mapped !== OK_NODATA) return mapped
-    if (!this.#options.sharing.settle(blob)) {
+    if (!this.#options.sharing.update(blob)) {
       blob.unmap()
       return ERR_UNSPEC
     }
@@ -101,31 +104,31 @@ export class BlobCommands {
     return blob instanceof HostBlob ? blob.unmap() : ERR_INVALID_RESOURCE_ID
   }
 
-  /** Copies between a blob of the host and the pages of the guest that it has besides. */
+  /** Copies between a host blob and its guest pages. */
   transfer(reader: Reader, direction: TransferDirection): GpuResponse {
     const request = TRANSFER_3D.read(reader)
     if (!request) return ERR_INVALID_PARAMETER
     const resource = this.#resources.get(request.resourceId)
-    // A guest blob's pages are what the host sees.
+    // Displays read a guest blob's own pages, so there is nothing to copy.
     if (resource instanceof GuestBlob) return OK_NODATA
     return resource instanceof HostBlob ? transferBlob(resource, request, direction) : ERR_INVALID_RESOURCE_ID
   }
 
   #add(blob: Blob, backing: ScatterList | undefined): GpuResponse {
     if (backing && !blob.accepts(backing)) return ERR_INVALID_PARAMETER
-    // What the guest does not map has its bytes at once.
-    if (blob instanceof HostBlob && !blob.mappable && !blob.settle()) return ERR_OUT_OF_MEMORY
+    // A blob that the guest does not map needs memory now.
+    if (blob instanceof HostBlob && !blob.mappable && !blob.ensurePlace()) return ERR_OUT_OF_MEMORY
     if (backing) blob.attach(backing)
     return this.#resources.add(blob)
   }
 
-  /** A handle of guest pages is of a blob that is nothing else. */
-  #knows(flags: number, blobMem: number): boolean {
+  /** True if the flags are valid. CREATE_GUEST_HANDLE is valid for BLOB_MEM_GUEST only. */
+  #areValidFlags(flags: number, blobMem: number): boolean {
     const handles = this.#options.guestHandles && blobMem === BlobMem.GUEST ? BlobFlag.CREATE_GUEST_HANDLE : 0
     return (flags & ~(BLOB_FLAGS | handles)) === 0
   }
 
-  #make(context: number, request: ReturnType<typeof RESOURCE_CREATE_BLOB.decode>): Blob | GpuResponse {
+  #createBlob(context: number, request: ReturnType<typeof RESOURCE_CREATE_BLOB.decode>): Blob | GpuResponse {
     const { blobMem, blobFlags, resourceId, size } = request
     if (blobMem === BlobMem.GUEST) return new GuestBlob(resourceId, size, blobFlags)
     if (blobMem !== BlobMem.HOST3D && blobMem !== BlobMem.HOST3D_GUEST) return ERR_INVALID_PARAMETER

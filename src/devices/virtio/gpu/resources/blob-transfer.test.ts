@@ -7,7 +7,7 @@ import { MemorySharing } from '../testing/memory-sharing.ts'
 
 const CONTEXT = 7
 const PAGE = 4096
-/** Of a picture of 64 by 64 in four bytes a pixel, and of one of 64 by 64 in NV12. */
+/** Bytes of 64 by 64 pixels of four bytes, and of NV12. */
 const [SIZE, NV12_SIZE] = [4 * PAGE, 6 * PAGE]
 const [MAPPABLE, SHAREABLE] = [1, 2]
 const HOST3D_GUEST = 3
@@ -35,7 +35,7 @@ class Rig extends ContextRig {
     this.open(CONTEXT)
   }
 
-  /** A blob that the host and the guest have, each its own bytes of. */
+  /** Creates a blob of HOST3D_GUEST: host memory, and guest pages of its own. */
   createBoth(id: number, pages: readonly Entry[], flags = SHAREABLE, format = 'XR24'): number {
     const { blobId, size } = this.require(CONTEXT, 64, 64, format)
     const entries = pages.flatMap(({ address, length }) => [address, 0, length, 0])
@@ -63,13 +63,13 @@ class Rig extends ContextRig {
   }
 }
 
-/** Words of a page that tell where they are. */
-const lettered = (from: number, count: number) => Array.from({ length: count }, (_, i) => from + i)
+/** Words that count up. */
+const countingWords = (from: number, count: number) => Array.from({ length: count }, (_, i) => from + i)
 
-test('a box of pixels goes to the host, to where it is in the picture, and nothing else does  @virtio 5.7.6.9', () => {
+test('TRANSFER_TO_HOST_3D copies exactly its box to the same place of the host blob  @virtio 5.7.6.9', () => {
   const gpu = new Rig()
   const pages = gpu.page(SIZE)
-  gpu.poke(pages, lettered(1000, SIZE / 4))
+  gpu.poke(pages, countingWords(1000, SIZE / 4))
   assert.equal(gpu.createBoth(1, [pages]), R.OK_NODATA)
   const box = { x: 3, y: 5, width: 4, height: 2, offset: 5 * 256 + 3 * 4 }
   assert.equal(gpu.toHost(1, box), R.OK_NODATA)
@@ -80,25 +80,25 @@ test('a box of pixels goes to the host, to where it is in the picture, and nothi
   assert.deepEqual(host, expected)
 })
 
-test('the rows in the guest may be apart as it says', () => {
+test('the stride of a transfer is the stride in the guest pages', () => {
   const gpu = new Rig()
   const pages = gpu.page(SIZE)
-  gpu.poke(pages, lettered(0, SIZE / 4))
+  gpu.poke(pages, countingWords(0, SIZE / 4))
   gpu.createBoth(1, [pages])
   assert.equal(gpu.toHost(1, { width: 2, height: 3, offset: 40, stride: 8 }), R.OK_NODATA)
   const host = new Uint32Array(gpu.sharing.buffers[0].bytes.buffer)
   assert.deepEqual([...host.subarray(0, 3), host[64], host[65], host[128], host[129]], [10, 11, 0, 12, 13, 14, 15])
 })
 
-test('what the host has goes to the guest, over pages that are scattered, and nothing else is touched  @virtio 5.7.6.9', () => {
+test('TRANSFER_FROM_HOST_3D copies exactly its box to scattered guest pages  @virtio 5.7.6.9', () => {
   const gpu = new Rig()
   const all = gpu.page(2 * SIZE)
   const pages = [6, 4, 2, 0].map((i) => ({ address: all.address + i * PAGE, length: PAGE }))
-  for (const [i, page] of pages.entries()) gpu.poke(page, lettered(i * 1024, 1024))
+  for (const [i, page] of pages.entries()) gpu.poke(page, countingWords(i * 1024, 1024))
   gpu.createBoth(1, pages)
   gpu.toHost(1)
   gpu.poke(all, Array(SIZE / 2).fill(7))
-  // Sixteen rows are a page.
+  // A page has 16 rows.
   assert.equal(gpu.fromHost(1, { y: 15, width: 1, height: 2, offset: 15 * 256 }), R.OK_NODATA)
   const expected = pages.map(() => Array(1024).fill(7))
   expected[0][15 * 64] = 15 * 64
@@ -109,7 +109,7 @@ test('what the host has goes to the guest, over pages that are scattered, and no
   )
 })
 
-test('a blob that nobody wrote to is zero, for the guest as well', () => {
+test('a host blob that was never written transfers zeroes', () => {
   const gpu = new Rig()
   const pages = gpu.page(SIZE)
   gpu.poke(pages, Array(SIZE / 4).fill(7))
@@ -118,7 +118,7 @@ test('a blob that nobody wrote to is zero, for the guest as well', () => {
   assert.ok(gpu.words(pages).every((word) => word === 0))
 })
 
-test('a blob that the guest does not map is shared when it is made, outside the window, and one that it maps goes there', () => {
+test('a host blob is exported from the store at creation, or if mappable when it is mapped', () => {
   const gpu = new Rig()
   const pages = gpu.page(SIZE)
   gpu.poke(pages, Array(SIZE / 4).fill(7))
@@ -135,7 +135,7 @@ test('a blob that the guest does not map is shared when it is made, outside the 
   assert.deepEqual([gpu.inspect().heap?.blocks, gpu.inspect().heap?.stored], [2, 1])
 })
 
-test('the pages of the guest may be others: what others have is the host’s', () => {
+test('attaching other guest pages does not change the buffer of a host blob', () => {
   const gpu = new Rig()
   const [first, second] = [gpu.page(SIZE), gpu.page(SIZE)]
   gpu.poke(first, Array(SIZE / 4).fill(1))
@@ -149,10 +149,10 @@ test('the pages of the guest may be others: what others have is the host’s', (
   assert.deepEqual([gpu.sharing.buffers.length, gpu.sharing.buffers[0].closed], [1, 0])
 })
 
-test('a picture of several planes is a run of bytes', () => {
+test('a blob with several planes is transferred as a sequence of bytes', () => {
   const gpu = new Rig()
   const pages = gpu.page(NV12_SIZE)
-  gpu.poke(pages, lettered(0, NV12_SIZE / 4))
+  gpu.poke(pages, countingWords(0, NV12_SIZE / 4))
   assert.equal(gpu.createBoth(1, [pages], SHAREABLE, 'NV12'), R.OK_NODATA)
   assert.equal(gpu.toHost(1, { x: 8, width: 12, height: 1, offset: 400 }), R.OK_NODATA)
   const host = new Uint32Array(gpu.sharing.buffers[0].bytes.buffer)
@@ -160,7 +160,7 @@ test('a picture of several planes is a run of bytes', () => {
   assert.equal(gpu.toHost(1, { width: 8, height: 2 }), R.ERR_INVALID_PARAMETER)
 })
 
-test('a box that is not all there, on either side, moves nothing', () => {
+test('a box outside the blob or the guest pages copies nothing', () => {
   const gpu = new Rig()
   const pages = gpu.page(SIZE)
   gpu.poke(pages, Array(SIZE / 4).fill(9))
@@ -193,7 +193,7 @@ test('a box that is not all there, on either side, moves nothing', () => {
   assert.ok(gpu.words(pages).every((word) => word === 9))
 })
 
-test('only blobs of the host are copied; a guest blob is up to date by itself  @virtio 5.7.6.9', () => {
+test('transfers copy host blobs only; for a guest blob they succeed and copy nothing  @virtio 5.7.6.9', () => {
   const gpu = new Rig()
   gpu.createBlob(1, PAGE, [gpu.page(PAGE)])
   assert.equal(gpu.toHost(1), R.OK_NODATA)

@@ -8,12 +8,12 @@ const { OK_NODATA, ERR_UNSPEC, ERR_OUT_OF_MEMORY, ERR_INVALID_PARAMETER } = GpuR
 
 export type TransferDirection = 'to host' | 'from host'
 
-/** What of a blob is copied, and where it is in the guest's pages. */
+/** The box of the blob, and its position in the guest pages. */
 type Transfer = ReturnType<typeof TRANSFER_3D.decode>
 
 /** Rows of the blob. */
 interface Rows {
-  /** The first one's first byte. */
+  /** Offset of the first row. */
   readonly start: number
   readonly stride: number
   readonly length: number
@@ -21,14 +21,14 @@ interface Rows {
 }
 
 /**
- * Copies between a blob of the host and the guest's pages behind it: exactly a box of its picture, row by row.
+ * Copies a box between a host blob and its guest pages, row by row.
  *
- *      pages    ... offset [row 0]........[row 1]        rows `stride` bytes apart; 0: as in the picture
+ *      pages    ... offset [row 0]........[row 1]        rows `stride` bytes apart; 0: the stride of the blob
  *                             |              |
- *      blob     .... y,x   [row 0]........[row 1]        as the picture was described
+ *      blob     .... y,x   [row 0]........[row 1]        framebuffer layout of the blob
  *
- * A blob without a picture, or with one of several planes, is a run of bytes: the box is from byte `x` on, `width` of them. There
- * are no levels and no layers.
+ * A blob without a framebuffer layout, or with several planes, is a sequence of bytes: the box starts at byte `x` and
+ * has `width` bytes. Levels and layers are not supported.
  *
  * @virtio 5.7.6.9 TRANSFER_TO_HOST_3D, TRANSFER_FROM_HOST_3D
  */
@@ -43,7 +43,7 @@ export function transferBlob(blob: HostBlob, transfer: Transfer, direction: Tran
   if (count > MAX_SIDE || (count > 1 && guestStride < length)) return ERR_INVALID_PARAMETER
   if (offset + (count - 1) * guestStride + length > backing.byteLength) return ERR_INVALID_PARAMETER
   if (start + (count - 1) * stride + length > blob.size) return ERR_INVALID_PARAMETER
-  if (!blob.settle()) return ERR_OUT_OF_MEMORY
+  if (!blob.ensurePlace()) return ERR_OUT_OF_MEMORY
 
   for (let row = 0; row < count; row++) {
     const [guest, host] = [offset + row * guestStride, start + row * stride]
@@ -56,12 +56,12 @@ export function transferBlob(blob: HostBlob, transfer: Transfer, direction: Tran
 
 function rowsOf(blob: HostBlob, box: Transfer): Rows | undefined {
   const { x, y, width, height } = box
-  const picture = blob.described
-  const [shape, another] = (picture?.modifier === MODIFIER_LINEAR && planesOf(picture.fourcc)) || []
-  if (!picture || !shape || another || shape.across > 1) {
+  const layout = blob.described
+  const [shape, another] = (layout?.modifier === MODIFIER_LINEAR && planesOf(layout.fourcc)) || []
+  if (!layout || !shape || another || shape.across > 1) {
     return fits(box, blob.size, 1) ? { start: x, stride: width, length: width, count: 1 } : undefined
   }
-  if (!fits(box, picture.width, picture.height)) return undefined
-  const [{ offset, stride }] = picture.planes
+  if (!fits(box, layout.width, layout.height)) return undefined
+  const [{ offset, stride }] = layout.planes
   return { start: offset + y * stride + x * shape.bytes, stride, length: width * shape.bytes, count: height }
 }

@@ -1,56 +1,58 @@
-/** A taken part of a space. */
+/** A range of a space that is in use. */
 export interface Range {
-  /** In bytes, from the start of the space. */
+  /** Offset from the start of the space, in bytes. */
   readonly offset: number
   readonly length: number
 }
 
-/** Which parts of a space are taken, and by whom: never two by the same byte. */
+/** Ranges of a space and their owners. Ranges never overlap. */
 export class RangeMap<Owner extends Range> {
-  /** In the order of their offsets. */
-  readonly #taken: Owner[] = []
+  /** In ascending order of offsets. */
+  readonly #ranges: Owner[] = []
 
   constructor(readonly size: number) {}
 
   get count(): number {
-    return this.#taken.length
+    return this.#ranges.length
   }
 
-  /** Whoever has any of these bytes. */
-  within(offset: number, length: number): Owner[] {
-    let first = this.#after(offset)
-    if (first > 0 && end(this.#taken[first - 1]) > offset) first--
+  /** Returns the owners of ranges that overlap the given one. */
+  overlapping(offset: number, length: number): Owner[] {
+    let first = this.#countUpTo(offset)
+    if (first > 0 && end(this.#ranges[first - 1]) > offset) first--
     let last = first
-    while (last < this.count && this.#taken[last].offset < offset + length) last++
-    return this.#taken.slice(first, last)
+    while (last < this.count && this.#ranges[last].offset < offset + length) last++
+    return this.#ranges.slice(first, last)
   }
 
-  /** Takes a part that nobody has. */
+  /** Adds a range, which must be free. */
   add(owner: Owner): void {
-    this.#taken.splice(this.#after(owner.offset), 0, owner)
+    this.#ranges.splice(this.#countUpTo(owner.offset), 0, owner)
   }
 
   remove(owner: Owner): void {
-    const index = this.#taken.indexOf(owner)
-    if (index >= 0) this.#taken.splice(index, 1)
+    const index = this.#ranges.indexOf(owner)
+    if (index >= 0) this.#ranges.splice(index, 1)
   }
 
-  /** The lowest place for so many bytes that keeps `guard` bytes from its neighbours; undefined where there is none. */
-  place(length: number, guard: number): number | undefined {
+  /**
+   * Returns the lowest free offset for `length` bytes with `guard` bytes to the neighbours; undefined if there is none.
+   */
+  findFree(length: number, guard: number): number | undefined {
     let at = 0
-    for (const range of this.#taken) {
+    for (const range of this.#ranges) {
       if (at + length + guard <= range.offset) return at
       at = end(range) + guard
     }
     return at + length <= this.size ? at : undefined
   }
 
-  /** How many begin at or before `offset`. */
-  #after(offset: number): number {
+  /** Returns the number of ranges that begin at or before `offset`. */
+  #countUpTo(offset: number): number {
     let low = 0
-    for (let high = this.#taken.length; low < high; ) {
+    for (let high = this.#ranges.length; low < high; ) {
       const middle = (low + high) >>> 1
-      if (this.#taken[middle].offset <= offset) low = middle + 1
+      if (this.#ranges[middle].offset <= offset) low = middle + 1
       else high = middle
     }
     return low

@@ -26,7 +26,7 @@ function first(block: HeapBlock): number {
   return block.read(0, byte, 0, 1) === 1 ? byte[0] : -1
 }
 
-test('a block is whole pages, and all of them together are no more than the quota', () => {
+test('a block is whole pages, and all blocks together do not exceed the quota', () => {
   const { heap } = heapOf(4)
   const block = create(heap, 1)
   assert.equal(block.length, PAGE)
@@ -38,7 +38,7 @@ test('a block is whole pages, and all of them together are no more than the quot
   for (const size of [0, -1, Number.NaN, 2 ** 53]) assert.equal(heap.create(size), undefined)
 })
 
-test('a block is where the guest maps it, and its bytes are those of the window', () => {
+test('the memory of a mapped block is the window at its offset', () => {
   const { heap, memory } = heapOf(4)
   const block = create(heap, PAGE)
   assert.equal(first(block), -1)
@@ -51,7 +51,7 @@ test('a block is where the guest maps it, and its bytes are those of the window'
   assert.ok(!block.locate(1, PAGE, spans))
 })
 
-test('a block is mapped once, at a page, inside the window, where no other is', () => {
+test('a block is mapped once, page-aligned, within the window, and without overlap', () => {
   const { heap } = heapOf(4)
   const [one, two] = [create(heap, 2 * PAGE), create(heap, 2 * PAGE)]
   for (const offset of [1, 2048, 3 * PAGE, 4 * PAGE, 2 ** 40, 2 ** 53]) {
@@ -66,7 +66,7 @@ test('a block is mapped once, at a page, inside the window, where no other is', 
   assert.equal(heap.unmap(one), R.ERR_INVALID_PARAMETER)
 })
 
-test('a block that is not mapped keeps its bytes where they are until another wants the place', () => {
+test('a block that is unmapped keeps its place until another block is mapped there', () => {
   const { heap, memory } = heapOf(4, 8)
   const [one, two] = [create(heap, 2 * PAGE), create(heap, 2 * PAGE)]
   heap.map(one, 0)
@@ -87,7 +87,7 @@ test('a block that is not mapped keeps its bytes where they are until another wa
   assert.ok(memory.store.u8.every((byte) => byte === 0))
 })
 
-test('a block can be mapped over where it was itself', () => {
+test('a block can be mapped to a place that overlaps its own', () => {
   const { heap, memory } = heapOf(8)
   const block = create(heap, 2 * PAGE)
   heap.map(block, 0)
@@ -98,7 +98,7 @@ test('a block can be mapped over where it was itself', () => {
   assert.equal(memory.window.u8[0], 0)
 })
 
-test('where the store has no room, the guest cannot have the place, and nothing is lost', () => {
+test('mapping over an unmapped block fails without loss if the store is full', () => {
   const { heap, memory } = heapOf(4, 1)
   const [one, two] = [create(heap, 2 * PAGE), create(heap, 2 * PAGE)]
   heap.map(one, 0)
@@ -109,7 +109,7 @@ test('where the store has no room, the guest cannot have the place, and nothing 
   assert.equal(heap.map(two, 2 * PAGE), R.OK_NODATA)
 })
 
-test('a block that is freed, mapped or not, leaves nothing that anybody could read', () => {
+test('freeing a block, mapped or not, clears its memory', () => {
   const { heap, memory } = heapOf(4)
   const block = create(heap, 2 * PAGE)
   heap.map(block, PAGE)
@@ -124,7 +124,7 @@ test('a block that is freed, mapped or not, leaves nothing that anybody could re
   assert.deepEqual(heap.inspect(), { blocks: 0, bytes: 0, quota: 4 * PAGE, mapped: 0, held: 0, stored: 0, moves: 0 })
 })
 
-test('blocks in the store have a page between them that is nobody’s', () => {
+test('blocks in the store are separated by an unused page', () => {
   const { heap, memory } = heapOf(4, 16)
   const blocks = [create(heap, PAGE), create(heap, PAGE)]
   for (const [i, block] of blocks.entries()) {
@@ -139,33 +139,33 @@ test('blocks in the store have a page between them that is nobody’s', () => {
   )
 })
 
-test('no two owners of a range have a byte in common, and what was placed has its guard', () => {
+test('ranges of different owners do not overlap, and findFree keeps the guard', () => {
   fc.assert(
     fc.property(fc.array(fc.tuple(fc.integer({ min: 1, max: 8 }), fc.boolean()), { maxLength: 60 }), (steps) => {
       const ranges = new RangeMap(64)
-      const taken: { offset: number; length: number }[] = []
+      const owners: { offset: number; length: number }[] = []
       for (const [length, give] of steps) {
         if (give) {
-          const owner = taken.splice(length % (taken.length + 1), 1)[0]
+          const owner = owners.splice(length % (owners.length + 1), 1)[0]
           if (owner) ranges.remove(owner)
           continue
         }
-        const offset = ranges.place(length, 1)
+        const offset = ranges.findFree(length, 1)
         if (offset === undefined) continue
-        assert.deepEqual(ranges.within(offset - 1, length + 2), [])
+        assert.deepEqual(ranges.overlapping(offset - 1, length + 2), [])
         assert.ok(offset >= 0 && offset + length <= 64)
         const owner = { offset, length }
         ranges.add(owner)
-        taken.push(owner)
+        owners.push(owner)
       }
-      const sorted = taken.sort((a, b) => a.offset - b.offset)
-      assert.deepEqual(ranges.within(0, 64), sorted)
-      for (const owner of sorted) assert.deepEqual(ranges.within(owner.offset, owner.length), [owner])
+      const sorted = owners.sort((a, b) => a.offset - b.offset)
+      assert.deepEqual(ranges.overlapping(0, 64), sorted)
+      for (const owner of sorted) assert.deepEqual(ranges.overlapping(owner.offset, owner.length), [owner])
     }),
   )
 })
 
-test('whatever a guest maps, unmaps and frees, each block keeps the bytes that were written to it', () => {
+test('each block keeps its bytes in any sequence of map, unmap and free', () => {
   const kinds = ['create', 'map', 'unmap', 'free', 'write', 'share', 'let go'] as const
   const step = fc.tuple(fc.constantFrom(...kinds), fc.nat(7), fc.nat(15))
   fc.assert(

@@ -8,40 +8,43 @@ import { type Range, RangeMap } from './heap-ranges.ts'
 
 const { OK_NODATA, ERR_OUT_OF_MEMORY, ERR_INVALID_PARAMETER } = GpuResponse
 
-/** What the inspector shows of a heap. */
+/** State of a heap, as the inspector shows it. */
 export type HeapInspection = {
   readonly blocks: number
-  /** Of the quota. */
+  /** Bytes of all blocks. */
   readonly bytes: number
   readonly quota: number
   readonly mapped: number
-  /** Blocks that the guest gave back, and that somebody else still reads. */
+  /** Blocks that the guest freed and consumers still read. */
   readonly held: number
-  /** Blocks outside the window: they are never mapped, or the guest gave their places to others. */
+  /** Blocks in the store: the guest never mapped them, or mapped another block over them. */
   readonly stored: number
-  /** How often a block was copied from one place to another. */
+  /** Number of copies of a block from one place to another. */
   readonly moves: number
 }
 
-/** Where a block's bytes are. */
+/** Place of a block: a range of the window or of the store. */
 interface Place extends Range {
   readonly region: MemoryRegion
   readonly block: HeapBlock
 }
 
-/** Memory of a heap: bytes that the guest and the host both see. */
+/** Block of a heap: memory that the guest and the host can access. */
 export class HeapBlock {
-  /** None before it is mapped for the first time: nobody wrote to it, and all of it is zero. */
+  /** Undefined before the block is mapped or needs memory: until then all of it is zero. */
   place: Place | undefined
-  /** Whether the guest has it mapped where it is. */
+  /** True while the guest has it mapped. */
   mapped = false
-  /** What gives its bytes to others, where they are: from then on it keeps its place. */
+  /** The buffer that exports the block; the block then keeps its place. */
   shared: SharedBuffer | undefined
 
-  /** @param length whole pages */
+  /** @param length in bytes, whole pages */
   constructor(readonly length: number) {}
 
-  /** Copies up to `length` bytes to `target`. @returns the bytes copied: none where there are none but zeroes */
+  /**
+   * Copies up to `length` bytes to `target`.
+   * @returns the bytes copied; 0 if the block has no place and thus reads as zero
+   */
   read(offset: number, target: Uint8Array, targetOffset: number, length: number): number {
     const { place } = this
     if (!place) return 0
@@ -50,7 +53,7 @@ export class HeapBlock {
     return take
   }
 
-  /** Appends where `length` bytes lie. @returns whether they are all there */
+  /** Appends the memory of `length` bytes. @returns false if the block has no place or is shorter */
   locate(offset: number, length: number, into: SpanList): boolean {
     const { place } = this
     if (!place || offset + length > this.length) return false
@@ -60,18 +63,18 @@ export class HeapBlock {
 }
 
 /**
- * Graphics memory that belongs to the device, and that guests map through the host-visible window.
+ * Heap of graphics memory that belongs to the device. Guests map it through the host-visible window.
  *
  *     const heap = new GpuHeap(memory)
  *     const block = heap.create(8 << 20)        // undefined: more than the quota
- *     heap.map(block, 0x10000)                  // where the guest wants it, from then on its bytes are there
- *     heap.unmap(block)                         // they stay there until the guest maps another one over them
- *     heap.free(block)                          // and nobody finds them any more: the bytes are zero
+ *     heap.map(block, 0x10000)                  // at the offset that the guest chose
+ *     heap.unmap(block)                         // the bytes stay until another block is mapped over them
+ *     heap.free(block)                          // the bytes become zero
  *
- * The window is mapped as a whole, once, by whatever carries the device, so that mapping a block moves no page and costs the
- * guest no exit. For that a block's memory is where the guest maps it. One that is mapped nowhere keeps its place as long as
- * nobody else wants it; then it is copied to the store, and back when it is mapped again. One that others have keeps its place
- * always, since it is there that they read it.
+ * The transport maps the window as a whole, once. Mapping a block therefore moves no page and costs the guest no exit,
+ * but the memory of a block must be where the guest maps it. A block that is not mapped keeps its place until the guest
+ * maps another block there; it is then copied to the store, and copied back when it is mapped again. An exported block
+ * always keeps its place, since consumers read it there.
  */
 export class GpuHeap {
   readonly quota: number
@@ -79,7 +82,7 @@ export class GpuHeap {
   readonly #memory: HeapMemory
   readonly #window: RangeMap<Place>
   readonly #store: RangeMap<Place>
-  /** Blocks that the guest gave back, in the places where somebody else still reads them. */
+  /** Blocks that the guest freed and consumers still read. */
   readonly #held = new Set<HeapBlock>()
   #blocks = 0
   #bytes = 0
@@ -98,9 +101,9 @@ export class GpuHeap {
     return this.#memory.window
   }
 
-  /** A block of at least `size` bytes, all zero; undefined where that is more than the heap has. */
+  /** Creates a block of at least `size` bytes, all zero; undefined if the quota does not allow it. */
   create(size: number): HeapBlock | undefined {
-    this.#dropReleased()
+    this.#freeReleased()
     const length = Math.ceil(size / this.pageSize) * this.pageSize
     if (!(length > 0 && this.#bytes + length <= this.quota)) return undefined
     this.#blocks++
@@ -108,20 +111,20 @@ export class GpuHeap {
     return new HeapBlock(length)
   }
 
-  /** Puts a block where the guest wants it in the window. @virtio 5.7.6.9 RESOURCE_MAP_BLOB */
+  /** Maps a block at an offset of the window. @virtio 5.7.6.9 RESOURCE_MAP_BLOB */
   map(block: HeapBlock, offset: number): GpuResponse {
     const { window } = this.#memory
     if (block.mapped || offset % this.pageSize !== 0 || offset + block.length > window.size)
       return ERR_INVALID_PARAMETER
-    this.#dropReleased()
+    this.#freeReleased()
     const here = block.place?.region === window && block.place.offset === offset
     if (!here) {
-      const others = this.#window.within(offset, block.length)
+      const others = this.#window.overlapping(offset, block.length)
       if (others.some((place) => place.block.mapped)) return ERR_INVALID_PARAMETER
-      // Who has a block reads it where it is, which nobody can tell them to have changed.
+      // Consumers read exported blocks in place and cannot follow a move.
       if (block.shared || others.some((place) => place.block.shared)) return ERR_OUT_OF_MEMORY
-      // It may be one of them.
-      for (const place of others) if (!this.#putAway(place.block)) return ERR_OUT_OF_MEMORY
+      // The block itself may be among them.
+      for (const place of others) if (!this.#moveToStore(place.block)) return ERR_OUT_OF_MEMORY
       this.#move(block, { region: window, offset, length: block.length, block })
     }
     block.mapped = true
@@ -129,9 +132,9 @@ export class GpuHeap {
     return OK_NODATA
   }
 
-  /** Gives a block that was never mapped a place outside the window. @returns whether it has one */
-  settle(block: HeapBlock): boolean {
-    return block.place !== undefined || this.#putAway(block)
+  /** Gives a block that was never mapped a place in the store. @returns false if there is no room */
+  ensurePlace(block: HeapBlock): boolean {
+    return block.place !== undefined || this.#moveToStore(block)
   }
 
   unmap(block: HeapBlock): GpuResponse {
@@ -141,29 +144,29 @@ export class GpuHeap {
     return OK_NODATA
   }
 
-  /** Takes a block back, mapped or not; what shares it is closed by now. Its place is nobody's while others still read it. */
+  /** Frees a block, mapped or not; its buffer must be closed. Its place stays in use while consumers still read it. */
   free(block: HeapBlock): void {
     this.unmap(block)
     if (block.shared?.inUse) this.#held.add(block)
-    else this.#drop(block)
+    else this.#remove(block)
   }
 
-  #dropReleased(): void {
+  #freeReleased(): void {
     for (const block of this.#held) {
       if (block.shared?.inUse) continue
       this.#held.delete(block)
-      this.#drop(block)
+      this.#remove(block)
     }
   }
 
-  #drop(block: HeapBlock): void {
+  #remove(block: HeapBlock): void {
     this.#move(block, undefined)
     this.#blocks--
     this.#bytes -= block.length
   }
 
   inspect(): HeapInspection {
-    this.#dropReleased()
+    this.#freeReleased()
     return {
       blocks: this.#blocks,
       bytes: this.#bytes,
@@ -175,16 +178,16 @@ export class GpuHeap {
     }
   }
 
-  /** Gives a block a place in the store, with the bytes it has. @returns whether there was room */
-  #putAway(block: HeapBlock): boolean {
+  /** Moves a block to the store. @returns false if there is no room */
+  #moveToStore(block: HeapBlock): boolean {
     const { length } = block
-    const offset = this.#store.place(length, this.pageSize)
+    const offset = this.#store.findFree(length, this.pageSize)
     if (offset === undefined) return false
     this.#move(block, { region: this.#memory.store, offset, length, block })
     return true
   }
 
-  /** Gives a block another place, or none, and leaves zeroes in the one it had. */
+  /** Moves a block, or removes its place, and clears the one it had. */
   #move(block: HeapBlock, to: Place | undefined): void {
     const from = block.place
     block.place = to

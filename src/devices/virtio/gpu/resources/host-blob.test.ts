@@ -9,7 +9,7 @@ import { GpuHeap } from './heap.ts'
 const CONTEXT = 7
 const PAGE = 4096
 
-/** A GPU with a context that asked for a picture of 64 by 64: 4 pages. */
+/** A GPU with a context that queried an image of 64 by 64: 4 pages. */
 function asked(options?: ConstructorParameters<typeof ContextRig>[0]) {
   const gpu = new ContextRig(options)
   gpu.open(CONTEXT)
@@ -17,7 +17,7 @@ function asked(options?: ConstructorParameters<typeof ContextRig>[0]) {
   return { gpu, blobId, size: size[0] }
 }
 
-test('a blob of the heap is mapped where the guest says, and how it should be is told  @virtio 5.7.6.9', () => {
+test('RESOURCE_MAP_BLOB maps a host blob at the given offset and returns its caching  @virtio 5.7.6.9', () => {
   const { gpu, blobId, size } = asked()
   assert.equal(gpu.createHostBlob(CONTEXT, 1, blobId, size).type, R.OK_NODATA)
   const reply = gpu.map(1, 16 * PAGE)
@@ -37,7 +37,7 @@ test('a blob of the heap is mapped where the guest says, and how it should be is
   })
 })
 
-test('a blob is mapped once, in the window, at pages, and where no other is  @virtio 5.7.6.9', () => {
+test('a blob is mapped once, within the window, page-aligned, and without overlap  @virtio 5.7.6.9', () => {
   const { gpu, blobId, size } = asked()
   gpu.createHostBlob(CONTEXT, 1, blobId, size)
   gpu.createHostBlob(CONTEXT, 2, blobId, size)
@@ -53,7 +53,7 @@ test('a blob is mapped once, in the window, at pages, and where no other is  @vi
   assert.equal(gpu.map(2, window - 2 * size).type, R.OK_MAP_INFO)
 })
 
-test('only blobs of the host are mapped, and of those the ones that are for it  @virtio 5.7.6.9', () => {
+test('only host blobs created with USE_MAPPABLE can be mapped  @virtio 5.7.6.9', () => {
   const { gpu, blobId, size } = asked()
   gpu.create2d(1, 1, 4, 4)
   gpu.createBlob(2, PAGE, [gpu.page(PAGE)])
@@ -66,7 +66,7 @@ test('only blobs of the host are mapped, and of those the ones that are for it  
   assert.equal(gpu.map(3, 0).type, R.ERR_INVALID_PARAMETER)
 })
 
-test('a blob of the host needs a context, an object of it, its size, and an id that is free  @virtio 5.7.6.8', () => {
+test('a host blob needs a context, one of its objects, the right size, and a free id  @virtio 5.7.6.8', () => {
   const { gpu, blobId, size } = asked()
   assert.equal(gpu.createHostBlob(0, 1, blobId, size).type, R.ERR_INVALID_CONTEXT_ID)
   assert.equal(gpu.createHostBlob(8, 1, blobId, size).type, R.ERR_INVALID_CONTEXT_ID)
@@ -85,11 +85,11 @@ test('a blob of the host needs a context, an object of it, its size, and an id t
   assert.equal(gpu.createHostBlob(CONTEXT, 0, blobId, size).type, R.ERR_INVALID_RESOURCE_ID)
   assert.equal(gpu.createHostBlob(CONTEXT, 1, blobId, size).type, R.OK_NODATA)
   assert.equal(gpu.createHostBlob(CONTEXT, 1, blobId, size).type, R.ERR_INVALID_RESOURCE_ID)
-  // What failed took nothing.
+  // Commands that failed allocated nothing.
   assert.equal(gpu.inspect().heap?.blocks, 1)
 })
 
-test('blobs are no more than the heap, and what is given back can be had again', () => {
+test('host blobs are bounded by the size of the heap, and freed memory is used again', () => {
   const { gpu, blobId, size } = asked({ heapSize: 10 * PAGE })
   assert.equal(size, 4 * PAGE)
   assert.equal(gpu.createHostBlob(CONTEXT, 1, blobId, size).type, R.OK_NODATA)
@@ -99,7 +99,7 @@ test('blobs are no more than the heap, and what is given back can be had again',
   assert.equal(gpu.createHostBlob(CONTEXT, 3, blobId, size).type, R.OK_NODATA)
 })
 
-test('a blob of the host is scanned out in place: what the guest draws in the window is what is seen', () => {
+test('a host blob is scanned out in place: surfaces read the window', () => {
   const { gpu, blobId, size } = asked()
   gpu.createHostBlob(CONTEXT, 1, blobId, size)
   gpu.map(1, 8 * PAGE)
@@ -114,7 +114,7 @@ test('a blob of the host is scanned out in place: what the guest draws in the wi
   assert.equal(gpu.setScanoutBlob(0, 1, { width: 64, height: 65, stride: 256 }).type, R.ERR_INVALID_PARAMETER)
 })
 
-test('a blob that was mapped nowhere is black, and shows what is drawn once it is mapped', () => {
+test('a host blob reads as black until it is mapped for the first time', () => {
   const { gpu, blobId, size } = asked()
   gpu.createHostBlob(CONTEXT, 1, blobId, size)
   assert.equal(gpu.setScanoutBlob(0, 1, { width: 1, height: 1, stride: 256 }).type, R.OK_NODATA)
@@ -126,7 +126,7 @@ test('a blob that was mapped nowhere is black, and shows what is drawn once it i
   assert.deepEqual(gpu.display.pixels(0), [5])
 })
 
-test('a blob that goes while it is mapped and shown leaves black, for its surface and for the next one', () => {
+test('destroying a mapped and shown blob clears its memory, for its surface and for the next blob', () => {
   const { gpu, blobId, size } = asked()
   gpu.createHostBlob(CONTEXT, 1, blobId, size)
   gpu.map(1, 0)
@@ -143,7 +143,7 @@ test('a blob that goes while it is mapped and shown leaves black, for its surfac
   assert.ok(gpu.memory.window.u8.every((byte) => byte === 0))
 })
 
-test('a blob outlives the context it was made in', () => {
+test('a host blob stays when its context is destroyed', () => {
   const { gpu, blobId, size } = asked()
   gpu.createHostBlob(CONTEXT, 1, blobId, size)
   gpu.attachResource(CONTEXT, 1)
@@ -152,19 +152,19 @@ test('a blob outlives the context it was made in', () => {
   gpu.memory.window.u32[0] = 3
   gpu.setScanoutBlob(0, 1, { width: 1, height: 1, stride: 256 })
   assert.deepEqual(gpu.display.pixels(0), [3])
-  // Its id in a context of the same number is another's.
+  // A new context with the same id does not know the object.
   gpu.createContext(CONTEXT)
   assert.equal(gpu.createHostBlob(CONTEXT, 2, blobId, size).type, R.ERR_INVALID_PARAMETER)
 })
 
-test('a blob that is the host’s alone has no pages of the guest  @virtio 5.7.6.8', () => {
+test('a blob of HOST3D cannot have guest pages  @virtio 5.7.6.8', () => {
   const { gpu, blobId, size } = asked()
   gpu.createHostBlob(CONTEXT, 1, blobId, size)
   assert.equal(gpu.attach(1, [gpu.page(size)]).type, R.ERR_INVALID_PARAMETER)
   assert.equal(gpu.createBlob(2, size, [gpu.page(size)], 2).type, R.ERR_INVALID_PARAMETER)
 })
 
-test('a blob of a renderer that can may have pages of the guest besides, as many as it is large  @virtio 5.7.6.8', () => {
+test('a blob of HOST3D_GUEST may have guest pages, not fewer than its size  @virtio 5.7.6.8', () => {
   const heap = new GpuHeap(new MemoryHeap(1 << 20))
   const gpu = new ContextRig({ heap, renderers: [new SlowRenderer(heap)] })
   gpu.createContext(CONTEXT, 4)
@@ -183,14 +183,14 @@ test('a blob of a renderer that can may have pages of the guest besides, as many
   assert.equal(gpu.createHostBlob(CONTEXT, 2, 0, 2 * PAGE + 1, 3).type, R.ERR_INVALID_PARAMETER)
 })
 
-test('a reset gives the whole heap back, empty  @virtio 2.4', async () => {
+test('a reset frees and clears the whole heap  @virtio 2.4', async () => {
   const { gpu, blobId, size } = asked()
   for (const id of [1, 2, 3]) {
     gpu.createHostBlob(CONTEXT, id, blobId, size)
     gpu.map(id, (id - 1) * size)
   }
   gpu.memory.window.u8.fill(0xee)
-  // Where nothing is mapped the guest can write, too, and finds it again: nobody else does.
+  // The guest can also write where nothing is mapped; only the guest reads those bytes again.
   gpu.memory.window.u8.fill(0, 3 * size)
   await gpu.driver.reset()
   assert.deepEqual(gpu.heap.inspect().blocks, 0)

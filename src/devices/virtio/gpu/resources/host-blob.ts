@@ -6,44 +6,47 @@ import { BlobFlag, BlobMem, type GpuResponse, MapCache } from '../protocol.ts'
 import type { GpuHeap, HeapBlock } from './heap.ts'
 import { Blob } from './resource.ts'
 
-/** A blob in memory of the device, which the guest maps. @virtio 5.7.6.8 BLOB_MEM_HOST3D, BLOB_MEM_HOST3D_GUEST */
+/**
+ * Host blob: a block of the device's heap, which the guest can map. @virtio 5.7.6.8 BLOB_MEM_HOST3D,
+ * BLOB_MEM_HOST3D_GUEST
+ */
 export class HostBlob extends Blob {
   readonly owner = 'heap'
   readonly hasBytes = true
-  /** How the guest should map it. */
+  /** Caching with which the guest must map it. */
   readonly mapInfo = MapCache.CACHED
-  /** Whether the guest said that it would. */
+  /** True if it was created with USE_MAPPABLE. */
   readonly mappable: boolean
   readonly #heap: GpuHeap
   readonly #block: HeapBlock
-  /** Whether it may have pages of the guest besides. */
-  readonly #shadowed: boolean
+  /** True for HOST3D_GUEST: it may have guest pages, too. */
+  readonly #hasGuestPages: boolean
 
-  /** @param block of the heap, the blob's from now on */
+  /** @param block of the heap; the blob owns it */
   constructor({ resourceId, blobMem, blobFlags, size }: BlobRequest, heap: GpuHeap, block: HeapBlock) {
     super(resourceId, size, blobFlags)
     this.mappable = (blobFlags & BlobFlag.USE_MAPPABLE) !== 0
     this.#heap = heap
     this.#block = block
-    this.#shadowed = blobMem === BlobMem.HOST3D_GUEST
+    this.#hasGuestPages = blobMem === BlobMem.HOST3D_GUEST
   }
 
   protected get where(): string {
-    return this.#block.place ? "host blob: read straight out of the device's heap" : 'host blob, never mapped: black'
+    return this.#block.place ? "host blob: read directly from the device's heap" : 'host blob, never mapped: black'
   }
 
-  /** Gives it bytes, if it has none: the guest may never map it. @returns whether there is room for them */
-  settle(): boolean {
-    return this.#heap.settle(this.#block)
+  /** Allocates its memory, if it has none: the guest may never map it. @returns false if there is no room */
+  ensurePlace(): boolean {
+    return this.#heap.ensurePlace(this.#block)
   }
 
-  /** Copies from the guest's pages, within both; the blob is settled. */
+  /** Copies from the guest pages. The ranges must lie within both, and the blob must have memory. */
   copyIn(guestOffset: number, offset: number, length: number): void {
     const { place } = this.#block
     if (place) this.backing?.read(guestOffset, place.region.u8, place.offset + offset, length)
   }
 
-  /** Copies to the guest's pages, within both; the blob is settled. */
+  /** Copies to the guest pages. The ranges must lie within both, and the blob must have memory. */
   copyOut(guestOffset: number, offset: number, length: number): void {
     const { place } = this.#block
     if (place) this.backing?.write(guestOffset, place.region.u8, place.offset + offset, length)
@@ -54,23 +57,23 @@ export class HostBlob extends Blob {
   }
 
   unmap(): GpuResponse {
-    // It may be mapped elsewhere.
+    // The blob may be mapped at another offset, where it can be exported.
     this.refusal = undefined
     return this.#heap.unmap(this.#block)
   }
 
   accepts(backing: ScatterList): boolean {
-    return this.#shadowed && backing.byteLength >= this.size
+    return this.#hasGuestPages && backing.byteLength >= this.size
   }
 
-  /** Only where it stays: in the window, or where the guest never maps it. */
+  /** Only memory that does not move: in the window, or of a blob that the guest never maps. */
   pages(into: SpanList): boolean {
     const block = this.#block
     const stays = block.place?.region === this.#heap.window || !this.mappable
     return stays && block.locate(0, block.length, into)
   }
 
-  /** As long as others have it, it keeps its place. */
+  /** An exported block keeps its place. */
   override share(buffer: SharedBuffer): void {
     super.share(buffer)
     this.#block.shared = buffer
@@ -90,12 +93,12 @@ export class HostBlob extends Blob {
   }
 }
 
-/** What the guest says of a blob. */
+/** Parameters of RESOURCE_CREATE_BLOB. */
 export interface BlobRequest {
   readonly resourceId: number
   readonly blobMem: number
   readonly blobFlags: number
-  /** The object of the context that it is made from. */
+  /** Object of the context that the blob is created from. */
   readonly blobId: number
   readonly size: number
 }

@@ -11,10 +11,13 @@ const SHAREABLE = 2
 const BGRX = 2
 const WHOLE = { x: 0, y: 0, width: 8, height: 4 }
 const CONTEXT = 7
-/** Bytes of a picture of 64 by 64 in four bytes a pixel. */
+/** Bytes of 64 by 64 pixels of four bytes. */
 const SIZE = 4 * PAGE
 
-/** Takes pages out of the memory map, as an UNMAP does. @returns what puts all of it back, cut as it is now */
+/**
+ * Removes pages from the memory map, as DMA_UNMAP does.
+ * @returns a function that adds them again, as a region of their own
+ */
 function unmap(gpu: GpuRig, hole: Entry): () => void {
   const { memory } = gpu.driver
   const [region] = memory.regions
@@ -34,7 +37,7 @@ function words(gpu: GpuRig, entry: Entry): number[] {
   return [...new Uint32Array(gpu.driver.rigs[0].peek(entry.address, entry.length).slice().buffer)]
 }
 
-test('a picture whose pages left the memory map is not transferred until they are there again  @virtio 5.7.6.8', () => {
+test('transfers of a 2D resource fail while its pages are not in the memory map  @virtio 5.7.6.8', () => {
   const gpu = new GpuRig()
   const page = gpu.page(PAGE)
   gpu.create2d(1, BGRX, 8, 4)
@@ -52,7 +55,7 @@ test('a picture whose pages left the memory map is not transferred until they ar
   assert.deepEqual(gpu.display.pixels(0).slice(0, 2), [2, 2])
 })
 
-test('pages that left the memory map can be detached, and cost nothing then', () => {
+test('pages that left the memory map can be detached, which refunds their cost', () => {
   const gpu = new GpuRig()
   const page = gpu.page(PAGE)
   gpu.create2d(1, BGRX, 8, 4)
@@ -65,7 +68,7 @@ test('pages that left the memory map can be detached, and cost nothing then', ()
   assert.equal(gpu.transfer(1, WHOLE).type, R.ERR_UNSPEC)
 })
 
-test('a blob of the host reads and writes no pages that left the memory map  @virtio 5.7.6.9', () => {
+test('transfers of a host blob do not access pages that left the memory map  @virtio 5.7.6.9', () => {
   const gpu = new ContextRig({ heapSize: 8 * SIZE })
   gpu.open(CONTEXT)
   const pages = gpu.page(SIZE)
@@ -86,7 +89,7 @@ test('a blob of the host reads and writes no pages that left the memory map  @vi
   assert.ok(words(gpu, pages).every((word) => word === 1))
 })
 
-test('a shown guest blob is black while its pages are not in the memory map, and is shared anew when they come back', () => {
+test('a shown guest blob is black without its pages in the memory map, and exported again when they return', () => {
   const sharing = new MemorySharing()
   const gpu = new GpuRig({ sharing })
   const page = gpu.page(PAGE)
@@ -100,7 +103,7 @@ test('a shown guest blob is black while its pages are not in the memory map, and
   assert.deepEqual([gpu.display.pixels(0)[0], sharing.open.length], [5, 1])
 })
 
-test('a blob for other programs that cannot have its pages any more has none when they come back', () => {
+test('a shareable blob that can no longer be exported loses its pages when they return to the memory map', () => {
   const sharing = new MemorySharing()
   const gpu = new GpuRig({ sharing })
   const page = gpu.page(PAGE)
@@ -111,7 +114,7 @@ test('a blob for other programs that cannot have its pages any more has none whe
   assert.equal(gpu.detach(1).type, R.ERR_UNSPEC, 'there is nothing to detach')
 })
 
-test('a blob in memory that stays keeps its buffer when other memory goes', () => {
+test('a blob in memory that stays keeps its buffer when other memory is removed', () => {
   const sharing = new MemorySharing()
   const gpu = new GpuRig({ sharing })
   const page = gpu.page(PAGE)
@@ -122,7 +125,7 @@ test('a blob in memory that stays keeps its buffer when other memory goes', () =
   assert.equal(sharing.buffers.length, 1)
 })
 
-test('after a reset the memory map is no concern of the GPU', async () => {
+test('after a reset, changes of the memory map have no effect', async () => {
   const sharing = new MemorySharing()
   const gpu = new GpuRig({ sharing })
   const page = gpu.page(PAGE)

@@ -3,7 +3,7 @@ import type { BufferSharing, NotShared, SharedBuffer } from '../../../../service
 import type { Scanout } from '../scanout.ts'
 import type { Blob } from './resource.ts'
 
-/** Has the host share resources, and counts what could not be. */
+/** Exports resources to other processes and devices of the host, and counts failures. */
 export class ResourceSharing {
   readonly #host: BufferSharing | undefined
   readonly #scanouts: readonly Scanout[]
@@ -16,10 +16,11 @@ export class ResourceSharing {
   }
 
   /**
-   * A blob has pages, where it had none or others. Others have them if it is for that, shown, or was theirs before.
-   * @returns false where it is for others, who cannot have them: the pages are to be taken away again
+   * Call after a blob received other backing or memory. Exports it if it was created shareable, is on a scanout, or was
+   * exported before.
+   * @returns false if it was created shareable and cannot be exported: the caller must remove the pages
    */
-  settle(blob: Blob): boolean {
+  update(blob: Blob): boolean {
     if (blob.buffer) return true
     const shown = this.#scanouts.filter((scanout) => scanout.shows(blob))
     const wanted = blob.mustShare || blob.wasShared || shown.length > 0
@@ -29,8 +30,8 @@ export class ResourceSharing {
   }
 
   /**
-   * Gives others a blob, if it has pages. What could not be is not tried again with the same pages.
-   * @returns false where they cannot have it
+   * Exports a blob, if it has pages. A failure is remembered until the pages change.
+   * @returns false if it cannot be exported
    */
   share(blob: Blob): boolean {
     const { id, owner, dmaBufOnly } = blob
@@ -47,14 +48,14 @@ export class ResourceSharing {
     return false
   }
 
-  /** Memory for a picture that others can have; undefined where there never is any. */
+  /** Allocates exportable memory for a 2D resource. @returns undefined without `BufferSharing` */
   allocate(byteLength: number, id: number): SharedBuffer | NotShared | undefined {
     const outcome = this.#host?.allocate(byteLength, `resource ${id}`)
     if (outcome && !('kind' in outcome)) this.#count(outcome)
     return outcome
   }
 
-  /** What could not be shared, by what was wrong. */
+  /** Failed exports, by problem. */
   inspect(): Readonly<Record<string, number>> {
     return Object.fromEntries(this.#refusals)
   }

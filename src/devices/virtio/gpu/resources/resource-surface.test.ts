@@ -5,15 +5,15 @@ import { GuestMemory } from '../../../../memory/guest-memory.ts'
 import { MemoryRegion } from '../../../../memory/memory-region.ts'
 import { ScatterList } from '../../../../memory/scatter-list.ts'
 import { SpanList } from '../../../../memory/span-list.ts'
-import type { PicturePlane } from '../../../../services/picture.ts'
+import type { PlaneLayout } from '../../../../services/picture.ts'
 import type { Rect } from '../../../../services/rect.ts'
-import { type ImageLayout, packedImage } from '../pixels/image-layout.ts'
+import { type PixelLayout, packedLayout } from '../pixels/image-layout.ts'
 import { planeRowBytes, planeRows, planesOf } from '../pixels/image-planes.ts'
 import { blobFormat, pixelFormat } from '../pixels/pixel-format.ts'
 import { GuestBlob, Resource2d } from './resource.ts'
 import { ResourceSurface } from './resource-surface.ts'
 
-/** Where blue, green, red and the rest are in each format, by the letters of its name. */
+/** Order of the channels in each format, by the letters of its name. */
 const ORDERS = { 1: 'BGRA', 2: 'BGRX', 3: 'ARGB', 4: 'XRGB', 67: 'RGBA', 68: 'XBGR', 121: 'ABGR', 134: 'RGBX' }
 
 function blobOver(bytes: Uint8Array): GuestBlob {
@@ -25,7 +25,7 @@ function blobOver(bytes: Uint8Array): GuestBlob {
   return blob
 }
 
-test('any rectangle, stride, offset and format reads as B, G, R, X, and touches nothing else', () => {
+test('any rectangle, stride, offset and format reads as B, G, R, X, and writes nothing else', () => {
   const numbers = fc.record({
     format: fc.constantFrom(1, 2, 3, 4, 67, 68, 121, 134),
     width: fc.integer({ min: 1, max: 9 }),
@@ -46,7 +46,7 @@ test('any rectangle, stride, offset and format reads as B, G, R, X, and touches 
       const bytes = Uint8Array.from({ length: 512 }, (_, i) => (i * 37) & 0xff)
       const surface = new ResourceSurface(
         blobOver(bytes),
-        { ...packedImage(width, height, layout), planes: [{ offset, stride }] },
+        { ...packedLayout(width, height, layout), planes: [{ offset, stride }] },
         { x: 0, y: 0, width, height },
       )
       const targetStride = rect.width * 4 + targetGap
@@ -67,13 +67,13 @@ test('any rectangle, stride, offset and format reads as B, G, R, X, and touches 
   )
 })
 
-test('where pixels lie is told where they are in the order that displays want, and all there', () => {
+test('locate appends the spans of pixels that are in the order of displays and have memory', () => {
   const bytes = Uint8Array.from({ length: 128 }, (_, i) => i)
   const blob = blobOver(bytes)
   const surfaceIn = (code: number) => {
     const format = pixelFormat(code)
     assert.ok(format)
-    const image: ImageLayout = { ...packedImage(4, 4, format), planes: [{ offset: 8, stride: 20 }] }
+    const image: PixelLayout = { ...packedLayout(4, 4, format), planes: [{ offset: 8, stride: 20 }] }
     return new ResourceSurface(blob, image, { x: 1, y: 0, width: 3, height: 4 })
   }
   const rect = { x: 1, y: 1, width: 2, height: 2 }
@@ -81,18 +81,18 @@ test('where pixels lie is told where they are in the order that displays want, a
   assert.ok(surfaceIn(2).locate(rect, spans))
   assert.deepEqual([...spans.offsets.subarray(0, spans.count)], [36, 56])
   assert.deepEqual([...spans.lengths.subarray(0, spans.count)], [8, 8])
-  assert.ok(!surfaceIn(67).locate(rect, spans), 'red is where blue belongs')
+  assert.ok(!surfaceIn(67).locate(rect, spans), 'the channels are in another order')
   assert.ok(!surfaceIn(2).locate({ x: 0, y: 0, width: 4, height: 4 }, spans), 'outside')
   blob.detach()
-  assert.ok(!surfaceIn(2).locate(rect, spans), 'gone')
+  assert.ok(!surfaceIn(2).locate(rect, spans), 'detached')
 })
 
-test('whole rows without gaps are one piece, in the host copy too', () => {
+test('whole rows without gaps are one span, in the host copy too', () => {
   const format = pixelFormat(1)
   assert.ok(format)
-  const resource = new Resource2d(1, packedImage(4, 4, format))
+  const resource = new Resource2d(1, packedLayout(4, 4, format))
   resource.shadow.set([1, 2, 3], 16)
-  const surface = new ResourceSurface(resource, resource.image, { x: 0, y: 0, width: 4, height: 4 })
+  const surface = new ResourceSurface(resource, resource.layout, { x: 0, y: 0, width: 4, height: 4 })
   const spans = new SpanList()
   assert.ok(surface.locate({ x: 0, y: 1, width: 4, height: 2 }, spans))
   assert.deepEqual([spans.count, spans.offsets[0], spans.lengths[0]], [1, 16, 32])
@@ -101,11 +101,11 @@ test('whole rows without gaps are one piece, in the host copy too', () => {
   assert.ok(!surface.locate({ x: 0, y: 1, width: 4, height: 2 }, new SpanList()))
 })
 
-test('a rectangle outside the surface, or a target without room, copies nothing and throws nothing', () => {
+test('reading outside the surface, or into a target without room, copies nothing and does not throw', () => {
   const format = pixelFormat(2)
   assert.ok(format)
   const whole = { x: 0, y: 0, width: 4, height: 4 }
-  const image = packedImage(4, 4, format)
+  const image = packedLayout(4, 4, format)
   const surface = new ResourceSurface(blobOver(new Uint8Array(64).fill(7)), image, whole)
   const target = new Uint8Array(64)
   for (const [x, y, width, height, offset, stride, length] of [
@@ -128,7 +128,7 @@ test('a rectangle outside the surface, or a target without room, copies nothing 
   assert.equal(surface.bytesRead, 64)
 })
 
-test('any rectangle of a picture of several planes is what the whole picture has there', () => {
+test('any rectangle of a surface with several planes equals that part of the whole surface', () => {
   const numbers = fc.record({
     format: fc.constantFrom(7, 14, 15, 163, 165, 166, 167, 314),
     width: fc.integer({ min: 1, max: 11 }),
@@ -142,7 +142,7 @@ test('any rectangle of a picture of several planes is what the whole picture has
       fc.pre(left < width && top < height && left + x < width && top + y < height)
       const code = blobFormat(format)
       assert.ok(code)
-      const planes: PicturePlane[] = []
+      const planes: PlaneLayout[] = []
       let end = 0
       for (const [i, shape] of (planesOf(code.fourcc) ?? []).entries()) {
         const stride = planeRowBytes(shape, width) + gaps[2 * i]
@@ -150,7 +150,7 @@ test('any rectangle of a picture of several planes is what the whole picture has
         end += gaps[2 * i + 1] + stride * planeRows(shape, height)
       }
       const blob = blobOver(Uint8Array.from({ length: 4 * Math.ceil(end / 4) }, (_, i) => (i * 37 + (i >> 3)) & 0xff))
-      const image = { ...packedImage(width, height, code), planes }
+      const image = { ...packedLayout(width, height, code), planes }
       const read = (surface: ResourceSurface, part: Rect) => {
         const target = new Uint8Array(4 * part.width * part.height)
         assert.equal(surface.read(part, target, 0, 4 * part.width), target.length)
@@ -158,7 +158,7 @@ test('any rectangle of a picture of several planes is what the whole picture has
       }
       const all = { x: 0, y: 0, width, height }
       const whole = read(new ResourceSurface(blob, image, all), all)
-      // Rows of their own, so that none is left over from the row before.
+      // Rows are read one by one, so that none is left from the row before.
       for (let row = 0; row < height; row++) {
         const alone = read(new ResourceSurface(blob, image, all), { ...all, y: row, height: 1 })
         assert.deepEqual(alone, whole.slice(row * width, (row + 1) * width))
@@ -175,18 +175,18 @@ test('any rectangle of a picture of several planes is what the whole picture has
   )
 })
 
-test('a row of which some plane is gone is black, not green', () => {
+test('a row of which a plane is missing is black, not green', () => {
   const format = blobFormat(166)
   assert.ok(format)
   const image = {
-    ...packedImage(4, 4, format),
+    ...packedLayout(4, 4, format),
     planes: [
       { offset: 0, stride: 4 },
       { offset: 16, stride: 4 },
     ],
   }
   const all = { x: 0, y: 0, width: 4, height: 4 }
-  // The second row of colours is not there.
+  // The second row of chroma is missing.
   const surface = new ResourceSurface(blobOver(new Uint8Array(20).fill(128)), image, all)
   const target = new Uint8Array(64).fill(0xee)
   assert.equal(surface.read(all, target, 0, 16), 32)

@@ -1,44 +1,44 @@
 import type { SpanList } from '../../../../memory/span-list.ts'
 import type { Surface, SurfacePath } from '../../../../services/display.ts'
-import type { Picture } from '../../../../services/picture.ts'
+import type { FramebufferLayout } from '../../../../services/picture.ts'
 import { fits, type Rect } from '../../../../services/rect.ts'
 import type { SharedBuffer } from '../../../../services/shared-buffer.ts'
-import { type ImageLayout, pictureOf } from '../pixels/image-layout.ts'
+import { framebufferLayoutOf, type PixelLayout } from '../pixels/image-layout.ts'
 import { MODIFIER_LINEAR } from '../pixels/image-planes.ts'
-import { ImageRows } from '../pixels/image-rows.ts'
+import { PixelRows } from '../pixels/image-rows.ts'
 import { BYTES_PER_PIXEL } from '../pixels/pixel-format.ts'
 import type { Resource } from './resource.ts'
 
-/** A rectangle of a picture in a resource. */
+/** Surface: a rectangle of a resource. */
 export class ResourceSurface implements Surface {
   readonly width: number
   readonly height: number
-  readonly picture: Picture
+  readonly layout: FramebufferLayout
   readonly source: Rect
   /** Bytes read so far. */
   bytesRead = 0
   readonly #resource: Resource
-  /** How its rows become what displays get; undefined where they are that already. */
-  readonly #rows: ImageRows | undefined
-  /** Whether its pixels are where anybody can find them. */
+  /** Converts rows; undefined if the bytes already are B, G, R, X. */
+  readonly #rows: PixelRows | undefined
+  /** True if the modifier is linear. */
   readonly #linear: boolean
-  /** The first pixel's first byte, where rows are what displays get. */
+  /** Offset of the first pixel; used only without conversion. */
   readonly #offset: number
   readonly #stride: number
 
   /**
-   * @param image how the whole picture lies in the resource
-   * @param rect what of it is shown, inside it
+   * @param layout of the whole resource
+   * @param rect the part that is shown, which must lie inside it
    */
-  constructor(resource: Resource, image: ImageLayout, rect: Rect) {
-    const [{ offset, stride }] = image.planes
+  constructor(resource: Resource, layout: PixelLayout, rect: Rect) {
+    const [{ offset, stride }] = layout.planes
     this.width = rect.width
     this.height = rect.height
-    this.picture = pictureOf(image)
+    this.layout = framebufferLayoutOf(layout)
     this.source = rect
     this.#resource = resource
-    this.#rows = image.format.convert && new ImageRows(resource, image, image.format.convert)
-    this.#linear = image.modifier === MODIFIER_LINEAR
+    this.#rows = layout.format.convert && new PixelRows(resource, layout, layout.format.convert)
+    this.#linear = layout.modifier === MODIFIER_LINEAR
     this.#offset = offset + rect.y * stride + rect.x * BYTES_PER_PIXEL
     this.#stride = stride
   }
@@ -50,8 +50,8 @@ export class ResourceSurface implements Surface {
   get reason(): string {
     const { reason } = this.#resource
     if (this.#linear) return reason
-    const modifier = this.picture.modifier.toString(16)
-    return `${reason}; black here, since only GPUs that know modifier 0x${modifier} can tell which pixel is where`
+    const modifier = this.layout.modifier.toString(16)
+    return `${reason}; reads as black, since only a GPU can read modifier 0x${modifier}`
   }
 
   get buffer(): SharedBuffer | undefined {
@@ -89,7 +89,7 @@ export class ResourceSurface implements Surface {
     return true
   }
 
-  /** Copies rows as they are, at once where they touch. */
+  /** Copies rows without conversion, in one call if they are adjacent. */
   #copyRows(rect: Rect, target: Uint8Array, targetOffset: number, targetStride: number): number {
     const stride = this.#stride
     const rowBytes = rect.width * BYTES_PER_PIXEL
@@ -110,7 +110,7 @@ export class ResourceSurface implements Surface {
     return copied
   }
 
-  #convert(rows: ImageRows, rect: Rect, target: Uint8Array, targetOffset: number, targetStride: number): number {
+  #convert(rows: PixelRows, rect: Rect, target: Uint8Array, targetOffset: number, targetStride: number): number {
     const rowBytes = rect.width * BYTES_PER_PIXEL
     const { x, y } = this.source
     let copied = 0

@@ -4,30 +4,30 @@ import { GpuResponse } from '../protocol.ts'
 import { backingCost } from './backing.ts'
 import type { Resource } from './resource.ts'
 
-/** More than desktops use by far; each may be small, but none is free. */
+/** Limit of resources, far more than desktops use; each one costs host memory. */
 const MAX_RESOURCES = 16384
 
-/** Only of ways that there are. */
+/** Counts by path; paths without a resource are left out. */
 export type PathTotals = Readonly<Partial<Record<SurfacePath, { readonly count: number; readonly bytes: number }>>>
 
-/** The guest's resources by the ids it gave them, and what all that is the guest's costs the host, which is bounded. */
+/** The driver's resources by id, and the bounded host memory that resources and contexts use. */
 export class ResourceTable {
   readonly #resources = new Map<number, Resource>()
   #hostBytes = 0
 
-  /** @param maxHostBytes what all of them together may make the host hold */
+  /** @param maxHostBytes limit of host memory in bytes */
   constructor(readonly maxHostBytes: number) {}
 
   get count(): number {
     return this.#resources.size
   }
 
-  /** What the host holds for all of them, in bytes. */
+  /** Host memory in use, in bytes. */
   get hostBytes(): number {
     return this.#hostBytes
   }
 
-  /** How many resources and bytes of pictures are had each way. */
+  /** Number and bytes of resources by path. */
   inspect(): PathTotals {
     const totals: Partial<Record<SurfacePath, { count: number; bytes: number }>> = {}
     for (const { path, byteLength } of this.#resources.values()) {
@@ -45,7 +45,7 @@ export class ResourceTable {
     return this.#resources.get(id)
   }
 
-  /** Whether a new resource may have this id and this cost. */
+  /** Checks id and cost of a new resource. @returns OK_NODATA, or the error for the driver */
   admits(id: number, cost: number): GpuResponse {
     if (id === 0 || this.#resources.has(id)) return GpuResponse.ERR_INVALID_RESOURCE_ID
     if (this.count >= MAX_RESOURCES || !this.#affords(cost)) return GpuResponse.ERR_OUT_OF_MEMORY
@@ -60,7 +60,7 @@ export class ResourceTable {
     return GpuResponse.OK_NODATA
   }
 
-  /** Puts pages behind a resource of this table. */
+  /** Attaches guest pages to a resource of this table. */
   attach(resource: Resource, backing: ScatterList): GpuResponse {
     const cost = backingCost(backing)
     if (!this.#affords(cost)) return GpuResponse.ERR_OUT_OF_MEMORY
@@ -69,7 +69,7 @@ export class ResourceTable {
     return GpuResponse.OK_NODATA
   }
 
-  /** Takes a resource's pages away. */
+  /** Detaches the guest pages of a resource. */
   detach(resource: Resource): void {
     const held = resource.hostBytes
     resource.detach()
@@ -86,14 +86,14 @@ export class ResourceTable {
     for (const resource of this.#resources.values()) this.remove(resource)
   }
 
-  /** Something else the guest makes the host hold. @returns whether it may */
+  /** Charges other host memory to the driver. @returns false if that exceeds the limit */
   charge(bytes: number): boolean {
     if (!this.#affords(bytes)) return false
     this.#hostBytes += bytes
     return true
   }
 
-  /** What was charged is not held any more. */
+  /** Returns bytes that were charged. */
   refund(bytes: number): void {
     this.#hostBytes -= bytes
   }

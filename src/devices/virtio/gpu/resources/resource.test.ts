@@ -5,13 +5,13 @@ import { GpuRig } from '../testing/gpu-rig.ts'
 
 const hostBytes = (gpu: GpuRig) => gpu.inspect().resources.hostBytes
 const RECT = { x: 0, y: 0, width: 4, height: 4 }
-/** One that has every argument but what is under test right. */
+/** A RESOURCE_CREATE_BLOB whose arguments are right, except those under test. */
 const blobRequest = (id: number, count: number, entries: readonly number[]) => [
   ...[id, 1, 0, count, 0, 0, 4096, 0],
   ...entries,
 ]
 
-test('a 2D resource is made in each of the eight formats, and in no other  @virtio 5.7.6.8', () => {
+test('a 2D resource may have each of the eight formats, and no other  @virtio 5.7.6.8', () => {
   const gpu = new GpuRig()
   for (const [i, format] of [1, 2, 3, 4, 67, 68, 121, 134].entries()) {
     assert.equal(gpu.create2d(i + 1, format, 4, 4).type, R.OK_NODATA, `format ${format}`)
@@ -21,7 +21,7 @@ test('a 2D resource is made in each of the eight formats, and in no other  @virt
   }
 })
 
-test('a resource without pixels, without an id, or with the id of another is not made  @virtio 5.7.6.8', () => {
+test('a resource without pixels, with id 0, or with an id in use is refused  @virtio 5.7.6.8', () => {
   const gpu = new GpuRig()
   assert.equal(gpu.create2d(1, 1, 0, 4).type, R.ERR_INVALID_PARAMETER)
   assert.equal(gpu.create2d(1, 1, 4, 0).type, R.ERR_INVALID_PARAMETER)
@@ -32,7 +32,7 @@ test('a resource without pixels, without an id, or with the id of another is not
   assert.equal(gpu.createBlob(0, 4096, [gpu.page(4096)]).type, R.ERR_INVALID_RESOURCE_ID)
 })
 
-test('resources larger than the host is willing to hold are refused, however large', () => {
+test('resources above maxHostBytes are refused, whatever their size', () => {
   const gpu = new GpuRig({ maxHostBytes: 1 << 20 })
   assert.equal(gpu.create2d(1, 1, 0xffff_ffff, 0xffff_ffff).type, R.ERR_OUT_OF_MEMORY)
   assert.equal(gpu.create2d(1, 1, 0x4000_0001, 1).type, R.ERR_OUT_OF_MEMORY)
@@ -43,7 +43,7 @@ test('resources larger than the host is willing to hold are refused, however lar
   assert.equal(gpu.create2d(2, 1, 511, 512).type, R.OK_NODATA)
 })
 
-test('what a scattered backing costs the host is bounded, too', () => {
+test('the host memory of scattered backing is bounded, too', () => {
   const gpu = new GpuRig({ maxHostBytes: 76 << 10 })
   const { address } = gpu.page(1 << 20)
   // Every other page, so that nothing merges.
@@ -60,7 +60,7 @@ test('what a scattered backing costs the host is bounded, too', () => {
   assert.equal(hostBytes(gpu), 0)
 })
 
-test('there is a limit to how many resources there are', () => {
+test('the number of resources is bounded', () => {
   const gpu = new GpuRig()
   let id = 1
   while (gpu.create2d(id, 1, 1, 1).type === R.OK_NODATA) id++
@@ -68,7 +68,7 @@ test('there is a limit to how many resources there are', () => {
   assert.equal(gpu.create2d(id, 1, 1, 1).type, R.ERR_OUT_OF_MEMORY)
 })
 
-test('only memory of the guest is a backing, all of it or none  @virtio 5.7.6.8', () => {
+test('backing must lie in guest memory, and is attached as a whole or not at all  @virtio 5.7.6.8', () => {
   const gpu = new GpuRig({}, { memorySize: 1 << 20 })
   gpu.create2d(1, 1, 4, 4)
   const before = hostBytes(gpu)
@@ -88,7 +88,7 @@ test('only memory of the guest is a backing, all of it or none  @virtio 5.7.6.8'
   assert.equal(gpu.attach(1, [good]).type, R.OK_NODATA)
 })
 
-test('more entries than the request holds are an error, and so are none  @virtio 5.7.6.8', () => {
+test('no entries, and more entries than the request contains, are an error  @virtio 5.7.6.8', () => {
   const gpu = new GpuRig()
   gpu.create2d(1, 1, 4, 4)
   const page = gpu.page(4096)
@@ -139,7 +139,7 @@ test('commands that name no resource get ERR_INVALID_RESOURCE_ID  @virtio 5.7.6.
   assert.equal(gpu.updateCursor(0, 1).type, R.ERR_INVALID_RESOURCE_ID)
 })
 
-test('a blob is guest memory, with flags that exist, and as large as its pages  @virtio 5.7.6.8', () => {
+test('without a heap a blob is guest memory, with known flags, and not larger than its pages  @virtio 5.7.6.8', () => {
   const gpu = new GpuRig()
   const page = gpu.page(4096)
   for (const blobMem of [0, 2, 3, 4]) {
@@ -154,7 +154,7 @@ test('a blob is guest memory, with flags that exist, and as large as its pages  
   assert.equal(gpu.attach(2, [page]).type, R.ERR_INVALID_PARAMETER)
 })
 
-test('a transfer copies exactly its rectangle, from where the offset says  @virtio 5.7.6.8', () => {
+test('a transfer copies exactly its rectangle, from the given offset  @virtio 5.7.6.8', () => {
   const gpu = new GpuRig()
   const width = 6
   const height = 5
@@ -172,12 +172,12 @@ test('a transfer copies exactly its rectangle, from where the offset says  @virt
     return x >= 2 && x < 5 && y >= 1 && y < 4 ? word : 0
   })
   assert.deepEqual(gpu.display.pixels(0), expected)
-  // Whole rows are copied at once; the offset need not be where the rectangle is.
+  // Whole rows are copied in one call; the offset is independent of the rectangle.
   gpu.transfer(1, { x: 0, y: 3, width, height: 2 }, 0)
   assert.deepEqual(gpu.display.pixels(0).slice(18), words.slice(0, 12))
 })
 
-test('a transfer outside of the resource or of its backing copies nothing  @virtio 5.7.6.8', () => {
+test('a transfer outside the resource or its backing copies nothing  @virtio 5.7.6.8', () => {
   const gpu = new GpuRig()
   gpu.create2d(1, 2, 8, 4)
   gpu.attach(1, [gpu.page(8 * 4 * 4)])
@@ -200,7 +200,7 @@ test('a transfer outside of the resource or of its backing copies nothing  @virt
   assert.equal(gpu.transfer(1, { x: 7, y: 3, width: 1, height: 1 }, 8 * 4 * 4 - 4).type, R.OK_NODATA)
 })
 
-test('a 2D resource keeps its picture when its pages go  @virtio 5.7.6.8', () => {
+test('a 2D resource keeps its pixels when its pages are detached  @virtio 5.7.6.8', () => {
   const gpu = new GpuRig()
   const page = gpu.page(64)
   gpu.poke(page, Array(16).fill(0x123456))
@@ -213,7 +213,7 @@ test('a 2D resource keeps its picture when its pages go  @virtio 5.7.6.8', () =>
   assert.deepEqual(gpu.display.pixels(0), Array(16).fill(0x123456))
 })
 
-test('a transfer to a guest blob has nothing to copy', () => {
+test('a transfer to a guest blob copies nothing', () => {
   const gpu = new GpuRig()
   gpu.createBlob(1, 4096, [gpu.page(4096)])
   assert.equal(gpu.transfer(1, RECT).type, R.OK_NODATA)
@@ -221,7 +221,7 @@ test('a transfer to a guest blob has nothing to copy', () => {
   assert.equal(gpu.inspect().scanouts[0].bytesTransferred, 0)
 })
 
-test('rows are not copied one by one without end  @virtio 5.7.6.8 TRANSFER_TO_HOST_2D', () => {
+test('the number of rows that are copied one by one is bounded  @virtio 5.7.6.8 TRANSFER_TO_HOST_2D', () => {
   const gpu = new GpuRig()
   const rows = 16_385
   gpu.create2d(1, 1, 2, rows)

@@ -3,56 +3,56 @@ import { MemoryRegion } from '../../../../memory/memory-region.ts'
 import type { ScatterList } from '../../../../memory/scatter-list.ts'
 import type { SpanList } from '../../../../memory/span-list.ts'
 import type { SurfacePath } from '../../../../services/display.ts'
-import { type Picture, samePicture } from '../../../../services/picture.ts'
+import { type FramebufferLayout, sameLayout } from '../../../../services/picture.ts'
 import type { NotShared, SharedBuffer, ShareRequest } from '../../../../services/shared-buffer.ts'
-import { type ImageLayout, imageEnd } from '../pixels/image-layout.ts'
+import { layoutEnd, type PixelLayout } from '../pixels/image-layout.ts'
 import { BlobFlag } from '../protocol.ts'
 import { backingCost } from './backing.ts'
 
-/** What the host keeps for any resource: the object, its place in the table. */
+/** Host memory charged for any resource, in bytes: the object and its entry in the table. */
 const RESOURCE_COST = 512
 
-/** What the host shares is whole ones. */
+/** Unit of exported memory in bytes. */
 const PAGE = 0x1000
 
-const FOR_OTHERS = BlobFlag.USE_SHAREABLE | BlobFlag.USE_CROSS_DEVICE | BlobFlag.CREATE_GUEST_HANDLE
+const SHAREABLE_FLAGS = BlobFlag.USE_SHAREABLE | BlobFlag.USE_CROSS_DEVICE | BlobFlag.CREATE_GUEST_HANDLE
 
 /**
- * Something the guest made to hold pixels, and named by a number of its own. @virtio 5.7.6
+ * Resource: holds pixels or bytes, and has an id that the guest chose. @virtio 5.7.6
  *
- * Surfaces read through it, so it outlives its pages: without them there is nothing to read, and nothing to crash on.
+ * Surfaces read through it, so it outlives its pages: without pages it reads as black.
  */
 export abstract class Resource {
-  /** How its pixels reach a display, and why that way. */
+  /** How displays read its pixels, and why. */
   abstract readonly path: SurfacePath
   abstract readonly reason: string
-  /** The pages that the guest attached, whether they are guest memory now or not. */
+  /** Pages that the guest attached, in the memory map or not. */
   #attached: ScatterList | undefined
-  /** What the host holds for them, in bytes. */
+  /** Host memory charged for them, in bytes. */
   #attachedCost = 0
-  /** `ScatterList.revision` of those pages, as far as it was dealt with. */
+  /** `ScatterList.revision` of the attached pages that `memoryChanged` saw last. */
   #revision = 0
-  /** Bytes the guest had copied into it. */
+  /** Bytes transferred into it by commands of the guest. */
   bytesTransferred = 0
   #flushedBytes = 0
-  /** What other devices call it, once the guest asked for a name. @virtio 5.7.6.8 RESOURCE_ASSIGN_UUID */
+  /** UUID by which other devices import it, if the guest requested one. @virtio 5.7.6.8 RESOURCE_ASSIGN_UUID */
   uuid: Uint8Array | undefined
-  /** What its bytes are as a picture, where that was said. */
-  described: Picture | undefined
-  /** Why others cannot have its bytes, where that was tried. */
+  /** Framebuffer layout of its bytes, if known. */
+  described: FramebufferLayout | undefined
+  /** Reason why the last attempt to export it failed. */
   refusal: NotShared | undefined
-  /** Whether others had its bytes at any time. */
+  /** True if it was ever exported. */
   wasShared = false
   #buffer: SharedBuffer | undefined
 
   constructor(readonly id: number) {}
 
-  /** The guest's pages behind it; undefined while none are attached, or while they are not in the memory map. */
+  /** Guest pages of the resource; undefined if none are attached or they are not in the memory map. */
   get backing(): ScatterList | undefined {
     return this.#attached?.present ? this.#attached : undefined
   }
 
-  /** The guest attached pages, and did not detach them. */
+  /** True if the guest attached pages and did not detach them. */
   get attached(): boolean {
     return this.#attached !== undefined
   }
@@ -63,43 +63,43 @@ export abstract class Resource {
     this.#revision = backing.revision
   }
 
-  /** The memory map changed. @returns whether attached pages moved in it, left it, or came back */
+  /** Call after the memory map changed. @returns true if attached pages moved in it, left it, or returned */
   memoryChanged(): boolean {
     const before = this.#revision
     this.#revision = this.#attached?.revision ?? 0
     return this.#revision !== before
   }
 
-  /** Its bytes as others have them, while they do. */
+  /** The buffer that exports its bytes; undefined if it is not exported. */
   get buffer(): SharedBuffer | undefined {
     return this.#buffer
   }
 
-  /** It is flushed. @returns the bytes the guest had copied into it since it last was */
+  /** Marks a flush. @returns the bytes transferred into it since the flush before */
   flush(): number {
     const transferred = this.bytesTransferred - this.#flushedBytes
     this.#flushedBytes = this.bytesTransferred
     return transferred
   }
 
-  /** What the host holds for it, in bytes. */
+  /** Host memory charged for it, in bytes. */
   get hostBytes(): number {
     return RESOURCE_COST + this.#attachedCost
   }
 
-  /** Bytes of it that could be seen. */
+  /** Size of its pixels or bytes. */
   abstract get byteLength(): number
 
-  /** Whether these pages are enough for it. */
+  /** True if the backing is large enough. */
   abstract accepts(backing: ScatterList): boolean
 
-  /** Copies up to `length` bytes, within `target`. @returns the bytes copied: fewer where there are none to copy */
+  /** Copies up to `length` bytes, within `target`. @returns the bytes copied; fewer if it has no bytes there */
   abstract read(offset: number, target: Uint8Array, targetOffset: number, length: number): number
 
-  /** Appends where `length` bytes lie. @returns whether they are all there */
+  /** Appends the memory of `length` bytes. @returns false if a part is missing */
   abstract locate(offset: number, length: number, into: SpanList): boolean
 
-  /** Others have its bytes from now on. @param buffer its own from now on */
+  /** Sets the buffer that exports its bytes. @param buffer the resource owns it */
   share(buffer: SharedBuffer): void {
     this.#buffer = buffer
     this.wasShared = true
@@ -107,7 +107,7 @@ export abstract class Resource {
     if (this.described) buffer.describe(this.described)
   }
 
-  /** Others do not get them any more. */
+  /** Ends the export: closes the buffer. */
   unshare(): void {
     this.#buffer?.close()
     this.#buffer = undefined
@@ -118,20 +118,20 @@ export abstract class Resource {
     this.#buffer?.assignUuid(uuid)
   }
 
-  describe(picture: Picture): void {
-    if (this.described && samePicture(this.described, picture)) return
-    this.described = picture
-    this.#buffer?.describe(picture)
+  describe(layout: FramebufferLayout): void {
+    if (this.described && sameLayout(this.described, layout)) return
+    this.described = layout
+    this.#buffer?.describe(layout)
   }
 
-  /** The guest takes its pages away. */
+  /** Detaches the guest pages. */
   detach(): void {
     this.#attached = undefined
     this.#attachedCost = 0
     this.#revision = 0
   }
 
-  /** Lets go of all it holds; surfaces that still read it see nothing. */
+  /** Releases all memory and the buffer. Surfaces that still read it see black. */
   release(): void {
     this.detach()
     this.unshare()
@@ -139,37 +139,37 @@ export abstract class Resource {
 }
 
 /**
- * A picture with a copy of its own on the host, which changes only when the guest says so: TRANSFER_TO_HOST_2D.
- * Its backing may be any size: the transfers say what they need of it.
+ * 2D resource: a copy on the host, which only TRANSFER_TO_HOST_2D changes. Its backing may have any size: each transfer
+ * checks the part that it reads.
  */
 export class Resource2d extends Resource {
   readonly path = 'copy'
   readonly reason: string
-  /** The host's copy, laid out as `image` says. */
+  /** The host's copy, laid out as `layout`. */
   shadow: Uint8Array
-  /** The copy for those who take it from where it lies. */
+  /** The copy as a region, for `locate`. */
   #region: MemoryRegion | undefined
 
   /**
-   * @param memory for the copy, where others can have it; why they cannot, if they could have others
-   * @throws {RangeError} where the host has no memory for the copy
+   * @param memory of the copy if it can be exported; otherwise the reason. Undefined if the device does not export
+   * @throws {RangeError} if the host has no memory for the copy
    */
   constructor(
     id: number,
-    readonly image: ImageLayout,
+    readonly layout: PixelLayout,
     memory?: SharedBuffer | NotShared,
   ) {
     super(id)
     const shared = memory && 'kind' in memory ? memory : undefined
-    this.shadow = shared ? shared.bytes.subarray(0, imageEnd(image)) : new Uint8Array(imageEnd(image))
-    this.reason = explain('2D resource: it changes at TRANSFER_TO_HOST_2D only, whatever becomes of the pages', memory)
+    this.shadow = shared ? shared.bytes.subarray(0, layoutEnd(layout)) : new Uint8Array(layoutEnd(layout))
+    this.reason = explain('2D resource: a copy that only TRANSFER_TO_HOST_2D changes', memory)
     if (shared) this.share(shared)
     else this.refusal = memory as NotShared | undefined
   }
 
-  /** What one would cost the host, before it is made. */
-  static cost(image: ImageLayout): number {
-    return RESOURCE_COST + imageEnd(image)
+  /** Returns the host memory that a new 2D resource needs, in bytes. */
+  static cost(layout: PixelLayout): number {
+    return RESOURCE_COST + layoutEnd(layout)
   }
 
   override get hostBytes(): number {
@@ -177,7 +177,7 @@ export class Resource2d extends Resource {
   }
 
   get byteLength(): number {
-    return imageEnd(this.image)
+    return layoutEnd(this.layout)
   }
 
   accepts(): boolean {
@@ -204,32 +204,32 @@ export class Resource2d extends Resource {
   }
 }
 
-/** Bytes without a format, that the guest and the host both see: nothing is copied before somebody looks. */
+/** Blob: bytes without a format that the guest and the host can access. Nothing is copied until a display reads it. */
 export abstract class Blob extends Resource {
-  /** Whose memory it is in. */
+  /** Owner of its memory. */
   abstract readonly owner: ShareRequest['owner']
-  /** Where its bytes are read from, for people. */
+  /** Source of its bytes, as text for the operator. */
   protected abstract get where(): string
-  /** Whether there is anything to scan out. */
+  /** True if it has bytes to scan out. */
   abstract readonly hasBytes: boolean
-  /** Devices have to be able to have its bytes. */
+  /** True for CREATE_GUEST_HANDLE: it must be exported as a dma-buf. */
   readonly dmaBufOnly: boolean
-  readonly #forOthers: boolean
+  readonly #createdShareable: boolean
 
-  /** @param size bytes the guest says it has @param flags what for: bits of `BlobFlag` */
+  /** @param size in bytes @param flags bits of `BlobFlag` */
   constructor(
     id: number,
     readonly size: number,
     flags = 0,
   ) {
     super(id)
-    this.#forOthers = (flags & FOR_OTHERS) !== 0
+    this.#createdShareable = (flags & SHAREABLE_FLAGS) !== 0
     this.dmaBufOnly = (flags & BlobFlag.CREATE_GUEST_HANDLE) !== 0
   }
 
-  /** The guest said that others will have its bytes: without that they are of no use to it. */
+  /** True if the guest created it shareable or gave it a UUID: commands fail if it cannot be exported. */
   get mustShare(): boolean {
-    return this.#forOthers || this.uuid !== undefined
+    return this.#createdShareable || this.uuid !== undefined
   }
 
   get byteLength(): number {
@@ -244,16 +244,16 @@ export abstract class Blob extends Resource {
     return explain(this.where, this.buffer ?? this.refusal)
   }
 
-  /** Appends the whole pages its bytes are in. @returns whether it has any */
+  /** Appends the whole pages that contain its bytes. @returns false if it has none */
   abstract pages(into: SpanList): boolean
 }
 
-/** Pages of the guest that are the resource themselves. */
+/** Guest blob: pages of the guest are the resource. */
 export class GuestBlob extends Blob {
   readonly owner = 'guest'
 
   protected get where(): string {
-    return this.hasBytes ? 'guest blob: read straight out of the guest pages' : 'guest blob without pages: black'
+    return this.hasBytes ? 'guest blob: read directly from the guest pages' : 'guest blob without pages: black'
   }
 
   get hasBytes(): boolean {
@@ -264,7 +264,7 @@ export class GuestBlob extends Blob {
     return backing.byteLength >= this.size
   }
 
-  /** Without those behind its end, which are none of anybody's business. */
+  /** Leaves out backing pages past the end of the resource: they may hold other guest data. */
   pages(into: SpanList): boolean {
     const { backing } = this
     const whole = Math.ceil(this.size / PAGE) * PAGE
@@ -275,7 +275,7 @@ export class GuestBlob extends Blob {
     const { buffer, backing } = this
     const want = Math.min(length, this.size - offset)
     if (!buffer) return backing?.read(offset, target, targetOffset, want) ?? 0
-    // One run, wherever the pages are.
+    // The buffer is contiguous, unlike the pages.
     const take = Math.max(0, Math.min(want, buffer.bytes.length - offset))
     copyBytes(buffer.bytes, offset, target, targetOffset, take)
     return take
@@ -286,25 +286,25 @@ export class GuestBlob extends Blob {
   }
 
   override detach(): void {
-    this.#takeBack()
+    this.#endExport()
     super.detach()
   }
 
-  /** A buffer that other programs have is of pages that are not the blob's any more. */
+  /** Ends the export if the pages changed: the buffer consists of pages that are no longer the blob's. */
   override memoryChanged(): boolean {
     const changed = super.memoryChanged()
-    if (changed) this.#takeBack()
+    if (changed) this.#endExport()
     return changed
   }
 
-  #takeBack(): void {
+  #endExport(): void {
     this.unshare()
-    // Other pages may be shareable.
+    // Other pages may be exportable.
     this.refusal = undefined
   }
 }
 
-/** Adds to why bytes are read as they are what became of sharing them. */
+/** Appends the result of the export to the reason. */
 function explain(where: string, outcome: { readonly reason: string } | undefined): string {
   return outcome ? `${where}; ${outcome.reason}` : where
 }

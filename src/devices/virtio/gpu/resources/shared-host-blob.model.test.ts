@@ -9,7 +9,7 @@ import { type MemoryBuffer, MemorySharing } from '../testing/memory-sharing.ts'
 
 const CONTEXT = 7
 const PAGE = 4096
-/** Of a picture of 64 by 64. */
+/** Bytes of 64 by 64 pixels. */
 const SIZE = 4 * PAGE
 const IMAGE = { width: 64, height: 64, stride: 256 }
 const HEAP = 4 * SIZE
@@ -19,7 +19,7 @@ type Step = (gpu: ContextRig, blobId: number, sharing: MemorySharing) => GpuRepl
 const id = fc.integer({ min: 1, max: 4 })
 const place = fc.integer({ min: 0, max: 7 }).map((half) => (half * SIZE) / 2)
 
-/** One request of the guest's, or something that others do meanwhile. */
+/** A request of the guest, or an action of the host or of a consumer. */
 const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ id, mem: fc.constantFrom(2, 2, 3), flags: fc.constantFrom(1, 2, 3, 3, 5, 8) }).map(
     ({ id, mem, flags }): Step =>
@@ -85,14 +85,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       (_gpu, _blobId, sharing) => {
         const { buffers } = sharing
         const buffer = buffers[which % Math.max(1, buffers.length)]
-        // Who let go of a buffer that is closed does not get it again.
+        // A consumer that released a closed buffer cannot hold it again.
         if (buffer && (buffer.closed === 0 || !held)) buffer.held = held
         return undefined
       },
   ),
 )
 
-/** Those whose place is theirs: the guest has not taken it back, or somebody reads it there. */
+/** Buffers that keep their place: the guest exports them, or a consumer maps them. */
 function placed(sharing: MemorySharing): MemoryBuffer[] {
   return sharing.buffers.filter(({ closed, inUse }) => closed === 0 || inUse)
 }
@@ -101,12 +101,12 @@ function assertApart(buffers: readonly MemoryBuffer[]): void {
   for (const [i, { place: a }] of buffers.entries()) {
     for (const { place: b } of buffers.slice(i + 1)) {
       const apart = !a || !b || a.region !== b.region || Math.abs(a.offset - b.offset) >= SIZE
-      assert.ok(apart, `both ${a?.offset} and ${b?.offset} are taken`)
+      assert.ok(apart, `places at ${a?.offset} and ${b?.offset} overlap`)
     }
   }
 }
 
-/** What the screen reads is where the buffer is. */
+/** The surface reads at the place of the buffer. */
 function assertInPlace(gpu: ContextRig, sharing: MemorySharing): void {
   const surface = gpu.display.surfaces[0]
   if (!surface?.buffer) return
@@ -117,7 +117,7 @@ function assertInPlace(gpu: ContextRig, sharing: MemorySharing): void {
   assert.equal(spans.regions[0], buffer.place?.region)
 }
 
-test('whatever is done to blobs of the heap, what others have of it is in one place, alone, and closed once', async () => {
+test('exported host blobs never move, never overlap, and are closed once, in any sequence of commands', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 20, maxLength: 80 }), async (steps) => {
       const sharing = new MemorySharing()

@@ -8,13 +8,13 @@ import { GpuHeap } from './heap.ts'
 
 const CONTEXT = 7
 const PAGE = 4096
-/** Of a picture of 64 by 64. */
+/** Bytes of 64 by 64 pixels. */
 const SIZE = 4 * PAGE
 const IMAGE = { width: 64, height: 64, stride: 256 }
 const [MAPPABLE, SHAREABLE] = [1, 2]
 const BOTH = MAPPABLE | SHAREABLE
 
-/** A GPU whose heap has room for four such pictures, and a program that asked for one. */
+/** A GPU whose heap has room for four such images, and a context that queried one. */
 function rig() {
   const sharing = new MemorySharing()
   const gpu = new ContextRig({ sharing, heapSize: 4 * SIZE })
@@ -24,12 +24,12 @@ function rig() {
     gpu,
     sharing,
     create: (id: number, flags = BOTH) => gpu.createHostBlob(CONTEXT, id, blobId, SIZE, 2, flags).type,
-    /** Fills its place in the window. */
+    /** Fills a place in the window. */
     draw: (offset: number, byte: number) => gpu.memory.window.u8.fill(byte, offset, offset + SIZE),
   }
 }
 
-test('a blob of the heap is shared once it is mapped: its part of the heap, and nothing beside it', () => {
+test('a shareable host blob is exported when it is mapped, with exactly its range of the heap', () => {
   const { gpu, sharing, create, draw } = rig()
   assert.equal(create(1), R.OK_NODATA)
   assert.equal(sharing.buffers.length, 0)
@@ -48,7 +48,7 @@ test('a blob of the heap is shared once it is mapped: its part of the heap, and 
   assert.equal(buffer.closed, 1)
 })
 
-test('a blob of the heap that is for others, who cannot have it, is not mapped', () => {
+test('mapping a shareable host blob that cannot be exported fails', () => {
   const { gpu, sharing, create } = rig()
   sharing.refusal = { problem: 'no-memory', reason: 'there is none' }
   create(1)
@@ -62,7 +62,7 @@ test('a blob of the heap that is for others, who cannot have it, is not mapped',
   assert.equal(sharing.buffers.length, 1)
 })
 
-test('a blob of the heap that is shown is shared, at the latest when it is mapped', () => {
+test('a host blob on a scanout is exported, at the latest when it is mapped', () => {
   const { gpu, sharing, create, draw } = rig()
   for (const id of [1, 2]) create(id, MAPPABLE)
   gpu.map(1, 0)
@@ -80,7 +80,7 @@ test('a blob of the heap that is shown is shared, at the latest when it is mappe
   assert.deepEqual(gpu.display.pixels(0, { x: 63, y: 63, width: 1, height: 1 }), [0x0909_0909])
 })
 
-test('a blob that others have keeps its place: the guest maps neither it nor another elsewhere', () => {
+test('an exported host blob keeps its place: the guest can neither move it nor map another blob there', () => {
   const { gpu, sharing, create, draw } = rig()
   create(1)
   create(2)
@@ -97,7 +97,7 @@ test('a blob that others have keeps its place: the guest maps neither it nor ano
   assert.ok(sharing.buffers[1].bytes.every((byte) => byte === 0))
 })
 
-test('a blob that had to leave the window is not shared before it is back', () => {
+test('a host blob that was moved to the store is not exported until it is mapped again', () => {
   const { gpu, sharing, create, draw } = rig()
   create(1, MAPPABLE)
   create(2, MAPPABLE)
@@ -114,7 +114,7 @@ test('a blob that had to leave the window is not shared before it is back', () =
   assert.ok(sharing.buffers[0].bytes.every((byte) => byte === 6))
 })
 
-test('what somebody maps where it lies is nobody else’s until they let go of it, whatever the guest does', async () => {
+test('a place that a consumer maps is not reused until the consumer releases it, even after a reset', async () => {
   const { gpu, sharing, create, draw } = rig()
   sharing.kind = 'linear'
   for (const id of [1, 2, 3, 4]) create(id)
@@ -125,7 +125,7 @@ test('what somebody maps where it lies is nobody else’s until they let go of i
   gpu.unref(1)
   assert.equal(sharing.buffers[0].closed, 1)
   assert.deepEqual([gpu.inspect().heap?.held, gpu.inspect().heap?.blocks], [1, 4])
-  assert.equal(create(5), R.ERR_OUT_OF_MEMORY, 'its bytes are of the quota')
+  assert.equal(create(5), R.ERR_OUT_OF_MEMORY, 'its bytes count towards the quota')
   assert.equal(gpu.map(3, 0).type, R.ERR_OUT_OF_MEMORY)
   assert.equal(gpu.memory.window.u8[0], 1)
   await gpu.driver.reset()
@@ -141,7 +141,7 @@ test('what somebody maps where it lies is nobody else’s until they let go of i
   assert.ok(gpu.memory.window.u8.every((byte) => byte === 0))
 })
 
-test('who has a dma-buf has its pages: the place is the next one’s at once', () => {
+test('a dma-buf holds its pages, so its place is reused at once', () => {
   const { gpu, sharing, create } = rig()
   create(1)
   create(2)
@@ -152,7 +152,7 @@ test('who has a dma-buf has its pages: the place is the next one’s at once', (
   assert.equal(gpu.map(2, 0).type, R.OK_MAP_INFO)
 })
 
-test('a heap of larger pages has places and sizes of whole ones, and the driver is told  @virtio 5.7.4.1', () => {
+test('a heap of larger pages aligns places and sizes to them, as blob_alignment states  @virtio 5.7.4.1', () => {
   const pageSize = 4 * PAGE
   const memory = Object.assign(new MemoryHeap(4 * pageSize), { pageSize })
   const heap = new GpuHeap(memory)

@@ -23,7 +23,7 @@ function fillPage(gpu: GpuRig, page: Entry, word: number): void {
   gpu.poke(page, Array(PAGE / 4).fill(word))
 }
 
-test('a blob of pages that is for others is shared when it gets them, and any other when it is shown  @virtio 5.7.6.8', () => {
+test('a shareable guest blob is exported when it gets pages, any other when it is shown  @virtio 5.7.6.8', () => {
   const { gpu, sharing, page } = rig()
   gpu.createBlob(1, PAGE, [page], 1, MAPPABLE)
   assert.equal(sharing.buffers.length, 0)
@@ -45,7 +45,7 @@ test('a blob of pages that is for others is shared when it gets them, and any ot
   )
 })
 
-test('what is shared are the whole pages of the blob, and none of those behind it', () => {
+test('the buffer of a guest blob has its whole pages, and none of the backing past its end', () => {
   const { gpu, sharing } = rig()
   gpu.createBlob(1, PAGE + 1, [gpu.page(4 * PAGE)], 1, SHAREABLE)
   gpu.createBlob(2, 100, [{ ...gpu.page(PAGE), length: 200 }], 1, SHAREABLE)
@@ -55,16 +55,16 @@ test('what is shared are the whole pages of the blob, and none of those behind i
   )
 })
 
-test('a surface says what it is in: the buffer, the whole picture, and what of it is shown', () => {
+test('a surface has its buffer, the framebuffer layout, and the rectangle that is shown', () => {
   const { gpu, sharing, page } = rig()
   gpu.createBlob(1, PAGE, [page], 1, SHAREABLE)
   gpu.setScanoutBlob(0, 1, { width: 10, height: 10, stride: 64, offset: 128 }, { x: 2, y: 3, width: 4, height: 5 })
   const [first] = gpu.display.surfaces
-  const picture = { width: 10, height: 10, fourcc: 0x34325258, modifier: 0n, planes: [{ offset: 128, stride: 64 }] }
+  const layout = { width: 10, height: 10, fourcc: 0x34325258, modifier: 0n, planes: [{ offset: 128, stride: 64 }] }
   assert.deepEqual([first?.path, first?.reason.includes('dma-buf of memory')], ['dma-buf', true])
   assert.equal(first?.buffer, sharing.buffers[0])
-  assert.deepEqual([first?.picture, first?.source], [picture, { x: 2, y: 3, width: 4, height: 5 }])
-  assert.deepEqual(sharing.buffers[0].pictures, [picture])
+  assert.deepEqual([first?.layout, first?.source], [layout, { x: 2, y: 3, width: 4, height: 5 }])
+  assert.deepEqual(sharing.buffers[0].layouts, [layout])
   sharing.kind = 'linear'
   gpu.createBlob(2, PAGE, [page], 1, SHAREABLE)
   gpu.setScanoutBlob(0, 2, WHOLE)
@@ -74,7 +74,7 @@ test('a surface says what it is in: the buffer, the whole picture, and what of i
   assert.equal(gpu.display.surfaces[0]?.buffer, first?.buffer)
 })
 
-test('a surface is read out of its buffer, within a read that begins and ends', () => {
+test('a surface is read from its buffer, between beginRead and endRead', () => {
   const { gpu, sharing } = rig()
   const pages = gpu.page(2 * PAGE)
   fillPage(gpu, { address: pages.address, length: PAGE }, 2)
@@ -89,7 +89,7 @@ test('a surface is read out of its buffer, within a read that begins and ends', 
   assert.deepEqual([...spans.offsets.subarray(0, 2)], [pages.address + PAGE, pages.address])
 })
 
-test('a blob that is for others and that they cannot have is not made, and leaves nothing', () => {
+test('creating a shareable blob that cannot be exported fails and leaves nothing', () => {
   const { gpu, sharing, page } = rig()
   sharing.refusal = TOO_LARGE
   for (const flags of [SHAREABLE, CROSS_DEVICE, SHAREABLE | CROSS_DEVICE]) {
@@ -102,7 +102,7 @@ test('a blob that is for others and that they cannot have is not made, and leave
   assert.equal(gpu.createBlob(1, PAGE, [page], 1, MAPPABLE).type, R.OK_NODATA)
 })
 
-test('pages that others cannot have are not attached to a blob that is for them, and others may be', () => {
+test('pages that cannot be exported are not attached to a shareable blob, and other pages can be', () => {
   const { gpu, sharing, page } = rig()
   gpu.createBlob(1, PAGE, [], 1, SHAREABLE)
   const before = gpu.inspect().resources.hostBytes
@@ -115,7 +115,7 @@ test('pages that others cannot have are not attached to a blob that is for them,
   assert.equal(sharing.open.length, 1)
 })
 
-test('a blob that is only shown is shown though others cannot have it, with the reason, and that is found out once', () => {
+test('a blob that cannot be exported is shown all the same, with the reason, and tried only once', () => {
   const { gpu, sharing, page } = rig()
   fillPage(gpu, page, 7)
   sharing.refusal = TOO_LARGE
@@ -129,7 +129,7 @@ test('a blob that is only shown is shown though others cannot have it, with the 
   assert.equal(sharing.requests.length, 1)
 })
 
-test('without a host that shares, flags are taken, nothing is shared, and the surface does not say so', () => {
+test('without BufferSharing the flags are accepted, and nothing is exported', () => {
   const gpu = new GpuRig()
   const page = gpu.page(PAGE)
   assert.equal(gpu.createBlob(1, PAGE, [page], 1, SHAREABLE | CROSS_DEVICE).type, R.OK_NODATA)
@@ -139,7 +139,7 @@ test('without a host that shares, flags are taken, nothing is shared, and the su
   assert.equal(gpu.control(0x010b, [1, 0]).type, R.OK_RESOURCE_UUID)
 })
 
-test('the copy of a 2D resource is in memory that others can have, where there is some', () => {
+test('the copy of a 2D resource is in exported memory, if there is any', () => {
   const { gpu, sharing, page } = rig()
   fillPage(gpu, page, 0x10203)
   gpu.create2d(1, 2, 8, 4)
@@ -150,7 +150,7 @@ test('the copy of a 2D resource is in memory that others can have, where there i
   assert.deepEqual([surface?.path, surface?.buffer], ['copy', sharing.buffers[0]])
   assert.equal(new Uint32Array(sharing.buffers[0].bytes.buffer)[31], 0x10203)
   assert.deepEqual(gpu.display.pixels(0), Array(32).fill(0x10203))
-  // Its pages are not what others have.
+  // Consumers use the copy, not the pages.
   assert.equal(gpu.detach(1).type, R.OK_NODATA)
   assert.deepEqual(sharing.open, sharing.buffers)
   assert.equal(gpu.unref(1).type, R.OK_NODATA)
@@ -162,7 +162,7 @@ test('the copy of a 2D resource is in memory that others can have, where there i
   assert.equal(gpu.display.surfaces[0]?.buffer, undefined)
 })
 
-test('a 2D resource that is refused took no memory of the host', () => {
+test('a 2D resource that is refused allocates no host memory', () => {
   const { gpu, sharing } = rig({ maxHostBytes: 8192 })
   assert.equal(gpu.create2d(1, 2, 64, 64).type, R.ERR_OUT_OF_MEMORY)
   gpu.create2d(1, 2, 8, 8)
@@ -170,7 +170,7 @@ test('a 2D resource that is refused took no memory of the host', () => {
   assert.equal(sharing.buffers.length, 1)
 })
 
-test('pages that are taken away while they are shown are closed to others at once, and black; the next ones are another buffer', () => {
+test('detaching the pages of a shown blob closes its buffer and leaves black; new pages are a new buffer', () => {
   const { gpu, sharing, page } = rig()
   const other = gpu.page(PAGE)
   fillPage(gpu, page, 1)
@@ -185,15 +185,15 @@ test('pages that are taken away while they are shown are closed to others at onc
   assert.deepEqual(gpu.display.pixels(0, { ...WHOLE, width: 1, height: 1 }), [0])
   assert.equal(gpu.attach(1, [other]).type, R.OK_NODATA)
   const [after] = gpu.display.surfaces
-  assert.notEqual(after, before, 'a display is told that all of it is new')
+  assert.notEqual(after, before, 'the display receives a new surface')
   assert.equal(after?.buffer, sharing.buffers[1])
-  assert.deepEqual(sharing.buffers[1].pictures, [after?.picture])
+  assert.deepEqual(sharing.buffers[1].layouts, [after?.layout])
   assert.deepEqual(gpu.display.pixels(0, { ...WHOLE, width: 1, height: 1 }), [2])
   assert.equal(gpu.attach(1, [page]).type, R.ERR_UNSPEC, 'it has pages')
   assert.deepEqual([sharing.buffers.length, sharing.buffers[1].closed], [2, 0])
 })
 
-test('a resource that goes while it is shown takes its buffer along, after the screen is dark', () => {
+test('destroying a shown resource disables the scanout first and then closes the buffer', () => {
   const { gpu, sharing, page } = rig()
   fillPage(gpu, page, 3)
   gpu.createBlob(1, PAGE, [page], 1, SHAREABLE)
@@ -213,28 +213,28 @@ test('a resource that goes while it is shown takes its buffer along, after the s
   assert.equal(buffer.closed, 1)
 })
 
-test('a flush of what no screen shows is told to those who have the buffer  @virtio 5.7.6.8', () => {
+test('a flush of a resource without scanout is reported to its buffer  @virtio 5.7.6.8', () => {
   const { gpu, sharing, page } = rig()
   gpu.createBlob(1, PAGE, [page], 1, SHAREABLE)
   gpu.flush(1, { x: 1, y: 2, width: 3, height: 4 })
   gpu.flush(1, { x: 5, y: 6, width: 7, height: 8 })
   const [buffer] = sharing.buffers
-  const told = [
+  const damage = [
     { x: 1, y: 2, width: 3, height: 4 },
     { x: 5, y: 6, width: 7, height: 8 },
   ]
-  assert.deepEqual(buffer.presented, told)
+  assert.deepEqual(buffer.presented, damage)
   gpu.setScanoutBlob(0, 1, WHOLE)
   gpu.flush(1, WHOLE)
-  assert.deepEqual([buffer.presented, gpu.display.damages], [told, [{ index: 0, ...WHOLE }]])
+  assert.deepEqual([buffer.presented, gpu.display.damages], [damage, [{ index: 0, ...WHOLE }]])
 })
 
-test('a name is the buffer’s, too, whichever was there first; it needs a buffer  @virtio 5.7.6.8', () => {
+test('a buffer has the UUID of its resource, whichever came first, and a UUID needs a buffer  @virtio 5.7.6.8', () => {
   const { gpu, sharing, page } = rig()
   const assign = (id: number) => gpu.control(0x010b, [id, 0])
   gpu.createBlob(1, PAGE, [page], 1, SHAREABLE)
   assert.deepEqual(assign(1).payload, sharing.buffers[0].uuid)
-  // Nobody was to have this one before.
+  // This one was not exported before.
   gpu.createBlob(2, PAGE, [page])
   assert.deepEqual(assign(2).payload, sharing.buffers[1].uuid)
   // This one has no pages yet.
@@ -250,7 +250,7 @@ test('a name is the buffer’s, too, whichever was there first; it needs a buffe
   for (const id of [4, 5]) assert.equal(assign(id).type, R.ERR_UNSPEC)
 })
 
-test('the private feature is a bit of the device’s own that is free, and off unless told', () => {
+test('guestHandleFeature must be a free device feature bit, and is off by default', () => {
   const display = new RecordingDisplay()
   const sharing = new MemorySharing()
   const own = (guestHandleFeature: number, rest = {}) =>
@@ -260,13 +260,13 @@ test('the private feature is a bit of the device’s own that is free, and off u
   }
   const usual = new GpuDevice(display, { sharing }).features
   for (const bit of [6, 23, 50, 127]) assert.equal(own(bit).features, usual | (1n << BigInt(bit)))
-  assert.equal(new GpuDevice(display, { guestHandleFeature: 6 }).features, usual, 'nobody to share with')
-  assert.equal(own(6, { blob: false }).features, usual & ~(1n << 3n), 'nothing to share')
+  assert.equal(new GpuDevice(display, { guestHandleFeature: 6 }).features, usual, 'there is no BufferSharing')
+  assert.equal(own(6, { blob: false }).features, usual & ~(1n << 3n), 'there are no blobs')
   assert.equal(own(6).featureNames['CREATE_GUEST_HANDLE'], 6)
   assert.ok(own(6).featureDependencies.some(([bit, needs]) => bit === 6 && needs === 3))
 })
 
-test('a handle of guest pages is a dma-buf or an error, and an unknown flag where its feature was not agreed on', () => {
+test('CREATE_GUEST_HANDLE exports a dma-buf or fails, and is an unknown flag without its feature', () => {
   const sharing = new MemorySharing()
   const gpu = new GpuRig({ sharing, guestHandleFeature: 6 })
   const page = gpu.page(PAGE)
@@ -290,7 +290,7 @@ test('a handle of guest pages is a dma-buf or an error, and an unknown flag wher
   }
 })
 
-test('a reset closes every buffer, once, whether it is shown or not  @virtio 2.4', async () => {
+test('a reset closes every buffer once, shown or not  @virtio 2.4', async () => {
   const { gpu, sharing, page } = rig()
   gpu.createBlob(1, PAGE, [page], 1, SHAREABLE)
   gpu.createBlob(2, PAGE, [page], 1, SHAREABLE)
@@ -306,7 +306,7 @@ test('a reset closes every buffer, once, whether it is shown or not  @virtio 2.4
   assert.equal(kept?.read(WHOLE, new Uint8Array(128), 0, 32), 0)
 })
 
-test('the inspector shows what each screen is in, what was copied for its last flush, and how all resources are had', () => {
+test('the inspector shows path and copied bytes of each scanout, and all resources by path', () => {
   const { gpu, sharing, page } = rig({ scanouts: [WHOLE, WHOLE, WHOLE] })
   gpu.createBlob(1, PAGE, [page], 1, SHAREABLE)
   sharing.kind = 'linear'
@@ -341,7 +341,7 @@ test('the inspector shows what each screen is in, what was copied for its last f
   assert.deepEqual(JSON.parse(JSON.stringify(gpu.inspect())), gpu.inspect())
 })
 
-test('where there is no memory to look at a picture, nothing is left of what others would have had of it', () => {
+test('a 2D resource whose memory cannot be mapped fails and closes its buffer', () => {
   const sharing = new MemorySharing()
   sharing.allocate = (byteLength, what) => {
     const fails = (): never => {

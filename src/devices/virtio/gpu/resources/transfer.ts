@@ -5,10 +5,9 @@ import { MAX_SIDE } from '../scanout.ts'
 import type { Resource2d } from './resource.ts'
 
 /**
- * Copies a rectangle from the guest's pages into the host's copy: exactly it, row by row, or at once where its rows
- * touch.
+ * Copies a rectangle from the guest pages to the host's copy: row by row, or in one call if its rows are adjacent.
  *
- *      pages    ... offset [row 0]........[row 1]........[row 2]       rows a stride of the whole picture apart
+ *      pages    ... offset [row 0]........[row 1]........[row 2]       rows with the stride of the resource
  *                             |              |              |
  *      shadow   .... y,x   [row 0]........[row 1]........[row 2]
  *
@@ -16,14 +15,14 @@ import type { Resource2d } from './resource.ts'
  * @virtio 5.7.6.8 TRANSFER_TO_HOST_2D
  */
 export function transferToHost(resource: Resource2d, rect: Rect, offset: number): GpuResponse {
-  const { backing, shadow, image } = resource
+  const { backing, shadow, layout } = resource
   if (!backing) return GpuResponse.ERR_UNSPEC
-  if (!fits(rect, image.width, image.height)) return GpuResponse.ERR_INVALID_PARAMETER
-  const [{ stride }] = image.planes
+  if (!fits(rect, layout.width, layout.height)) return GpuResponse.ERR_INVALID_PARAMETER
+  const [{ stride }] = layout.planes
   const rowBytes = rect.width * BYTES_PER_PIXEL
   if (offset + (rect.height - 1) * stride + rowBytes > backing.byteLength) return GpuResponse.ERR_INVALID_PARAMETER
 
-  // Nobody waits for a guest that has a few pixels of millions of rows copied, one by one.
+  // Bounds the time of one command: narrow rows are copied one by one.
   if (rowBytes !== stride && rect.height > MAX_SIDE) return GpuResponse.ERR_INVALID_PARAMETER
 
   const target = rect.y * stride + rect.x * BYTES_PER_PIXEL

@@ -12,12 +12,12 @@ export const CROSS_DOMAIN = 5
 export const INIT = 1
 export const GET_IMAGE_REQUIREMENTS = 2
 
-/** DRM's code of a format. */
+/** Returns the fourcc of a format. */
 export function fourcc(name: string): number {
   return name.split('').reduce((code, letter, i) => code | (letter.charCodeAt(0) << (8 * i)), 0) >>> 0
 }
 
-/** What the query ring says. */
+/** Answer in the query ring. */
 export interface Requirements {
   readonly strides: readonly number[]
   readonly offsets: readonly number[]
@@ -29,29 +29,29 @@ export interface Requirements {
 }
 
 /**
- * A GPU with a heap, and programs of its guest.
+ * A GPU with a heap, and contexts of its guest.
  *
  *     const gpu = new ContextRig()
  *     gpu.open(7)                                  // a context with a query ring, resource 100
  *     const { size, blobId } = gpu.require(7, 64, 64)
  *     gpu.createHostBlob(7, 1, blobId, size[0])
  *     gpu.map(1, 0)
- *     gpu.memory.window.u8                         // what the guest draws to
+ *     gpu.memory.window.u8                         // the memory that the guest draws to
  */
 export class ContextRig extends GpuRig {
   readonly memory: MemoryHeap
   readonly heap: GpuHeap
   #ring: Entry = { address: 0, length: 0 }
 
-  /** @param beside displays that are told what `display` is */
+  /** @param others further displays of the GPU */
   constructor(
     options: GpuOptions & { readonly heapSize?: number } = {},
     rigOptions?: DeviceRigOptions,
-    beside?: readonly Display[],
+    others?: readonly Display[],
   ) {
     const memory = new MemoryHeap(options.heapSize ?? 1 << 20)
     const heap = new GpuHeap(memory)
-    super({ heap, ...options }, rigOptions, beside)
+    super({ heap, ...options }, rigOptions, others)
     this.memory = memory
     this.heap = heap
   }
@@ -77,7 +77,7 @@ export class ContextRig extends GpuRig {
     return this.control(T.SUBMIT_3D, [words.length * 4, 0, ...words], { context, ...options })
   }
 
-  /** A context with a query ring. */
+  /** Creates a context with a query ring. */
   open(context: number, ringId = 100): void {
     this.#ring = this.page(4096)
     this.createContext(context)
@@ -86,13 +86,13 @@ export class ContextRig extends GpuRig {
     this.submit(context, command(INIT, [ringId, 0, 0]))
   }
 
-  ask(context: number, width: number, height: number, format = 'XR24'): GpuReply {
+  query(context: number, width: number, height: number, format = 'XR24'): GpuReply {
     return this.submit(context, command(GET_IMAGE_REQUIREMENTS, [width, height, fourcc(format), 0]))
   }
 
-  /** Asks, and reads the query ring of the last context that was opened. */
+  /** Queries the requirements of an image, and reads the query ring of the context that was opened last. */
   require(context: number, width: number, height: number, format?: string): Requirements {
-    this.ask(context, width, height, format)
+    this.query(context, width, height, format)
     return this.ring()
   }
 
@@ -124,7 +124,7 @@ export class ContextRig extends GpuRig {
   }
 }
 
-/** A command of the cross-domain protocol: its header, and what follows. */
+/** Returns a command of the cross-domain protocol: header and body. */
 export function command(type: number, words: readonly number[]): number[] {
   return [type | ((8 + 4 * words.length) << 16), 0, ...words]
 }

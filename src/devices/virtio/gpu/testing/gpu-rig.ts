@@ -6,7 +6,7 @@ import { GpuDevice, type GpuInspection, type GpuOptions } from '../gpu.ts'
 import { GpuQueue, GpuCommand as T } from '../protocol.ts'
 import { RecordingDisplay } from './recording-display.ts'
 
-/** What the device answered; a missing header reads as type 0. */
+/** Response of the device; a missing header reads as type 0. */
 export interface GpuReply {
   readonly type: number
   readonly flags: number
@@ -14,9 +14,9 @@ export interface GpuReply {
   readonly fenceHigh: number
   readonly context: number
   readonly ring: number
-  /** What follows the header. */
+  /** Bytes after the header. */
   readonly payload: Uint8Array
-  /** All bytes the device says it wrote. */
+  /** Number of bytes that the device returned. */
   readonly written: number
 }
 
@@ -25,20 +25,20 @@ export interface Entry {
   readonly length: number
 }
 
-/** Parts of a request that have a meaning only sometimes. */
+/** Optional parts of a request. */
 export interface RequestOptions {
   readonly flags?: number
   readonly fenceLow?: number
   readonly fenceHigh?: number
   readonly context?: number
   readonly ring?: number
-  /** Bytes of room for the response; what Linux gives unless told. */
+  /** Bytes of room for the response. @default 1056, as Linux provides */
   readonly room?: number
-  /** Only so many bytes of the request. */
+  /** Sends only this many bytes of the request. */
   readonly cut?: number
 }
 
-/** The largest response there is, to GET_EDID. */
+/** Size of the largest response, to GET_EDID. */
 const ROOM = 1056
 const HEADER_SIZE = 24
 
@@ -51,8 +51,8 @@ function le32(words: readonly number[]): Uint8Array {
 }
 
 /**
- * A GPU with its driver and its display. Requests are written out word by word, as the specification draws them: what
- * the device parses with is not what made them.
+ * A GPU with its driver and a display. Requests are written word by word, as the specification draws them, so the tests
+ * do not depend on the device's own parser.
  *
  *     const gpu = new GpuRig()
  *     gpu.create2d(1, 2, 64, 64)
@@ -65,9 +65,9 @@ export class GpuRig {
   readonly device: GpuDevice
   readonly driver: DeviceRig
 
-  /** @param beside displays that are told what `display` is */
-  constructor(options?: GpuOptions, rigOptions?: DeviceRigOptions, beside: readonly Display[] = []) {
-    const all = beside.length > 0 ? new DisplayFanout([this.display, ...beside]) : this.display
+  /** @param others further displays of the GPU */
+  constructor(options?: GpuOptions, rigOptions?: DeviceRigOptions, others: readonly Display[] = []) {
+    const all = others.length > 0 ? new DisplayFanout([this.display, ...others]) : this.display
     this.device = new GpuDevice(all, options)
     this.driver = activateDevice(this.device, rigOptions)
   }
@@ -80,7 +80,7 @@ export class GpuRig {
     return this.#send(GpuQueue.CURSOR, type, words, options)
   }
 
-  /** Guest memory of its own. */
+  /** Allocates guest memory. */
   page(length: number): Entry {
     return { address: this.driver.allocator.allocate(length, 4096), length }
   }
@@ -118,10 +118,10 @@ export class GpuRig {
   setScanoutBlob(
     scanout: number,
     id: number,
-    image: { width: number; height: number; format?: number; stride?: number; offset?: number },
-    rect: Rect = { x: 0, y: 0, width: image.width, height: image.height },
+    layout: { width: number; height: number; format?: number; stride?: number; offset?: number },
+    rect: Rect = { x: 0, y: 0, width: layout.width, height: layout.height },
   ): GpuReply {
-    const { width, height, format = 2, stride = width * 4, offset = 0 } = image
+    const { width, height, format = 2, stride = width * 4, offset = 0 } = layout
     const planes = [stride, 0, 0, 0, offset, 0, 0, 0]
     return this.control(T.SET_SCANOUT_BLOB, [...rectWords(rect), scanout, id, width, height, format, 0, ...planes])
   }
@@ -143,7 +143,7 @@ export class GpuRig {
     return this.cursor(T.MOVE_CURSOR, [scanout, x, y, 0, 0, 0, 0, 0])
   }
 
-  /** Counters and states, as the inspector gets them. */
+  /** Counters and states, as the inspector receives them. */
   inspect(): GpuInspection {
     return this.device.inspect()
   }

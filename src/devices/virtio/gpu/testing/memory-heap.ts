@@ -1,11 +1,11 @@
 import { MemoryRegion } from '../../../../memory/memory-region.ts'
 import type { HeapMemory } from '../../../../services/heap-memory.ts'
 
-/** Memory for a heap in this process, which remembers what was discarded. */
+/** Memory of a heap in this process. Records what is discarded. */
 export class MemoryHeap implements HeapMemory {
   readonly window: MemoryRegion
   readonly store: MemoryRegion
-  /** In the order it happened. */
+  /** Discarded ranges, in order. */
   readonly discarded: { readonly where: 'window' | 'store'; readonly offset: number; readonly length: number }[] = []
 
   constructor(size: number, storeSize = size) {

@@ -1,6 +1,6 @@
 import type { MemoryRegion } from '../../../../memory/memory-region.ts'
 import { SpanList } from '../../../../memory/span-list.ts'
-import type { Picture } from '../../../../services/picture.ts'
+import type { FramebufferLayout } from '../../../../services/picture.ts'
 import type { Rect } from '../../../../services/rect.ts'
 import type {
   BufferKind,
@@ -15,18 +15,18 @@ export interface BufferPlace {
   readonly offset: number
 }
 
-/** A buffer of `MemorySharing`, which remembers what became of it. */
+/** A buffer of `MemorySharing`. Records the calls it receives. */
 export class MemoryBuffer implements SharedBuffer {
   readonly reason: string
-  /** How often it was closed. */
+  /** Number of `close` calls. */
   closed = 0
   uuid: Uint8Array | undefined
-  readonly pictures: Picture[] = []
+  readonly layouts: FramebufferLayout[] = []
   readonly presented: Rect[] = []
-  /** Reads that were begun, and not ended. */
+  /** Reads that began and did not end. */
   reading = 0
   reads = 0
-  /** Whether a consumer has it. */
+  /** True while a consumer holds it. */
   held = false
   readonly #bytes: () => Uint8Array
 
@@ -35,7 +35,7 @@ export class MemoryBuffer implements SharedBuffer {
     readonly kind: BufferKind,
     readonly byteLength: number,
     bytes: () => Uint8Array,
-    /** Where the first of its bytes lies, of those that are shared. */
+    /** Place of its first byte; undefined if it was allocated. */
     readonly place?: BufferPlace,
   ) {
     this.reason = `${kind} of memory`
@@ -63,8 +63,8 @@ export class MemoryBuffer implements SharedBuffer {
     this.uuid = uuid
   }
 
-  describe(picture: Picture): void {
-    this.pictures.push(picture)
+  describe(layout: FramebufferLayout): void {
+    this.layouts.push(layout)
   }
 
   present(damage: Rect): void {
@@ -77,21 +77,21 @@ export class MemoryBuffer implements SharedBuffer {
 }
 
 /**
- * Shares buffers with nobody, and remembers all it made.
+ * `BufferSharing` without consumers. Records all buffers that it creates.
  *
  *     const sharing = new MemorySharing()
  *     const gpu = new GpuRig({ sharing })
- *     sharing.refusal = { problem: 'too-large', reason: 'it has too many bytes' }     // from now on
+ *     sharing.refusal = { problem: 'too-large', reason: 'it has too many bytes' }     // refuses all later requests
  */
 export class MemorySharing implements BufferSharing {
   kind: BufferKind = 'dma-buf'
-  /** Why nothing can be shared. */
+  /** Refusal of all requests, if set. */
   refusal: NotShared | undefined
   readonly requests: ShareRequest[] = []
-  /** All that were ever made. */
+  /** All buffers, open and closed. */
   readonly buffers: MemoryBuffer[] = []
 
-  /** Those that were not closed. */
+  /** Open buffers. */
   get open(): MemoryBuffer[] {
     return this.buffers.filter(({ closed }) => closed === 0)
   }
@@ -118,7 +118,7 @@ export class MemorySharing implements BufferSharing {
   }
 }
 
-/** What lies in pieces of memory now, one behind the other. */
+/** Copies the current bytes of all spans into one array. */
 function gather(spans: SpanList): Uint8Array {
   const bytes = new Uint8Array(spans.byteLength)
   for (let i = 0, at = 0; i < spans.count; at += spans.lengths[i++]) {

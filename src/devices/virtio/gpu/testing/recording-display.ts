@@ -1,14 +1,14 @@
 import type { CursorPicture, Display, Surface } from '../../../../services/display.ts'
 import type { Rect } from '../../../../services/rect.ts'
 
-/** A display that remembers what it was told. */
+/** A display that records all calls. */
 export class RecordingDisplay implements Display {
   readonly surfaces: (Surface | undefined)[] = []
   readonly cursors: (CursorPicture | undefined)[] = []
   readonly positions: { readonly x: number; readonly y: number }[] = []
-  /** Damage in the order it came, with its scanout. */
+  /** Damage in order, with the scanout. */
   readonly damages: (Rect & { readonly index: number })[] = []
-  /** What is done where a test's viewers have to be asked. */
+  /** Set by tests whose viewers have preferred modes. */
   preferredModes?: NonNullable<Display['preferredModes']>
 
   scanout(index: number, surface: Surface | undefined): void {
@@ -27,7 +27,7 @@ export class RecordingDisplay implements Display {
     this.positions[index] = { x, y }
   }
 
-  /** Pixels of a rectangle of a scanout, as words B | G << 8 | R << 16 | X << 24; all of it unless told. */
+  /** Pixels of a rectangle of a scanout, as words B | G << 8 | R << 16 | X << 24. @default the whole scanout */
   pixels(index: number, rect?: Rect): number[] {
     const surface = this.surfaces[index]
     if (!surface) return []

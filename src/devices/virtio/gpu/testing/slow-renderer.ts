@@ -3,12 +3,12 @@ import { Capset, GpuResponse } from '../protocol.ts'
 import type { GpuHeap } from '../resources/heap.ts'
 import { HostBlob } from '../resources/host-blob.ts'
 
-/** A renderer as one with a GPU would be: what is submitted is done later, when the test says so. */
+/** A renderer that completes commands later, when a test calls the fence's `reached`, like a renderer with a GPU. */
 export class SlowRenderer implements Renderer {
   readonly capset = { id: Capset.VENUS, maxVersion: 2, describe: (version: number) => new Uint8Array(8).fill(version) }
-  /** What happened, in order. */
+  /** Calls, in order. */
   readonly calls: string[] = []
-  /** Fences to be reached, with their rings. */
+  /** Fences that are not reached, with their rings. */
   readonly fences: { readonly ring: number; readonly reached: () => void }[] = []
 
   constructor(private readonly heap?: GpuHeap) {}

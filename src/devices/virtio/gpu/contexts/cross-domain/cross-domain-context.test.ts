@@ -12,7 +12,7 @@ function opened(options?: ConstructorParameters<typeof ContextRig>[0]): ContextR
   return gpu
 }
 
-test('the capability set says: version 1, no channels, no dma-bufs, memory that GPUs can be given', () => {
+test('the capability set states version 1, no channels, no dma-bufs, and external GPU memory', () => {
   const gpu = new ContextRig()
   const info = gpu.control(T.GET_CAPSET_INFO, [0, 0])
   assert.deepEqual([...new Uint32Array(info.payload.slice().buffer)], [5, 0, 16, 0])
@@ -20,9 +20,9 @@ test('the capability set says: version 1, no channels, no dma-bufs, memory that 
   assert.deepEqual([...new Uint32Array(payload.slice().buffer)], [1, 0, 0, 1])
 })
 
-test('what a picture needs is written to the query ring', () => {
+test('GET_IMAGE_REQUIREMENTS writes the requirements to the query ring', () => {
   const gpu = opened()
-  assert.equal(gpu.ask(CONTEXT, 1920, 1080).type, R.OK_NODATA)
+  assert.equal(gpu.query(CONTEXT, 1920, 1080).type, R.OK_NODATA)
   assert.deepEqual(gpu.ring(), {
     strides: [7680, 0, 0, 0],
     offsets: [0, 0, 0, 0],
@@ -34,14 +34,14 @@ test('what a picture needs is written to the query ring', () => {
   })
 })
 
-test('rows begin at multiples of 256 bytes, and the size is whole pages', () => {
+test('strides are multiples of 256 bytes, and sizes are whole pages', () => {
   const gpu = opened()
   const { strides, size } = gpu.require(CONTEXT, 65, 3)
   assert.deepEqual([strides[0], size[0]], [512, 4096])
   assert.deepEqual(gpu.require(CONTEXT, 1, 1).size, [4096, 0])
 })
 
-test('every plane of a picture has a place', () => {
+test('the requirements contain stride and offset of every plane', () => {
   const gpu = opened()
   for (const [format, strides, offsets, size] of [
     ['R8  ', [256], [0], 25_600],
@@ -54,15 +54,15 @@ test('every plane of a picture has a place', () => {
     ['P010', [512, 512], [0, 51_200], 76_800],
     ['YV12', [256, 256, 256], [0, 25_600, 38_400], 51_200],
   ] as const) {
-    const told = gpu.require(CONTEXT, 203, 100, format)
+    const requirements = gpu.require(CONTEXT, 203, 100, format)
     const filled = (values: readonly number[]) => [...values, 0, 0, 0].slice(0, 4)
-    assert.deepEqual(told.strides, filled(strides), format)
-    assert.deepEqual(told.offsets, filled(offsets), format)
-    assert.equal(told.size[0], Math.ceil(size / 4096) * 4096, format)
+    assert.deepEqual(requirements.strides, filled(strides), format)
+    assert.deepEqual(requirements.offsets, filled(offsets), format)
+    assert.equal(requirements.size[0], Math.ceil(size / 4096) * 4096, format)
   }
 })
 
-test('the same picture has the same id, of which any number of buffers are made', () => {
+test('equal queries return the same blob id, from which any number of blobs are created', () => {
   const gpu = opened()
   const first = gpu.require(CONTEXT, 64, 64)
   const other = gpu.require(CONTEXT, 64, 64, 'AB24')
@@ -73,7 +73,7 @@ test('the same picture has the same id, of which any number of buffers are made'
   }
 })
 
-test('what cannot be had is an error, and no answer to an older question is left in the ring', () => {
+test('a query that fails returns an error and clears an older answer in the ring', () => {
   const gpu = opened({ heapSize: 1 << 20 })
   for (const [width, height, format, error] of [
     [0, 64, 'XR24', R.ERR_INVALID_PARAMETER],
@@ -84,28 +84,28 @@ test('what cannot be had is an error, and no answer to an older question is left
     [0xffff_ffff, 1, 'NV12', R.ERR_OUT_OF_MEMORY],
   ] as const) {
     assert.ok(gpu.require(CONTEXT, 64, 64).blobId > 0)
-    assert.equal(gpu.ask(CONTEXT, width, height, format).type, error, `${width} by ${height} ${format}`)
+    assert.equal(gpu.query(CONTEXT, width, height, format).type, error, `${width} by ${height} ${format}`)
     assert.deepEqual([gpu.ring().blobId, gpu.ring().size], [0, [0, 0]])
   }
 })
 
-test('a context knows so many kinds of pictures, and no more', () => {
+test('a context remembers at most 512 different images', () => {
   const gpu = opened()
   let width = 1
-  while (gpu.ask(CONTEXT, width, 1).type === R.OK_NODATA) width++
+  while (gpu.query(CONTEXT, width, 1).type === R.OK_NODATA) width++
   assert.equal(width, 513)
-  assert.equal(gpu.ask(CONTEXT, width, 1).type, R.ERR_OUT_OF_MEMORY)
+  assert.equal(gpu.query(CONTEXT, width, 1).type, R.ERR_OUT_OF_MEMORY)
   assert.equal(gpu.require(CONTEXT, 1, 1).blobId, 1)
 })
 
-test('programs of before channels had a ring of their own send a shorter INIT', () => {
+test('the legacy form of INIT, without a channel ring, is accepted', () => {
   const gpu = opened()
   assert.equal(gpu.submit(CONTEXT, command(INIT, [RING, 0])).type, R.OK_NODATA)
   assert.equal(gpu.submit(CONTEXT, command(INIT, [RING, 0, 0, 1])).type, R.OK_NODATA)
   assert.equal(gpu.submit(CONTEXT, command(INIT, [RING])).type, R.ERR_INVALID_PARAMETER)
 })
 
-test('a channel cannot be had, nor what is sent over one', () => {
+test('channels, and commands for channels, are refused', () => {
   const gpu = opened()
   assert.equal(gpu.submit(CONTEXT, command(INIT, [RING, RING, 1])).type, R.ERR_INVALID_PARAMETER)
   assert.equal(gpu.submit(CONTEXT, command(INIT, [RING, 1])).type, R.ERR_INVALID_PARAMETER)
@@ -114,7 +114,7 @@ test('a channel cannot be had, nor what is sent over one', () => {
   }
 })
 
-test('the query ring is a resource of the context with pages enough', () => {
+test('the query ring must be attached to the context and have enough pages', () => {
   const gpu = opened()
   const init = (id: number) => gpu.submit(CONTEXT, command(INIT, [id, 0, 0])).type
   gpu.createBlob(1, 4096, [gpu.page(4096)])
@@ -130,20 +130,20 @@ test('the query ring is a resource of the context with pages enough', () => {
   for (const id of [0, 9, 0xffff_ffff]) assert.equal(init(id), R.ERR_INVALID_RESOURCE_ID)
 })
 
-test('a ring that lost its pages, or went, gets no answer', () => {
+test('a query without a ring, or whose ring lost its pages, fails', () => {
   const gpu = opened()
   gpu.detach(RING)
-  assert.equal(gpu.ask(CONTEXT, 64, 64).type, R.ERR_INVALID_RESOURCE_ID)
+  assert.equal(gpu.query(CONTEXT, 64, 64).type, R.ERR_INVALID_RESOURCE_ID)
   gpu.attach(RING, [gpu.page(32)])
-  assert.equal(gpu.ask(CONTEXT, 64, 64).type, R.ERR_INVALID_RESOURCE_ID)
+  assert.equal(gpu.query(CONTEXT, 64, 64).type, R.ERR_INVALID_RESOURCE_ID)
   gpu.unref(RING)
-  assert.equal(gpu.ask(CONTEXT, 64, 64).type, R.ERR_INVALID_RESOURCE_ID)
-  const stranger = new ContextRig()
-  stranger.createContext(CONTEXT)
-  assert.equal(stranger.ask(CONTEXT, 64, 64).type, R.ERR_INVALID_RESOURCE_ID)
+  assert.equal(gpu.query(CONTEXT, 64, 64).type, R.ERR_INVALID_RESOURCE_ID)
+  const other = new ContextRig()
+  other.createContext(CONTEXT)
+  assert.equal(other.query(CONTEXT, 64, 64).type, R.ERR_INVALID_RESOURCE_ID)
 })
 
-test('an answer crosses pages of the ring that are apart', () => {
+test('an answer spans ring pages that are not adjacent', () => {
   const gpu = opened()
   const [first, second] = [gpu.page(64), gpu.page(64)]
   gpu.createBlob(1, 64, [
@@ -152,7 +152,7 @@ test('an answer crosses pages of the ring that are apart', () => {
   ])
   gpu.attachResource(CONTEXT, 1)
   gpu.submit(CONTEXT, command(INIT, [1, 0, 0]))
-  assert.equal(gpu.ask(CONTEXT, 64, 64).type, R.OK_NODATA)
+  assert.equal(gpu.query(CONTEXT, 64, 64).type, R.OK_NODATA)
   const peek = (address: number, at: number) =>
     new DataView(gpu.driver.rigs[0].peek(address, 64).slice().buffer).getUint32(at, true)
   assert.equal(peek(first.address, 0), 256)
@@ -160,7 +160,7 @@ test('an answer crosses pages of the ring that are apart', () => {
   assert.equal(peek(first.address, 20), 0)
 })
 
-test('several commands are done in their order, up to the one that fails', () => {
+test('the commands of a submission are executed in order, up to the first that fails', () => {
   const gpu = opened()
   const ask = (width: number) => command(GET_IMAGE_REQUIREMENTS, [width, 1, fourcc('XR24'), 0])
   assert.equal(gpu.submit(CONTEXT, [...ask(1), ...ask(2)]).type, R.OK_NODATA)
@@ -170,7 +170,7 @@ test('several commands are done in their order, up to the one that fails', () =>
   assert.equal(gpu.submit(CONTEXT, []).type, R.OK_NODATA)
 })
 
-test('a command whose size is none, or more than there is, ends the rest', () => {
+test('a command with an invalid size ends the submission', () => {
   const gpu = opened()
   for (const header of [0, 1, 4 << 16, 7 << 16, 10 << 16, 12 << 16, 0xffff << 16]) {
     assert.equal(gpu.submit(CONTEXT, [header | 2, 0]).type, R.ERR_INVALID_PARAMETER, header.toString(16))
@@ -181,7 +181,7 @@ test('a command whose size is none, or more than there is, ends the rest', () =>
   assert.equal(odd.type, R.ERR_INVALID_PARAMETER)
 })
 
-test('a submission of more commands than a program ever sends is refused, and none of them is done', () => {
+test('a submission above the limit is refused, and none of its commands is executed', () => {
   const gpu = opened()
   const ask = command(GET_IMAGE_REQUIREMENTS, [64, 64, fourcc('XR24'), 0])
   const most = (64 << 10) / (4 * ask.length)
@@ -192,7 +192,7 @@ test('a submission of more commands than a program ever sends is refused, and no
   assert.equal(gpu.ring().blobId, 1)
 })
 
-test('a fence of a query is reached when the answer is in the ring', () => {
+test('the fence of a query is reached when the answer is in the ring', () => {
   const gpu = opened()
   const words = command(GET_IMAGE_REQUIREMENTS, [64, 64, fourcc('XR24'), 0])
   const reply = gpu.submit(CONTEXT, words, { flags: 3, fenceLow: 5, ring: 0 })

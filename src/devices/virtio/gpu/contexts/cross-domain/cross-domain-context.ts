@@ -1,6 +1,6 @@
 import { MemoryRegion } from '../../../../../memory/memory-region.ts'
 import { SpanList } from '../../../../../memory/span-list.ts'
-import type { Picture } from '../../../../../services/picture.ts'
+import type { FramebufferLayout } from '../../../../../services/picture.ts'
 import { fits, type MutableRect } from '../../../../../services/rect.ts'
 import type { BufferKind } from '../../../../../services/shared-buffer.ts'
 import { Reader } from '../../../../../virtqueue/reader.ts'
@@ -34,39 +34,41 @@ import {
 
 const { OK_NODATA, ERR_UNSPEC, ERR_OUT_OF_MEMORY, ERR_INVALID_RESOURCE_ID, ERR_INVALID_PARAMETER } = GpuResponse
 
-/** Kinds of pictures a context may have asked about: programs ask once for each size and format they use. */
+/** Limit of different images that a context may query: programs query each size and format once. */
 const MAX_IMAGES = 512
 
-/** One submission: programs send a command at a time, and each keeps everyone else waiting. */
+/**
+ * Limit of one submission in bytes: programs send one command at a time, and a submission delays all other requests.
+ */
 const MAX_COMMAND_BYTES = 64 << 10
 
-/** A kind of picture that was asked about; the guest may make any number of buffers for it. */
+/** An image that was queried. The guest may create any number of buffers for it. */
 interface Image {
   readonly blobId: number
-  readonly picture: Picture
-  /** Whole pages. */
+  readonly layout: FramebufferLayout
+  /** Size of a buffer in bytes: whole pages. */
   readonly size: number
 }
 
 /**
- * A program's dealings with the heap: it asks what a picture needs, and makes blobs that are so.
+ * Cross-domain context: a program queries the requirements of an image, and creates blobs of the heap that meet them.
  *
  *     INIT                      names a blob of guest memory, the query ring
  *     GET_IMAGE_REQUIREMENTS    width, height, format: strides, offsets, size and a blob id are written to the ring
  *     RESOURCE_CREATE_BLOB      with that size and id: a block of the heap
- *     DESCRIBE_IMAGE            says what a buffer of another GPU's is, which the guest has made a blob of
- *     PRESENT                   says that it drew on one
+ *     DESCRIBE_IMAGE            sets the framebuffer layout of a blob, such as a buffer of another GPU in the guest
+ *     PRESENT                   reports damage of such a blob
  */
 export class CrossDomainContext implements RenderContext {
   readonly #heap: GpuHeap
   readonly #host: ContextHost
   readonly #resources = new Map<number, Resource>()
   readonly #images = new Map<string, Image>()
-  /** The same, by the id that buffers are made from. */
+  /** The same images, by blob id. */
   readonly #byBlobId = new Map<number, Image>()
-  /** Where answers go. */
+  /** Resource id of the query ring. */
   #ring: number | undefined
-  /** The rectangle of the command at hand. */
+  /** Rectangle of the current command. */
   readonly #rect: MutableRect = { x: 0, y: 0, width: 0, height: 0 }
 
   constructor(heap: GpuHeap, host: ContextHost) {
@@ -82,7 +84,7 @@ export class CrossDomainContext implements RenderContext {
     this.#resources.delete(resource.id)
   }
 
-  /** Stops at the first command that fails. */
+  /** Executes commands up to the first one that fails. */
   submit(commands: Uint8Array): GpuResponse {
     if (commands.length % 4 !== 0) return ERR_INVALID_PARAMETER
     if (commands.length > MAX_COMMAND_BYTES) return ERR_OUT_OF_MEMORY
@@ -103,7 +105,7 @@ export class CrossDomainContext implements RenderContext {
     const block = this.#heap.create(image.size)
     if (!block) return ERR_OUT_OF_MEMORY
     const blob = new HostBlob(request, this.#heap, block)
-    blob.describe(image.picture)
+    blob.describe(image.layout)
     return blob
   }
 
@@ -122,9 +124,9 @@ export class CrossDomainContext implements RenderContext {
       case CrossDomainCommand.INIT:
         return this.#init(body)
       case CrossDomainCommand.GET_IMAGE_REQUIREMENTS:
-        return this.#tellRequirements(body)
+        return this.#queryRequirements(body)
       default:
-        // All others are about channels, of which there are none.
+        // All other commands use channels, which are not supported.
         return ERR_UNSPEC
     }
   }
@@ -140,16 +142,16 @@ export class CrossDomainContext implements RenderContext {
     return OK_NODATA
   }
 
-  #tellRequirements(body: Uint8Array): GpuResponse {
+  #queryRequirements(body: Uint8Array): GpuResponse {
     const query = IMAGE_QUERY.read(readerOf(body))
     if (!query) return ERR_INVALID_PARAMETER
     const image = this.#imageFor(query)
-    // Programs do not see the response, only the ring: there, a size of 0 keeps them from taking an older answer for theirs.
-    const told = this.#write(typeof image === 'number' ? NO_IMAGE : image)
-    return typeof image === 'number' ? image : told
+    // Programs read the ring and not the response. Size 0 in the ring keeps them from reading an older answer.
+    const written = this.#write(typeof image === 'number' ? NO_IMAGE : image)
+    return typeof image === 'number' ? image : written
   }
 
-  /** What a picture needs: the same for the same picture. */
+  /** Returns the requirements of an image, which stay the same in this context. */
   #imageFor({ width, height, fourcc }: ReturnType<typeof IMAGE_QUERY.decode>): Image | GpuResponse {
     const key = `${width} ${height} ${fourcc}`
     const known = this.#images.get(key)
@@ -159,13 +161,13 @@ export class CrossDomainContext implements RenderContext {
     if (needs.size > this.#heap.quota || this.#images.size >= MAX_IMAGES) return ERR_OUT_OF_MEMORY
     const blobId = this.#images.size + 1
     const { pageSize } = this.#heap
-    const image = { blobId, picture: needs.picture, size: Math.ceil(needs.size / pageSize) * pageSize }
+    const image = { blobId, layout: needs.layout, size: Math.ceil(needs.size / pageSize) * pageSize }
     this.#images.set(key, image)
     this.#byBlobId.set(blobId, image)
     return image
   }
 
-  #write({ blobId, picture: { modifier, planes }, size }: Image): GpuResponse {
+  #write({ blobId, layout: { modifier, planes }, size }: Image): GpuResponse {
     const answer = IMAGE_REQUIREMENTS.encode({
       strides: planes.map(({ stride }) => stride),
       offsets: planes.map(({ offset }) => offset),
@@ -179,7 +181,7 @@ export class CrossDomainContext implements RenderContext {
     return this.#answer(answer)
   }
 
-  /** Puts an answer in the ring. Its pages may have gone, or the ring itself. */
+  /** Writes an answer to the query ring. Fails if the guest removed the ring or its pages. */
   #answer(bytes: Uint8Array): GpuResponse {
     const backing = this.#resources.get(this.#ring ?? 0)?.backing
     if (!backing || backing.byteLength < IMAGE_REQUIREMENTS.size) return ERR_INVALID_RESOURCE_ID
@@ -187,7 +189,7 @@ export class CrossDomainContext implements RenderContext {
     return OK_NODATA
   }
 
-  /** Says in the ring what came of it: where there is no ring, nobody wants to know. */
+  /** Writes the result to the query ring, if the context has one. */
   #describe(body: Uint8Array): GpuResponse {
     const described = this.#describeImage(body)
     const [response, kind] =
@@ -196,7 +198,7 @@ export class CrossDomainContext implements RenderContext {
     return response
   }
 
-  /** @returns how the host has it from now on, or the error the guest gets */
+  /** @returns how the blob is exported, or the error for the driver */
   #describeImage(body: Uint8Array): BufferKind | GpuResponse {
     const request = IMAGE_DESCRIPTION.read(readerOf(body))
     if (!request) return ERR_INVALID_PARAMETER
@@ -204,15 +206,15 @@ export class CrossDomainContext implements RenderContext {
     if (!(blob instanceof Blob)) return ERR_INVALID_RESOURCE_ID
     const { width, height, fourcc, modifier, planeCount, strides, offsets } = request
     const planes = strides.slice(0, planeCount).map((stride, i) => ({ offset: offsets[i], stride }))
-    const picture: Picture = { width, height, fourcc, modifier, planes }
-    if (planes.length !== planeCount || !liesWithin(picture, blob.size)) return ERR_INVALID_PARAMETER
+    const layout: FramebufferLayout = { width, height, fourcc, modifier, planes }
+    if (planes.length !== planeCount || !liesWithin(layout, blob.size)) return ERR_INVALID_PARAMETER
     this.#host.share(blob)
     if (!blob.buffer) return ERR_UNSPEC
-    blob.describe(picture)
+    blob.describe(layout)
     return blob.buffer.kind
   }
 
-  /** Tells of pixels that changed. */
+  /** Reports damage. */
   #present(body: Uint8Array): GpuResponse {
     if (body.length < PRESENT_SIZE) return ERR_INVALID_PARAMETER
     const resource = this.#resources.get(u32At(body, PRESENT_RESOURCE))
@@ -231,10 +233,10 @@ export class CrossDomainContext implements RenderContext {
 
 const KINDS = { 'dma-buf': DescribedKind.DMA_BUF, linear: DescribedKind.LINEAR } as const
 
-/** Requirements of what cannot be had. */
+/** Answer to a query that failed. */
 const NO_IMAGE: Image = {
   blobId: 0,
-  picture: { width: 0, height: 0, fourcc: 0, modifier: MODIFIER_LINEAR, planes: [] },
+  layout: { width: 0, height: 0, fourcc: 0, modifier: MODIFIER_LINEAR, planes: [] },
   size: 0,
 }
 
@@ -246,7 +248,7 @@ function u32At(bytes: Uint8Array, at: number): number {
   return (u16At(bytes, at) | (u16At(bytes, at + 2) << 16)) >>> 0
 }
 
-/** A reader over bytes, a multiple of 4 of them and at such an offset. */
+/** Returns a reader over bytes, whose length and offset are multiples of 4. */
 function readerOf(bytes: Uint8Array): Reader {
   const spans = new SpanList(1)
   if (bytes.length > 0) spans.add(MemoryRegion.over(0, bytes), 0, bytes.length)

@@ -9,22 +9,23 @@ const CAPSET: CapabilitySet = {
   maxVersion: 0,
   describe: () =>
     CAPABILITIES.encode({
-      // All commands up to WRITE are known; those about channels are for channels, of which there are none.
+      // All commands up to WRITE are known. POLL and later ones use channels, which are not supported.
       version: 1,
       supportedChannels: 0,
-      // Over channels, that is.
+      // No dma-bufs over channels.
       supportsDmabuf: 0,
-      // Buffers are ordinary memory, which any GPU can be given. Without it minigbm leaves all allocations to virgl.
+      // Buffers are ordinary memory, which any GPU can import. Without this bit, minigbm leaves all allocations to
+      // virgl.
       supportsExternalGpuMemory: 1,
     }),
 }
 
-/** Contexts that share buffers across domains: capability set 5, as far as it allocates. */
+/** Renderer of capability set 5, cross-domain: allocates buffers, and has no channels. */
 export class CrossDomainRenderer implements Renderer {
   readonly capset = CAPSET
   readonly #heap: GpuHeap
 
-  /** @param heap what buffers are made of */
+  /** @param heap memory of the buffers */
   constructor(heap: GpuHeap) {
     this.#heap = heap
   }

@@ -9,7 +9,7 @@ const CONTEXT = 7
 const BLOB = 1
 const DESCRIBE_IMAGE = 0xf0
 const PRESENT = 0xf1
-/** AMD's modifier of an arrangement of GFX9, as two words. */
+/** A tiled modifier of AMD GFX9, as two words. */
 const TILED = [0x1b01, 0x0200_0000] as const
 
 interface Description {
@@ -21,7 +21,7 @@ interface Description {
   readonly planes?: readonly (readonly [offset: number, stride: number])[]
 }
 
-/** A context, its ring, and a blob of two pages of the guest that is in the context. */
+/** A GPU with a context, its query ring, and an attached guest blob of two pages. */
 function opened(blobFlags = 2): ContextRig & { readonly sharing: MemorySharing } {
   const sharing = new MemorySharing()
   const gpu = new ContextRig({ sharing, heapSize: 1 << 20 })
@@ -48,27 +48,27 @@ function present(gpu: ContextRig, x = 0, y = 0, width = 1, height = 1, id = BLOB
   return gpu.submit(CONTEXT, command(PRESENT, [id, 0, x, y, width, height]))
 }
 
-/** The first two words of the ring. */
-function told(gpu: ContextRig): readonly number[] {
+/** Answer to DESCRIBE_IMAGE: the first two words of the ring. */
+function answer(gpu: ContextRig): readonly number[] {
   return gpu.ring().strides.slice(0, 2)
 }
 
-/** The blob's buffer on the host. */
+/** The exported buffer of a blob. */
 function bufferOf(gpu: { readonly sharing: MemorySharing }, what = `resource ${BLOB}`) {
   const buffer = gpu.sharing.open.find((open) => open.what === what)
   assert.ok(buffer)
   return buffer
 }
 
-test('a program says what its buffer is, and whoever has it on the host is told, with all planes and the modifier', () => {
+test('DESCRIBE_IMAGE passes the framebuffer layout, with all planes and the modifier, to the buffer', () => {
   const gpu = opened()
   const planes = [
     [0, 256],
     [4096, 64],
   ] as const
   assert.equal(describe(gpu, { modifier: TILED, planes }).type, R.OK_NODATA)
-  assert.deepEqual(told(gpu), [R.OK_NODATA, 1])
-  assert.deepEqual(bufferOf(gpu).pictures.at(-1), {
+  assert.deepEqual(answer(gpu), [R.OK_NODATA, 1])
+  assert.deepEqual(bufferOf(gpu).layouts.at(-1), {
     width: 64,
     height: 32,
     fourcc: fourcc('XR24'),
@@ -80,9 +80,9 @@ test('a program says what its buffer is, and whoever has it on the host is told,
   })
 })
 
-test('and when it drew on it, of what changed', () => {
+test('PRESENT passes damage to the buffer of a described blob', () => {
   const gpu = opened()
-  assert.equal(present(gpu).type, R.ERR_UNSPEC, 'nobody said what it is')
+  assert.equal(present(gpu).type, R.ERR_UNSPEC, 'it is not described')
   describe(gpu)
   assert.equal(present(gpu, 1, 2, 63, 30).type, R.OK_NODATA)
   assert.equal(present(gpu, 0, 0, 64, 32).type, R.OK_NODATA)
@@ -102,7 +102,7 @@ test('and when it drew on it, of what changed', () => {
   assert.equal(bufferOf(gpu).presented.length, 2)
 })
 
-test('what a scanout shows is damage to that, and no news besides', () => {
+test('PRESENT of a blob on a scanout reports damage of the scanout only', () => {
   const gpu = opened()
   describe(gpu)
   gpu.setScanoutBlob(0, BLOB, { width: 64, height: 32 }, { x: 8, y: 8, width: 32, height: 16 })
@@ -111,20 +111,20 @@ test('what a scanout shows is damage to that, and no news besides', () => {
   assert.deepEqual(bufferOf(gpu).presented, [])
 })
 
-test('a blob that nobody has yet is shared when it is described; how, the ring says', () => {
+test('DESCRIBE_IMAGE exports the blob, and the ring contains the kind of the buffer', () => {
   const gpu = opened(0)
   gpu.sharing.kind = 'linear'
   assert.deepEqual(gpu.sharing.buffers, [])
   assert.equal(describe(gpu).type, R.OK_NODATA)
-  assert.deepEqual(told(gpu), [R.OK_NODATA, 2])
-  assert.equal(bufferOf(gpu).pictures.length, 1)
+  assert.deepEqual(answer(gpu), [R.OK_NODATA, 2])
+  assert.equal(bufferOf(gpu).layouts.length, 1)
 })
 
-test('nobody is told that a buffer is described which nobody can have', () => {
+test('DESCRIBE_IMAGE fails for a blob that cannot be exported', () => {
   const gpu = opened(0)
   gpu.sharing.refusal = { problem: 'too-large', reason: 'it has too many bytes' }
   assert.equal(describe(gpu).type, R.ERR_UNSPEC)
-  assert.deepEqual(told(gpu), [R.ERR_UNSPEC, 0])
+  assert.deepEqual(answer(gpu), [R.ERR_UNSPEC, 0])
   assert.equal(present(gpu).type, R.ERR_UNSPEC)
   const alone = new ContextRig()
   alone.open(CONTEXT)
@@ -133,21 +133,21 @@ test('nobody is told that a buffer is described which nobody can have', () => {
   assert.equal(describe(alone).type, R.ERR_UNSPEC)
 })
 
-test('only blobs of the context are described, in words that are all there', () => {
+test('DESCRIBE_IMAGE and PRESENT need an attached blob and a whole body', () => {
   const gpu = opened()
   gpu.create2d(2, 2, 64, 32)
   gpu.attachResource(CONTEXT, 2)
   gpu.createBlob(3, 8192, [gpu.page(8192)], 1, 2)
   for (const id of [0, 2, 3, 0xffff_ffff]) {
     assert.equal(describe(gpu, { id }).type, R.ERR_INVALID_RESOURCE_ID, `${id}`)
-    assert.deepEqual(told(gpu), [R.ERR_INVALID_RESOURCE_ID, 0])
+    assert.deepEqual(answer(gpu), [R.ERR_INVALID_RESOURCE_ID, 0])
   }
   assert.equal(gpu.submit(CONTEXT, command(DESCRIBE_IMAGE, Array(15).fill(1))).type, R.ERR_INVALID_PARAMETER)
   assert.equal(gpu.submit(CONTEXT, command(PRESENT, Array(5).fill(1))).type, R.ERR_INVALID_PARAMETER)
   assert.equal(present(gpu, 0, 0, 1, 1, 3).type, R.ERR_INVALID_RESOURCE_ID)
 })
 
-test('a description that its bytes cannot have changes nothing', () => {
+test('a description that does not fit in the blob has no effect', () => {
   const gpu = opened()
   describe(gpu)
   for (const wrong of [
@@ -176,9 +176,9 @@ test('a description that its bytes cannot have changes nothing', () => {
     { modifier: TILED, planes: [] },
   ] satisfies readonly Description[]) {
     assert.equal(describe(gpu, wrong).type, R.ERR_INVALID_PARAMETER, JSON.stringify(wrong))
-    assert.deepEqual(told(gpu), [R.ERR_INVALID_PARAMETER, 0])
+    assert.deepEqual(answer(gpu), [R.ERR_INVALID_PARAMETER, 0])
   }
-  assert.equal(bufferOf(gpu).pictures.length, 1)
+  assert.equal(bufferOf(gpu).layouts.length, 1)
   assert.equal(
     describe(gpu, {
       format: 'NV12',
@@ -191,16 +191,16 @@ test('a description that its bytes cannot have changes nothing', () => {
   )
 })
 
-test('what is known of a buffer stays so when it has other pages', () => {
+test('a blob keeps its framebuffer layout when other pages are attached', () => {
   const gpu = opened()
   describe(gpu, { modifier: TILED })
   gpu.detach(BLOB)
   assert.equal(gpu.attach(BLOB, [gpu.page(8192)]).type, R.OK_NODATA)
   assert.equal(gpu.sharing.buffers.filter(({ what }) => what === `resource ${BLOB}`).length, 2)
-  assert.equal(bufferOf(gpu).pictures.at(-1)?.modifier, 0x0200_0000_0000_1b01n)
+  assert.equal(bufferOf(gpu).layouts.at(-1)?.modifier, 0x0200_0000_0000_1b01n)
 })
 
-test('when it is scanned out it keeps its modifier and its planes, and is black where nobody can read it', () => {
+test('a scanout of a described blob has its modifier and planes, and is black if not linear', () => {
   const gpu = opened()
   describe(gpu, {
     modifier: TILED,
@@ -211,16 +211,16 @@ test('when it is scanned out it keeps its modifier and its planes, and is black 
   })
   assert.equal(gpu.setScanoutBlob(0, BLOB, { width: 64, height: 32 }).type, R.OK_NODATA)
   const surface = gpu.display.surfaces[0]
-  assert.equal(surface?.picture.modifier, 0x0200_0000_0000_1b01n)
-  assert.equal(surface?.picture.planes.length, 2)
+  assert.equal(surface?.layout.modifier, 0x0200_0000_0000_1b01n)
+  assert.equal(surface?.layout.planes.length, 2)
   assert.equal(surface?.buffer, bufferOf(gpu))
   assert.equal(surface?.path, 'dma-buf')
-  assert.match(surface?.reason ?? '', /black here, since only GPUs that know modifier 0x200000000001b01 can tell/)
+  assert.match(surface?.reason ?? '', /reads as black, since only a GPU can read modifier 0x200000000001b01$/)
   gpu.setScanoutBlob(0, BLOB, { width: 32, height: 32 })
-  assert.equal(gpu.display.surfaces[0]?.picture.modifier, 0n, 'that is another picture')
+  assert.equal(gpu.display.surfaces[0]?.layout.modifier, 0n, 'the size differs from the description')
 })
 
-test('a blob of the heap made for a picture needs no description', () => {
+test('a host blob created from image requirements needs no description', () => {
   const gpu = opened()
   const { blobId, size, strides, offsets } = gpu.require(CONTEXT, 64, 32, 'NV12')
   gpu.createHostBlob(CONTEXT, 2, blobId, size[0], 2, 1 | 2)
@@ -228,7 +228,7 @@ test('a blob of the heap made for a picture needs no description', () => {
   gpu.map(2, 0)
   assert.equal(present(gpu, 0, 0, 64, 32, 2).type, R.OK_NODATA)
   const buffer = bufferOf(gpu, 'resource 2')
-  assert.deepEqual(buffer.pictures.at(-1), {
+  assert.deepEqual(buffer.layouts.at(-1), {
     width: 64,
     height: 32,
     fourcc: fourcc('NV12'),
@@ -238,13 +238,13 @@ test('a blob of the heap made for a picture needs no description', () => {
   assert.deepEqual(buffer.presented, [{ x: 0, y: 0, width: 64, height: 32 }])
 })
 
-test('SET_SCANOUT_BLOB takes all planes of NV12, and what is shown of it is B, G, R, X  @virtio 5.7.6.8', () => {
+test('SET_SCANOUT_BLOB accepts both planes of NV12, and the surface reads as B, G, R, X  @virtio 5.7.6.8', () => {
   const gpu = opened()
   const { blobId, size, strides, offsets } = gpu.require(CONTEXT, 64, 32, 'NV12')
   gpu.createHostBlob(CONTEXT, 2, blobId, size[0])
   gpu.map(2, 0)
   const bytes = gpu.memory.window.u8
-  // Red everywhere, but for one pixel that is black, and its neighbours with the same colour, which are dark red.
+  // All red, except one pixel that is black; its neighbours with the same chroma are dark red.
   bytes.fill(81, 0, offsets[1])
   for (let i = offsets[1]; i < size[0]; i += 2) bytes.set([90, 240], i)
   bytes[strides[0] + 3] = 16

@@ -1,10 +1,10 @@
 import { array, bits64, padding, u32, u64 } from '../../../../../wire/field.ts'
 import { struct } from '../../../../../wire/struct.ts'
 
-// What contexts of capability set 5 are sent, little-endian: commands one after the other, each with a header.
+// SUBMIT_3D of contexts with capability set 5, little-endian: a list of commands, each with a header.
 //
 //   0     1      2      4     8
-//   | cmd | ring | size | pad | ...        size: of the whole command
+//   | cmd | ring | size | pad | ...        size: with the header
 //
 export const HEADER_SIZE = 8
 export const HEADER_COMMAND = 0
@@ -21,20 +21,20 @@ export const CrossDomainCommand = {
   WRITE: 7,
 } as const
 
-/** Commands of our own, far from those of others, which count up from 1. */
+/** Commands of Outboard. Their numbers are far above those of the protocol, which count up from 1. */
 export const PrivateCommand = { DESCRIBE_IMAGE: 0xf0, PRESENT: 0xf1 } as const
 
-/** INIT, without its header: first as it was, then with a ring of its own for the channel. */
+/** INIT, without its header: the first form, and the current one, with a second ring for the channel. */
 export const INIT_LEGACY = struct({ queryRing: u32, channelType: u32 })
 export const INIT = struct({ queryRing: u32, channelRing: u32, channelType: u32 })
 
-/** A channel type that is none: the context only allocates. */
+/** Channel type of a context that only allocates. */
 export const CHANNEL_NONE = 0
 
 /** GET_IMAGE_REQUIREMENTS, without its header. */
 export const IMAGE_QUERY = struct({ width: u32, height: u32, fourcc: u32, use: u32 })
 
-/** Its answer, at the start of the query ring. */
+/** Answer to GET_IMAGE_REQUIREMENTS, at the start of the query ring. */
 export const IMAGE_REQUIREMENTS = struct({
   strides: array(u32, 4),
   offsets: array(u32, 4),
@@ -46,7 +46,7 @@ export const IMAGE_REQUIREMENTS = struct({
   physicalDeviceIndex: u32,
 })
 
-/** An index that means nothing: -1. */
+/** -1: no index. */
 export const NO_INDEX = 0xffff_ffff
 
 /** DESCRIBE_IMAGE, without its header. */
@@ -62,13 +62,16 @@ export const IMAGE_DESCRIPTION = struct({
   offsets: array(u32, 4),
 })
 
-/** Its answer, at the start of the query ring: the response, which programs do not get, and one of `DescribedKind`. */
+/**
+ * Answer to DESCRIBE_IMAGE, at the start of the query ring: the response type, which programs do not receive otherwise,
+ * and one of `DescribedKind`.
+ */
 export const IMAGE_DESCRIBED = struct({ response: u32, kind: u32 })
 
-/** How the host has what was described. */
+/** How the described blob is exported. */
 export const DescribedKind = { NOT_SHARED: 0, DMA_BUF: 1, LINEAR: 2 } as const
 
-// PRESENT, without its header, comes with every frame: it is read field by field.
+// PRESENT, without its header. Sent for every frame, so it is read field by field.
 //
 //   0             4     8   12  16      20       24
 //   | resource_id | pad | x | y | width | height |
