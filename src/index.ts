@@ -67,7 +67,7 @@ export type {
 } from './services/display.ts'
 export type { HeapMemory } from './services/heap-memory.ts'
 export { type NetworkPort, Offload, type PortListener } from './services/network-port.ts'
-export type { FramebufferLayout, PlaneLayout } from './services/picture.ts'
+export type { FramebufferLayout, PlaneLayout } from './services/framebuffer-layout.ts'
 export { cryptoRandomSource, type RandomSource } from './services/random-source.ts'
 export type { BufferKind, BufferSharing, NotShared, SharedBuffer, ShareRequest } from './services/shared-buffer.ts'
 export { VirtioPciFunction, type VirtioPciOptions } from './transport/virtio-pci/virtio-pci-function.ts'

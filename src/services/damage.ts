@@ -1,12 +1,12 @@
 import type { Rect } from './rect.ts'
 
-/** Rectangles kept at most; one more, and the two that waste least become one. */
+/** Maximum number of rectangles: one more merges the two with the smallest waste. */
 const MAX_RECTS = 8
-/** Two rectangles become one at once where that adds at most so many pixels: less than another message costs. */
+/** Two rectangles merge at once if that adds at most this many pixels, which costs less than another message. */
 const CHEAP_WASTE = 4096
 
 /**
- * What changed on a scanout since somebody last took it: a handful of rectangles that cover every change, and little more.
+ * Damage of a scanout since it was last taken: a few rectangles that cover every change, and little more.
  *
  *     damage.add({ x: 0, y: 16, width: 80, height: 16 })
  *     for (const rect of damage.take(mode)) ...   // empty afterwards
@@ -18,7 +18,7 @@ export class Damage {
     return this.#rects.length === 0
   }
 
-  /** Everything, whatever the size of the scanout is by the time it is taken. */
+  /** Damages the whole scanout, whatever its size is when the damage is taken. */
   addAll(): void {
     this.#rects = [{ x: 0, y: 0, width: Number.MAX_SAFE_INTEGER, height: Number.MAX_SAFE_INTEGER }]
   }
@@ -26,7 +26,7 @@ export class Damage {
   add(rect: Rect): void {
     if (rect.width <= 0 || rect.height <= 0) return
     let grown = rect
-    // A rectangle that grew may now reach others: each turn takes one away, so this ends.
+    // A rectangle that grew may overlap others. Each iteration removes one, so this ends.
     for (let cheap = this.#cheapest(grown); cheap && cheap.waste <= CHEAP_WASTE; cheap = this.#cheapest(grown)) {
       grown = union(grown, this.#rects[cheap.index])
       this.#rects.splice(cheap.index, 1)
@@ -35,7 +35,7 @@ export class Damage {
     if (this.#rects.length > MAX_RECTS) this.#mergeOnePair()
   }
 
-  /** The rectangles, cut to the scanout; nothing is damaged afterwards. */
+  /** Returns the rectangles, clipped to the scanout, and clears the damage. */
   take(mode: Pick<Rect, 'width' | 'height'>): Rect[] {
     const cut = this.#rects.map((rect) => clip(rect, mode)).filter(({ width, height }) => width > 0 && height > 0)
     this.#rects = []
@@ -69,7 +69,7 @@ export class Damage {
   }
 }
 
-/** Pixels sent for nothing where two rectangles become one; negative where they overlap much. */
+/** Unchanged pixels that a merge of two rectangles would send; negative if they overlap much. */
 function wasteOf(a: Rect, b: Rect): number {
   const both = union(a, b)
   return both.width * both.height - a.width * a.height - b.width * b.height

@@ -4,23 +4,23 @@ import type { SpanList } from '../memory/span-list.ts'
 export const SECTOR_BYTES = 512
 
 /**
- * What a block device needs from its host: an array of bytes that stays. Sizes of the host's blocks are not part of it,
- * since a guest writes what it finds there into its partition tables and file systems: a disk takes requests in multiples
- * of 512 bytes, whatever its host wants.
+ * Disk: persistent bytes behind a block device. The host's block sizes are not part of it, because a guest writes the sizes
+ * that it finds into its partition tables and file systems: a disk accepts requests in multiples of 512 bytes, whatever its
+ * host prefers.
  *
- * Nothing here throws because of a request: what goes wrong is told to the request's `complete`.
+ * Nothing here throws because of a request: errors are passed to the request's `complete`.
  */
 export interface Disk {
-  /** Its size, a multiple of 512. After a change, `BlockDevice.resize` tells the driver. */
+  /** Size in bytes, a multiple of 512. After a change, call `BlockDevice.resize` to notify the driver. */
   readonly byteLength: number
   readonly readOnly: boolean
-  /** Whether it can give up ranges nobody needs. */
+  /** True if DISCARD is supported. */
   readonly canDiscard: boolean
-  /** Starts a request, which is within the disk and, unless it only reads or flushes, never for a read-only one. */
+  /** Starts a request. Its range is within the disk; a read-only disk receives only READ and FLUSH. */
   submit(request: DiskRequest): void
-  /** Writes down what is not yet, and lets go. Called once nothing is in flight. */
+  /** Flushes and releases the disk. Called when nothing is in flight. */
   close(): void | Promise<void>
-  /** State worth seeing while debugging, as plain JSON values. */
+  /** State for debugging, as plain JSON values. */
   inspect?(): Record<string, unknown>
 }
 
@@ -34,13 +34,12 @@ export const DiskOp = {
 export type DiskOp = (typeof DiskOp)[keyof typeof DiskOp]
 
 /**
- * One request to a disk. It belongs to the device, which uses it again: a disk holds it from `submit` until it calls
- * `complete`, no longer.
+ * Request to a disk. The device owns and reuses the object: a disk may hold it from `submit` until it calls `complete`.
  */
 export interface DiskRequest {
   /**
-   * FLUSH: what was completed before is on stable storage when this completes. DISCARD: the range is no longer needed.
-   * WRITE_ZEROES: the range reads as zeroes from then on.
+   * FLUSH: requests that completed earlier are on stable storage when this one completes. DISCARD: the range is no longer
+   * needed. WRITE_ZEROES: the range reads as zeroes afterwards.
    */
   readonly op: DiskOp
   /** First byte on the disk, a multiple of 512. */
@@ -49,11 +48,11 @@ export interface DiskRequest {
   readonly length: number
   /** WRITE_ZEROES: the disk may deallocate the range. */
   readonly mayUnmap: boolean
-  /** Guest memory to fill (READ) or to take from (WRITE): `length` bytes in all. Empty for the others. */
+  /** Guest memory to fill (READ) or to read from (WRITE), `length` bytes in all. Empty for the other operations. */
   readonly data: SpanList
   /**
-   * To be called once, within `submit` or later, in any order.
-   * @param failure what went wrong, for people; undefined where all was done
+   * Completes the request. Called once, within `submit` or later, in any order.
+   * @param failure reason in one line; undefined if the request succeeded
    */
   complete(failure?: string): void
 }

@@ -1,15 +1,15 @@
 import type { SpanList } from '../memory/span-list.ts'
-import type { FramebufferLayout } from './picture.ts'
+import type { FramebufferLayout } from './framebuffer-layout.ts'
 import type { Rect } from './rect.ts'
 import type { SharedBuffer } from './shared-buffer.ts'
 
 export type { Rect } from './rect.ts'
 
 /**
- * Where the GPU's scanouts are seen: a window, a page, a recorder. What the GPU needs from its host.
+ * Display: receives the scanouts of a GPU, for a window, a page or a recorder.
  *
  *     const display: Display = {
- *       scanout: (index, surface) => { surfaces[index] = surface },          // all of it is new
+ *       scanout: (index, surface) => { surfaces[index] = surface },          // all of it is damaged
  *       damage: (index, rect) => { pending[index].push(rect) },              // read when a viewer is ready
  *       cursor: () => {},
  *       moveCursor: () => {},
@@ -17,83 +17,83 @@ export type { Rect } from './rect.ts'
  *     ...
  *     surfaces[0]?.read(rect, pixels, 0, rect.width * 4)
  *
- * The GPU calls it while it serves the guest: take note, return soon, never throw, and do not call the GPU back.
+ * The GPU calls it while it serves the guest: implementations return soon, never throw, and do not call the GPU.
  */
 export interface Display {
-  /** A scanout shows another surface, of which nothing was seen before, or nothing at all. */
+  /** A scanout shows another surface, all of it damaged; undefined if it is off. */
   scanout(index: number, surface: Surface | undefined): void
-  /** Pixels within `rect` (of the scanout) changed; nothing outside of it did. */
+  /** Pixels within `rect` of the scanout changed, and none outside of it. */
   damage(index: number, rect: Rect): void
-  /** A scanout's cursor has another picture, or is hidden. */
+  /** A scanout's cursor changed; undefined if it is hidden. */
   cursor(index: number, cursor: CursorPicture | undefined): void
-  /** Where the cursor's top left corner is; parts of it may lie outside the scanout, so either may be negative. */
+  /** The cursor's top left corner moved. Either coordinate may be negative, because the cursor may lie partly outside. */
   moveCursor(index: number, x: number, y: number): void
   /**
-   * Finds out what its viewers want, where they have to be asked each time the driver asks: the driver's question waits
-   * until `told` is called, within this call or later. Without it they want what `GpuDevice.resize` said last.
+   * Asks the viewers for their preferred modes, for displays that must be asked at each GET_DISPLAY_INFO and GET_EDID. The
+   * driver's request waits until `answer` is called, within this call or later. Without this method, the preferred modes are
+   * those of the last `GpuDevice.resize`.
    */
-  preferredModes?(told: (wishes: PreferredModes) => void): void
+  preferredModes?(answer: (modes: PreferredModes) => void): void
 }
 
-/** What viewers want of each scanout, from the first on; undefined where nobody looks at it. */
+/** Preferred mode of each scanout, by index; undefined if the scanout has no viewer. */
 export type PreferredModes = readonly (PreferredMode | undefined)[]
 
 export interface PreferredMode {
   readonly width: number
   readonly height: number
-  /** What describes the viewer's monitor, whole blocks and no more than 1024 bytes; the GPU makes one where it is missing. */
+  /** EDID of the viewer's monitor: whole blocks, at most 1024 bytes. @default generated from the size */
   readonly edid?: Uint8Array
 }
 
 /**
- * What a scanout shows: pixels somewhere, read a rectangle at a time, as they are at that moment.
+ * Surface: the pixels that a scanout shows. Reads return the pixels at that moment.
  *
- * It stays safe to read for as long as somebody keeps it: what the guest took away reads as black.
+ * A surface may be kept and read after the scanout shows another one: pixels whose memory the guest took back read as black.
  */
 export interface Surface {
   readonly width: number
   readonly height: number
   readonly path: SurfacePath
-  /** Why that is so, for people. */
+  /** Reason for `path`, in one line. */
   readonly reason: string
   /**
-   * Its bytes as other devices and processes can have them; undefined where they cannot. Borrowed: the GPU closes it. A guest
-   * that shows the same buffer again shows the same object.
+   * Buffer of the surface for other devices and processes; undefined if it cannot be shared. The GPU closes it. If the guest
+   * shows the same resource again, this is the same object.
    */
   readonly buffer: SharedBuffer | undefined
-  /** The picture it is cut out of, as that lies in the buffer. */
+  /** Layout of the whole framebuffer in the buffer. */
   readonly layout: FramebufferLayout
-  /** What of the picture is shown. */
+  /** Part of the framebuffer that the scanout shows. */
   readonly source: Rect
   /**
-   * Copies a rectangle as rows of B, G, R, X bytes, `targetStride` bytes apart. Never throws; a rectangle that is not
-   * inside the surface, or that `target` has no room for, copies nothing.
-   * @returns the bytes copied: those of the rectangle, less what the guest does not back any more, which reads as 0
+   * Copies a rectangle as rows of B, G, R, X bytes, `targetStride` bytes apart. Never throws: a rectangle that is not inside the
+   * surface, or does not fit into `target`, copies nothing.
+   * @returns bytes copied: those of the rectangle without the parts that have no backing any more, which become 0
    */
   read(rect: Rect, target: Uint8Array, targetOffset: number, targetStride: number): number
   /**
-   * Appends where a rectangle's pixels lie, row after row, for whoever can take them from there without a copy.
-   * @returns false where they cannot be had that way, being in another order or gone: what was appended means nothing then, and
-   *   `read` copies them
+   * Appends the spans of a rectangle's pixels, row after row, for viewers that can use them in place.
+   * @returns false if the pixels have another format or no backing: the appended spans are invalid, and `read` must be used
    */
   locate(rect: Rect, into: SpanList): boolean
 }
 
 /**
- * How a surface's bytes are had: as a dma-buf, which devices import; as one run of memory that processes map; out of the
- * guest's pages, wherever they are; or out of a copy on the host, which the guest asked for.
+ * Way to the bytes of a surface: a dma-buf, which devices import; contiguous memory, which processes map; the guest's
+ * scattered pages; or a copy on the host, which 2D resources have.
  */
 export type SurfacePath = 'dma-buf' | 'linear' | 'scatter' | 'copy'
 
 /**
- * A cursor, copied once when the guest set it: rows of B, G, R, A bytes without gaps, alpha straight (not multiplied
- * into the colours), whatever the guest's convention is.
+ * Cursor, copied when the driver sets it: rows of B, G, R, A bytes without gaps, with straight alpha (not multiplied into the
+ * colours) whatever the driver's convention is.
  */
 export interface CursorPicture {
   readonly width: number
   readonly height: number
   readonly data: Uint8Array
-  /** The pixel that points. */
+  /** Hot spot: the pixel that points. */
   readonly hotX: number
   readonly hotY: number
 }

@@ -1,16 +1,16 @@
 import type { MemoryRegion } from '../memory/memory-region.ts'
 
-/** Pages of guest and host, unless they are larger. */
+/** Smallest page of guest and host, in bytes. */
 export const HEAP_PAGE = 0x1000
 
-/** Memory that the host gives a heap; all of it zero at first. */
+/** Memory of the host for a graphics heap. All of it is zero at first. */
 export interface HeapMemory {
-  /** What the guest sees of it, whole pages. Where in it a block is mapped, the guest chooses. */
+  /** Window that the guest maps, in whole pages. The guest chooses where in it a block is mapped. */
   readonly window: MemoryRegion
-  /** For blocks that have no place in the window: as large, so that they fit unless it is in pieces. */
+  /** Memory of blocks that are not in the window. As large as the window, so that blocks fit unless it is fragmented. */
   readonly store: MemoryRegion
-  /** What places are multiples of, a power of two; 4 KiB unless told. */
+  /** Alignment of blocks in bytes, a power of two. @default 4096 */
   readonly pageSize?: number
-  /** Makes bytes zero, and keeps no memory for them where it can do without. */
+  /** Zeroes bytes, and releases their memory if the host can. */
   discard(region: MemoryRegion, offset: number, length: number): void
 }

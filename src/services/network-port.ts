@@ -1,14 +1,14 @@
 import type { SpanList } from '../memory/span-list.ts'
 
-/** What one side may leave undone in a packet, for the other side to do. */
+/** Offload: work on a packet that one side leaves to the other. */
 export const Offload = {
-  /** The checksum is that of the pseudo header only; the packet's header says where it starts and where it goes. */
+  /** The checksum covers the pseudo header only; the packet's header has its start and its place. */
   CSUM: 1,
-  /** A TCP segment longer than the link's MTU, over IPv4 or IPv6; ECN: also with congestion marks. */
+  /** A TCP segment longer than the MTU of the link, over IPv4 or IPv6. ECN: also with congestion marks. */
   TSO4: 2,
   TSO6: 4,
   ECN: 8,
-  /** A UDP datagram to be cut into IP fragments. */
+  /** A UDP datagram that must be cut into IP fragments. */
   UFO: 16,
   /** Several UDP datagrams of one size in one packet. */
   USO4: 32,
@@ -16,55 +16,55 @@ export const Offload = {
 } as const
 
 /**
- * What a network device needs from its host: a cable to plug in.
+ * Network port: connects a network device to a network.
  *
- * A packet is a list of spans: the first is its 12-byte header (`protocol.ts`), alone, in memory of the device; the Ethernet
- * frame follows, without a checksum of its own. The list belongs to the device and is valid during the call only.
+ * A packet is a list of spans: the first one is its 12-byte header (`packet.ts`), alone, in memory of the device; the Ethernet
+ * frame follows, without its frame check sequence. The list belongs to the device and is valid during the call only.
  *
- * Nothing here throws because of a packet. What cannot be sent is dropped and counted by the port, as cables do.
+ * Nothing here throws because of a packet. A packet that cannot be sent is dropped, and counted by the port.
  */
 export interface NetworkPort {
-  /** Queue pairs that can carry packets at the same time, at least 1. */
+  /** Number of queue pairs, at least 1. */
   readonly pairs: number
-  /** Largest payload of a frame in bytes, where the network has one; it does not change. */
+  /** Largest payload of a frame in bytes; undefined if the network has no limit. Constant. */
   readonly mtu: number | undefined
-  /** In Mbit/s, where it is known. */
+  /** Speed of the link in Mbit/s, if known. */
   readonly speed: number | undefined
-  /** `Offload`s that packets to send may ask of the port, and those it can leave to the receiver. */
+  /** Set of `Offload`s that the port performs on transmitted packets, and that it may leave to the driver on received ones. */
   readonly transmitOffloads: number
   readonly receiveOffloads: number
-  /** Whether somebody is at the other end. */
+  /** True if the link is up. */
   readonly linkUp: boolean
-  /** The device that uses it; called once, before anything else. */
+  /** Connects the device. Called once, before anything else. */
   attach(listener: PortListener): void
-  /** Only the first `count` pairs are used from now on: the others receive nothing. @returns whether it is so */
+  /** Uses only the first `count` pairs: the others receive nothing. @returns false if the port cannot */
   setPairs(count: number): boolean
-  /** Packets that come in may leave this undone from now on, and nothing else. @returns whether it is so */
+  /** Sets the `Offload`s that received packets may leave to the driver. @returns false if the port cannot */
   setReceiveOffloads(offloads: number): boolean
   /**
    * Sends a packet.
-   * @returns false where it has to wait: it was not taken, and `PortListener.writable` tells when to try again
+   * @returns false if the port has no room: the packet was not taken, and `PortListener.writable` is called when there is room
    */
   transmit(pair: number, packet: SpanList): boolean
   /**
-   * Fills a packet with the next one that came, header first.
-   * @param packet at least as long as the longest packet
-   * @returns its bytes, header included; 0 where there is none
+   * Copies the next received packet, header first.
+   * @param packet spans of at least the length of the longest packet
+   * @returns length in bytes, header included; 0 if there is no packet
    */
   receive(pair: number, packet: SpanList): number
-  /** `PortListener.readable` is to be told, once and not within this call, when there is a packet. */
+  /** Requests one call of `PortListener.readable` when there is a packet, not within this call. */
   expect(pair: number): void
   close(): void
-  /** State worth seeing while debugging, as plain JSON values. */
+  /** State for debugging, as plain JSON values. */
   inspect?(): Record<string, unknown>
 }
 
-/** Who uses a port. */
+/** User of a port: a network device. */
 export interface PortListener {
-  /** Told only after `expect`. */
+  /** A packet was received. Called once after each `expect`. */
   readable(pair: number): void
-  /** Told only after `transmit` returned false. */
+  /** There is room. Called once after `transmit` returned false. */
   writable(pair: number): void
-  /** `linkUp` is another. */
+  /** `linkUp` changed. */
   linkChanged(): void
 }

@@ -13,7 +13,7 @@ export const HEADER_CSUM_START = 6
 export const HEADER_CSUM_OFFSET = 8
 export const HEADER_NUM_BUFFERS = 10
 export const HEADER_BYTES = 12
-/** Without `num_buffers`: in the buffers of a legacy driver without MRG_RXBUF. @virtio 5.1.6.1 */
+/** Length without `num_buffers`, for a legacy driver without MRG_RXBUF. @virtio 5.1.6.1 */
 export const LEGACY_HEADER_BYTES = 10
 
 /** Bits of a header's `flags`. @virtio 5.1.6 */
@@ -28,8 +28,8 @@ export const VLAN_TAG_BYTES = 4
 /** Type of an 802.1Q tag, which stands where the frame's own type would. */
 export const VLAN_TYPE = 0x8100
 export const ADDRESS_BYTES = 6
-/** Least MTU a device may give, and the most. @virtio 5.1.4.1 */
+/** Limits of the MTU of a device. @virtio 5.1.4.1 */
 export const MIN_MTU = 68
 export const MAX_MTU = 65535
-/** The largest frame there is: Ethernet header, VLAN tag, IPv6 header and 65535 bytes. @virtio 5.1.6.3 */
+/** Largest frame: Ethernet header, VLAN tag, IPv6 header and 65535 bytes. @virtio 5.1.6.3 */
 export const MAX_FRAME_BYTES = ETHERNET_BYTES + VLAN_TAG_BYTES + 40 + 65535

@@ -6,10 +6,10 @@ export interface Rect {
   readonly height: number
 }
 
-/** A rectangle that is filled in again for each request. */
+/** Rectangle object that is reused from request to request. */
 export type MutableRect = { -readonly [K in keyof Rect]: Rect[K] }
 
-/** Whether `rect` has pixels, all of them within `width` by `height`. No number, however large or odd, fools it. */
+/** True if `rect` has pixels, and all are within `width` by `height`. Correct for any number, NaN and infinities included. */
 export function fits(rect: Rect, width: number, height: number): boolean {
   return (
     rect.x >= 0 &&
@@ -21,7 +21,7 @@ export function fits(rect: Rect, width: number, height: number): boolean {
   )
 }
 
-/** What two rectangles share, if anything. */
+/** Intersection of two rectangles; undefined if it is empty. */
 export function intersect(a: Rect, b: Rect): Rect | undefined {
   const x = Math.max(a.x, b.x)
   const y = Math.max(a.y, b.y)

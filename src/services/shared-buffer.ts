@@ -1,69 +1,69 @@
 import type { SpanList } from '../memory/span-list.ts'
-import type { FramebufferLayout } from './picture.ts'
+import type { FramebufferLayout } from './framebuffer-layout.ts'
 import type { Rect } from './rect.ts'
 
 /**
- * How the host's devices and processes get at a buffer: `dma-buf` is imported by devices; `linear` is in files of memory
- * that processes map, and no device imports.
+ * Kind of a shared buffer: devices and processes import a `dma-buf`; a `linear` buffer lies in memory files that processes map,
+ * and devices cannot import it.
  */
 export type BufferKind = 'dma-buf' | 'linear'
 
-/** Bytes that the guest and the host both have, one behind the other for the host wherever they lie in the guest. */
+/** Shared buffer: memory of the guest, contiguous for the host wherever the guest's pages are. */
 export interface SharedBuffer {
   readonly kind: BufferKind
-  /** Why it is of that kind, for people. */
+  /** Reason for `kind`, in one line. */
   readonly reason: string
   readonly byteLength: number
-  /** All of them, in place, as the guest draws on them; zeroes once it is closed. Mapped at first use. */
+  /** The bytes in place, as the guest draws on them; zeroes after `close`. Mapped at first use. */
   readonly bytes: Uint8Array
-  /** Before `bytes` are read: devices may have written them, too. */
+  /** Begins CPU reads of `bytes`, which devices may have written. */
   beginRead(): void
   endRead(): void
-  /** Other devices may ask for it by this name from now on. @param uuid 16 bytes */
+  /** Names the buffer, for other devices of the guest. @param uuid 16 bytes */
   assignUuid(uuid: Uint8Array): void
-  /** What it is to whoever imports it. */
-  describe(picture: FramebufferLayout): void
-  /** Pixels of the picture changed, those within the rectangle, which may reach beyond it. Only where no scanout shows it. */
+  /** Sets the layout that consumers receive. */
+  describe(layout: FramebufferLayout): void
+  /** Notifies consumers of changed pixels, for a buffer that no scanout shows. The rectangle may reach beyond the buffer. */
   present(damage: Rect): void
   /**
-   * Whether somebody else may be reading the bytes where they lie, after `close` as before: then a place in the heap is given
-   * to nobody else. Never so of a buffer whose consumers keep their pages when those are discarded.
+   * True while a consumer may read the bytes in place, before and after `close`: the heap must not reuse their place. Always
+   * false if consumers keep their pages when those are discarded.
    */
   readonly inUse: boolean
-  /** The guest takes its bytes back. Whoever imported the buffer is told, and keeps what it has. */
+  /** Ends the sharing. Consumers are notified, and keep what they imported. */
   close(): void
 }
 
-/** A buffer that cannot be had. */
+/** Refusal to share a buffer. */
 export interface NotShared {
-  /** What is wrong and how to mend it, for people. */
+  /** Reason and remedy, in one line. */
   readonly reason: string
-  /** One of a few words for what is wrong, such as `too-large`: to count by. */
+  /** Kind of the problem for counters, such as `too-large`. */
   readonly problem: string
 }
 
 export interface ShareRequest {
-  /** What it is, for messages and lists: `resource 7`. */
+  /** Name of the resource in messages: `resource 7`. */
   readonly what: string
-  /** Whose memory it is: the heap's is ours, and may be sealed. */
+  /** Owner of the memory. Memory files of the heap are ours, and may be sealed. */
   readonly owner: 'guest' | 'heap'
-  /** Only a dma-buf will do. */
+  /** True if a linear buffer is of no use. */
   readonly dmaBufOnly: boolean
 }
 
 /**
- * Gives the guest's buffers to other devices and processes of the host, without a copy. What the GPU needs of its host for
- * that; a GPU without it shares nothing outside its own process. Nothing here throws.
+ * Shares buffers of the guest with other devices and processes of the host, without a copy. A GPU without this service shares
+ * nothing outside its own process. Nothing here throws.
  *
  *     const buffer = sharing.share(spans, { what: 'resource 7', owner: 'guest', dmaBufOnly: false })
  *     if (!('kind' in buffer)) return refuse(buffer.reason)
- *     buffer.describe(picture)
+ *     buffer.describe(layout)
  *     ...
  *     buffer.close()
  */
 export interface BufferSharing {
-  /** @param spans whole pages, borrowed for the call */
+  /** Shares guest memory. @param spans whole pages, valid for the call */
   share(spans: SpanList, request: ShareRequest): SharedBuffer | NotShared
-  /** New memory of the host for a picture that is a copy, all zero. */
+  /** Allocates zeroed memory of the host, for resources that are copies. */
   allocate(byteLength: number, what: string): SharedBuffer | NotShared
 }

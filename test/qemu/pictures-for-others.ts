@@ -1,5 +1,5 @@
 import { fourccOf } from '../../src/devices/virtio/gpu/pixels/image-planes.ts'
-import type { FramebufferLayout } from '../../src/services/picture.ts'
+import type { FramebufferLayout } from '../../src/services/framebuffer-layout.ts'
 
 /** A picture of a buffer with so many bytes. */
 export interface PictureForOthers extends FramebufferLayout {

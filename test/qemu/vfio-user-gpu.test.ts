@@ -7,7 +7,7 @@ import { DescribedKind } from '../../src/devices/virtio/gpu/contexts/cross-domai
 import { GpuResponse } from '../../src/devices/virtio/gpu/protocol.ts'
 import { vfioUserArguments } from '../../src/engines/qemu/arguments.ts'
 import type { Rect } from '../../src/services/display.ts'
-import type { FramebufferLayout } from '../../src/services/picture.ts'
+import type { FramebufferLayout } from '../../src/services/framebuffer-layout.ts'
 import type { BufferKind } from '../../src/services/shared-buffer.ts'
 import { FrameClient } from '../../src/sharing/frames/frame-client.ts'
 import { UDMABUF_IMAGE } from '../udmabuf/udmabuf-image.ts'

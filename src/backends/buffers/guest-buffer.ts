@@ -1,5 +1,5 @@
 import type { UdmabufProblem } from '../../host/linux/udmabuf/udmabuf-error.ts'
-import type { FramebufferLayout } from '../../services/picture.ts'
+import type { FramebufferLayout } from '../../services/framebuffer-layout.ts'
 import type { Rect } from '../../services/rect.ts'
 import type { BufferKind, SharedBuffer } from '../../services/shared-buffer.ts'
 import type { BufferHandles, BufferMemory } from './buffer-memory.ts'

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises'
-import { framebufferPixels } from '../../devices/virtio/gpu/pixels/picture-pixels.ts'
-import type { FramebufferLayout } from '../../services/picture.ts'
+import { framebufferPixels } from '../../devices/virtio/gpu/pixels/framebuffer-pixels.ts'
+import type { FramebufferLayout } from '../../services/framebuffer-layout.ts'
 import type { Rect } from '../../services/rect.ts'
 import type { FrameClient } from '../../sharing/frames/frame-client.ts'
 import type { ReceivedBuffer } from '../../sharing/frames/received-buffer.ts'

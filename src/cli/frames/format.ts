@@ -1,5 +1,5 @@
 import { fourccName } from '../../devices/virtio/gpu/pixels/image-planes.ts'
-import type { FramebufferLayout } from '../../services/picture.ts'
+import type { FramebufferLayout } from '../../services/framebuffer-layout.ts'
 import type { ReceivedScanout } from '../../sharing/frames/frame-client.ts'
 import type { ReceivedBuffer } from '../../sharing/frames/received-buffer.ts'
 

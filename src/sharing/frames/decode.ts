@@ -1,4 +1,4 @@
-import type { FramebufferLayout } from '../../services/picture.ts'
+import type { FramebufferLayout } from '../../services/framebuffer-layout.ts'
 import { DescriptionFlag, MAX_PLANES, type WireDescription, type WirePicture } from './protocol.ts'
 
 /** What a description says. */

@@ -1,7 +1,7 @@
 import type { GuestBuffer } from '../../backends/buffers/guest-buffer.ts'
 import type { Descriptor } from '../../host/linux/descriptor.ts'
 import type { Surface } from '../../services/display.ts'
-import type { FramebufferLayout } from '../../services/picture.ts'
+import type { FramebufferLayout } from '../../services/framebuffer-layout.ts'
 import type { Rect } from '../../services/rect.ts'
 import {
   BUFFER,

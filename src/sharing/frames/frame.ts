@@ -1,4 +1,4 @@
-import type { FramebufferLayout } from '../../services/picture.ts'
+import type { FramebufferLayout } from '../../services/framebuffer-layout.ts'
 import type { Rect } from '../../services/rect.ts'
 import { monotonicTime } from './monotonic-time.ts'
 import type { ReceivedBuffer } from './received-buffer.ts'

@@ -4,7 +4,7 @@ import { pageSize } from '../../host/linux/address-space.ts'
 import type { Descriptor } from '../../host/linux/descriptor.ts'
 import { DmaBuf } from '../../host/linux/udmabuf/dma-buf.ts'
 import { DmaBufAccess } from '../../host/linux/udmabuf/protocol.ts'
-import type { FramebufferLayout } from '../../services/picture.ts'
+import type { FramebufferLayout } from '../../services/framebuffer-layout.ts'
 import type { BufferKind } from '../../services/shared-buffer.ts'
 import { FrameError } from './frame-error.ts'
 

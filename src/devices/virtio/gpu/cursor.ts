@@ -1,5 +1,5 @@
 import type { CursorPicture } from '../../../services/display.ts'
-import { packedLayout } from './pixels/image-layout.ts'
+import { packedLayout } from './pixels/pixel-layout.ts'
 import { BGRA, BYTES_PER_PIXEL } from './pixels/pixel-format.ts'
 import { type Resource, Resource2d } from './resources/resource.ts'
 import { ResourceSurface } from './resources/resource-surface.ts'

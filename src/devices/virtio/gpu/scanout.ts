@@ -1,7 +1,7 @@
 import type { CursorPicture, Display, PreferredMode, SurfacePath } from '../../../services/display.ts'
 import { intersect, type Rect } from '../../../services/rect.ts'
 import type { BufferKind } from '../../../services/shared-buffer.ts'
-import type { PixelLayout } from './pixels/image-layout.ts'
+import type { PixelLayout } from './pixels/pixel-layout.ts'
 import type { Resource } from './resources/resource.ts'
 import { ResourceSurface } from './resources/resource-surface.ts'
 

@@ -1,4 +1,4 @@
-import type { FramebufferLayout } from '../../../../services/picture.ts'
+import type { FramebufferLayout } from '../../../../services/framebuffer-layout.ts'
 
 /** One plane of a format: bytes of a sample, and pixels that share a sample in each direction. */
 export interface PlaneShape {

@@ -1,6 +1,6 @@
 import type { MemoryRegion } from '../../../../memory/memory-region.ts'
 import { SpanList } from '../../../../memory/span-list.ts'
-import type { FramebufferLayout } from '../../../../services/picture.ts'
+import type { FramebufferLayout } from '../../../../services/framebuffer-layout.ts'
 import type { Rect } from '../../../../services/rect.ts'
 import type {
   BufferKind,

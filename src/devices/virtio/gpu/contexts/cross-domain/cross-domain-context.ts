@@ -1,6 +1,6 @@
 import { MemoryRegion } from '../../../../../memory/memory-region.ts'
 import { SpanList } from '../../../../../memory/span-list.ts'
-import type { FramebufferLayout } from '../../../../../services/picture.ts'
+import type { FramebufferLayout } from '../../../../../services/framebuffer-layout.ts'
 import { fits, type MutableRect } from '../../../../../services/rect.ts'
 import type { BufferKind } from '../../../../../services/shared-buffer.ts'
 import { Reader } from '../../../../../virtqueue/reader.ts'

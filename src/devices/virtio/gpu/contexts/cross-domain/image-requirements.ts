@@ -1,4 +1,4 @@
-import type { FramebufferLayout, PlaneLayout } from '../../../../../services/picture.ts'
+import type { FramebufferLayout, PlaneLayout } from '../../../../../services/framebuffer-layout.ts'
 import { MODIFIER_LINEAR, planeRowBytes, planeRows, planesOf } from '../../pixels/image-planes.ts'
 
 /** Alignment of rows in bytes, as GPUs of all vendors need it for linear buffers. */

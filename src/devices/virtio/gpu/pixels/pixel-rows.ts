@@ -1,4 +1,4 @@
-import type { FramebufferLayout, PlaneLayout } from '../../../../services/picture.ts'
+import type { FramebufferLayout, PlaneLayout } from '../../../../services/framebuffer-layout.ts'
 import { type PlaneShape, planesOf } from './image-planes.ts'
 import { BYTES_PER_PIXEL } from './pixel-format.ts'
 import type { PlaneRow, RowConverter } from './row-converter.ts'

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import type { FramebufferLayout } from '../../../../services/picture.ts'
+import type { FramebufferLayout } from '../../../../services/framebuffer-layout.ts'
 import { Resource } from '../resources/resource.ts'
 import { ResourceSurface } from '../resources/resource-surface.ts'
-import { blobLayout, framebufferLayoutOf, type PixelLayout, packedLayout } from './image-layout.ts'
+import { blobLayout, framebufferLayoutOf, type PixelLayout, packedLayout } from './pixel-layout.ts'
 import { fourccOf } from './image-planes.ts'
 import { BGRA } from './pixel-format.ts'
 

@@ -1,4 +1,4 @@
-import type { FramebufferLayout } from '../../../../services/picture.ts'
+import type { FramebufferLayout } from '../../../../services/framebuffer-layout.ts'
 import { liesWithin, MODIFIER_LINEAR, planesOf } from './image-planes.ts'
 import { BYTES_PER_PIXEL, blobFormat, type PixelFormat } from './pixel-format.ts'
 

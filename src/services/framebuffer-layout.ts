@@ -1,19 +1,19 @@
-/** What bytes are as a picture: all that somebody who imports them has to know besides. */
+/** Framebuffer layout: everything that an importer of a buffer must know to read its bytes as pixels. */
 export interface FramebufferLayout {
   readonly width: number
   readonly height: number
   /** `DRM_FORMAT_*`, drm_fourcc.h */
   readonly fourcc: number
-  /** `DRM_FORMAT_MOD_*`: how the pixels of each plane are arranged. */
+  /** `DRM_FORMAT_MOD_*`: arrangement of the pixels in each plane. */
   readonly modifier: bigint
-  /** One to four. */
+  /** Planes in the order of the format, 1 to 4. */
   readonly planes: readonly PlaneLayout[]
 }
 
 export interface PlaneLayout {
-  /** Its first byte, in the buffer. */
+  /** Position of the plane's first byte in the buffer. */
   readonly offset: number
-  /** Bytes from one row to the next. */
+  /** Bytes between the starts of two rows. */
   readonly stride: number
 }
 
