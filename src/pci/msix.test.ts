@@ -184,7 +184,7 @@ test('a device reset forgets what is pending and keeps the table; a function res
   control(ENABLE | FUNCTION_MASK)
   unmask(0)
   msix.signal(0)
-  msix.forget()
+  msix.clearPending()
   control(ENABLE)
   assert.deepEqual([sent, msix.read(0, 4)], [[], 0x1000])
   msix.signal(1)

@@ -9,27 +9,27 @@ import { DeviceGuard } from './device-guard.ts'
 import { type DeviceStateInspection, inspectDevice } from './device-inspection.ts'
 import { Feature, hasFeature } from './feature.ts'
 import { GatedQueue } from './gated-queue.ts'
-import { distantFeatures, distantRefusal, featureRefusal, offeredFeatures, ringFeatures } from './negotiation.ts'
+import { bounceFeatures, bounceRefusal, featureRefusal, offeredFeatures, ringFeatures } from './negotiation.ts'
 import { QueueArea, QueueState } from './queue-state.ts'
 import { Session } from './session.ts'
 import { DRIVER_STATUS, Status } from './status.ts'
 
-/** What the state of a device needs from the transport that carries it. */
+/** Transport of a device, as `DeviceState` uses it. */
 export interface DeviceTransport {
   readonly memory: GuestMemory
-  /** The driver is to look at a queue. */
+  /** Sends a used buffer notification for a queue. */
   queueInterrupt(queue: number): void
-  /** The driver is to look at the configuration space and the status. */
+  /** Sends a configuration change notification: the configuration space or the status changed. */
   configInterrupt(): void
-  /** A queue was reset: what the transport keeps for it starts over. */
+  /** Resets the transport's state of a queue, because the queue was reset. */
   queueReset(queue: number): void
-  /** The device was reset: what the transport keeps for the driver starts over. */
+  /** Resets the transport's state of the driver, because the device was reset. */
   deviceReset(): void
   log(line: string): void
 }
 
 /**
- * What a virtio device is to its driver whatever the transport: status, features, queues, reset. @virtio 2, 3
+ * State of a virtio device that is independent of the transport: status, features, queues, reset. @virtio 2, 3
  *
  *     const state = new DeviceState(device, transport)
  *     state.acceptFeatures(1, state.offeredFeatures(1))          // VERSION_1 is bit 32
@@ -40,8 +40,7 @@ export interface DeviceTransport {
  *     state.notify(0)
  *     state.reset()                                              // undefined: nothing was in flight, status reads 0
  *
- * Nothing here throws, whatever driver and device do: a device's mistake is caught here, and the driver is told that
- * the device needs a reset.
+ * No method throws. If the device throws, the error is caught and the device needs a reset.
  */
 export class DeviceState {
   readonly offered: bigint
@@ -51,13 +50,13 @@ export class DeviceState {
   #status = 0
   #accepted = 0n
   #session: Session | undefined
-  /** The reset that is going on. */
+  /** Wait for the present device reset. */
   #resetting: Pending | undefined
-  /** What that reset waits for first: the requests in flight. */
+  /** First part of that wait: the requests in flight. */
   #quiescing: Pending | undefined
   #held = false
-  /** The guest's memory changed, and the queues are not yet where they are to be. */
-  #moving = false
+  /** True while queues are stopped because the memory map changed. */
+  #relocating = false
   readonly #guard: DeviceGuard
 
   constructor(device: VirtioDevice, transport: DeviceTransport) {
@@ -75,32 +74,32 @@ export class DeviceState {
     }
   }
 
-  /** Bits of the status field; not 0 until a reset is done. */
+  /** Bits of the status field; 0 only after a reset completed. */
   get status(): number {
     return this.#status
   }
 
-  /** What driver and device agreed on: nothing before FEATURES_OK. */
+  /** Negotiated feature bits; 0 before FEATURES_OK. */
   get negotiated(): bigint {
     return (this.#status & Status.FEATURES_OK) !== 0 ? this.#accepted : 0n
   }
 
-  /** A reset is going on: writes are ignored until the status reads 0. @virtio 4.1.4.3.2 */
+  /** True during a device reset: writes are ignored until the status reads 0. @virtio 4.1.4.3.2 */
   get resetting(): boolean {
     return this.#resetting !== undefined
   }
 
-  /** 32 of the offered feature bits, from bit 32 * `word` on; 0 past the last. */
+  /** Returns 32 offered feature bits, beginning with bit 32 * `word`; 0 past the last word. */
   offeredFeatures(word: number): number {
-    return featureWord(this.#transport.memory.remote ? distantFeatures(this.offered) : this.offered, word)
+    return featureWord(this.#transport.memory.bounce ? bounceFeatures(this.offered) : this.offered, word)
   }
 
-  /** 32 of the feature bits the driver accepted. */
+  /** Returns 32 feature bits that the driver accepted, beginning with bit 32 * `word`. */
   acceptedFeatures(word: number): number {
     return featureWord(this.#accepted, word)
   }
 
-  /** The driver accepts these 32 bits. Agreed is agreed: ignored once FEATURES_OK is set. @virtio 3.1.1 */
+  /** Sets 32 bits that the driver accepts. Ignored after FEATURES_OK. @virtio 3.1.1 */
   acceptFeatures(word: number, bits: number): void {
     if (this.resetting || (this.#status & Status.FEATURES_OK) !== 0 || word > 3) return
     const shift = BigInt(word * 32)
@@ -108,8 +107,8 @@ export class DeviceState {
   }
 
   /**
-   * 0 resets. Any other value sets the bits it has and clears none: FEATURES_OK only where the device can work with
-   * what the driver accepted, DRIVER_OK only after that, and never once the driver gave up.
+   * Writes the status. 0 resets the device; any other value sets bits and clears none. FEATURES_OK is set only if the
+   * accepted features are valid, DRIVER_OK only if FEATURES_OK is set and FAILED is not.
    * @virtio 2.1.1, 3.1.1
    */
   writeStatus(value: number): void {
@@ -123,7 +122,7 @@ export class DeviceState {
     if ((set & Status.FEATURES_OK) !== 0) {
       const refusal =
         featureRefusal(this.#device, this.#accepted) ??
-        (this.#transport.memory.remote && distantRefusal(this.#device, this.#accepted))
+        (this.#transport.memory.bounce && bounceRefusal(this.#device, this.#accepted))
       if (refusal === undefined) {
         this.#status |= Status.FEATURES_OK
         this.#guard.call('negotiated', () => this.#device.negotiated?.(this.#accepted))
@@ -140,7 +139,7 @@ export class DeviceState {
     }
   }
 
-  /** Keeps the device from starting requests, or lets it; what is in flight is finished. They wait, and none is lost. */
+  /** Prevents the device from popping chains while `held`. Chains in flight are finished; available ones wait. */
   hold(held: boolean): void {
     if (held === this.#held) return
     this.#held = held
@@ -149,32 +148,35 @@ export class DeviceState {
   }
 
   /**
-   * The guest's memory is other than it was. What is in flight is finished if any is gone, in memory as it was; queues
-   * whose rings moved go on where they stood, and those whose rings are gone wait for them to come back.
+   * Follows a change of the memory map. If regions were removed, or rings moved, requests in flight are finished first,
+   * in the memory they use. Queues whose rings moved resume at their position; queues whose rings were removed resume
+   * when those return.
+   * @param removed true if regions were removed
+   * @returns a wait until removed regions are no longer accessed; undefined if they already are not
    */
-  memoryChanged(gone: boolean): void | Pending {
-    // Not for the whole reset: the driver's memory, where that is elsewhere, takes nothing while the client waits for us.
+  memoryChanged(removed: boolean): void | Pending {
+    // Not the whole reset: its flush of bounce memory needs replies of the client, which waits for this call.
     if (this.#resetting) return this.#quiescing
     const session = this.#session
     const { memory } = this.#transport
-    const concerned = (queue: QueueState) =>
-      queue.displaced(memory) || queue.returned(memory) || (gone && (queue.live?.position.inFlight ?? 0) > 0)
-    if (!session || !this.queues.some(concerned)) return
-    this.#moving = true
+    const isAffected = (queue: QueueState) =>
+      queue.displaced(memory) || queue.returned(memory) || (removed && (queue.live?.position.inFlight ?? 0) > 0)
+    if (!session || !this.queues.some(isAffected)) return
+    this.#relocating = true
     this.#updateGates()
     return after(
       this.#guard.wait('quiesce', () => this.#device.quiesce()),
-      () => this.#settleQueues(session),
+      () => this.#reopenQueues(session),
     )
   }
 
-  /** The queue, where the driver may set its size and addresses: it exists, is not enabled, and no reset is going on. */
+  /** Returns a queue that the driver may configure: one that exists, is not enabled and is not being reset. */
   configurableQueue(index: number): QueueState | undefined {
     const queue = this.queues[index]
     return !queue || queue.enabled || queue.resetting || this.resetting ? undefined : queue
   }
 
-  /** After DRIVER_OK only a device that can reset queues can be given another one. @virtio 2.6.1.2 */
+  /** Enables a queue. After DRIVER_OK this requires RING_RESET, else it is ignored. @virtio 2.6.1.2 */
   enableQueue(index: number): void {
     const queue = this.configurableQueue(index)
     const session = this.#session
@@ -186,14 +188,14 @@ export class DeviceState {
     this.notify(index)
   }
 
-  /** Takes one queue from the device; `resetting` is set until it is gone. @virtio 2.6.1.1 */
+  /** Resets one queue. Its `resetting` is true until the device stopped using it. @virtio 2.6.1.1 */
   resetQueue(index: number): void {
     const queue = this.queues[index]
     if (!queue || queue.resetting || this.resetting || !hasFeature(this.negotiated, Feature.RING_RESET)) return
     const { live } = queue
     const session = this.#session
     const done = () => {
-      // The device may have been reset, and the queue made anew, before it gave up the old one.
+      // A device reset may have completed meanwhile, and the driver may have enabled the queue again.
       if (session !== this.#session || (live && !queue.resetting)) return
       this.#session?.queues.fill(undefined, index, index + 1)
       queue.reset()
@@ -205,22 +207,24 @@ export class DeviceState {
     }
     queue.resetting = true
     live.open = false
-    queue.distant?.close()
-    after(this.#delivered(this.#guard.wait('resetQueue', () => this.#device.resetQueue?.(index))), done)
+    queue.shadowRing?.close()
+    after(this.#flushedAfter(this.#guard.wait('resetQueue', () => this.#device.resetQueue?.(index))), done)
   }
 
-  /** Makes visible what was used, for devices that leave that to a microtask, where none runs before a thread sleeps. */
+  /**
+   * Publishes all queues. Call it before a thread sleeps: devices may publish in a microtask, which would run too late.
+   */
   publish(): void {
     for (const { live } of this.queues) live?.publish()
   }
 
-  /** Serves what the driver made available without being told. @returns whether there was something */
+  /** Serves chains found by polling and disables driver notifications. @returns whether there were any */
   poll(): boolean {
     let found = false
     for (let index = 0; index < this.queues.length; index++) {
-      const { live, distant } = this.queues[index]
-      // A ring that is elsewhere is not to be looked at.
-      if (!live?.open || distant) continue
+      const { live, shadowRing } = this.queues[index]
+      // A shadow ring changes only when it is fetched.
+      if (!live?.open || shadowRing) continue
       live.polled = true
       if (!live.hasWork()) continue
       this.#serve(index)
@@ -229,21 +233,21 @@ export class DeviceState {
     return found
   }
 
-  /** Nobody polls any more. */
+  /** Enables driver notifications again after `poll`. */
   stopPolling(): void {
     for (let index = 0; index < this.queues.length; index++) {
-      const { live, distant } = this.queues[index]
-      if (!live?.polled || distant) continue
+      const { live, shadowRing } = this.queues[index]
+      if (!live?.polled || shadowRing) continue
       live.polled = false
       this.#serve(index)
     }
   }
 
-  /** The driver made chains available. Before DRIVER_OK, or for a queue that is not there, it says nothing. */
+  /** Handles a notification by the driver. Ignored before DRIVER_OK and for a queue that does not exist. */
   notify(index: number): void {
     const queue = this.queues[index]
-    if (queue?.stoppedAt) this.#guard.log(`queue ${index} is notified of, and its ring is not in memory`)
-    if (queue?.distant && queue.live?.open) queue.distant.look()
+    if (queue?.stoppedAt) this.#guard.log(`notification for queue ${index} ignored: its ring is not in guest memory`)
+    if (queue?.shadowRing && queue.live?.open) queue.shadowRing.fetchAvailable()
     else this.#serve(index)
   }
 
@@ -252,7 +256,7 @@ export class DeviceState {
     try {
       this.#device.notify(index)
     } catch (error) {
-      this.#guard.mistake('notify', error)
+      this.#guard.report('notify', error)
     }
   }
 
@@ -271,8 +275,9 @@ export class DeviceState {
   }
 
   /**
-   * Back to the state before any driver: at once where nothing is in flight, else when the device is done. A reset
-   * during a reset is the same reset. @virtio 2.4
+   * Resets the device: within this call if nothing is in flight, else when the requests in flight are finished. A reset
+   * during a reset has no further effect. @virtio 2.4
+   * @returns a wait for the end of the reset; undefined if it is complete
    */
   reset(): void | Pending {
     if (this.#resetting) return this.#resetting
@@ -282,12 +287,12 @@ export class DeviceState {
     }
     for (const queue of this.queues) {
       if (queue.live) queue.live.open = false
-      queue.distant?.close()
+      queue.shadowRing?.close()
     }
     const quiescing = this.#guard.wait('quiesce', () => this.#device.quiesce())
-    const wait = this.#delivered(quiescing)
+    const wait = this.#flushedAfter(quiescing)
     const reset = new Pending()
-    // Set before the wait, which may end within the call.
+    // Set before `after`, because the wait may already have finished.
     if (wait) {
       this.#resetting = reset
       this.#quiescing = quiescing || undefined
@@ -303,14 +308,14 @@ export class DeviceState {
     return inspectDevice(this.#device, this)
   }
 
-  /** Waits, and then until the driver's memory, where that is elsewhere, has what was written to it. */
-  #delivered(wait: void | Pending): void | Pending {
-    const { remote } = this.#transport.memory
-    return remote ? after(wait, () => remote.settled()) : wait
+  /** Returns `wait`, extended with bounce memory until all writes reached the guest. */
+  #flushedAfter(wait: void | Pending): void | Pending {
+    const { bounce } = this.#transport.memory
+    return bounce ? after(wait, () => bounce.flushed()) : wait
   }
 
   #finishReset(): void {
-    // From here on a completion that comes late reaches no queue and no driver.
+    // First: a late completion must not reach a queue.
     for (const queue of this.queues) queue.reset()
     this.#session = undefined
     this.#guard.call('reset', () => this.#device.reset())
@@ -328,18 +333,18 @@ export class DeviceState {
     })
     this.#session = session
     for (let i = 0; i < this.queues.length; i++) if (this.queues[i].enabled) this.#openQueue(session, i)
-    // A broken queue interrupts the driver, and nobody says that it does not reset the device right then.
+    // A broken queue interrupts the driver, which may have reset the device within that call.
     if (session !== this.#session) return
     this.#updateGates()
     this.#guard.call('activate', () => this.#device.activate(session))
-    // What nobody could be told before: a change since the driver read the space, or a failure.
+    // Configuration changes and failures before DRIVER_OK were not signalled yet.
     if (this.#device.config.changed || failed) this.#transport.configInterrupt()
     for (let i = 0; i < this.queues.length; i++) this.notify(i)
   }
 
   #openQueue(session: Session, index: number): void {
     const state = this.queues[index]
-    const { remote } = session.memory
+    const { bounce } = session.memory
     const interrupt = () => this.#transport.queueInterrupt(index)
     const setup = this.#guard.call(
       'queue',
@@ -352,33 +357,33 @@ export class DeviceState {
         deviceArea: state.address(QueueArea.DEVICE),
         ...ringFeatures(session.features),
         start: state.begin(session.memory),
-        interrupt: remote ? () => remote.after(interrupt) : interrupt,
+        interrupt: bounce ? () => bounce.afterFlush(interrupt) : interrupt,
         onBroken: (reason) => session.needsReset(`queue ${index}: ${reason}`),
       }),
     )
     const queue = setup && this.#guard.call('queue', () => createDeviceQueue(setup))
     if (!queue || session !== this.#session) return
     state.live = new GatedQueue(queue)
-    if (remote) this.#openDistant(state, setup, remote)
+    if (bounce) this.#openShadowRing(state, setup, bounce)
     session.queues[index] = state.live
   }
 
-  #openDistant(state: QueueState, setup: QueueSetup, remote: BounceMemory): void {
-    const refusal = distantRefusal(this.#device, this.#accepted)
+  #openShadowRing(state: QueueState, setup: QueueSetup, bounce: BounceMemory): void {
+    const refusal = bounceRefusal(this.#device, this.#accepted)
     if (refusal !== undefined) {
       setup.onBroken(refusal)
       return
     }
     if (state.live) state.live.polled = true
-    state.distant = new ShadowRing(setup, remote, {
+    state.shadowRing = new ShadowRing(setup, bounce, {
       ready: () => this.#serve(setup.index),
       broken: setup.onBroken,
     })
   }
 
-  /** Nothing is in flight: queues go where their rings are now. */
-  #settleQueues(session: Session): void {
-    this.#moving = false
+  /** Reopens queues in the changed memory map. Nothing is in flight. */
+  #reopenQueues(session: Session): void {
+    this.#relocating = false
     const { memory } = session
     const current = session === this.#session && !this.resetting
     for (let i = 0; current && i < this.queues.length; i++) {
@@ -396,11 +401,14 @@ export class DeviceState {
 
   #updateGates(): void {
     const open =
-      this.#session !== undefined && !this.#held && !this.#moving && (this.#status & Status.DEVICE_NEEDS_RESET) === 0
+      this.#session !== undefined &&
+      !this.#held &&
+      !this.#relocating &&
+      (this.#status & Status.DEVICE_NEEDS_RESET) === 0
     for (const queue of this.queues) if (queue.live) queue.live.open = open && !queue.resetting && !this.resetting
   }
 
-  /** The device cannot go on. One line for people, one interrupt for the driver. @virtio 2.1.2 */
+  /** Sets DEVICE_NEEDS_RESET, with one log line and one configuration interrupt. @virtio 2.1.2 */
   #fail(reason: string): void {
     if ((this.#status & Status.DEVICE_NEEDS_RESET) !== 0) return
     this.#guard.log(`needs a reset: ${reason}`)

@@ -2,8 +2,8 @@ import type { Chain } from '../virtqueue/chain.ts'
 import type { DeviceQueue, QueueCounters, QueuePosition } from '../virtqueue/device-queue.ts'
 
 /**
- * A queue whose supply can be stopped: while the gate is closed nothing is popped, but what is in flight can still be
- * given back. So a device finishes its requests before a reset completes, and starts none.
+ * Queue with a gate: while it is closed, `pop` returns undefined, but chains in flight can be pushed. A device thus
+ * finishes its requests before a reset completes, and starts no new ones.
  */
 export class GatedQueue implements DeviceQueue {
   /** Whether chains may be popped. */

@@ -40,7 +40,7 @@ for (const [name, features] of [
     rig.state.memoryChanged(true)
     rig.send(0, [2])
     assert.equal(rig.queues[0].collect(), false)
-    assert.deepEqual(rig.logged, ['echo: queue 0 is notified of, and its ring is not in memory'])
+    assert.deepEqual(rig.logged, ['echo: notification for queue 0 ignored: its ring is not in guest memory'])
     rig.memory.replace([again(rig)])
     rig.state.memoryChanged(false)
     assert.equal(rig.queues[0].collect(), true)
@@ -130,5 +130,5 @@ test('a device that returns a promise instead of a wait needs a reset, and the s
   rig.device.quiesce = (async () => {}) as unknown as typeof rig.device.quiesce
   rig.state.writeStatus(0)
   assert.equal(rig.state.status, 0)
-  assert.match(rig.logged.join(), /quiesce failed: it returned something other than a Pending/)
+  assert.match(rig.logged.join(), /quiesce failed: it must return undefined or a Pending/)
 })

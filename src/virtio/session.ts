@@ -2,11 +2,11 @@ import type { GuestMemory } from '../memory/guest-memory.ts'
 import type { DeviceQueue } from '../virtqueue/device-queue.ts'
 import type { DriverSession } from './device.ts'
 
-/** A driver's time with a device, as a transport makes it: it puts the queues in as the driver enables them. */
+/** Session that `DeviceState` creates. It adds the queues to `queues` when the driver enables them. */
 export class Session implements DriverSession {
   readonly queues: (DeviceQueue | undefined)[]
 
-  /** @param fail told when the device cannot go on, also by a session that is over */
+  /** @param fail called with each reason for a reset, also after the session ended */
   constructor(
     readonly memory: GuestMemory,
     readonly features: bigint,

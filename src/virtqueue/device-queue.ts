@@ -8,66 +8,67 @@ import type { ChainJournal } from './chain-journal.ts'
  *     for (let chain = queue.pop(); chain; chain = queue.pop()) queue.push(chain, serve(chain))
  *     queue.publish()
  *
- * Chains may be pushed later and in any order. A malformed chain never reaches the device: it goes back to the driver
- * with length 0 and is counted. A ring that cannot be followed sets `broken`; from then on nothing is popped or pushed.
+ * Chains may be pushed later and in any order. A malformed chain is never popped: it is returned to the driver with
+ * length 0 and counted. A ring that cannot be followed sets `broken`; nothing is popped or pushed after that.
  */
 export interface DeviceQueue {
   readonly index: number
   readonly size: number
   readonly counters: QueueCounters
-  /** Why the ring cannot be followed any more, or undefined while it can. */
+  /** Reason why the ring can no longer be followed; undefined while it can. */
   readonly broken: string | undefined
-  /** Where device and driver stand. */
+  /** Available and used positions, and the number of chains in flight. */
   readonly position: QueuePosition
   /**
-   * Whether somebody looks for `news` all the time, so that the driver need not notify. Once nobody does any more, `pop`
-   * until there is nothing: that asks for it again.
+   * True while the queue is polled: driver notifications are disabled. After clearing it, `pop` until empty to enable
+   * them again.
+   * @default false
    */
   polled: boolean
-  /** Whether the driver made something available since this was last asked. */
+  /** Returns true if the driver made chains available that no earlier call reported and that were not popped. */
   hasWork(): boolean
   /**
-   * The next chain the driver made available. When there is none, the driver is asked to notify of the next one and
-   * the ring is looked at once more, so that a device may return to sleep on undefined.
+   * Returns the next available chain. If there is none, enables driver notifications, checks the ring once more and
+   * returns undefined: the device may then sleep until it is notified.
    */
   pop(): Chain | undefined
   /**
-   * Gives a chain back with the number of bytes written from its writable start. Visible to the driver at `publish`.
-   * Where buffers were promised in order, a chain waits for those popped before it.
+   * Returns a chain to the driver, which sees it after `publish`. With IN_ORDER, the chain is held back until all
+   * chains popped before it are pushed.
+   * @param written bytes written from the start of the writable part
    */
   push(chain: Chain, written: number): void
-  /** Makes all pushed chains visible at once, and interrupts the driver if it wants that. */
+  /** Makes all pushed chains visible at once, and interrupts the driver unless it suppressed the interrupt. */
   publish(): void
   /**
-   * The driver took the queue away (reset): from now on nothing is popped, and pushing is harmless and has no effect.
-   * @virtio 2.6.1.1.1
+   * Ends the use of the ring, because the driver reset the queue: `pop` and `push` have no effect. @virtio 2.6.1.1.1
    */
   detach(): void
 }
 
-/** Counts since the queue was enabled. */
+/** Counters since the queue was enabled. */
 export interface QueueCounters {
   popped: number
   pushed: number
-  /** Chains given back unserved because they broke the specification. */
+  /** Malformed chains, which were returned with length 0. */
   malformed: number
-  /** What was wrong with the last malformed chain. */
+  /** Fault of the last malformed chain. */
   lastFault: string | undefined
-  /** Pushes that were ignored, of chains not in flight here: a device's mistake. */
+  /** Ignored pushes of chains that were not in flight in this queue: bugs of the device. */
   invalidPushes: number
   interrupts: number
-  /** Publications for which the driver wanted no interrupt. */
+  /** Calls of `publish` after which the driver had suppressed the interrupt. */
   suppressed: number
 }
 
 /**
- * In a split ring, indices that run freely over 16 bits. In a packed one, positions over two rounds, 0 to 2 * size -
- * 1: in the second the wrap counter is 0.
+ * Position of the device in a ring. Split ring: free-running 16-bit indices. Packed ring: positions over two rounds,
+ * 0 to 2 * size - 1, with wrap counter 1 in the first round and 0 in the second.
  */
 export interface RingPosition {
-  /** Next available entry the device will look at. */
+  /** Next available entry that the device reads. */
   readonly available: number
-  /** Next used entry the device will fill. */
+  /** Next used entry that the device fills. */
   readonly used: number
 }
 
@@ -76,11 +77,11 @@ export interface QueuePosition extends RingPosition {
   readonly inFlight: number
 }
 
-/** All that makes a queue: what the driver configured and what was negotiated. */
+/** Configuration of a queue: sizes and addresses that the driver set, and negotiated features. */
 export interface QueueSetup {
   readonly index: number
   readonly memory: GuestMemory
-  /** Descriptors: 1 to 32768; a power of two in a split ring. */
+  /** Number of descriptors, 1 to 32768; a power of two in a split ring. */
   readonly size: number
   /** Guest addresses. @virtio 2.7, 2.8 */
   readonly descriptorArea: number
@@ -90,12 +91,12 @@ export interface QueueSetup {
   readonly eventIdx: boolean
   readonly indirect: boolean
   readonly inOrder: boolean
-  /** Where a ring goes on that was in use before; at its beginning unless told. */
+  /** Position at which a ring that was in use before is resumed. @default position 0 */
   readonly start?: RingPosition | undefined
-  /** Told of every chain, and asked for those that were in flight before. */
+  /** Records every chain, and supplies the chains that were in flight before. @default no journal */
   readonly journal?: ChainJournal | undefined
-  /** Called when the driver is to be interrupted for this queue. */
+  /** Called to interrupt the driver for this queue. */
   readonly interrupt: () => void
-  /** Called once when the ring can no longer be followed; at creation already, where it lies outside memory. */
+  /** Called once when the queue breaks, during creation if the configuration is invalid. */
   readonly onBroken: (reason: string) => void
 }

@@ -54,7 +54,7 @@ function take(pair: SleepyPair, step: Step): void {
   else if (step.who === 'complete') pair.complete(step.which)
   else if (step.who === 'publish') pair.publish()
   else if (step.who === 'driver') pair.stepDriver()
-  else pair.settle()
+  else pair.runUntilIdle()
 }
 
 test('every request is answered once, with the right bytes, however driver and device race  @virtio 2.7.13 2.8.21', () => {
@@ -62,7 +62,7 @@ test('every request is answered once, with the right bytes, however driver and d
     fc.property(options, steps, (setup, taken) => {
       const pair = new SleepyPair(setup)
       for (const step of taken) take(pair, step)
-      pair.settle()
+      pair.runUntilIdle()
       assert.deepEqual(pair.breaks, [])
       assert.equal(pair.isIdle, true, 'somebody sleeps while there is work: a wake-up was lost')
       const { popped, pushed, malformed, invalidPushes } = pair.queue.counters
@@ -77,9 +77,9 @@ test('with event indices nobody is woken twice for one sleep  @virtio 2.7.7.2 2.
     fc.property(options, steps, (setup, taken) => {
       const pair = new SleepyPair({ ...setup, eventIdx: true })
       // A ring begins with notifications enabled: from the first sleep on there is an index.
-      pair.settle()
+      pair.runUntilIdle()
       for (const step of taken) take(pair, step)
-      pair.settle()
+      pair.runUntilIdle()
       assert.ok(pair.interrupts <= pair.driverSleeps, `${pair.interrupts} interrupts, ${pair.driverSleeps} sleeps`)
       assert.ok(pair.notifications <= pair.deviceSleeps, `${pair.notifications} notifications`)
     }),

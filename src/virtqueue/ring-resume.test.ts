@@ -163,7 +163,7 @@ test('packed: a ring cannot go on where it has no descriptor, or with more in fl
     { available: 9, used: 0 },
   ]) {
     const pair = new BarePair({ packed: true, size: 8 })
-    assert.match(goOn(pair, true, start).broken ?? '', /cannot go on/)
+    assert.match(goOn(pair, true, start).broken ?? '', /cannot resume at/)
   }
 })
 

@@ -111,7 +111,7 @@ export class ServedDevice {
     try {
       this.device.notify(index)
     } catch (error) {
-      this.guard.mistake('notify', error)
+      this.guard.report('notify', error)
     }
   }
 

@@ -66,7 +66,7 @@ test('the ISR status can be read with any width, and cannot be written', async (
   for (const width of [1, 2, 4]) {
     const machine = new EchoMachine()
     await machine.driver.start()
-    const { bar, offset } = machine.driver.place(3)
+    const { bar, offset } = machine.driver.capability(3)
     machine.send(0, [1])
     machine.pci.barWrite(bar, offset, width, 0)
     assert.equal(machine.pci.barRead(bar, offset, width), 1)

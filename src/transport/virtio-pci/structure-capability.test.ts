@@ -17,7 +17,7 @@ class Window {
   readonly #at: number
 
   constructor(readonly machine: EchoMachine) {
-    this.#at = machine.driver.place(CfgType.PCI_CFG).at
+    this.#at = machine.driver.capability(CfgType.PCI_CFG).at
   }
 
   aim(bar: number, offset: number, length: number): void {
@@ -58,17 +58,17 @@ test('each structure has a capability of its whole length, within its BAR  @virt
 
 test('the common and device structures are aligned to 4 bytes, notifications to 2  @virtio 4.1.4.3.1', () => {
   const { driver } = new EchoMachine()
-  assert.equal(driver.place(CfgType.COMMON_CFG).offset % 4, 0)
-  assert.equal(driver.place(CfgType.DEVICE_CFG).offset % 4, 0)
-  assert.equal(driver.place(CfgType.NOTIFY_CFG).offset % 2, 0)
-  assert.equal(driver.place(CfgType.DEVICE_CFG).length, 12)
-  assert.equal(driver.place(CfgType.COMMON_CFG).length, 64)
+  assert.equal(driver.capability(CfgType.COMMON_CFG).offset % 4, 0)
+  assert.equal(driver.capability(CfgType.DEVICE_CFG).offset % 4, 0)
+  assert.equal(driver.capability(CfgType.NOTIFY_CFG).offset % 2, 0)
+  assert.equal(driver.capability(CfgType.DEVICE_CFG).length, 12)
+  assert.equal(driver.capability(CfgType.COMMON_CFG).length, 64)
 })
 
 for (const queueSizes of [[], [16], new Array<number>(300).fill(16)]) {
   test(`the notification structure has room for each of ${queueSizes.length} queues  @virtio 4.1.4.4.1`, () => {
     const { pci, driver } = new EchoMachine({ device: new EchoDevice({ queueSizes }) })
-    const { at, length } = driver.place(CfgType.NOTIFY_CFG)
+    const { at, length } = driver.capability(CfgType.NOTIFY_CFG)
     const multiplier = pci.configRead(at + 16, 4)
     assert.equal(multiplier, 4)
     assert.ok(length >= 2)
@@ -197,7 +197,7 @@ test('an access that cannot be made is not made  @virtio 4.1.4.9.2', () => {
   const window = new Window(machine)
   const { view } = machine.device.config
   for (let at = 0; at < view.byteLength; at++) view.setUint8(at, 0x55)
-  const { offset: config } = machine.driver.place(CfgType.DEVICE_CFG)
+  const { offset: config } = machine.driver.capability(CfgType.DEVICE_CFG)
   for (const [bar, offset, length] of [
     [0, config, 0],
     [0, config, 3],
@@ -223,7 +223,7 @@ test('one read of the data is one access, however many times it is aimed  @virti
   const machine = new EchoMachine()
   await machine.driver.start()
   machine.send(0, [1])
-  const { bar, offset } = machine.driver.place(CfgType.ISR_CFG)
+  const { bar, offset } = machine.driver.capability(CfgType.ISR_CFG)
   const window = new Window(machine)
   window.aim(bar, offset, 1)
   assert.equal(machine.asserted, true, 'aiming reads nothing')

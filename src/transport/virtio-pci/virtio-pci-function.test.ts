@@ -51,7 +51,7 @@ test('a notification says its queue by where it is written, whatever and however
   await machine.driver.start()
   const notified: number[] = []
   machine.device.notify = (queue) => notified.push(queue)
-  const { bar, offset } = machine.driver.place(2)
+  const { bar, offset } = machine.driver.capability(2)
   for (const width of [1, 2, 4]) {
     machine.pci.barWrite(bar, offset, width, 0xffff_ffff)
     machine.pci.barWrite(bar, offset + 4, width, 0)
