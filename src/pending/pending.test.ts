@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { after, all, Pending } from './pending.ts'
 
-test('listeners are called within `finish`, in order, and later ones at once', () => {
+test('listeners are called within `finish` in order, and later ones within `onFinish`', () => {
   const pending = new Pending<number>()
   const heard: string[] = []
   pending.onFinish((value) => heard.push(`first ${value}`))
@@ -13,7 +13,7 @@ test('listeners are called within `finish`, in order, and later ones at once', (
   assert.deepEqual(heard, ['first 3', 'second 3', 'late 3'])
 })
 
-test('what has nothing to wait for goes on within the call', () => {
+test('`after` calls `next` within the call if there is nothing to wait for', () => {
   assert.equal(
     after(2, (value) => value + 1),
     3,
@@ -24,7 +24,7 @@ test('what has nothing to wait for goes on within the call', () => {
   )
 })
 
-test('waits follow each other until the last has ended', () => {
+test('waits can be chained, and the result finishes with the last one', () => {
   const [first, second] = [new Pending<number>(), new Pending<string>()]
   const heard: string[] = []
   const whole = after(first, (value) => after(second, (text) => `${value} ${text}`))
@@ -36,7 +36,7 @@ test('waits follow each other until the last has ended', () => {
   assert.deepEqual(heard, ['1 one'])
 })
 
-test('all have ended when the last has, in any order', () => {
+test('`all` finishes with the last of its waits, in any order', () => {
   const [first, second] = [new Pending(), new Pending()]
   const whole = all([undefined, first, second])
   let ended = false
@@ -50,7 +50,7 @@ test('all have ended when the last has, in any order', () => {
   assert.equal(all([undefined, undefined]), undefined)
 })
 
-test('a listener that throws takes none of the others along', () => {
+test('a listener that throws does not keep the remaining listeners from being called', () => {
   const pending = new Pending()
   const heard: string[] = []
   pending.onFinish(() => {

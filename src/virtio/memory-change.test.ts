@@ -21,7 +21,7 @@ for (const [name, features] of [
   ['split', 0n],
   ['packed', featureSet(Feature.RING_PACKED, Feature.EVENT_IDX)],
 ] as const) {
-  test(`rings that move go on where they stood: ${name}`, () => {
+  test(`rings that move resume at their position: ${name}`, () => {
     const rig = new StateRig()
     rig.start(features)
     for (let i = 0; i < 100; i++) {
@@ -32,7 +32,7 @@ for (const [name, features] of [
     assert.equal(rig.device.resets, 0)
   })
 
-  test(`a queue whose ring is gone waits for it, and loses nothing: ${name}`, () => {
+  test(`a queue whose ring is removed waits for its return and loses no request: ${name}`, () => {
     const rig = new StateRig()
     rig.start(features)
     assert.deepEqual(rig.echo(0, [1]), [1])
@@ -50,7 +50,7 @@ for (const [name, features] of [
   })
 }
 
-test('what is in flight ends before memory is let go, and nothing begins meanwhile', () => {
+test('requests in flight finish before memory is released, and none starts meanwhile', () => {
   const rig = new StateRig(new EchoDevice({ slow: true }))
   rig.start()
   rig.send(0, [1])
@@ -69,7 +69,7 @@ test('what is in flight ends before memory is let go, and nothing begins meanwhi
   rig.device.answer()
 })
 
-test('memory that comes, or goes while nothing is in flight, disturbs nobody', () => {
+test('adding memory, or removing it while nothing is in flight, does not stop queues', () => {
   const rig = new StateRig(new EchoDevice({ slow: true }))
   rig.start()
   const more = MemoryRegion.over(1 << 21, new Uint8Array(4096))
@@ -83,7 +83,7 @@ test('memory that comes, or goes while nothing is in flight, disturbs nobody', (
   assert.equal(rig.device.activations, 1)
 })
 
-test('a device that is reset while its memory changes begins anew', () => {
+test('a device that is reset during a memory change starts in its initial state', () => {
   const rig = new StateRig(new EchoDevice({ slow: true }))
   rig.start()
   rig.send(0, [1])
@@ -103,7 +103,7 @@ test('a device that is reset while its memory changes begins anew', () => {
   assert.equal(rig.queues[0].collect(), true)
 })
 
-test('before there is a driver memory may change as it likes', () => {
+test('memory may change before DRIVER_OK', () => {
   const rig = new StateRig()
   rig.memory.replace([])
   assert.equal(rig.state.memoryChanged(true), undefined)
@@ -112,7 +112,7 @@ test('before there is a driver memory may change as it likes', () => {
   assert.deepEqual(rig.echo(0, [1]), [1])
 })
 
-test('a queue reset that waits ends although the memory of its ring went meanwhile  @virtio 2.6.1', () => {
+test('a queue reset completes even if the memory of its ring is removed meanwhile  @virtio 2.6.1', () => {
   const rig = new StateRig(new EchoDevice({ slow: true }))
   rig.start(featureSet(Feature.RING_RESET))
   rig.send(0, [1])
@@ -124,7 +124,7 @@ test('a queue reset that waits ends although the memory of its ring went meanwhi
   assert.deepEqual([rig.state.queues[0].resetting, rig.state.queues[0].enabled], [false, false])
 })
 
-test('a device that returns a promise instead of a wait needs a reset, and the status goes to 0 all the same', () => {
+test('a device that returns a promise instead of a Pending needs a reset, which completes nevertheless', () => {
   const rig = new StateRig()
   rig.start()
   rig.device.quiesce = (async () => {}) as unknown as typeof rig.device.quiesce

@@ -38,7 +38,7 @@ function probe(): DeviceState {
   })
 }
 
-test('what was agreed shapes the configuration space before DRIVER_OK, until a reset  @virtio 3.1.1', () => {
+test('negotiated features change the configuration space before DRIVER_OK, until a reset  @virtio 3.1.1', () => {
   const state = probe()
   state.acceptFeatures(0, 2)
   state.acceptFeatures(1, 1)
@@ -49,7 +49,7 @@ test('what was agreed shapes the configuration space before DRIVER_OK, until a r
   assert.equal(state.readConfig(0, 1), 0)
 })
 
-test('a refused set of features is not told to the device  @virtio 3.1.1', () => {
+test('negotiated is not called with a refused set of features  @virtio 3.1.1', () => {
   const state = probe()
   state.acceptFeatures(0, 2)
   state.writeStatus(Status.ACKNOWLEDGE | Status.DRIVER | Status.FEATURES_OK)

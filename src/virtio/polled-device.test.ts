@@ -8,7 +8,7 @@ for (const [kind, features] of [
   ['split, event indices', featureSet(Feature.EVENT_IDX)],
   ['packed', featureSet(Feature.RING_PACKED)],
 ] as const) {
-  test(`while somebody looks at its rings, a device needs no notification, and then needs them again: ${kind}`, () => {
+  test(`a polled device needs no notifications until polling stops: ${kind}`, () => {
     const rig = new StateRig()
     rig.start(features)
     let notifications = 0
@@ -38,7 +38,7 @@ for (const [kind, features] of [
   })
 }
 
-test('a device that is held, reset or without a driver is not polled', () => {
+test('polling serves nothing while the device is held, in reset or without a driver', () => {
   const rig = new StateRig()
   assert.equal(rig.state.poll(), false)
   rig.start()

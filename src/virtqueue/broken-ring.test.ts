@@ -34,7 +34,7 @@ function assertBroken(pair: BarePair): void {
   assert.deepEqual(pair.allocator.region.u8, before)
 }
 
-test('an available index further ahead than the ring is long breaks the queue  @virtio 2.7.6', () => {
+test('an available index more than the queue size ahead breaks the queue  @virtio 2.7.6', () => {
   for (const size of [1, 8, 32768]) {
     for (const ahead of [size + 1, 0xffff]) {
       const pair = splitPair(size)
@@ -44,7 +44,7 @@ test('an available index further ahead than the ring is long breaks the queue  @
   }
 })
 
-test('an available index that goes back breaks the queue  @virtio 2.7.6.1', () => {
+test('an available index that decreases breaks the queue  @virtio 2.7.6.1', () => {
   const pair = splitPair(8)
   for (let i = 0; i < 4; i++) pair.driver.add([], [])
   pair.driver.kick()
@@ -53,7 +53,7 @@ test('an available index that goes back breaks the queue  @virtio 2.7.6.1', () =
   assertBroken(pair)
 })
 
-test('entries added while too few descriptors are free break the queue  @virtio 2.7.13', () => {
+test('more available entries than free descriptors break the queue  @virtio 2.7.13', () => {
   const pair = splitPair(4)
   for (let i = 0; i < 4; i++) pair.driver.add([], [])
   pair.driver.kick()
@@ -68,7 +68,7 @@ test('entries added while too few descriptors are free break the queue  @virtio 
   assert.equal(pair.driver.collect(), false)
 })
 
-test('more descriptors made available than the ring has break the queue  @virtio 2.8.17', () => {
+test('more available descriptors than free ones break the queue  @virtio 2.8.17', () => {
   for (const size of [1, 3, 8]) {
     for (const pushed of [false, true]) {
       const pair = packedPair(size)
@@ -86,7 +86,7 @@ test('more descriptors made available than the ring has break the queue  @virtio
   }
 })
 
-test('a list that runs on past all that is available breaks the queue  @virtio 2.8.6 2.8.15', () => {
+test('a list that continues past the available descriptors breaks the queue  @virtio 2.8.6 2.8.15', () => {
   for (const size of [1, 2, 5, 8]) {
     for (let listed = 1; listed <= size; listed++) {
       const pair = packedPair(size)
@@ -99,7 +99,7 @@ test('a list that runs on past all that is available breaks the queue  @virtio 2
   }
 })
 
-test('a list never goes on into descriptors of an earlier round  @virtio 2.8.15', () => {
+test('a list never continues into descriptors of an earlier round  @virtio 2.8.15', () => {
   const pair = packedPair(4)
   // All four descriptors are used once; then one of a list that goes on is made available, and its neighbour is not.
   for (let i = 0; i < 4; i++) pair.driver.add([], [])
@@ -112,7 +112,7 @@ test('a list never goes on into descriptors of an earlier round  @virtio 2.8.15'
   assertBroken(pair)
 })
 
-test('a ring that cannot work is broken from the start  @virtio 2.7.1 2.8.10.1', () => {
+test('a ring with an invalid size or address is broken from the start  @virtio 2.7.1 2.8.10.1', () => {
   const end = 1 << 20
   const memory = new GuestMemory([
     MemoryRegion.over(0, new Uint8Array(end)),
@@ -162,7 +162,7 @@ test('a ring that cannot work is broken from the start  @virtio 2.7.1 2.8.10.1',
   }
 })
 
-test('a ring may end with its region, and needs no room for an event index nobody agreed on', () => {
+test('a ring may end with its region, without an event index if EVENT_IDX was not negotiated', () => {
   const memory = new GuestMemory([MemoryRegion.over(0, new Uint8Array(4096))])
   for (const eventIdx of [false, true]) {
     const room = eventIdx ? 2 : 0

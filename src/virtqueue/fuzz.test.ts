@@ -74,7 +74,7 @@ const options = fc.record({
   indirect: fc.boolean(),
 })
 
-test('random bytes in rings, tables and everywhere else do no harm', () => {
+test('random bytes in rings, tables and all other guest memory do no harm', () => {
   let chains = 0
   let malformed = 0
   let broken = 0

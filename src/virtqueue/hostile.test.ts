@@ -219,7 +219,7 @@ for (const attack of attacks) {
   for (const packed of [false, true]) {
     if (attack.ring && (attack.ring === 'packed') !== packed) continue
     const ring = packed ? 'packed' : 'split'
-    test(`${attack.what} costs the driver that chain only (${ring})  @virtio ${attack.clause}`, () => {
+    test(`${attack.what} makes only that chain malformed (${ring})  @virtio ${attack.clause}`, () => {
       for (const inOrder of [false, true]) {
         const guarded = new GuardedMemory(layout)
         const { indirect = true } = attack
@@ -242,7 +242,7 @@ for (const attack of attacks) {
   }
 }
 
-test('a head that is no descriptor costs the driver that entry only  @virtio 2.7.6', () => {
+test('a head that is not a descriptor index makes only that chain malformed  @virtio 2.7.6', () => {
   for (const head of [SIZE, 0xffff]) {
     const pair = new BarePair({ packed: false, size: SIZE })
     const before = addGood(pair)
@@ -257,7 +257,7 @@ test('a head that is no descriptor costs the driver that entry only  @virtio 2.7
   }
 })
 
-test('refused chains are given back at once, though the device got none to publish', () => {
+test('malformed chains are returned at once, even if the device pops none', () => {
   for (const packed of [false, true]) {
     const pair = new BarePair({ packed, size: SIZE, eventIdx: true })
     addGood(pair)
@@ -274,7 +274,7 @@ test('refused chains are given back at once, though the device got none to publi
   }
 })
 
-test('a ring full of malformed chains is worked off in one go', () => {
+test('a ring full of malformed chains is returned by one pop', () => {
   for (const packed of [false, true]) {
     const pair = new BarePair({ packed, size: SIZE })
     for (let round = 0; round < 100; round++) {

@@ -89,7 +89,7 @@ class Ring {
   }
 }
 
-test('a used descriptor has both marks as the wrap counter, and the write flag if anything was written  @virtio 2.8.1 2.8.3', () => {
+test('a used descriptor has AVAIL and USED equal to the wrap counter, and WRITE if bytes were written  @virtio 2.8.1 2.8.3', () => {
   const ring = new Ring(false)
   for (const marks of [AVAIL | USED, 0, AVAIL | USED]) {
     for (let index = 0; index < SIZE; index++) {
@@ -101,7 +101,7 @@ test('a used descriptor has both marks as the wrap counter, and the write flag i
   }
 })
 
-test('descriptors that are zero, or used, or of the wrong round are not available  @virtio 2.8.1 2.8.15', () => {
+test('descriptors that are zero, used or of the wrong round are not available  @virtio 2.8.1 2.8.15', () => {
   for (const marks of [0, AVAIL | USED, USED]) {
     const ring = new Ring(false)
     ring.bytes.setUint16(RING + 14, marks, true)
@@ -110,7 +110,7 @@ test('descriptors that are zero, or used, or of the wrong round are not availabl
   }
 })
 
-test('a list is used with one descriptor, and the ring moves on by its length  @virtio 2.8.6', () => {
+test('one used descriptor is written for a list, and the position advances by its length  @virtio 2.8.6', () => {
   const ring = new Ring(false)
   ring.offer(99, NEXT)
   ring.offer(7, WRITE)
@@ -138,7 +138,7 @@ test('descriptors are used in the order of completion  @virtio 2.8.12', () => {
   )
 })
 
-test('ids are the driver’s business: any, and the same twice', () => {
+test('the driver may use any buffer ids, also the same one twice', () => {
   const ring = new Ring(false)
   for (const id of [0xffff, 1, 1]) ring.offer(id)
   const chains = [ring.pop(), ring.pop(), ring.pop()]
@@ -150,7 +150,7 @@ test('ids are the driver’s business: any, and the same twice', () => {
   )
 })
 
-test('a list does not go on into what the device still holds  @virtio 2.8.17', () => {
+test('a list does not continue into descriptors that the device holds  @virtio 2.8.17', () => {
   const ring = new Ring(false)
   ring.offer(0)
   ring.offer(1)
@@ -163,7 +163,7 @@ test('a list does not go on into what the device still holds  @virtio 2.8.17', (
   assert.ok(ring.broken)
 })
 
-test('the device says when it wants to be notified: by flags, or by the place in the ring  @virtio 2.8.10 2.8.14', () => {
+test('the device requests notifications by flags or by a ring position  @virtio 2.8.10 2.8.14', () => {
   const plain = new Ring(false)
   const events = new Ring(true)
   for (let sent = 0; sent < 3 * SIZE; sent++) {
@@ -182,7 +182,7 @@ test('the device says when it wants to be notified: by flags, or by the place in
   }
 })
 
-test('a descriptor made available just while the device asks for notifications is found', () => {
+test('a descriptor made available while the device enables notifications is found', () => {
   for (const eventIdx of [false, true]) {
     // The driver looked whether to notify before it could see that it should.
     let offered = false
@@ -195,7 +195,7 @@ test('a descriptor made available just while the device asks for notifications i
   }
 })
 
-test('the driver says whether it wants interrupts  @virtio 2.8.10', () => {
+test('the driver enables and disables interrupts  @virtio 2.8.10', () => {
   const RESERVED = 3
   for (const [eventIdx, flags, wanted] of [
     [false, ENABLE, 1],
@@ -216,7 +216,7 @@ test('the driver says whether it wants interrupts  @virtio 2.8.10', () => {
   }
 })
 
-test('with event indices, the descriptor waited for interrupts, in its round only  @virtio 2.8.10', () => {
+test('with EVENT_IDX only the requested descriptor interrupts, in its round  @virtio 2.8.10', () => {
   for (let before = 0; before < 2 * SIZE; before++) {
     for (let event = 0; event < 2 * SIZE; event++) {
       for (let batch = 1; batch <= SIZE; batch++) {
@@ -236,7 +236,7 @@ test('with event indices, the descriptor waited for interrupts, in its round onl
   }
 })
 
-test('a descriptor waited for in the middle of a list interrupts when the list is used', () => {
+test('a requested descriptor in the middle of a list interrupts when the list is used', () => {
   const ring = new Ring(true)
   ring.suppress(DESC, 1)
   ring.offer(0, NEXT)
@@ -245,7 +245,7 @@ test('a descriptor waited for in the middle of a list interrupts when the list i
   assert.equal(ring.interrupts, 1)
 })
 
-test('an event outside the ring interrupts never, and breaks nothing', () => {
+test('an event position outside the ring never interrupts and does not break the queue', () => {
   const ring = new Ring(true)
   for (let i = 0; i < 20; i++) {
     ring.suppress(DESC, 0x7fff, i % 2 === 0)

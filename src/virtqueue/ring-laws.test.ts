@@ -57,7 +57,7 @@ function take(pair: SleepyPair, step: Step): void {
   else pair.runUntilIdle()
 }
 
-test('every request is answered once, with the right bytes, however driver and device race  @virtio 2.7.13 2.8.21', () => {
+test('every request is answered once with the right bytes, for any race of driver and device  @virtio 2.7.13 2.8.21', () => {
   fc.assert(
     fc.property(options, steps, (setup, taken) => {
       const pair = new SleepyPair(setup)
@@ -72,7 +72,7 @@ test('every request is answered once, with the right bytes, however driver and d
   )
 })
 
-test('with event indices nobody is woken twice for one sleep  @virtio 2.7.7.2 2.7.10.2 2.8.10', () => {
+test('with EVENT_IDX driver and device are woken at most once for each sleep  @virtio 2.7.7.2 2.7.10.2 2.8.10', () => {
   fc.assert(
     fc.property(options, steps, (setup, taken) => {
       const pair = new SleepyPair({ ...setup, eventIdx: true })

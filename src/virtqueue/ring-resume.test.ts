@@ -63,7 +63,7 @@ function goOn(pair: BarePair, packed: boolean, start: RingPosition, journal?: Ch
 for (const packed of [false, true]) {
   const ring = packed ? 'packed' : 'split'
 
-  test(`${ring}: another queue goes on where the one before it stood, after any number of rounds`, () => {
+  test(`${ring}: a new queue resumes at the position of the previous one, after any number of rounds`, () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 1, max: 4 }), { maxLength: 30 }), (batches) => {
         const pair = new BarePair({ packed, size: 4 })
@@ -89,7 +89,7 @@ for (const packed of [false, true]) {
     )
   })
 
-  test(`${ring}: a journal is told of each chain in order, and of a batch right before and after it is visible`, () => {
+  test(`${ring}: a journal records each chain in order, and each batch right before and after it becomes visible`, () => {
     const journal = new Recorder()
     const pair = new BarePair({ packed, size: 8 })
     const queue = goOn(pair, packed, { available: 0, used: 0 }, journal)
@@ -111,7 +111,7 @@ for (const packed of [false, true]) {
     ])
   })
 
-  test(`${ring}: a malformed chain is in the journal too, as it takes its place in the ring`, () => {
+  test(`${ring}: a malformed chain is recorded in the journal too`, () => {
     const journal = new Recorder()
     const pair = new BarePair({ packed, size: 8 })
     const queue = goOn(pair, packed, { available: 0, used: 0 }, journal)
@@ -121,7 +121,7 @@ for (const packed of [false, true]) {
     assert.deepEqual(journal.steps, [`taken ${id}`, `used ${id}`, 'exposing 1', 'exposed'])
   })
 
-  test(`${ring}: unfinished chains come first, in the journal's order, then what is new`, () => {
+  test(`${ring}: unfinished chains are popped first, in the journal's order, then new ones`, () => {
     const before = new Recorder()
     const pair = new BarePair({ packed, size: 8 })
     const dead = goOn(pair, packed, { available: 0, used: 0 }, before)
@@ -156,7 +156,7 @@ for (const packed of [false, true]) {
   })
 }
 
-test('packed: a ring cannot go on where it has no descriptor, or with more in flight than it has', () => {
+test('packed: a ring cannot resume at an invalid position or with more in flight than its size', () => {
   for (const start of [
     { available: 16, used: 0 },
     { available: 0, used: 16 },
@@ -167,7 +167,7 @@ test('packed: a ring cannot go on where it has no descriptor, or with more in fl
   }
 })
 
-test('split: a ring that goes on far from its used index serves nothing, and breaks at the first chain', () => {
+test('split: a ring that resumes far from its used index breaks at the first pop', () => {
   const pair = new BarePair({ packed: false, size: 8 })
   const queue = goOn(pair, false, { available: 100, used: 0 })
   assert.equal(queue.pop(), undefined)

@@ -38,7 +38,7 @@ const cases: readonly [packed: boolean, size: number][] = [
   ...[1, 2, 3, 257, 32767, 32768].map((size): [boolean, number] => [true, size]),
 ]
 for (const [packed, size] of cases) {
-  test(`a full ${packed ? 'packed' : 'split'} ring of ${size} goes on past every wrap  @virtio ${packed ? '2.8.1' : '2.7.6 2.7.8'}`, () => {
+  test(`a full ${packed ? 'packed' : 'split'} ring of ${size} continues past every wrap  @virtio ${packed ? '2.8.1' : '2.7.6 2.7.8'}`, () => {
     for (const eventIdx of [false, true]) {
       const pair = new BarePair({ size, packed, eventIdx })
       goRound(pair, 140_000)

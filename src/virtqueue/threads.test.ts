@@ -91,7 +91,7 @@ if (isMainThread) {
   for (const packed of [false, true]) {
     for (const eventIdx of [false, true]) {
       const name = `${packed ? 'packed' : 'split'}${eventIdx ? ', event index' : ''}`
-      test(`a driver in another thread loses no request, no byte and no wake-up (${name})  @virtio ${packed ? '2.8.21' : '2.7.13'}`, async () => {
+      test(`a driver in another thread loses no requests, bytes or wake-ups (${name})  @virtio ${packed ? '2.8.21' : '2.7.13'}`, async () => {
         const setup: Setup = {
           packed,
           eventIdx,
