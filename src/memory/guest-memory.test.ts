@@ -25,12 +25,12 @@ test('after a replacement of the regions, translations return the new regions', 
   memory.replace([region(128, 64)])
   assert.equal(memory.find(256), undefined)
   assert.equal(memory.find(130), memory.regions[0])
-  assert.equal(spans.regions[0].base, 256, 'what was translated before stays')
+  assert.equal(spans.regions[0].base, 256, 'an earlier translation keeps its region')
   memory.onWrite = (address, length) => log.push([address, length])
   memory.wrote(memory.regions[0], 8, 4)
   assert.deepEqual(log, [[136, 4]])
   assert.throws(() => memory.replace([region(0, 64), region(60, 64)]), MemoryError)
-  assert.equal(memory.regions[0].base, 128, 'a replacement that cannot be changes nothing')
+  assert.equal(memory.regions[0].base, 128, 'an invalid replacement changes nothing')
 })
 
 test('without regions every address is outside guest memory', () => {

@@ -5,7 +5,7 @@ import { MemoryError } from './memory-error.ts'
 import { MemoryRegion } from './memory-region.ts'
 import { ScatterList } from './scatter-list.ts'
 
-/** As much of it as is used here: the compiler's library for Node has none of it. */
+/** Used part of the WebAssembly API, which the compiler's library for Node does not declare. */
 declare const WebAssembly: {
   Memory: new (limits: { initial: number; maximum: number }) => { buffer: ArrayBuffer; grow(pages: number): number }
 }

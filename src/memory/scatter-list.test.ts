@@ -7,7 +7,7 @@ import { MemoryRegion } from './memory-region.ts'
 import { ScatterList } from './scatter-list.ts'
 import { SpanList } from './span-list.ts'
 
-/** Regions 0-63, 64-127 (touching) and 256-319, with every byte its own address modulo 251. */
+/** Regions 0-63, 64-127 (adjacent) and 256-319. Every byte is its address modulo 251. */
 function rig(): { memory: GuestMemory; log: number[][] } {
   const log: number[][] = []
   const regions = [0, 64, 256].map((base) =>
@@ -78,7 +78,7 @@ test('a scatter list returns a view of the bytes if one range holds them', () =>
   assert.deepEqual([...(view ?? [])], [5, 6, 7, 8, 9, 10, 11, 12])
   if (view) view[0] = 200
   assert.equal(memory.find(256)?.u8[0], 200)
-  assert.equal(list.linear(4, 8), undefined, 'across two pieces')
+  assert.equal(list.linear(4, 8), undefined, 'across two ranges')
   assert.equal(list.linear(12, 5), undefined, 'past the end')
   assert.equal(list.linear(-1, 2), undefined)
   assert.equal(list.linear(0, 0)?.length, 0)
@@ -139,7 +139,7 @@ test('reads and writes before the start or past the end of a scatter list copy n
   assert.equal(list.write(100, bytes), 0)
   assert.equal(list.read(6, bytes), 2)
   assert.deepEqual([...bytes], [22, 23, 0, 0])
-  assert.equal(list.read(0, bytes, 3, 4), 1, 'no further than the target')
+  assert.equal(list.read(0, bytes, 3, 4), 1, 'limited by the target')
 })
 
 test('a write to a scatter list is reported for each range', () => {
@@ -181,7 +181,7 @@ test('a scatter list reads and writes like one sequence of bytes', () => {
           const range = addresses.slice(offset, offset + length)
           const bytes = new Uint8Array(length)
           if (writes) {
-            // The same address may be in the list twice: the same byte everywhere makes the order no matter.
+            // The list may contain an address twice: writing one value everywhere makes the order irrelevant.
             bytes.fill(offset)
             assert.equal(list.write(offset, bytes), range.length)
             for (const address of range) assert.equal(byteAt(address), offset & 0xff)

@@ -3,8 +3,8 @@ import { test } from 'node:test'
 import { MemoryRegion } from './memory-region.ts'
 import { SpanList } from './span-list.ts'
 
-/** Never touched, so that it may be as large as a region can be. */
-const untouched = (base: number) => new MemoryRegion(base, 0xffff_fffc, () => assert.fail('its bytes were asked for'))
+/** Never accessed, so that it can have the maximum size of a region. */
+const untouched = (base: number) => new MemoryRegion(base, 0xffff_fffc, () => assert.fail('the bytes were accessed'))
 
 test('a span list grows and keeps its spans', () => {
   const region = untouched(0)

@@ -9,7 +9,7 @@ import type { MemoryRegion } from './memory-region.ts'
  */
 export class SpanList {
   count = 0
-  /** Sum of the lengths, in bytes. */
+  /** Sum of all lengths, in bytes. */
   byteLength = 0
   readonly regions: MemoryRegion[] = []
   offsets: Uint32Array

@@ -90,7 +90,7 @@ test('a BAR is decoded if memory decoding is on and it has an address  @pci 6.2.
   space.write(BAR_0, 4, 0x9000_0000)
   space.write(4, 2, 0)
   assert.equal(bar?.decoded, false)
-  // The command register's changes, and the BAR's that moved what is decoded where.
+  // The writes to the command register, and the BAR write that moved the decoded range.
   assert.deepEqual(changes, [false, true, true, true])
 })
 

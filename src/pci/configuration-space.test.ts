@@ -25,7 +25,7 @@ function make(capabilities: readonly PciCapability[] = []): ConfigurationSpace {
   return new ConfigurationSpace(IDENTITY, BARS, capabilities, () => {})
 }
 
-/** Offset and id of each entry of the list, in order. */
+/** Returns offset and id of each capability, in list order. */
 function walk(space: ConfigurationSpace): [at: number, id: number][] {
   const found: [number, number][] = []
   for (let at = space.read(0x34, 1); at !== 0 && found.length < 64; at = space.read(at + 1, 1)) {
@@ -81,7 +81,7 @@ test('the status register shows capabilities and a pending interrupt, and writes
   assert.equal(space.read(6, 2), 0x18)
   space.interruptStatus = false
   assert.equal(space.read(6, 2), 0x10)
-  assert.equal(make().read(6, 2), 0, 'without a list')
+  assert.equal(make().read(6, 2), 0, 'without capabilities')
 })
 
 test('the interrupt line and cache line size registers store what the driver writes  @pci 6.2.4', () => {
@@ -151,13 +151,13 @@ test('a capability has a write mask and is called for accesses to its body', () 
 })
 
 test('a reset restores every byte and calls the capabilities', () => {
-  let told = 0
-  const space = make([{ id: 9, body: Uint8Array.of(1), writable: Uint8Array.of(0xff), afterWrite: () => told++ }])
+  let writes = 0
+  const space = make([{ id: 9, body: Uint8Array.of(1), writable: Uint8Array.of(0xff), afterWrite: () => writes++ }])
   const bytes = () => Array.from({ length: 256 }, (_, at) => space.read(at, 1))
   const before = bytes()
   for (let at = 0; at < 256; at++) space.write(at, 1, 0xff)
   assert.notDeepEqual(bytes(), before)
   space.reset()
   assert.deepEqual(bytes(), before)
-  assert.deepEqual([told, space.busMaster, space.interruptDisabled], [2, false, false])
+  assert.deepEqual([writes, space.busMaster, space.interruptDisabled], [2, false, false])
 })

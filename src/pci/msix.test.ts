@@ -9,7 +9,7 @@ const ENABLE = 0x8000
 const FUNCTION_MASK = 0x4000
 const IDENTITY = { vendor: 1, device: 2, revision: 3, classCode: 4, subsystemVendor: 5, subsystem: 6 }
 
-/** MSI-X on a function of its own, bus mastering on, with the messages it sent. */
+/** MSI-X of a function with bus mastering on, and the messages it sent. */
 function make(vectors = 3) {
   const sent: [address: number, data: number][] = []
   const msix = new Msix(vectors, 1, { sendMessage: (address, data) => sent.push([address, data]) })
@@ -20,7 +20,7 @@ function make(vectors = 3) {
     msix,
     space,
     control: (bits: number) => space.write(CONTROL, 2, bits),
-    /** Address 0x1000 * (vector + 1), data 100 + vector, not masked. */
+    /** Sets a vector to address 0x1000 * (vector + 1) and data 100 + vector, unmasked. */
     unmask(vector: number) {
       msix.write(16 * vector, 4, 0x1000 * (vector + 1))
       msix.write(16 * vector + 8, 4, 100 + vector)
@@ -208,7 +208,7 @@ test('if the bus has the table, vectors are sent by number, and refused vectors 
   assert.deepEqual(sent, [], 'MSI-X is off')
   space.write(CONTROL, 2, ENABLE)
   for (const vector of [0, 1, 1, 40, 63, 64]) msix.signal(vector)
-  assert.deepEqual(sent, [0, 63], 'its own table, all masked, does not count')
+  assert.deepEqual(sent, [0, 63], 'the masks of its own table are ignored')
   assert.equal(msix.read(64 * 16, 4), 2)
   assert.equal(msix.read(64 * 16 + 4, 4), 1 << 8)
   masked.delete(1)

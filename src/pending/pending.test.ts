@@ -4,13 +4,13 @@ import { after, all, Pending } from './pending.ts'
 
 test('listeners are called within `finish` in order, and later ones within `onFinish`', () => {
   const pending = new Pending<number>()
-  const heard: string[] = []
-  pending.onFinish((value) => heard.push(`first ${value}`))
-  pending.onFinish((value) => heard.push(`second ${value}`))
+  const received: string[] = []
+  pending.onFinish((value) => received.push(`first ${value}`))
+  pending.onFinish((value) => received.push(`second ${value}`))
   pending.finish(3)
   pending.finish(4)
-  pending.onFinish((value) => heard.push(`late ${value}`))
-  assert.deepEqual(heard, ['first 3', 'second 3', 'late 3'])
+  pending.onFinish((value) => received.push(`late ${value}`))
+  assert.deepEqual(received, ['first 3', 'second 3', 'late 3'])
 })
 
 test('`after` calls `next` within the call if there is nothing to wait for', () => {
@@ -26,14 +26,14 @@ test('`after` calls `next` within the call if there is nothing to wait for', () 
 
 test('waits can be chained, and the result finishes with the last one', () => {
   const [first, second] = [new Pending<number>(), new Pending<string>()]
-  const heard: string[] = []
+  const received: string[] = []
   const whole = after(first, (value) => after(second, (text) => `${value} ${text}`))
   assert.ok(whole instanceof Pending)
-  whole.onFinish((text) => heard.push(text))
+  whole.onFinish((text) => received.push(text))
   first.finish(1)
-  assert.deepEqual(heard, [])
+  assert.deepEqual(received, [])
   second.finish('one')
-  assert.deepEqual(heard, ['1 one'])
+  assert.deepEqual(received, ['1 one'])
 })
 
 test('`all` finishes with the last of its waits, in any order', () => {
@@ -52,11 +52,11 @@ test('`all` finishes with the last of its waits, in any order', () => {
 
 test('a listener that throws does not keep the remaining listeners from being called', () => {
   const pending = new Pending()
-  const heard: string[] = []
+  const received: string[] = []
   pending.onFinish(() => {
     throw new Error('broken')
   })
-  pending.onFinish(() => heard.push('second'))
+  pending.onFinish(() => received.push('second'))
   assert.throws(() => pending.finish(), /broken/)
-  assert.deepEqual(heard, ['second'])
+  assert.deepEqual(received, ['second'])
 })

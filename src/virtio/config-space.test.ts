@@ -5,7 +5,7 @@ import { ConfigSpace } from './config-space.ts'
 import { Status } from './status.ts'
 import { StateRig, VERSION_1 } from './testing/state-rig.ts'
 
-/** Reads 64 bits in halves until nothing changed meanwhile, as a driver does. */
+/** Reads 64 bits in halves until the generation is unchanged, as a driver does. */
 function readWhole(config: ConfigSpace, between: (attempt: number) => void): bigint {
   for (let attempt = 0; ; attempt++) {
     const before = config.generation

@@ -8,7 +8,7 @@ const fail = () => {
   throw new Error('broken')
 }
 
-/** The next driver gets a device that works. */
+/** Asserts that the device works after a reset. */
 function assertRecovers(rig: StateRig): void {
   rig.state.writeStatus(0)
   assert.equal(rig.state.status, 0)

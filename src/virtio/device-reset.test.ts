@@ -127,10 +127,10 @@ test('a completion after the reset reaches no queue and no driver  @virtio 2.4.1
 test('the session of a previous driver cannot fail the device of the next one', () => {
   const rig = new StateRig()
   rig.start()
-  const gone = rig.device.session
+  const ended = rig.device.session
   rig.state.writeStatus(0)
   rig.start()
-  gone?.needsReset('too late')
+  ended?.needsReset('too late')
   assert.equal(rig.state.status, 15)
   assert.deepEqual(rig.logged, [])
 })

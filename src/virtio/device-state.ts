@@ -218,7 +218,7 @@ export class DeviceState {
     for (const { live } of this.queues) live?.publish()
   }
 
-  /** Serves chains found by polling and disables driver notifications. @returns whether there were any */
+  /** Serves chains found by polling; drivers need not notify until `stopPolling`. @returns whether there were any */
   poll(): boolean {
     let found = false
     for (let index = 0; index < this.queues.length; index++) {

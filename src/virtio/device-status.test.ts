@@ -35,8 +35,8 @@ for (const [what, features, reason] of [
   ['a transport bit that was not offered', VERSION_1 | featureSet(Feature.SR_IOV), /not offered: SR_IOV$/],
   ['a bit from the last word', VERSION_1 | featureSet(127), /not offered: bit 127$/],
   ['no VERSION_1', featureSet(EchoFeature.LOUD), /VERSION_1 not accepted/],
-  ['nothing at all', 0n, /VERSION_1 not accepted/],
-  ['a bit without the one it needs', VERSION_1 | featureSet(EchoFeature.DOUBLE), /DOUBLE without LOUD$/],
+  ['no features', 0n, /VERSION_1 not accepted/],
+  ['a bit without the one that it requires', VERSION_1 | featureSet(EchoFeature.DOUBLE), /DOUBLE without LOUD$/],
 ] as const) {
   test(`FEATURES_OK stays clear for a driver that accepts ${what}  @virtio 2.2.2`, () => {
     const rig = new StateRig()

@@ -82,7 +82,7 @@ test('an accepted set is accepted again after a reset, and so is any valid subse
   const all = rig.state.offered
   fc.assert(
     fc.property(fc.bigInt({ min: 0n, max: (1n << 128n) - 1n }), (random) => {
-      // DOUBLE needs LOUD.
+      // DOUBLE requires LOUD.
       const subset = (random & all & ~featureSet(EchoFeature.DOUBLE)) | VERSION_1
       for (let round = 0; round < 2; round++) {
         assert.equal(rig.negotiate(subset), true)

@@ -6,12 +6,12 @@ import { Feature, featureSet } from './feature.ts'
 import { EchoDevice } from './testing/echo-device.ts'
 import { StateRig } from './testing/state-rig.ts'
 
-/** The same memory in one piece, though another object. */
+/** Memory map with the same bytes in one new region. */
 function again(rig: StateRig): MemoryRegion {
   return MemoryRegion.over(0, rig.region.u8)
 }
 
-/** The same memory in two pieces. */
+/** Memory map with the same bytes in two regions. */
 function halves(rig: StateRig): MemoryRegion[] {
   const half = rig.region.size / 2
   return [MemoryRegion.over(0, rig.region.u8.subarray(0, half)), MemoryRegion.over(half, rig.region.u8.subarray(half))]
@@ -64,7 +64,7 @@ test('requests in flight finish before memory is released, and none starts meanw
   assert.equal(rig.device.kept.length, 1)
   rig.device.answer()
   assert.equal(changed, true)
-  assert.equal(rig.device.kept.length, 1, 'the second came through then')
+  assert.equal(rig.device.kept.length, 1, 'the second chain is popped afterwards')
   assert.equal(rig.queues[0].collect(), true)
   rig.device.answer()
 })

@@ -8,7 +8,7 @@ import { DeviceId } from './device-id.ts'
 import { DeviceState } from './device-state.ts'
 import { Status } from './status.ts'
 
-/** Writes the features it was told into its configuration space. */
+/** Device that writes the negotiated features to its configuration space. */
 class ProbeDevice implements VirtioDevice {
   readonly id = DeviceId.BLOCK
   readonly name = 'probe'

@@ -21,7 +21,7 @@ for (const [name, features] of [
     assert.deepEqual([queue.resetting, queue.enabled, queue.size], [false, false, 64])
     assert.deepEqual([...queue.addressWords], [0, 0, 0, 0, 0, 0])
     assert.equal(rig.device.session?.queues[0], undefined)
-    assert.deepEqual(rig.echo(1, [9]), [9], 'the other queue goes on')
+    assert.deepEqual(rig.echo(1, [9]), [9], 'the other queue still works')
     queue.setSize(16, false)
     rig.setUpQueue(0)
     const after = rig.device.session?.queues.at(0)

@@ -20,7 +20,7 @@ function packedPair(size: number): BarePair & { driver: PackedDriver } {
   return pair as BarePair & { driver: PackedDriver }
 }
 
-/** Once broken, a queue does nothing any more, and says so once. */
+/** Asserts that the queue is broken, reports it once and has no effects afterwards. */
 function assertBroken(pair: BarePair): void {
   assert.equal(pair.queue.pop(), undefined)
   assert.equal(pair.breaks.length, 1)
@@ -58,12 +58,12 @@ test('more available entries than free descriptors break the queue  @virtio 2.7.
   for (let i = 0; i < 4; i++) pair.driver.add([], [])
   pair.driver.kick()
   const held = [pair.queue.pop(), pair.queue.pop(), pair.queue.pop()]
-  // Pushed is not yet free for the driver: it has not seen it.
+  // Pushed but unpublished: not yet free for the driver.
   if (held[0]) pair.queue.push(held[0], 0)
   pair.driver.availableIndex = 5
-  assert.ok(pair.queue.pop(), 'of those seen before')
+  assert.ok(pair.queue.pop(), 'chains available before are popped')
   assertBroken(pair)
-  // Chains still held are lost, harmlessly.
+  // Pushes of chains in flight are ignored.
   for (const chain of held) if (chain) pair.queue.push(chain, 0)
   assert.equal(pair.driver.collect(), false)
 })
@@ -76,7 +76,7 @@ test('more available descriptors than free ones break the queue  @virtio 2.8.17'
       pair.driver.kick()
       for (let i = 0; i < size; i++) {
         const chain = pair.queue.pop() ?? assert.fail()
-        // Pushed is not yet free for the driver: it has not seen it.
+        // Pushed but unpublished: not yet free for the driver.
         if (pushed) pair.queue.push(chain, 0)
       }
       pair.driver.offer(0, 0, 0, 0)
@@ -101,7 +101,7 @@ test('a list that continues past the available descriptors breaks the queue  @vi
 
 test('a list never continues into descriptors of an earlier round  @virtio 2.8.15', () => {
   const pair = packedPair(4)
-  // All four descriptors are used once; then one of a list that goes on is made available, and its neighbour is not.
+  // All four descriptors are used once. Then one with NEXT is made available, and its successor is not.
   for (let i = 0; i < 4; i++) pair.driver.add([], [])
   pair.driver.kick()
   for (let chain = pair.queue.pop(); chain; chain = pair.queue.pop()) pair.queue.push(chain, 0)
@@ -149,7 +149,7 @@ test('a ring with an invalid size or address is broken from the start  @virtio 2
         eventIdx: true,
         indirect: true,
         inOrder: true,
-        interrupt: () => assert.fail('nothing to tell'),
+        interrupt: () => assert.fail('no interrupt expected'),
         onBroken: (reason) => breaks.push(reason),
         ...setup,
       })

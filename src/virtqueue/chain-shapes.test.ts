@@ -13,7 +13,7 @@ const INDIRECT = VIRTQ_DESC_F_INDIRECT
 
 const SIZE = 16
 
-/** The chain that the device gets for what the driver says. */
+/** Returns the chain that the device pops for the given descriptors. */
 function popForged(pair: BarePair, forged: readonly Forged[]): Chain {
   pair.driver.add([], [])
   forgeChain(pair, forged)
@@ -31,7 +31,7 @@ function read(chain: Chain): number[] {
   return [...bytes]
 }
 
-/** Bytes 1, 2, 3 ... in guest memory. */
+/** Allocates a part with the bytes 1, 2, 3 ... */
 function place(pair: BarePair, length: number): Forged {
   const part = pair.part(length)
   for (let i = 0; i < length; i++) pair.bytes(part)[i] = i + 1

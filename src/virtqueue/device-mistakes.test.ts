@@ -12,7 +12,7 @@ function popOne(pair: BarePair, room = 4): Chain {
 }
 
 test('the length of a used buffer is an integer of at most its writable length  @virtio 2.7.8.2 2.8.4', () => {
-  for (const [said, told] of [
+  for (const [pushed, expected] of [
     [0, 0],
     [3, 3],
     [2.9, 2],
@@ -25,10 +25,10 @@ test('the length of a used buffer is an integer of at most its writable length  
   ]) {
     for (const ring of rings) {
       const pair = new BarePair(ring)
-      pair.queue.push(popOne(pair), said)
+      pair.queue.push(popOne(pair), pushed)
       pair.queue.publish()
       assert.equal(pair.driver.collect(), true)
-      assert.equal(pair.driver.written, told, `${said}`)
+      assert.equal(pair.driver.written, expected, `${pushed}`)
     }
   }
 })
@@ -66,7 +66,7 @@ test('pushed chains are invisible and cause no interrupt before publish', () => 
     assert.equal(pair.interrupts, 1)
     for (const _ of chains) assert.equal(pair.driver.collect(), true)
     pair.queue.publish()
-    assert.equal(pair.interrupts, 1, 'nothing new')
+    assert.equal(pair.interrupts, 1, 'no further interrupt')
   }
 })
 

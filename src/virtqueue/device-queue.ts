@@ -20,8 +20,8 @@ export interface DeviceQueue {
   /** Available and used positions, and the number of chains in flight. */
   readonly position: QueuePosition
   /**
-   * True while the queue is polled: driver notifications are disabled. After clearing it, `pop` until empty to enable
-   * them again.
+   * True while the queue is polled: `pop` does not enable driver notifications. After clearing it, `pop` until empty to
+   * enable them again.
    * @default false
    */
   polled: boolean

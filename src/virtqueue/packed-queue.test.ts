@@ -20,7 +20,7 @@ const ENABLE = 0
 const DISABLE = 1
 const DESC = 2
 
-/** A packed queue of 3 over memory that the test writes byte by byte, as a driver of its own. */
+/** Packed queue of size 3 over memory that the test writes directly, without a driver. */
 class Ring {
   readonly bytes = new DataView(new ArrayBuffer(0x4000))
   readonly queue: DeviceQueue
@@ -54,7 +54,7 @@ class Ring {
     return this.bytes.getUint16(address, true)
   }
 
-  /** The next descriptor, available at once. */
+  /** Writes the next descriptor and makes it available at once. */
   offer(id: number, flags = 0, address = 0x100, length = 4): void {
     const at = RING + 16 * this.#next
     this.bytes.setUint32(at, address, true)
@@ -70,7 +70,7 @@ class Ring {
     this.bytes.setUint16(DRIVER_EVENTS + 2, flags, true)
   }
 
-  /** What a descriptor says: its length, id and flags. */
+  /** Returns length, id and flags of a descriptor. */
   used(index: number): number[] {
     const at = RING + 16 * index
     return [this.bytes.getUint32(at + 8, true), this.half(at + 12), this.half(at + 14)]
@@ -184,14 +184,14 @@ test('the device requests notifications by flags or by a ring position  @virtio 
 
 test('a descriptor made available while the device enables notifications is found', () => {
   for (const eventIdx of [false, true]) {
-    // The driver looked whether to notify before it could see that it should.
+    // The driver checked the event suppression before the device enabled notifications.
     let offered = false
     const ring: Ring = new Ring(eventIdx, (address) => {
       if (address !== DEVICE_EVENTS + 2 || offered) return
       offered = true
       ring.offer(0)
     })
-    assert.ok(ring.queue.pop(), 'the device would sleep, and the driver wait')
+    assert.ok(ring.queue.pop(), 'a lost wake-up: the device would sleep while the driver waits')
   }
 })
 
@@ -200,7 +200,7 @@ test('the driver enables and disables interrupts  @virtio 2.8.10', () => {
   for (const [eventIdx, flags, wanted] of [
     [false, ENABLE, 1],
     [false, DISABLE, 0],
-    // Without the feature there is no such value; an interrupt too many does no harm.
+    // Without EVENT_IDX this value is reserved; an additional interrupt does no harm.
     [false, DESC, 1],
     [false, RESERVED, 1],
     [true, ENABLE, 1],
@@ -208,7 +208,7 @@ test('the driver enables and disables interrupts  @virtio 2.8.10', () => {
     [true, RESERVED, 1],
   ] as const) {
     const ring = new Ring(eventIdx)
-    // Elsewhere in the ring, and reserved bits set.
+    // At another position of the ring, with reserved bits set.
     ring.suppress(flags | 0xfffc, 2)
     ring.offer(0)
     ring.serve()

@@ -233,7 +233,7 @@ export class PackedQueue extends RingQueue {
   #disarm(): void {
     if (this.#armedAt < 0) return
     this.#armedAt = -1
-    // With EVENT_IDX the driver passed the old position and reaches it again after two rounds, unless that is disabled.
+    // With EVENT_IDX the driver passed the armed position, and notifies there again only after two rounds.
     if (!this.#eventIdx || this.polled) this.#store(EVENT_FLAGS, RING_EVENT_FLAGS_DISABLE)
   }
 

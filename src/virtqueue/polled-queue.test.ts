@@ -29,7 +29,7 @@ for (const packed of [false, true]) {
       const { rig, serve, add, notifications } = awake()
       rig.queue.polled = true
       add()
-      assert.equal(notifications(), 1, 'asked for before')
+      assert.equal(notifications(), 1, 'notifications were enabled before')
       assert.equal(serve(), 1)
       for (let i = 0; i < 30; i++) {
         add()
@@ -48,7 +48,7 @@ for (const packed of [false, true]) {
       serve()
       add()
       rig.queue.polled = false
-      assert.equal(serve(), 1, 'what came before it could know is served')
+      assert.equal(serve(), 1, 'chains added before notifications were enabled are served')
       add()
       assert.equal(notifications(), 2)
       assert.equal(serve(), 1)

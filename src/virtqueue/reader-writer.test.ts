@@ -6,7 +6,7 @@ import { SpanList } from '../memory/span-list.ts'
 import { Reader } from './reader.ts'
 import { Writer } from './writer.ts'
 
-/** A reader and a writer over spans of the given lengths, each in a memory of its own with gaps between the spans. */
+/** Reader and writer over spans of the given lengths, each in separate memory with gaps between the spans. */
 function over(readable: readonly number[], writable: readonly number[]) {
   const spans = new SpanList()
   const memory = MemoryRegion.over(0, new Uint8Array(4096))
@@ -20,7 +20,7 @@ function over(readable: readonly number[], writable: readonly number[]) {
   }
   for (const length of readable) place(length, memory)
   at = 0
-  // Every other writable span lies with the readable ones, so that copies within one buffer are seen too.
+  // Every second writable span is in the buffer of the readable ones, to test copies within one buffer.
   writable.forEach((length, i) => {
     spans.add(i % 2 === 0 ? other : memory, 2048 + at, length)
     at += length + 3
@@ -156,7 +156,7 @@ test('writes in any steps fill the chain in order and change no other byte', () 
           writer.u32(length * 0x01010101)
           put([length, length, length, length])
         } else {
-          // What is passed over counts as written, and is as it was: 0.
+          // Skipped bytes count as written and stay 0.
           assert.equal(writer.skip(length), Math.min(length, capacity - expected.length))
           put(new Array(length).fill(0))
         }

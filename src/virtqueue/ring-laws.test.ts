@@ -12,7 +12,7 @@ const shape: fc.Arbitrary<Shape> = fc.record({
   limit: fc.oneof(fc.constant(0), fc.constant(1000), fc.nat(100)),
 })
 
-/** Small rings mostly, since they fill and wrap; split ones are powers of two. */
+/** Mostly small rings, since they fill and wrap soon. Sizes of split rings are powers of two. */
 const options: fc.Arbitrary<PairOptions> = fc
   .record({
     packed: fc.boolean(),
@@ -27,7 +27,7 @@ const options: fc.Arbitrary<PairOptions> = fc
   })
   .map((record) => (record.packed ? record : { ...record, size: 2 ** Math.floor(Math.log2(record.size)) }))
 
-/** Who moves next, and what it does: data, so that a failure can be read. */
+/** One step of driver or device, as data, so that counterexamples are readable. */
 type Step =
   | { readonly who: 'kick' | 'device' | 'publish' | 'driver' | 'both' }
   | { readonly who: 'add'; readonly shape: Shape }
@@ -64,7 +64,7 @@ test('every request is answered once with the right bytes, for any race of drive
       for (const step of taken) take(pair, step)
       pair.runUntilIdle()
       assert.deepEqual(pair.breaks, [])
-      assert.equal(pair.isIdle, true, 'somebody sleeps while there is work: a wake-up was lost')
+      assert.equal(pair.isIdle, true, 'driver or device sleeps while there is work: a wake-up was lost')
       const { popped, pushed, malformed, invalidPushes } = pair.queue.counters
       assert.deepEqual({ popped, malformed, invalidPushes }, { popped: pushed, malformed: 0, invalidPushes: 0 })
     }),
@@ -76,7 +76,7 @@ test('with EVENT_IDX driver and device are woken at most once for each sleep  @v
   fc.assert(
     fc.property(options, steps, (setup, taken) => {
       const pair = new SleepyPair({ ...setup, eventIdx: true })
-      // A ring begins with notifications enabled: from the first sleep on there is an index.
+      // Notifications are enabled initially; an event index is set at the first sleep.
       pair.runUntilIdle()
       for (const step of taken) take(pair, step)
       pair.runUntilIdle()

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import type { Chain } from './chain.ts'
 import { BarePair } from './testing/bare-pair.ts'
 
-/** What each side does before the reset, one after the other. */
+/** Steps of driver and device before the reset. */
 const history = fc.array(fc.constantFrom('add', 'kick', 'pop', 'push', 'publish', 'collect'), { maxLength: 60 })
 const options = fc.record({
   packed: fc.boolean(),

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { BarePair } from './testing/bare-pair.ts'
 
-/** Serves whatever is there, out of order: everything popped is held, then pushed from the last to the first. */
+/** Pops all available chains, then pushes them in reverse order. */
 function serveBackwards({ queue }: BarePair): number {
   const held = []
   for (let chain = queue.pop(); chain; chain = queue.pop()) {
@@ -14,7 +14,7 @@ function serveBackwards({ queue }: BarePair): number {
   return held.length
 }
 
-/** Fills the ring with chains of one and of two descriptors, has them served, collects them; until `total` are done. */
+/** Fills the ring with chains of one and two descriptors, serves and collects them, until `total` are done. */
 function goRound(pair: BarePair, total: number): void {
   const { driver } = pair
   const input = pair.part(1)

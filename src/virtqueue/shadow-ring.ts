@@ -45,7 +45,7 @@ export interface ShadowRingEvents {
  *     ring.fetchAvailable()                  // the driver notified
  *
  * Interrupt suppression is ignored in the shadow ring, because the driver's `flags` may be stale. The queue must be
- * `polled`, so that it leaves the driver's notifications enabled.
+ * `polled`, so that it never suppresses notifications: each one makes the ring fetch.
  */
 export class ShadowRing {
   readonly #memory: GuestMemory

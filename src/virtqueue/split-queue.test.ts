@@ -15,7 +15,7 @@ const USED = 0x3000
 const USED_IDX = USED + 2
 const AVAILABLE_EVENT = USED + 4 + 8 * SIZE
 
-/** A split queue over memory that the test writes byte by byte, as a driver of its own. */
+/** Split queue over memory that the test writes directly, without a driver. */
 class Ring {
   readonly bytes = new DataView(new ArrayBuffer(0x4000))
   readonly queue: DeviceQueue
@@ -104,7 +104,7 @@ test('without EVENT_IDX, notifications are disabled while the device works  @vir
   ring.queue.push(chain, 0)
   assert.equal(ring.queue.pop(), undefined)
   assert.equal(ring.half(USED), 0)
-  assert.equal(ring.half(AVAILABLE_EVENT), 0, 'not there')
+  assert.equal(ring.half(AVAILABLE_EVENT), 0, 'not used')
 })
 
 test('with EVENT_IDX, the device requests the next entry and leaves the flags at 0  @virtio 2.7.10.2', () => {
@@ -131,12 +131,12 @@ test('a notification without new entries has no effect  @virtio 2.7.10.2', () =>
 
 test('an entry added while the device enables notifications is found  @virtio 2.7.10', () => {
   for (const eventIdx of [false, true]) {
-    // The driver looked whether to notify before it could see that it should.
+    // The driver checked the flags before the device enabled notifications.
     const ring: Ring = new Ring(eventIdx, (address) => {
       if (address === (eventIdx ? AVAILABLE_EVENT : USED) && ring.half(AVAILABLE_IDX) === 0) ring.offer(0)
     })
     ring.describe(0, 0, 0, 0)
-    assert.ok(ring.queue.pop(), 'the device would sleep, and the driver wait')
+    assert.ok(ring.queue.pop(), 'a lost wake-up: the device would sleep while the driver waits')
     assert.equal(ring.half(USED), eventIdx ? 0 : 1)
   }
 })
@@ -173,7 +173,7 @@ test('with EVENT_IDX, the requested entry interrupts, with any flags  @virtio 2.
       }
       assert.equal(ring.interrupts, 0)
       ring.setHalf(AVAILABLE, flags)
-      // Batches of three: the driver waits for one of them, or for the one before or behind.
+      // Batches of three: the driver requests an interrupt for one of them, or for the one before or after.
       let first = from
       for (const [event, wanted] of [
         [-1, 0],

@@ -9,7 +9,7 @@ import { CommonField } from './testing/virtio-pci-driver.ts'
 const VERSION_1 = featureSet(Feature.VERSION_1)
 const NO_VECTOR = 0xffff
 
-/** Fields with a value of their own each, where they can have one. */
+/** Writable fields, each with a distinct value. */
 async function configured(): Promise<EchoMachine> {
   const machine = new EchoMachine({ messages: true })
   const { driver } = machine
@@ -239,5 +239,5 @@ test('device configuration is read and written with the width of its fields  @vi
     [0x22, 0x4433, 0x0077_6655],
   )
   driver.writeConfig(12, 4, 1)
-  assert.equal(driver.readConfig(12, 4), 0, 'past its end')
+  assert.equal(driver.readConfig(12, 4), 0, 'past the end')
 })

@@ -17,7 +17,7 @@ function msixControl(machine: EchoMachine, bits: number): void {
   machine.pci.configWrite(at + 2, 2, bits)
 }
 
-/** A machine with MSI-X on, vector v sending v to 0x1000, and the events mapped: configuration, queue 0, queue 1. */
+/** Machine with MSI-X on. Vector v sends data v to 0x1000; configuration, queue 0 and queue 1 are mapped. */
 async function withMessages(vectors: readonly [number, number, number]): Promise<EchoMachine> {
   const machine = new EchoMachine({ messages: true })
   const { pci, driver } = machine
@@ -58,7 +58,7 @@ test('the ISR status has separate bits for queues and configuration  @virtio 4.1
   assert.equal(machine.driver.isr(), 2)
   machine.send(0, [1])
   change(machine)
-  assert.equal(machine.edges, 3, 'the pin is a level: raised, lowered, raised')
+  assert.equal(machine.edges, 3, 'asserted, deasserted, asserted')
   assert.equal(machine.driver.isr(), 3)
 })
 

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { type Register, RegisterBlock } from './register-block.ts'
 
-/** Registers that keep what is written, and every write in order. */
+/** Registers that store written values, and a list of all writes in order. */
 function make(...widths: Register['width'][]) {
   const writes: [index: number, value: number][] = []
   const values = widths.map(() => 0)

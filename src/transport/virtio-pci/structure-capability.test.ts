@@ -9,10 +9,10 @@ import { EchoMachine } from './testing/echo-machine.ts'
 import { CommonField } from './testing/virtio-pci-driver.ts'
 
 const VENDOR = 9
-/** Bytes each type's structure takes in the list. */
+/** Length of each capability by type, in bytes. */
 const CAP_LEN = { 1: 16, 2: 20, 3: 16, 4: 16, 5: 20, 8: 24 } as const
 
-/** The PCI configuration access window, as a driver without BARs uses it. */
+/** Driver's use of the PCI configuration access capability. */
 class Window {
   readonly #at: number
 
@@ -36,7 +36,7 @@ class Window {
     this.machine.pci.configWrite(this.#at + 16, length, value)
   }
 
-  /** The data as it is, with whatever the access does. */
+  /** Reads the data field, which performs an access. */
   data(): number {
     return this.machine.pci.configRead(this.#at + 16, 4)
   }
@@ -118,7 +118,7 @@ test('shared memory regions have capabilities with their ids and are in a separa
     ],
   )
   assert.deepEqual([pci.bars[2]?.kind, pci.bars[2]?.prefetchable, pci.bars[2]?.size], ['memory64', true, 1 << 19])
-  assert.equal(pci.barRead(2, 4094, 4), 0x0101, 'past the region there is nothing')
+  assert.equal(pci.barRead(2, 4094, 4), 0x0101, 'bytes past the region read as 0')
   pci.barWrite(2, 65536, 4, 0xdead_beef)
   pci.barWrite(2, 4096, 4, 0xffff_ffff)
   assert.equal(pci.barRead(2, 4096, 4), 0)
@@ -226,7 +226,7 @@ test('one read of the data is one access; writing the location accesses nothing 
   const { bar, offset } = machine.driver.capability(CfgType.ISR_CFG)
   const window = new Window(machine)
   window.aim(bar, offset, 1)
-  assert.equal(machine.asserted, true, 'aiming reads nothing')
+  assert.equal(machine.asserted, true, 'writing the location reads nothing')
   assert.equal(window.data() & 0xff, 1)
   assert.equal(window.data() & 0xff, 0)
 })

@@ -156,7 +156,7 @@ test('a bus reset deasserts the pin at once and waits for requests in flight', a
   const reset = pci.reset()
   assert.ok(reset)
   assert.equal(machine.asserted, false)
-  assert.equal(device.resets, 1, 'that of the initialisation')
+  assert.equal(device.resets, 1, 'the reset of the initialisation')
   device.answer()
   assert.deepEqual([machine.asserted, device.resets, pci.inspect().status], [false, 2, []])
 })
