@@ -4,7 +4,7 @@ import type { MappableParts, PciBar } from './pci-function.ts'
 export interface BaseAddressRequest {
   /** Number of the register, 0 to 5; a 64-bit BAR also takes the next one. */
   readonly index: number
-  /** Bytes, a power of two, at least 16. */
+  /** Size in bytes, a power of two, at least 16. */
   readonly size: number
   readonly kind: 'memory32' | 'memory64'
   readonly prefetchable: boolean

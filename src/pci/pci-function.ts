@@ -32,7 +32,7 @@ export interface PciFunction {
 }
 
 export interface PciBar {
-  /** Bytes, a power of two. */
+  /** Size in bytes, a power of two. */
   readonly size: number
   readonly kind: 'memory32' | 'memory64' | 'io'
   readonly prefetchable: boolean

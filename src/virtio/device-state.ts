@@ -260,7 +260,7 @@ export class DeviceState {
     }
   }
 
-  /** @virtio 2.5, 4.1.4.3.1 */
+  /** Generation of the configuration space. @virtio 2.5, 4.1.4.3.1 */
   get configGeneration(): number {
     return this.#device.config.generation
   }

@@ -44,7 +44,7 @@ export class ChainBuilder {
   readonly #indirect: boolean
   readonly #limit: number
   #chain: Chain | undefined
-  /** Descriptors in the chain so far. */
+  /** Number of descriptors added to the chain. */
   #count = 0
   /** True after a device-writable descriptor: no device-readable one may follow. */
   #writable = false

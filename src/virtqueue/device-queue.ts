@@ -73,7 +73,7 @@ export interface RingPosition {
 }
 
 export interface QueuePosition extends RingPosition {
-  /** Chains popped and not yet pushed. */
+  /** Number of chains popped and not yet pushed. */
   readonly inFlight: number
 }
 
@@ -83,7 +83,7 @@ export interface QueueSetup {
   readonly memory: GuestMemory
   /** Number of descriptors, 1 to 32768; a power of two in a split ring. */
   readonly size: number
-  /** Guest addresses. @virtio 2.7, 2.8 */
+  /** Guest addresses of the three areas. @virtio 2.7, 2.8 */
   readonly descriptorArea: number
   readonly driverArea: number
   readonly deviceArea: number

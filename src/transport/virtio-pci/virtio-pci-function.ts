@@ -31,7 +31,7 @@ export interface VirtioPciOptions {
   readonly barAddresses?: Readonly<Record<number, number>>
 }
 
-/** @virtio 4.1.2.1 */
+/** Vendor id, and device id of virtio device type 0. @virtio 4.1.2.1 */
 const VENDOR = 0x1af4
 const FIRST_DEVICE = 0x1040
 /** Revision of a non-transitional device. @virtio 4.1.2.1 */
