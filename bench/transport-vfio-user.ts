@@ -43,7 +43,7 @@ export async function startDriver(pci: PciFunction, allocator: GuestAllocator, f
   await driver.negotiate(features | featureSet(Feature.VERSION_1, Feature.EVENT_IDX))
   driver.setUpQueue(0, 0, VECTOR)
   driver.set('device_status', driver.get('device_status') | Status.DRIVER_OK)
-  return { driver, notification: driver.place(NOTIFY_CFG) }
+  return { driver, notification: driver.capability(NOTIFY_CFG) }
 }
 
 /** A monitor, and the memory of its guest. */

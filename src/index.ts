@@ -50,7 +50,7 @@ export { SpanList } from './memory/span-list.ts'
 export type { BaseAddressRequest } from './pci/base-address.ts'
 export { CapabilityId, type PciCapability } from './pci/capability.ts'
 export { ConfigurationSpace, type PciIdentity } from './pci/configuration-space.ts'
-export { MSIX_MOST_VECTORS, Msix } from './pci/msix.ts'
+export { MAX_MSIX_VECTORS, Msix } from './pci/msix.ts'
 export type { PciBar, PciBus, PciFunction } from './pci/pci-function.ts'
 // Device contract: what a device of your own implements and uses
 export { Pending } from './pending/pending.ts'
@@ -65,9 +65,9 @@ export type {
   Surface,
   SurfacePath,
 } from './services/display.ts'
+export type { FramebufferLayout, PlaneLayout } from './services/framebuffer-layout.ts'
 export type { HeapMemory } from './services/heap-memory.ts'
 export { type NetworkPort, Offload, type PortListener } from './services/network-port.ts'
-export type { FramebufferLayout, PlaneLayout } from './services/framebuffer-layout.ts'
 export { cryptoRandomSource, type RandomSource } from './services/random-source.ts'
 export type { BufferKind, BufferSharing, NotShared, SharedBuffer, ShareRequest } from './services/shared-buffer.ts'
 export { VirtioPciFunction, type VirtioPciOptions } from './transport/virtio-pci/virtio-pci-function.ts'

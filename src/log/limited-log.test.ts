@@ -12,7 +12,7 @@ function setUp() {
   return { lines, clock, log }
 }
 
-test('lines that come seldom are written as they are', () => {
+test('lines below the rate limit are written unchanged', () => {
   const { lines, clock, log } = setUp()
   for (let i = 0; i < 1000; i++) {
     log(`line ${i}`)
@@ -22,7 +22,7 @@ test('lines that come seldom are written as they are', () => {
   assert.equal(lines[999], 'line 999')
 })
 
-test('of lines that come at once twenty are written, and the last of them says so', () => {
+test('a burst is cut to 20 lines, and the last one says that lines are suppressed', () => {
   const { lines, log } = setUp()
   for (let i = 0; i < 5000; i++) log(`line ${i}`)
   assert.equal(lines.length, 20)
@@ -30,7 +30,7 @@ test('of lines that come at once twenty are written, and the last of them says s
   assert.equal(lines[19], 'line 19 (more lines like this are suppressed for a while)')
 })
 
-test('the next line that is written says how many were not', () => {
+test('the next line that is written states how many were suppressed', () => {
   const { lines, clock, log } = setUp()
   for (let i = 0; i < 120; i++) log(`line ${i}`)
   clock.milliseconds += 10_000

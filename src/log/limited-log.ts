@@ -1,19 +1,19 @@
-/** Lines that may come at once. */
+/** Lines that may be written at once. */
 const BURST = 20
-/** Milliseconds in which one more line is earned. */
+/** Milliseconds after which one more line may be written. */
 const LINE_MS = 5000
 
-/** Takes lines of a log. */
+/** Writes one line to a log. */
 export type LineLog = (line: string) => void
 
 /**
- * A log for lines that a guest or a peer can provoke: 20 at once, then 12 a minute. What is more is counted, and the next line
- * that is written says how many were left out.
+ * Limits the rate of lines that a guest or a peer can provoke: 20 at once, then 12 a minute. Further lines are dropped
+ * and counted. The next line that is written states how many were dropped.
  *
- *     const log = limitedLog(write)          // once for each source, so that one does not silence another
- *     log('a front-end is here')
+ *     const log = limitedLog(write)          // one for each source, so that one source cannot suppress another's lines
+ *     log('a front-end connected')
  *
- * @param now milliseconds on a clock that never goes back
+ * @param now monotonic clock in milliseconds
  */
 export function limitedLog(write: LineLog, now: () => number = () => performance.now()): LineLog {
   let lines = BURST

@@ -1,8 +1,8 @@
-/** Control characters, and those that change the direction or the line of what follows. A tab stays. */
+/** Control characters, line separators and bidirectional controls. A tab is allowed. */
 const CONTROLS = /(?!\t)[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu
 
 /**
- * Text from a guest or a peer as one line that a terminal shows and does not obey: control characters become escapes.
+ * Makes text from a guest or a peer safe to print on a terminal: one line, with control characters as escapes.
  *
  *     printableText('disk\x1b[2J\n')         // 'disk\\x1b[2J\\x0a'
  */
@@ -13,7 +13,7 @@ export function printableText(text: string): string {
   })
 }
 
-/** A value as JSON that a terminal shows and does not obey. Parsed again it is the same value. */
+/** Returns JSON that is safe to print on a terminal. It parses to the same value. */
 export function printableJson(value: unknown, indent?: number): string {
   const json = JSON.stringify(value, undefined, indent)
   return json.replace(CONTROLS, (character) => {

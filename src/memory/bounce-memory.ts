@@ -2,18 +2,18 @@ import type { Pending } from '../pending/pending.ts'
 import type { MemoryRegion } from './memory-region.ts'
 
 /**
- * What guest memory is where none of it can be mapped here: its regions are shadows, as the guest has them only where
- * something was read or written, and bytes come and go by message.
+ * Access by message to guest memory that this process cannot map. The regions of `GuestMemory` are then local copies,
+ * valid only in the ranges that were read or written.
  */
 export interface BounceMemory {
-  /** Reads bytes, and puts them nowhere. @returns undefined where they cannot be had */
+  /** Reads bytes without storing them in the regions. @returns undefined if the peer refuses */
   read(address: number, length: number): Promise<Uint8Array | undefined>
-  /** Part of a shadow was written: the guest gets it as it is now, after all that was written before. */
+  /** Sends a range of a region to the guest, with its present contents and after all earlier writes. */
   wrote(region: MemoryRegion, offset: number, length: number): void
-  /** Calls `then` when the guest has what was written so far: at once where it has. */
-  after(then: () => void): void
-  /** A wait for that; undefined if the guest has it already. */
-  settled(): void | Pending
-  /** Has a promise run. */
-  settle(promise: Promise<unknown>): void
+  /** Calls `then` once all earlier writes reached the guest: within this call if they already have. */
+  afterFlush(then: () => void): void
+  /** Returns a wait until all earlier writes reached the guest; undefined if they already have. */
+  flushed(): void | Pending
+  /** Keeps microtasks running until `promise` settles. */
+  run(promise: Promise<unknown>): void
 }

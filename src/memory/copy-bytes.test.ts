@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { copyBytes } from './copy-bytes.ts'
 
-test('a copy is as if through a buffer, whatever its length and wherever it goes', () => {
+test('a copy of any length is correct, also if its ranges overlap', () => {
   fc.assert(
     fc.property(fc.nat(200), fc.nat(200), fc.nat(200), fc.boolean(), (from, to, length, within) => {
       const source = Uint8Array.from({ length: 400 }, (_, i) => i)

@@ -1,10 +1,9 @@
-/** Below this, copying byte by byte is faster than making a view; and no view is made, which somebody would collect. */
-export const SMALL = 64
+/** Up to this length a copy byte by byte is faster than a view, and makes no garbage. */
+export const SMALL_COPY_BYTES = 64
 
 /**
- * Copies `length` bytes. Both ranges must lie within their arrays.
- *
- * Where both arrays are the same and the ranges overlap, the copy is as if through a buffer.
+ * Copies `length` bytes. Both ranges must lie within their arrays. Overlapping ranges of one array are copied
+ * correctly.
  */
 export function copyBytes(
   source: Uint8Array,
@@ -14,6 +13,6 @@ export function copyBytes(
   length: number,
 ): void {
   if (source === target) target.copyWithin(targetOffset, sourceOffset, sourceOffset + length)
-  else if (length > SMALL) target.set(source.subarray(sourceOffset, sourceOffset + length), targetOffset)
+  else if (length > SMALL_COPY_BYTES) target.set(source.subarray(sourceOffset, sourceOffset + length), targetOffset)
   else for (let i = 0; i < length; i++) target[targetOffset + i] = source[sourceOffset + i]
 }

@@ -8,7 +8,7 @@ import { SpanList } from './span-list.ts'
 
 const region = (base: number, size: number) => MemoryRegion.over(base, new Uint8Array(size))
 
-test('regions may come in any order, but none may overlap', () => {
+test('regions may be given in any order but must not overlap', () => {
   const memory = new GuestMemory([region(256, 64), region(0, 64)])
   assert.deepEqual(
     memory.regions.map((one) => one.base),
@@ -17,7 +17,7 @@ test('regions may come in any order, but none may overlap', () => {
   assert.throws(() => new GuestMemory([region(0, 64), region(60, 64)]), MemoryError)
 })
 
-test('memory may be replaced: what is translated from then on lies in the new regions', () => {
+test('after a replacement of the regions, translations return the new regions', () => {
   const log: number[][] = []
   const memory = new GuestMemory([region(0, 64), region(256, 64)])
   const spans = new SpanList()
@@ -25,15 +25,15 @@ test('memory may be replaced: what is translated from then on lies in the new re
   memory.replace([region(128, 64)])
   assert.equal(memory.find(256), undefined)
   assert.equal(memory.find(130), memory.regions[0])
-  assert.equal(spans.regions[0].base, 256, 'what was translated before stays')
+  assert.equal(spans.regions[0].base, 256, 'an earlier translation keeps its region')
   memory.onWrite = (address, length) => log.push([address, length])
   memory.wrote(memory.regions[0], 8, 4)
   assert.deepEqual(log, [[136, 4]])
   assert.throws(() => memory.replace([region(0, 64), region(60, 64)]), MemoryError)
-  assert.equal(memory.regions[0].base, 128, 'a replacement that cannot be changes nothing')
+  assert.equal(memory.regions[0].base, 128, 'an invalid replacement changes nothing')
 })
 
-test('without any region every address is outside', () => {
+test('without regions every address is outside guest memory', () => {
   const memory = new GuestMemory([])
   const spans = new SpanList()
   assert.equal(memory.find(0), undefined)
@@ -54,7 +54,7 @@ test('addresses above 4 GiB are translated', () => {
   assert.equal(spans.offsets[0], 8)
 })
 
-test('a translation that fails adds nothing', () => {
+test('a failed translation adds no spans', () => {
   const memory = new GuestMemory([region(0, 64), region(64, 64)])
   const spans = new SpanList()
   spans.add(memory.regions[0], 0, 4)
@@ -63,7 +63,7 @@ test('a translation that fails adds nothing', () => {
   assert.equal(spans.byteLength, 4)
 })
 
-test('what is translated is exactly what lies in the regions, whatever their layout', () => {
+test('translations cover exactly the bytes of the regions, for any layout', () => {
   const layout = fc.array(fc.tuple(fc.nat(8), fc.integer({ min: 1, max: 8 })), { minLength: 1, maxLength: 8 })
   fc.assert(
     fc.property(layout, fc.nat(300), fc.nat(300), (gaps, address, length) => {
@@ -89,7 +89,7 @@ test('what is translated is exactly what lies in the regions, whatever their lay
   )
 })
 
-test('numbers that are no address are outside', () => {
+test('numbers that are not addresses are outside guest memory', () => {
   const memory = new GuestMemory([region(0, 64)])
   for (const address of [-1, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 64]) {
     assert.equal(memory.find(address), undefined)
@@ -98,7 +98,7 @@ test('numbers that are no address are outside', () => {
   assert.equal(memory.contains(0, 2 ** 53), false)
 })
 
-test('an address that is nowhere can be heard of', () => {
+test('onMiss is called with an address that no region covers', () => {
   const memory = new GuestMemory([MemoryRegion.over(0x1000, new Uint8Array(0x1000))])
   const missed: number[] = []
   memory.onMiss = (address) => missed.push(address)

@@ -3,11 +3,11 @@ import { MemoryError } from './memory-error.ts'
 import type { MemoryRegion } from './memory-region.ts'
 import type { SpanList } from './span-list.ts'
 
-/** Told of every range a device wrote: a just-in-time compiler that must forget code, a log of dirty pages. */
+/** Called with every range that a device wrote, for example to invalidate compiled code or to log dirty pages. */
 export type WriteListener = (address: number, length: number) => void
 
 /**
- * The guest's address space as a device sees it: regions in ascending order, with holes between them.
+ * Guest memory as a device sees it: regions in ascending order, with holes between them.
  *
  *     const memory = new GuestMemory([MemoryRegion.over(0, new Uint8Array(1 << 20))])
  *     const spans = new SpanList()
@@ -16,17 +16,17 @@ export type WriteListener = (address: number, length: number) => void
  */
 export class GuestMemory {
   #regions: readonly MemoryRegion[] = []
-  /** Told of addresses that were looked for in vain. */
+  /** Called with every address that no region covers. */
   onMiss?: ((address: number) => void) | undefined
-  /** Where the memory really is, while the regions are only its shadow. */
-  remote: BounceMemory | undefined
-  /** Number of changes of the memory map: who keeps something translated compares it. */
+  /** Set when the regions are bounce memory: reaches the guest's own memory by messages. */
+  bounce: BounceMemory | undefined
+  /** Number of changes of the memory map. Callers that keep translations compare it. */
   #generation = 0
   readonly #changeListeners = new Set<() => void>()
-  /** The region found last: mostly the next one too. */
+  /** Region that was found last, which mostly covers the next address too. */
   #last: MemoryRegion | undefined
 
-  /** @param onWrite told of all writes from now on; nobody is while it is undefined */
+  /** @param onWrite called with every range that is written */
   constructor(
     regions: readonly MemoryRegion[],
     public onWrite?: WriteListener,
@@ -42,16 +42,16 @@ export class GuestMemory {
     return this.#generation
   }
 
-  /** Calls `listener` after each change of the memory map. @returns a function that ends this */
+  /** Calls `listener` after each change of the memory map. @returns a function that removes the listener */
   onChange(listener: () => void): () => void {
     this.#changeListeners.add(listener)
     return () => this.#changeListeners.delete(listener)
   }
 
   /**
-   * Changes the memory map, as when memory is plugged in. What was translated before keeps its regions, which may not be
-   * guest memory any more: see `generation` and `onChange`.
-   * @throws {MemoryError} if two regions overlap; everything stays as it was
+   * Replaces the regions, for example on memory hot-plug. Earlier translations keep their regions, which may no longer
+   * be guest memory: see `generation` and `onChange`.
+   * @throws {MemoryError} if two regions overlap; the regions are then unchanged
    */
   replace(regions: readonly MemoryRegion[]): void {
     const sorted = [...regions].sort((a, b) => a.base - b.base)
@@ -67,7 +67,7 @@ export class GuestMemory {
     for (const listener of this.#changeListeners) listener()
   }
 
-  /** The region that holds `address` for a device; undefined in a hole, of which `onMiss` is notified. */
+  /** Returns the region that covers `address`. If there is none, calls `onMiss` and returns undefined. */
   find(address: number): MemoryRegion | undefined {
     const last = this.#last
     if (last !== undefined && address >= last.base && address - last.base < last.size) return last
@@ -76,7 +76,7 @@ export class GuestMemory {
     return region
   }
 
-  /** The same for code that only asks whether it is there. */
+  /** Returns the region that covers `address`, if any, without a call of `onMiss`. */
   peek(address: number): MemoryRegion | undefined {
     return this.#search(address)
   }
@@ -90,17 +90,17 @@ export class GuestMemory {
       else high = middle
     }
     const region = regions.length > 0 ? regions[low] : undefined
-    // Written so that NaN and negative addresses are nowhere.
+    // Negated so that NaN fails too.
     if (!(region && address >= region.base && address - region.base < region.size)) return undefined
     this.#last = region
     return region
   }
 
   /**
-   * Appends to `into` the spans that cover `length` bytes from `address`, across touching regions.
-   * @param length not negative
-   * @param merge whether the first may become part of the span before it
-   * @returns false where any byte lies outside the guest's memory, with `into` as it was
+   * Appends to `into` the spans that cover `length` bytes from `address`, across adjacent regions.
+   * @param length 0 or more
+   * @param merge true to extend the last span of `into` if the new one continues it; default: false
+   * @returns false if any byte is outside guest memory; `into` is then unchanged
    */
   translate(address: number, length: number, into: SpanList, merge = false): boolean {
     const region = this.find(address)
@@ -114,19 +114,19 @@ export class GuestMemory {
 
   #translateAcross(address: number, length: number, into: SpanList, merge: boolean): boolean {
     if (!this.contains(address, length)) return false
-    for (let at = address, left = length; left > 0; ) {
+    for (let at = address, remaining = length; remaining > 0; ) {
       const part = this.find(at) as MemoryRegion
       const start = at - part.base
-      const take = Math.min(left, part.size - start)
+      const take = Math.min(remaining, part.size - start)
       if (merge) into.merge(part, start, take)
       else into.add(part, start, take)
       at += take
-      left -= take
+      remaining -= take
     }
     return true
   }
 
-  /** Whether all of `length` bytes from `address` are the guest's memory. */
+  /** Whether guest memory covers all of `length` bytes from `address`. */
   contains(address: number, length: number): boolean {
     const end = address + length
     if (!Number.isSafeInteger(end)) return false
@@ -139,10 +139,11 @@ export class GuestMemory {
   }
 
   /**
-   * To be called for whatever a device wrote, after writing it. A queue does it for its rings and for what was pushed.
+   * Reports a range that a device wrote. Must be called after every write, except for rings and pushed chains, which
+   * the queue reports.
    */
   wrote(region: MemoryRegion, offset: number, length: number): void {
     this.onWrite?.(region.base + offset, length)
-    this.remote?.wrote(region, offset, length)
+    this.bounce?.wrote(region, offset, length)
   }
 }

@@ -1,4 +1,4 @@
-/** Guest memory that cannot be what it was said to be: regions that overlap, a list that points outside. */
+/** Invalid description of guest memory: overlapping regions, or a range outside them. */
 export class MemoryError extends Error {
   override readonly name = 'MemoryError'
 }

@@ -5,12 +5,12 @@ import { MemoryError } from './memory-error.ts'
 import { MemoryRegion } from './memory-region.ts'
 import { ScatterList } from './scatter-list.ts'
 
-/** As much of it as is used here: the compiler's library for Node has none of it. */
+/** Used part of the WebAssembly API, which the compiler's library for Node does not declare. */
 declare const WebAssembly: {
   Memory: new (limits: { initial: number; maximum: number }) => { buffer: ArrayBuffer; grow(pages: number): number }
 }
 
-test('views are made once', () => {
+test('views are cached', () => {
   let asked = 0
   const bytes = new Uint8Array(64)
   const region = new MemoryRegion(0, 64, () => {
@@ -23,7 +23,7 @@ test('views are made once', () => {
   assert.equal(asked, 1)
 })
 
-test('views are made again when WebAssembly memory grows, and so are those of lists and queues over it', () => {
+test('views are made again when WebAssembly memory grows, also in lists and queues that use the region', () => {
   const engine = new WebAssembly.Memory({ initial: 1, maximum: 4 })
   const region = new MemoryRegion(0, 4096, () => ({ buffer: engine.buffer, byteOffset: 8192 }))
   const list = new ScatterList(new GuestMemory([region]))
@@ -41,7 +41,7 @@ test('views are made again when WebAssembly memory grows, and so are those of li
   assert.deepEqual([...bytes], [4, 3, 2, 1])
 })
 
-test('a region that cannot be is refused with a MemoryError', () => {
+test('an invalid region throws a MemoryError', () => {
   const bytes = new Uint8Array(64)
   for (const [base, size] of [
     [-4, 64],

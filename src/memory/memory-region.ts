@@ -1,21 +1,23 @@
 import { MemoryError } from './memory-error.ts'
 
-/** Where a region's bytes lie now; asked again whenever the buffer was detached (a growing WebAssembly memory). */
+/**
+ * Returns the present location of a region's bytes. Called again after the buffer was detached (WebAssembly growth).
+ */
 export type RegionSource = () => { readonly buffer: ArrayBufferLike; readonly byteOffset: number }
 
-/** The file behind a region, so that its pages can become a dma-buf or another process's mapping. */
+/** File behind a region, from which a dma-buf or a mapping in another process can be made. */
 export interface RegionBacking {
-  /** For use at once. @throws {Error} where the file is closed */
+  /** Descriptor for immediate use. @throws {Error} if the file is closed */
   readonly fd: number
-  /** Where in the file the region starts, in bytes. */
+  /** Offset of the region in the file, in bytes. */
   readonly offset: number
 }
 
 /**
- * One contiguous range of guest addresses, backed by one buffer.
+ * Contiguous range of guest addresses, backed by one buffer.
  *
- * The views are made once and kept; they are made again only when the engine's memory moved, which a detached view
- * (length 0) tells. Take a view from here for each use, never keep one across a return to the engine.
+ * The views are cached. They are made again when the engine's memory moved, which detaches them (length 0). Callers
+ * must take a view for each use and must not keep one across a return to the engine.
  */
 export class MemoryRegion {
   #u8: Uint8Array = new Uint8Array(0)
@@ -25,8 +27,8 @@ export class MemoryRegion {
   /**
    * @param base first guest address, a multiple of 4
    * @param size bytes, a multiple of 4, at most 4 GiB - 4
-   * @param source where the bytes lie
-   * @param backing the file behind them, where there is one
+   * @param source returns the location of the bytes
+   * @param backing file behind the bytes, if any
    */
   constructor(
     readonly base: number,
@@ -34,14 +36,15 @@ export class MemoryRegion {
     private readonly source: RegionSource,
     readonly backing?: RegionBacking,
   ) {
-    if (!Number.isSafeInteger(base) || base < 0 || base % 4 !== 0) throw new MemoryError(`region base ${base}`)
+    if (!Number.isSafeInteger(base) || base < 0 || base % 4 !== 0)
+      throw new MemoryError(`region base ${base} must be 0 or a positive multiple of 4`)
     if (!Number.isSafeInteger(size) || size <= 0 || size % 4 !== 0 || size > 0xffff_fffc) {
-      throw new MemoryError(`region size ${size}`)
+      throw new MemoryError(`region size ${size} must be a positive multiple of 4, at most 4 GiB - 4`)
     }
-    if (!Number.isSafeInteger(base + size)) throw new MemoryError(`region end ${base + size}`)
+    if (!Number.isSafeInteger(base + size)) throw new MemoryError(`region end ${base + size} exceeds 2^53 - 1`)
   }
 
-  /** A region over a buffer that never moves. */
+  /** Returns a region over a buffer that never moves. */
   static over(base: number, bytes: Uint8Array): MemoryRegion {
     return new MemoryRegion(base, bytes.byteLength, () => bytes)
   }
@@ -61,7 +64,7 @@ export class MemoryRegion {
   #attach(): this {
     const { buffer, byteOffset } = this.source()
     if (byteOffset % 4 !== 0 || byteOffset + this.size > buffer.byteLength) {
-      throw new MemoryError(`region at ${this.base.toString(16)}: ${this.size} bytes do not lie in their buffer`)
+      throw new MemoryError(`region at 0x${this.base.toString(16)}: its ${this.size} bytes are not within their buffer`)
     }
     this.#u8 = new Uint8Array(buffer, byteOffset, this.size)
     this.#u16 = new Uint16Array(buffer, byteOffset, this.size >>> 1)

@@ -7,7 +7,7 @@ import { MemoryRegion } from './memory-region.ts'
 import { ScatterList } from './scatter-list.ts'
 import { SpanList } from './span-list.ts'
 
-/** Regions 0-63, 64-127 (touching) and 256-319, with every byte its own address modulo 251. */
+/** Regions 0-63, 64-127 (adjacent) and 256-319. Every byte is its address modulo 251. */
 function rig(): { memory: GuestMemory; log: number[][] } {
   const log: number[][] = []
   const regions = [0, 64, 256].map((base) =>
@@ -25,7 +25,7 @@ function bytesOf({ count, regions, offsets, lengths }: SpanList): number[] {
   ]).flat()
 }
 
-test('neighbours in a scatter list are merged, and pieces of length 0 vanish', () => {
+test('adjacent ranges of a scatter list are merged, and ranges of length 0 are dropped', () => {
   const list = new ScatterList(rig().memory)
   list.add(0, 8)
   list.add(8, 8)
@@ -36,7 +36,7 @@ test('neighbours in a scatter list are merged, and pieces of length 0 vanish', (
   assert.equal(list.byteLength, 24)
 })
 
-test('a piece across touching regions becomes two, the first merged with the one before it', () => {
+test('a range across adjacent regions becomes two, the first merged with its predecessor', () => {
   const list = new ScatterList(rig().memory)
   list.add(56, 4)
   list.add(60, 8)
@@ -49,7 +49,7 @@ test('a piece across touching regions becomes two, the first merged with the one
   )
 })
 
-test('a piece outside guest memory is refused with a MemoryError and leaves the list as it was', () => {
+test('a range outside guest memory throws a MemoryError and leaves the list unchanged', () => {
   const list = new ScatterList(rig().memory)
   list.add(0, 4)
   for (const [address, length] of [
@@ -69,7 +69,7 @@ test('a piece outside guest memory is refused with a MemoryError and leaves the 
   assert.equal(list.segmentCount, 1)
 })
 
-test('a scatter list gives a view of the bytes themselves where one piece holds them', () => {
+test('a scatter list returns a view of the bytes if one range holds them', () => {
   const { memory } = rig()
   const list = new ScatterList(memory)
   list.add(16, 8)
@@ -78,13 +78,13 @@ test('a scatter list gives a view of the bytes themselves where one piece holds 
   assert.deepEqual([...(view ?? [])], [5, 6, 7, 8, 9, 10, 11, 12])
   if (view) view[0] = 200
   assert.equal(memory.find(256)?.u8[0], 200)
-  assert.equal(list.linear(4, 8), undefined, 'across two pieces')
+  assert.equal(list.linear(4, 8), undefined, 'across two ranges')
   assert.equal(list.linear(12, 5), undefined, 'past the end')
   assert.equal(list.linear(-1, 2), undefined)
   assert.equal(list.linear(0, 0)?.length, 0)
 })
 
-test('a scatter list tells where its bytes lie, which may go on from a span that was there before', () => {
+test('a scatter list returns the spans of its bytes, merged with the last span of the given list', () => {
   const { memory } = rig()
   const list = new ScatterList(memory)
   list.add(16, 8)
@@ -104,7 +104,7 @@ test('a scatter list tells where its bytes lie, which may go on from a span that
   assert.equal(into.byteLength, 16)
 })
 
-test('pieces that were read before may grow, and move with the memory they are in', () => {
+test('ranges that were read before may grow, and move with their memory', () => {
   let buffer = new ArrayBuffer(1024)
   const region = new MemoryRegion(0, buffer.byteLength, () => ({ buffer, byteOffset: 0 }))
   const list = new ScatterList(new GuestMemory([region]))
@@ -129,7 +129,7 @@ test('pieces that were read before may grow, and move with the memory they are i
   assert.deepEqual(read(400), grown.fill(4, 0, 100))
 })
 
-test('reads and writes before the start or past the end of a scatter list move nothing', () => {
+test('reads and writes before the start or past the end of a scatter list copy nothing', () => {
   const list = new ScatterList(rig().memory)
   const bytes = new Uint8Array(4)
   assert.equal(list.read(0, bytes), 0)
@@ -139,10 +139,10 @@ test('reads and writes before the start or past the end of a scatter list move n
   assert.equal(list.write(100, bytes), 0)
   assert.equal(list.read(6, bytes), 2)
   assert.deepEqual([...bytes], [22, 23, 0, 0])
-  assert.equal(list.read(0, bytes, 3, 4), 1, 'no further than the target')
+  assert.equal(list.read(0, bytes, 3, 4), 1, 'limited by the target')
 })
 
-test('a write to a scatter list is reported range by range', () => {
+test('a write to a scatter list is reported for each range', () => {
   const { memory, log } = rig()
   const list = new ScatterList(memory)
   list.add(16, 4)
@@ -154,7 +154,7 @@ test('a write to a scatter list is reported range by range', () => {
   ])
 })
 
-test('a scatter list reads and writes as the run of bytes it stands for', () => {
+test('a scatter list reads and writes like one sequence of bytes', () => {
   const place = fc.oneof(
     fc.tuple(fc.integer({ min: 0, max: 127 }), fc.integer({ min: 0, max: 100 })),
     fc.tuple(fc.integer({ min: 256, max: 319 }), fc.integer({ min: 0, max: 64 })),
@@ -181,7 +181,7 @@ test('a scatter list reads and writes as the run of bytes it stands for', () => 
           const range = addresses.slice(offset, offset + length)
           const bytes = new Uint8Array(length)
           if (writes) {
-            // The same address may be in the list twice: the same byte everywhere makes the order no matter.
+            // The list may contain an address twice: writing one value everywhere makes the order irrelevant.
             bytes.fill(offset)
             assert.equal(list.write(offset, bytes), range.length)
             for (const address of range) assert.equal(byteAt(address), offset & 0xff)
@@ -201,7 +201,7 @@ test('a scatter list reads and writes as the run of bytes it stands for', () => 
   )
 })
 
-test('a list follows the memory map: absent while any of it is no guest memory, then where it is', () => {
+test('a list follows the memory map: not present while any part is outside guest memory, then at its new place', () => {
   const { memory, log } = rig()
   const list = new ScatterList(memory)
   list.add(60, 8)
@@ -228,7 +228,7 @@ test('a list follows the memory map: absent while any of it is no guest memory, 
   assert.deepEqual([...bytes], [60, 61, 62, 63, 64, 65, 66, 67])
 })
 
-test('the revision of a list tells of each time that it moved, went or came back, and of nothing else', () => {
+test('the revision of a list changes exactly when it moves, leaves guest memory or returns', () => {
   const { memory } = rig()
   const list = new ScatterList(memory)
   list.add(0, 8)

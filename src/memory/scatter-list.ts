@@ -1,31 +1,31 @@
-import { copyBytes, SMALL } from './copy-bytes.ts'
+import { copyBytes, SMALL_COPY_BYTES } from './copy-bytes.ts'
 import type { GuestMemory } from './guest-memory.ts'
 import { MemoryError } from './memory-error.ts'
 import { SpanList } from './span-list.ts'
 
 /**
- * A long-lived list of pieces of guest memory that together are one run of bytes, such as the pages behind a picture.
+ * Long-lived list of guest memory ranges that together are one sequence of bytes, such as the pages behind a resource.
  *
  *     const backing = new ScatterList(memory)
  *     for (const entry of entries) backing.add(entry.address, entry.length)
- *     backing.read(row * stride, pixels)              // across pieces
- *     const view = backing.linear(0, stride)          // in place, where one piece holds it
+ *     backing.read(row * stride, pixels)              // across ranges
+ *     const view = backing.linear(0, stride)          // in place, if one range holds it
  *
- * Neighbours are merged. The list follows the memory map: while any of its addresses is not guest memory, it is not
- * `present`, and nothing is read or written.
+ * Adjacent ranges are merged. The list follows the memory map: while any of its addresses is not guest memory,
+ * `present` is false and nothing is read or written.
  */
 export class ScatterList {
   #spans = new SpanList()
   readonly #memory: GuestMemory
   #present = true
-  /** `GuestMemory.generation` when the pieces were last looked up. */
+  /** `GuestMemory.generation` at the last translation. */
   #generation: number
   #revision = 0
-  /** Where each piece starts in the run of bytes. */
+  /** Offset of each range in the list. */
   #starts = new Float64Array(16)
-  /** The piece the last look-up found: the next one mostly wants it or its neighbour. */
+  /** Index of the range that the last look-up found. The next look-up mostly finds it or its successor. */
   #last = 0
-  /** Of pieces that were read whole: making a view takes longer than copying a page does. */
+  /** Cached views of ranges that were read whole, because making a view takes longer than copying a page. */
   #views: (Uint8Array | undefined)[] = []
 
   constructor(memory: GuestMemory) {
@@ -33,19 +33,19 @@ export class ScatterList {
     this.#generation = memory.generation
   }
 
-  /** Whether all of it is guest memory. */
+  /** Whether all ranges are guest memory. */
   get present(): boolean {
     if (this.#generation !== this.#memory.generation) this.#follow()
     return this.#present
   }
 
-  /** Number of times that pieces moved, went, or came back. */
+  /** Number of times that ranges moved, left guest memory or returned to it. */
   get revision(): number {
     if (this.#generation !== this.#memory.generation) this.#follow()
     return this.#revision
   }
 
-  /** The pieces; for reading only, and only while it is `present`. */
+  /** Ranges of the list. Callers must not change them, and must use them only while `present`. */
   get spans(): SpanList {
     return this.#spans
   }
@@ -59,20 +59,20 @@ export class ScatterList {
   }
 
   /**
-   * Appends a piece; one of length 0 adds nothing. How many entries are too many is the caller's to say.
-   * @throws {MemoryError} where any of it is outside guest memory; the list stays as it was
+   * Appends a range; length 0 adds nothing. The caller must limit the number of entries.
+   * @throws {MemoryError} if any byte is outside guest memory; the list is then unchanged
    */
   add(address: number, length: number): void {
     if (length === 0) return
     const spans = this.#spans
     const before = spans.count
     if (!(length > 0) || !this.#memory.translate(address, length, spans, true)) {
-      throw new MemoryError(`${length} bytes from ${address.toString(16)} are not all guest memory`)
+      throw new MemoryError(`${length} bytes at 0x${address.toString(16)} are not all in guest memory`)
     }
     this.#start(before)
   }
 
-  /** Copies up to `length` bytes from `offset` on. @returns the bytes copied: fewer at the end of the list */
+  /** Copies up to `length` bytes that start at `offset`. @returns the bytes copied: fewer at the end of the list */
   read(offset: number, target: Uint8Array, targetOffset = 0, length = target.length - targetOffset): number {
     if (!this.present) return 0
     const spans = this.#spans
@@ -81,14 +81,14 @@ export class ScatterList {
     for (let i = this.#find(offset); done < want; i++) {
       const skip = offset + done - this.#starts[i]
       const take = Math.min(want - done, spans.lengths[i] - skip)
-      if (take === spans.lengths[i] && take > SMALL) target.set(this.#view(i), targetOffset + done)
+      if (take === spans.lengths[i] && take > SMALL_COPY_BYTES) target.set(this.#view(i), targetOffset + done)
       else copyBytes(spans.regions[i].u8, spans.offsets[i] + skip, target, targetOffset + done, take)
       done += take
     }
     return done
   }
 
-  /** Copies up to `length` bytes to `offset` on. @returns the bytes copied: fewer at the end of the list */
+  /** Copies up to `length` bytes into the list at `offset`. @returns the bytes copied: fewer at the end of the list */
   write(offset: number, source: Uint8Array, sourceOffset = 0, length = source.length - sourceOffset): number {
     if (!this.present) return 0
     const spans = this.#spans
@@ -105,8 +105,8 @@ export class ScatterList {
   }
 
   /**
-   * The bytes themselves, where one piece holds them all; undefined where they are scattered or past the end. Not to be
-   * kept, and who writes to it tells `GuestMemory.wrote`.
+   * Returns a view of the bytes if one range holds them all; undefined if they are scattered or past the end. Callers
+   * must not keep it, and must call `GuestMemory.wrote` after writing to it.
    */
   linear(offset: number, length: number): Uint8Array | undefined {
     if (offset < 0 || length < 0 || offset + length > this.byteLength || !this.present) return undefined
@@ -119,8 +119,9 @@ export class ScatterList {
   }
 
   /**
-   * Appends to `into` where `length` bytes from `offset` on lie; the first may become part of the span before it.
-   * @returns false where they are not all there, with `into` as it was
+   * Appends to `into` the spans of `length` bytes that start at `offset`. The first one is merged with the last span of
+   * `into` if it continues it.
+   * @returns false if the list does not hold all of the bytes; `into` is then unchanged
    */
   locate(offset: number, length: number, into: SpanList): boolean {
     if (!(offset >= 0 && length >= 0 && offset + length <= this.byteLength && this.present)) return false
@@ -134,7 +135,7 @@ export class ScatterList {
     return true
   }
 
-  /** Looks the pieces up in the memory map as it is now. */
+  /** Translates the ranges again, in the present memory map. */
   #follow(): void {
     this.#generation = this.#memory.generation
     if (this.#present && this.#isInPlace()) return
@@ -147,9 +148,9 @@ export class ScatterList {
     }
     if (present || this.#present) this.#revision++
     this.#present = present
-    // The views would keep memory that is gone.
+    // The views would keep removed memory alive.
     this.#views = []
-    // Without memory the old pieces say which addresses they were.
+    // The old spans still hold the guest addresses for the next translation.
     if (!present) return
     this.#spans = found
     this.#start(0)
@@ -161,7 +162,7 @@ export class ScatterList {
     return true
   }
 
-  /** Notes where each piece starts, from the piece of index `from` on. */
+  /** Computes the offset of each range, beginning with index `from`. */
   #start(from: number): void {
     const { count, lengths, offsets } = this.#spans
     if (count > this.#starts.length) {
@@ -169,7 +170,7 @@ export class ScatterList {
       starts.set(this.#starts)
       this.#starts = starts
     }
-    // The last piece before may have grown since.
+    // The range before `from` may have grown by a merge.
     let start = from === 0 ? 0 : this.#starts[from - 1] + lengths[from - 1]
     for (let i = from; i < count; i++) {
       this.#starts[i] = start
@@ -177,7 +178,7 @@ export class ScatterList {
     }
   }
 
-  /** A whole piece. The view kept of it is of another length where the piece has grown since, and of none where memory moved. */
+  /** Returns a view of a whole range. A cached view of another length is stale: the range grew, or the memory moved. */
   #view(index: number): Uint8Array {
     const { count, regions, offsets, lengths } = this.#spans
     const kept = this.#views[index]
@@ -188,7 +189,7 @@ export class ScatterList {
     return view
   }
 
-  /** The piece that holds `offset`; any where none does. */
+  /** Index of the range that contains `offset`; unspecified if `offset` is out of range. */
   #find(offset: number): number {
     const starts = this.#starts
     const count = this.#spans.count

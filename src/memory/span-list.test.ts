@@ -3,10 +3,10 @@ import { test } from 'node:test'
 import { MemoryRegion } from './memory-region.ts'
 import { SpanList } from './span-list.ts'
 
-/** Never touched, so that it may be as large as a region can be. */
-const untouched = (base: number) => new MemoryRegion(base, 0xffff_fffc, () => assert.fail('its bytes were asked for'))
+/** Never accessed, so that it can have the maximum size of a region. */
+const untouched = (base: number) => new MemoryRegion(base, 0xffff_fffc, () => assert.fail('the bytes were accessed'))
 
-test('a span list grows and keeps what it holds', () => {
+test('a span list grows and keeps its spans', () => {
   const region = untouched(0)
   const spans = new SpanList(1)
   for (let i = 0; i < 100; i++) spans.add(region, i * 10, i)
@@ -18,7 +18,7 @@ test('a span list grows and keeps what it holds', () => {
   assert.equal(spans.byteLength, 0)
 })
 
-test('spans are merged where they touch in one region, and stay within 32 bits', () => {
+test('adjacent spans of one region are merged up to a length of 32 bits', () => {
   const [low, high] = [untouched(0), untouched(2 ** 32)]
   const spans = new SpanList(1)
   spans.merge(low, 0, 4)

@@ -1,15 +1,15 @@
 import type { MemoryRegion } from './memory-region.ts'
 
 /**
- * A list of pieces of guest memory, reused from request to request: three parallel arrays and a count.
+ * List of guest memory ranges, reused from request to request: three parallel arrays and a count.
  *
  *     regions[i].u8[offsets[i] .. offsets[i] + lengths[i]]
  *
- * Each span lies within one region and is checked by whoever adds it (`GuestMemory.translate`).
+ * Each span lies within one region. The code that adds a span checks it (`GuestMemory.translate`).
  */
 export class SpanList {
   count = 0
-  /** Sum of the lengths, in bytes. */
+  /** Sum of all lengths, in bytes. */
   byteLength = 0
   readonly regions: MemoryRegion[] = []
   offsets: Uint32Array
@@ -36,7 +36,7 @@ export class SpanList {
     this.byteLength += length
   }
 
-  /** Appends a span, or makes the last one longer where they touch. */
+  /** Extends the last span if the new one continues it, else appends a span. */
   merge(region: MemoryRegion, offset: number, length: number): void {
     const last = this.count - 1
     const touching =

@@ -16,7 +16,7 @@ function spaceWith(...requests: BaseAddressRequest[]): ConfigurationSpace {
   return new ConfigurationSpace(IDENTITY, requests, [], () => {})
 }
 
-test('a 32-bit BAR tells its size to a driver that writes all ones  @pci 6.2.5.1', () => {
+test('a driver that writes all ones reads the size of a 32-bit BAR  @pci 6.2.5.1', () => {
   for (const size of [16, 256, 4096, 1 << 20, 2 ** 31]) {
     const space = spaceWith(request({ size }))
     space.write(BAR_0, 4, 0xffff_ffff)
@@ -26,7 +26,7 @@ test('a 32-bit BAR tells its size to a driver that writes all ones  @pci 6.2.5.1
   }
 })
 
-test('a 64-bit BAR tells its size over two registers  @pci 6.2.5.1', () => {
+test('a driver that writes all ones reads the size of a 64-bit BAR from two registers  @pci 6.2.5.1', () => {
   for (const size of [4096, 2 ** 31, 2 ** 32, 2 ** 33, 2 ** 40]) {
     const space = spaceWith(request({ index: 2, size, kind: 'memory64', prefetchable: true }))
     space.write(BAR_0 + 8, 4, 0xffff_ffff)
@@ -38,7 +38,7 @@ test('a 64-bit BAR tells its size over two registers  @pci 6.2.5.1', () => {
   }
 })
 
-test('the low bits say what a BAR is, and no driver can change them  @pci 6.2.5.1', () => {
+test('the low bits give the type of a BAR and are read-only  @pci 6.2.5.1', () => {
   for (const [kind, prefetchable, bits] of [
     ['memory32', false, 0],
     ['memory32', true, 8],
@@ -54,7 +54,7 @@ test('the low bits say what a BAR is, and no driver can change them  @pci 6.2.5.
   }
 })
 
-test('registers without a BAR read as 0 whatever is written', () => {
+test('registers without a BAR read as 0 after any write', () => {
   const space = spaceWith(request({ index: 1 }))
   for (const at of [BAR_0, BAR_0 + 8, BAR_0 + 20]) {
     space.write(at, 4, 0xffff_ffff)
@@ -62,7 +62,7 @@ test('registers without a BAR read as 0 whatever is written', () => {
   }
 })
 
-test('an address written in pieces of any width is the address  @pci 6.2.5.1', () => {
+test('an address can be written by accesses of any width  @pci 6.2.5.1', () => {
   const widths = fc.constantFrom(1, 2, 4)
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 0xfffff }), widths, (page, width) => {
@@ -78,7 +78,7 @@ test('an address written in pieces of any width is the address  @pci 6.2.5.1', (
   )
 })
 
-test('a BAR is decoded where memory decoding is on and it was put somewhere  @pci 6.2.2', () => {
+test('a BAR is decoded if memory decoding is on and it has an address  @pci 6.2.2', () => {
   const changes: boolean[] = []
   const space = new ConfigurationSpace(IDENTITY, [request({})], [], (mapped) => changes.push(mapped))
   const [bar] = space.bars
@@ -90,7 +90,7 @@ test('a BAR is decoded where memory decoding is on and it was put somewhere  @pc
   space.write(BAR_0, 4, 0x9000_0000)
   space.write(4, 2, 0)
   assert.equal(bar?.decoded, false)
-  // The command register's changes, and the BAR's that moved what is decoded where.
+  // The writes to the command register, and the BAR write that moved the decoded range.
   assert.deepEqual(changes, [false, true, true, true])
 })
 
@@ -102,7 +102,7 @@ test('a 64-bit BAR can lie above 4 GiB', () => {
   assert.equal(space.bars[5], undefined)
 })
 
-test('a reset puts BARs where they were made', () => {
+test('a reset restores the initial addresses of BARs', () => {
   const space = spaceWith(
     request({ address: 0xfebf_0000 }),
     request({ index: 2, kind: 'memory64', address: 0x8_0000_0000 }),
@@ -115,7 +115,7 @@ test('a reset puts BARs where they were made', () => {
   assert.equal(space.bars[2]?.address, 0x8_0000_0000)
 })
 
-test('a BAR that cannot be is refused when it is made', () => {
+test('an invalid BAR throws at construction', () => {
   for (const impossible of [
     { size: 8 },
     { size: 4097 },

@@ -1,5 +1,5 @@
 /**
- * One entry of a function's capability list.
+ * Entry of a function's capability list.
  *
  *     0     1      2
  *     | id  | next | body ...
@@ -8,13 +8,15 @@
  */
 export interface PciCapability {
   readonly id: number
-  /** What follows the link, as it is after a reset. */
+  /** Bytes after the link, with their values after a reset. */
   readonly body: Uint8Array
-  /** For each byte of `body` the bits the driver can change; without it, none. */
+  /** Mask of the bits that the driver can change, for each byte of `body`. @default read-only */
   readonly writable?: Uint8Array
-  /** Called before bytes `from` to `to` of the body are read; may change them. */
+  /** Called before bytes `from` to `to` (exclusive) of the body are read; may change them. */
   beforeRead?(body: Uint8Array, from: number, to: number): void
-  /** Called after the driver wrote to bytes `from` to `to` of the body, and for the whole body after a reset. */
+  /**
+   * Called after the driver wrote bytes `from` to `to` (exclusive) of the body, and for the whole body after a reset.
+   */
   afterWrite?(body: Uint8Array, from: number, to: number): void
 }
 

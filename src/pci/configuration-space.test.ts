@@ -25,7 +25,7 @@ function make(capabilities: readonly PciCapability[] = []): ConfigurationSpace {
   return new ConfigurationSpace(IDENTITY, BARS, capabilities, () => {})
 }
 
-/** Offset and id of each entry of the list, in order. */
+/** Returns offset and id of each capability, in list order. */
 function walk(space: ConfigurationSpace): [at: number, id: number][] {
   const found: [number, number][] = []
   for (let at = space.read(0x34, 1); at !== 0 && found.length < 64; at = space.read(at + 1, 1)) {
@@ -34,7 +34,7 @@ function walk(space: ConfigurationSpace): [at: number, id: number][] {
   return found
 }
 
-test('the header says who the function is  @pci 6.2.1', () => {
+test('the header identifies the function  @pci 6.2.1', () => {
   const space = make()
   assert.equal(space.read(0x00, 4), 0x1050_1af4)
   assert.equal(space.read(0x08, 4), 0x0380_0001)
@@ -44,7 +44,7 @@ test('the header says who the function is  @pci 6.2.1', () => {
   assert.equal(space.read(0x30, 4), 0, 'no expansion ROM')
 })
 
-test('reads of any width and alignment are of the same bytes', () => {
+test('reads of any width and alignment return the same bytes', () => {
   const space = make([capability(9, 1, 2, 3)])
   const bytes = Array.from({ length: 256 }, (_, at) => space.read(at, 1))
   for (let at = 0; at < 256; at++) {
@@ -54,7 +54,7 @@ test('reads of any width and alignment are of the same bytes', () => {
   }
 })
 
-test('above 256 bytes there is nothing', () => {
+test('beyond 256 bytes reads return 0 and writes are ignored', () => {
   const space = make()
   space.write(0x100, 4, 0xffff_ffff)
   space.write(0xfff, 4, 0xffff_ffff)
@@ -62,7 +62,7 @@ test('above 256 bytes there is nothing', () => {
   assert.equal(space.read(0xfff, 4), 0)
 })
 
-test('a driver can change its own bits of the command register, and no others  @pci 6.2.2', () => {
+test('a driver can change only the supported bits of the command register  @pci 6.2.2', () => {
   const space = make()
   space.write(4, 2, 0xffff)
   assert.equal(space.read(4, 2), 0x0546)
@@ -73,7 +73,7 @@ test('a driver can change its own bits of the command register, and no others  @
   assert.equal(space.read(4, 2), 0)
 })
 
-test('the status register tells of capabilities and a pending interrupt, and writes do not clear them  @pci 6.2.3', () => {
+test('the status register shows capabilities and a pending interrupt, and writes do not clear them  @pci 6.2.3', () => {
   const space = make([capability(9)])
   assert.equal(space.read(6, 2), 0x10)
   space.interruptStatus = true
@@ -81,10 +81,10 @@ test('the status register tells of capabilities and a pending interrupt, and wri
   assert.equal(space.read(6, 2), 0x18)
   space.interruptStatus = false
   assert.equal(space.read(6, 2), 0x10)
-  assert.equal(make().read(6, 2), 0, 'without a list')
+  assert.equal(make().read(6, 2), 0, 'without capabilities')
 })
 
-test('the interrupt line and the cache line size are the driver’s to keep numbers in  @pci 6.2.4', () => {
+test('the interrupt line and cache line size registers store what the driver writes  @pci 6.2.4', () => {
   const space = make()
   space.write(0x3c, 2, 0xff0b)
   assert.equal(space.read(0x3c, 2), 0x010b)
@@ -92,7 +92,7 @@ test('the interrupt line and the cache line size are the driver’s to keep numb
   assert.equal(space.read(0x0c, 2), 0x4010)
 })
 
-test('whatever is written, identity, capabilities and reserved bytes stay  @pci 6.2.1', () => {
+test('writes do not change identification, capabilities and reserved bytes  @pci 6.2.1', () => {
   const space = make([capability(9, 1, 2), capability(0x11, 3)])
   const fixed = [0, 1, 2, 3, 8, 9, 10, 11, 14, 15, 0x2c, 0x2d, 0x2e, 0x2f, 0x34, 0x38, 0x3d]
   for (let at = 0x40; at < 0x100; at++) fixed.push(at)
@@ -109,7 +109,7 @@ test('whatever is written, identity, capabilities and reserved bytes stay  @pci 
   )
 })
 
-test('the capability list is whole: aligned entries, in order, ended by 0  @pci 6.7', () => {
+test('the capability list has aligned entries in order and ends with 0  @pci 6.7', () => {
   const space = make([capability(9, 16, 1), capability(9, 20, 2, 3, 4, 5), capability(0x11, 6)])
   assert.deepEqual(walk(space), [
     [0x40, 9],
@@ -122,12 +122,12 @@ test('the capability list is whole: aligned entries, in order, ended by 0  @pci 
   )
 })
 
-test('capabilities that do not fit are refused when they are made', () => {
+test('capabilities that exceed the configuration space throw at construction', () => {
   assert.throws(() => make([{ id: 9, body: new Uint8Array(191) }]), RangeError)
   assert.equal(walk(make([{ id: 9, body: new Uint8Array(190) }])).length, 1)
 })
 
-test('a capability says which of its bits can be written, and hears of accesses to its body', () => {
+test('a capability has a write mask and is called for accesses to its body', () => {
   const calls: string[] = []
   const space = make([
     capability(9, 7),
@@ -150,14 +150,14 @@ test('a capability says which of its bits can be written, and hears of accesses 
   assert.deepEqual(calls, ['write 0-2: 255,0,0,0', 'write 2-4: 255,0,15,0', 'read 2-4'])
 })
 
-test('a reset brings every byte back and tells the capabilities', () => {
-  let told = 0
-  const space = make([{ id: 9, body: Uint8Array.of(1), writable: Uint8Array.of(0xff), afterWrite: () => told++ }])
+test('a reset restores every byte and calls the capabilities', () => {
+  let writes = 0
+  const space = make([{ id: 9, body: Uint8Array.of(1), writable: Uint8Array.of(0xff), afterWrite: () => writes++ }])
   const bytes = () => Array.from({ length: 256 }, (_, at) => space.read(at, 1))
   const before = bytes()
   for (let at = 0; at < 256; at++) space.write(at, 1, 0xff)
   assert.notDeepEqual(bytes(), before)
   space.reset()
   assert.deepEqual(bytes(), before)
-  assert.deepEqual([told, space.busMaster, space.interruptDisabled], [2, false, false])
+  assert.deepEqual([writes, space.busMaster, space.interruptDisabled], [2, false, false])
 })

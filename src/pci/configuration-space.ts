@@ -30,7 +30,7 @@ const INTERRUPT_PIN = 0x3d
 const HEADER_END = 0x40
 const SIZE = 0x100
 
-/** Command register bits a function here has. @pci 6.2.2 */
+/** Supported bits of the command register. @pci 6.2.2 */
 const Command = {
   MEMORY: 1 << 1,
   BUS_MASTER: 1 << 2,
@@ -42,7 +42,7 @@ const Command = {
 const STATUS_INTERRUPT = 1 << 3
 const STATUS_CAPABILITIES = 1 << 4
 
-/** What says which function it is. */
+/** Identification registers of a function: vendor, device, revision, class code and subsystem. */
 export interface PciIdentity {
   readonly vendor: number
   readonly device: number
@@ -54,14 +54,14 @@ export interface PciIdentity {
 }
 
 /**
- * The 256 bytes of configuration space of a function with INTA, base addresses and capabilities.
+ * Configuration space of a function, 256 bytes, with INTA, base addresses and capabilities.
  *
  *     const space = new ConfigurationSpace(identity, bars, [msix.capability], onChange)
  *     space.write(0x10, 4, 0xffff_ffff)
  *     space.read(0x10, 4)                       // the size of BAR 0
  *
- * Each bit is read-only or the driver's, by a mask; accesses of any width and alignment go by bytes. Above 256 bytes
- * there is nothing: reads are 0 and writes are ignored.
+ * A mask states which bits the driver can write. Accesses may have any alignment. Beyond 256 bytes, reads return 0 and
+ * writes are ignored.
  */
 export class ConfigurationSpace {
   readonly bars: readonly (BaseAddress | undefined)[]
@@ -73,8 +73,8 @@ export class ConfigurationSpace {
     []
 
   /**
-   * @param onChange called after each change of the command register, and whenever a base address moved or decoding
-   *   went on or off (`mapped`)
+   * @param onChange called after each write to the command register, and after each change of a decoded range; `mapped`
+   *   is true if a decoded range changed
    */
   constructor(
     identity: PciIdentity,
@@ -112,7 +112,7 @@ export class ConfigurationSpace {
     return (this.#view.getUint16(COMMAND, true) & Command.INTX_DISABLE) !== 0
   }
 
-  /** An interrupt is pending, whether or not its pin is asserted. @pci 6.2.3 */
+  /** Interrupt status bit: an interrupt is pending, even if INTX_DISABLE keeps the pin deasserted. @pci 6.2.3 */
   set interruptStatus(pending: boolean) {
     if (pending) this.#bytes[STATUS] |= STATUS_INTERRUPT
     else this.#bytes[STATUS] &= ~STATUS_INTERRUPT
@@ -135,10 +135,10 @@ export class ConfigurationSpace {
       const mask = this.#writable[at]
       this.#bytes[at] = (this.#bytes[at] & ~mask) | ((value >>> (8 * (at - offset))) & mask)
     }
-    const commanded = offset < STATUS && end > COMMAND
-    if (commanded || (offset < BAR_END && end > BAR_0)) {
+    const commandWritten = offset < STATUS && end > COMMAND
+    if (commandWritten || (offset < BAR_END && end > BAR_0)) {
       const mapped = this.#updateBars()
-      if (commanded || mapped) this.onChange(mapped)
+      if (commandWritten || mapped) this.onChange(mapped)
     }
     for (const { capability, start, body } of this.#capabilities) {
       if (capability.afterWrite && offset < start + body.length && end > start) {
@@ -147,7 +147,7 @@ export class ConfigurationSpace {
     }
   }
 
-  /** Everything as it was made: nothing is decoded, and no bus is mastered. */
+  /** Restores the initial bytes: memory decoding and bus mastering are off. */
   reset(): void {
     this.#bytes.set(this.#initial)
     this.onChange(this.#updateBars())

@@ -9,7 +9,7 @@ const ENABLE = 0x8000
 const FUNCTION_MASK = 0x4000
 const IDENTITY = { vendor: 1, device: 2, revision: 3, classCode: 4, subsystemVendor: 5, subsystem: 6 }
 
-/** MSI-X on a function of its own, bus mastering on, with the messages it sent. */
+/** MSI-X of a function with bus mastering on, and the messages it sent. */
 function make(vectors = 3) {
   const sent: [address: number, data: number][] = []
   const msix = new Msix(vectors, 1, { sendMessage: (address, data) => sent.push([address, data]) })
@@ -20,7 +20,7 @@ function make(vectors = 3) {
     msix,
     space,
     control: (bits: number) => space.write(CONTROL, 2, bits),
-    /** Address 0x1000 * (vector + 1), data 100 + vector, not masked. */
+    /** Sets a vector to address 0x1000 * (vector + 1) and data 100 + vector, unmasked. */
     unmask(vector: number) {
       msix.write(16 * vector, 4, 0x1000 * (vector + 1))
       msix.write(16 * vector + 8, 4, 100 + vector)
@@ -30,7 +30,7 @@ function make(vectors = 3) {
   }
 }
 
-test('the capability says how many vectors there are and where the tables lie  @pci 6.8.2', () => {
+test('the capability gives the number of vectors and the location of the tables  @pci 6.8.2', () => {
   const { space, msix } = make(3)
   assert.equal(space.read(0x40, 1), 0x11)
   assert.equal(space.read(CONTROL, 2), 2)
@@ -39,7 +39,7 @@ test('the capability says how many vectors there are and where the tables lie  @
   assert.equal(msix.size, 48 + 8)
 })
 
-test('of the capability a driver can write enable and function mask only  @pci 6.8.2.3', () => {
+test('a driver can write only the enable and function mask bits of the capability  @pci 6.8.2.3', () => {
   const { space, msix } = make(3)
   space.write(CONTROL, 2, 0xffff)
   assert.equal(space.read(CONTROL, 2), ENABLE | FUNCTION_MASK | 2)
@@ -55,7 +55,7 @@ test('every vector is masked after a reset  @pci 6.8.2.9', () => {
   for (let vector = 0; vector < 3; vector++) assert.equal(msix.read(16 * vector + 12, 4), 1)
 })
 
-test('table entries are written and read in pieces of 1, 2 and 4 bytes  @pci 6.8.2', () => {
+test('table entries are read and written by accesses of 1, 2 and 4 bytes  @pci 6.8.2', () => {
   const write = fc.tuple(fc.constantFrom(1, 2, 4), fc.nat(47), fc.integer({ min: 0, max: 0xffff_ffff }))
   fc.assert(
     fc.property(fc.array(write, { maxLength: 60 }), (writes) => {
@@ -79,7 +79,7 @@ test('table entries are written and read in pieces of 1, 2 and 4 bytes  @pci 6.8
   )
 })
 
-test('a 64-bit access as two 32-bit ones sets the whole address  @pci 6.8.2.6', () => {
+test('two 32-bit accesses in place of a 64-bit one set the whole address  @pci 6.8.2.6', () => {
   const { msix, sent, control } = make()
   control(ENABLE)
   msix.write(0, 4, 0xfee0_0003)
@@ -90,7 +90,7 @@ test('a 64-bit access as two 32-bit ones sets the whole address  @pci 6.8.2.6', 
   assert.deepEqual(sent, [[0x12_fee0_0000, 0xffff_ffff]])
 })
 
-test('pending bits cannot be written, and nothing lies behind them  @pci 6.8.2.10', () => {
+test('pending bits are read-only, and bytes after them read as 0  @pci 6.8.2.10', () => {
   const { msix, pending } = make(3)
   msix.write(48, 4, 0xffff_ffff)
   msix.write(47, 4, 0xffff_ffff)
@@ -111,7 +111,7 @@ test('a signalled vector sends its message  @pci 6.8.3.4', () => {
   ])
 })
 
-test('a masked vector keeps its event pending, and sends it once when it is unmasked  @pci 6.8.3.5', () => {
+test('an event of a masked vector stays pending, and its message is sent once after unmasking  @pci 6.8.3.5', () => {
   const { msix, sent, control, unmask, pending } = make()
   control(ENABLE)
   msix.signal(1)
@@ -124,7 +124,7 @@ test('a masked vector keeps its event pending, and sends it once when it is unma
   assert.equal(pending(), 0)
 })
 
-test('the function mask masks every vector, whatever its own mask says  @pci 6.8.2.3', () => {
+test('the function mask masks every vector, also those not masked themselves  @pci 6.8.2.3', () => {
   const { msix, sent, control, unmask, pending } = make()
   control(ENABLE | FUNCTION_MASK)
   unmask(0)
@@ -139,7 +139,7 @@ test('the function mask masks every vector, whatever its own mask says  @pci 6.8
   assert.equal(pending(), 4)
 })
 
-test('while MSI-X is off nothing is sent and nothing kept  @pci 6.8.2.3', () => {
+test('while MSI-X is off no message is sent and no event stays pending  @pci 6.8.2.3', () => {
   const { msix, sent, control, unmask, pending } = make()
   unmask(0)
   msix.signal(0)
@@ -147,7 +147,7 @@ test('while MSI-X is off nothing is sent and nothing kept  @pci 6.8.2.3', () => 
   assert.deepEqual([sent, pending()], [[], 0])
 })
 
-test('a message is a write to memory: without bus mastering it waits  @pci 6.2.2', () => {
+test('without bus mastering messages stay pending  @pci 6.2.2', () => {
   const { msix, sent, control, unmask, pending } = make()
   control(ENABLE)
   unmask(0)
@@ -158,14 +158,14 @@ test('a message is a write to memory: without bus mastering it waits  @pci 6.2.2
   assert.deepEqual([sent, pending()], [[[0x1000, 100]], 0])
 })
 
-test('vectors that are not in the table are nothing', () => {
+test('vectors outside the table are ignored', () => {
   const { msix, sent, control, pending } = make()
   control(ENABLE)
   for (const vector of [3, 64, 0xffff]) msix.signal(vector)
   assert.deepEqual([sent, pending()], [[], 0])
 })
 
-test('the largest table keeps all its 2048 events, and sends each once  @pci 6.8.2', () => {
+test('the largest table keeps all its 2048 events pending and sends each once  @pci 6.8.2', () => {
   const { msix, sent, control, unmask, space } = make(2048)
   assert.equal(space.read(CONTROL, 2), 2047)
   control(ENABLE | FUNCTION_MASK)
@@ -179,12 +179,12 @@ test('the largest table keeps all its 2048 events, and sends each once  @pci 6.8
   )
 })
 
-test('a device reset forgets what is pending and keeps the table; a function reset masks it', () => {
+test('a device reset clears pending bits and keeps the table; a function reset masks all vectors', () => {
   const { msix, sent, control, unmask, pending } = make()
   control(ENABLE | FUNCTION_MASK)
   unmask(0)
   msix.signal(0)
-  msix.forget()
+  msix.clearPending()
   control(ENABLE)
   assert.deepEqual([sent, msix.read(0, 4)], [[], 0x1000])
   msix.signal(1)
@@ -192,7 +192,7 @@ test('a device reset forgets what is pending and keeps the table; a function res
   assert.deepEqual([pending(), msix.read(0, 4), msix.read(12, 4)], [0, 0, 1])
 })
 
-test('where the bus keeps the table, vectors go by their number, and what it masks stays pending', () => {
+test('if the bus has the table, vectors are sent by number, and refused vectors stay pending', () => {
   const sent: number[] = []
   const masked = new Set([1, 40])
   const msix = new Msix(64, 1, {
@@ -208,7 +208,7 @@ test('where the bus keeps the table, vectors go by their number, and what it mas
   assert.deepEqual(sent, [], 'MSI-X is off')
   space.write(CONTROL, 2, ENABLE)
   for (const vector of [0, 1, 1, 40, 63, 64]) msix.signal(vector)
-  assert.deepEqual(sent, [0, 63], 'its own table, all masked, does not count')
+  assert.deepEqual(sent, [0, 63], 'the masks of its own table are ignored')
   assert.equal(msix.read(64 * 16, 4), 2)
   assert.equal(msix.read(64 * 16 + 4, 4), 1 << 8)
   masked.delete(1)

@@ -21,20 +21,20 @@ const CONTROL_HIGH_BYTE = 1
 const ENABLE = 0x80
 const FUNCTION_MASK = 0x40
 
-/** Vectors an MSI-X table can have. */
-export const MSIX_MOST_VECTORS = 2048
+/** Maximum number of vectors of an MSI-X table. */
+export const MAX_MSIX_VECTORS = 2048
 
 /**
- * Message-signalled interrupts: a table of messages, one a vector, and a bit a vector for what could not be sent yet.
+ * MSI-X interrupts: a table with one message per vector, and one pending bit per vector.
  *
  *     const msix = new Msix(3, 1, bus)
- *     msix.signal(2)      // sends vector 2's message, or keeps it pending while it is masked
+ *     msix.signal(2)      // sends the message of vector 2, or sets its pending bit while it is masked
  *
- * Both live in one BAR: the table first, then the pending bits.
+ * One BAR holds the table, followed by the pending bits.
  */
 export class Msix {
   readonly capability: PciCapability
-  /** Bytes of BAR it needs. */
+  /** Bytes that it needs in the BAR. */
   readonly size: number
   #enabled = false
   #masked = false
@@ -44,8 +44,8 @@ export class Msix {
 
   /**
    * @param vectors 1 to 2048
-   * @param bar the BAR that is all the table's
-   * @param bus what carries the messages
+   * @param bar number of a BAR that holds only the table and the pending bits
+   * @param bus receives the messages
    */
   constructor(
     readonly vectors: number,
@@ -53,7 +53,7 @@ export class Msix {
     private readonly bus: Pick<PciBus, 'sendMessage' | 'sendVector'>,
   ) {
     this.#table = new Uint32Array(vectors * ENTRY_WORDS)
-    // Pending bits are read as 64-bit words: a whole number of those.
+    // The pending bits consist of 64-bit words.
     this.#pending = new Uint32Array(Math.ceil(vectors / 64) * 2)
     this.size = this.#table.byteLength + this.#pending.byteLength
     this.#maskAll()
@@ -75,24 +75,26 @@ export class Msix {
     }
   }
 
-  /** While it is, the interrupt pin is not used. */
+  /** MSI-X enable bit. While it is set, the interrupt pin is not used. */
   get enabled(): boolean {
     return this.#enabled
   }
 
-  /** Messages are writes to memory: without bus mastering they wait as pending. */
+  /** Keeps all vectors pending while `held`: messages are memory writes, which need bus mastering. */
   hold(held: boolean): void {
     this.#held = held
     this.retry()
   }
 
-  /** An event of a vector; a vector that is not there, or MSI-X being off, makes it nothing. */
+  /**
+   * Sends the message of a vector or sets its pending bit. Ignored for an invalid vector, and while MSI-X is disabled.
+   */
   signal(vector: number): void {
     if (!this.#enabled || vector >= this.vectors) return
     if (this.#held || this.#masked || !this.#send(vector)) this.#pending[vector >>> 5] |= 1 << (vector & 31)
   }
 
-  /** Sends what is pending and masked no more. */
+  /** Sends the messages of pending vectors that are no longer masked. */
   retry(): void {
     if (!this.#enabled || this.#masked || this.#held) return
     for (let word = 0; word < this.#pending.length; word++) {
@@ -110,7 +112,7 @@ export class Msix {
     return value >>> 0
   }
 
-  /** Only the table can be written: pending bits are the function's. */
+  /** Writes to the table. Pending bits are read-only. */
   write(offset: number, width: number, value: number): void {
     for (let i = 0; i < width; i++) {
       const at = offset + i
@@ -123,14 +125,14 @@ export class Msix {
     this.retry()
   }
 
-  /** Every vector masked, nothing pending; the capability's bits are reset with the configuration space. */
+  /** Masks all vectors and clears the pending bits. The capability is reset by the configuration space. */
   reset(): void {
     this.#held = true
     this.#maskAll()
   }
 
-  /** Nothing that was signalled is pending any more: the device was reset. */
-  forget(): void {
+  /** Clears the pending bits, because the device was reset. */
+  clearPending(): void {
     this.#pending.fill(0)
   }
 
@@ -146,12 +148,12 @@ export class Msix {
     return ((words[at >>> 2] ?? 0) >>> (8 * (at & 3))) & 0xff
   }
 
-  /** @returns whether it could be sent: it is not masked */
+  /** Sends the message of a vector. @returns false if the vector is masked */
   #send(vector: number): boolean {
     if (this.bus.sendVector) return this.bus.sendVector(vector)
     const at = vector * ENTRY_WORDS
     if ((this.#table[at + CONTROL] & CONTROL_MASKED) !== 0) return false
-    // The two lowest address bits are to be 0: a message is one aligned 32-bit write.
+    // A message is an aligned 32-bit write: the two lowest address bits must be 0.
     const low = (this.#table[at + ADDRESS_LO] & ~3) >>> 0
     this.bus.sendMessage?.(low + this.#table[at + ADDRESS_HI] * 2 ** 32, this.#table[at + DATA])
     return true

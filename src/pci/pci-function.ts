@@ -1,69 +1,70 @@
 import type { Pending } from '../pending/pending.ts'
 
 /**
- * One PCI function, as the bus that holds it sees it. An engine or a transport (v86, vfio-user) calls it; the function
- * reaches back through `PciBus`.
+ * PCI function. The bus (v86, vfio-user) calls it; the function calls the bus through `PciBus`.
  */
 export interface PciFunction {
   readonly name: string
-  /** By BAR number, 0 to 5; a 64-bit BAR takes two, the second is undefined. */
+  /** BARs by number, 0 to 5. A 64-bit BAR takes two, of which the second is undefined. */
   readonly bars: readonly (PciBar | undefined)[]
-  /** Little-endian value of `width` (1, 2 or 4) bytes of the configuration space. */
+  /** Returns the little-endian value of `width` (1, 2 or 4) bytes of the configuration space. */
   configRead(offset: number, width: number): number
   configWrite(offset: number, width: number, value: number): void
-  /** The bus decodes addresses, by itself or by what `bars` says: it asks only for what the function is to answer. */
+  /** Reads from a BAR. The bus decodes addresses and calls this only for accesses that the function must answer. */
   barRead(bar: number, offset: number, width: number): number
   barWrite(bar: number, offset: number, width: number, value: number): void
   /**
-   * The memory map changed. Once the wait that it returns has ended, nothing of the function touches what is gone.
-   * @param gone whether anything is
+   * Follows a change of the memory map.
+   * @param removed true if regions were removed
+   * @returns a wait until the function no longer accesses removed regions; undefined if it already does not
    */
-  memoryChanged?(gone: boolean): void | Pending
-  /** Tells the driver of what is finished, where that waits for the end of a batch. To be called before a thread sleeps. */
+  memoryChanged?(removed: boolean): void | Pending
+  /** Publishes finished requests that wait for the end of a batch. Must be called before a thread sleeps. */
   publish?(): void
-  /** Does what the driver asks for in memory, which need not tell of it until `rest`. @returns whether there was something */
+  /** Serves requests found by polling; drivers need not notify until `stopPolling`. @returns whether there were any */
   poll?(): boolean
+  /** Ends polling: drivers must notify again. */
   stopPolling?(): void
-  /** A vector that `sendVector` refused may be sent now. */
+  /** Sends pending vectors again, after `sendVector` refused them. */
   retryVectors?(): void
-  /** Bus reset: no interrupt is asserted, and no request is in flight once the wait that it returns has ended. */
+  /** Resets the function and deasserts its interrupt. @returns a wait for the requests in flight; undefined if none */
   reset(): void | Pending
 }
 
 export interface PciBar {
-  /** Bytes, a power of two. */
+  /** Size in bytes, a power of two. */
   readonly size: number
   readonly kind: 'memory32' | 'memory64' | 'io'
   readonly prefetchable: boolean
-  /** Where the driver or firmware put it: a guest address, 0 until it did. */
+  /** Guest address that the driver or firmware assigned; 0 if unassigned. */
   readonly address: number
-  /** Whether the function is to answer at `address`: memory decoding is on, and it was put somewhere. */
+  /** Whether the function answers at `address`: memory decoding is on and an address is assigned. */
   readonly decoded: boolean
-  /** What of it a monitor can map into the guest, where there is something. */
+  /** Parts that a monitor can map into the guest, if any. */
   readonly mappable?: MappableParts | undefined
 }
 
-/** Parts of a BAR that lie in a file. Mapped into the guest, an access to them costs no exit. */
+/** Parts of a BAR that are backed by a file. If they are mapped into the guest, accesses cause no exit. */
 export interface MappableParts {
   readonly fd: number
-  /** Where in the file the BAR's first byte is. */
+  /** Offset of the BAR's first byte in the file, in bytes. */
   readonly offset: number
-  /** Whole pages, in ascending order. */
+  /** Parts of the BAR in bytes: whole pages, in ascending order. */
   readonly areas: readonly { readonly offset: number; readonly size: number }[]
 }
 
-/** What a function needs from the bus it sits on. */
+/** Bus of a function, as the function uses it. */
 export interface PciBus {
-  /** Level of the function's interrupt pin. */
+  /** Sets the level of the function's interrupt pin. */
   setInterruptLine(asserted: boolean): void
-  /** A message-signalled interrupt. Where the bus has neither this nor the next, MSI-X is not offered. */
+  /** Sends an MSI-X message. MSI-X is not offered if the bus has neither `sendMessage` nor `sendVector`. */
   sendMessage?: (address: number, data: number) => void
   /**
-   * The same on a bus that keeps the table of messages to itself, and with it what is masked: the function's own table
-   * says nothing there.
-   * @returns false where the vector is masked; then it stays pending until `retryVectors`
+   * Sends the message of a vector, on a bus that emulates the MSI-X table itself. The function's own table is then
+   * unused.
+   * @returns false if the vector is masked; it stays pending until `retryVectors`
    */
   sendVector?: (vector: number) => boolean
-  /** A BAR moved, or memory decoding went on or off. */
+  /** Called when a BAR moved, or memory decoding was switched on or off. */
   barsChanged?: () => void
 }

@@ -1,19 +1,19 @@
 /**
- * Work that ends later, and what it ends with. Listeners are called within `finish`.
+ * Work that finishes later with a value. Listeners are called within `finish`.
  *
- * A promise calls its listeners in a microtask, and a thread that sleeps in a reactor runs no microtasks: what the life
- * cycle of a device waits for is a `Pending`, so that it goes on in the very callback that ends the wait.
+ * A promise calls its listeners in a microtask, and a thread that sleeps in a reactor runs no microtasks. The life
+ * cycle of a device waits with `Pending` instead, so that it continues within the callback that ends the wait.
  *
  *     const stopped = new Pending()
  *     after(stopped, () => release())
  *     stopped.finish()                       // calls release()
  */
 export class Pending<T = void> {
-  /** What it ended with; undefined while it goes on. */
+  /** Result; undefined until `finish` is called. */
   #outcome: { readonly value: T } | undefined
   readonly #listeners: ((value: T) => void)[] = []
 
-  /** Ends it. Only the first call counts. */
+  /** Finishes the work and calls the listeners. Later calls have no effect. */
   finish(value: T): void {
     if (this.#outcome) return
     this.#outcome = { value }
@@ -21,7 +21,7 @@ export class Pending<T = void> {
     const next = (): void => {
       const listener = listeners.shift()
       if (!listener) return
-      // A listener that throws takes none of the others along.
+      // A listener that throws must not keep the remaining listeners from being called.
       try {
         listener(value)
       } finally {
@@ -31,7 +31,7 @@ export class Pending<T = void> {
     next()
   }
 
-  /** Calls `listener` when it ends: within this call if it has ended. */
+  /** Calls `listener` with the value when the work finishes: within this call if it already has. */
   onFinish(listener: (value: T) => void): void {
     if (this.#outcome) listener(this.#outcome.value)
     else this.#listeners.push(listener)
@@ -39,35 +39,35 @@ export class Pending<T = void> {
 }
 
 /**
- * Calls `next` with the value, or with what the wait for it ends with: within this call unless there is something to wait
- * for. @returns what `next` returns, or a wait for that
+ * Calls `next` with the value of `wait`: within this call unless `wait` is a `Pending` that has not finished.
+ * @returns the result of `next`, or a wait for it
  */
 export function after<T, U>(wait: T | Pending<T>, next: (value: T) => U | Pending<U>): U | Pending<U> {
   if (!(wait instanceof Pending)) return next(wait)
-  const whole = new Pending<U>()
+  const chained = new Pending<U>()
   wait.onFinish((value) => {
     const result = next(value)
-    if (result instanceof Pending) result.onFinish((outcome) => whole.finish(outcome))
-    else whole.finish(result)
+    if (result instanceof Pending) result.onFinish((outcome) => chained.finish(outcome))
+    else chained.finish(result)
   })
-  return whole
+  return chained
 }
 
-/** A promise of the same, for code that runs in an event loop. */
+/** Returns a promise that resolves when `wait` finishes, for code that runs in an event loop. */
 export function promiseOf(wait: void | Pending): Promise<void> {
   return new Promise((resolve) => after(wait, resolve))
 }
 
-/** A wait for all of these; undefined if there is nothing to wait for. */
+/** Returns a wait for all of `waits`; undefined if none of them is a `Pending`. */
 export function all(waits: readonly (void | Pending)[]): void | Pending {
-  const going = waits.filter((wait) => wait instanceof Pending)
-  if (going.length === 0) return
-  const whole = new Pending()
-  let left = going.length
-  for (const wait of going) {
+  const pending = waits.filter((wait) => wait instanceof Pending)
+  if (pending.length === 0) return
+  const combined = new Pending()
+  let unfinished = pending.length
+  for (const wait of pending) {
     wait.onFinish(() => {
-      if (--left === 0) whole.finish()
+      if (--unfinished === 0) combined.finish()
     })
   }
-  return whole
+  return combined
 }

@@ -5,7 +5,7 @@ import { ConfigSpace } from './config-space.ts'
 import { Status } from './status.ts'
 import { StateRig, VERSION_1 } from './testing/state-rig.ts'
 
-/** Reads 64 bits in halves until nothing changed meanwhile, as a driver does. */
+/** Reads 64 bits in halves until the generation is unchanged, as a driver does. */
 function readWhole(config: ConfigSpace, between: (attempt: number) => void): bigint {
   for (let attempt = 0; ; attempt++) {
     const before = config.generation
@@ -28,7 +28,7 @@ test('fields are little-endian, and bytes past the end are 0  @virtio 2.5', () =
   assert.equal(config.read(0xffff_fff0, 4), 0)
 })
 
-test('a driver sees a change between two reads by the generation  @virtio 4.1.4.3.1', () => {
+test('the generation differs if the space changed between two reads  @virtio 4.1.4.3.1', () => {
   const config = new ConfigSpace(8)
   let reads = 0
   const value = readWhole(config, (attempt) => {
@@ -39,7 +39,7 @@ test('a driver sees a change between two reads by the generation  @virtio 4.1.4.
   assert.equal(reads, 2)
 })
 
-test('256 changes between two reads do not bring the generation back to where it was  @virtio 4.1.4.3.1', () => {
+test('256 changes between two reads do not wrap the generation to its old value  @virtio 4.1.4.3.1', () => {
   const config = new ConfigSpace(8)
   const before = config.generation
   config.read(0, 4)
@@ -48,7 +48,7 @@ test('256 changes between two reads do not bring the generation back to where it
   assert.notEqual(config.generation, before)
 })
 
-test('the generation stands still while nothing changes, and fits 8 bits when much does', () => {
+test('the generation is constant without changes and stays within 8 bits', () => {
   const config = new ConfigSpace(4)
   for (let i = 0; i < 10; i++) config.read(0, 4)
   assert.equal(config.generation, 0)
@@ -61,7 +61,7 @@ test('the generation stands still while nothing changes, and fits 8 bits when mu
   assert.equal(config.generation, 300 & 0xff)
 })
 
-test('however changes fall between its reads, a driver ends with a value that was whole  @virtio 2.5.1', () => {
+test('a driver that compares generations reads a consistent value  @virtio 2.5.1', () => {
   fc.assert(
     fc.property(fc.array(fc.integer({ min: 0, max: 600 }), { maxLength: 8 }), (bursts) => {
       const config = new ConfigSpace(8)
@@ -77,13 +77,13 @@ test('however changes fall between its reads, a driver ends with a value that wa
   )
 })
 
-test('a space without a writer is read-only', () => {
+test('a space without `onWrite` is read-only', () => {
   const config = new ConfigSpace(4)
   config.write(0, 4, 0xffff_ffff)
   assert.equal(config.read(0, 4), 0)
 })
 
-test('the device is told what the driver wrote, and a write that does not fit is none', () => {
+test('the device receives writes of the driver, and a write past the end is ignored', () => {
   const written: number[][] = []
   const config = new ConfigSpace(6, (offset, width) => written.push([offset, width]))
   config.write(0, 4, 0x0403_0201)
@@ -98,7 +98,7 @@ test('the device is told what the driver wrote, and a write that does not fit is
   assert.deepEqual([config.read(0, 4), config.read(4, 2)], [0x0403_0201, 0xfff1])
 })
 
-test('a write by the driver is no news to it: no generation, no notification', () => {
+test('a write by the driver changes no generation and causes no notification', () => {
   const rig = new StateRig()
   rig.start()
   const before = rig.state.configGeneration
@@ -114,7 +114,7 @@ test('configuration can be read before FEATURES_OK  @virtio 2.5.2', () => {
   assert.equal(rig.state.readConfig(8, 4), 77)
 })
 
-test('a change is told to a live driver, each time  @virtio 3.2.1', () => {
+test('each change after DRIVER_OK notifies the driver  @virtio 3.2.1', () => {
   const rig = new StateRig()
   rig.start()
   for (let i = 1; i <= 3; i++) {
@@ -123,7 +123,7 @@ test('a change is told to a live driver, each time  @virtio 3.2.1', () => {
   }
 })
 
-test('a change before DRIVER_OK is told when the driver is there, if it has not read it since  @virtio 2.1.2', () => {
+test('a change before DRIVER_OK notifies at DRIVER_OK unless the driver read it before  @virtio 2.1.2', () => {
   for (const read of [false, true]) {
     const rig = new StateRig()
     rig.negotiate(VERSION_1)
@@ -135,7 +135,7 @@ test('a change before DRIVER_OK is told when the driver is there, if it has not 
   }
 })
 
-test('a change after a reset is told to nobody  @virtio 2.4.1', () => {
+test('a change after a reset notifies no driver  @virtio 2.4.1', () => {
   const rig = new StateRig()
   rig.start()
   rig.state.writeStatus(0)

@@ -1,5 +1,5 @@
 /**
- * A device's configuration space: little-endian bytes the driver reads and, where the device allows it, writes.
+ * Device configuration space: little-endian bytes that the driver reads and, if the device allows it, writes.
  *
  *     const config = new ConfigSpace(16)
  *     config.update((view) => view.setUint32(8, scanouts, true))   // the driver gets a configuration change
@@ -7,7 +7,7 @@
  * @virtio 2.5
  */
 export class ConfigSpace {
-  /** Set by the transport: tells it of a change. */
+  /** Set by the transport. Called when the device changed the space. */
   onChange: (() => void) | undefined
   readonly view: DataView
   readonly #bytes: Uint8Array
@@ -16,8 +16,8 @@ export class ConfigSpace {
 
   /**
    * @param size bytes
-   * @param onWrite called for each byte range the driver asks to write, with what it wrote in place of the old bytes;
-   *   without it the space is read-only
+   * @param onWrite called after each write of the driver, with the new bytes in place; if undefined, the space is
+   *   read-only
    */
   constructor(
     readonly size: number,
@@ -28,26 +28,26 @@ export class ConfigSpace {
   }
 
   /**
-   * Differs before and after a read that saw the space half changed.
+   * Generation, 8 bits: differs before and after a driver's sequence of reads that saw a change.
    *
-   * It moves on when a change is read, not when it is made: 256 changes between two reads must not bring the 8-bit
-   * number back to where it was. @virtio 4.1.4.3.1
+   * It is incremented by the first read after a change, not by the change, so that 256 changes between two reads do not
+   * wrap it to its old value. @virtio 4.1.4.3.1
    */
   get generation(): number {
     return this.#generation
   }
 
-  /** The driver may write at least some of it. */
+  /** Whether the driver can write to the space. */
   get writable(): boolean {
     return this.onWrite !== undefined
   }
 
-  /** The device changed something since the driver last read. */
+  /** Whether the device changed the space since the driver last read it. */
   get changed(): boolean {
     return this.#changed
   }
 
-  /** Little-endian value of `width` (1, 2 or 4) bytes; bytes past the end read as 0. */
+  /** Returns the little-endian value of `width` (1, 2 or 4) bytes; bytes past the end read as 0. */
   read(offset: number, width: number): number {
     if (this.#changed) {
       this.#changed = false
@@ -58,14 +58,14 @@ export class ConfigSpace {
     return value >>> 0
   }
 
-  /** A write by the driver; ignored where the space is read-only or ends before it. */
+  /** Performs a write of the driver. Ignored if the space is read-only or the range exceeds it. */
   write(offset: number, width: number, value: number): void {
     if (!this.onWrite || offset + width > this.size) return
     for (let i = 0; i < width; i++) this.#bytes[offset + i] = value >>> (8 * i)
     this.onWrite(offset, width)
   }
 
-  /** A change by the device: a new generation, and the driver is told. */
+  /** Changes the space for the device and notifies the driver. The generation changes at the next read. */
   update(change: (view: DataView) => void): void {
     change(this.view)
     this.#changed = true

@@ -8,7 +8,7 @@ const fail = () => {
   throw new Error('broken')
 }
 
-/** The next driver gets a device that works. */
+/** Asserts that the device works after a reset. */
 function assertRecovers(rig: StateRig): void {
   rig.state.writeStatus(0)
   assert.equal(rig.state.status, 0)
@@ -17,7 +17,7 @@ function assertRecovers(rig: StateRig): void {
   assert.deepEqual(rig.echo(0, [1, 2]), [1, 2])
 }
 
-test('a device that cannot go on says so in its status and by a notification, once  @virtio 2.1.2', () => {
+test('a failed device sets DEVICE_NEEDS_RESET and notifies once  @virtio 2.1.2', () => {
   const rig = new StateRig()
   rig.start()
   rig.device.session?.needsReset('out of paper')
@@ -28,7 +28,7 @@ test('a device that cannot go on says so in its status and by a notification, on
   assertRecovers(rig)
 })
 
-test('a device that needs a reset begins no request  @virtio 2.1.2', () => {
+test('a device that needs a reset pops no chains  @virtio 2.1.2', () => {
   const rig = new StateRig()
   rig.start()
   rig.device.session?.needsReset('out of paper')
@@ -61,7 +61,7 @@ test('a device that throws in start needs a reset', () => {
   assertRecovers(rig)
 })
 
-test('a device that asks for a reset in start gets none of the requests that wait', () => {
+test('a device that needs a reset in start gets none of the available chains', () => {
   const rig = new StateRig()
   let notified = 0
   rig.device.onNotify = () => notified++
@@ -77,7 +77,7 @@ test('a device that asks for a reset in start gets none of the requests that wai
   assertRecovers(rig)
 })
 
-test('a device that throws when it is told what was negotiated needs a reset', () => {
+test('a device that throws in negotiated needs a reset', () => {
   const rig = new StateRig(Object.assign(new EchoDevice(), { negotiated: fail }))
   assert.equal(rig.negotiate(VERSION_1), true)
   assert.equal(rig.state.status, 11 | Status.DEVICE_NEEDS_RESET)
@@ -97,7 +97,7 @@ test('a device that throws in notify needs a reset', () => {
   assertRecovers(rig)
 })
 
-test('a device that throws at a configuration write needs a reset', () => {
+test('a device that throws in a configuration write needs a reset', () => {
   const rig = new StateRig()
   rig.start()
   rig.device.configWritten = fail
@@ -108,7 +108,7 @@ test('a device that throws at a configuration write needs a reset', () => {
   assertRecovers(rig)
 })
 
-test('a failure before DRIVER_OK is told once the driver is there to hear  @virtio 2.1.2', () => {
+test('a failure before DRIVER_OK notifies at DRIVER_OK  @virtio 2.1.2', () => {
   const rig = new StateRig()
   rig.device.configWritten = fail
   rig.negotiate(VERSION_1)
@@ -121,7 +121,7 @@ test('a failure before DRIVER_OK is told once the driver is there to hear  @virt
   assertRecovers(rig)
 })
 
-test('a device that throws in stopQueue is reset all the same', () => {
+test('a device that throws in stopQueue is reset nevertheless', () => {
   const rig = new StateRig()
   const { stopQueue } = rig.device
   rig.start()
@@ -133,7 +133,7 @@ test('a device that throws in stopQueue is reset all the same', () => {
   assertRecovers(rig)
 })
 
-test('a device that throws in reset is at its start all the same', () => {
+test('a device that throws in reset has status 0 nevertheless', () => {
   const rig = new StateRig()
   const { reset } = rig.device
   rig.start()
@@ -145,7 +145,7 @@ test('a device that throws in reset is at its start all the same', () => {
   assertRecovers(rig)
 })
 
-test('a device that throws in inspect is shown with its error', () => {
+test('a device that throws in inspect is inspected with its error', () => {
   const device = Object.assign(new EchoDevice(), { inspect: fail })
   assert.deepEqual(new StateRig(device).state.inspect().state, { error: 'Error: broken' })
 })

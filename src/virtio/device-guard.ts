@@ -1,10 +1,10 @@
 import { Pending } from '../pending/pending.ts'
 
-/** Calls a device for its transport, off the hot path: what the device throws is its mistake, and stays with it. */
+/** Calls methods of a device, off the hot path, and reports what they throw as a failure of the device. */
 export class DeviceGuard {
   /**
-   * @param device its name
-   * @param failed told what went wrong, in words for people
+   * @param device name of the device, which begins each log line
+   * @param failed called with a readable reason
    */
   constructor(
     private readonly device: string,
@@ -12,24 +12,24 @@ export class DeviceGuard {
     private readonly failed: (reason: string) => void,
   ) {}
 
-  /** @returns what the call does, or undefined where it throws */
+  /** Returns the result of `call`; undefined if it throws. @param what name of the method, for the reason */
   call<T>(what: string, call: () => T): T | undefined {
     try {
       return call()
     } catch (error) {
-      this.mistake(what, error)
+      this.report(what, error)
       return undefined
     }
   }
 
-  /** Calls what may have to be waited for. A promise is a mistake: what waits for it would go on too late. */
+  /** Returns the wait that `call` returns. A promise is an error: its listeners would run too late, see `Pending`. */
   wait(what: string, call: () => void | Pending): void | Pending {
     const wait = this.call(what, call)
     if (wait === undefined || wait instanceof Pending) return wait
-    this.mistake(what, new TypeError('it returned something other than a Pending'))
+    this.report(what, new TypeError('it must return undefined or a Pending'))
   }
 
-  mistake(what: string, error: unknown): void {
+  report(what: string, error: unknown): void {
     this.failed(`${what} failed: ${error instanceof Error ? error.message : String(error)}`)
   }
 

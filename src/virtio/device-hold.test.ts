@@ -4,7 +4,7 @@ import { Status } from './status.ts'
 import { EchoDevice } from './testing/echo-device.ts'
 import { StateRig, VERSION_1 } from './testing/state-rig.ts'
 
-test('while the device is held requests wait, and none is lost', () => {
+test('while the device is held requests wait and none is lost', () => {
   const rig = new StateRig()
   rig.start()
   rig.state.hold(true)
@@ -29,7 +29,7 @@ test('a device that is held at DRIVER_OK is active, but gets its first request a
   assert.equal(rig.queues[0].collect(), true)
 })
 
-test('what is in flight when the device is held is finished', () => {
+test('requests in flight are finished while the device is held', () => {
   const rig = new StateRig(new EchoDevice({ slow: true }))
   rig.start()
   rig.send(0, [1])
@@ -38,7 +38,7 @@ test('what is in flight when the device is held is finished', () => {
   assert.equal(rig.queues[0].collect(), true)
 })
 
-test('a held device can be reset, and a release during the reset begins nothing', () => {
+test('a held device can be reset, and a release during the reset starts no request', () => {
   const rig = new StateRig(new EchoDevice({ slow: true }))
   rig.start()
   rig.send(0, [1])
@@ -51,7 +51,7 @@ test('a held device can be reset, and a release during the reset begins nothing'
   assert.equal(rig.state.status, 0)
 })
 
-test('what a device pushed and did not publish is made visible before a thread sleeps', () => {
+test('publish makes pushed chains visible before a thread sleeps', () => {
   const rig = new StateRig()
   rig.start()
   const device = rig.device

@@ -3,7 +3,7 @@ import { Feature, featureNames, hasFeature } from './feature.ts'
 import type { QueueState } from './queue-state.ts'
 import { statusNames } from './status.ts'
 
-/** A device's state for people, as plain values. */
+/** State of a device for display, as plain values. */
 export interface DeviceStateInspection {
   readonly name: string
   readonly id: number
@@ -31,7 +31,7 @@ export interface QueueStateInspection {
   readonly broken: string | undefined
 }
 
-/** What a transport knows of a device. */
+/** Part of a device's state that the transport holds. */
 export interface InspectedState {
   readonly status: number
   readonly offered: bigint

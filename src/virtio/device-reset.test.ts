@@ -5,7 +5,7 @@ import { Status } from './status.ts'
 import { EchoDevice } from './testing/echo-device.ts'
 import { StateRig, VERSION_1 } from './testing/state-rig.ts'
 
-test('a reset with nothing in flight is done at once, and the device can be used again  @virtio 2.4.1', () => {
+test('a reset with nothing in flight completes at once, and the device can be used again  @virtio 2.4.1', () => {
   const rig = new StateRig()
   for (let round = 1; round <= 3; round++) {
     rig.start()
@@ -16,7 +16,7 @@ test('a reset with nothing in flight is done at once, and the device can be used
   }
 })
 
-test('a reset brings every queue back to what it was before any driver  @virtio 4.1.4.3.1', () => {
+test('a reset restores the initial state of every queue  @virtio 4.1.4.3.1', () => {
   const rig = new StateRig()
   rig.negotiate(VERSION_1)
   rig.state.configurableQueue(0)?.setSize(8, false)
@@ -31,7 +31,7 @@ test('a reset brings every queue back to what it was before any driver  @virtio 
   assert.deepEqual([...queue.addressWords], [0, 0, 0, 0, 0, 0])
 })
 
-test('a reset at each step of the initialisation leads back to the start  @virtio 2.4.1', () => {
+test('a reset at each step of the initialisation returns to the initial state  @virtio 2.4.1', () => {
   for (const bits of [0, Status.ACKNOWLEDGE, 3, 11, 15]) {
     const rig = new StateRig()
     rig.accept(VERSION_1)
@@ -43,7 +43,7 @@ test('a reset at each step of the initialisation leads back to the start  @virti
   }
 })
 
-test('the status is not 0 while requests are in flight, and is when they are done  @virtio 2.4.1', () => {
+test('the status is 0 only after all requests in flight are finished  @virtio 2.4.1', () => {
   const rig = new StateRig(new EchoDevice({ slow: true }))
   rig.start()
   rig.send(0, [1, 2])
@@ -56,7 +56,7 @@ test('the status is not 0 while requests are in flight, and is when they are don
   assert.equal(rig.device.resets, 1)
 })
 
-test('what was in flight at a reset is finished, but nothing is begun  @virtio 2.4.1', () => {
+test('requests in flight at a reset are finished, and no new ones are started  @virtio 2.4.1', () => {
   const rig = new StateRig(new EchoDevice({ slow: true }))
   rig.start()
   const answer = rig.send(0, [1, 2])
@@ -70,7 +70,7 @@ test('what was in flight at a reset is finished, but nothing is begun  @virtio 2
   assert.equal(rig.queues[0].collect(), false)
 })
 
-test('a reset during a reset is the same reset', () => {
+test('a reset during a reset has no further effect', () => {
   const rig = new StateRig(new EchoDevice({ slow: true }))
   rig.start()
   rig.send(0, [1])
@@ -83,7 +83,7 @@ test('a reset during a reset is the same reset', () => {
   assert.equal(rig.device.starts, 2)
 })
 
-test('during a reset the driver changes nothing  @virtio 4.1.4.3.2', () => {
+test('writes of the driver during a reset are ignored  @virtio 4.1.4.3.2', () => {
   const rig = new StateRig(new EchoDevice({ slow: true, queueSizes: [64, 16] }))
   rig.negotiate(VERSION_1 | featureSet(Feature.RING_RESET))
   rig.setUpQueue(0)
@@ -106,7 +106,7 @@ test('during a reset the driver changes nothing  @virtio 4.1.4.3.2', () => {
   assert.equal(rig.state.acceptedFeatures(0), 0)
 })
 
-test('a completion that comes after the reset reaches no queue and no driver  @virtio 2.4.1', () => {
+test('a completion after the reset reaches no queue and no driver  @virtio 2.4.1', () => {
   const rig = new StateRig(new EchoDevice({ slow: true }))
   rig.device.stopQueue = () => undefined
   rig.start()
@@ -124,18 +124,18 @@ test('a completion that comes after the reset reaches no queue and no driver  @v
   assert.equal(rig.region.u8[answer], 0)
 })
 
-test('the session of a driver that is gone cannot fail the next one', () => {
+test('the session of a previous driver cannot fail the device of the next one', () => {
   const rig = new StateRig()
   rig.start()
-  const gone = rig.device.session
+  const ended = rig.device.session
   rig.state.writeStatus(0)
   rig.start()
-  gone?.needsReset('too late')
+  ended?.needsReset('too late')
   assert.equal(rig.state.status, 15)
   assert.deepEqual(rig.logged, [])
 })
 
-test('a device that is reset from within its own activation is back at the start', () => {
+test('a device that is reset within its own activation is in its initial state', () => {
   const rig = new StateRig()
   const start = rig.device.start.bind(rig.device)
   rig.device.start = (session) => {
@@ -149,7 +149,7 @@ test('a device that is reset from within its own activation is back at the start
   assert.deepEqual(rig.echo(0, [1]), [1])
 })
 
-test('a reset from the interrupt that tells of a broken queue leaves no queue behind', () => {
+test('a reset within the interrupt of a broken queue leaves no queue behind', () => {
   const rig = new StateRig()
   rig.onConfigInterrupt = () => rig.state.writeStatus(0)
   rig.negotiate(VERSION_1)

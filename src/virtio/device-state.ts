@@ -6,7 +6,7 @@ import type { VirtioDevice } from './device.ts'
 import { type DeviceStateInspection, inspectDevice } from './device-inspection.ts'
 import { Feature, hasFeature } from './feature.ts'
 import { Lifecycle, type QueueOpening } from './lifecycle.ts'
-import { distantFeatures, distantRefusal, featureRefusal, offeredFeatures, ringFeatures } from './negotiation.ts'
+import { bounceFeatures, bounceRefusal, featureRefusal, offeredFeatures, ringFeatures } from './negotiation.ts'
 import { QueueArea, QueueState } from './queue-state.ts'
 import { DRIVER_STATUS, Status } from './status.ts'
 
@@ -86,7 +86,7 @@ export class DeviceState {
 
   /** 32 of the offered feature bits, from bit 32 * `word` on; 0 past the last. */
   offeredFeatures(word: number): number {
-    return featureWord(this.#transport.memory.remote ? distantFeatures(this.offered) : this.offered, word)
+    return featureWord(this.#transport.memory.bounce ? bounceFeatures(this.offered) : this.offered, word)
   }
 
   /** 32 of the feature bits the driver accepted. */
@@ -117,7 +117,7 @@ export class DeviceState {
     if ((set & Status.FEATURES_OK) !== 0) {
       const refusal =
         featureRefusal(this.#device, this.#accepted) ??
-        (this.#transport.memory.remote && distantRefusal(this.#device, this.#accepted))
+        (this.#transport.memory.bounce && bounceRefusal(this.#device, this.#accepted))
       if (refusal === undefined) {
         this.#status |= Status.FEATURES_OK
         this.#lifecycle.negotiate(this.#accepted)
@@ -187,7 +187,7 @@ export class DeviceState {
       return
     }
     queue.resetting = true
-    queue.distant?.close()
+    queue.shadowRing?.close()
     after(this.#delivered(this.#lifecycle.stop(index)), () => {
       // A reset of the device may have ended this one, and the driver may have enabled the queue again.
       if (queue.resetting && queue.live === live) this.#finishQueueReset(index)
@@ -202,19 +202,19 @@ export class DeviceState {
   /** Serves what the driver made available without a notification. @returns true if there was anything */
   poll(): boolean {
     // A shadow ring changes only when the device fetches it.
-    return this.#transport.memory.remote ? false : this.#lifecycle.poll()
+    return this.#transport.memory.bounce ? false : this.#lifecycle.poll()
   }
 
   /** Has the driver notify again. */
   stopPolling(): void {
-    if (!this.#transport.memory.remote) this.#lifecycle.stopPolling()
+    if (!this.#transport.memory.bounce) this.#lifecycle.stopPolling()
   }
 
   /** The driver made chains available. Without effect before DRIVER_OK and for a queue that is not enabled. */
   notify(index: number): void {
     const queue = this.queues[index]
     if (queue?.stoppedAt) this.#lifecycle.guard.log(`queue ${index} was notified while its ring is not in memory`)
-    if (queue?.distant && queue.live?.open) queue.distant.look()
+    if (queue?.shadowRing && queue.live?.open) queue.shadowRing.fetchAvailable()
     else this.#lifecycle.notify(index)
   }
 
@@ -238,7 +238,7 @@ export class DeviceState {
    */
   reset(): void | Pending {
     if (this.#resetting) return this.#resetting
-    for (const queue of this.queues) queue.distant?.close()
+    for (const queue of this.queues) queue.shadowRing?.close()
     const stopping = this.#lifecycle.stopAll()
     const wait = this.#delivered(stopping)
     const reset = new Pending()
@@ -260,8 +260,8 @@ export class DeviceState {
 
   /** Waits, and then until bounce memory has written everything to the guest. */
   #delivered(wait: void | Pending): void | Pending {
-    const { remote } = this.#transport.memory
-    return remote && this.#lifecycle.active ? after(wait, () => remote.settled()) : wait
+    const { bounce } = this.#transport.memory
+    return bounce && this.#lifecycle.active ? after(wait, () => bounce.flushed()) : wait
   }
 
   #finishReset(): void {
@@ -304,7 +304,7 @@ export class DeviceState {
   #createQueue(index: number): void {
     const state = this.queues[index]
     const { memory } = this.#transport
-    const { remote } = memory
+    const { bounce } = memory
     const interrupt = () => this.#transport.queueInterrupt(index)
     const opening = {
       size: state.size,
@@ -312,15 +312,15 @@ export class DeviceState {
       driverArea: state.address(QueueArea.DRIVER),
       deviceArea: state.address(QueueArea.DEVICE),
       start: state.begin(memory),
-      interrupt: remote ? () => remote.after(interrupt) : interrupt,
+      interrupt: bounce ? () => bounce.afterFlush(interrupt) : interrupt,
     }
     state.live = this.#lifecycle.open(index, opening)
-    if (state.live && remote) this.#openDistant(state, index, opening, remote)
+    if (state.live && bounce) this.#openShadowRing(state, index, opening, bounce)
   }
 
-  #openDistant(state: QueueState, index: number, opening: QueueOpening, remote: BounceMemory): void {
+  #openShadowRing(state: QueueState, index: number, opening: QueueOpening, bounce: BounceMemory): void {
     const broken = (reason: string): void => this.#lifecycle.fail(`queue ${index}: ${reason}`)
-    const refusal = distantRefusal(this.#device, this.#accepted)
+    const refusal = bounceRefusal(this.#device, this.#accepted)
     if (refusal !== undefined) {
       broken(refusal)
       return
@@ -333,7 +333,7 @@ export class DeviceState {
       memory: this.#transport.memory,
       onBroken: broken,
     }
-    state.distant = new ShadowRing(setup, remote, { ready: () => this.#lifecycle.notify(index), broken })
+    state.shadowRing = new ShadowRing(setup, bounce, { ready: () => this.#lifecycle.notify(index), broken })
   }
 
   /** Nothing of a stopped queue is in flight: it continues, or waits for its memory. */

@@ -5,7 +5,7 @@ import { Status, statusNames } from './status.ts'
 import { EchoFeature } from './testing/echo-device.ts'
 import { StateRig, VERSION_1 } from './testing/state-rig.ts'
 
-test('the status starts at 0 and collects the bits the driver sets  @virtio 2.1', () => {
+test('the status starts at 0 and accumulates the bits that the driver sets  @virtio 2.1', () => {
   const rig = new StateRig()
   assert.equal(rig.state.status, 0)
   assert.equal(rig.setStatus(Status.ACKNOWLEDGE), 1)
@@ -16,7 +16,7 @@ test('the status starts at 0 and collects the bits the driver sets  @virtio 2.1'
   assert.equal(rig.device.starts, 1)
 })
 
-test('writing fewer bits clears none  @virtio 2.1.1', () => {
+test('a write without a set bit does not clear it  @virtio 2.1.1', () => {
   const rig = new StateRig()
   rig.start()
   rig.state.writeStatus(Status.ACKNOWLEDGE)
@@ -24,7 +24,7 @@ test('writing fewer bits clears none  @virtio 2.1.1', () => {
   assert.deepEqual(rig.echo(0, [1]), [1])
 })
 
-test('bits that are not the driver’s to set are ignored  @virtio 2.1', () => {
+test('bits that the driver must not set are ignored  @virtio 2.1', () => {
   const rig = new StateRig()
   rig.state.writeStatus(Status.DEVICE_NEEDS_RESET | 16 | 32)
   assert.equal(rig.state.status, 0)
@@ -35,10 +35,10 @@ for (const [what, features, reason] of [
   ['a transport bit that was not offered', VERSION_1 | featureSet(Feature.SR_IOV), /not offered: SR_IOV$/],
   ['a bit from the last word', VERSION_1 | featureSet(127), /not offered: bit 127$/],
   ['no VERSION_1', featureSet(EchoFeature.LOUD), /VERSION_1 not accepted/],
-  ['nothing at all', 0n, /VERSION_1 not accepted/],
-  ['a bit without the one it needs', VERSION_1 | featureSet(EchoFeature.DOUBLE), /DOUBLE without LOUD$/],
+  ['no features', 0n, /VERSION_1 not accepted/],
+  ['a bit without the one that it requires', VERSION_1 | featureSet(EchoFeature.DOUBLE), /DOUBLE without LOUD$/],
 ] as const) {
-  test(`FEATURES_OK does not stick for a driver that accepts ${what}  @virtio 2.2.2`, () => {
+  test(`FEATURES_OK stays clear for a driver that accepts ${what}  @virtio 2.2.2`, () => {
     const rig = new StateRig()
     assert.equal(rig.negotiate(features), false)
     assert.equal(rig.state.status, Status.ACKNOWLEDGE | Status.DRIVER)
@@ -49,34 +49,34 @@ for (const [what, features, reason] of [
   })
 }
 
-test('a driver that was refused can accept less and try again  @virtio 2.2.2', () => {
+test('a refused driver can accept fewer features and try again  @virtio 2.2.2', () => {
   const rig = new StateRig()
   assert.equal(rig.negotiate(VERSION_1 | featureSet(5)), false)
   assert.equal(rig.negotiate(VERSION_1), true)
 })
 
-test('DRIVER_OK does not stick before FEATURES_OK  @virtio 3.1.1', () => {
+test('DRIVER_OK stays clear before FEATURES_OK  @virtio 3.1.1', () => {
   const rig = new StateRig()
   rig.accept(VERSION_1)
   assert.equal(rig.setStatus(Status.ACKNOWLEDGE | Status.DRIVER | Status.DRIVER_OK), 3)
   assert.equal(rig.device.starts, 0)
 })
 
-test('FEATURES_OK and DRIVER_OK in one write count in that order', () => {
+test('FEATURES_OK and DRIVER_OK in one write are applied in that order', () => {
   const rig = new StateRig()
   rig.accept(VERSION_1)
   assert.equal(rig.setStatus(15), 15)
   assert.equal(rig.device.starts, 1)
 })
 
-test('a second DRIVER_OK activates nothing again', () => {
+test('a second DRIVER_OK does not activate the device again', () => {
   const rig = new StateRig()
   rig.start()
   rig.state.writeStatus(15)
   assert.equal(rig.device.starts, 1)
 })
 
-test('a driver that gave up does not get a device, until it resets it  @virtio 2.1.1', () => {
+test('after FAILED the device is not activated before a reset  @virtio 2.1.1', () => {
   const rig = new StateRig()
   rig.negotiate(VERSION_1)
   assert.equal(rig.setStatus(Status.FAILED | Status.DRIVER_OK), 11 | Status.FAILED)
@@ -87,7 +87,7 @@ test('a driver that gave up does not get a device, until it resets it  @virtio 2
   assert.deepEqual(rig.echo(0, [7]), [7])
 })
 
-test('status bits have names for people', () => {
+test('status bits have names', () => {
   assert.deepEqual(statusNames(15 | 64), ['ACKNOWLEDGE', 'DRIVER', 'DRIVER_OK', 'FEATURES_OK', 'DEVICE_NEEDS_RESET'])
   assert.deepEqual(statusNames(0), [])
 })

@@ -6,30 +6,32 @@ import type { ConfigSpace } from './config-space.ts'
 import type { DeviceId } from './device-id.ts'
 
 /**
- * What a virtio device is, whatever carries it. @virtio 2
+ * Virtio device, independent of the transport. @virtio 2
  *
  * A device is built with what it needs from its host, receives a `DriverSession` when the driver is ready, and loses it at
  * reset. Nothing here may throw because of what a driver did.
  */
 export interface VirtioDevice {
   readonly id: DeviceId
-  /** For people: `block`, `gpu`; where there are several of a kind, with what tells them apart. */
+  /** Name in logs: `block`, `gpu`. Several devices of a type have distinct names. */
   readonly name: string
-  /** Largest size of each queue, a power of two; the number of queues is the length. */
+  /** Maximum size of each queue, a power of two. The array length is the number of queues. */
   readonly queueSizes: readonly number[]
-  /** Device-specific bits it offers (0-23 and 50-127); ring and transport bits are not its business. */
+  /**
+   * Device-specific feature bits that it offers: 0 to 23 and 50 to 127. Ring and transport bits are added elsewhere.
+   */
   readonly features: bigint
-  /** What people call those bits: the constants of the device's protocol. */
+  /** Bit number by feature name, for logs and inspection. */
   readonly featureNames?: Readonly<Record<string, number>>
-  /** Pairs of bits: a driver that accepts the first has to accept the second too. @virtio 2.2.1 */
+  /** Pairs of feature bits: a driver that accepts `feature` must also accept `requires`. @virtio 2.2.1 */
   readonly featureDependencies?: readonly (readonly [feature: number, requires: number])[]
   readonly config: ConfigSpace
   readonly sharedMemory?: readonly SharedMemoryRegion[]
-  /** It reads guest memory by addresses that a driver tells it, not only what a chain holds. */
+  /** True if it accesses guest memory outside chains, by addresses that the driver sent. @default false */
   readonly reachesMemory?: boolean
   /**
-   * FEATURES_OK: for what the driver reads from the configuration space before DRIVER_OK and that depends on what was
-   * agreed. `reset` takes it back.
+   * Called at FEATURES_OK, for configuration fields that depend on the negotiated features and that the driver reads
+   * before DRIVER_OK. `reset` must undo it.
    */
   negotiated?(features: bigint): void
   /** DRIVER_OK: memory, queues and features are agreed. */
@@ -49,12 +51,12 @@ export interface VirtioDevice {
   inspect?(): Record<string, unknown>
 }
 
-/** One driver's time with a device, from DRIVER_OK to reset. */
+/** Use of a device by one driver, from DRIVER_OK to reset. */
 export interface DriverSession {
   readonly memory: GuestMemory
-  /** What driver and device agreed on. */
+  /** Negotiated feature bits. */
   readonly features: bigint
-  /** Enabled queues by index; undefined where the driver did not enable one. */
+  /** Enabled queues by index; undefined if the driver did not enable the queue. */
   readonly queues: readonly (DeviceQueue | undefined)[]
   /**
    * Publishes all queues at the end of the current batch of host completions. For chains that are pushed outside of `notify`:

@@ -6,14 +6,14 @@ import { Status } from './status.ts'
 import { EchoDevice, EchoFeature } from './testing/echo-device.ts'
 import { StateRig, VERSION_1 } from './testing/state-rig.ts'
 
-test('a device offers its own features and those of every ring, VERSION_1 among them  @virtio 6.2', () => {
+test('a device offers its own features, the ring features and VERSION_1  @virtio 6.2', () => {
   const { state } = new StateRig()
   const { INDIRECT_DESC, EVENT_IDX, VERSION_1, RING_PACKED, IN_ORDER, RING_RESET } = Feature
   const ring = featureSet(INDIRECT_DESC, EVENT_IDX, VERSION_1, RING_PACKED, IN_ORDER, RING_RESET)
   assert.equal(state.offered, ring | featureSet(...Object.values(EchoFeature)))
 })
 
-test('bits that are not a device type’s to define are not offered for it  @virtio 2.2', () => {
+test('bits outside the device-specific ranges are not offered  @virtio 2.2', () => {
   const device = Object.assign(new EchoDevice(), { features: (1n << 128n) - 1n })
   const { state } = new StateRig(device)
   for (const bit of [24, Feature.ACCESS_PLATFORM, Feature.SR_IOV, Feature.NOTIFICATION_DATA, Feature.SUSPEND, 49]) {
@@ -44,7 +44,7 @@ test('accepted features read back as they were written  @virtio 4.1.4.3.1', () =
   )
 })
 
-test('words past the last accept nothing', () => {
+test('writes to words past the last are ignored', () => {
   const rig = new StateRig()
   for (const word of [4, 8, 0xffff_ffff]) {
     rig.state.acceptFeatures(word, 1)
@@ -53,7 +53,7 @@ test('words past the last accept nothing', () => {
   assert.equal(rig.negotiate(VERSION_1), true)
 })
 
-test('what was agreed stays agreed: features written after FEATURES_OK are ignored  @virtio 3.1.1', () => {
+test('features written after FEATURES_OK are ignored  @virtio 3.1.1', () => {
   const rig = new StateRig()
   rig.negotiate(VERSION_1)
   rig.accept(0n)
@@ -62,7 +62,7 @@ test('what was agreed stays agreed: features written after FEATURES_OK are ignor
   assert.equal(rig.device.session?.features, VERSION_1)
 })
 
-test('nothing is negotiated before FEATURES_OK, whatever the driver wrote  @virtio 3.1.1', () => {
+test('no feature is negotiated before FEATURES_OK  @virtio 3.1.1', () => {
   const rig = new StateRig()
   rig.accept(VERSION_1)
   assert.equal(rig.state.negotiated, 0n)
@@ -72,12 +72,12 @@ test('nothing is negotiated before FEATURES_OK, whatever the driver wrote  @virt
   assert.deepEqual(rig.state.inspect().negotiated, ['VERSION_1'])
 })
 
-test('a set that was agreed once is agreed again after a reset, and any valid subset is  @virtio 2.2.2', () => {
+test('an accepted set is accepted again after a reset, and so is any valid subset  @virtio 2.2.2', () => {
   const rig = new StateRig()
   const all = rig.state.offered
   fc.assert(
     fc.property(fc.bigInt({ min: 0n, max: (1n << 128n) - 1n }), (random) => {
-      // DOUBLE needs LOUD.
+      // DOUBLE requires LOUD.
       const subset = (random & all & ~featureSet(EchoFeature.DOUBLE)) | VERSION_1
       for (let round = 0; round < 2; round++) {
         assert.equal(rig.negotiate(subset), true)
@@ -87,7 +87,7 @@ test('a set that was agreed once is agreed again after a reset, and any valid su
   )
 })
 
-test('a reset forgets what was accepted  @virtio 2.4', () => {
+test('a reset clears the accepted features  @virtio 2.4', () => {
   const rig = new StateRig()
   rig.start(featureSet(EchoFeature.LOUD))
   rig.state.writeStatus(0)
@@ -95,6 +95,6 @@ test('a reset forgets what was accepted  @virtio 2.4', () => {
   assert.equal(rig.negotiate(0n), false)
 })
 
-test('features have names for people: the device’s own, those of every device, and numbers', () => {
+test('features have names: device-specific, device-independent, or the bit number', () => {
   assert.deepEqual(featureNames(featureSet(0, 3, 32, 100), EchoFeature), ['LOUD', 'bit 3', 'VERSION_1', 'WIDE'])
 })

@@ -1,4 +1,4 @@
-/** Feature bits that belong to no one device, as bit numbers. @virtio 6 */
+/** Device-independent feature bits, as bit numbers. @virtio 6 */
 export const Feature = {
   INDIRECT_DESC: 28,
   EVENT_IDX: 29,
@@ -15,12 +15,12 @@ export const Feature = {
   SUSPEND: 43,
 } as const
 
-/** Bits there are: 0 to 127. @virtio 2.2 */
+/** Number of feature bits. @virtio 2.2 */
 const FEATURE_BITS = 128
-/** Bits a device type defines for itself: 0 to 23, and 50 to 127. @virtio 2.2 */
+/** Device-specific feature bits: 0 to 23 and 50 to 127. @virtio 2.2 */
 export const DEVICE_FEATURES = (1n << 24n) - 1n + (((1n << 78n) - 1n) << 50n)
 
-/** The set that holds the given bit numbers. */
+/** Returns the set of the given bit numbers. */
 export function featureSet(...bits: readonly number[]): bigint {
   return bits.reduce((set, bit) => set | (1n << BigInt(bit)), 0n)
 }
@@ -31,8 +31,8 @@ export function hasFeature(set: bigint, bit: number): boolean {
 }
 
 /**
- * Names of the bits in `set`, lowest first.
- * @param own the device type's names, as its protocol declares them
+ * Returns the names of the bits in `set`, lowest first.
+ * @param own bit numbers by name of the device type's features
  */
 export function featureNames(set: bigint, own: Readonly<Record<string, number>> = {}): string[] {
   const names = new Map([...Object.entries(Feature), ...Object.entries(own)].map(([name, bit]) => [bit, name]))

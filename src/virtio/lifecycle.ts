@@ -151,7 +151,7 @@ export class Lifecycle {
     try {
       this.#device.notify(index)
     } catch (error) {
-      this.guard.mistake('notify', error)
+      this.guard.report('notify', error)
     }
   }
 

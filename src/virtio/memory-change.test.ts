@@ -6,12 +6,12 @@ import { Feature, featureSet } from './feature.ts'
 import { EchoDevice } from './testing/echo-device.ts'
 import { StateRig } from './testing/state-rig.ts'
 
-/** The same memory in one piece, though another object. */
+/** Memory map with the same bytes in one new region. */
 function again(rig: StateRig): MemoryRegion {
   return MemoryRegion.over(0, rig.region.u8)
 }
 
-/** The same memory in two pieces. */
+/** Memory map with the same bytes in two regions. */
 function halves(rig: StateRig): MemoryRegion[] {
   const half = rig.region.size / 2
   return [MemoryRegion.over(0, rig.region.u8.subarray(0, half)), MemoryRegion.over(half, rig.region.u8.subarray(half))]
@@ -21,7 +21,7 @@ for (const [name, features] of [
   ['split', 0n],
   ['packed', featureSet(Feature.RING_PACKED, Feature.EVENT_IDX)],
 ] as const) {
-  test(`rings that move go on where they stood: ${name}`, () => {
+  test(`rings that move resume at their position: ${name}`, () => {
     const rig = new StateRig()
     rig.start(features)
     for (let i = 0; i < 100; i++) {
@@ -32,7 +32,7 @@ for (const [name, features] of [
     assert.equal(rig.device.resets, 0)
   })
 
-  test(`a queue whose ring is gone waits for it, and loses nothing: ${name}`, () => {
+  test(`a queue whose ring is removed waits for its return and loses no request: ${name}`, () => {
     const rig = new StateRig()
     rig.start(features)
     assert.deepEqual(rig.echo(0, [1]), [1])
@@ -50,7 +50,7 @@ for (const [name, features] of [
   })
 }
 
-test('what is in flight ends before memory is let go, and nothing begins meanwhile', () => {
+test('requests in flight finish before memory is released, and none starts meanwhile', () => {
   const rig = new StateRig(new EchoDevice({ slow: true }))
   rig.start()
   rig.send(0, [1])
@@ -64,12 +64,12 @@ test('what is in flight ends before memory is let go, and nothing begins meanwhi
   assert.equal(rig.device.kept.length, 1)
   rig.device.answer()
   assert.equal(changed, true)
-  assert.equal(rig.device.kept.length, 1, 'the second came through then')
+  assert.equal(rig.device.kept.length, 1, 'the second chain is popped afterwards')
   assert.equal(rig.queues[0].collect(), true)
   rig.device.answer()
 })
 
-test('memory that comes, or goes while nothing is in flight, disturbs nobody', () => {
+test('adding memory, or removing it while nothing is in flight, does not stop queues', () => {
   const rig = new StateRig(new EchoDevice({ slow: true }))
   rig.start()
   const more = MemoryRegion.over(1 << 21, new Uint8Array(4096))
@@ -83,7 +83,7 @@ test('memory that comes, or goes while nothing is in flight, disturbs nobody', (
   assert.equal(rig.device.starts, 1)
 })
 
-test('a device that is reset while its memory changes begins anew', () => {
+test('a device that is reset during a memory change starts in its initial state', () => {
   const rig = new StateRig(new EchoDevice({ slow: true }))
   rig.start()
   rig.send(0, [1])
@@ -103,7 +103,7 @@ test('a device that is reset while its memory changes begins anew', () => {
   assert.equal(rig.queues[0].collect(), true)
 })
 
-test('before there is a driver memory may change as it likes', () => {
+test('memory may change before DRIVER_OK', () => {
   const rig = new StateRig()
   rig.memory.replace([])
   assert.equal(rig.state.memoryChanged(true), undefined)
@@ -112,7 +112,7 @@ test('before there is a driver memory may change as it likes', () => {
   assert.deepEqual(rig.echo(0, [1]), [1])
 })
 
-test('a queue reset that waits ends although the memory of its ring went meanwhile  @virtio 2.6.1', () => {
+test('a queue reset completes even if the memory of its ring is removed meanwhile  @virtio 2.6.1', () => {
   const rig = new StateRig(new EchoDevice({ slow: true }))
   rig.start(featureSet(Feature.RING_RESET))
   rig.send(0, [1])
@@ -124,11 +124,11 @@ test('a queue reset that waits ends although the memory of its ring went meanwhi
   assert.deepEqual([rig.state.queues[0].resetting, rig.state.queues[0].enabled], [false, false])
 })
 
-test('a device that returns a promise instead of a wait needs a reset, and the status goes to 0 all the same', () => {
+test('a device that returns a promise instead of a Pending needs a reset, which completes nevertheless', () => {
   const rig = new StateRig()
   rig.start()
   rig.device.stopQueue = (async () => {}) as unknown as typeof rig.device.stopQueue
   rig.state.writeStatus(0)
   assert.equal(rig.state.status, 0)
-  assert.match(rig.logged.join(), /stopQueue failed: it returned something other than a Pending/)
+  assert.match(rig.logged.join(), /stopQueue failed: it must return undefined or a Pending/)
 })

@@ -8,7 +8,7 @@ import { DeviceId } from './device-id.ts'
 import { DeviceState } from './device-state.ts'
 import { Status } from './status.ts'
 
-/** Writes the features it was told into its configuration space. */
+/** Device that writes the negotiated features to its configuration space. */
 class ProbeDevice implements VirtioDevice {
   readonly id = DeviceId.BLOCK
   readonly name = 'probe'
@@ -39,7 +39,7 @@ function probe(): DeviceState {
   })
 }
 
-test('what was agreed shapes the configuration space before DRIVER_OK, until a reset  @virtio 3.1.1', () => {
+test('negotiated features change the configuration space before DRIVER_OK, until a reset  @virtio 3.1.1', () => {
   const state = probe()
   state.acceptFeatures(0, 2)
   state.acceptFeatures(1, 1)
@@ -50,7 +50,7 @@ test('what was agreed shapes the configuration space before DRIVER_OK, until a r
   assert.equal(state.readConfig(0, 1), 0)
 })
 
-test('a refused set of features is not told to the device  @virtio 3.1.1', () => {
+test('negotiated is not called with a refused set of features  @virtio 3.1.1', () => {
   const state = probe()
   state.acceptFeatures(0, 2)
   state.writeStatus(Status.ACKNOWLEDGE | Status.DRIVER | Status.FEATURES_OK)

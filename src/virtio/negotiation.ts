@@ -2,7 +2,7 @@ import type { QueueSetup } from '../virtqueue/device-queue.ts'
 import type { VirtioDevice } from './device.ts'
 import { DEVICE_FEATURES, Feature, featureNames, featureSet, hasFeature } from './feature.ts'
 
-/** What every device offers for its rings. */
+/** Ring features that every device offers. */
 const RING_FEATURES = featureSet(
   Feature.INDIRECT_DESC,
   Feature.EVENT_IDX,
@@ -13,33 +13,33 @@ const RING_FEATURES = featureSet(
 )
 
 /**
- * What cannot be offered where memory is elsewhere: there a queue is fetched by notification, so that the driver has to
- * give one for whatever it adds, and only split rings are.
+ * Ring features that need mapped memory. A shadow ring is fetched when the driver notifies, so notifications must not
+ * be suppressed by event index, and only split rings are supported.
  */
-const NEAR_FEATURES = featureSet(Feature.EVENT_IDX, Feature.RING_PACKED)
+const MAPPED_ONLY_FEATURES = featureSet(Feature.EVENT_IDX, Feature.RING_PACKED)
 
-/** What is offered of that to a driver whose memory is elsewhere. */
-export function distantFeatures(offered: bigint): bigint {
-  return offered & ~NEAR_FEATURES
+/** Returns the features of `offered` that work with bounce memory. */
+export function bounceFeatures(offered: bigint): bigint {
+  return offered & ~MAPPED_ONLY_FEATURES
 }
 
-/** Why a device cannot work with a driver whose memory is elsewhere, in words for people. */
-export function distantRefusal(device: VirtioDevice, accepted: bigint): string | undefined {
-  if (device.reachesMemory) return 'it needs memory that is shared, and the driver has none'
-  const near = accepted & NEAR_FEATURES
-  return near === 0n ? undefined : `not offered where memory is not shared: ${names(device, near)}`
+/** Returns the reason why the device cannot work with bounce memory and the accepted features; undefined if it can. */
+export function bounceRefusal(device: VirtioDevice, accepted: bigint): string | undefined {
+  if (device.reachesMemory) return 'the device needs shared guest memory, and none is shared'
+  const mappedOnly = accepted & MAPPED_ONLY_FEATURES
+  return mappedOnly === 0n ? undefined : `not offered without shared guest memory: ${names(device, mappedOnly)}`
 }
 
-/** What a device offers, with what its queues can do for it. */
+/** Returns all feature bits that are offered for a device: its own and those of its queues. */
 export function offeredFeatures(device: VirtioDevice): bigint {
   return (device.features & DEVICE_FEATURES) | RING_FEATURES
 }
 
-/** Why a device cannot work with what the driver accepted, in words for people. @virtio 2.2.2, 6.2 */
+/** Returns the reason to refuse the accepted features; undefined if they are valid. @virtio 2.2.2, 6.2 */
 export function featureRefusal(device: VirtioDevice, accepted: bigint): string | undefined {
   const unknown = unknownFeatures(device, accepted, offeredFeatures(device))
   if (unknown !== undefined) return unknown
-  if (!hasFeature(accepted, Feature.VERSION_1)) return 'VERSION_1 not accepted: no legacy drivers'
+  if (!hasFeature(accepted, Feature.VERSION_1)) return 'VERSION_1 not accepted: legacy drivers are not supported'
   for (const [feature, requires] of device.featureDependencies ?? []) {
     if (hasFeature(accepted, feature) && !hasFeature(accepted, requires)) {
       return `${names(device, featureSet(feature))} without ${names(device, featureSet(requires))}`
@@ -48,7 +48,7 @@ export function featureRefusal(device: VirtioDevice, accepted: bigint): string |
   return undefined
 }
 
-/** Names the accepted features that are not among those offered; undefined if all are. */
+/** Returns a reason that names the accepted features that were not offered; undefined if all were offered. */
 function unknownFeatures(device: VirtioDevice, accepted: bigint, offered: bigint): string | undefined {
   const unknown = accepted & ~offered
   return unknown === 0n ? undefined : `not offered: ${names(device, unknown)}`
@@ -58,7 +58,7 @@ function names(device: VirtioDevice, features: bigint): string {
   return featureNames(features, device.featureNames).join(', ')
 }
 
-/** What was agreed on that makes a difference to queues. */
+/** Returns the negotiated ring features as options of a queue. */
 export function ringFeatures(features: bigint): Pick<QueueSetup, 'packed' | 'eventIdx' | 'indirect' | 'inOrder'> {
   return {
     packed: hasFeature(features, Feature.RING_PACKED),

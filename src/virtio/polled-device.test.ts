@@ -8,7 +8,7 @@ for (const [kind, features] of [
   ['split, event indices', featureSet(Feature.EVENT_IDX)],
   ['packed', featureSet(Feature.RING_PACKED)],
 ] as const) {
-  test(`while somebody looks at its rings, a device needs no notification, and then needs them again: ${kind}`, () => {
+  test(`a polled device needs no notifications until polling stops: ${kind}`, () => {
     const rig = new StateRig()
     rig.start(features)
     let notifications = 0
@@ -31,14 +31,14 @@ for (const [kind, features] of [
     assert.equal(notifications, before)
     rig.send(0, [1])
     state.stopPolling()
-    assert.equal(rig.queues[0].collect(), true, 'what came before it could know is served')
+    assert.equal(rig.queues[0].collect(), true, 'chains added before notifications were enabled are served')
     rig.queues[0].enableInterrupts()
     assert.deepEqual(rig.echo(0, [7]), [7])
     assert.equal(notifications, before + 1)
   })
 }
 
-test('a device that is held, reset or without a driver is not polled', () => {
+test('polling serves nothing while the device is held, in reset or without a driver', () => {
   const rig = new StateRig()
   assert.equal(rig.state.poll(), false)
   rig.start()
@@ -46,9 +46,9 @@ test('a device that is held, reset or without a driver is not polled', () => {
   rig.send(0, [1])
   assert.equal(rig.state.poll(), false)
   rig.state.hold(false)
-  assert.equal(rig.state.poll(), false, 'its release served what was there')
+  assert.equal(rig.state.poll(), false, 'its release served the available chains')
   rig.send(0, [2])
-  // Since that the driver need not notify.
+  // That call disabled notifications.
   rig.send(0, [3])
   assert.equal(rig.state.poll(), true)
   void rig.state.reset()

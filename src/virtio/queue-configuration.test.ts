@@ -9,7 +9,7 @@ import { StateRig, VERSION_1 } from './testing/state-rig.ts'
 const PACKED = featureSet(Feature.RING_PACKED)
 const RING_RESET = featureSet(Feature.RING_RESET)
 
-test('a split queue takes a smaller size that is a power of two, and no other  @virtio 4.1.4.3.1', () => {
+test('a split queue accepts only smaller sizes that are a power of two  @virtio 4.1.4.3.1', () => {
   const queue = new QueueState(64)
   for (const [written, size] of [
     [32, 32],
@@ -26,7 +26,7 @@ test('a split queue takes a smaller size that is a power of two, and no other  @
   }
 })
 
-test('a packed queue takes any smaller size  @virtio 2.8.10.1', () => {
+test('a packed queue accepts any smaller size  @virtio 2.8.10.1', () => {
   const queue = new QueueState(64)
   for (const [written, size] of [
     [48, 48],
@@ -40,7 +40,7 @@ test('a packed queue takes any smaller size  @virtio 2.8.10.1', () => {
   }
 })
 
-test('an address is put together from its words, above 4 GiB too', () => {
+test('an address is combined from its words, also above 4 GiB', () => {
   const queue = new QueueState(64)
   queue.addressWords.set([0x9000_0000, 0x12], QueueArea.DRIVER)
   assert.equal(queue.address(QueueArea.DRIVER), 0x12_9000_0000)
@@ -51,7 +51,7 @@ for (const [name, features] of [
   ['split', 0n],
   ['packed', PACKED],
 ] as const) {
-  test(`queues of two descriptors, the fewest a request here needs, work: ${name}`, () => {
+  test(`queues of two descriptors work, the minimum for these requests: ${name}`, () => {
     const rig = new StateRig()
     rig.negotiate(VERSION_1 | features)
     rig.state.configurableQueue(0)?.setSize(2, features === PACKED)
@@ -61,7 +61,7 @@ for (const [name, features] of [
   })
 }
 
-test('a packed queue of a size that is no power of two goes round  @virtio 2.8.1', () => {
+test('a packed queue whose size is not a power of two wraps correctly  @virtio 2.8.1', () => {
   const rig = new StateRig()
   rig.negotiate(VERSION_1 | PACKED)
   rig.state.configurableQueue(0)?.setSize(5, true)
@@ -70,7 +70,7 @@ test('a packed queue of a size that is no power of two goes round  @virtio 2.8.1
   for (let i = 0; i < 50; i++) assert.deepEqual(rig.echo(0, [i]), [i])
 })
 
-test('an enabled queue is not configured any more, until a reset', () => {
+test('an enabled queue cannot be configured until a reset', () => {
   const rig = new StateRig()
   rig.negotiate(VERSION_1)
   rig.setUpQueue(0)
@@ -80,7 +80,7 @@ test('an enabled queue is not configured any more, until a reset', () => {
   assert.notEqual(rig.state.configurableQueue(0), undefined)
 })
 
-test('queues that do not exist are neither configured, enabled, reset nor notified', () => {
+test('queues that do not exist cannot be configured, enabled, reset or notified', () => {
   const rig = new StateRig()
   rig.start(RING_RESET)
   for (const index of [2, 0xffff, -1, 0.5]) {
@@ -93,7 +93,7 @@ test('queues that do not exist are neither configured, enabled, reset nor notifi
   assert.deepEqual(rig.logged, [])
 })
 
-test('a device gets the queues that are enabled, and notifications for those only', () => {
+test('a device receives only enabled queues and their notifications', () => {
   const rig = new StateRig()
   let notified = 0
   rig.device.onNotify = () => notified++
@@ -108,7 +108,7 @@ test('a device gets the queues that are enabled, and notifications for those onl
   assert.deepEqual(rig.echo(1, [1]), [1])
 })
 
-test('buffers made available before DRIVER_OK are not looked at before it, and are found then  @virtio 2.1.2', () => {
+test('buffers made available before DRIVER_OK are popped only after it  @virtio 2.1.2', () => {
   const rig = new StateRig()
   rig.negotiate(VERSION_1)
   rig.setUpQueue(0)
@@ -121,7 +121,7 @@ test('buffers made available before DRIVER_OK are not looked at before it, and a
   assert.deepEqual(rig.notifications, ['queue 0'])
 })
 
-test('after DRIVER_OK a queue can be enabled only where queues can be reset  @virtio 2.6.1.2.1', () => {
+test('after DRIVER_OK a queue can be enabled only with RING_RESET  @virtio 2.6.1.2.1', () => {
   for (const features of [0n, RING_RESET]) {
     const rig = new StateRig()
     rig.negotiate(VERSION_1 | features)
@@ -140,7 +140,7 @@ for (const [what, area, address] of [
   ['misaligned', QueueArea.DESCRIPTOR, [0x1008, 0]],
   ['half outside guest memory', QueueArea.DEVICE, [(1 << 20) - 4, 0]],
 ] as const) {
-  test(`a ring ${what} costs the driver its device until a reset  @virtio 2.1.2`, () => {
+  test(`a ring ${what} sets DEVICE_NEEDS_RESET  @virtio 2.1.2`, () => {
     const rig = new StateRig()
     rig.negotiate(VERSION_1)
     rig.state.configurableQueue(0)?.addressWords.set([0x1000, 0, 0x2000, 0, 0x3000, 0])
@@ -156,7 +156,7 @@ for (const [what, area, address] of [
   })
 }
 
-test('a device’s state can be shown to people at any time', () => {
+test('a device can be inspected in any state', () => {
   const rig = new StateRig(new EchoDevice({ slow: true }))
   assert.equal(rig.state.inspect().queues.length, 2)
   rig.start(PACKED)

@@ -11,7 +11,7 @@ for (const [name, features] of [
   ['split', RING_RESET],
   ['packed', RING_RESET | featureSet(Feature.RING_PACKED)],
 ] as const) {
-  test(`a queue is reset alone, enabled again, and starts over: ${name}  @virtio 2.6.1.1.1`, () => {
+  test(`a single queue can be reset and enabled again, and starts at position 0: ${name}  @virtio 2.6.1.1.1`, () => {
     const rig = new StateRig()
     rig.start(features)
     for (let i = 0; i < 5; i++) assert.deepEqual(rig.echo(0, [i]), [i])
@@ -21,7 +21,7 @@ for (const [name, features] of [
     assert.deepEqual([queue.resetting, queue.enabled, queue.size], [false, false, 64])
     assert.deepEqual([...queue.addressWords], [0, 0, 0, 0, 0, 0])
     assert.equal(rig.device.session?.queues[0], undefined)
-    assert.deepEqual(rig.echo(1, [9]), [9], 'the other queue goes on')
+    assert.deepEqual(rig.echo(1, [9]), [9], 'the other queue still works')
     queue.setSize(16, false)
     rig.setUpQueue(0)
     const after = rig.device.session?.queues.at(0)
@@ -32,7 +32,7 @@ for (const [name, features] of [
   })
 }
 
-test('a queue reset goes on while its chains are in flight, and nothing new is begun  @virtio 4.1.4.3.1', () => {
+test('a queue reset lasts while its chains are in flight, and pops no new ones  @virtio 4.1.4.3.1', () => {
   const rig = new StateRig(new EchoDevice({ slow: true }))
   rig.start(RING_RESET)
   rig.send(0, [1])
@@ -53,7 +53,7 @@ test('a queue reset goes on while its chains are in flight, and nothing new is b
   )
 })
 
-test('after a queue reset nothing is notified for that queue  @virtio 2.6.1.1.1', () => {
+test('after a queue reset the queue causes no notification  @virtio 2.6.1.1.1', () => {
   const rig = new StateRig(new EchoDevice({ slow: true }))
   rig.device.stopQueue = () => undefined
   rig.start(RING_RESET)
@@ -69,7 +69,7 @@ test('after a queue reset nothing is notified for that queue  @virtio 2.6.1.1.1'
   assert.deepEqual(rig.region.u8, before)
 })
 
-test('a device reset overtakes a queue reset, and its late end touches no new queue', () => {
+test('a device reset can complete before a queue reset, whose late end affects no new queue', () => {
   const rig = new StateRig(new EchoDevice({ slow: true }))
   const late = new Pending()
   let stops = 0
@@ -93,7 +93,7 @@ test('without RING_RESET a queue cannot be reset  @virtio 2.6.1', () => {
   assert.deepEqual(rig.echo(0, [1]), [1])
 })
 
-test('RING_RESET that was written but not agreed on does not reset queues  @virtio 3.1.1', () => {
+test('RING_RESET that was written but not negotiated does not reset queues  @virtio 3.1.1', () => {
   const rig = new StateRig()
   rig.accept(RING_RESET)
   rig.setUpQueue(0)
@@ -101,7 +101,7 @@ test('RING_RESET that was written but not agreed on does not reset queues  @virt
   assert.equal(rig.state.queues[0].enabled, true)
 })
 
-test('a queue that was never enabled can be reset, to no effect', () => {
+test('resetting a queue that was never enabled has no effect', () => {
   const rig = new StateRig()
   rig.start(RING_RESET)
   rig.state.resetQueue(0)
@@ -110,7 +110,7 @@ test('a queue that was never enabled can be reset, to no effect', () => {
   assert.deepEqual(rig.echo(1, [1]), [1])
 })
 
-test('a device whose queue reset throws needs a reset, and the queue is gone all the same  @virtio 2.1.2', () => {
+test('a device whose queue reset throws needs a reset, and the queue is reset nevertheless  @virtio 2.1.2', () => {
   const rig = new StateRig()
   rig.device.stopQueue = () => {
     throw new Error('stuck')

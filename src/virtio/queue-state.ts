@@ -3,13 +3,13 @@ import type { MemoryRegion } from '../memory/memory-region.ts'
 import type { QueueControl, RingPosition } from '../virtqueue/device-queue.ts'
 import type { ShadowRing } from '../virtqueue/shadow-ring.ts'
 
-/** Which of a queue's three areas, as the index of its low word in `QueueState.addressWords`. @virtio 2.6 */
+/** Areas of a queue, as the index of the low address word in `QueueState.addressWords`. @virtio 2.6 */
 export const QueueArea = { DESCRIPTOR: 0, DRIVER: 2, DEVICE: 4 } as const
 export type QueueArea = (typeof QueueArea)[keyof typeof QueueArea]
 
-/** What the driver configured for one queue, and the queue made of it. */
+/** Configuration of one queue by the driver, and the queue created from it. */
 export class QueueState {
-  /** Descriptors: the largest number until the driver asks for fewer. */
+  /** Number of descriptors: `maxSize` until the driver sets it. */
   size: number
   /**
    * Guest addresses of the areas, low word first.
@@ -17,64 +17,69 @@ export class QueueState {
    *     | descriptor lo, hi | driver lo, hi | device lo, hi |
    */
   readonly addressWords = new Uint32Array(6)
-  /** The driver enabled it; once it did, nothing of the above changes until a reset. */
+  /** True after the driver enabled the queue. Size and addresses are then fixed until a reset. */
   enabled = false
-  /** A queue reset is going on. @virtio 2.6.1 */
+  /** True during a queue reset. @virtio 2.6.1 */
   resetting = false
-  /** The queue itself, from DRIVER_OK on while enabled. */
+  /** Queue of the device; set while the queue is enabled, the driver set DRIVER_OK and its rings are in guest memory. */
   live: QueueControl | undefined
-  /** What brings its chains here, where memory is elsewhere. */
-  distant: ShadowRing | undefined
-  /** Where it stood when its memory went, while it waits for that to come back. */
+  /** Set with bounce memory: fetches the chains. */
+  shadowRing: ShadowRing | undefined
+  /** Position at which the queue stopped, while its rings are not in guest memory. */
   stoppedAt: RingPosition | undefined
-  /** Where the areas of `live` were found. */
+  /** Regions that hold the areas of `live`. */
   #regions: readonly (MemoryRegion | undefined)[] = []
 
   constructor(readonly maxSize: number) {
     this.size = maxSize
   }
 
-  /** A size the ring cannot have is ignored. @virtio 4.1.4.3.2 */
+  /** Sets the number of descriptors. Ignores an invalid size. @virtio 4.1.4.3.2 */
   setSize(size: number, packed: boolean): void {
     if (size < 1 || size > this.maxSize) return
     if (!packed && (size & (size - 1)) !== 0) return
     this.size = size
   }
 
-  /** An address above 2^53 loses its low bits here, and is outside any guest's memory either way. */
+  /**
+   * Returns an area's guest address. Above 2^53 low bits are lost, but such an address is outside guest memory anyway.
+   */
   address(area: QueueArea): number {
     return this.addressWords[area] + this.addressWords[area + 1] * 2 ** 32
   }
 
-  /** It becomes `live` in this memory. @returns where in the ring */
+  /**
+   * Records the regions of the areas before the queue becomes `live`.
+   * @returns the position at which to resume, if any
+   */
   begin(memory: GuestMemory): RingPosition | undefined {
     const position = this.stoppedAt
     this.stoppedAt = undefined
-    this.#regions = this.#find(memory)
+    this.#regions = this.#findRegions(memory)
     return position
   }
 
-  /** Its memory went, and what is there now, if anything, is another. */
+  /** Whether the queue is `live` and the regions of its areas changed. */
   displaced(memory: GuestMemory): boolean {
-    return this.live !== undefined && this.#find(memory).some((region, i) => region !== this.#regions[i])
+    return this.live !== undefined && this.#findRegions(memory).some((region, i) => region !== this.#regions[i])
   }
 
-  /** It waits for its memory, and that is there. */
+  /** Whether the queue was stopped and all its areas are in guest memory. */
   returned(memory: GuestMemory): boolean {
-    return this.stoppedAt !== undefined && !this.#find(memory).includes(undefined)
+    return this.stoppedAt !== undefined && !this.#findRegions(memory).includes(undefined)
   }
 
   /** Keeps the position of a queue that closes because its memory was removed. Nothing of it is in flight. */
   suspend(): void {
     this.stoppedAt = this.live?.position
     this.live = undefined
-    this.#forgetDistant()
+    this.#closeShadowRing()
   }
 
-  /** As before any driver; what is still in flight goes nowhere. */
+  /** Returns to the initial state. Pushes of chains in flight have no effect afterwards. */
   reset(): void {
     this.live = undefined
-    this.#forgetDistant()
+    this.#closeShadowRing()
     this.stoppedAt = undefined
     this.size = this.maxSize
     this.addressWords.fill(0)
@@ -82,12 +87,12 @@ export class QueueState {
     this.resetting = false
   }
 
-  #forgetDistant(): void {
-    this.distant?.close()
-    this.distant = undefined
+  #closeShadowRing(): void {
+    this.shadowRing?.close()
+    this.shadowRing = undefined
   }
 
-  #find(memory: GuestMemory): (MemoryRegion | undefined)[] {
+  #findRegions(memory: GuestMemory): (MemoryRegion | undefined)[] {
     return [QueueArea.DESCRIPTOR, QueueArea.DRIVER, QueueArea.DEVICE].map((area) => memory.peek(this.address(area)))
   }
 }

@@ -1,4 +1,4 @@
-/** Bits of the device status field. SUSPEND is not offered, so not here. @virtio 2.1 */
+/** Bits of the device status field, without SUSPEND, which is not offered. @virtio 2.1 */
 export const Status = {
   ACKNOWLEDGE: 1,
   DRIVER: 2,
@@ -8,10 +8,10 @@ export const Status = {
   FAILED: 128,
 } as const
 
-/** What a driver may set; DEVICE_NEEDS_RESET is the device's to set, and nobody clears a bit but by reset. */
+/** Bits that the driver can set. Only the device sets DEVICE_NEEDS_RESET, and only a reset clears bits. */
 export const DRIVER_STATUS = Status.ACKNOWLEDGE | Status.DRIVER | Status.DRIVER_OK | Status.FEATURES_OK | Status.FAILED
 
-/** Names of the bits that are set, lowest first. */
+/** Returns the names of the bits that are set, lowest first. */
 export function statusNames(status: number): string[] {
   return Object.entries(Status)
     .filter(([, bit]) => (status & bit) !== 0)

@@ -20,7 +20,7 @@ function packedPair(size: number): BarePair & { driver: PackedDriver } {
   return pair as BarePair & { driver: PackedDriver }
 }
 
-/** Once broken, a queue does nothing any more, and says so once. */
+/** Asserts that the queue is broken, reports it once and has no effects afterwards. */
 function assertBroken(pair: BarePair): void {
   assert.equal(pair.queue.pop(), undefined)
   assert.equal(pair.breaks.length, 1)
@@ -34,7 +34,7 @@ function assertBroken(pair: BarePair): void {
   assert.deepEqual(pair.allocator.region.u8, before)
 }
 
-test('an available index further ahead than the ring is long breaks the queue  @virtio 2.7.6', () => {
+test('an available index more than the queue size ahead breaks the queue  @virtio 2.7.6', () => {
   for (const size of [1, 8, 32768]) {
     for (const ahead of [size + 1, 0xffff]) {
       const pair = splitPair(size)
@@ -44,7 +44,7 @@ test('an available index further ahead than the ring is long breaks the queue  @
   }
 })
 
-test('an available index that goes back breaks the queue  @virtio 2.7.6.1', () => {
+test('an available index that decreases breaks the queue  @virtio 2.7.6.1', () => {
   const pair = splitPair(8)
   for (let i = 0; i < 4; i++) pair.driver.add([], [])
   pair.driver.kick()
@@ -53,22 +53,22 @@ test('an available index that goes back breaks the queue  @virtio 2.7.6.1', () =
   assertBroken(pair)
 })
 
-test('entries added while too few descriptors are free break the queue  @virtio 2.7.13', () => {
+test('more available entries than free descriptors break the queue  @virtio 2.7.13', () => {
   const pair = splitPair(4)
   for (let i = 0; i < 4; i++) pair.driver.add([], [])
   pair.driver.kick()
   const held = [pair.queue.pop(), pair.queue.pop(), pair.queue.pop()]
-  // Pushed is not yet free for the driver: it has not seen it.
+  // Pushed but unpublished: not yet free for the driver.
   if (held[0]) pair.queue.push(held[0], 0)
   pair.driver.availableIndex = 5
-  assert.ok(pair.queue.pop(), 'of those seen before')
+  assert.ok(pair.queue.pop(), 'chains available before are popped')
   assertBroken(pair)
-  // Chains still held are lost, harmlessly.
+  // Pushes of chains in flight are ignored.
   for (const chain of held) if (chain) pair.queue.push(chain, 0)
   assert.equal(pair.driver.collect(), false)
 })
 
-test('more descriptors made available than the ring has break the queue  @virtio 2.8.17', () => {
+test('more available descriptors than free ones break the queue  @virtio 2.8.17', () => {
   for (const size of [1, 3, 8]) {
     for (const pushed of [false, true]) {
       const pair = packedPair(size)
@@ -76,7 +76,7 @@ test('more descriptors made available than the ring has break the queue  @virtio
       pair.driver.kick()
       for (let i = 0; i < size; i++) {
         const chain = pair.queue.pop() ?? assert.fail()
-        // Pushed is not yet free for the driver: it has not seen it.
+        // Pushed but unpublished: not yet free for the driver.
         if (pushed) pair.queue.push(chain, 0)
       }
       pair.driver.offer(0, 0, 0, 0)
@@ -86,22 +86,22 @@ test('more descriptors made available than the ring has break the queue  @virtio
   }
 })
 
-test('a list that runs on past all that is available breaks the queue  @virtio 2.8.6 2.8.15', () => {
+test('a list that continues past the available descriptors breaks the queue  @virtio 2.8.6 2.8.15', () => {
   for (const size of [1, 2, 5, 8]) {
     for (let listed = 1; listed <= size; listed++) {
       const pair = packedPair(size)
       for (let i = 0; i < listed; i++) pair.driver.offer(4096, 1, VIRTQ_DESC_F_NEXT, 7)
       pair.driver.kick()
       assertBroken(pair)
-      assert.match(pair.breaks[0], /goes on where no descriptors/)
+      assert.match(pair.breaks[0], /continues past the available descriptors/)
       assert.equal(pair.queue.counters.popped, 0)
     }
   }
 })
 
-test('a list never goes on into descriptors of an earlier round  @virtio 2.8.15', () => {
+test('a list never continues into descriptors of an earlier round  @virtio 2.8.15', () => {
   const pair = packedPair(4)
-  // All four descriptors are used once; then one of a list that goes on is made available, and its neighbour is not.
+  // All four descriptors are used once. Then one with NEXT is made available, and its successor is not.
   for (let i = 0; i < 4; i++) pair.driver.add([], [])
   pair.driver.kick()
   for (let chain = pair.queue.pop(); chain; chain = pair.queue.pop()) pair.queue.push(chain, 0)
@@ -112,7 +112,7 @@ test('a list never goes on into descriptors of an earlier round  @virtio 2.8.15'
   assertBroken(pair)
 })
 
-test('a ring that cannot work is broken from the start  @virtio 2.7.1 2.8.10.1', () => {
+test('a ring with an invalid size or address is broken from the start  @virtio 2.7.1 2.8.10.1', () => {
   const end = 1 << 20
   const memory = new GuestMemory([
     MemoryRegion.over(0, new Uint8Array(end)),
@@ -149,7 +149,7 @@ test('a ring that cannot work is broken from the start  @virtio 2.7.1 2.8.10.1',
         eventIdx: true,
         indirect: true,
         inOrder: true,
-        interrupt: () => assert.fail('nothing to tell'),
+        interrupt: () => assert.fail('no interrupt expected'),
         onBroken: (reason) => breaks.push(reason),
         ...setup,
       })
@@ -162,7 +162,7 @@ test('a ring that cannot work is broken from the start  @virtio 2.7.1 2.8.10.1',
   }
 })
 
-test('a ring may end with its region, and needs no room for an event index nobody agreed on', () => {
+test('a ring may end with its region, without an event index if EVENT_IDX was not negotiated', () => {
   const memory = new GuestMemory([MemoryRegion.over(0, new Uint8Array(4096))])
   for (const eventIdx of [false, true]) {
     const room = eventIdx ? 2 : 0

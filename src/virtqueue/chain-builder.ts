@@ -13,45 +13,46 @@ import {
   VIRTQ_DESC_F_WRITE,
 } from './ring-layout.ts'
 
-/** What can be wrong with a chain. */
+/** Reasons for which a chain is malformed. */
 export const ChainFault = {
   INDEX: 'descriptor index past the end of the table',
   TOO_LONG: 'chain too long, or a loop',
   TOO_LARGE: 'chain of more than 2^32 bytes',
-  DIRECTION: 'device-readable part after a device-writable one',
+  DIRECTION: 'device-readable descriptor after a device-writable one',
   OUTSIDE: 'address outside guest memory',
-  INDIRECT_NOT_NEGOTIATED: 'indirect descriptor without the feature',
-  INDIRECT_CHAINED: 'indirect descriptor that continues',
+  INDIRECT_NOT_NEGOTIATED: 'indirect descriptor without INDIRECT_DESC',
+  INDIRECT_CHAINED: 'indirect descriptor chained with NEXT',
   INDIRECT_NESTED: 'indirect descriptor within an indirect table',
-  TABLE_LENGTH: 'indirect table of an impossible length',
+  TABLE_LENGTH: 'indirect table length is zero, too large or not a multiple of 16',
   TABLE_OUTSIDE: 'indirect table outside guest memory',
 } as const
 export type ChainFault = (typeof ChainFault)[keyof typeof ChainFault]
 
 /**
- * Longest chain served from an indirect table, where the queue is shorter than that. Drivers do send indirect chains
- * longer than the queue (Linux lets its indirect requests grow past it), so the queue size is no bound for them.
+ * Maximum number of descriptors of an indirect chain if the queue is shorter. Drivers send indirect chains that are
+ * longer than the queue (Linux does), so the queue size is not the limit.
  * @virtio 2.7.4.1 a device may have a reasonable limit
  */
 const INDIRECT_LIMIT = 1024
 
 /**
- * Turns descriptors into the spans of a chain, with every check on what they say. Both rings use it: they find the
- * descriptors, this knows what is allowed in one.
+ * Checks descriptors and translates them to the spans of a chain. Split and packed queues find the descriptors; this
+ * class checks their contents.
  */
 export class ChainBuilder {
   readonly #memory: GuestMemory
   readonly #indirect: boolean
   readonly #limit: number
   #chain: Chain | undefined
-  /** Descriptors in the chain so far. */
+  /** Number of descriptors added to the chain. */
   #count = 0
-  /** Whether a device-writable part was seen: no readable one may follow. */
+  /** True after a device-writable descriptor: no device-readable one may follow. */
   #writable = false
-  /** Of the indirect table being read: its first word among those `#openTable` gave, and its length. */
+  /** Index of the indirect table's first word in the array that `#openTable` returned. */
   #tableStart = 0
+  /** Number of entries of the indirect table. */
   #tableEntries = 0
-  /** Bytes of an indirect table that cannot be read in place. */
+  /** Copy of an indirect table that cannot be read in place. */
   #copy: Uint32Array | undefined
   #copySpans: SpanList | undefined
 
@@ -72,10 +73,10 @@ export class ChainBuilder {
   }
 
   /**
-   * Adds the part that the descriptor at `words[at]` describes. One of length 0 is allowed, wherever it points.
+   * Adds the buffer of the descriptor at `words[at]`. Length 0 is allowed with any address.
    *
-   * Descriptors are passed by their place, not by what they say: an address above 2 GiB as an argument is an object for
-   * the engine to make and to collect. What is said is read once, since the driver may be changing it. @virtio 2.7.5
+   * Descriptors are passed by position because the JavaScript engine allocates an object for an address argument above
+   * 2 GiB. Each field is read only once, since the driver may change it at any time. @virtio 2.7.5
    */
   add(words: Uint32Array, at: number, flags: number): ChainFault | undefined {
     const chain = this.#chain as Chain
@@ -97,7 +98,7 @@ export class ChainBuilder {
     return this.#memory.translate(address, length, chain.spans) ? undefined : ChainFault.OUTSIDE
   }
 
-  /** Adds the parts a split ring's indirect table links, from its first entry. @virtio 2.7.5.3 */
+  /** Adds the linked entries of a split ring's indirect table, from its first entry. @virtio 2.7.5.3 */
   addLinkedTable(words: Uint32Array, at: number, flags: number): ChainFault | undefined {
     const table = this.#openTable(words, at, flags)
     if (typeof table === 'string') return table
@@ -113,7 +114,7 @@ export class ChainBuilder {
     }
   }
 
-  /** Adds every entry of a packed ring's indirect table: there, only the write flag counts. @virtio 2.8.7 */
+  /** Adds every entry of a packed ring's indirect table, where only the WRITE flag is valid. @virtio 2.8.7 */
   addFlatTable(words: Uint32Array, at: number, flags: number): ChainFault | undefined {
     const table = this.#openTable(words, at, flags)
     if (typeof table === 'string') return table
@@ -125,7 +126,7 @@ export class ChainBuilder {
     return undefined
   }
 
-  /** The chain is complete: its reader and writer start over. */
+  /** Completes the chain and rewinds its reader and writer. */
   finish(): void {
     const chain = this.#chain as Chain
     const spans = chain.spans.count
@@ -135,8 +136,8 @@ export class ChainBuilder {
   }
 
   /**
-   * The words of the table that the descriptor at `words[at]` refers to: in place where they can be, a copy where the
-   * table crosses regions or is not aligned. Its write flag means nothing. @virtio 2.7.5.3.2, 2.8.7
+   * Returns an array that holds the indirect table of the descriptor at `words[at]`: a view in place, or a copy if the
+   * table crosses regions or is misaligned. The WRITE flag of the descriptor is ignored. @virtio 2.7.5.3.2, 2.8.7
    */
   #openTable(words: Uint32Array, at: number, flags: number): Uint32Array | ChainFault {
     const address = words[at + DESC_ADDR_LO] + words[at + DESC_ADDR_HI] * 2 ** 32

@@ -1,33 +1,33 @@
 import type { Chain } from './chain.ts'
 
-/** A chain that was in flight when its queue's last device went away. */
+/** Chain that was in flight when the previous device of the queue disappeared. */
 export interface SavedChain {
-  /** What names it in the rings, as in `Chain.id`. */
+  /** Head index or buffer id, as in `Chain.id`. */
   readonly id: number
-  /** Packed rings: its descriptors as they were in the ring, four words each. A split ring still has its own. */
+  /** Packed rings: copy of its descriptors, four words each. Split rings: empty, the ring still holds them. */
   readonly descriptors: Uint32Array
 }
 
 /**
- * Writes down which chains are in flight, where it can be read by whoever serves the queue next.
+ * Record of the chains in flight, readable by the next process that serves the queue.
  *
- * A queue calls it at each step a chain takes: `descriptor` for each in a packed ring, `taken`, then `used`, and for a
- * whole batch of those `exposing` and `exposed`, with the one store that makes the batch visible in between. So
- * whoever finds the journal and the ring can always tell whether that store was made.
+ * A queue calls it at each step of a chain: `descriptor` for each descriptor of a packed ring, then `taken`, then
+ * `used`. For a batch of used chains it calls `exposing`, makes the batch visible by one store, and calls `exposed`.
+ * From the journal and the ring, the next process can determine whether that store was made.
  */
 export interface ChainJournal {
-  /** Chains to begin with, before what is available in the ring, in this order. */
+  /** Chains to pop before those available in the ring, in this order. */
   readonly unfinished: readonly SavedChain[]
   /** The descriptor at `words[at]` of a packed ring belongs to the chain that is being read. */
   descriptor(words: Uint32Array, at: number): void
-  /** A chain was read, well formed or not. */
+  /** A chain was read, well formed or malformed. */
   taken(chain: Chain): void
-  /** One of `unfinished` is this chain from now on. */
+  /** `chain` was made from `saved`, an entry of `unfinished`. */
   resumed(chain: Chain, saved: SavedChain): void
   /** A used entry was filled for a chain. The driver cannot see it yet. */
   used(chain: Chain): void
-  /** All that were filled become visible next. @param used where the ring stands then, as in `RingPosition` */
+  /** All filled used entries become visible next. @param used used position after that, as in `RingPosition` */
   exposing(used: number): void
-  /** They are visible. */
+  /** The used entries became visible. */
   exposed(): void
 }

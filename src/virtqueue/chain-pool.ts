@@ -5,22 +5,23 @@ const HELD = 1
 const FINISHED = 2
 
 /**
- * The chains of one queue: made when first needed, at most as many as the queue has descriptors, then used again.
+ * Reusable chains of one queue: allocated on demand, at most one per descriptor.
  *
- * Where the driver was promised its buffers in order, it also remembers that order. @virtio 2.7.9
+ * With IN_ORDER the pool also records the order in which chains were taken. @virtio 2.7.9
  */
 export class ChainPool {
   readonly #chains: Chain[] = []
-  /** By slot: with nobody, with the device, or pushed and waiting for those before it. */
+  /** State by slot: FREE, HELD by the device, or FINISHED (pushed, but an earlier chain is not). */
   readonly #states: Uint8Array
-  /** Slots with nobody, the one last given back on top: its lines are still in the processor's cache. */
+  /** Stack of free slots. The slot released last is reused first, because it is still in the processor's cache. */
   readonly #free: Uint16Array
   #freeCount = 0
-  /** In-order queues: slots as they were taken, and what was written to each. A circle from `#first`. */
+  /** In-order queues: circular list of slots in the order they were taken, from `#first`. */
   readonly #order: Uint16Array
+  /** In-order queues: bytes written, by slot. */
   readonly #written: Uint32Array
   #first = 0
-  /** Chains taken and not given back. */
+  /** Number of chains taken and not released. */
   taken = 0
 
   constructor(
@@ -33,7 +34,7 @@ export class ChainPool {
     this.#written = new Uint32Array(inOrder ? size : 0)
   }
 
-  /** A chain to fill in. Its queue never takes more than `size`. */
+  /** Returns a chain to fill. The queue must not take more than `size` chains. */
   take(): Chain {
     let chain: Chain
     if (this.#freeCount > 0) {
@@ -48,24 +49,24 @@ export class ChainPool {
     return chain
   }
 
-  /** Whether the device has this very chain of this queue. */
+  /** Whether `chain` belongs to this queue and is held by the device. */
   holds(chain: Chain): boolean {
     return this.#chains[chain.slot] === chain && this.#states[chain.slot] === HELD
   }
 
-  give(chain: Chain): void {
+  release(chain: Chain): void {
     this.#states[chain.slot] = FREE
     this.#free[this.#freeCount++] = chain.slot
     this.taken--
   }
 
-  /** In-order queues: the device is done with a chain, but those before it come first. */
+  /** In-order queues: marks a chain as pushed. It is released after all chains that were taken before it. */
   finish(chain: Chain, written: number): void {
     this.#states[chain.slot] = FINISHED
     this.#written[chain.slot] = written
   }
 
-  /** In-order queues: the oldest chain, if it is finished. */
+  /** In-order queues: returns the oldest chain, if it is finished. */
   oldestFinished(): Chain | undefined {
     if (this.taken === 0) return undefined
     const slot = this.#order[this.#first]
@@ -76,9 +77,9 @@ export class ChainPool {
     return this.#written[chain.slot]
   }
 
-  /** In-order queues: gives back the oldest chain. */
-  giveOldest(chain: Chain): void {
+  /** In-order queues: releases `chain`, which must be the oldest one. */
+  releaseOldest(chain: Chain): void {
     this.#first = (this.#first + 1) % this.size
-    this.give(chain)
+    this.release(chain)
   }
 }

@@ -13,7 +13,7 @@ const INDIRECT = VIRTQ_DESC_F_INDIRECT
 
 const SIZE = 16
 
-/** The chain that the device gets for what the driver says. */
+/** Returns the chain that the device pops for the given descriptors. */
 function popForged(pair: BarePair, forged: readonly Forged[]): Chain {
   pair.driver.add([], [])
   forgeChain(pair, forged)
@@ -31,7 +31,7 @@ function read(chain: Chain): number[] {
   return [...bytes]
 }
 
-/** Bytes 1, 2, 3 ... in guest memory. */
+/** Allocates a part with the bytes 1, 2, 3 ... */
 function place(pair: BarePair, length: number): Forged {
   const part = pair.part(length)
   for (let i = 0; i < length; i++) pair.bytes(part)[i] = i + 1
@@ -42,7 +42,7 @@ function forBoth(check: (pair: BarePair) => void): void {
   for (const packed of [false, true]) check(new BarePair({ packed, size: SIZE }))
 }
 
-test('a part of length 0 is nothing, wherever it points', () => {
+test('a descriptor of length 0 adds nothing, with any address', () => {
   forBoth((pair) => {
     const nowhere = { address: 2 ** 63, length: 0 }
     const chain = popForged(pair, [
@@ -60,7 +60,7 @@ test('a part of length 0 is nothing, wherever it points', () => {
   })
 })
 
-test('the write flag of a descriptor that refers to a table is ignored  @virtio 2.7.5.3.2 2.8.7', () => {
+test('the WRITE flag of an indirect descriptor is ignored  @virtio 2.7.5.3.2 2.8.7', () => {
   forBoth((pair) => {
     const table = forgeTable(pair, [place(pair, 3), { ...pair.part(1), flags: WRITE }])
     const chain = popForged(pair, [{ ...table, flags: INDIRECT | WRITE }])
@@ -69,7 +69,7 @@ test('the write flag of a descriptor that refers to a table is ignored  @virtio 
   })
 })
 
-test('direct descriptors may come before one that refers to a table  @virtio 2.7.5.3.2', () => {
+test('direct descriptors may precede an indirect one  @virtio 2.7.5.3.2', () => {
   const pair = new BarePair({ packed: false, size: SIZE })
   const table = forgeTable(pair, [place(pair, 2), { ...pair.part(7), flags: WRITE }])
   const chain = popForged(pair, [place(pair, 3), place(pair, 1), { ...table, flags: INDIRECT }])
@@ -77,7 +77,7 @@ test('direct descriptors may come before one that refers to a table  @virtio 2.7
   assert.equal(chain.writableLength, 7)
 })
 
-test('entries of a table are linked in any order, and those not linked say nothing  @virtio 2.7.5.3', () => {
+test('entries of a table may be linked in any order, and unlinked ones are ignored  @virtio 2.7.5.3', () => {
   const pair = new BarePair({ packed: false, size: SIZE })
   const table = forgeTable(pair, [
     { ...place(pair, 1), flags: NEXT, next: 3 },
@@ -88,7 +88,7 @@ test('entries of a table are linked in any order, and those not linked say nothi
   assert.deepEqual(read(popForged(pair, [{ ...table, flags: INDIRECT }])), [1, 1, 2, 3, 1, 2])
 })
 
-test('in a table of a packed ring every entry counts, and of its flags the write flag only  @virtio 2.8.7', () => {
+test('in a table of a packed ring every entry is used, and only its WRITE flag is valid  @virtio 2.8.7', () => {
   const pair = new BarePair({ packed: true, size: SIZE })
   const table = forgeTable(pair, [
     { ...place(pair, 2), flags: INDIRECT },
@@ -112,7 +112,7 @@ test('reserved flags are ignored', () => {
   })
 })
 
-test('tables may lie at any address  @virtio 2.7.5.3 2.8.7', () => {
+test('tables may have any address  @virtio 2.7.5.3 2.8.7', () => {
   for (const shift of [1, 2, 4, 7]) {
     forBoth((pair) => {
       const aligned = forgeTable(pair, [place(pair, 2), place(pair, 3)])
@@ -123,7 +123,7 @@ test('tables may lie at any address  @virtio 2.7.5.3 2.8.7', () => {
   }
 })
 
-test('tables and parts may cross regions that touch', () => {
+test('tables and buffers may cross adjacent regions', () => {
   for (const packed of [false, true]) {
     const edge = 1 << 16
     const memory = new GuestMemory([0, edge, 2 * edge].map((base) => MemoryRegion.over(base, new Uint8Array(edge))))
@@ -158,7 +158,7 @@ test('a chain may be as long as the ring  @virtio 2.7.5 2.8.5', () => {
   }
 })
 
-test('a table may be longer than the ring', () => {
+test('an indirect table may be longer than the ring', () => {
   for (const packed of [false, true]) {
     const pair = new BarePair({ packed, size: 1 })
     const part = pair.part(1)

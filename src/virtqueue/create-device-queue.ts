@@ -3,8 +3,8 @@ import { PackedQueue } from './packed-queue.ts'
 import { SplitQueue } from './split-queue.ts'
 
 /**
- * The device's side of the queue a driver configured. One that cannot work (outside memory, misaligned, of an
- * impossible size) comes back `broken`.
+ * Returns the device's side of a queue that the driver configured. The queue is `broken` if its size is invalid, or if
+ * an area is misaligned or outside guest memory.
  */
 export function createDeviceQueue(setup: QueueSetup): QueueControl {
   return setup.packed ? new PackedQueue(setup) : new SplitQueue(setup)

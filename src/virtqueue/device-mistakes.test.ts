@@ -11,8 +11,8 @@ function popOne(pair: BarePair, room = 4): Chain {
   return pair.queue.pop() ?? assert.fail('no chain')
 }
 
-test('the length of a used buffer is a whole number within its writable part  @virtio 2.7.8.2 2.8.4', () => {
-  for (const [said, told] of [
+test('the length of a used buffer is an integer of at most its writable length  @virtio 2.7.8.2 2.8.4', () => {
+  for (const [pushed, expected] of [
     [0, 0],
     [3, 3],
     [2.9, 2],
@@ -25,15 +25,15 @@ test('the length of a used buffer is a whole number within its writable part  @v
   ]) {
     for (const ring of rings) {
       const pair = new BarePair(ring)
-      pair.queue.push(popOne(pair), said)
+      pair.queue.push(popOne(pair), pushed)
       pair.queue.publish()
       assert.equal(pair.driver.collect(), true)
-      assert.equal(pair.driver.written, told, `${said}`)
+      assert.equal(pair.driver.written, expected, `${pushed}`)
     }
   }
 })
 
-test('a chain that is pushed twice, or is not of this queue, is ignored and counted', () => {
+test('a push of a chain that is not in flight in this queue is ignored and counted', () => {
   for (const ring of rings) {
     for (const inOrder of [false, true]) {
       const pair = new BarePair({ ...ring, inOrder })
@@ -53,7 +53,7 @@ test('a chain that is pushed twice, or is not of this queue, is ignored and coun
   }
 })
 
-test('nothing is visible, and nobody interrupted, before publish', () => {
+test('pushed chains are invisible and cause no interrupt before publish', () => {
   for (const ring of rings) {
     const pair = new BarePair(ring)
     const chains = [popOne(pair), popOne(pair), popOne(pair)]
@@ -66,11 +66,11 @@ test('nothing is visible, and nobody interrupted, before publish', () => {
     assert.equal(pair.interrupts, 1)
     for (const _ of chains) assert.equal(pair.driver.collect(), true)
     pair.queue.publish()
-    assert.equal(pair.interrupts, 1, 'nothing new')
+    assert.equal(pair.interrupts, 1, 'no further interrupt')
   }
 })
 
-test('where buffers were promised in order, a chain waits for those popped before it  @virtio 2.7.9 2.8.8', () => {
+test('with IN_ORDER a chain is used only after those popped before it  @virtio 2.7.9 2.8.8', () => {
   for (const ring of rings) {
     const pair = new BarePair({ ...ring, inOrder: true })
     const tokens: number[] = []

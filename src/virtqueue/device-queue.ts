@@ -26,7 +26,7 @@ export interface DeviceQueue {
    * IN_ORDER, a chain waits for those that were popped before it.
    */
   push(chain: Chain, written: number): void
-  /** Makes all pushed chains visible at once, and interrupts the driver if it wants that. */
+  /** Makes all pushed chains visible at once, and interrupts the driver unless it suppressed the interrupt. */
   publish(): void
 }
 
@@ -38,50 +38,50 @@ export interface QueueControl extends DeviceQueue {
   open: boolean
   /** True while the queue is polled: driver notifications are disabled. After clearing it, `pop` until empty to enable them. */
   polled: boolean
-  /** Returns whether the driver made something available since the last call. */
+  /** Returns true if the driver made chains available that no earlier call reported and that were not popped. */
   hasWork(): boolean
   /** Takes the queue from the device: nothing is popped, and pushing has no effect. @virtio 2.6.1.1.1 */
   detach(): void
 }
 
-/** Counts since the queue was enabled. */
+/** Counters since the queue was enabled. */
 export interface QueueCounters {
   popped: number
   pushed: number
-  /** Chains given back unserved because they broke the specification. */
+  /** Malformed chains, which were returned with length 0. */
   malformed: number
-  /** What was wrong with the last malformed chain. */
+  /** Fault of the last malformed chain. */
   lastFault: string | undefined
-  /** Pushes that were ignored, of chains not in flight here: a device's mistake. */
+  /** Ignored pushes of chains that were not in flight in this queue: bugs of the device. */
   invalidPushes: number
   interrupts: number
-  /** Publications for which the driver wanted no interrupt. */
+  /** Calls of `publish` after which the driver had suppressed the interrupt. */
   suppressed: number
 }
 
 /**
- * In a split ring, indices that run freely over 16 bits. In a packed one, positions over two rounds, 0 to 2 * size -
- * 1: in the second the wrap counter is 0.
+ * Position of the device in a ring. Split ring: free-running 16-bit indices. Packed ring: positions over two rounds,
+ * 0 to 2 * size - 1, with wrap counter 1 in the first round and 0 in the second.
  */
 export interface RingPosition {
-  /** Next available entry the device will look at. */
+  /** Next available entry that the device reads. */
   readonly available: number
-  /** Next used entry the device will fill. */
+  /** Next used entry that the device fills. */
   readonly used: number
 }
 
 export interface QueuePosition extends RingPosition {
-  /** Chains popped and not yet pushed. */
+  /** Number of chains popped and not yet pushed. */
   readonly inFlight: number
 }
 
-/** All that makes a queue: what the driver configured and what was negotiated. */
+/** Configuration of a queue: sizes and addresses that the driver set, and negotiated features. */
 export interface QueueSetup {
   readonly index: number
   readonly memory: GuestMemory
-  /** Descriptors: 1 to 32768; a power of two in a split ring. */
+  /** Number of descriptors, 1 to 32768; a power of two in a split ring. */
   readonly size: number
-  /** Guest addresses. @virtio 2.7, 2.8 */
+  /** Guest addresses of the three areas. @virtio 2.7, 2.8 */
   readonly descriptorArea: number
   readonly driverArea: number
   readonly deviceArea: number
@@ -89,12 +89,12 @@ export interface QueueSetup {
   readonly eventIdx: boolean
   readonly indirect: boolean
   readonly inOrder: boolean
-  /** Where a ring goes on that was in use before; at its beginning unless told. */
+  /** Position at which a ring that was in use before is resumed. @default position 0 */
   readonly start?: RingPosition | undefined
-  /** Told of every chain, and asked for those that were in flight before. */
+  /** Records every chain, and supplies the chains that were in flight before. @default no journal */
   readonly journal?: ChainJournal | undefined
-  /** Called when the driver is to be interrupted for this queue. */
+  /** Called to interrupt the driver for this queue. */
   readonly interrupt: () => void
-  /** Called once when the ring can no longer be followed; at creation already, where it lies outside memory. */
+  /** Called once when the queue breaks, during creation if the configuration is invalid. */
   readonly onBroken: (reason: string) => void
 }

@@ -15,7 +15,7 @@ const layout = [
   [HIGH, 4096],
 ] as const
 
-/** xorshift32: fast enough to fill megabytes, and the seed says it all. */
+/** Generator of random 32-bit numbers (xorshift32), fast enough to fill megabytes and reproducible by its seed. */
 function generator(seed: number): () => number {
   let state = seed | 1
   return () => {
@@ -26,13 +26,13 @@ function generator(seed: number): () => number {
   }
 }
 
-/** A descriptor that may well be right: addresses near memory, short lengths mostly, flags of every kind. */
+/** Writes a descriptor that is often valid: mostly addresses near guest memory, short lengths and common flags. */
 function scribbleDescriptor(words: Uint32Array, at: number, next: () => number): void {
   const kind = next() % 16
   words[at] = kind === 0 ? next() : next() % (LOW + 8192)
   words[at + 1] = kind === 1 ? next() : kind < 4 ? HIGH / 2 ** 32 : 0
   words[at + 2] = kind === 5 ? next() : kind < 8 ? (next() % 64) * DESC_BYTES : next() % 3000
-  // Both halves, since the two rings have their flags in different ones; available in either round as often as not.
+  // Flags in both halves, since split and packed rings use different ones. About half are available in either round.
   const flags = () => (next() & 7 & next()) | [0, 0x80, 0x8000, 0x80, 0x8000, 0x8080][next() % 6]
   words[at + 3] = kind === 9 ? next() : (next() % 2 === 0 ? flags() : next() % 20) | (flags() << 16)
 }
@@ -42,11 +42,12 @@ function scribble(region: MemoryRegion, next: () => number): void {
   for (let at = 0; at + 4 <= words.length; at += 4) scribbleDescriptor(words, at, next)
 }
 
-/** What a careless device does with a chain: reads and writes all of it, in steps of any size. */
+/** Reads and writes a chain in steps of any size, like a careless device. @returns the length to push */
 function use(chain: Chain, bytes: Uint8Array, next: () => number): number {
-  for (let left = 20; left > 0 && chain.reader.remaining > 0; left--) chain.reader.read(bytes, 0, next() % bytes.length)
-  for (let left = 20; left > 0 && chain.writer.remaining > 0; left--) {
-    // Sometimes over the rings themselves.
+  for (let steps = 20; steps > 0 && chain.reader.remaining > 0; steps--)
+    chain.reader.read(bytes, 0, next() % bytes.length)
+  for (let steps = 20; steps > 0 && chain.writer.remaining > 0; steps--) {
+    // The chain may overlap the rings.
     bytes.fill(next())
     chain.writer.write(bytes, 0, next() % bytes.length)
   }
@@ -74,7 +75,7 @@ const options = fc.record({
   indirect: fc.boolean(),
 })
 
-test('random bytes in rings, tables and everywhere else do no harm', () => {
+test('random bytes in rings, tables and all other guest memory do no harm', () => {
   let chains = 0
   let malformed = 0
   let broken = 0
@@ -87,14 +88,14 @@ test('random bytes in rings, tables and everywhere else do no harm', () => {
       const held: Chain[] = []
       for (let round = 0; round < 20 && pair.breaks.length === 0; round++) {
         for (const region of guarded.memory.regions) if (next() % 4 === 0 || round === 0) scribble(region, next)
-        // What was never shown to be available is not: more than anything, the split ring's index is seldom right.
+        // Random bytes rarely contain a valid available index of a split ring, so it is set here.
         const { driverArea } = pair.driver.addresses
         if (!setup.packed)
           guarded.memory.regions[0].u16[driverArea / 2 + 1] = pair.queue.position.available + (next() % 4)
         let popped = 0
         for (let chain = pair.queue.pop(); chain; chain = pair.queue.pop()) {
           popped++
-          assert.ok(popped <= setup.size, 'more chains than the ring has room for')
+          assert.ok(popped <= setup.size, 'more chains popped than the ring has descriptors')
           assertInside(chain)
           if (next() % 4 === 0) held.push(chain)
           else pair.queue.push(chain, use(chain, bytes, next))
@@ -114,6 +115,6 @@ test('random bytes in rings, tables and everywhere else do no harm', () => {
     }),
     { numRuns: 400 },
   )
-  // Nothing is shown by rounds in which everything is refused, or nothing.
+  // The test is meaningful only if chains are served, malformed and broken.
   assert.ok(chains > 200 && malformed > 200 && broken > 20, `${chains} served, ${malformed} refused, ${broken} broken`)
 })

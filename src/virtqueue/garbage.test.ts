@@ -5,7 +5,7 @@ import { BarePair } from './testing/bare-pair.ts'
 
 const ROUNDS = 20_000
 
-test('garbage would be seen', () => {
+test('the measurement detects garbage', () => {
   const kept: unknown[] = [undefined]
   assert.ok(
     garbage(() => {
@@ -18,7 +18,7 @@ for (const packed of [false, true]) {
   for (const layout of ['direct', 'indirect'] as const) {
     for (const inOrder of [false, true]) {
       const name = `${packed ? 'packed' : 'split'}, ${layout}${inOrder ? ', in order' : ''}`
-      test(`requests in a steady state leave no garbage and keep nothing (${name})`, () => {
+      test(`requests in a steady state allocate no garbage and retain no memory (${name})`, () => {
         const pair = new BarePair({ packed, size: 64, eventIdx: true, inOrder })
         const { driver, queue } = pair
         const readable = [pair.part(16)]

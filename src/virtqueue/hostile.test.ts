@@ -7,7 +7,7 @@ import { BarePair } from './testing/bare-pair.ts'
 import { type Forged, forgeChain, forgeTable } from './testing/forge-chain.ts'
 import { GuardedMemory } from './testing/guarded-memory.ts'
 
-/** Two regions that touch, a hole, and one more. */
+/** Two adjacent regions, a hole and a third region. */
 const LOW = 1 << 20
 const NEIGHBOUR = 1 << 16
 const HIGH = 0x1_4000_0000
@@ -24,7 +24,7 @@ const INDIRECT = VIRTQ_DESC_F_INDIRECT
 
 const SIZE = 16
 const good = { address: 0x800, length: 8 }
-/** The forged chain's first descriptor: before it comes a good one of two. */
+/** First descriptor of the forged chain, after a valid chain of two. */
 const FIRST = 2
 
 interface Attack {
@@ -37,16 +37,16 @@ interface Attack {
 }
 
 const outside: Attack[] = [
-  ['just behind the last region', HIGH + HIGH_SIZE, 4],
+  ['just after the last region', HIGH + HIGH_SIZE, 4],
   ['in a hole', LOW + NEIGHBOUR + 4096, 4],
   ['that begins in memory and ends in a hole', LOW + NEIGHBOUR - 4, 8],
-  ['that ends one byte behind memory', HIGH + HIGH_SIZE - 4, 5],
+  ['that ends one byte past memory', HIGH + HIGH_SIZE - 4, 5],
   ['of almost 4 GiB', 0, 0xffff_fff0],
   ['at 2^53', 2 ** 53, 4],
   ['at 2^63', 2 ** 63, 4],
   ['that wraps around 2^64', 2 ** 64 - 4096, 8192],
 ].map(([what, address, length]) => ({
-  what: `a part ${what}`,
+  what: `a buffer ${what}`,
   fault: ChainFault.OUTSIDE,
   clause: '2.7.5 2.8.5',
   chain: () => [good, { address, length, flags: WRITE } as Forged],
@@ -56,7 +56,7 @@ const tables: Attack[] = [
   [0, 'of length 0'],
   [15, 'of length 15'],
   [24, 'of one and a half entries'],
-  [16 * 1025, 'longer than any reasonable chain'],
+  [16 * 1025, 'longer than the maximum chain'],
   [0xffff_fff0, 'of 4 GiB'],
 ].map(([length, what]) => ({
   what: `an indirect table ${what}`,
@@ -75,13 +75,13 @@ const attacks: Attack[] = [
     chain: () => [good, { address: 0, length: 0xffff_ffff }],
   },
   {
-    what: 'a readable part behind a writable one',
+    what: 'a readable descriptor after a writable one',
     fault: ChainFault.DIRECTION,
     clause: '2.7.4.2 2.8.17',
     chain: () => [{ ...good, flags: NEXT | WRITE }, good],
   },
   {
-    what: 'the same with nothing to read in it',
+    what: 'a readable descriptor of length 0 after a writable one',
     fault: ChainFault.DIRECTION,
     clause: '2.7.4.2 2.8.17',
     chain: () => [
@@ -90,21 +90,21 @@ const attacks: Attack[] = [
     ],
   },
   {
-    what: 'a chain that is its own next part',
+    what: 'a descriptor whose next is itself',
     fault: ChainFault.TOO_LONG,
     clause: '2.7.5.2',
     ring: 'split',
     chain: () => [{ ...good, flags: NEXT, next: FIRST }],
   },
   {
-    what: 'a chain that comes back to its middle',
+    what: 'a chain that loops to its middle',
     fault: ChainFault.TOO_LONG,
     clause: '2.7.5.2',
     ring: 'split',
     chain: () => [good, good, { ...good, flags: NEXT, next: FIRST + 1 }],
   },
   {
-    what: 'a loop of parts of length 0',
+    what: 'a loop of descriptors of length 0',
     fault: ChainFault.TOO_LONG,
     clause: '2.7.5.2',
     ring: 'split',
@@ -120,20 +120,20 @@ const attacks: Attack[] = [
     }),
   ),
   {
-    what: 'an indirect descriptor without the feature',
+    what: 'an indirect descriptor without INDIRECT_DESC',
     fault: ChainFault.INDIRECT_NOT_NEGOTIATED,
     clause: '2.7.5.3.1 2.8.19',
     indirect: false,
     chain: (pair) => [{ ...forgeTable(pair, [good]), flags: INDIRECT }],
   },
   {
-    what: 'an indirect descriptor that continues',
+    what: 'an indirect descriptor with NEXT',
     fault: ChainFault.INDIRECT_CHAINED,
     clause: '2.7.5.3.1 2.8.19',
     chain: (pair) => [{ ...forgeTable(pair, [good]), flags: INDIRECT | NEXT }, good],
   },
   {
-    what: 'an indirect descriptor behind a direct one',
+    what: 'an indirect descriptor after a direct one',
     fault: ChainFault.INDIRECT_CHAINED,
     clause: '2.8.5',
     ring: 'packed',
@@ -158,19 +158,19 @@ const attacks: Attack[] = [
     }),
   ),
   {
-    what: 'a part outside in a table',
+    what: 'an address outside guest memory in a table',
     fault: ChainFault.OUTSIDE,
     clause: '2.7.5.3 2.8.7',
     chain: (pair) => [{ ...forgeTable(pair, [good, { address: HIGH - 4, length: 8 }]), flags: INDIRECT }],
   },
   {
-    what: 'a readable part behind a writable one in a table',
+    what: 'a readable descriptor after a writable one in a table',
     fault: ChainFault.DIRECTION,
     clause: '2.7.4.2 2.8.17',
     chain: (pair) => [{ ...forgeTable(pair, [{ ...good, flags: WRITE | NEXT }, good]), flags: INDIRECT }],
   },
   {
-    what: 'a next entry that is not in the table',
+    what: 'a next index past the end of the table',
     fault: ChainFault.INDEX,
     clause: '2.7.5.3',
     ring: 'split',
@@ -198,7 +198,7 @@ function addGood(pair: BarePair): () => void {
   }
 }
 
-/** Echoes. @returns how many chains reached the device */
+/** Echoes all available chains. @returns the number of popped chains */
 function serve({ queue }: BarePair): number {
   let served = 0
   for (let chain = queue.pop(); chain; chain = queue.pop()) {
@@ -219,7 +219,7 @@ for (const attack of attacks) {
   for (const packed of [false, true]) {
     if (attack.ring && (attack.ring === 'packed') !== packed) continue
     const ring = packed ? 'packed' : 'split'
-    test(`${attack.what} costs the driver that chain only (${ring})  @virtio ${attack.clause}`, () => {
+    test(`${attack.what} makes only that chain malformed (${ring})  @virtio ${attack.clause}`, () => {
       for (const inOrder of [false, true]) {
         const guarded = new GuardedMemory(layout)
         const { indirect = true } = attack
@@ -242,7 +242,7 @@ for (const attack of attacks) {
   }
 }
 
-test('a head that is no descriptor costs the driver that entry only  @virtio 2.7.6', () => {
+test('a head that is not a descriptor index makes only that chain malformed  @virtio 2.7.6', () => {
   for (const head of [SIZE, 0xffff]) {
     const pair = new BarePair({ packed: false, size: SIZE })
     const before = addGood(pair)
@@ -257,7 +257,7 @@ test('a head that is no descriptor costs the driver that entry only  @virtio 2.7
   }
 })
 
-test('refused chains are given back at once, though the device got none to publish', () => {
+test('malformed chains are returned at once, even if the device pops none', () => {
   for (const packed of [false, true]) {
     const pair = new BarePair({ packed, size: SIZE, eventIdx: true })
     addGood(pair)
@@ -274,7 +274,7 @@ test('refused chains are given back at once, though the device got none to publi
   }
 })
 
-test('a ring full of malformed chains is worked off in one go', () => {
+test('a ring full of malformed chains is returned by one pop', () => {
   for (const packed of [false, true]) {
     const pair = new BarePair({ packed, size: SIZE })
     for (let round = 0; round < 100; round++) {

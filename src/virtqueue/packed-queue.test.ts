@@ -20,7 +20,7 @@ const ENABLE = 0
 const DISABLE = 1
 const DESC = 2
 
-/** A packed queue of 3 over memory that the test writes byte by byte, as a driver of its own. */
+/** Packed queue of size 3 over memory that the test writes directly, without a driver. */
 class Ring {
   readonly bytes = new DataView(new ArrayBuffer(0x4000))
   readonly queue: QueueControl
@@ -54,7 +54,7 @@ class Ring {
     return this.bytes.getUint16(address, true)
   }
 
-  /** The next descriptor, available at once. */
+  /** Writes the next descriptor and makes it available at once. */
   offer(id: number, flags = 0, address = 0x100, length = 4): void {
     const at = RING + 16 * this.#next
     this.bytes.setUint32(at, address, true)
@@ -70,7 +70,7 @@ class Ring {
     this.bytes.setUint16(DRIVER_EVENTS + 2, flags, true)
   }
 
-  /** What a descriptor says: its length, id and flags. */
+  /** Returns length, id and flags of a descriptor. */
   used(index: number): number[] {
     const at = RING + 16 * index
     return [this.bytes.getUint32(at + 8, true), this.half(at + 12), this.half(at + 14)]
@@ -89,7 +89,7 @@ class Ring {
   }
 }
 
-test('a used descriptor has both marks as the wrap counter, and the write flag if anything was written  @virtio 2.8.1 2.8.3', () => {
+test('a used descriptor has AVAIL and USED equal to the wrap counter, and WRITE if bytes were written  @virtio 2.8.1 2.8.3', () => {
   const ring = new Ring(false)
   for (const marks of [AVAIL | USED, 0, AVAIL | USED]) {
     for (let index = 0; index < SIZE; index++) {
@@ -101,7 +101,7 @@ test('a used descriptor has both marks as the wrap counter, and the write flag i
   }
 })
 
-test('descriptors that are zero, or used, or of the wrong round are not available  @virtio 2.8.1 2.8.15', () => {
+test('descriptors that are zero, used or of the wrong round are not available  @virtio 2.8.1 2.8.15', () => {
   for (const marks of [0, AVAIL | USED, USED]) {
     const ring = new Ring(false)
     ring.bytes.setUint16(RING + 14, marks, true)
@@ -110,7 +110,7 @@ test('descriptors that are zero, or used, or of the wrong round are not availabl
   }
 })
 
-test('a list is used with one descriptor, and the ring moves on by its length  @virtio 2.8.6', () => {
+test('one used descriptor is written for a list, and the position advances by its length  @virtio 2.8.6', () => {
   const ring = new Ring(false)
   ring.offer(99, NEXT)
   ring.offer(7, WRITE)
@@ -138,7 +138,7 @@ test('descriptors are used in the order of completion  @virtio 2.8.12', () => {
   )
 })
 
-test('ids are the driver’s business: any, and the same twice', () => {
+test('the driver may use any buffer ids, also the same one twice', () => {
   const ring = new Ring(false)
   for (const id of [0xffff, 1, 1]) ring.offer(id)
   const chains = [ring.pop(), ring.pop(), ring.pop()]
@@ -150,7 +150,7 @@ test('ids are the driver’s business: any, and the same twice', () => {
   )
 })
 
-test('a list does not go on into what the device still holds  @virtio 2.8.17', () => {
+test('a list does not continue into descriptors that the device holds  @virtio 2.8.17', () => {
   const ring = new Ring(false)
   ring.offer(0)
   ring.offer(1)
@@ -163,7 +163,7 @@ test('a list does not go on into what the device still holds  @virtio 2.8.17', (
   assert.ok(ring.broken)
 })
 
-test('the device says when it wants to be notified: by flags, or by the place in the ring  @virtio 2.8.10 2.8.14', () => {
+test('the device requests notifications by flags or by a ring position  @virtio 2.8.10 2.8.14', () => {
   const plain = new Ring(false)
   const events = new Ring(true)
   for (let sent = 0; sent < 3 * SIZE; sent++) {
@@ -182,25 +182,25 @@ test('the device says when it wants to be notified: by flags, or by the place in
   }
 })
 
-test('a descriptor made available just while the device asks for notifications is found', () => {
+test('a descriptor made available while the device enables notifications is found', () => {
   for (const eventIdx of [false, true]) {
-    // The driver looked whether to notify before it could see that it should.
+    // The driver checked the event suppression before the device enabled notifications.
     let offered = false
     const ring: Ring = new Ring(eventIdx, (address) => {
       if (address !== DEVICE_EVENTS + 2 || offered) return
       offered = true
       ring.offer(0)
     })
-    assert.ok(ring.queue.pop(), 'the device would sleep, and the driver wait')
+    assert.ok(ring.queue.pop(), 'a lost wake-up: the device would sleep while the driver waits')
   }
 })
 
-test('the driver says whether it wants interrupts  @virtio 2.8.10', () => {
+test('the driver enables and disables interrupts  @virtio 2.8.10', () => {
   const RESERVED = 3
   for (const [eventIdx, flags, wanted] of [
     [false, ENABLE, 1],
     [false, DISABLE, 0],
-    // Without the feature there is no such value; an interrupt too many does no harm.
+    // Without EVENT_IDX this value is reserved; an additional interrupt does no harm.
     [false, DESC, 1],
     [false, RESERVED, 1],
     [true, ENABLE, 1],
@@ -208,7 +208,7 @@ test('the driver says whether it wants interrupts  @virtio 2.8.10', () => {
     [true, RESERVED, 1],
   ] as const) {
     const ring = new Ring(eventIdx)
-    // Elsewhere in the ring, and reserved bits set.
+    // At another position of the ring, with reserved bits set.
     ring.suppress(flags | 0xfffc, 2)
     ring.offer(0)
     ring.serve()
@@ -216,7 +216,7 @@ test('the driver says whether it wants interrupts  @virtio 2.8.10', () => {
   }
 })
 
-test('with event indices, the descriptor waited for interrupts, in its round only  @virtio 2.8.10', () => {
+test('with EVENT_IDX only the requested descriptor interrupts, in its round  @virtio 2.8.10', () => {
   for (let before = 0; before < 2 * SIZE; before++) {
     for (let event = 0; event < 2 * SIZE; event++) {
       for (let batch = 1; batch <= SIZE; batch++) {
@@ -236,7 +236,7 @@ test('with event indices, the descriptor waited for interrupts, in its round onl
   }
 })
 
-test('a descriptor waited for in the middle of a list interrupts when the list is used', () => {
+test('a requested descriptor in the middle of a list interrupts when the list is used', () => {
   const ring = new Ring(true)
   ring.suppress(DESC, 1)
   ring.offer(0, NEXT)
@@ -245,7 +245,7 @@ test('a descriptor waited for in the middle of a list interrupts when the list i
   assert.equal(ring.interrupts, 1)
 })
 
-test('an event outside the ring interrupts never, and breaks nothing', () => {
+test('an event position outside the ring never interrupts and does not break the queue', () => {
   const ring = new Ring(true)
   for (let i = 0; i < 20; i++) {
     ring.suppress(DESC, 0x7fff, i % 2 === 0)

@@ -25,22 +25,21 @@ import { RingQueue } from './ring-queue.ts'
 /**
  * The device's side of a packed virtqueue. @virtio 2.8
  *
- * One ring of descriptors that both sides write. Positions run over two rounds, 0 to 2 * size - 1: the second round is
- * the one with the wrap counter at 0.
+ * Driver and device write to the same descriptor ring. Positions run over two rounds, 0 to 2 * size - 1; the wrap
+ * counter is 0 in the second round.
  *
  *     published    used      next
- *         |  pushed  | in flight | available, up to the first descriptor not marked so
+ *         |  pushed  | in flight | available, up to the first descriptor that is not marked available
  *
- * A chain that is malformed still ends somewhere, and its last descriptor says its buffer id: it goes back under that.
- * What cannot be followed is a chain that goes on where nothing was made available, or more descriptors made available
- * than the ring has free.
+ * A malformed chain is returned under the buffer id of its last descriptor. The ring is broken if a chain continues
+ * past the available descriptors, or if more descriptors are available than the ring has free.
  */
 export class PackedQueue extends RingQueue {
   readonly #eventIdx: boolean
   readonly #ring: MemoryRegion
   readonly #driverEvents: MemoryRegion
   readonly #deviceEvents: MemoryRegion
-  /** Where the areas start in their regions, in units of the view they are read through. */
+  /** Offsets of the areas in their regions, in elements of the view that reads them. */
   readonly #ringWord: number
   readonly #driverEventHalf: number
   readonly #deviceEventHalf: number
@@ -48,15 +47,15 @@ export class PackedQueue extends RingQueue {
   #next = 0
   /** Next descriptor to mark used. */
   #used = 0
-  /** The first used descriptor the driver cannot see yet: its flags are stored last. */
+  /** First used descriptor that the driver cannot see yet. Its flags are stored last. */
   #published = 0
-  /** Flags that `publish` stores there; -1 while nothing is to be published. */
+  /** Flags that `publish` stores in that descriptor; -1 if there is nothing to publish. */
   #publishedFlags = -1
-  /** Descriptors read and not published as used: never more than the ring has. */
+  /** Number of descriptors read and not published as used; at most `size`. */
   #outstanding = 0
-  /** The position of the descriptor that `news` told of. */
+  /** Position that `hasWork` reported last. */
   #reported = -1
-  /** The position at which the driver was asked to notify; -1 while it was not. */
+  /** Position for which notifications were enabled; -1 while they are disabled. */
   #armedAt = -1
 
   constructor(setup: QueueSetup) {
@@ -73,20 +72,20 @@ export class PackedQueue extends RingQueue {
     this.#ringWord = (ring?.offset ?? 0) / 4
     this.#driverEventHalf = (driverEvents?.offset ?? 0) / 2
     this.#deviceEventHalf = (deviceEvents?.offset ?? 0) / 2
-    if (size < 1 || size > 32768) this.break(`queue size ${size}`)
+    if (size < 1 || size > 32768) this.break(`queue size ${size} is not in 1 to 32768`)
     else if (!ring) this.break('descriptor ring outside guest memory or misaligned')
     else if (!driverEvents) this.break('driver event suppression outside guest memory or misaligned')
     else if (!deviceEvents) this.break('device event suppression outside guest memory or misaligned')
-    else if (setup.start) this.#goOn(setup.start)
+    else if (setup.start) this.#resumeAt(setup.start)
   }
 
   get position(): QueuePosition {
     return { available: this.#next, used: this.#used, inFlight: this.inFlight }
   }
 
-  #goOn({ available, used }: RingPosition): void {
+  #resumeAt({ available, used }: RingPosition): void {
     if (available >= 2 * this.size || used >= 2 * this.size || this.#distance(used, available) > this.size) {
-      this.break(`the ring of ${this.size} cannot go on at ${available} and ${used}`)
+      this.break(`ring of ${this.size} descriptors cannot resume at available ${available}, used ${used}`)
       return
     }
     this.#next = available
@@ -100,14 +99,14 @@ export class PackedQueue extends RingQueue {
     return true
   }
 
-  protected look(): boolean {
+  protected findAvailable(): boolean {
     if (this.#isNextAvailable()) {
       this.#disarm()
       return true
     }
     if (!this.live || this.polled || this.#armedAt === this.#next) return false
     this.#arm()
-    // The driver may have added a chain before it saw that it has to notify.
+    // The driver may have added a chain before it could see that notifications are enabled.
     if (!this.#isNextAvailable()) return false
     this.#disarm()
     return true
@@ -126,9 +125,9 @@ export class PackedQueue extends RingQueue {
       const at = this.#ringWord + (wrapped ? position - size : position) * DESC_WORDS
       const tail = words[at + DESC_TAIL]
       const flags = tail >>> 16
-      // The whole list is available before its first descriptor is. @virtio 2.8.6, 2.8.15
+      // The driver makes the first descriptor of a list available last. @virtio 2.8.6, 2.8.15
       if (count > free || !isAvailable(flags, wrapped)) {
-        this.break('a chain goes on where no descriptors were made available')
+        this.break('descriptor chain continues past the available descriptors')
         return undefined
       }
       if (fault === undefined) fault = this.#add(words, at, flags, count)
@@ -143,7 +142,7 @@ export class PackedQueue extends RingQueue {
     }
   }
 
-  protected readAgain(chain: Chain, { id, descriptors }: SavedChain): ChainFault | undefined {
+  protected readSaved(chain: Chain, { id, descriptors }: SavedChain): ChainFault | undefined {
     this.builder.start(chain)
     chain.id = id
     chain.ringLength = descriptors.length / DESC_WORDS
@@ -155,13 +154,13 @@ export class PackedQueue extends RingQueue {
     return undefined
   }
 
-  /** @param count how many descriptors there are up to this one */
+  /** @param count number of descriptors up to and including this one */
   #add(words: Uint32Array, at: number, flags: number, count: number): ChainFault | undefined {
     if ((flags & VIRTQ_DESC_F_INDIRECT) === 0) return this.builder.add(words, at, flags)
     return count > 1 ? ChainFault.INDIRECT_CHAINED : this.builder.addFlatTable(words, at, flags)
   }
 
-  /** @virtio 2.8.6 one used descriptor for the whole chain, and the ring moves on by the chain's length */
+  /** Writes one used descriptor for the whole chain and advances by the chain's length. @virtio 2.8.6 */
   protected use(chain: Chain, written: number): void {
     const size = this.size
     const wrapped = this.#used >= size
@@ -171,7 +170,7 @@ export class PackedQueue extends RingQueue {
     const at = this.#ringWord + index * DESC_WORDS
     words[at + DESC_LEN] = written
     if (this.#publishedFlags < 0) {
-      // The driver looks at this one first: until its flags change, it sees nothing of the batch.
+      // The driver reads this descriptor first: until its flags change, it sees nothing of the batch.
       this.#publishedFlags = flags
       this.#ring.u16[(at + DESC_TAIL) * 2] = chain.id
     } else {
@@ -193,11 +192,11 @@ export class PackedQueue extends RingQueue {
     this.#outstanding -= exposed
     this.#published = this.#used
     this.#publishedFlags = -1
-    return this.#wanted(exposed)
+    return this.#wantsInterrupt(exposed)
   }
 
-  /** Whether the driver wants to hear of the last `exposed` descriptors. @virtio 2.8.10 */
-  #wanted(exposed: number): boolean {
+  /** Whether the driver wants an interrupt for the last `exposed` descriptors. @virtio 2.8.10 */
+  #wantsInterrupt(exposed: number): boolean {
     const events = this.#driverEvents.u16
     const flags = Atomics.load(events, this.#driverEventHalf + EVENT_FLAGS) & 3
     if (flags === RING_EVENT_FLAGS_DISABLE) return false
@@ -215,7 +214,7 @@ export class PackedQueue extends RingQueue {
     const flags = Atomics.load(this.#ring.u16, (this.#ringWord + index * DESC_WORDS + DESC_TAIL) * 2 + 1)
     if (!isAvailable(flags, wrapped)) return false
     if (this.#outstanding < this.size) return true
-    this.break('more descriptors made available than the ring has')
+    this.break(`more than the ring's ${this.size} descriptors made available`)
     return false
   }
 
@@ -230,11 +229,11 @@ export class PackedQueue extends RingQueue {
     }
   }
 
-  /** Work was found: the driver need not notify until the ring was seen empty. */
+  /** Disables notifications until the ring was seen empty. */
   #disarm(): void {
     if (this.#armedAt < 0) return
     this.#armedAt = -1
-    // The driver passes the old position in silence, but comes there again within two rounds.
+    // With EVENT_IDX the driver passed the armed position, and notifies there again only after two rounds.
     if (!this.#eventIdx || this.polled) this.#store(EVENT_FLAGS, RING_EVENT_FLAGS_DISABLE)
   }
 
@@ -248,13 +247,13 @@ export class PackedQueue extends RingQueue {
     return to >= 2 * this.size ? to - 2 * this.size : to
   }
 
-  /** Descriptors from one position up to another; from a position to itself none. */
+  /** Number of descriptors from one position up to another; 0 if they are equal. */
   #distance(from: number, to: number): number {
     return from <= to ? to - from : to - from + 2 * this.size
   }
 }
 
-/** @param wrapped whether the driver's wrap counter is 0 there @virtio 2.8.1 the one bit as the counter, the other not */
+/** Whether AVAIL equals the driver's wrap counter and USED does not. @param wrapped true if it is 0 @virtio 2.8.1 */
 function isAvailable(flags: number, wrapped: boolean): boolean {
   return (flags & (VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED)) === (wrapped ? VIRTQ_DESC_F_USED : VIRTQ_DESC_F_AVAIL)
 }

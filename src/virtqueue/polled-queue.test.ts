@@ -25,11 +25,11 @@ for (const packed of [false, true]) {
       return { rig, serve, add, notifications: () => notifications }
     }
 
-    test(`a driver need not notify whoever looks by itself, but for what it did before: ${kind}  @virtio 2.7.10 2.8.10`, () => {
+    test(`a driver need not notify a polled queue, except for chains added before polling: ${kind}  @virtio 2.7.10 2.8.10`, () => {
       const { rig, serve, add, notifications } = awake()
       rig.queue.polled = true
       add()
-      assert.equal(notifications(), 1, 'asked for before')
+      assert.equal(notifications(), 1, 'notifications were enabled before')
       assert.equal(serve(), 1)
       for (let i = 0; i < 30; i++) {
         add()
@@ -41,20 +41,20 @@ for (const packed of [false, true]) {
       assert.equal(rig.pending, 0)
     })
 
-    test(`once nobody looks any more, it has to notify again: ${kind}  @virtio 2.7.10 2.8.10`, () => {
+    test(`after polling the driver must notify again: ${kind}  @virtio 2.7.10 2.8.10`, () => {
       const { rig, serve, add, notifications } = awake()
       rig.queue.polled = true
       add()
       serve()
       add()
       rig.queue.polled = false
-      assert.equal(serve(), 1, 'what came before it could know is served')
+      assert.equal(serve(), 1, 'chains added before notifications were enabled are served')
       add()
       assert.equal(notifications(), 2)
       assert.equal(serve(), 1)
     })
 
-    test(`what a device leaves in the ring is news once: ${kind}`, () => {
+    test(`hasWork reports chains that stay in the ring only once: ${kind}`, () => {
       const { rig, add } = awake()
       rig.queue.polled = true
       add()
@@ -63,7 +63,7 @@ for (const packed of [false, true]) {
       assert.ok(rig.queue.pop())
     })
 
-    test(`what was served after a notification is no news: ${kind}`, () => {
+    test(`hasWork does not report chains that were popped after a notification: ${kind}`, () => {
       const { rig, serve, add } = awake()
       add()
       serve()
@@ -73,7 +73,7 @@ for (const packed of [false, true]) {
       assert.equal(rig.queue.hasWork(), true)
     })
 
-    test(`a queue that was taken away has no news: ${kind}`, () => {
+    test(`hasWork returns false for a detached queue: ${kind}`, () => {
       const { rig, add } = awake()
       add()
       rig.queue.detach()

@@ -6,7 +6,7 @@ import { SpanList } from '../memory/span-list.ts'
 import { Reader } from './reader.ts'
 import { Writer } from './writer.ts'
 
-/** A reader and a writer over spans of the given lengths, each in a memory of its own with gaps between the spans. */
+/** Reader and writer over spans of the given lengths, each in separate memory with gaps between the spans. */
 function over(readable: readonly number[], writable: readonly number[]) {
   const spans = new SpanList()
   const memory = MemoryRegion.over(0, new Uint8Array(4096))
@@ -20,7 +20,7 @@ function over(readable: readonly number[], writable: readonly number[]) {
   }
   for (const length of readable) place(length, memory)
   at = 0
-  // Every other writable span lies with the readable ones, so that copies within one buffer are seen too.
+  // Every second writable span is in the buffer of the readable ones, to test copies within one buffer.
   writable.forEach((length, i) => {
     spans.add(i % 2 === 0 ? other : memory, 2048 + at, length)
     at += length + 3
@@ -42,7 +42,7 @@ function over(readable: readonly number[], writable: readonly number[]) {
 
 const lengths = fc.array(fc.nat(90), { maxLength: 8 })
 
-test('numbers are little-endian, wherever the parts are cut  @virtio 1.4', () => {
+test('numbers are little-endian, also across spans  @virtio 1.4', () => {
   for (const cut of [[15], [1, 14], [2, 3, 10], Array(15).fill(1), [0, 6, 0, 0, 9]]) {
     const { reader, writer, written } = over(cut, cut)
     assert.equal(reader.u8(), 0)
@@ -63,7 +63,7 @@ test('numbers are little-endian, wherever the parts are cut  @virtio 1.4', () =>
   }
 })
 
-test('past the end numbers read as 0 and writes vanish', () => {
+test('past the end numbers read as 0 and writes are ignored', () => {
   const { reader, writer, written } = over([1, 1], [2])
   assert.equal(reader.u32(), 0x0100)
   assert.equal(reader.u64(), 0)
@@ -75,7 +75,7 @@ test('past the end numbers read as 0 and writes vanish', () => {
   assert.equal(writer.remaining, 0)
 })
 
-test('a read is as long as it can be, an exact read is whole or nothing', () => {
+test('a read returns the available bytes, and an exact read all bytes or none', () => {
   const { reader } = over([3, 4], [])
   const bytes = new Uint8Array(8)
   assert.equal(reader.readExactly(bytes), false)
@@ -86,7 +86,7 @@ test('a read is as long as it can be, an exact read is whole or nothing', () => 
   assert.deepEqual([...bytes], [4, 5, 6, 3, 0, 0, 0, 0])
 })
 
-test('lengths longer than the array they are about are cut, not thrown about', () => {
+test('lengths that exceed the array are reduced and do not throw', () => {
   const { reader, writer } = over([100], [100])
   const bytes = new Uint8Array(8)
   assert.equal(reader.read(bytes, 6, 70), 2)
@@ -98,7 +98,7 @@ test('lengths longer than the array they are about are cut, not thrown about', (
   assert.equal(writer.remaining, 98)
 })
 
-test('reads in any steps give the bytes of the chain in order', () => {
+test('reads in any steps return the bytes of the chain in order', () => {
   fc.assert(
     fc.property(lengths, fc.array(fc.tuple(fc.nat(4), fc.nat(120))), (parts, steps) => {
       const { reader, all } = over(parts, [])
@@ -131,7 +131,7 @@ test('reads in any steps give the bytes of the chain in order', () => {
   )
 })
 
-test('writes in any steps fill the chain in order and no byte beside it', () => {
+test('writes in any steps fill the chain in order and change no other byte', () => {
   fc.assert(
     fc.property(lengths, fc.array(fc.tuple(fc.nat(5), fc.nat(120))), (parts, steps) => {
       const { writer, written } = over([], parts)
@@ -156,7 +156,7 @@ test('writes in any steps fill the chain in order and no byte beside it', () => 
           writer.u32(length * 0x01010101)
           put([length, length, length, length])
         } else {
-          // What is passed over counts as written, and is as it was: 0.
+          // Skipped bytes count as written and stay 0.
           assert.equal(writer.skip(length), Math.min(length, capacity - expected.length))
           put(new Array(length).fill(0))
         }
@@ -169,7 +169,7 @@ test('writes in any steps fill the chain in order and no byte beside it', () => 
   )
 })
 
-test('fill hands out each piece that remains', () => {
+test('fill is called with each remaining span', () => {
   const { writer, written } = over([], [3, 0, 4])
   writer.u8(9)
   const pieces: number[] = []
@@ -183,7 +183,7 @@ test('fill hands out each piece that remains', () => {
   assert.equal(writer.remaining, 0)
 })
 
-test('a copy from readable to writable parts is as long as both allow', () => {
+test('a copy from readable to writable spans ends with the shorter of them', () => {
   fc.assert(
     fc.property(lengths, lengths, fc.nat(50), fc.nat(50), fc.nat(900), (from, to, skipped, before, length) => {
       const { reader, writer, written, all } = over(from, to)

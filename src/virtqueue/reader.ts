@@ -3,12 +3,13 @@ import type { SpanList } from '../memory/span-list.ts'
 import type { Writer } from './writer.ts'
 
 /**
- * Reads the device-readable part of a chain in order, whatever its layout.
- * @virtio 2.7.4.1 a device makes no assumption about how a request is cut into descriptors
+ * Reads the device-readable part of a chain in order, independent of how it is divided into descriptors.
+ * @virtio 2.7.4.1
  *
- * Nothing here throws: past the end, numbers read as 0 and byte reads are short. Ask `remaining` first.
+ * No method throws: past the end, numbers read as 0 and byte reads are short. Check `remaining` first.
  */
 export class Reader {
+  /** Bytes not yet read. */
   remaining = 0
   #spans: SpanList
   #end = 0
@@ -19,7 +20,7 @@ export class Reader {
     this.#spans = spans
   }
 
-  /** Starts over the first `count` spans, `length` bytes in all. Called by the queue for each chain. */
+  /** Starts at the first of `count` spans with `length` bytes in total. Called by the queue for each chain. */
   rewind(count: number, length: number): void {
     this.#end = count
     this.#index = 0
@@ -57,7 +58,7 @@ export class Reader {
     return (this.u16() | (this.u16() << 16)) >>> 0
   }
 
-  /** A 64-bit number; exact below 2^53, and never below 2^53 for a value that is above. */
+  /** Reads a 64-bit number: exact below 2^53, else rounded to a number that is at least 2^53. */
   u64(): number {
     const low = this.u32()
     return low + this.u32() * 2 ** 32
@@ -77,14 +78,14 @@ export class Reader {
     return done
   }
 
-  /** Fills `target`, or reads nothing. @returns whether there were enough bytes */
+  /** Fills `target` if enough bytes remain, else reads nothing. @returns whether enough bytes remained */
   readExactly(target: Uint8Array): boolean {
     if (this.remaining < target.length) return false
     this.read(target)
     return true
   }
 
-  /** Passes over up to `length` bytes. @returns the bytes passed over */
+  /** Skips up to `length` bytes. @returns the bytes skipped */
   skip(length: number): number {
     let done = 0
     while (done < length && this.#index < this.#end) {
@@ -95,7 +96,7 @@ export class Reader {
     return done
   }
 
-  /** Copies up to `length` bytes straight to a writer. @returns the bytes copied: as many as both have */
+  /** Copies up to `length` bytes to `writer`. @returns the bytes copied: fewer at the end of either */
   copyTo(writer: Writer, length = this.remaining): number {
     const spans = this.#spans
     let done = 0

@@ -1,14 +1,14 @@
 import type { GuestMemory } from '../memory/guest-memory.ts'
 import type { MemoryRegion } from '../memory/memory-region.ts'
 
-/** One of the three parts of a ring, checked: aligned, and whole within one region. */
+/** Location of a ring's descriptor, driver or device area: aligned and within one region. */
 export interface RingArea {
   readonly region: MemoryRegion
-  /** In bytes from the region's start. */
+  /** Offset from the start of the region, in bytes. */
   readonly offset: number
 }
 
-/** @returns the area, or undefined where it is misaligned or not all in one region. @virtio 2.7, 2.8.10.1 */
+/** Returns the area; undefined if it is misaligned or not within one region. @virtio 2.7, 2.8.10.1 */
 export function findRingArea(
   memory: GuestMemory,
   address: number,

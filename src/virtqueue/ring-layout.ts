@@ -4,7 +4,7 @@
 //   split  | addr (64 bits)  | len    | flags  | next  |      @virtio 2.7.5
 //   packed | addr (64 bits)  | len    | id     | flags |      @virtio 2.8.13
 //
-// The host is little-endian too: every platform with WebAssembly or typed arrays worth the name is.
+// Typed arrays use the host's byte order, which must be little-endian too.
 export const DESC_BYTES = 16
 export const DESC_WORDS = 4
 export const DESC_ADDR_LO = 0
@@ -35,7 +35,7 @@ export const VIRTQ_AVAIL_F_NO_INTERRUPT = 1
 //
 export const USED_FLAGS = 0
 export const USED_IDX = 1
-/** In 32-bit words. */
+/** Offset of the first entry, in 32-bit words. */
 export const USED_RING = 1
 export const VIRTQ_USED_F_NO_NOTIFY = 1
 

@@ -5,7 +5,7 @@ import type { ChainJournal, SavedChain } from './chain-journal.ts'
 import { ChainPool } from './chain-pool.ts'
 import type { QueueControl, QueueCounters, QueuePosition, QueueSetup } from './device-queue.ts'
 
-/** What split and packed queues share: who holds which chain, what was refused, and when it all ended. */
+/** Base of split and packed queues: chains in flight, malformed chains and the broken state. */
 export abstract class RingQueue implements QueueControl {
   readonly index: number
   readonly size: number
@@ -23,17 +23,18 @@ export abstract class RingQueue implements QueueControl {
   protected readonly memory: GuestMemory
   protected readonly builder: ChainBuilder
   protected readonly journal: ChainJournal | undefined
-  /** Neither detached nor broken. */
+  /** False after the queue was detached or broken. */
   protected live = true
   readonly #pool: ChainPool
   readonly #inOrder: boolean
   readonly #interrupt: () => void
   readonly #onBroken: (reason: string) => void
   #broken: string | undefined
-  /** Chains were refused since the last publication. */
+  /** True if malformed chains were returned since the last `publish`. */
   #refused = false
-  /** The next of the journal's unfinished chains, and how many there are. */
+  /** Index of the next unfinished chain of the journal. */
   #resumed = 0
+  /** Number of unfinished chains of the journal. */
   readonly #unfinished: number
 
   constructor(setup: QueueSetup) {
@@ -53,15 +54,15 @@ export abstract class RingQueue implements QueueControl {
 
   abstract hasWork(): boolean
 
-  /** Whether there is a chain to read; where not and nobody polls, the driver was asked to notify of the next one. */
-  protected abstract look(): boolean
-  /** Reads the next available chain and moves past it, whatever is wrong with it. */
+  /** Returns whether a chain is available. If not, and the queue is not polled, enables driver notifications. */
+  protected abstract findAvailable(): boolean
+  /** Reads the next available chain and advances past it, even if it is malformed. @returns the fault, if any */
   protected abstract read(chain: Chain): ChainFault | undefined
-  /** Reads a chain that was read before, by whoever served the queue then. */
-  protected abstract readAgain(chain: Chain, saved: SavedChain): ChainFault | undefined
+  /** Reads a chain that a previous device of the queue had in flight. @returns the fault, if any */
+  protected abstract readSaved(chain: Chain, saved: SavedChain): ChainFault | undefined
   /** Fills the next used entry. */
   protected abstract use(chain: Chain, written: number): void
-  /** Makes used entries visible. @returns undefined where there were none, else whether the driver wants to know */
+  /** Makes used entries visible. @returns whether the driver wants an interrupt; undefined if there were no entries */
   protected abstract expose(): boolean | undefined
 
   get broken(): string | undefined {
@@ -74,9 +75,9 @@ export abstract class RingQueue implements QueueControl {
 
   pop(): Chain | undefined {
     if (!this.open) return undefined
-    // Bounded: whatever was not published yet counts as in flight, and a driver with more than `size` of that breaks
-    // the queue, so that at most `size` chains are refused here.
-    while (this.live && (this.#resumed < this.#unfinished || this.look())) {
+    // The loop ends: unpublished chains count as in flight, and a driver that has more than `size` of them breaks the
+    // queue, so at most `size` malformed chains are returned here.
+    while (this.live && (this.#resumed < this.#unfinished || this.findAvailable())) {
       const chain = this.#pool.take()
       const fault = this.#resumed < this.#unfinished ? this.#resume(chain) : this.#readNext(chain)
       if (!this.live) return undefined
@@ -90,7 +91,7 @@ export abstract class RingQueue implements QueueControl {
       this.#refused = true
       this.#retire(chain, 0)
     }
-    // A device may not publish when it got nothing, and the driver must not wait for what was refused.
+    // The device need not call `publish` if it popped nothing, but the driver waits for its malformed chains.
     if (this.#refused) this.publish()
     return undefined
   }
@@ -101,9 +102,9 @@ export abstract class RingQueue implements QueueControl {
       this.counters.invalidPushes++
       return
     }
-    const most = chain.writableLength
-    const length = written >= most ? most : written > 0 ? Math.floor(written) : 0
-    // The device may have written more than it vouches for: what its writer passed over is dirty too.
+    const limit = chain.writableLength
+    const length = written >= limit ? limit : written > 0 ? Math.floor(written) : 0
+    // The device may report less than it wrote, but all written bytes are dirty.
     this.#reportWrites(chain, Math.max(length, chain.writer.written))
     this.counters.pushed++
     this.#retire(chain, Math.min(length, 0xffff_ffff))
@@ -143,7 +144,7 @@ export abstract class RingQueue implements QueueControl {
     const journal = this.journal as ChainJournal
     const saved = journal.unfinished[this.#resumed++]
     journal.resumed(chain, saved)
-    return this.readAgain(chain, saved)
+    return this.readSaved(chain, saved)
   }
 
   #retire(chain: Chain, written: number): void {
@@ -151,23 +152,23 @@ export abstract class RingQueue implements QueueControl {
     if (!this.#inOrder) {
       this.journal?.used(chain)
       this.use(chain, written)
-      pool.give(chain)
+      pool.release(chain)
       return
     }
     pool.finish(chain, written)
     for (let oldest = pool.oldestFinished(); oldest; oldest = pool.oldestFinished()) {
       this.journal?.used(oldest)
       this.use(oldest, pool.written(oldest))
-      pool.giveOldest(oldest)
+      pool.releaseOldest(oldest)
     }
   }
 
   #reportWrites(chain: Chain, length: number): void {
     const spans = chain.spans
-    for (let i = chain.readableSpans, left = length; i < spans.count && left > 0; i++) {
-      const part = Math.min(left, spans.lengths[i])
+    for (let i = chain.readableSpans, remaining = length; i < spans.count && remaining > 0; i++) {
+      const part = Math.min(remaining, spans.lengths[i])
       this.memory.wrote(spans.regions[i], spans.offsets[i], part)
-      left -= part
+      remaining -= part
     }
   }
 }

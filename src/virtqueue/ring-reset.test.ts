@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import type { Chain } from './chain.ts'
 import { BarePair } from './testing/bare-pair.ts'
 
-/** What each side does before the reset, one after the other. */
+/** Steps of driver and device before the reset. */
 const history = fc.array(fc.constantFrom('add', 'kick', 'pop', 'push', 'publish', 'collect'), { maxLength: 60 })
 const options = fc.record({
   packed: fc.boolean(),
@@ -13,7 +13,7 @@ const options = fc.record({
   inOrder: fc.boolean(),
 })
 
-test('a queue that was reset executes nothing and tells nobody, at whatever moment it was  @virtio 2.6.1.1.1', () => {
+test('a reset queue pops nothing, writes nothing and does not interrupt, at any moment  @virtio 2.6.1.1.1', () => {
   fc.assert(
     fc.property(options, history, history, (setup, before, after) => {
       const pair = new BarePair(setup)
@@ -49,7 +49,7 @@ test('a queue that was reset executes nothing and tells nobody, at whatever mome
   )
 })
 
-test('nothing a driver does to the ring of a queue that was reset breaks it', () => {
+test('writes of the driver to the ring of a reset queue do not break it', () => {
   for (const packed of [false, true]) {
     const pair = new BarePair({ packed, size: 4 })
     pair.queue.detach()
@@ -60,7 +60,7 @@ test('nothing a driver does to the ring of a queue that was reset breaks it', ()
   }
 })
 
-test('a queue that was enabled again starts over  @virtio 2.6.1.2', () => {
+test('a queue that is enabled again starts at position 0  @virtio 2.6.1.2', () => {
   for (const packed of [false, true]) {
     const pair = new BarePair({ packed, size: 4 })
     for (let i = 0; i < 3; i++) pair.driver.add([], [])

@@ -6,7 +6,7 @@ import { createDeviceQueue } from './create-device-queue.ts'
 import type { QueueControl, RingPosition } from './device-queue.ts'
 import { BarePair } from './testing/bare-pair.ts'
 
-/** Writes down each step, with the chain's id; descriptors are kept by the id of the chain they became. */
+/** Journal that records each step with the chain's id, and descriptors by chain id. */
 class Recorder implements ChainJournal {
   readonly steps: string[] = []
   readonly words = new Map<number, number[]>()
@@ -42,7 +42,7 @@ class Recorder implements ChainJournal {
   }
 }
 
-function goOn(pair: BarePair, packed: boolean, start: RingPosition, journal?: ChainJournal): QueueControl {
+function resumeQueue(pair: BarePair, packed: boolean, start: RingPosition, journal?: ChainJournal): QueueControl {
   pair.queue.detach()
   return createDeviceQueue({
     index: 0,
@@ -63,7 +63,7 @@ function goOn(pair: BarePair, packed: boolean, start: RingPosition, journal?: Ch
 for (const packed of [false, true]) {
   const ring = packed ? 'packed' : 'split'
 
-  test(`${ring}: another queue goes on where the one before it stood, after any number of rounds`, () => {
+  test(`${ring}: a new queue resumes at the position of the previous one, after any number of rounds`, () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 1, max: 4 }), { maxLength: 30 }), (batches) => {
         const pair = new BarePair({ packed, size: 4 })
@@ -71,7 +71,7 @@ for (const packed of [false, true]) {
         for (const batch of batches) {
           for (let i = 0; i < batch; i++) assert.ok(pair.driver.add([], [pair.part(16)]) >= 0)
           pair.driver.kick()
-          queue = goOn(pair, packed, queue.position)
+          queue = resumeQueue(pair, packed, queue.position)
           for (let i = 0; i < batch; i++) {
             const chain = queue.pop()
             assert.ok(chain)
@@ -89,10 +89,10 @@ for (const packed of [false, true]) {
     )
   })
 
-  test(`${ring}: a journal is told of each chain in order, and of a batch right before and after it is visible`, () => {
+  test(`${ring}: a journal records each chain in order, and each batch right before and after it becomes visible`, () => {
     const journal = new Recorder()
     const pair = new BarePair({ packed, size: 8 })
-    const queue = goOn(pair, packed, { available: 0, used: 0 }, journal)
+    const queue = resumeQueue(pair, packed, { available: 0, used: 0 }, journal)
     const ids = [pair.driver.add([pair.part(8)], [pair.part(8)]), pair.driver.add([], [pair.part(8)])]
     pair.driver.kick()
     const first = queue.pop()
@@ -111,20 +111,20 @@ for (const packed of [false, true]) {
     ])
   })
 
-  test(`${ring}: a malformed chain is in the journal too, as it takes its place in the ring`, () => {
+  test(`${ring}: a malformed chain is recorded in the journal too`, () => {
     const journal = new Recorder()
     const pair = new BarePair({ packed, size: 8 })
-    const queue = goOn(pair, packed, { available: 0, used: 0 }, journal)
+    const queue = resumeQueue(pair, packed, { available: 0, used: 0 }, journal)
     const id = pair.driver.add([{ address: 2 ** 40, length: 8 }], [])
     pair.driver.kick()
     assert.equal(queue.pop(), undefined)
     assert.deepEqual(journal.steps, [`taken ${id}`, `used ${id}`, 'exposing 1', 'exposed'])
   })
 
-  test(`${ring}: unfinished chains come first, in the journal's order, then what is new`, () => {
+  test(`${ring}: unfinished chains are popped first, in the journal's order, then new ones`, () => {
     const before = new Recorder()
     const pair = new BarePair({ packed, size: 8 })
-    const dead = goOn(pair, packed, { available: 0, used: 0 }, before)
+    const dead = resumeQueue(pair, packed, { available: 0, used: 0 }, before)
     const ids = [1, 2, 3].map((length) => pair.driver.add([pair.part(length)], [pair.part(32)]))
     pair.driver.kick()
     for (const _ of ids) assert.ok(dead.pop())
@@ -133,7 +133,7 @@ for (const packed of [false, true]) {
       descriptors: Uint32Array.from(before.words.get(id) ?? []),
     }))
     const journal = new Recorder(saved)
-    const queue = goOn(pair, packed, dead.position, journal)
+    const queue = resumeQueue(pair, packed, dead.position, journal)
     const next = pair.driver.add([], [pair.part(8)])
     pair.driver.kick()
     const lengths: number[] = []
@@ -156,20 +156,20 @@ for (const packed of [false, true]) {
   })
 }
 
-test('packed: a ring cannot go on where it has no descriptor, or with more in flight than it has', () => {
+test('packed: a ring cannot resume at an invalid position or with more in flight than its size', () => {
   for (const start of [
     { available: 16, used: 0 },
     { available: 0, used: 16 },
     { available: 9, used: 0 },
   ]) {
     const pair = new BarePair({ packed: true, size: 8 })
-    assert.match(goOn(pair, true, start).broken ?? '', /cannot go on/)
+    assert.match(resumeQueue(pair, true, start).broken ?? '', /cannot resume at/)
   }
 })
 
-test('split: a ring that goes on far from its used index serves nothing, and breaks at the first chain', () => {
+test('split: a ring that resumes far from its used index breaks at the first pop', () => {
   const pair = new BarePair({ packed: false, size: 8 })
-  const queue = goOn(pair, false, { available: 100, used: 0 })
+  const queue = resumeQueue(pair, false, { available: 100, used: 0 })
   assert.equal(queue.pop(), undefined)
   assert.notEqual(queue.broken, undefined)
 })

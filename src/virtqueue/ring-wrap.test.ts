@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { BarePair } from './testing/bare-pair.ts'
 
-/** Serves whatever is there, out of order: everything popped is held, then pushed from the last to the first. */
+/** Pops all available chains, then pushes them in reverse order. */
 function serveBackwards({ queue }: BarePair): number {
   const held = []
   for (let chain = queue.pop(); chain; chain = queue.pop()) {
@@ -14,7 +14,7 @@ function serveBackwards({ queue }: BarePair): number {
   return held.length
 }
 
-/** Fills the ring with chains of one and of two descriptors, has them served, collects them; until `total` are done. */
+/** Fills the ring with chains of one and two descriptors, serves and collects them, until `total` are done. */
 function goRound(pair: BarePair, total: number): void {
   const { driver } = pair
   const input = pair.part(1)
@@ -38,7 +38,7 @@ const cases: readonly [packed: boolean, size: number][] = [
   ...[1, 2, 3, 257, 32767, 32768].map((size): [boolean, number] => [true, size]),
 ]
 for (const [packed, size] of cases) {
-  test(`a full ${packed ? 'packed' : 'split'} ring of ${size} goes on past every wrap  @virtio ${packed ? '2.8.1' : '2.7.6 2.7.8'}`, () => {
+  test(`a full ${packed ? 'packed' : 'split'} ring of ${size} continues past every wrap  @virtio ${packed ? '2.8.1' : '2.7.6 2.7.8'}`, () => {
     for (const eventIdx of [false, true]) {
       const pair = new BarePair({ size, packed, eventIdx })
       goRound(pair, 140_000)

@@ -19,94 +19,96 @@ import {
   VIRTQ_DESC_F_WRITE,
 } from './ring-layout.ts'
 
-/** One chain may have this many bytes each way: it is held here, whole. */
+/** Maximum bytes of one chain, readable and writable together, because a whole chain is held in bounce memory. */
 const MAX_CHAIN_BYTES = 1 << 26
-/** Chains with more than this are served before the next ones are fetched, and what was written goes first. */
+/** Bytes of chains after which a batch ends: it is served and its writes are flushed before more chains are fetched. */
 const BATCH_BYTES = 1 << 22
+/** Maximum bytes of one read message. */
 const PIECE_BYTES = 1 << 20
-/** Descriptors of one chain that are looked at: a table of more is refused by the queue. */
+/** Maximum entries of an indirect table that are fetched. The queue refuses longer tables. */
 const MAX_DESCRIPTORS = 32768
 
-export type DistantSetup = Pick<QueueSetup, 'memory' | 'size' | 'descriptorArea' | 'driverArea' | 'start'>
+export type ShadowRingSetup = Pick<QueueSetup, 'memory' | 'size' | 'descriptorArea' | 'driverArea' | 'start'>
 
-export interface DistantRingEvents {
-  /** There may be chains to pop. */
+export interface ShadowRingEvents {
+  /** Called when chains may be available in the shadow ring. */
   ready(): void
-  /** Nothing more can be fetched. */
+  /** Called when the ring can no longer be followed. */
   broken(reason: string): void
 }
 
 /**
- * Brings a split ring, and what its chains may have a device read, into the shadow of memory that is elsewhere. Only when
- * a chain is whole here it becomes available in the shadow's ring: a queue never sees half of one.
+ * Copy, in bounce memory, of a split ring that cannot be mapped, and of the readable bytes of its chains. A chain
+ * becomes available in the copy only after it was fetched completely.
  *
- *     const ring = new DistantRing(setup, remote, { ready: () => device.notify(0), broken })
- *     ring.look()                            // the driver notified
+ *     const ring = new ShadowRing(setup, bounce, { ready: () => device.notify(0), broken })
+ *     ring.fetchAvailable()                  // the driver notified
  *
- * In the shadow the driver never asks to be left alone, since how it changes its mind is not seen here in time. The queue
- * has to be `polled`, so that the driver notifies of everything.
+ * Interrupt suppression is ignored in the shadow ring, because the driver's `flags` may be stale. The queue must be
+ * `polled`, so that it never suppresses notifications: each one makes the ring fetch.
  */
 export class ShadowRing {
   readonly #memory: GuestMemory
   readonly #spans = new SpanList()
-  /** The available index in the shadow. */
+  /** Available index of the shadow ring. */
   #next: number
-  #looking = false
-  /** The driver notified again. */
-  #again = false
+  #fetching = false
+  /** True if the driver notified since the last batch began. */
+  #notified = false
   #closed = false
 
   constructor(
-    private readonly setup: DistantSetup,
-    private readonly remote: BounceMemory,
-    private readonly events: DistantRingEvents,
+    private readonly setup: ShadowRingSetup,
+    private readonly bounce: BounceMemory,
+    private readonly events: ShadowRingEvents,
   ) {
     this.#memory = setup.memory
     this.#next = (setup.start?.available ?? 0) & 0xffff
     this.#expose(this.#next)
   }
 
-  /** Fetches what the driver made available, and has it served. */
-  look(): void {
-    this.#again = true
-    if (this.#looking || this.#closed) return
-    this.#looking = true
-    this.remote.settle(this.#fetchAll())
+  /** Starts to fetch the available chains and to report them by `ready`. Call it when the driver notified. */
+  fetchAvailable(): void {
+    this.#notified = true
+    if (this.#fetching || this.#closed) return
+    this.#fetching = true
+    this.bounce.run(this.#fetchAll())
   }
 
-  /** Nothing more is fetched, nor told of. */
+  /** Stops fetching. No event is called afterwards. */
   close(): void {
     this.#closed = true
   }
 
   async #fetchAll(): Promise<void> {
-    // Whoever called may have to answer the driver first.
+    // The caller may have to reply to the driver's message before it sends one.
     await undefined
-    while (this.#again && !this.#closed) {
-      this.#again = false
-      const fault = await this.#pass()
+    while (this.#notified && !this.#closed) {
+      this.#notified = false
+      const fault = await this.#fetchBatch()
       if (fault !== undefined && !this.#closed) {
         this.#closed = true
-        // Where its memory is gone it is about to be stopped, and goes on when that is back.
+        // If the ring is no longer in guest memory, the queue is about to be stopped and is resumed when memory
+        // returns.
         if (this.#availableRing()) this.events.broken(fault)
       }
     }
-    this.#looking = false
+    this.#fetching = false
   }
 
-  /** @returns why nothing can be fetched any more */
-  async #pass(): Promise<string | undefined> {
+  /** Fetches one batch of chains. @returns the reason why the ring is broken, if it is */
+  async #fetchBatch(): Promise<string | undefined> {
     const { size, descriptorArea, driverArea } = this.setup
-    const head = await this.remote.read(driverArea, 4)
-    if (!head) return 'the client does not let its available ring be read'
+    const head = await this.bounce.read(driverArea, 4)
+    if (!head) return 'reading the available ring by message failed'
     const seen = head[2] | (head[3] << 8)
     const ahead = (seen - this.#next) & 0xffff
-    if (ahead > size) return `available index ${seen} is further ahead of ${this.#next} than the queue is long`
+    if (ahead > size) return `available index ${seen} is ${ahead} ahead of ${this.#next}, but the queue size is ${size}`
     let next = this.#next
     if (ahead > 0) {
       const entries = await this.#fetch(driverArea + 4, 2 * size)
       const table = await this.#fetch(descriptorArea, DESC_BYTES * size)
-      if (!entries || !table) return 'the client does not let its ring be read'
+      if (!entries || !table) return 'reading the ring by message failed'
       const words = wordsOf(table)
       for (let bytes = 0; next !== seen && bytes < BATCH_BYTES; next = (next + 1) & 0xffff) {
         const at = 2 * (next & (size - 1))
@@ -120,13 +122,13 @@ export class ShadowRing {
     this.#expose(next)
     this.events.ready()
     if (next !== seen) {
-      this.#again = true
-      await promiseOf(this.remote.settled())
+      this.#notified = true
+      await promiseOf(this.bounce.flushed())
     }
     return undefined
   }
 
-  /** @returns how many bytes the chain has, or why it cannot be had */
+  /** Fetches one chain. @returns its bytes, readable and writable, or the reason why it cannot be fetched */
   async #fetchChain(words: Uint32Array, head: number): Promise<number | string> {
     const readable: [address: number, length: number][] = []
     let total = 0
@@ -135,7 +137,7 @@ export class ShadowRing {
       total += length
       if ((flags & VIRTQ_DESC_F_WRITE) === 0) readable.push([addressAt(table, at), length])
     }
-    for (let index = head, left = this.setup.size; index < this.setup.size && left > 0; left--) {
+    for (let index = head, steps = this.setup.size; index < this.setup.size && steps > 0; steps--) {
       const at = index * DESC_WORDS
       const tail = words[at + DESC_TAIL]
       if ((tail & VIRTQ_DESC_F_INDIRECT) !== 0) {
@@ -147,19 +149,21 @@ export class ShadowRing {
       if ((tail & VIRTQ_DESC_F_NEXT) === 0) break
       index = tail >>> 16
     }
-    if (total > MAX_CHAIN_BYTES) return `a chain of ${total} bytes, in memory that is not shared`
+    if (total > MAX_CHAIN_BYTES) {
+      return `chain of ${total} bytes exceeds the limit of ${MAX_CHAIN_BYTES} for memory that is not shared`
+    }
     for (const [address, length] of readable) {
-      // What lies outside is refused by the queue.
+      // The queue refuses chains with addresses outside guest memory.
       if (!this.#memory.contains(address, length)) continue
       for (let done = 0; done < length; done += PIECE_BYTES) {
         const piece = await this.#fetch(address + done, Math.min(PIECE_BYTES, length - done))
-        if (!piece) return `the client does not let ${length} bytes at ${address.toString(16)} be read`
+        if (!piece) return `reading ${length} bytes at 0x${address.toString(16)} by message failed`
       }
     }
     return total
   }
 
-  /** Fetches an indirect table, and walks it. What is wrong with it is left to the queue to find. */
+  /** Fetches an indirect table and follows its entries. The queue finds and reports malformed tables. */
   async #walkTable(
     words: Uint32Array,
     at: number,
@@ -171,10 +175,10 @@ export class ShadowRing {
       return undefined
     }
     const bytes = await this.#fetch(address, length)
-    if (!bytes) return `the client does not let a table at ${address.toString(16)} be read`
+    if (!bytes) return `reading the indirect table at 0x${address.toString(16)} by message failed`
     const table = wordsOf(bytes)
     const count = Math.floor(length / DESC_BYTES)
-    for (let index = 0, left = count; index < count && left > 0; left--) {
+    for (let index = 0, steps = count; index < count && steps > 0; steps--) {
       const tail = table[index * DESC_WORDS + DESC_TAIL]
       add(table, index * DESC_WORDS, tail & 0xffff)
       if ((tail & VIRTQ_DESC_F_NEXT) === 0) return undefined
@@ -183,9 +187,9 @@ export class ShadowRing {
     return undefined
   }
 
-  /** Brings bytes into the shadow. @returns them as well; undefined where they cannot be had */
+  /** Copies bytes of the guest into bounce memory. @returns the bytes; undefined if they cannot be read or stored */
   async #fetch(address: number, length: number): Promise<Uint8Array | undefined> {
-    const bytes = await this.remote.read(address, length)
+    const bytes = await this.bounce.read(address, length)
     const spans = this.#spans
     spans.clear()
     if (!bytes || this.#closed || !this.#memory.translate(address, length, spans)) return undefined
@@ -199,7 +203,7 @@ export class ShadowRing {
     return findRingArea(this.#memory, this.setup.driverArea, 4 + 2 * this.setup.size, 2)
   }
 
-  /** Makes chains up to an index available in the shadow. A ring that is not all there the queue has refused. */
+  /** Makes chains up to `index` available in the shadow ring. The queue refuses a ring outside guest memory. */
   #expose(index: number): void {
     const area = this.#availableRing()
     if (!area) return
@@ -208,7 +212,7 @@ export class ShadowRing {
   }
 }
 
-/** Descriptors as words; the bytes are a copy of our own. */
+/** Returns a copy of `bytes` as 32-bit words. */
 function wordsOf(bytes: Uint8Array): Uint32Array {
   return new Uint32Array(bytes.slice().buffer, 0, bytes.length >>> 2)
 }

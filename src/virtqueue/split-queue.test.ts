@@ -15,7 +15,7 @@ const USED = 0x3000
 const USED_IDX = USED + 2
 const AVAILABLE_EVENT = USED + 4 + 8 * SIZE
 
-/** A split queue over memory that the test writes byte by byte, as a driver of its own. */
+/** Split queue over memory that the test writes directly, without a driver. */
 class Ring {
   readonly bytes = new DataView(new ArrayBuffer(0x4000))
   readonly queue: QueueControl
@@ -67,7 +67,7 @@ class Ring {
   }
 }
 
-test('a used entry is the head and the length, then the index moves on  @virtio 2.7.8', () => {
+test('a used entry holds the head and the length, then the index advances  @virtio 2.7.8', () => {
   const ring = new Ring(false)
   ring.describe(3, 0x100, 2, 1, 1)
   ring.describe(1, 0x200, 7, 2)
@@ -78,7 +78,7 @@ test('a used entry is the head and the length, then the index moves on  @virtio 
   assert.ok(used.subarray(12).every((byte) => byte === 0))
 })
 
-test('the descriptor table and the available ring are only read  @virtio 2.7.5.1 2.7.6', () => {
+test('the device does not write to the descriptor table and the available ring  @virtio 2.7.5.1 2.7.6', () => {
   for (const eventIdx of [false, true]) {
     const ring = new Ring(eventIdx)
     ring.describe(0, 0x100, 2, 1, 2)
@@ -93,7 +93,7 @@ test('the descriptor table and the available ring are only read  @virtio 2.7.5.1
   }
 })
 
-test('without event indices, the driver is told not to notify while the device works  @virtio 2.7.10.2', () => {
+test('without EVENT_IDX, notifications are disabled while the device works  @virtio 2.7.10.2', () => {
   const ring = new Ring(false)
   ring.describe(0, 0, 0, 0)
   assert.equal(ring.serve(), 0)
@@ -104,10 +104,10 @@ test('without event indices, the driver is told not to notify while the device w
   ring.queue.push(chain, 0)
   assert.equal(ring.queue.pop(), undefined)
   assert.equal(ring.half(USED), 0)
-  assert.equal(ring.half(AVAILABLE_EVENT), 0, 'not there')
+  assert.equal(ring.half(AVAILABLE_EVENT), 0, 'not used')
 })
 
-test('with event indices, the device asks for the next entry and leaves the flags at 0  @virtio 2.7.10.2', () => {
+test('with EVENT_IDX, the device requests the next entry and leaves the flags at 0  @virtio 2.7.10.2', () => {
   const ring = new Ring(true)
   ring.describe(0, 0, 0, 0)
   for (let served = 0; served < 70_000; served++) {
@@ -119,7 +119,7 @@ test('with event indices, the device asks for the next entry and leaves the flag
   }
 })
 
-test('a notification without anything new does no harm  @virtio 2.7.10.2', () => {
+test('a notification without new entries has no effect  @virtio 2.7.10.2', () => {
   for (const eventIdx of [false, true]) {
     const ring = new Ring(eventIdx)
     const before = ring.bytes.buffer.slice(0)
@@ -129,19 +129,19 @@ test('a notification without anything new does no harm  @virtio 2.7.10.2', () =>
   }
 })
 
-test('an entry added just while the device asks for notifications is found  @virtio 2.7.10', () => {
+test('an entry added while the device enables notifications is found  @virtio 2.7.10', () => {
   for (const eventIdx of [false, true]) {
-    // The driver looked whether to notify before it could see that it should.
+    // The driver checked the flags before the device enabled notifications.
     const ring: Ring = new Ring(eventIdx, (address) => {
       if (address === (eventIdx ? AVAILABLE_EVENT : USED) && ring.half(AVAILABLE_IDX) === 0) ring.offer(0)
     })
     ring.describe(0, 0, 0, 0)
-    assert.ok(ring.queue.pop(), 'the device would sleep, and the driver wait')
+    assert.ok(ring.queue.pop(), 'a lost wake-up: the device would sleep while the driver waits')
     assert.equal(ring.half(USED), eventIdx ? 0 : 1)
   }
 })
 
-test('without event indices, flags decide about interrupts and the index is ignored  @virtio 2.7.7.2', () => {
+test('without EVENT_IDX, flags control interrupts and the event index is ignored  @virtio 2.7.7.2', () => {
   const ring = new Ring(false)
   ring.describe(0, 0, 0, 0)
   for (const [flags, event, wanted] of [
@@ -161,7 +161,7 @@ test('without event indices, flags decide about interrupts and the index is igno
   assert.equal(ring.queue.counters.suppressed, 2)
 })
 
-test('with event indices, the entry waited for interrupts, whatever the flags  @virtio 2.7.7.2', () => {
+test('with EVENT_IDX, the requested entry interrupts, with any flags  @virtio 2.7.7.2', () => {
   for (const flags of [0, 1]) {
     for (const from of [0, 0xfffe]) {
       const ring = new Ring(true)
@@ -173,7 +173,7 @@ test('with event indices, the entry waited for interrupts, whatever the flags  @
       }
       assert.equal(ring.interrupts, 0)
       ring.setHalf(AVAILABLE, flags)
-      // Batches of three: the driver waits for one of them, or for the one before or behind.
+      // Batches of three: the driver requests an interrupt for one of them, or for the one before or after.
       let first = from
       for (const [event, wanted] of [
         [-1, 0],
@@ -193,7 +193,7 @@ test('with event indices, the entry waited for interrupts, whatever the flags  @
   }
 })
 
-test('the used index is written once a batch', () => {
+test('the used index is written once per batch', () => {
   const stores: number[] = []
   const ring: Ring = new Ring(true, (address, length) => {
     if (address === USED_IDX && length === 2) stores.push(ring.half(USED_IDX))

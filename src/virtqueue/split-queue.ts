@@ -24,7 +24,7 @@ import { RingQueue } from './ring-queue.ts'
 /**
  * The device's side of a split virtqueue. @virtio 2.7
  *
- * All indices run freely over 16 bits; `& mask` finds the entry.
+ * Indices are free-running and 16 bits wide; `& mask` gives the entry.
  *
  *     published    used      next                 seen
  *         |  pushed  | in flight |  available     |
@@ -35,22 +35,22 @@ export class SplitQueue extends RingQueue {
   readonly #descriptors: MemoryRegion
   readonly #available: MemoryRegion
   readonly #usedRegion: MemoryRegion
-  /** Where the areas start in their regions, in units of the view they are read through. */
+  /** Offsets of the areas in their regions, in elements of the view that reads them. */
   readonly #descriptorWord: number
   readonly #availableHalf: number
   readonly #usedWord: number
   readonly #usedHalf: number
   /** Next available entry to read. */
   #next = 0
-  /** The available index as last seen. */
+  /** Available index as last read. */
   #seen = 0
   /** Next used entry to fill. */
   #used = 0
-  /** The used index as the driver sees it. */
+  /** Used index that the driver sees. */
   #published = 0
-  /** The available index that `news` told of. */
+  /** Available index that `hasWork` reported last. */
   #reported = -1
-  /** The available index at which the driver was asked to notify; -1 while it was not. */
+  /** Available index for which notifications were enabled; -1 while they are disabled. */
   #armedAt = -1
 
   constructor(setup: QueueSetup) {
@@ -58,7 +58,8 @@ export class SplitQueue extends RingQueue {
     const { memory, size } = setup
     this.#mask = size - 1
     this.#eventIdx = setup.eventIdx
-    // The entry for the event index is there even where nobody uses it: Linux allocates it always, others may not.
+    // Without EVENT_IDX a driver need not allocate the event index (Linux always does), so a ring must be valid without
+    // it.
     const event = setup.eventIdx ? 2 : 0
     const descriptors = findRingArea(memory, setup.descriptorArea, DESC_BYTES * size, 16)
     const available = findRingArea(memory, setup.driverArea, 4 + 2 * size + event, 2)
@@ -71,7 +72,8 @@ export class SplitQueue extends RingQueue {
     this.#availableHalf = (available?.offset ?? 0) / 2
     this.#usedWord = (used?.offset ?? 0) / 4
     this.#usedHalf = (used?.offset ?? 0) / 2
-    if (size < 1 || size > 32768 || (size & (size - 1)) !== 0) this.break(`queue size ${size} is not a power of two`)
+    if (size < 1 || size > 32768 || (size & (size - 1)) !== 0)
+      this.break(`queue size ${size} is not a power of two in 1 to 32768`)
     else if (!descriptors) this.break('descriptor table outside guest memory or misaligned')
     else if (!available) this.break('available ring outside guest memory or misaligned')
     else if (!used) this.break('used ring outside guest memory or misaligned')
@@ -87,13 +89,13 @@ export class SplitQueue extends RingQueue {
 
   hasWork(): boolean {
     const index = Atomics.load(this.#available.u16, this.#availableHalf + AVAIL_IDX)
-    // A notification may have served it already.
+    // The chains may have been popped already, after a notification.
     if (index === this.#reported || index === this.#next || !this.live) return false
     this.#reported = index
     return true
   }
 
-  protected look(): boolean {
+  protected findAvailable(): boolean {
     if (this.#next !== this.#seen) return true
     if (this.#refresh()) {
       this.#disarm()
@@ -101,7 +103,7 @@ export class SplitQueue extends RingQueue {
     }
     if (!this.live || this.polled || this.#armedAt === this.#next) return false
     this.#arm()
-    // The driver may have added an entry before it saw that it has to notify. @virtio 2.7.10
+    // The driver may have added an entry before it could see that notifications are enabled. @virtio 2.7.10
     if (!this.#refresh()) return false
     this.#disarm()
     return true
@@ -114,7 +116,7 @@ export class SplitQueue extends RingQueue {
     return this.#readFrom(head, chain)
   }
 
-  protected readAgain(chain: Chain, saved: SavedChain): ChainFault | undefined {
+  protected readSaved(chain: Chain, saved: SavedChain): ChainFault | undefined {
     return this.#readFrom(saved.id, chain)
   }
 
@@ -124,9 +126,9 @@ export class SplitQueue extends RingQueue {
     builder.start(chain)
     const words = this.#descriptors.u32
     const size = this.size
-    for (let index = head, left = size; ; left--) {
+    for (let index = head, remaining = size; ; remaining--) {
       if (index >= size) return ChainFault.INDEX
-      if (left === 0) return ChainFault.TOO_LONG
+      if (remaining === 0) return ChainFault.TOO_LONG
       const at = this.#descriptorWord + index * DESC_WORDS
       const tail = words[at + DESC_TAIL]
       const flags = tail & 0xffff
@@ -157,43 +159,45 @@ export class SplitQueue extends RingQueue {
     this.#reportUsed(before, (now - before) & 0xffff)
     const available = this.#available.u16
     if (this.#eventIdx) {
-      // Whether the entry the driver waits for is among those just exposed. @virtio 2.7.7.2
+      // The driver wants an interrupt if its `used_event` is among the entries just made visible. @virtio 2.7.7.2
       const event = Atomics.load(available, this.#availableHalf + AVAIL_RING + this.size)
       return ((now - event - 1) & 0xffff) < ((now - before) & 0xffff)
     }
     return (Atomics.load(available, this.#availableHalf + AVAIL_FLAGS) & VIRTQ_AVAIL_F_NO_INTERRUPT) === 0
   }
 
-  /** Reads the available index. @returns whether there is something new */
+  /** Reads the available index. @returns whether chains are available */
   #refresh(): boolean {
     const seen = Atomics.load(this.#available.u16, this.#availableHalf + AVAIL_IDX)
     const ahead = (seen - this.#next) & 0xffff
     if (ahead === 0) return false
     const unpublished = (this.#next - this.#published) & 0xffff
     if (ahead > this.size - unpublished) {
-      this.break(`available index ${seen} is further ahead of ${this.#next} than the queue is long`)
+      this.break(
+        `available index ${seen} is ${ahead} ahead of ${this.#next}, but ${this.size - unpublished} entries are free`,
+      )
       return false
     }
     this.#seen = seen
     return true
   }
 
-  /** Asks the driver to notify of the entry at `#next`. @virtio 2.7.10.2 */
+  /** Enables the notification for the entry at `#next`. @virtio 2.7.10.2 */
   #arm(): void {
     this.#armedAt = this.#next
     if (this.#eventIdx) this.#store(2 + 4 * this.size, this.#next)
     else this.#store(USED_FLAGS, 0)
   }
 
-  /** Work was found: the driver need not notify until the ring was seen empty. */
+  /** Disables notifications until the ring was seen empty. */
   #disarm(): void {
     if (this.#armedAt < 0) return
     this.#armedAt = -1
-    // With event indices nothing is to be done: the driver passes the old one without a word.
+    // With EVENT_IDX the driver passed the old event index and does not notify again.
     if (!this.#eventIdx) this.#store(USED_FLAGS, VIRTQ_USED_F_NO_NOTIFY)
   }
 
-  /** @param half where in the used area, in 16-bit units */
+  /** Stores a value in the used area. @param half offset in 16-bit units */
   #store(half: number, value: number): void {
     Atomics.store(this.#usedRegion.u16, this.#usedHalf + half, value)
     this.memory.wrote(this.#usedRegion, (this.#usedHalf + half) * 2, 2)
@@ -202,10 +206,10 @@ export class SplitQueue extends RingQueue {
   #reportUsed(from: number, count: number): void {
     const start = this.#usedHalf * 2
     const first = from & this.#mask
-    const straight = Math.min(count, this.size - first)
-    this.memory.wrote(this.#usedRegion, start + 4 + first * 8, straight * 8)
-    if (straight < count) this.memory.wrote(this.#usedRegion, start + 4, (count - straight) * 8)
-    // Last, for who copies what is told of: the entries have to be there before the index says so.
+    const beforeWrap = Math.min(count, this.size - first)
+    this.memory.wrote(this.#usedRegion, start + 4 + first * 8, beforeWrap * 8)
+    if (beforeWrap < count) this.memory.wrote(this.#usedRegion, start + 4, (count - beforeWrap) * 8)
+    // Last: bounce memory copies in this order, and the entries must reach the guest before the index.
     this.memory.wrote(this.#usedRegion, start + 2, 2)
   }
 }

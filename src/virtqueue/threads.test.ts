@@ -7,7 +7,7 @@ import { GuestMemory } from '../memory/guest-memory.ts'
 import { MemoryRegion } from '../memory/memory-region.ts'
 import { BarePair } from './testing/bare-pair.ts'
 
-/** What a driver in another thread is started with. */
+/** Data for the worker thread that runs the driver. */
 interface Setup {
   readonly packed: boolean
   readonly eventIdx: boolean
@@ -17,29 +17,29 @@ interface Setup {
 }
 
 const REQUESTS = 30_000
-/** Far longer than any thread waits for a processor: who sleeps that long was not woken. */
-const FOREVER = 60_000
+/** Milliseconds after which a wake-up counts as lost; scheduling delays are far shorter. */
+const TIMEOUT_MS = 60_000
 const KEY = 0x5a5a5a5a
 
 const DEVICE = 0
 const DRIVER = 1
 
-/** Rings a bell that may be heard later: an eventfd, or an interrupt. */
+/** Increments a bell and wakes its waiter, like an eventfd or an interrupt. */
 function ring(bells: Int32Array, bell: number): void {
   Atomics.add(bells, bell, 1)
   Atomics.notify(bells, bell)
 }
 
-/** Sleeps until the bell was rung more often than `heard`. */
-function sleep(bells: Int32Array, bell: number, heard: number): void {
-  if (Atomics.wait(bells, bell, heard, FOREVER) === 'timed-out') throw new Error('a wake-up was lost')
+/** Sleeps until the count of the bell differs from `seen`. */
+function sleep(bells: Int32Array, bell: number, seen: number): void {
+  if (Atomics.wait(bells, bell, seen, TIMEOUT_MS) === 'timed-out') throw new Error('a wake-up was lost')
 }
 
 function sharedMemory(setup: Setup): GuestMemory {
   return new GuestMemory([MemoryRegion.over(0, new Uint8Array(setup.memory))])
 }
 
-/** The driver: keeps the ring full, in batches of changing length, and sleeps when there is nothing to collect. */
+/** Driver: keeps the ring full in batches of varying length, and sleeps if there is nothing to collect. */
 function runDriver(setup: Setup): void {
   const bells = new Int32Array(setup.bells)
   const pair = new BarePair({ ...setup, memory: sharedMemory(setup) })
@@ -57,7 +57,7 @@ function runDriver(setup: Setup): void {
       sent.set(driver.add([slot.input], [slot.output]), { slot, value: added++ })
     }
     if (driver.kick()) ring(bells, DEVICE)
-    const heard = Atomics.load(bells, DRIVER)
+    const seen = Atomics.load(bells, DRIVER)
     driver.disableInterrupts()
     let collected = 0
     for (; driver.collect(); collected++) {
@@ -68,15 +68,15 @@ function runDriver(setup: Setup): void {
       spare.push(slot)
     }
     done += collected
-    if (collected === 0 && driver.enableInterrupts()) sleep(bells, DRIVER, heard)
+    if (collected === 0 && driver.enableInterrupts()) sleep(bells, DRIVER, seen)
   }
 }
 
-/** The device: answers whatever is there and sleeps when there is nothing. */
+/** Device: serves all available chains and sleeps if there are none. */
 function runDevice({ queue, breaks }: BarePair, bells: Int32Array): void {
-  for (let heard = 0; queue.counters.pushed < REQUESTS; ) {
-    sleep(bells, DEVICE, heard)
-    heard = Atomics.load(bells, DEVICE)
+  for (let seen = 0; queue.counters.pushed < REQUESTS; ) {
+    sleep(bells, DEVICE, seen)
+    seen = Atomics.load(bells, DEVICE)
     for (let chain = queue.pop(); chain; chain = queue.pop()) {
       chain.writer.u32((chain.reader.u32() ^ KEY) >>> 0)
       queue.push(chain, 4)
@@ -91,7 +91,7 @@ if (isMainThread) {
   for (const packed of [false, true]) {
     for (const eventIdx of [false, true]) {
       const name = `${packed ? 'packed' : 'split'}${eventIdx ? ', event index' : ''}`
-      test(`a driver in another thread loses no request, no byte and no wake-up (${name})  @virtio ${packed ? '2.8.21' : '2.7.13'}`, async () => {
+      test(`a driver in another thread loses no requests, bytes or wake-ups (${name})  @virtio ${packed ? '2.8.21' : '2.7.13'}`, async () => {
         const setup: Setup = {
           packed,
           eventIdx,
@@ -100,7 +100,7 @@ if (isMainThread) {
           bells: new SharedArrayBuffer(8),
         }
         const bells = new Int32Array(setup.bells)
-        // Its driver is idle, and says where the rings will be: the one in the other thread clears them once more.
+        // The driver of this pair is unused: the driver in the other thread allocates the rings at the same addresses.
         const pair = new BarePair({ ...setup, memory: sharedMemory(setup), interrupt: () => ring(bells, DRIVER) })
         const worker = new Worker(fileURLToPath(import.meta.url), { workerData: setup })
         const ended = once(worker, 'exit')

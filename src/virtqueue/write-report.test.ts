@@ -8,7 +8,7 @@ import { BarePair } from './testing/bare-pair.ts'
 const BASE = 0x10000
 const BYTES = 1 << 15
 
-test('every byte that a device changes is reported, and none that it may only read', () => {
+test('every byte that a device writes is reported, and no byte that it may only read', () => {
   const request = fc.record({
     reads: fc.array(fc.nat(20), { maxLength: 2 }),
     writes: fc.array(fc.nat(20), { maxLength: 3 }),

@@ -2,13 +2,14 @@ import { copyBytes } from '../memory/copy-bytes.ts'
 import type { SpanList } from '../memory/span-list.ts'
 
 /**
- * Fills the device-writable part of a chain in order, whatever its layout.
+ * Fills the device-writable part of a chain in order, independent of how it is divided into descriptors.
  *
- * Nothing here throws: what does not fit is not written, and every call says how much was.
+ * No method throws: bytes that do not fit are not written, and methods that take a length return the bytes written.
  */
 export class Writer {
+  /** Bytes that can still be written. */
   remaining = 0
-  /** Bytes written so far: what `push` wants to know. */
+  /** Bytes written so far, which is the argument for `DeviceQueue.push`. */
   written = 0
   #spans: SpanList
   #end = 0
@@ -19,7 +20,7 @@ export class Writer {
     this.#spans = spans
   }
 
-  /** Starts over the spans `first` to `end`, `length` bytes in all. Called by the queue for each chain. */
+  /** Starts at span `first` and ends before span `end`: `length` bytes in total. Called by the queue for each chain. */
   rewind(first: number, end: number, length: number): void {
     this.#index = first
     this.#end = end
@@ -64,7 +65,7 @@ export class Writer {
     this.u16(value >>> 16)
   }
 
-  /** @param value a number from 0 to 2^53 - 1 */
+  /** Writes a 64-bit number. @param value 0 to 2^53 - 1 */
   u64(value: number): void {
     this.u32(value % 2 ** 32)
     this.u32(Math.floor(value / 2 ** 32))
@@ -84,7 +85,7 @@ export class Writer {
     return done
   }
 
-  /** Hands each writable piece, whole, to `fill`. @returns the bytes filled: all that remained */
+  /** Calls `fill` with each remaining span, which it must fill completely. @returns the bytes filled */
   fill(fill: (bytes: Uint8Array) => void): number {
     const before = this.written
     const spans = this.#spans
@@ -97,7 +98,7 @@ export class Writer {
     return this.written - before
   }
 
-  /** Passes over up to `length` bytes, which count as written. @returns the bytes passed over */
+  /** Skips up to `length` bytes, which count as written. @returns the bytes skipped */
   skip(length: number): number {
     let done = 0
     while (done < length && this.#index < this.#end) {

@@ -79,7 +79,7 @@ export class DmaMessages implements BounceMemory {
     this.#most = Math.max(WORD, Math.min(MAX_TRANSFER_HERE, most))
   }
 
-  settle(promise: Promise<unknown>): void {
+  run(promise: Promise<unknown>): void {
     this.events.settle(promise)
   }
 
@@ -115,15 +115,15 @@ export class DmaMessages implements BounceMemory {
     }
   }
 
-  after(then: () => void): void {
+  afterFlush(then: () => void): void {
     if (this.#idle) then()
     else this.#add({ command: undefined, address: 0, count: 0, data: undefined, done: then })
   }
 
-  settled(): void | Pending {
+  flushed(): void | Pending {
     if (this.#idle) return
     const settled = new Pending()
-    this.after(() => settled.finish())
+    this.afterFlush(() => settled.finish())
     return settled
   }
 

@@ -19,9 +19,9 @@ function rig(): { readonly memory: GuestMemory; readonly table: DmaTable; readon
   const messages: BounceMemory = {
     read: async () => undefined,
     wrote: () => {},
-    after: (then) => then(),
-    settled: () => undefined,
-    settle: () => {},
+    afterFlush: (then) => then(),
+    flushed: () => undefined,
+    run: () => {},
   }
   return {
     memory,

@@ -188,10 +188,10 @@ export class DmaTable {
     const ranges = [...this.#ranges.values()]
     if (ranges.length > 0 && !ranges.some(({ shared }) => shared)) {
       this.#cast(ranges)
-      this.memory.remote = this.messages
+      this.memory.bounce = this.messages
     } else {
       for (const range of ranges) if (!range.shared) this.#retire(range)
-      this.memory.remote = undefined
+      this.memory.bounce = undefined
     }
     this.memory.replace(ranges.flatMap(({ regions }) => regions))
   }

@@ -1,6 +1,6 @@
 import { DeviceId } from '../../virtio/device-id.ts'
 
-/** PCI class, sub-class and programming interface of a device type: what firmware and `lspci` go by. @pci D */
+/** Returns the PCI class, sub-class and programming interface of a device type, for firmware and `lspci`. @pci D */
 export function classCode(id: DeviceId): number {
   return CLASS_CODES[id]
 }

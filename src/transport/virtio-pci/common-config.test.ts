@@ -9,7 +9,7 @@ import { CommonField } from './testing/virtio-pci-driver.ts'
 const VERSION_1 = featureSet(Feature.VERSION_1)
 const NO_VECTOR = 0xffff
 
-/** Fields with a value of their own each, where they can have one. */
+/** Writable fields, each with a distinct value. */
 async function configured(): Promise<EchoMachine> {
   const machine = new EchoMachine({ messages: true })
   const { driver } = machine
@@ -31,7 +31,7 @@ async function configured(): Promise<EchoMachine> {
   return machine
 }
 
-test('every field is where the specification has it, and says what it should  @virtio 4.1.4.3', async () => {
+test('every field has the offset and value of the specification  @virtio 4.1.4.3', async () => {
   const { driver } = await configured()
   const expected: Partial<Record<CommonField, number>> = {
     device_feature_select: 1,
@@ -65,7 +65,7 @@ test('every field is where the specification has it, and says what it should  @v
   }
 })
 
-test('bytes read with any width and alignment are those of the fields  @virtio 4.1.3.1', async () => {
+test('reads of any width and alignment return the bytes of the fields  @virtio 4.1.3.1', async () => {
   const { pci } = await configured()
   const bytes = Array.from({ length: 64 }, (_, at) => pci.barRead(0, at, 1))
   const joined = (at: number, width: number) =>
@@ -76,7 +76,7 @@ test('bytes read with any width and alignment are those of the fields  @virtio 4
   for (const at of [64, 100, 0xffc]) assert.equal(pci.barRead(0, at, 4), 0)
 })
 
-test('the halves of 64-bit fields are written apart, in any order  @virtio 4.1.3.2', async () => {
+test('the halves of 64-bit fields can be written separately in any order  @virtio 4.1.3.2', async () => {
   const { driver } = new EchoMachine()
   await driver.negotiate(VERSION_1)
   for (const area of ['queue_desc', 'queue_driver', 'queue_device'] as const) {
@@ -88,7 +88,7 @@ test('the halves of 64-bit fields are written apart, in any order  @virtio 4.1.3
   }
 })
 
-test('fields that are read-only stay as they are  @virtio 4.1.4.3', async () => {
+test('writes to read-only fields are ignored  @virtio 4.1.4.3', async () => {
   const { driver } = await configured()
   for (const field of [
     'device_feature',
@@ -119,7 +119,7 @@ test('features past the last word read as 0 and are not accepted  @virtio 4.1.4.
   }
 })
 
-test('a queue that is not there has size 0, no vector, and takes no writes  @virtio 4.1.4.3.1', async () => {
+test('a queue that does not exist has size 0 and no vector, and writes to it are ignored  @virtio 4.1.4.3.1', async () => {
   const { driver } = await configured()
   const fields = [
     'queue_size',
@@ -152,7 +152,7 @@ test('writing 0 to queue_enable disables nothing  @virtio 4.1.4.3.2', async () =
   assert.deepEqual(machine.echo(0, [1]), [1])
 })
 
-test('queue_size is a power of two unless packed rings are agreed on, not only asked for  @virtio 4.1.4.3.1', async () => {
+test('queue_size must be a power of two unless packed rings were negotiated  @virtio 4.1.4.3.1', async () => {
   const { driver } = new EchoMachine()
   await driver.reset()
   driver.set('driver_feature_select', 1)
@@ -176,7 +176,7 @@ test('an enabled queue keeps its size and addresses', async () => {
   assert.deepEqual(machine.echo(0, [1]), [1])
 })
 
-test('a smaller queue of the driver’s choice is served round and round  @virtio 4.1.5.1.3', async () => {
+test('a smaller queue size of the driver is served over many rounds  @virtio 4.1.5.1.3', async () => {
   const machine = new EchoMachine()
   const { driver } = machine
   await driver.negotiate(VERSION_1)
@@ -185,7 +185,7 @@ test('a smaller queue of the driver’s choice is served round and round  @virti
   for (let i = 0; i < 20; i++) assert.deepEqual(machine.echo(0, [i]), [i])
 })
 
-test('queue_reset reads 1 while the reset goes on, then it and queue_enable read 0  @virtio 4.1.4.3.1', async () => {
+test('queue_reset reads 1 during the reset, then it and queue_enable read 0  @virtio 4.1.4.3.1', async () => {
   const machine = new EchoMachine({ device: new EchoDevice({ slow: true }) })
   const { driver } = machine
   await driver.start(featureSet(Feature.RING_RESET))
@@ -205,7 +205,7 @@ test('queue_reset reads 1 while the reset goes on, then it and queue_enable read
   assert.equal(driver.queues[0].collect(), true)
 })
 
-test('after a reset every field reads as it did before any driver  @virtio 2.4.1', async () => {
+test('after a reset every field has its initial value  @virtio 2.4.1', async () => {
   const machine = await configured()
   const fresh = new EchoMachine({ messages: true })
   machine.driver.set('device_status', 0)
@@ -214,7 +214,7 @@ test('after a reset every field reads as it did before any driver  @virtio 2.4.1
   }
 })
 
-test('config_generation tells of a change between two reads  @virtio 4.1.4.3.1', async () => {
+test('config_generation changes if the configuration changed between two reads  @virtio 4.1.4.3.1', async () => {
   const { driver, device } = new EchoMachine()
   await driver.start()
   driver.readConfig(0, 4)
@@ -239,5 +239,5 @@ test('device configuration is read and written with the width of its fields  @vi
     [0x22, 0x4433, 0x0077_6655],
   )
   driver.writeConfig(12, 4, 1)
-  assert.equal(driver.readConfig(12, 4), 0, 'past its end')
+  assert.equal(driver.readConfig(12, 4), 0, 'past the end')
 })

@@ -4,14 +4,14 @@ import { QueueArea } from '../../virtio/queue-state.ts'
 import { type Interrupts, VIRTIO_MSI_NO_VECTOR } from './interrupts.ts'
 import { type Register, RegisterBlock } from './register-block.ts'
 
-/** Bytes of the structure. */
+/** Length of the structure, in bytes. */
 export const COMMON_CFG_LENGTH = 64
 
 /**
- * The common configuration structure: what the driver sees of the device's state. @virtio 4.1.4.3
+ * Common configuration structure, through which the driver accesses the device's state. @virtio 4.1.4.3
  *
- * Fields from `queue_size` on are of the queue that `queue_select` names; where there is none they read as 0 (no
- * vector), and writes are ignored.
+ * `queue_size` and the queue fields after it apply to the queue selected by `queue_select`. If that does not exist,
+ * they read as 0 (`queue_msix_vector` as NO_VECTOR) and writes are ignored.
  */
 export class CommonConfig extends RegisterBlock {
   readonly #selection: Selection
@@ -22,7 +22,7 @@ export class CommonConfig extends RegisterBlock {
     this.#selection = selection
   }
 
-  /** The device was reset, and with it what the driver selected. */
+  /** Resets the selected feature words and queue. */
   reset(): void {
     this.#selection.deviceFeatures = 0
     this.#selection.driverFeatures = 0
@@ -30,7 +30,7 @@ export class CommonConfig extends RegisterBlock {
   }
 }
 
-/** Which features, and which queue, the other fields are about. */
+/** Feature words and queue that the other fields apply to. */
 interface Selection {
   deviceFeatures: number
   driverFeatures: number
@@ -112,7 +112,7 @@ function declare(state: DeviceState, interrupts: Interrupts, selection: Selectio
       name: 'queue_enable',
       width: 2,
       read: () => Number(selected()?.enabled ?? false),
-      // A driver must not write 0: only a reset disables a queue. @virtio 4.1.4.3.2
+      // Other values are ignored: a driver must not write 0, and only a reset disables a queue. @virtio 4.1.4.3.2
       write(value) {
         if (value === 1) state.enableQueue(selection.queue)
       },
@@ -124,7 +124,7 @@ function declare(state: DeviceState, interrupts: Interrupts, selection: Selectio
     address('queue_driver (high)', QueueArea.DRIVER + 1),
     address('queue_device', QueueArea.DEVICE),
     address('queue_device (high)', QueueArea.DEVICE + 1),
-    // NOTIF_CONFIG_DATA is not offered: drivers name queues by their index, and this says the same.
+    // NOTIF_CONFIG_DATA is not offered, so drivers notify with the queue index, which this field also returns.
     { name: 'queue_notif_config_data', width: 2, read: () => (selected() ? selection.queue : 0) },
     {
       name: 'queue_reset',

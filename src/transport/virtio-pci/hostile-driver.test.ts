@@ -6,12 +6,12 @@ import { Feature, featureSet } from '../../virtio/feature.ts'
 import { EchoDevice } from '../../virtio/testing/echo-device.ts'
 import { EchoMachine } from './testing/echo-machine.ts'
 
-/** One thing a driver without manners does. */
+/** One access by a hostile driver. */
 type Poke = (machine: EchoMachine) => void
 
 const width = fc.constantFrom(1, 2, 4)
 const word = fc.integer({ min: 0, max: 0xffff_ffff })
-/** Numbers that mean something somewhere: statuses, features, sizes, vectors, addresses within memory. */
+/** Values that are valid in some field: statuses, features, sizes, vectors, addresses in guest memory. */
 const value = fc.oneof(
   fc.constantFrom(0, 1, 2, 3, 4, 5, 8, 11, 15, 16, 64, 128, 255, 256, 0xfffe, 0xffff, 0x10000, 0xffff_ffff),
   fc.integer({ min: 1, max: 255 }).map((page) => page * 4096),
@@ -56,9 +56,9 @@ const poke: fc.Arbitrary<Poke> = fc.oneof(
       return ({ pci }) => pci.configWrite(offset, width, value % 2 ** (8 * width))
     }),
   },
-  // Memory decoding and bus mastering on, so that the rest gets through.
+  // Enables memory decoding and bus mastering, so that other accesses have an effect.
   { weight: 1, arbitrary: fc.constant<Poke>(({ driver }) => driver.enable()) },
-  // Rings of rubbish.
+  // Writes random bytes to the rings.
   {
     weight: 2,
     arbitrary: fc.tuple(fc.integer({ min: 0, max: (1 << 18) - 1 }), value).map(([at, value]): Poke => {
@@ -75,7 +75,7 @@ for (const [name, features] of [
   ['packed', featureSet(Feature.RING_PACKED)],
 ] as const) {
   for (const started of [false, true]) {
-    test(`whatever is written where, ${started ? 'with a driver at work, ' : ''}nothing throws and a reset recovers: ${name}  @virtio 2.4.1`, async () => {
+    test(`no write ${started ? 'after DRIVER_OK ' : ''}throws, and a reset recovers the device: ${name}  @virtio 2.4.1`, async () => {
       await fc.assert(
         fc.asyncProperty(fc.array(poke, { maxLength: 120, size: 'max' }), fc.boolean(), async (pokes, slow) => {
           const memory = MemoryRegion.over(0, new Uint8Array(4096))

@@ -17,7 +17,7 @@ function msixControl(machine: EchoMachine, bits: number): void {
   machine.pci.configWrite(at + 2, 2, bits)
 }
 
-/** A machine with MSI-X on, vector v sending v to 0x1000, and the events mapped: configuration, queue 0, queue 1. */
+/** Machine with MSI-X on. Vector v sends data v to 0x1000; configuration, queue 0 and queue 1 are mapped. */
 async function withMessages(vectors: readonly [number, number, number]): Promise<EchoMachine> {
   const machine = new EchoMachine({ messages: true })
   const { pci, driver } = machine
@@ -39,7 +39,7 @@ function change(machine: EchoMachine): void {
   machine.device.config.update((view) => view.setUint32(0, view.getUint32(0, true) + 1, true))
 }
 
-test('the ISR status tells a used buffer once, and reading it lowers the pin  @virtio 4.1.4.5.1', async () => {
+test('the ISR status shows a used buffer once, and reading it deasserts the pin  @virtio 4.1.4.5.1', async () => {
   const machine = new EchoMachine()
   await machine.driver.start()
   machine.send(0, [1])
@@ -51,22 +51,22 @@ test('the ISR status tells a used buffer once, and reading it lowers the pin  @v
   assert.equal(machine.driver.isr(), 0)
 })
 
-test('the ISR status tells queues and configuration apart, and both at once  @virtio 4.1.4.5.1', async () => {
+test('the ISR status has separate bits for queues and configuration  @virtio 4.1.4.5.1', async () => {
   const machine = new EchoMachine()
   await machine.driver.start()
   change(machine)
   assert.equal(machine.driver.isr(), 2)
   machine.send(0, [1])
   change(machine)
-  assert.equal(machine.edges, 3, 'the pin is a level: raised, lowered, raised')
+  assert.equal(machine.edges, 3, 'asserted, deasserted, asserted')
   assert.equal(machine.driver.isr(), 3)
 })
 
-test('the ISR status can be read with any width, and cannot be written', async () => {
+test('the ISR status can be read with any width and is read-only', async () => {
   for (const width of [1, 2, 4]) {
     const machine = new EchoMachine()
     await machine.driver.start()
-    const { bar, offset } = machine.driver.place(3)
+    const { bar, offset } = machine.driver.capability(3)
     machine.send(0, [1])
     machine.pci.barWrite(bar, offset, width, 0)
     assert.equal(machine.pci.barRead(bar, offset, width), 1)
@@ -74,7 +74,7 @@ test('the ISR status can be read with any width, and cannot be written', async (
   }
 })
 
-test('with the pin disabled the status register still tells, and enabling raises the pin  @pci 6.2.2', async () => {
+test('with the pin disabled the status register shows the interrupt, and enabling asserts the pin  @pci 6.2.2', async () => {
   const machine = new EchoMachine()
   await machine.driver.start()
   machine.pci.configWrite(4, 2, 6 | INTX_DISABLE)
@@ -86,7 +86,7 @@ test('with the pin disabled the status register still tells, and enabling raises
   assert.equal(machine.asserted, false)
 })
 
-test('on a bus without messages there is no MSI-X, and no event can be mapped  @virtio 4.1.5.1.2.1', async () => {
+test('on a bus without messages there is no MSI-X, and no vector can be mapped  @virtio 4.1.5.1.2.1', async () => {
   const { driver } = new EchoMachine()
   assert.equal(
     driver.capabilities.some(({ id }) => id === MSIX_CAPABILITY),
@@ -97,7 +97,7 @@ test('on a bus without messages there is no MSI-X, and no event can be mapped  @
   assert.equal(driver.get('config_msix_vector'), NO_VECTOR)
 })
 
-test('an event can be mapped to every vector of the table and to none  @virtio 4.1.5.1.2.1', async () => {
+test('an event can be mapped to every vector of the table and unmapped  @virtio 4.1.5.1.2.1', async () => {
   const { driver } = new EchoMachine({ messages: true })
   await driver.negotiate(VERSION_1)
   for (const field of ['config_msix_vector', 'queue_msix_vector'] as const) {
@@ -109,7 +109,7 @@ test('an event can be mapped to every vector of the table and to none  @virtio 4
   }
 })
 
-test('mapping to a vector that is not in the table fails, and says so  @virtio 4.1.5.1.2.1', async () => {
+test('mapping to a vector outside the table fails and reads back as NO_VECTOR  @virtio 4.1.5.1.2.1', async () => {
   const { driver } = new EchoMachine({ messages: true })
   await driver.negotiate(VERSION_1)
   for (const field of ['config_msix_vector', 'queue_msix_vector'] as const) {
@@ -121,7 +121,7 @@ test('mapping to a vector that is not in the table fails, and says so  @virtio 4
   }
 })
 
-test('with MSI-X each event sends the message it is mapped to, and the pin rests  @virtio 4.1.5.3, 4.1.5.4', async () => {
+test('with MSI-X each event sends the message of its vector and does not assert the pin  @virtio 4.1.5.3, 4.1.5.4', async () => {
   const machine = await withMessages([0, 1, 2])
   machine.send(1, [1])
   machine.send(0, [1])
@@ -144,7 +144,7 @@ test('events can share a vector  @virtio 4.1.5.1.2.1', async () => {
   )
 })
 
-test('an event that is not mapped makes no interrupt  @virtio 4.1.5.3.1, 4.1.5.4.1', async () => {
+test('an unmapped event causes no interrupt  @virtio 4.1.5.3.1, 4.1.5.4.1', async () => {
   const machine = await withMessages([NO_VECTOR, NO_VECTOR, 1])
   machine.send(0, [1])
   change(machine)
@@ -153,7 +153,7 @@ test('an event that is not mapped makes no interrupt  @virtio 4.1.5.3.1, 4.1.5.4
   assert.equal(machine.messages.length, 1)
 })
 
-test('with MSI-X a used buffer leaves the ISR status alone, a configuration change sets it  @virtio 4.1.4.5.1', async () => {
+test('with MSI-X a configuration change sets the ISR status and a used buffer does not  @virtio 4.1.4.5.1', async () => {
   const machine = await withMessages([0, 1, 2])
   machine.send(0, [1])
   assert.equal(machine.driver.isr(), 0)
@@ -161,7 +161,7 @@ test('with MSI-X a used buffer leaves the ISR status alone, a configuration chan
   assert.equal(machine.driver.isr(), 2)
 })
 
-test('enabling MSI-X lowers a pin that was up  @pci 6.8.2.3', async () => {
+test('enabling MSI-X deasserts the pin  @pci 6.8.2.3', async () => {
   const machine = new EchoMachine({ messages: true })
   await machine.driver.start()
   machine.send(0, [1])
@@ -172,7 +172,7 @@ test('enabling MSI-X lowers a pin that was up  @pci 6.8.2.3', async () => {
   assert.equal(machine.asserted, true)
 })
 
-test('a reset unmaps every event, forgets what is pending and lowers the pin  @virtio 4.1.5.1.2.1', async () => {
+test('a reset unmaps every event, clears pending bits and deasserts the pin  @virtio 4.1.5.1.2.1', async () => {
   const machine = await withMessages([0, 1, 2])
   const { pci, driver } = machine
   pci.barWrite(MSIX_BAR, 16 + 12, 4, 1)
@@ -219,7 +219,7 @@ test('during a reset events cannot be mapped  @virtio 4.1.4.3.2', async () => {
   await driver.reset()
 })
 
-test('without bus mastering messages wait  @pci 6.2.2', async () => {
+test('without bus mastering messages stay pending  @pci 6.2.2', async () => {
   const machine = await withMessages([0, 1, 2])
   machine.pci.configWrite(4, 2, 2)
   change(machine)

@@ -2,15 +2,15 @@ import type { ConfigurationSpace } from '../../pci/configuration-space.ts'
 import type { Msix } from '../../pci/msix.ts'
 import type { PciBus } from '../../pci/pci-function.ts'
 
-/** Unmapped: the event makes no interrupt. @virtio 4.1.5.1.2 */
+/** Vector of events that cause no interrupt. @virtio 4.1.5.1.2 */
 export const VIRTIO_MSI_NO_VECTOR = 0xffff
 
 /** ISR status bits. @virtio 4.1.4.5 */
 const Isr = { QUEUE: 1, CONFIG: 2 } as const
 
 /**
- * How events of the device reach the driver: by message where MSI-X is enabled, else by the ISR status register and
- * the interrupt pin. @virtio 4.1.5.3, 4.1.5.4
+ * Interrupts of the device: MSI-X messages if MSI-X is enabled, else the ISR status register and the interrupt pin.
+ * @virtio 4.1.5.3, 4.1.5.4
  */
 export class Interrupts {
   configVector = VIRTIO_MSI_NO_VECTOR
@@ -27,16 +27,17 @@ export class Interrupts {
     this.queueVectors = new Uint16Array(queues).fill(VIRTIO_MSI_NO_VECTOR)
   }
 
-  /** A vector as it is to be kept: one that is not in the table cannot be mapped. @virtio 4.1.5.1.2.1 */
+  /** Returns `vector` if the MSI-X table has it, else NO_VECTOR. @virtio 4.1.5.1.2.1 */
   mapped(vector: number): number {
     return this.msix && vector < this.msix.vectors ? vector : VIRTIO_MSI_NO_VECTOR
   }
 
-  /** The queue was reset: its events make no interrupt until it is mapped again. @virtio 2.6.1.1.1 */
+  /** Unmaps a queue that was reset: it causes no MSI-X interrupt until the driver maps a vector. @virtio 2.6.1.1.1 */
   unmapQueue(index: number): void {
     this.queueVectors[index] = VIRTIO_MSI_NO_VECTOR
   }
 
+  /** Signals used buffers of a queue. */
   queue(index: number): void {
     if (this.msix?.enabled) {
       this.msix.signal(this.queueVectors[index])
@@ -46,14 +47,15 @@ export class Interrupts {
     this.update()
   }
 
+  /** Signals a configuration change. */
   config(): void {
-    // Set with MSI-X too: the driver may look. @virtio 4.1.4.5.1
+    // Also with MSI-X, because the driver may read it. @virtio 4.1.4.5.1
     this.#isr |= Isr.CONFIG
     if (this.msix?.enabled) this.msix.signal(this.configVector)
     else this.update()
   }
 
-  /** Reading takes the bits away and lowers the pin. @virtio 4.1.4.5 */
+  /** Returns and clears the ISR status, and deasserts the pin. @virtio 4.1.4.5 */
   takeIsr(): number {
     const isr = this.#isr
     this.#isr = 0
@@ -61,7 +63,7 @@ export class Interrupts {
     return isr
   }
 
-  /** Makes the pin follow the ISR status, MSI-X and the command register. @pci 6.2.2, 6.2.3 */
+  /** Updates the pin from the ISR status, MSI-X and the command register. @pci 6.2.2, 6.2.3 */
   update(): void {
     const pending = this.#isr !== 0 && !this.msix?.enabled
     this.space.interruptStatus = pending
@@ -71,11 +73,11 @@ export class Interrupts {
     this.bus.setInterruptLine(asserted)
   }
 
-  /** The device was reset: nothing is mapped and nothing is pending. */
+  /** Unmaps all vectors and clears pending interrupts, because the device was reset. */
   reset(): void {
     this.configVector = VIRTIO_MSI_NO_VECTOR
     this.queueVectors.fill(VIRTIO_MSI_NO_VECTOR)
-    this.msix?.forget()
+    this.msix?.clearPending()
     this.takeIsr()
   }
 }

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { type Register, RegisterBlock } from './register-block.ts'
 
-/** Registers that keep what is written, and every write in order. */
+/** Registers that store written values, and a list of all writes in order. */
 function make(...widths: Register['width'][]) {
   const writes: [index: number, value: number][] = []
   const values = widths.map(() => 0)
@@ -37,7 +37,7 @@ test('a field is read and written with its own width', () => {
   assert.equal(block.length, 8)
 })
 
-test('reads of other widths and alignments are of the same bytes', () => {
+test('reads of other widths and alignments return the same bytes', () => {
   const { block, values } = make(4, 2, 1, 1)
   values.splice(0, 4, 0x4433_2211, 0x6655, 0x77, 0x88)
   assert.equal(block.read(1, 1), 0x22)
@@ -48,7 +48,7 @@ test('reads of other widths and alignments are of the same bytes', () => {
   assert.equal(block.read(8, 4), 0)
 })
 
-test('a write cut in pieces changes the field once and whole', () => {
+test('a write that is split changes the field once, with all bytes', () => {
   for (const width of [1, 2]) {
     const { block, writes } = make(4)
     for (let at = 0; at < 4; at += width) {
@@ -59,7 +59,7 @@ test('a write cut in pieces changes the field once and whole', () => {
   }
 })
 
-test('a write over several fields reaches each, lowest first', () => {
+test('a write over several fields writes each, in ascending order', () => {
   const { block, writes } = make(2, 1, 1)
   block.write(0, 4, 0x4433_2211)
   assert.deepEqual(writes, [
@@ -69,7 +69,7 @@ test('a write over several fields reaches each, lowest first', () => {
   ])
 })
 
-test('bytes that do not follow each other change nothing', () => {
+test('bytes that are not consecutive are ignored', () => {
   const { block, writes, values } = make(4, 4)
   values[0] = 7
   block.write(1, 1, 1)
@@ -82,7 +82,7 @@ test('bytes that do not follow each other change nothing', () => {
   assert.deepEqual([writes, values[0]], [[], 7])
 })
 
-test('a whole write forgets the pieces before it', () => {
+test('a write of the whole field discards bytes collected before', () => {
   const { block, writes } = make(4)
   block.write(0, 2, 0xffff)
   block.write(0, 4, 5)
@@ -90,13 +90,13 @@ test('a whole write forgets the pieces before it', () => {
   assert.deepEqual(writes, [[0, 5]])
 })
 
-test('a field without a writer ignores writes of any width', () => {
+test('a read-only field ignores writes of any width', () => {
   const block = new RegisterBlock([{ name: 'fixed', width: 4, read: () => 9 }])
   for (const width of [1, 2, 4]) for (let at = 0; at < 4; at += width) block.write(at, width, 0xff)
   assert.equal(block.read(0, 4), 9)
 })
 
-test('however a value is cut into pieces in order, it arrives', () => {
+test('a value can be split in any way if the bytes are in order', () => {
   const cuts = fc.constantFrom([4], [2, 2], [1, 1, 2], [2, 1, 1], [1, 2, 1], [1, 1, 1, 1])
   fc.assert(
     fc.property(fc.integer({ min: 0, max: 0xffff_ffff }), cuts, (value, widths) => {

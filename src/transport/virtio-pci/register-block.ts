@@ -1,17 +1,17 @@
-/** One field of a structure of registers. */
+/** Field of a register structure. */
 export interface Register {
-  /** As the specification calls it. */
+  /** Name in the specification. */
   readonly name: string
-  /** Bytes. */
+  /** Width in bytes. */
   readonly width: 1 | 2 | 4
-  /** Has no side effect. */
+  /** Returns the value. Must have no side effect. */
   read(): number
-  /** Without it, the driver cannot change the field. */
+  /** Sets the value. @default read-only */
   write?(value: number): void
 }
 
 /**
- * A structure of registers, one after the other, declared as a list.
+ * Structure of consecutive registers, declared as a list.
  *
  *     const block = new RegisterBlock([
  *       { name: 'queue_select', width: 2, read: () => select, write: (value) => { select = value } },
@@ -20,21 +20,23 @@ export interface Register {
  *     block.write(0, 2, 1)
  *     block.read(0, 4)      // both fields
  *
- * A driver uses each field's own width; buses may cut that in pieces. Reads of any other width are put together by
- * bytes. Writes of any other width are gathered by bytes, lowest first: the field changes, once and whole, with its
- * last byte. Bytes that do not follow each other change nothing.
+ * A driver accesses a field with the field's width, but a bus may split the access. Reads of another width are combined
+ * from bytes. Writes of another width are collected in ascending byte order, and the field is written once, with its
+ * last byte. Writes of bytes that are not consecutive are ignored.
  */
 export class RegisterBlock {
-  /** Bytes. */
+  /** Length in bytes. */
   readonly length: number
   readonly #registers: readonly Register[]
   /** Offset of each register. */
   readonly #starts: number[] = []
   /** Index of the register that each byte belongs to. */
   readonly #owner: number[] = []
-  /** The bytes gathered so far, the register they belong to, and the offset of the byte that comes next. */
+  /** Value of the bytes collected so far. */
   #gathered = 0
+  /** Index of the register that the collected bytes belong to; -1 if none. */
   #gathering = -1
+  /** Offset of the next byte to collect. */
   #next = 0
 
   constructor(registers: readonly Register[]) {

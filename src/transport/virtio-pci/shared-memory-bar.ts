@@ -1,21 +1,21 @@
 import type { MappableParts } from '../../pci/pci-function.ts'
 import type { SharedMemoryRegion } from '../../virtio/device.ts'
 
-/** Regions start at multiples of the largest page a guest is likely to have, so that it can map each by itself. */
+/** Alignment of regions: the largest common page size of guests, so that a guest can map each region separately. */
 const ALIGNMENT = 1 << 16
-/** Files are mapped in these. */
+/** Granularity of file mappings. */
 const PAGE = 0x1000
 
-interface Placed {
+interface PlacedRegion {
   readonly region: SharedMemoryRegion
-  /** In the BAR. */
+  /** Offset in the BAR, in bytes. */
   readonly offset: number
 }
 
-/** The BAR that holds a device's shared memory regions, one after the other. @virtio 4.1.4.7 */
+/** BAR that holds a device's shared memory regions in sequence. @virtio 4.1.4.7 */
 export class SharedMemoryBar {
-  readonly placed: readonly Placed[]
-  /** Bytes, a power of two. */
+  readonly placed: readonly PlacedRegion[]
+  /** Size in bytes, a power of two. */
   readonly size: number
 
   constructor(regions: readonly SharedMemoryRegion[]) {
@@ -28,7 +28,7 @@ export class SharedMemoryBar {
     this.size = 2 ** Math.ceil(Math.log2(Math.max(end, ALIGNMENT)))
   }
 
-  /** The regions that lie in the same file as the first, as far away from it as in the BAR. */
+  /** Regions that are in the same file as the first region, at the same distance from it as in the BAR. */
   get mappable(): MappableParts | undefined {
     const [first] = this.placed
     const backing = first?.region.memory.backing
@@ -42,7 +42,7 @@ export class SharedMemoryBar {
     return areas.length > 0 && backing.offset % PAGE === 0 ? { ...backing, areas } : undefined
   }
 
-  /** Bytes between and after the regions read as 0. */
+  /** Reads from the regions. Bytes between and after them read as 0. */
   read(offset: number, width: number): number {
     let value = 0
     for (let i = 0; i < width; i++) {
@@ -59,7 +59,7 @@ export class SharedMemoryBar {
     }
   }
 
-  #find(offset: number): Placed | undefined {
+  #find(offset: number): PlacedRegion | undefined {
     return this.placed.find((at) => offset >= at.offset && offset - at.offset < at.region.memory.size)
   }
 }

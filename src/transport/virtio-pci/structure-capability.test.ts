@@ -9,15 +9,15 @@ import { EchoMachine } from './testing/echo-machine.ts'
 import { CommonField } from './testing/virtio-pci-driver.ts'
 
 const VENDOR = 9
-/** Bytes each type's structure takes in the list. */
+/** Length of each capability by type, in bytes. */
 const CAP_LEN = { 1: 16, 2: 20, 3: 16, 4: 16, 5: 20, 8: 24 } as const
 
-/** The PCI configuration access window, as a driver without BARs uses it. */
+/** Driver's use of the PCI configuration access capability. */
 class Window {
   readonly #at: number
 
   constructor(readonly machine: EchoMachine) {
-    this.#at = machine.driver.place(CfgType.PCI_CFG).at
+    this.#at = machine.driver.capability(CfgType.PCI_CFG).at
   }
 
   aim(bar: number, offset: number, length: number): void {
@@ -36,13 +36,13 @@ class Window {
     this.machine.pci.configWrite(this.#at + 16, length, value)
   }
 
-  /** The data as it is, with whatever the access does. */
+  /** Reads the data field, which performs an access. */
   data(): number {
     return this.machine.pci.configRead(this.#at + 16, 4)
   }
 }
 
-test('each structure has a capability of its whole length, within its BAR  @virtio 4.1.4', () => {
+test('each structure has a capability with its length, within its BAR  @virtio 4.1.4', () => {
   const device = new EchoDevice({ sharedMemory: [{ id: 1, memory: MemoryRegion.over(0, new Uint8Array(4096)) }] })
   const { pci, driver } = new EchoMachine({ device, messages: true })
   const structures = driver.capabilities.filter(({ id }) => id === VENDOR)
@@ -58,17 +58,17 @@ test('each structure has a capability of its whole length, within its BAR  @virt
 
 test('the common and device structures are aligned to 4 bytes, notifications to 2  @virtio 4.1.4.3.1', () => {
   const { driver } = new EchoMachine()
-  assert.equal(driver.place(CfgType.COMMON_CFG).offset % 4, 0)
-  assert.equal(driver.place(CfgType.DEVICE_CFG).offset % 4, 0)
-  assert.equal(driver.place(CfgType.NOTIFY_CFG).offset % 2, 0)
-  assert.equal(driver.place(CfgType.DEVICE_CFG).length, 12)
-  assert.equal(driver.place(CfgType.COMMON_CFG).length, 64)
+  assert.equal(driver.capability(CfgType.COMMON_CFG).offset % 4, 0)
+  assert.equal(driver.capability(CfgType.DEVICE_CFG).offset % 4, 0)
+  assert.equal(driver.capability(CfgType.NOTIFY_CFG).offset % 2, 0)
+  assert.equal(driver.capability(CfgType.DEVICE_CFG).length, 12)
+  assert.equal(driver.capability(CfgType.COMMON_CFG).length, 64)
 })
 
 for (const queueSizes of [[], [16], new Array<number>(300).fill(16)]) {
-  test(`the notification structure has room for each of ${queueSizes.length} queues  @virtio 4.1.4.4.1`, () => {
+  test(`the notification structure has a register for each of ${queueSizes.length} queues  @virtio 4.1.4.4.1`, () => {
     const { pci, driver } = new EchoMachine({ device: new EchoDevice({ queueSizes }) })
-    const { at, length } = driver.place(CfgType.NOTIFY_CFG)
+    const { at, length } = driver.capability(CfgType.NOTIFY_CFG)
     const multiplier = pci.configRead(at + 16, 4)
     assert.equal(multiplier, 4)
     assert.ok(length >= 2)
@@ -79,7 +79,7 @@ for (const queueSizes of [[], [16], new Array<number>(300).fill(16)]) {
   })
 }
 
-test('a device without configuration has no structure for it  @virtio 4.1.4.6', () => {
+test('a device without configuration fields has no device configuration structure  @virtio 4.1.4.6', () => {
   const device = Object.assign(new EchoDevice(), { config: new ConfigSpace(0) })
   const { driver } = new EchoMachine({ device })
   assert.equal(
@@ -88,7 +88,7 @@ test('a device without configuration has no structure for it  @virtio 4.1.4.6', 
   )
 })
 
-test('no driver can write into a capability but the access window’s  @virtio 4.1.4', () => {
+test('capabilities are read-only, except the configuration access capability  @virtio 4.1.4', () => {
   const { pci, driver } = new EchoMachine({ messages: true })
   for (const { at, type, id } of driver.capabilities) {
     if (id !== VENDOR || type === CfgType.PCI_CFG) continue
@@ -99,7 +99,7 @@ test('no driver can write into a capability but the access window’s  @virtio 4
   }
 })
 
-test('shared memory regions are found by their id, and lie in a BAR of their own  @virtio 4.1.4.7.1', () => {
+test('shared memory regions have capabilities with their ids and are in a separate BAR  @virtio 4.1.4.7.1', () => {
   const first = MemoryRegion.over(0, new Uint8Array(4096).fill(1))
   const second = MemoryRegion.over(0, new Uint8Array(200_000).fill(2))
   const device = new EchoDevice({
@@ -118,7 +118,7 @@ test('shared memory regions are found by their id, and lie in a BAR of their own
     ],
   )
   assert.deepEqual([pci.bars[2]?.kind, pci.bars[2]?.prefetchable, pci.bars[2]?.size], ['memory64', true, 1 << 19])
-  assert.equal(pci.barRead(2, 4094, 4), 0x0101, 'past the region there is nothing')
+  assert.equal(pci.barRead(2, 4094, 4), 0x0101, 'bytes past the region read as 0')
   pci.barWrite(2, 65536, 4, 0xdead_beef)
   pci.barWrite(2, 4096, 4, 0xffff_ffff)
   assert.equal(pci.barRead(2, 4096, 4), 0)
@@ -126,7 +126,7 @@ test('shared memory regions are found by their id, and lie in a BAR of their own
   assert.equal(pci.barRead(2, 65536 + 1, 2), 0xadbe)
 })
 
-test('regions in one file, as far apart in it as in their BAR, can be mapped by a monitor', () => {
+test('a monitor can map regions of one file whose distances in file and BAR are equal', () => {
   const region = (size: number, fd: number, offset: number) =>
     new MemoryRegion(0, size, () => new Uint8Array(size), { fd, offset })
   const mappable = (...memory: MemoryRegion[]) => {
@@ -155,7 +155,7 @@ test('a shared memory region can be larger than 4 GiB  @virtio 4.1.4.7', () => {
   )
 })
 
-test('through the access window every field of the common structure reads as through the BAR  @virtio 4.1.4.9.1', async () => {
+test('every field of the common structure reads the same through the access window and the BAR  @virtio 4.1.4.9.1', async () => {
   const machine = new EchoMachine()
   await machine.driver.start()
   const window = new Window(machine)
@@ -164,7 +164,7 @@ test('through the access window every field of the common structure reads as thr
   }
 })
 
-test('a device can be driven through the access window alone, memory decoding off  @virtio 4.1.4.9', async () => {
+test('a device can be used through the access window alone, with memory decoding off  @virtio 4.1.4.9', async () => {
   const machine = new EchoMachine()
   const { pci, driver } = machine
   const window = new Window(machine)
@@ -180,7 +180,7 @@ test('a device can be driven through the access window alone, memory decoding of
   assert.equal(machine.asserted, false)
 })
 
-test('the access window reaches the MSI-X table and shared memory too  @virtio 4.1.4.9.1', () => {
+test('the access window also reaches the MSI-X table and shared memory  @virtio 4.1.4.9.1', () => {
   const memory = MemoryRegion.over(0, new Uint8Array(4096))
   const machine = new EchoMachine({ device: new EchoDevice({ sharedMemory: [{ id: 0, memory }] }), messages: true })
   const window = new Window(machine)
@@ -192,12 +192,12 @@ test('the access window reaches the MSI-X table and shared memory too  @virtio 4
   assert.equal(window.read(2, 4093, 1), 3)
 })
 
-test('an access that cannot be made is not made  @virtio 4.1.4.9.2', () => {
+test('an invalid access through the window is ignored  @virtio 4.1.4.9.2', () => {
   const machine = new EchoMachine()
   const window = new Window(machine)
   const { view } = machine.device.config
   for (let at = 0; at < view.byteLength; at++) view.setUint8(at, 0x55)
-  const { offset: config } = machine.driver.place(CfgType.DEVICE_CFG)
+  const { offset: config } = machine.driver.capability(CfgType.DEVICE_CFG)
   for (const [bar, offset, length] of [
     [0, config, 0],
     [0, config, 3],
@@ -219,14 +219,14 @@ test('an access that cannot be made is not made  @virtio 4.1.4.9.2', () => {
   }
 })
 
-test('one read of the data is one access, however many times it is aimed  @virtio 4.1.4.9.1', async () => {
+test('one read of the data is one access; writing the location accesses nothing  @virtio 4.1.4.9.1', async () => {
   const machine = new EchoMachine()
   await machine.driver.start()
   machine.send(0, [1])
-  const { bar, offset } = machine.driver.place(CfgType.ISR_CFG)
+  const { bar, offset } = machine.driver.capability(CfgType.ISR_CFG)
   const window = new Window(machine)
   window.aim(bar, offset, 1)
-  assert.equal(machine.asserted, true, 'aiming reads nothing')
+  assert.equal(machine.asserted, true, 'writing the location reads nothing')
   assert.equal(window.data() & 0xff, 1)
   assert.equal(window.data() & 0xff, 0)
 })

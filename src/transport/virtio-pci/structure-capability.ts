@@ -1,9 +1,9 @@
 import { CapabilityId, type PciCapability } from '../../pci/capability.ts'
 
-// Virtio structure capability; offsets in its body, which starts after id and link          @virtio 4.1.4
+// Virtio structure capability: offsets in its body, which starts after id and link          @virtio 4.1.4
 //
 //   0     1          2     3    4         6        10       14
-//   | len | cfg_type | bar | id | padding | offset | length | more, by type
+//   | len | cfg_type | bar | id | padding | offset | length | fields of the type
 //
 const CAP_LEN = 0
 const CFG_TYPE = 1
@@ -12,10 +12,10 @@ const ID = 3
 const OFFSET = 6
 const LENGTH = 10
 const EXTRA = 14
-/** Of a 64-bit capability. */
+/** High words of a 64-bit capability. */
 const OFFSET_HI = EXTRA
 const LENGTH_HI = EXTRA + 4
-/** Bytes before the body that `cap_len` counts too. */
+/** Bytes before the body, which `cap_len` includes. */
 const LINK_BYTES = 2
 
 export const CfgType = {
@@ -28,27 +28,30 @@ export const CfgType = {
 } as const
 export type CfgType = (typeof CfgType)[keyof typeof CfgType]
 
-/** Where a structure lies. */
+/** Location of a structure in a BAR. */
 export interface StructurePlace {
   readonly bar: number
   readonly offset: number
-  /** Bytes. */
+  /** Length in bytes. */
   readonly length: number
 }
 
-/** Says where a structure is. @virtio 4.1.4 */
+/** Returns the capability that locates a structure. @virtio 4.1.4 */
 export function structureCapability(type: CfgType, place: StructurePlace): PciCapability {
   return { id: CapabilityId.VENDOR, body: bytes(describe(type, place, EXTRA)) }
 }
 
-/** @param multiplier bytes from one queue's notification register to the next. @virtio 4.1.4.4 */
+/**
+ * Returns the capability of the notification registers. @virtio 4.1.4.4
+ * @param multiplier bytes from one queue's notification register to the next
+ */
 export function notifyCapability(place: StructurePlace, multiplier: number): PciCapability {
   const view = describe(CfgType.NOTIFY_CFG, place, EXTRA + 4)
   view.setUint32(EXTRA, multiplier, true)
   return { id: CapabilityId.VENDOR, body: bytes(view) }
 }
 
-/** @param id which of the device's shared memory regions. @virtio 4.1.4.7 */
+/** Returns the capability of a shared memory region. @param id id of the region @virtio 4.1.4.7 */
 export function sharedMemoryCapability(id: number, place: StructurePlace): PciCapability {
   const view = describe(CfgType.SHARED_MEMORY_CFG, place, EXTRA + 8)
   view.setUint8(ID, id)
@@ -57,17 +60,18 @@ export function sharedMemoryCapability(id: number, place: StructurePlace): PciCa
   return { id: CapabilityId.VENDOR, body: bytes(view) }
 }
 
-/** Reaches the BARs for a driver that cannot map them. */
+/** Access to the BARs, for a driver that cannot map them. */
 export interface BarAccess {
-  /** Size of a BAR, 0 where there is none. */
+  /** Returns the size of a BAR in bytes; 0 if it does not exist. */
   barSize(bar: number): number
   read(bar: number, offset: number, width: number): number
   write(bar: number, offset: number, width: number, value: number): void
 }
 
 /**
- * A window from the configuration space into any BAR: the driver writes where and how wide, then reads or writes the
- * data. An access that is not aligned, not 1, 2 or 4 bytes wide or outside the BAR is not made. @virtio 4.1.4.9
+ * Returns the PCI configuration access capability, a window from the configuration space to any BAR. The driver writes
+ * BAR, offset and length, then reads or writes the data. An access is ignored if it is misaligned, outside the BAR, or
+ * its length is not 1, 2 or 4. @virtio 4.1.4.9
  */
 export function pciAccessCapability(access: BarAccess): PciCapability {
   const view = describe(CfgType.PCI_CFG, { bar: 0, offset: 0, length: 0 }, EXTRA + 4)
@@ -75,8 +79,8 @@ export function pciAccessCapability(access: BarAccess): PciCapability {
   writable[BAR] = 0xff
   writable.fill(0xff, OFFSET)
 
-  /** Calls `use` with what the driver set, where it can be done. */
-  const through = (body: Uint8Array, to: number, use: (data: DataView, at: StructurePlace) => void) => {
+  /** Calls `use` with the location that the driver set, if the access reaches the data and the location is valid. */
+  const withAccess = (body: Uint8Array, to: number, use: (data: DataView, at: StructurePlace) => void) => {
     if (to <= EXTRA) return
     const live = new DataView(body.buffer, body.byteOffset, body.byteLength)
     const place = {
@@ -94,13 +98,13 @@ export function pciAccessCapability(access: BarAccess): PciCapability {
     body: bytes(view),
     writable,
     beforeRead(body, _from, to) {
-      through(body, to, (data, { bar, offset, length }) => {
+      withAccess(body, to, (data, { bar, offset, length }) => {
         const value = access.read(bar, offset, length)
         for (let i = 0; i < length; i++) data.setUint8(EXTRA + i, value >>> (8 * i))
       })
     },
     afterWrite(body, _from, to) {
-      through(body, to, (data, { bar, offset, length }) => {
+      withAccess(body, to, (data, { bar, offset, length }) => {
         let value = 0
         for (let i = 0; i < length; i++) value |= data.getUint8(EXTRA + i) << (8 * i)
         access.write(bar, offset, length, value >>> 0)

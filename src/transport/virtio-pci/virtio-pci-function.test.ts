@@ -15,7 +15,7 @@ const RING_FORMATS = {
 const INTX_DISABLE = 0x400
 
 for (const [name, features] of Object.entries(RING_FORMATS)) {
-  test(`a driver initialises the device and is served, twice: ${name}  @virtio 3.1.1`, async () => {
+  test(`a driver initialises and uses the device, twice: ${name}  @virtio 3.1.1`, async () => {
     const machine = new EchoMachine()
     for (let round = 0; round < 2; round++) {
       await machine.driver.start(features)
@@ -29,7 +29,7 @@ for (const [name, features] of Object.entries(RING_FORMATS)) {
   })
 }
 
-test('the function is a modern virtio device, and no legacy driver’s  @virtio 4.1.2.1', () => {
+test('the function is a modern virtio device without a legacy interface  @virtio 4.1.2.1', () => {
   const { pci, device } = new EchoMachine()
   assert.equal(pci.configRead(0, 2), 0x1af4)
   assert.equal(pci.configRead(2, 2), 0x1040 + device.id)
@@ -38,7 +38,7 @@ test('the function is a modern virtio device, and no legacy driver’s  @virtio 
   assert.equal(pci.configRead(0x0b, 1), 0xff)
 })
 
-test('a driver finds what the device offers, in all its words  @virtio 2.2', async () => {
+test('a driver reads the offered features in all words  @virtio 2.2', async () => {
   const { driver, pci } = new EchoMachine()
   assert.equal(driver.offered() & featureSet(0, 1, 100, Feature.VERSION_1), featureSet(0, 1, 100, Feature.VERSION_1))
   assert.equal(await driver.negotiate(featureSet(Feature.VERSION_1, 100)), true)
@@ -46,12 +46,12 @@ test('a driver finds what the device offers, in all its words  @virtio 2.2', asy
   assert.equal(await driver.negotiate(featureSet(Feature.VERSION_1, 101)), false)
 })
 
-test('a notification says its queue by where it is written, whatever and however wide  @virtio 4.1.4.4', async () => {
+test('the offset of a notification selects the queue; its value and width are ignored  @virtio 4.1.4.4', async () => {
   const machine = new EchoMachine()
   await machine.driver.start()
   const notified: number[] = []
   machine.device.notify = (queue) => notified.push(queue)
-  const { bar, offset } = machine.driver.place(2)
+  const { bar, offset } = machine.driver.capability(2)
   for (const width of [1, 2, 4]) {
     machine.pci.barWrite(bar, offset, width, 0xffff_ffff)
     machine.pci.barWrite(bar, offset + 4, width, 0)
@@ -62,7 +62,7 @@ test('a notification says its queue by where it is written, whatever and however
   assert.equal(machine.pci.barRead(bar, offset, 4), 0)
 })
 
-test('a notification before DRIVER_OK is nothing  @virtio 3.1.1', async () => {
+test('a notification before DRIVER_OK is ignored  @virtio 3.1.1', async () => {
   const machine = new EchoMachine()
   const { driver } = machine
   let notified = 0
@@ -76,7 +76,7 @@ test('a notification before DRIVER_OK is nothing  @virtio 3.1.1', async () => {
   assert.equal(notified, 1)
 })
 
-test('with memory decoding off no BAR is decoded, and what was in it stays  @pci 6.2.2', async () => {
+test('with memory decoding off no BAR is decoded, and its contents are kept  @pci 6.2.2', async () => {
   const { pci, driver } = new EchoMachine()
   await driver.start()
   pci.configWrite(4, 2, 4)
@@ -89,7 +89,7 @@ test('with memory decoding off no BAR is decoded, and what was in it stays  @pci
   assert.equal(driver.get('device_status'), 15)
 })
 
-test('a bus that decodes by itself need tell no function where its BARs are', async () => {
+test('a bus that decodes by itself need not assign BAR addresses', async () => {
   const { pci, driver } = new EchoMachine()
   pci.configWrite(0x10, 4, 0)
   assert.equal(pci.bars[0]?.decoded, false)
@@ -97,7 +97,7 @@ test('a bus that decodes by itself need tell no function where its BARs are', as
   assert.equal(driver.get('device_status'), 15)
 })
 
-test('BARs that are not there read as all ones', () => {
+test('BARs that do not exist read as all ones', () => {
   const { pci } = new EchoMachine()
   for (const bar of [1, 2, 3, 5, 6, -1]) {
     assert.equal(pci.barRead(bar, 0, 4), 0xffff_ffff)
@@ -105,7 +105,7 @@ test('BARs that are not there read as all ones', () => {
   }
 })
 
-test('the bus hears when a BAR moves or decoding changes, and not otherwise', () => {
+test('barsChanged is called exactly when a BAR moves or decoding changes', () => {
   const machine = new EchoMachine()
   const before = machine.moves
   machine.pci.configWrite(0x10, 4, 0xd000_0000)
@@ -119,7 +119,7 @@ test('the bus hears when a BAR moves or decoding changes, and not otherwise', ()
   assert.equal(machine.pci.bars[0]?.decoded, false)
 })
 
-test('without bus mastering requests wait, and are served when it is on  @pci 6.2.2', async () => {
+test('without bus mastering requests wait until it is on  @pci 6.2.2', async () => {
   const machine = new EchoMachine()
   await machine.driver.start()
   machine.pci.configWrite(4, 2, 2)
@@ -129,7 +129,7 @@ test('without bus mastering requests wait, and are served when it is on  @pci 6.
   assert.equal(machine.asserted, true)
 })
 
-test('a bus reset brings the function back to what it was made as', async () => {
+test('a bus reset restores the initial state of the function', async () => {
   const machine = new EchoMachine({ messages: true, barAddresses: { 0: 0xfe00_0000, 1: 0xfe01_0000 } })
   const { pci, driver } = machine
   const bytes = () => Array.from({ length: 64 }, (_, i) => pci.configRead(4 * i, 4))
@@ -146,7 +146,7 @@ test('a bus reset brings the function back to what it was made as', async () => 
   }
 })
 
-test('a bus reset lowers the pin at once and waits for requests in flight', async () => {
+test('a bus reset deasserts the pin at once and waits for requests in flight', async () => {
   const machine = new EchoMachine({ device: new EchoDevice({ slow: true }) })
   const { pci, driver, device } = machine
   await driver.start()
@@ -156,12 +156,12 @@ test('a bus reset lowers the pin at once and waits for requests in flight', asyn
   const reset = pci.reset()
   assert.ok(reset)
   assert.equal(machine.asserted, false)
-  assert.equal(device.resets, 1, 'that of the initialisation')
+  assert.equal(device.resets, 1, 'the reset of the initialisation')
   device.answer()
   assert.deepEqual([machine.asserted, device.resets, pci.inspect().status], [false, 2, []])
 })
 
-test('a bus reset does not raise a pin that was disabled', async () => {
+test('a bus reset does not assert a disabled pin', async () => {
   const machine = new EchoMachine({ device: new EchoDevice({ slow: true }) })
   await machine.driver.start()
   machine.send(0, [1])
@@ -172,7 +172,7 @@ test('a bus reset does not raise a pin that was disabled', async () => {
   assert.equal(machine.asserted, false)
 })
 
-test('a bus reset during a device reset is the same reset', async () => {
+test('a bus reset during a device reset has no further effect', async () => {
   const machine = new EchoMachine({ device: new EchoDevice({ slow: true }) })
   await machine.driver.start()
   machine.send(0, [1])
@@ -187,7 +187,7 @@ test('a bus reset during a device reset is the same reset', async () => {
   assert.equal(machine.driver.queues[0].collect(), true)
 })
 
-test('a second driver that forgets to reset gets the device as it is, and a reset brings it back  @virtio 3.1.1', async () => {
+test('a second driver that does not reset finds the device in use, and a reset recovers it  @virtio 3.1.1', async () => {
   const machine = new EchoMachine()
   const { driver } = machine
   await driver.start(featureSet(Feature.RING_PACKED))
@@ -205,7 +205,7 @@ test('a second driver that forgets to reset gets the device as it is, and a rese
   assert.deepEqual(machine.echo(0, [2]), [2])
 })
 
-test('a device that fails is told by status and interrupt, and a reset recovers  @virtio 2.1.2', async () => {
+test('a failure of the device sets the status and interrupts, and a reset recovers it  @virtio 2.1.2', async () => {
   const machine = new EchoMachine()
   await machine.driver.start()
   machine.device.session?.needsReset('broken')

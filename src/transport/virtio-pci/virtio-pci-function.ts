@@ -2,7 +2,7 @@ import type { GuestMemory } from '../../memory/guest-memory.ts'
 import type { BaseAddressRequest } from '../../pci/base-address.ts'
 import type { PciCapability } from '../../pci/capability.ts'
 import { ConfigurationSpace } from '../../pci/configuration-space.ts'
-import { MSIX_MOST_VECTORS, Msix } from '../../pci/msix.ts'
+import { MAX_MSIX_VECTORS, Msix } from '../../pci/msix.ts'
 import type { MappableParts, PciBar, PciBus, PciFunction } from '../../pci/pci-function.ts'
 import type { Pending } from '../../pending/pending.ts'
 import type { VirtioDevice } from '../../virtio/device.ts'
@@ -21,32 +21,34 @@ import {
 } from './structure-capability.ts'
 
 export interface VirtioPciOptions {
-  /** The guest's memory, for the rings and what they point to. */
+  /** Guest memory, which holds the rings and buffers. */
   readonly memory: GuestMemory
-  /** Lines for people: faults of the driver, and of the device. A guest can provoke any number: `limitedLog` bounds them. */
+  /**
+   * Receives one line for each fault of driver or device. A guest can provoke any number: limit them by `limitedLog`.
+   */
   readonly log: (line: string) => void
   /**
    * Calls `publish` at the end of the current batch of host completions. A host that calls `VirtioPciFunction.publish` in each
    * turn of its own may do nothing. @default queueMicrotask
    */
   readonly batchEnds?: (publish: () => void) => void
-  /** Where BARs are after a reset, by number, on a bus whose firmware does not place them. */
+  /** BAR addresses after a reset, by BAR number, for a bus without firmware that assigns them. @default unassigned */
   readonly barAddresses?: Readonly<Record<number, number>>
 }
 
-/** @virtio 4.1.2.1 */
+/** Vendor id, and device id of virtio device type 0. @virtio 4.1.2.1 */
 const VENDOR = 0x1af4
 const FIRST_DEVICE = 0x1040
-/** Not transitional. */
+/** Revision of a non-transitional device. @virtio 4.1.2.1 */
 const REVISION = 1
 
-// BAR 0, the registers. Each structure has pages of its own, so that a monitor can map or trap them apart.
+// BAR 0: registers. Each structure has separate pages, so that a monitor can map or trap them separately.
 //
 //   0x0000          0x1000   0x2000          0x2000 + device configuration, in pages
 //   | common config | ISR    | device config | one notification register of 4 bytes a queue |
 //
-// BAR 1, where the bus carries messages: the MSI-X table and its pending bits.
-// BAR 2 (64-bit), where the device shares memory: its regions.
+// BAR 1, if the bus has MSI-X messages: the MSI-X table and its pending bits.
+// BAR 2 (64-bit), if the device has shared memory: its regions.
 const REGISTERS = 0
 const MESSAGES = 1
 const SHARED_MEMORY = 2
@@ -59,14 +61,14 @@ const DEVICE_CFG = 0x2000
 const NOTIFY_MULTIPLIER = 4
 
 /**
- * A virtio device as a PCI function: modern only, INTA, MSI-X where the bus carries messages. @virtio 4.1
+ * PCI function of a virtio device: modern only, with INTA, and MSI-X if the bus has messages. @virtio 4.1
  *
  *     const pci = new VirtioPciFunction(new EntropyDevice(source), bus, { memory, log })
  *     pci.configWrite(0x10, 4, 0xfea0_0000)   // BAR 0
  *     pci.configWrite(0x04, 2, 0x0006)        // memory decoding and bus mastering on
  *     pci.barRead(0, 18, 2)                   // num_queues
  *
- * Bus mastering off, the device starts no request and sends no message; both wait until it is on.
+ * While bus mastering is off, the device pops no chains and sends no messages; both wait until it is on.
  */
 export class VirtioPciFunction implements PciFunction {
   readonly name: string
@@ -76,8 +78,9 @@ export class VirtioPciFunction implements PciFunction {
   readonly #common: CommonConfig
   readonly #msix: Msix | undefined
   readonly #shared: SharedMemoryBar | undefined
-  /** Bytes of device configuration, and where in BAR 0 the notification registers start and end. */
+  /** Bytes of device configuration. */
   readonly #configSize: number
+  /** Offsets in BAR 0 of the start and end of the notification registers. */
   readonly #notifyStart: number
   readonly #notifyEnd: number
 
@@ -86,10 +89,10 @@ export class VirtioPciFunction implements PciFunction {
     const queues = device.queueSizes.length
     this.#configSize = device.config.size
     this.#notifyStart = DEVICE_CFG + Math.max(1, Math.ceil(this.#configSize / PAGE)) * PAGE
-    // A device without queues has a structure for them all the same. @virtio 4.1.4.4.1
+    // A device without queues must have a notification structure too. @virtio 4.1.4.4.1
     this.#notifyEnd = this.#notifyStart + Math.max(1, queues) * NOTIFY_MULTIPLIER
     if (bus.sendMessage || bus.sendVector) {
-      this.#msix = new Msix(Math.min(queues + 1, MSIX_MOST_VECTORS), MESSAGES, bus)
+      this.#msix = new Msix(Math.min(queues + 1, MAX_MSIX_VECTORS), MESSAGES, bus)
     }
     if (device.sharedMemory?.length) this.#shared = new SharedMemoryBar(device.sharedMemory)
     this.#space = new ConfigurationSpace(
@@ -104,7 +107,7 @@ export class VirtioPciFunction implements PciFunction {
       this.#requestBars(options.barAddresses ?? {}),
       this.#capabilities(),
       (mapped) => {
-        this.#commanded()
+        this.#commandChanged()
         if (mapped) bus.barsChanged?.()
       },
     )
@@ -123,7 +126,7 @@ export class VirtioPciFunction implements PciFunction {
       log: options.log,
     })
     this.#common = new CommonConfig(this.#state, interrupts)
-    this.#commanded()
+    this.#commandChanged()
   }
 
   get bars(): readonly (PciBar | undefined)[] {
@@ -136,7 +139,7 @@ export class VirtioPciFunction implements PciFunction {
 
   configWrite(offset: number, width: number, value: number): void {
     this.#space.write(offset, width, value)
-    // MSI-X may have gone on or off, and the pin with it.
+    // The write may have enabled or disabled MSI-X, on which the pin depends.
     this.#interrupts.update()
   }
 
@@ -149,8 +152,8 @@ export class VirtioPciFunction implements PciFunction {
     if (this.#space.bars[bar]) this.#write(bar, offset, width, value)
   }
 
-  memoryChanged(gone: boolean): void | Pending {
-    return this.#state.memoryChanged(gone)
+  memoryChanged(removed: boolean): void | Pending {
+    return this.#state.memoryChanged(removed)
   }
 
   publish(): void {
@@ -170,7 +173,7 @@ export class VirtioPciFunction implements PciFunction {
   }
 
   reset(): void | Pending {
-    // First: the command register is about to forget that the pin was disabled.
+    // First: resetting the command register enables the pin again.
     this.#interrupts.reset()
     this.#space.reset()
     this.#msix?.reset()
@@ -198,14 +201,14 @@ export class VirtioPciFunction implements PciFunction {
     else if (offset >= DEVICE_CFG) this.#state.writeConfig(offset - DEVICE_CFG, width, value)
   }
 
-  /** The register says which queue, whatever is written and how wide. @virtio 4.1.5.2 */
+  /** Handles a write to a notification register, whose offset selects the queue. Ignores the value. @virtio 4.1.5.2 */
   #notify(offset: number): void {
     const register = offset - this.#notifyStart
     if (offset < this.#notifyEnd && register % NOTIFY_MULTIPLIER === 0) this.#state.notify(register / NOTIFY_MULTIPLIER)
   }
 
-  /** The command register changed. */
-  #commanded(): void {
+  /** Follows a change of the command register. */
+  #commandChanged(): void {
     const held = !this.#space.busMaster
     this.#msix?.hold(held)
     this.#state.hold(held)

@@ -7,24 +7,27 @@ import type { DriverSession, VirtioDevice } from '../device.ts'
 import { Feature, featureSet, hasFeature } from '../feature.ts'
 
 export interface DeviceRigOptions {
-  /** What the driver accepts: everything the device offers and VERSION_1 and INDIRECT_DESC unless told. */
+  /** Feature bits that the driver accepts. @default those of the device, VERSION_1 and INDIRECT_DESC */
   readonly features?: bigint
-  /** Size of every queue, instead of what the device says. */
+  /** Size of every queue. @default the device's `queueSizes` */
   readonly queueSize?: number
-  /** Queues the driver does not enable. */
+  /** Indices of queues that the driver does not enable. @default none */
   readonly disabled?: readonly number[]
-  /** Bytes of guest memory; 16 MiB unless told. */
+  /** Bytes of guest memory. @default 16 MiB */
   readonly memorySize?: number
-  /** Guest memory that others have, too, from address 0 on; memory of this process's unless told. */
+  /**
+   * Guest memory at address 0, for example shared with other processes.
+   * @default private memory of `memorySize` bytes
+   */
   readonly memory?: MemoryRegion
 }
 
 /**
- * A device with a driver on the other side of all its queues, past DRIVER_OK.
+ * Device after DRIVER_OK, with a driver for all its queues.
  *
  *     const rig = activateDevice(new EntropyDevice(source))
- *     const reply = rig.send(0, [], [16])               // a device that answers at once
- *     const later = await rig.request(0, [], [16])      // one that may not
+ *     const reply = rig.send(0, [], [16])               // if the device replies within `notify`
+ *     const later = await rig.request(0, [], [16])      // if it may reply later
  *     rig.rigs[0].add([], [64])                         // not visible before rig.kick(0)
  *     await rig.reset()
  */
@@ -32,12 +35,12 @@ export class DeviceRig implements DriverSession {
   readonly memory: GuestMemory
   readonly allocator: GuestAllocator
   readonly features: bigint
-  /** Both sides of each queue; also those the driver did not enable. */
+  /** Both sides of each queue, including queues that the driver did not enable. */
   readonly rigs: readonly QueueRig[]
   readonly queues: (QueueRig['queue'] | undefined)[]
-  /** Why the device, or a queue of it, needs a reset. */
+  /** Reasons for which the device called `needsReset`. */
   readonly failures: string[] = []
-  /** Configuration changes the device told of. */
+  /** Number of configuration changes by the device. */
   configChanges = 0
   readonly #device: VirtioDevice
   #publishDue = false
@@ -83,17 +86,17 @@ export class DeviceRig implements DriverSession {
     this.failures.push(reason)
   }
 
-  /** Sends a request to a device that answers within `notify`. */
+  /** Sends a request to a device that replies within `notify`. @returns the reply */
   send(queue: number, readable: readonly Bytes[], writable: readonly number[] = [], layout?: Layout): Reply {
     return this.rigs[queue].send(() => this.#device.notify(queue), readable, writable, layout)
   }
 
-  /** Sends a request; its `reply` is there once the device interrupted. */
+  /** Sends a request. Its `reply` is set after the device's interrupt. */
   submit(queue: number, readable: readonly Bytes[], writable: readonly number[] = [], layout?: Layout): Request {
     return this.rigs[queue].submit(() => this.#device.notify(queue), readable, writable, layout)
   }
 
-  /** Sends a request and waits for the answer. */
+  /** Sends a request. @returns a promise of the reply */
   request(
     queue: number,
     readable: readonly Bytes[],
@@ -103,12 +106,12 @@ export class DeviceRig implements DriverSession {
     return this.submit(queue, readable, writable, layout).replied
   }
 
-  /** Shows the device what was added to a queue, and notifies it if it wants that. */
+  /** Makes requests added to a queue visible, and notifies the device if it wants that. */
   kick(queue: number): void {
     this.rigs[queue].kick(() => this.#device.notify(queue))
   }
 
-  /** What a transport does when the driver writes 0 to the device's status. @virtio 2.4 */
+  /** Resets the device as a transport does when the driver writes 0 to the status. @virtio 2.4 */
   async reset(): Promise<void> {
     for (const { queue } of this.rigs) queue.open = false
     await promiseOf(all(this.rigs.map((_, index) => this.queues[index] && this.#device.stopQueue(index))))
@@ -118,7 +121,7 @@ export class DeviceRig implements DriverSession {
   }
 }
 
-/** Plays the driver of a device up to DRIVER_OK. */
+/** Acts as the driver of a device up to DRIVER_OK. @returns a rig to send requests with */
 export function activateDevice(device: VirtioDevice, options?: DeviceRigOptions): DeviceRig {
   return new DeviceRig(device, options)
 }

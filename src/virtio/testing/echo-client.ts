@@ -1,10 +1,10 @@
 import type { GuestAllocator, QueueDriver } from '../../virtqueue/driver/index.ts'
 
-/** The driver's side of an echo device: sends bytes, with as much room for the answer. */
+/** Driver of an echo device: sends bytes, with a writable part of the same length for the reply. */
 export class EchoClient {
   /**
-   * @param queues the driver's side of each queue, as they are set up
-   * @param notify tells the device of what was added
+   * @param queues the driver's side of each queue, filled as queues are set up
+   * @param notify notifies the device
    */
   constructor(
     private readonly allocator: GuestAllocator,
@@ -12,7 +12,7 @@ export class EchoClient {
     private readonly notify: (queue: number) => void,
   ) {}
 
-  /** Sends bytes. @returns where the answer goes */
+  /** Sends bytes. @returns the guest address of the reply */
   send(queue: number, bytes: readonly number[]): number {
     const { u8 } = this.allocator.region
     const length = bytes.length
@@ -25,7 +25,7 @@ export class EchoClient {
     return at + length
   }
 
-  /** Sends bytes and collects what comes back at once; undefined where nothing does. */
+  /** Sends bytes and collects the reply; undefined if the device did not reply within `notify`. */
   echo(queue: number, bytes: readonly number[]): number[] | undefined {
     const at = this.send(queue, bytes)
     const driver = this.queues[queue]

@@ -9,11 +9,11 @@ export const EchoFeature = { LOUD: 0, DOUBLE: 1, WIDE: 100 } as const
 export interface EchoOptions {
   readonly queueSizes?: readonly number[]
   readonly sharedMemory?: readonly SharedMemoryRegion[]
-  /** Keep chains until `answer`, and let resets wait for that. */
+  /** Keep chains until `answer`, so that resets wait for it. @default false */
   readonly slow?: boolean
 }
 
-/** A device for tests of a transport: copies what a chain says back into it. */
+/** Device for tests of a transport: copies the readable bytes of a chain to its writable part. */
 export class EchoDevice implements VirtioDevice {
   readonly id = DeviceId.ENTROPY
   readonly name = 'echo'
@@ -28,13 +28,14 @@ export class EchoDevice implements VirtioDevice {
   /** Sessions begun, and resets. */
   starts = 0
   resets = 0
-  /** Chains not given back yet, with their queue. */
+  /** Chains not yet pushed, with their queue. */
   readonly kept: { readonly queue: number; readonly chain: Chain }[] = []
-  /** What a test wants to happen in a call. */
+  /** Called when the driver wrote to the configuration space. */
   configWritten: (() => void) | undefined
+  /** Called at the start of each `notify`. */
   onNotify: (() => void) | undefined
   readonly #slow: boolean
-  #quiet: Pending | undefined
+  #answering: Pending | undefined
 
   constructor(options: EchoOptions = {}) {
     this.queueSizes = options.queueSizes ?? [64, 16]
@@ -58,21 +59,21 @@ export class EchoDevice implements VirtioDevice {
     queue.publish()
   }
 
-  /** Gives everything kept back. */
+  /** Pushes all kept chains. */
   answer(): void {
     for (const { queue, chain } of this.kept.splice(0)) {
       const live = this.session?.queues[queue]
       live?.push(chain, chain.reader.copyTo(chain.writer))
       live?.publish()
     }
-    this.#quiet?.finish()
-    this.#quiet = undefined
+    this.#answering?.finish()
+    this.#answering = undefined
   }
 
   stopQueue(index: number): void | Pending {
     if (!this.kept.some(({ queue }) => queue === index)) return
-    this.#quiet ??= new Pending()
-    return this.#quiet
+    this.#answering ??= new Pending()
+    return this.#answering
   }
 
   reset(): void {

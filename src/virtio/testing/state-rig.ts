@@ -11,7 +11,7 @@ import { EchoDevice } from './echo-device.ts'
 export const VERSION_1 = featureSet(Feature.VERSION_1)
 
 /**
- * The state of an echo device, a driver, and between them a transport that does nothing but write down what it is notifications.
+ * State of an echo device, with a driver and a transport that records its notifications.
  *
  *     const rig = new StateRig()
  *     rig.start()
@@ -23,10 +23,10 @@ export class StateRig {
   readonly region = MemoryRegion.over(0, new Uint8Array(1 << 20))
   readonly memory = new GuestMemory([this.region])
   readonly queues: QueueDriver[] = []
-  /** What the transport was told, in order. */
+  /** Calls of the transport, in order. */
   readonly notifications: string[] = []
   readonly logged: string[] = []
-  /** What a test wants to happen when the driver is interrupted for the configuration. */
+  /** Called at each configuration interrupt. */
   onConfigInterrupt: (() => void) | undefined
   readonly #allocator = new GuestAllocator(this.region, 4096)
   readonly #client = new EchoClient(this.#allocator, this.queues, (queue) => this.state.notify(queue))
@@ -47,7 +47,7 @@ export class StateRig {
     })
   }
 
-  /** Sets status bits besides those that are set. @returns what the status is then */
+  /** Sets status bits in addition to those already set. @returns the new status */
   setStatus(bits: number): number {
     this.state.writeStatus(this.state.status | bits)
     return this.state.status
@@ -59,7 +59,7 @@ export class StateRig {
     }
   }
 
-  /** Up to FEATURES_OK. @returns whether the device agreed */
+  /** Negotiates up to FEATURES_OK. @returns whether the device accepted the features */
   negotiate(features: bigint): boolean {
     this.setStatus(Status.ACKNOWLEDGE)
     this.setStatus(Status.DRIVER)
@@ -67,7 +67,7 @@ export class StateRig {
     return (this.setStatus(Status.FEATURES_OK) & Status.FEATURES_OK) !== 0
   }
 
-  /** Makes a queue of the size the device tells, and enables it. */
+  /** Creates a queue of the configured size and enables it. */
   setUpQueue(index: number): void {
     const { negotiated } = this.state
     const Driver = hasFeature(negotiated, Feature.RING_PACKED) ? PackedDriver : SplitDriver
@@ -85,7 +85,7 @@ export class StateRig {
     this.queues[index] = queue
   }
 
-  /** From reset to DRIVER_OK, with every queue. @param features besides VERSION_1 */
+  /** Performs all steps from reset to DRIVER_OK, with all queues. @param features in addition to VERSION_1 */
   start(features = 0n): void {
     if (!this.negotiate(features | VERSION_1)) throw new Error('features refused')
     for (let index = 0; index < this.state.queues.length; index++) this.setUpQueue(index)

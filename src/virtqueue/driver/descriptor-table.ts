@@ -1,7 +1,7 @@
 import type { MemoryRegion } from '../../memory/memory-region.ts'
 import { DESC_ADDR_HI, DESC_ADDR_LO, DESC_LEN, DESC_TAIL, DESC_WORDS } from '../ring-layout.ts'
 
-/** Descriptors in guest memory, written one at a time: a ring's own, or an indirect table. */
+/** Table of descriptors in guest memory: of a ring, or indirect. */
 export class DescriptorTable {
   readonly address: number
   readonly #region: MemoryRegion
@@ -13,7 +13,7 @@ export class DescriptorTable {
     this.#word = (address - region.base) / 4
   }
 
-  /** Everything but the last word: the address of 64 bits and the length. */
+  /** Writes the address (64 bits) and length of a descriptor, which are all words but the last. */
   describe(index: number, address: number, length: number): void {
     const words = this.#region.u32
     const at = this.#word + index * DESC_WORDS
@@ -22,7 +22,7 @@ export class DescriptorTable {
     words[at + DESC_LEN] = length
   }
 
-  /** The last word: flags and next in a split ring, id and flags in a packed one. */
+  /** Writes the last word of a descriptor: flags and next in a split ring, id and flags in a packed ring. */
   setTail(index: number, low: number, high: number): void {
     this.#region.u32[this.#word + index * DESC_WORDS + DESC_TAIL] = low | (high << 16)
   }
@@ -31,12 +31,12 @@ export class DescriptorTable {
     return this.#region.u32[this.#word + index * DESC_WORDS + DESC_LEN]
   }
 
-  /** Of the last word: flags in a split ring, the id in a packed one. */
+  /** Low half of the last word: flags in a split ring, id in a packed ring. */
   tailLow(index: number): number {
     return this.#region.u16[(this.#word + index * DESC_WORDS + DESC_TAIL) * 2]
   }
 
-  /** Of the last word: next in a split ring, flags in a packed one. */
+  /** High half of the last word: next in a split ring, flags in a packed ring. */
   tailHigh(index: number): number {
     return this.#region.u16[(this.#word + index * DESC_WORDS + DESC_TAIL) * 2 + 1]
   }

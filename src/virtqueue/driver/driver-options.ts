@@ -1,4 +1,4 @@
-/** What a driver side is made for; the device side has to be made for the same. */
+/** Size and negotiated features of a driver's queue. The device's queue must be created with the same values. */
 export interface DriverOptions {
   readonly size: number
   readonly eventIdx?: boolean

@@ -1,7 +1,7 @@
 import type { MemoryRegion } from '../../memory/memory-region.ts'
 
 /**
- * Hands out guest memory to a driver in tests: pieces of a power of two, used again once freed.
+ * Allocator of guest memory for test drivers: power-of-two blocks, reused after they are freed.
  *
  *     const allocator = new GuestAllocator(region)
  *     const page = allocator.allocate(4096, 4096)
@@ -9,22 +9,25 @@ import type { MemoryRegion } from '../../memory/memory-region.ts'
  */
 export class GuestAllocator {
   readonly region: MemoryRegion
-  /** First byte never handed out, from the region's start. */
+  /** Offset of the first byte that was never allocated. */
   #top: number
   readonly #end: number
-  /** Freed pieces by their size's logarithm. */
+  /** Addresses of freed blocks, by the binary logarithm of their size. */
   readonly #freed: number[][] = []
-  /** Logarithm of the size of each piece handed out, by address. */
+  /** Binary logarithm of the size of each allocated block, by address. */
   readonly #sizes = new Map<number, number>()
 
-  /** @param from where in the region to begin, @param to and to end */
+  /**
+   * @param from offset in the region of the first byte to allocate
+   * @param to offset of the end
+   */
   constructor(region: MemoryRegion, from = 0, to = region.size) {
     this.region = region
     this.#top = from
     this.#end = to
   }
 
-  /** @returns the guest address of at least `size` bytes, a multiple of `alignment` (a power of two) */
+  /** Allocates at least `size` bytes. @returns their guest address, a multiple of `alignment` (a power of two) */
   allocate(size: number, alignment = 16): number {
     const log = Math.ceil(Math.log2(Math.max(size, alignment, 16)))
     const freed = this.#freed[log]?.pop()
@@ -35,7 +38,7 @@ export class GuestAllocator {
     const length = 2 ** log
     const address = Math.ceil((this.region.base + this.#top) / length) * length
     const top = address + length - this.region.base
-    if (top > this.#end) throw new RangeError(`guest memory is used up: ${size} bytes wanted`)
+    if (top > this.#end) throw new RangeError(`guest memory exhausted: cannot allocate ${size} bytes`)
     this.#top = top
     this.#sizes.set(address, log)
     return address

@@ -2,7 +2,7 @@ import { DESC_BYTES } from '../ring-layout.ts'
 import { DescriptorTable } from './descriptor-table.ts'
 import type { GuestAllocator } from './guest-allocator.ts'
 
-/** One indirect table for each descriptor of a ring, made when first needed and made again when it is too short. */
+/** Indirect tables, one for each descriptor of a ring. Allocated on demand, and again if one is too short. */
 export class IndirectTables {
   readonly #allocator: GuestAllocator
   readonly #tables: (DescriptorTable | undefined)[] = []
@@ -13,9 +13,9 @@ export class IndirectTables {
   }
 
   get(index: number, entries: number): DescriptorTable {
-    const known = this.#tables[index]
-    if (known && this.#capacities[index] >= entries) return known
-    if (known) this.#allocator.free(known.address)
+    const existing = this.#tables[index]
+    if (existing && this.#capacities[index] >= entries) return existing
+    if (existing) this.#allocator.free(existing.address)
     const table = new DescriptorTable(this.#allocator.region, this.#allocator.allocate(entries * DESC_BYTES))
     this.#tables[index] = table
     this.#capacities[index] = entries

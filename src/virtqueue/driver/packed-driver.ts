@@ -23,7 +23,7 @@ import type { Layout, Part, QueueDriver, RingAddresses } from './queue-driver.ts
 /**
  * The driver's side of a packed virtqueue. A token is the request's buffer id. @virtio 2.8.21
  *
- * Positions run over two rounds of the ring, as on the device's side.
+ * Positions run over two rounds of the ring, as in `PackedQueue`.
  */
 export class PackedDriver implements QueueDriver {
   readonly size: number
@@ -37,21 +37,22 @@ export class PackedDriver implements QueueDriver {
   readonly #eventIdx: boolean
   readonly #inOrder: boolean
   readonly #tables: IndirectTables
-  /** Where the areas start, in units of the view they are used through. */
+  /** Offsets of the areas in the region, in 16-bit units. */
   readonly #ringHalf: number
   readonly #driverEvents: number
   readonly #deviceEvents: number
-  /** Buffer ids nobody uses, a stack; and by id, how many descriptors its request takes. */
+  /** Stack of unused buffer ids. */
   readonly #freeIds: Uint16Array
   #freeIdCount: number
+  /** Number of descriptors of each request in flight, by buffer id. */
   readonly #counts: Uint16Array
-  /** In-order rings: ids as they were made available, a circle. */
+  /** In-order rings: circular list of ids in the order they were made available. */
   readonly #order: Uint16Array
   #orderFirst = 0
   #next = 0
   #kicked = 0
   #collected = 0
-  /** Flags of the first descriptor added since the last kick: stored last, so that all appear at once. */
+  /** Flags of the first descriptor since the last kick, stored last so that all appear at once; -1 if none. */
   #firstFlags = -1
   /** In-order rings: the last request of the batch being collected, or -1. */
   #batchLast = -1
@@ -87,7 +88,7 @@ export class PackedDriver implements QueueDriver {
 
   add(readable: readonly Part[], writable: readonly Part[], layout: Layout = 'direct'): number {
     const total = readable.length + writable.length
-    // A packed list is all in the ring or all in a table. @virtio 2.8.5
+    // A packed list is either completely in the ring or completely in a table. @virtio 2.8.5
     const needed = layout === 'direct' || total === 0 ? Math.max(total, 1) : 1
     if (needed > this.free) return -1
     const id = this.#freeIds[--this.#freeIdCount]
@@ -117,7 +118,7 @@ export class PackedDriver implements QueueDriver {
     return id
   }
 
-  /** Puts one descriptor into the ring, whatever it says. Visible to the device at `kick`. */
+  /** Writes one descriptor to the ring without checks. The device sees it after `kick`. */
   offer(address: number, length: number, flags: number, id: number): void {
     const wrapped = this.#next >= this.size
     const index = wrapped ? this.#next - this.size : this.#next
@@ -153,18 +154,18 @@ export class PackedDriver implements QueueDriver {
       const index = wrapped ? this.#collected - this.size : this.#collected
       if (!this.#isUsed(index, wrapped)) return false
       this.#batchLast = this.descriptors.tailLow(index)
-      // Without the write flag the length means nothing. @virtio 2.8.4
+      // The length is valid only with the WRITE flag. @virtio 2.8.4
       const writes = (this.descriptors.tailHigh(index) & VIRTQ_DESC_F_WRITE) !== 0
       this.#batchWritten = writes ? this.descriptors.length(index) : 0
     }
-    // A batch in order has a descriptor for its last request only; those before it count as used. @virtio 2.8.8
+    // With IN_ORDER a batch has one used descriptor, for its last request; earlier ones count as used. @virtio 2.8.8
     const id = this.#inOrder ? this.#order[this.#orderFirst] : this.#batchLast
     this.token = id
     this.written = id === this.#batchLast ? this.#batchWritten : 0xffff_ffff
     if (id === this.#batchLast) this.#batchLast = -1
     const count = id < this.size ? this.#counts[id] : 0
     if (count === 0) {
-      // Not a request of ours (a hostile test's own): it took one descriptor.
+      // A hostile test wrote this request to the ring: it has one descriptor.
       this.#collected = this.#advance(this.#collected, 1)
       return true
     }
@@ -194,7 +195,7 @@ export class PackedDriver implements QueueDriver {
     this.region.u16[this.#driverEvents + EVENT_FLAGS] = RING_EVENT_FLAGS_DISABLE
   }
 
-  /** @virtio 2.8.1 used: both bits as the device's wrap counter */
+  /** Whether AVAIL and USED both equal the device's wrap counter. @virtio 2.8.1 */
   #isUsed(index: number, wrapped: boolean): boolean {
     const flags = Atomics.load(this.region.u16, this.#ringHalf + (index * DESC_WORDS + DESC_TAIL) * 2 + 1)
     const both = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED

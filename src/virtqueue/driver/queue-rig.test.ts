@@ -15,7 +15,7 @@ for (const packed of [false, true]) {
   for (const eventIdx of [false, true]) {
     for (const inOrder of [false, true]) {
       for (const layout of ['direct', 'indirect', 'mixed'] as const) {
-        test(`requests are answered round and round (packed ${packed}, event index ${eventIdx}, in order ${inOrder}, ${layout})`, () => {
+        test(`requests are answered over many rounds (packed ${packed}, event index ${eventIdx}, in order ${inOrder}, ${layout})`, () => {
           const rig = new QueueRig({ size: 8, packed, eventIdx, inOrder })
           for (let i = 0; i < 1000; i++) {
             const parts = 1 + (i % 3)

@@ -9,48 +9,49 @@ import { SplitDriver } from './split-driver.ts'
 
 export interface QueueRigOptions {
   readonly index?: number
-  /** Descriptors; 64 unless told. */
+  /** Number of descriptors. @default 64 */
   readonly size?: number
   readonly packed?: boolean
   readonly eventIdx?: boolean
   readonly inOrder?: boolean
-  /** Whether indirect descriptors are negotiated (default) or not. */
+  /** Whether INDIRECT_DESC is negotiated. @default true */
   readonly indirect?: boolean
-  /** Memory shared with other rigs, and who hands it out; 16 MiB of its own unless told. */
+  /** Guest memory, for example shared with other rigs. @default 16 MiB at address 0 */
   readonly memory?: GuestMemory
+  /** Allocator in `memory`. @default all but the first 4096 bytes of its first region */
   readonly allocator?: GuestAllocator
 }
 
-/** What a device answered. */
+/** Reply of the device to a request. */
 export interface Reply {
-  /** Bytes the device says it wrote. */
+  /** Number of bytes that the device reported as written. */
   readonly written: number
-  /** A copy of each writable part, whole. */
+  /** Copy of each writable part. */
   readonly parts: readonly Uint8Array[]
-  /** The first `written` bytes of them all. */
+  /** First `written` bytes of all parts together. */
   readonly bytes: Uint8Array
 }
 
-/** A request on its way. */
+/** Request that was added to a queue. */
 export interface Request {
   readonly token: number
-  /** What came back, once it did. */
+  /** Reply of the device; undefined until it was collected. */
   reply: Reply | undefined
-  /** The same, for who waits. */
+  /** Resolves with `reply`. */
   readonly replied: Promise<Reply>
 }
 
 interface Flight extends Request {
   readonly readable: readonly Part[]
   readonly writable: readonly Part[]
-  readonly settle: (reply: Reply) => void
+  readonly resolve: (reply: Reply) => void
 }
 
-/** A request's readable parts: bytes, copied into guest memory. */
+/** Contents of a readable part, which are copied into guest memory. */
 export type Bytes = Uint8Array | readonly number[]
 
 /**
- * A queue with both its sides and the guest memory between them: what a test of a device needs to play the driver.
+ * Both sides of a queue with guest memory, with which a test of a device acts as the driver.
  *
  *     const rig = new QueueRig({ size: 8, packed: true })
  *     const serve = () => {
@@ -62,24 +63,24 @@ export type Bytes = Uint8Array | readonly number[]
  *     const reply = rig.send(serve, [[1, 2], [3]], [8])
  *     reply.bytes                                  // 1, 2, 3
  *
- * The driver behaves as a good one does: it notifies only when the device wants it and collects only when interrupted,
- * so that a device that forgets either is found out. `driver` is there for those that are not so good.
+ * The driver notifies only if the device wants it, and collects only when interrupted, so that missing notification
+ * requests and missing interrupts fail a test. Use `driver` directly to deviate from that.
  */
 export class QueueRig {
   readonly memory: GuestMemory
   readonly allocator: GuestAllocator
   readonly driver: QueueDriver
   readonly queue: QueueControl
-  /** Interrupts the device raised. */
+  /** Number of interrupts from the device. */
   interrupts = 0
-  /** Why the queue broke, if it did. */
+  /** Reason why the queue is broken; undefined if it is not. */
   broken: string | undefined
   readonly #flights = new Map<number, Flight>()
 
   constructor(options: QueueRigOptions = {}) {
     const { index = 0, size = 64, packed = false, eventIdx = false, inOrder = false, indirect = true } = options
     this.memory = options.memory ?? new GuestMemory([MemoryRegion.over(0, new Uint8Array(16 << 20))])
-    // Not from address 0, so that a forgotten address is not a good one.
+    // Not at address 0, so that an address field that a test forgot to set is not valid.
     this.allocator = options.allocator ?? new GuestAllocator(this.memory.regions[0], 4096)
     const Driver = packed ? PackedDriver : SplitDriver
     this.driver = new Driver(this.allocator, { size, eventIdx, inOrder })
@@ -102,51 +103,52 @@ export class QueueRig {
     })
   }
 
-  /** Requests without an answer. */
+  /** Number of requests without a reply. */
   get pending(): number {
     return this.#flights.size
   }
 
   /**
-   * Sends a request and returns its answer, from a device that answers before `notify` returns.
-   * @param notify tells the device: `() => device.notify(0)`; not called where the device asked for no notification
-   * @param readable what the device reads, part by part
-   * @param writable lengths of the parts it may write
+   * Sends a request to a device that replies before `notify` returns. @returns the reply
+   * @param notify notifies the device: `() => device.notify(0)`; not called if the device disabled notifications
+   * @param readable contents of each device-readable part
+   * @param writable length of each device-writable part, in bytes
    */
   send(notify: () => void, readable: readonly Bytes[], writable: readonly number[] = [], layout?: Layout): Reply {
     const request = this.submit(notify, readable, writable, layout)
-    if (!request.reply) throw new Error('the device has not answered: await request.replied of submit() instead')
+    if (!request.reply)
+      throw new Error('the device did not reply within notify: use submit() and await request.replied')
     return request.reply
   }
 
-  /** Sends a request; the answer is in `reply` when the device interrupted, and `replied` resolves with it. */
+  /** Sends a request. After the device's interrupt, `reply` is set and `replied` resolves. */
   submit(notify: () => void, readable: readonly Bytes[], writable: readonly number[] = [], layout?: Layout): Request {
     const request = this.add(readable, writable, layout)
     this.kick(notify)
     return request
   }
 
-  /** Adds a request that the device does not see before `kick`. */
+  /** Adds a request, which the device sees after `kick`. */
   add(readable: readonly Bytes[], writable: readonly number[] = [], layout?: Layout): Request {
     const inputs = readable.map((bytes) => this.#place(bytes))
     const outputs = writable.map((length) => this.#place(new Uint8Array(length)))
     const token = this.driver.add(inputs, outputs, layout)
-    if (token < 0) throw new Error('no descriptors left: collect replies first, or use a longer queue')
-    let settle: (reply: Reply) => void = () => {}
-    const replied = new Promise<Reply>((resolve) => {
-      settle = resolve
+    if (token < 0) throw new Error('too few unused descriptors: collect replies first, or use a larger queue')
+    let resolve: (reply: Reply) => void = () => {}
+    const replied = new Promise<Reply>((onReply) => {
+      resolve = onReply
     })
-    const flight: Flight = { token, readable: inputs, writable: outputs, settle, replied, reply: undefined }
+    const flight: Flight = { token, readable: inputs, writable: outputs, resolve, replied, reply: undefined }
     this.#flights.set(token, flight)
     return flight
   }
 
-  /** Shows the device what was added, and notifies it if it wants that. */
+  /** Makes added requests visible, and notifies the device if it wants that. */
   kick(notify: () => void): void {
     if (this.driver.kick()) notify()
   }
 
-  /** A copy of guest memory. */
+  /** Returns a copy of guest memory. */
   peek(address: number, length: number): Uint8Array {
     const region = this.allocator.region
     return region.u8.slice(address - region.base, address - region.base + length)
@@ -163,7 +165,7 @@ export class QueueRig {
     return { address, length: bytes.length }
   }
 
-  /** The interrupt handler: all that is used, then interrupts on again, then another look. */
+  /** Handles an interrupt: collects used requests until none is left after interrupts are enabled again. */
   #collect(): void {
     do {
       this.driver.disableInterrupts()
@@ -184,6 +186,6 @@ export class QueueRig {
     }
     for (const part of [...flight.readable, ...flight.writable]) this.allocator.free(part.address)
     flight.reply = { written, parts, bytes: whole.subarray(0, written) }
-    flight.settle(flight.reply)
+    flight.resolve(flight.reply)
   }
 }

@@ -31,18 +31,21 @@ export class SplitDriver implements QueueDriver {
   readonly #eventIdx: boolean
   readonly #inOrder: boolean
   readonly #tables: IndirectTables
-  /** Where the rings start, in units of the view they are used through. */
+  /** Offsets of the rings in the region, in 16-bit units; of `#usedWord` in 32-bit units. */
   readonly #available: number
   readonly #used: number
   readonly #usedWord: number
-  /** Descriptors nobody uses, as a circle: taken at the front, given back at the end. In-order rings need that order. */
+  /**
+   * Circular list of unused descriptors, taken at the front and returned at the end. In-order rings need that order.
+   */
   readonly #freeList: Uint16Array
   #freeFirst = 0
   #freeCount: number
-  /** By descriptor: the one that follows it in its request. By first descriptor: how many it takes. */
+  /** Next descriptor of the same request, by descriptor. */
   readonly #links: Uint16Array
+  /** Number of descriptors of each request in flight, by head. */
   readonly #counts: Uint16Array
-  /** In-order rings: first descriptors as they were made available, a circle. */
+  /** In-order rings: circular list of heads in the order they were made available. */
   readonly #order: Uint16Array
   #next = 0
   #kicked = 0
@@ -85,7 +88,7 @@ export class SplitDriver implements QueueDriver {
 
   add(readable: readonly Part[], writable: readonly Part[], layout: Layout = 'direct'): number {
     const total = readable.length + writable.length
-    // Parts described in the ring itself; the others go to a table.
+    // Number of parts in the ring; the remaining parts are in a table.
     const direct = layout === 'direct' || total === 0 ? total : layout === 'mixed' ? total >> 1 : 0
     const needed = direct < total ? direct + 1 : Math.max(total, 1)
     if (needed > this.#freeCount) return -1
@@ -118,7 +121,7 @@ export class SplitDriver implements QueueDriver {
     return head
   }
 
-  /** Puts a head into the available ring, whatever it is. Visible to the device at `kick`. */
+  /** Writes a head to the available ring without checks. The device sees it after `kick`. */
   offer(head: number): void {
     const slot = this.#next & (this.size - 1)
     this.region.u16[this.#available + AVAIL_RING + slot] = head
@@ -139,7 +142,7 @@ export class SplitDriver implements QueueDriver {
     return now !== before && (Atomics.load(halves, this.#used + USED_FLAGS) & VIRTQ_USED_F_NO_NOTIFY) === 0
   }
 
-  /** The available index as the device sees it, for tests that lie about it. */
+  /** Available index that the device sees. Hostile tests set it. */
   get availableIndex(): number {
     return this.region.u16[this.#available + AVAIL_IDX]
   }
@@ -161,7 +164,7 @@ export class SplitDriver implements QueueDriver {
       this.#batchLast = words[at]
       this.#batchWritten = words[at + 1]
     }
-    // A batch in order has an entry for its last request only; those before it count as used. @virtio 2.7.9
+    // With IN_ORDER a batch has one used entry, for its last request; earlier requests count as used. @virtio 2.7.9
     const head = this.#inOrder ? this.#order[this.#collected & mask] : this.#batchLast
     this.token = head
     this.written = head === this.#batchLast ? this.#batchWritten : 0xffff_ffff
@@ -185,7 +188,7 @@ export class SplitDriver implements QueueDriver {
   #release(head: number): void {
     if (head >= this.size || this.#counts[head] === 0) return
     let index = head
-    for (let left = this.#counts[head]; left > 0; left--) {
+    for (let count = this.#counts[head]; count > 0; count--) {
       this.#freeList[(this.#freeFirst + this.#freeCount) % this.size] = index
       this.#freeCount++
       index = this.#links[index]

@@ -9,17 +9,17 @@ export interface PairOptions {
   readonly size: number
   readonly eventIdx?: boolean
   readonly inOrder?: boolean
-  /** Negotiated unless told otherwise. */
+  /** Whether INDIRECT_DESC is negotiated. @default true */
   readonly indirect?: boolean
-  /** 8 MiB from address 0 unless told; the driver uses the first region from 4096 on. */
+  /** Guest memory; the driver uses the first region from offset 4096. @default 8 MiB at address 0 */
   readonly memory?: GuestMemory
-  /** Told of interrupts, besides counting them. */
+  /** Called at each interrupt, in addition to counting it. */
   readonly interrupt?: () => void
 }
 
 /**
- * Both sides of a queue, and nobody who acts by himself: interrupts are counted, breaks are noted, and what is used
- * stays in the ring until the test collects it. `QueueRig` is the one with a driver that behaves.
+ * Both sides of a queue without automatic steps: interrupts are counted, reasons of broken rings are recorded, and used
+ * requests stay in the ring until the test collects them. `QueueRig` collects them by itself.
  */
 export class BarePair {
   readonly memory: GuestMemory
@@ -27,7 +27,7 @@ export class BarePair {
   readonly driver: SplitDriver | PackedDriver
   readonly queue: QueueControl
   interrupts = 0
-  /** What `onBroken` was called with, each time. */
+  /** Reasons that `onBroken` was called with. */
   readonly breaks: string[] = []
 
   constructor(options: PairOptions) {
@@ -55,12 +55,12 @@ export class BarePair {
     })
   }
 
-  /** Guest memory for one part of a request. */
+  /** Allocates guest memory for one part of a request. */
   part(length: number): Part {
     return { address: this.allocator.allocate(length), length }
   }
 
-  /** The bytes of a part, in place. */
+  /** Returns a view of a part's bytes. */
   bytes({ address, length }: Part): Uint8Array {
     const { base, u8 } = this.allocator.region
     return u8.subarray(address - base, address - base + length)

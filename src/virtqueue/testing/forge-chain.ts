@@ -5,21 +5,21 @@ import type { BarePair } from './bare-pair.ts'
 
 const MARKS = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED
 
-/** What a descriptor says, true or not. */
+/** Contents of a descriptor, valid or not. */
 export interface Forged {
   readonly address: number
   readonly length: number
   readonly flags?: number
-  /** Split rings: the descriptor it names as the next one; the one that is, unless told. */
+  /** Split rings: value of the `next` field. @default the next descriptor of the chain */
   readonly next?: number
 }
 
 /**
- * Adds a chain of one descriptor for each given, and makes them say what is given. Flags are taken as they are, but for
- * what marks a packed descriptor available, and but for NEXT where flags are left out.
+ * Adds a chain with the given descriptors. Their flags are written unchanged, except AVAIL and USED of packed rings,
+ * which are set correctly. The default of `flags` is NEXT for all but the last descriptor.
  *
- * To be called between a request that is added before and the kick, on a ring of which nothing was collected yet.
- * @returns the chain's token, and where its descriptors are in the ring
+ * Must be called before the kick, on a ring of which nothing was collected yet; another request may precede it.
+ * @returns the chain's token, and the indices of its descriptors in the ring
  */
 export function forgeChain(pair: BarePair, descriptors: readonly Forged[]): { token: number; indices: number[] } {
   const { driver } = pair
@@ -34,15 +34,15 @@ export function forgeChain(pair: BarePair, descriptors: readonly Forged[]): { to
   for (let i = 1; i < descriptors.length; i++) indices.push(packed ? first + i : table.tailHigh(indices[i - 1]))
   descriptors.forEach(({ address, length, flags, next }, i) => {
     const following = i + 1 < indices.length ? indices[i + 1] : -1
-    const said = flags ?? (following < 0 ? 0 : VIRTQ_DESC_F_NEXT)
+    const chosen = flags ?? (following < 0 ? 0 : VIRTQ_DESC_F_NEXT)
     table.describe(indices[i], address, length)
-    if (packed) table.setTail(indices[i], table.tailLow(indices[i]), said | (table.tailHigh(indices[i]) & MARKS))
-    else table.setTail(indices[i], said, next ?? Math.max(following, 0))
+    if (packed) table.setTail(indices[i], table.tailLow(indices[i]), chosen | (table.tailHigh(indices[i]) & MARKS))
+    else table.setTail(indices[i], chosen, next ?? Math.max(following, 0))
   })
   return { token, indices }
 }
 
-/** Writes an indirect table of the given entries. @returns its guest address and its length in bytes */
+/** Writes an indirect table with the given entries. @returns its guest address and its length in bytes */
 export function forgeTable(
   pair: BarePair,
   entries: readonly Forged[],

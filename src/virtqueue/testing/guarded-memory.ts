@@ -5,8 +5,8 @@ const GUARD_BYTES = 4096
 const GUARD = 0xa5
 
 /**
- * Guest memory whose regions lie in one buffer with guards around each: bytes of the host that no guest, however
- * hostile, may get changed.
+ * Guest memory whose regions are in one buffer, with guard bytes around each region. A guest must not be able to change
+ * the guard bytes.
  *
  *     const guarded = new GuardedMemory([[0, 1 << 20], [1 << 20, 4096]])
  *     new BarePair({ packed, size, memory: guarded.memory })

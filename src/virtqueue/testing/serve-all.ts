@@ -1,6 +1,6 @@
 import type { DeviceQueue } from '../device-queue.ts'
 
-/** Gives back whatever is available, as if `written` bytes had been written. @returns how many chains there were */
+/** Pushes all available chains with length `written`. @returns the number of chains */
 export function serveAll(queue: DeviceQueue, written: number): number {
   let served = 0
   for (let chain = queue.pop(); chain; chain = queue.pop()) {

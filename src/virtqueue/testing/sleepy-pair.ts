@@ -2,11 +2,14 @@ import type { Chain } from '../chain.ts'
 import type { Layout, Part } from '../driver/index.ts'
 import { BarePair, type PairOptions } from './bare-pair.ts'
 
-/** A request: lengths of its parts, how it is laid out, and how many bytes the device will write at most. */
+/** Shape of a request. */
 export interface Shape {
+  /** Length of each device-readable part, in bytes. */
   readonly readable: readonly number[]
+  /** Length of each device-writable part, in bytes. */
   readonly writable: readonly number[]
   readonly layout: Layout
+  /** Maximum number of bytes that the device writes. */
   readonly limit: number
 }
 
@@ -21,15 +24,15 @@ interface Sent {
 const UNTOUCHED = 0xee
 
 /**
- * A driver that sleeps until it is interrupted and a device that sleeps until it is notified, one small step at a time:
- * whoever chooses the steps chooses how the two race.
+ * Driver that sleeps until it is interrupted, and device that sleeps until it is notified, executed in single steps.
+ * The test chooses the order of steps, and with it how driver and device race.
  *
- * The device copies what it reads to where it may write. Every answer is checked: its length, its bytes, the bytes
- * behind them, and the order where one was promised.
+ * The device copies readable bytes to writable parts. Every reply is checked: its length, its bytes, the bytes after
+ * them, and its order with IN_ORDER.
  */
 export class SleepyPair extends BarePair {
   notifications = 0
-  /** How often each fell asleep. */
+  /** Number of times that driver and device fell asleep. */
   driverSleeps = 0
   deviceSleeps = 0
   readonly #options: PairOptions
@@ -39,7 +42,7 @@ export class SleepyPair extends BarePair {
   #collected = 0
   #shown = true
   #published = true
-  /** Interrupts the driver woke up for. */
+  /** Number of interrupts at the driver's last wake-up. */
   #noticed = 0
   /** A device is notified once when it is activated. */
   #notified = true
@@ -53,12 +56,15 @@ export class SleepyPair extends BarePair {
     this.driverSleeps++
   }
 
-  /** Whether every request was answered and nothing is left to do. */
+  /** Whether all requests were collected. */
   get isIdle(): boolean {
     return this.#sent.size === 0 && this.#held.length === 0 && this.driver.free === this.driver.size
   }
 
-  /** The driver adds a request, not yet shown to the device. @returns false where the ring is full */
+  /**
+   * Step of the driver: adds a request that the device does not see before `kick`.
+   * @returns false if the ring is full
+   */
   add(shape: Shape): boolean {
     const number = this.#added
     const layout = this.#options.indirect === false ? 'direct' : shape.layout
@@ -79,7 +85,10 @@ export class SleepyPair extends BarePair {
     return true
   }
 
-  /** The driver shows what it added, and notifies the device if that wants to be. */
+  /**
+   * Step of the driver: makes added requests visible and notifies the device if it wants that.
+   * @returns false if none
+   */
   kick(): boolean {
     if (this.#shown) return false
     this.#shown = true
@@ -90,7 +99,7 @@ export class SleepyPair extends BarePair {
     return true
   }
 
-  /** The device wakes up, or pops a chain, or falls asleep. @returns false while it sleeps */
+  /** Step of the device: wakes up, pops a chain or falls asleep. @returns false while it sleeps */
   stepDevice(): boolean {
     if (!this.#deviceAwake) {
       if (!this.#notified) return false
@@ -110,7 +119,7 @@ export class SleepyPair extends BarePair {
     return true
   }
 
-  /** The device gives back one of the chains it holds. @returns false where it holds none */
+  /** Step of the device: pushes one of the chains that it holds. @returns false if it holds none */
   complete(which: number): boolean {
     if (this.#held.length === 0) return false
     const [done] = this.#held.splice(which % this.#held.length, 1)
@@ -126,7 +135,7 @@ export class SleepyPair extends BarePair {
     return true
   }
 
-  /** The driver wakes up, or collects an answer, or falls asleep. @returns false while it sleeps */
+  /** Step of the driver: wakes up, collects a request or falls asleep. @returns false while it sleeps */
   stepDriver(): boolean {
     if (!this.#driverAwake) {
       if (this.#noticed === this.interrupts) return false
@@ -143,8 +152,8 @@ export class SleepyPair extends BarePair {
     return true
   }
 
-  /** Lets both do all they can without anybody's help. */
-  settle(): void {
+  /** Performs steps until no step is possible. */
+  runUntilIdle(): void {
     while (this.kick() || this.stepDevice() || this.complete(0) || this.publish() || this.stepDriver());
   }
 
@@ -160,7 +169,7 @@ export class SleepyPair extends BarePair {
     whole.set(sent.expected)
     expect(
       bytes.every((byte, i) => byte === whole[i]),
-      `request ${sent.number} got other bytes`,
+      `request ${sent.number} received wrong bytes`,
     )
     this.#free([...sent.inputs, ...sent.outputs])
   }

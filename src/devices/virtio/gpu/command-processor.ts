@@ -8,8 +8,8 @@ import { ContextCommands } from './contexts/context-commands.ts'
 import type { ContextHost, Renderer } from './contexts/renderer.ts'
 import { loadCursor } from './cursor.ts'
 import { createEdid } from './edid/edid.ts'
-import { blobLayout, layoutEnd, type PixelLayout, packedLayout } from './pixels/pixel-layout.ts'
 import { BYTES_PER_PIXEL, pixelFormat } from './pixels/pixel-format.ts'
+import { blobLayout, layoutEnd, type PixelLayout, packedLayout } from './pixels/pixel-layout.ts'
 import {
   CURSOR_SIZE,
   FLUSH_SIZE,

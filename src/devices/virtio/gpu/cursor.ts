@@ -1,6 +1,6 @@
 import type { CursorPicture } from '../../../services/display.ts'
-import { packedLayout } from './pixels/pixel-layout.ts'
 import { BGRA, BYTES_PER_PIXEL } from './pixels/pixel-format.ts'
+import { packedLayout } from './pixels/pixel-layout.ts'
 import { type Resource, Resource2d } from './resources/resource.ts'
 import { ResourceSurface } from './resources/resource-surface.ts'
 

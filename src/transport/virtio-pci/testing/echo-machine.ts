@@ -10,21 +10,22 @@ const MEMORY_SIZE = 1 << 20
 
 export interface EchoMachineOptions extends Pick<VirtioPciOptions, 'barAddresses'> {
   readonly device?: EchoDevice
-  /** Whether the bus carries messages, and so the function has MSI-X. */
+  /** Whether the bus has `sendMessage`, and the function thus has MSI-X. @default false */
   readonly messages?: boolean
 }
 
-/** An echo device on a bus that writes down what happens, with memory and a driver. */
+/** Echo device on a bus that records its calls, with guest memory and a driver. */
 export class EchoMachine {
   readonly device: EchoDevice
   readonly pci: VirtioPciFunction
   readonly driver: VirtioPciDriver
   readonly region = MemoryRegion.over(0, new Uint8Array(MEMORY_SIZE))
-  /** Level of the interrupt pin, and how often it changed. */
+  /** Level of the interrupt pin. */
   asserted = false
+  /** Number of changes of the level. */
   edges = 0
   readonly messages: [address: number, data: number][] = []
-  /** Calls of `barsChanged`. */
+  /** Number of calls of `barsChanged`. */
   moves = 0
   readonly logged: string[] = []
   readonly #client: EchoClient

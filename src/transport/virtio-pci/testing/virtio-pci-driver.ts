@@ -3,7 +3,7 @@ import { Feature, featureSet, hasFeature } from '../../../virtio/feature.ts'
 import { Status } from '../../../virtio/status.ts'
 import { type GuestAllocator, PackedDriver, type QueueDriver, SplitDriver } from '../../../virtqueue/driver/index.ts'
 
-/** The common configuration structure as a driver has it: offset and width of each field. @virtio 4.1.4.3 */
+/** Offset and width of each field of the common configuration structure, in bytes. @virtio 4.1.4.3 */
 export const CommonField = {
   device_feature_select: [0, 4],
   device_feature: [4, 4],
@@ -31,12 +31,12 @@ export const CommonField = {
 } as const
 export type CommonField = keyof typeof CommonField
 
-/** One capability as found in the list. */
+/** Capability that was found in the capability list. */
 export interface FoundCapability {
-  /** Where in configuration space. */
+  /** Offset in the configuration space. */
   readonly at: number
   readonly id: number
-  /** The rest is of vendor capabilities only. */
+  /** Type (`cfg_type`). This and the fields below are valid for vendor capabilities only. */
   readonly type: number
   readonly bar: number
   readonly regionId: number
@@ -51,7 +51,7 @@ const DEVICE_CFG = 4
 const FIRST_BAR_ADDRESS = 0xe000_0000
 
 /**
- * Plays the driver of a virtio PCI function: finds its capabilities, places its BARs, negotiates, makes queues.
+ * Driver of a virtio PCI function: finds its capabilities, assigns BAR addresses, negotiates and sets up queues.
  *
  *     const driver = new VirtioPciDriver(pci, new GuestAllocator(region, 4096))
  *     driver.enable()
@@ -73,17 +73,17 @@ export class VirtioPciDriver {
     private readonly allocator: GuestAllocator,
   ) {
     this.capabilities = this.#walk()
-    this.#notifyMultiplier = pci.configRead(this.place(NOTIFY_CFG).at + 16, 4)
+    this.#notifyMultiplier = pci.configRead(this.capability(NOTIFY_CFG).at + 16, 4)
   }
 
-  /** The first capability of a type, which there has to be. */
-  place(type: number): FoundCapability {
+  /** Returns the first capability of a type. @throws {Error} if there is none */
+  capability(type: number): FoundCapability {
     const found = this.capabilities.find((capability) => capability.type === type)
     if (!found) throw new Error(`the function has no virtio capability of type ${type}`)
     return found
   }
 
-  /** Places every BAR, and turns memory decoding and bus mastering on. */
+  /** Assigns addresses to all BARs, and enables memory decoding and bus mastering. */
   enable(): void {
     let next = FIRST_BAR_ADDRESS
     this.pci.bars.forEach((bar, index) => {
@@ -98,35 +98,35 @@ export class VirtioPciDriver {
 
   get(field: CommonField): number {
     const [offset, width] = CommonField[field]
-    const { bar, offset: start } = this.place(COMMON_CFG)
+    const { bar, offset: start } = this.capability(COMMON_CFG)
     return this.pci.barRead(bar, start + offset, width)
   }
 
   set(field: CommonField, value: number): void {
     const [offset, width] = CommonField[field]
-    const { bar, offset: start } = this.place(COMMON_CFG)
+    const { bar, offset: start } = this.capability(COMMON_CFG)
     this.pci.barWrite(bar, start + offset, width, value)
   }
 
   readConfig(offset: number, width: number): number {
-    const { bar, offset: start } = this.place(DEVICE_CFG)
+    const { bar, offset: start } = this.capability(DEVICE_CFG)
     return this.pci.barRead(bar, start + offset, width)
   }
 
   writeConfig(offset: number, width: number, value: number): void {
-    const { bar, offset: start } = this.place(DEVICE_CFG)
+    const { bar, offset: start } = this.capability(DEVICE_CFG)
     this.pci.barWrite(bar, start + offset, width, value)
   }
 
-  /** Reads, and so clears, the ISR status. */
+  /** Reads the ISR status, which clears it. */
   isr(): number {
-    const { bar, offset } = this.place(ISR_CFG)
+    const { bar, offset } = this.capability(ISR_CFG)
     return this.pci.barRead(bar, offset, 1)
   }
 
   notify(queue: number): void {
     this.set('queue_select', queue)
-    const { bar, offset } = this.place(NOTIFY_CFG)
+    const { bar, offset } = this.capability(NOTIFY_CFG)
     this.pci.barWrite(bar, offset + this.get('queue_notify_off') * this.#notifyMultiplier, 2, queue)
   }
 
@@ -134,12 +134,12 @@ export class VirtioPciDriver {
   async reset(): Promise<void> {
     this.set('device_status', 0)
     for (let i = 0; this.get('device_status') !== 0; i++) {
-      if (i === 1000) throw new Error('the device does not come back from its reset')
+      if (i === 1000) throw new Error('the device did not complete its reset within 1 s')
       await new Promise((resolve) => setTimeout(resolve, 1))
     }
   }
 
-  /** What the device offers. */
+  /** Reads the offered feature bits. */
   offered(): bigint {
     let set = 0n
     for (let word = 0; word < 4; word++) {
@@ -149,7 +149,7 @@ export class VirtioPciDriver {
     return set
   }
 
-  /** From reset to FEATURES_OK. @returns whether the device agreed. @virtio 3.1.1 */
+  /** Performs all steps from reset to FEATURES_OK. @returns whether the device accepted the features. @virtio 3.1.1 */
   async negotiate(features: bigint): Promise<boolean> {
     await this.reset()
     this.set('device_status', Status.ACKNOWLEDGE)
@@ -163,7 +163,11 @@ export class VirtioPciDriver {
     return (this.get('device_status') & Status.FEATURES_OK) !== 0
   }
 
-  /** Makes one queue and enables it. @param vector for MSI-X, none unless told */
+  /**
+   * Creates one queue and enables it.
+   * @param size number of descriptors; default: the device's maximum
+   * @param vector MSI-X vector; default: none
+   */
   setUpQueue(index: number, size = 0, vector = 0xffff): QueueDriver {
     this.set('queue_select', index)
     if (size !== 0) this.set('queue_size', size)
@@ -186,7 +190,7 @@ export class VirtioPciDriver {
     return queue
   }
 
-  /** From reset to DRIVER_OK, with every queue set up. @param features besides VERSION_1 */
+  /** Performs all steps from reset to DRIVER_OK, with all queues. @param features in addition to VERSION_1 */
   async start(features = 0n): Promise<void> {
     if (!(await this.negotiate(features | featureSet(Feature.VERSION_1)))) throw new Error('features refused')
     for (let index = 0; index < this.get('num_queues'); index++) this.setUpQueue(index)

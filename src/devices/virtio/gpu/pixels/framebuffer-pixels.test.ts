@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { FramebufferLayout } from '../../../../services/framebuffer-layout.ts'
-import { fourccName, fourccOf } from './image-planes.ts'
 import { framebufferPixels } from './framebuffer-pixels.ts'
+import { fourccName, fourccOf } from './image-planes.ts'
 
 const LAYOUT: FramebufferLayout = {
   width: 2,

@@ -1,8 +1,8 @@
 import type { FramebufferLayout } from '../../../../services/framebuffer-layout.ts'
 import { fits, type Rect } from '../../../../services/rect.ts'
 import { fourccName, liesWithin, MODIFIER_LINEAR } from './image-planes.ts'
-import { PixelRows, type PixelSource } from './pixel-rows.ts'
 import { BYTES_PER_PIXEL, drmFormat } from './pixel-format.ts'
+import { PixelRows, type PixelSource } from './pixel-rows.ts'
 
 /** Reason why pixels cannot be read. */
 export interface NoPixels {

@@ -4,9 +4,9 @@ import fc from 'fast-check'
 import type { FramebufferLayout } from '../../../../services/framebuffer-layout.ts'
 import { Resource } from '../resources/resource.ts'
 import { ResourceSurface } from '../resources/resource-surface.ts'
-import { blobLayout, framebufferLayoutOf, type PixelLayout, packedLayout } from './pixel-layout.ts'
 import { fourccOf } from './image-planes.ts'
 import { BGRA } from './pixel-format.ts'
+import { blobLayout, framebufferLayoutOf, type PixelLayout, packedLayout } from './pixel-layout.ts'
 
 const CODES = [1, 2, 3, 4, 7, 8, 14, 15, 67, 68, 121, 131, 134, 163, 165, 166, 167, 233, 308, 314]
 const TILED = 0x0200_0000_0000_1b01n

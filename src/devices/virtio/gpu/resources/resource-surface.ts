@@ -3,10 +3,10 @@ import type { Surface, SurfacePath } from '../../../../services/display.ts'
 import type { FramebufferLayout } from '../../../../services/framebuffer-layout.ts'
 import { fits, type Rect } from '../../../../services/rect.ts'
 import type { SharedBuffer } from '../../../../services/shared-buffer.ts'
-import { framebufferLayoutOf, type PixelLayout } from '../pixels/pixel-layout.ts'
 import { MODIFIER_LINEAR } from '../pixels/image-planes.ts'
-import { PixelRows } from '../pixels/pixel-rows.ts'
 import { BYTES_PER_PIXEL } from '../pixels/pixel-format.ts'
+import { framebufferLayoutOf, type PixelLayout } from '../pixels/pixel-layout.ts'
+import { PixelRows } from '../pixels/pixel-rows.ts'
 import type { Resource } from './resource.ts'
 
 /** Surface: a rectangle of a resource. */
