@@ -6,7 +6,7 @@ export interface MemoryDiskOptions {
 }
 
 /**
- * A disk that is an array of bytes: for a browser, and for tests. Gone when the program is.
+ * Disk in a byte array, for browsers and tests. Its contents are lost when the program exits.
  *
  *     const device = new BlockDevice(new MemoryDisk(new Uint8Array(64 << 20)))
  */
@@ -15,7 +15,7 @@ export class MemoryDisk implements Disk {
   readonly readOnly: boolean
   readonly canDiscard: boolean
 
-  /** @param bytes the disk; bytes of a last incomplete sector are not used */
+  /** @param bytes contents of the disk; bytes of an incomplete last sector are not used */
   constructor(
     private readonly bytes: Uint8Array,
     options: MemoryDiskOptions = {},
@@ -28,7 +28,7 @@ export class MemoryDisk implements Disk {
   submit(request: DiskRequest): void {
     const { op, offset, length } = request
     if (op === DiskOp.READ || op === DiskOp.WRITE) this.#copy(request)
-    // What was discarded reads as zeroes too: a guest sees at once if it needed it.
+    // Discarded sectors read as zeroes too, so a guest that still needs them fails at once.
     else if (op !== DiskOp.FLUSH) this.bytes.fill(0, offset, offset + length)
     request.complete()
   }

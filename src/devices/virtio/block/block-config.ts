@@ -23,15 +23,15 @@ import {
 } from './protocol.ts'
 import { MAX_DISCARD_SECTORS, MAX_SEGMENTS, MAX_WRITE_ZEROES_SECTORS } from './segment-list.ts'
 
-/** What a guest finds best written at once: pages of its own and the host's. @virtio 5.2.4 topology */
+/** Physical block size in bytes: the page size of guest and host. @virtio 5.2.4 topology */
 const PHYSICAL_BLOCK_BYTES = 4096
 
-/** Heads and sectors a track that disks have pretended to have since ATA, and the most cylinders of those. */
+/** Conventional ATA geometry: heads, sectors per track, and the largest cylinder count. */
 const HEADS = 16
 const TRACK_SECTORS = 63
 const MAX_CYLINDERS = 16383
 
-/** What a device over this disk offers. @virtio 5.2.3 */
+/** Returns the features that a device with this disk offers. @virtio 5.2.3 */
 export function blockFeatures(disk: Disk, queues: number): bigint {
   const { SEG_MAX, GEOMETRY, BLK_SIZE, FLUSH, TOPOLOGY, RO, CONFIG_WCE, MQ, DISCARD, WRITE_ZEROES } = BlkFeature
   let features = featureSet(SEG_MAX, GEOMETRY, BLK_SIZE, FLUSH, TOPOLOGY)
@@ -41,7 +41,7 @@ export function blockFeatures(disk: Disk, queues: number): bigint {
   return features
 }
 
-/** What the configuration space shows that is not the disk's. */
+/** Configuration values that do not come from the disk. `capacity` is in sectors. */
 export interface BlockSettings {
   readonly queues: number
   readonly segMax: number
@@ -50,7 +50,7 @@ export interface BlockSettings {
   readonly writeback: boolean
 }
 
-/** Fills the whole configuration space. What belongs to a feature that is not offered is 0. @virtio 5.2.4, 5.2.5.2 */
+/** Fills the whole configuration space. Fields of features that are not offered are 0. @virtio 5.2.4, 5.2.5.2 */
 export function writeConfig(view: DataView, disk: Disk, settings: BlockSettings): void {
   for (let i = 0; i < CONFIG_BYTES; i++) view.setUint8(i, 0)
   const { capacity, logicalBlockSize } = settings

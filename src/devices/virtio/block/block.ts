@@ -11,27 +11,27 @@ import { BlkFeature, BlkStatus, BlkType, CONFIG_BYTES, CONFIG_WRITEBACK, HEADER_
 import { Refusal } from './refusal.ts'
 import { RequestQueue } from './request-queue.ts'
 
-/** Descriptors of each queue; header and status take one each of a request's. */
+/** Descriptors of each queue. Header and status of a request take one each. */
 const QUEUE_SIZE = 256
 const SEG_MAX = QUEUE_SIZE - 2
 
-/** What disks are made with; also what a partition table has to be read with. */
+/** Logical block sizes of disks, in bytes. A partition table must be read with the size it was written with. */
 export const LOGICAL_BLOCK_SIZES = [512, 4096] as const
 export type LogicalBlockSize = (typeof LOGICAL_BLOCK_SIZES)[number]
 
 export interface BlockDeviceOptions {
-  /** What the driver gets as the device's id string: up to 20 ASCII characters. */
+  /** Device ID string that GET_ID returns: up to 20 ASCII characters. @default '' */
   readonly serial?: string
-  /** Request queues; 1 unless told. */
+  /** Number of request queues. @default 1 */
   readonly queues?: number
   /**
-   * Bytes in which the driver addresses the disk, a property of what is on it: partition tables and file systems count in
+   * Logical block size in bytes. It must match the disk's contents, because partition tables and file systems count in
    * these blocks. @default 512
    */
   readonly logicalBlockSize?: LogicalBlockSize | undefined
 }
 
-/** Counts since the device was made. */
+/** Counters since the device was created. */
 export interface BlockCounters {
   reads: number
   writes: number
@@ -40,7 +40,7 @@ export interface BlockCounters {
   writeZeroes: number
   bytesRead: number
   bytesWritten: number
-  /** Requests answered with anything but OK, or not at all. */
+  /** Requests that failed, including those without a status byte. */
   errors: number
 }
 
@@ -51,8 +51,8 @@ export interface BlockCounters {
  *     const rig = activateDevice(device)
  *     rig.send(0, [header(BlkType.IN, 0)], [512, 1])      // one sector, then the status
  *
- * Every queue takes requests of a header and data the device reads, data it writes, and a last byte for the status. What
- * the disk does at once is answered at once, the rest when it is done, in any order.
+ * Every queue carries requests: a header and data that the device reads, data that it writes, and a final status byte.
+ * A request is pushed when the disk completes it, so requests end in any order.
  *
  * @virtio 5.2
  */
@@ -77,14 +77,14 @@ export class BlockDevice implements VirtioDevice {
   readonly #logicalBlockSize: LogicalBlockSize
   readonly #id: Uint8Array
   readonly #queues: readonly RequestQueue[]
-  /** Requests not in use; at most as many as the queues have descriptors. */
+  /** Request objects for reuse; at most one for each descriptor of the queues. */
   readonly #free: BlockRequest[] = []
   #session: DriverSession | undefined
-  /** In sectors. */
+  /** Capacity in sectors. */
   #capacity = 0
-  /** Completed writes may wait for a flush to become stable; otherwise each is followed by one. */
+  /** Writeback cache: completed writes may be volatile until a flush. If false, each write is followed by a flush. */
   #writeback = true
-  /** What of the negotiated features requests depend on. */
+  /** Negotiated features that requests depend on. */
   #canSetWriteback = false
   #canDiscard = false
   #canWriteZeroes = false
@@ -106,13 +106,13 @@ export class BlockDevice implements VirtioDevice {
     this.negotiated(this.features)
   }
 
-  /** The disk has another size now: the driver is told. @virtio 5.2.6.2 */
+  /** Updates the capacity after the disk changed its size, and notifies the driver. @virtio 5.2.6.2 */
   resize(): void {
     this.#capacity = this.#wholeBlocks()
     this.config.update(() => this.#writeConfig())
   }
 
-  /** @virtio 5.2.5.2 without FLUSH the driver cannot make writes stable, so each has to be when it completes */
+  /** @virtio 5.2.5.2 without FLUSH the driver cannot make writes stable, so a write must be stable on completion */
   negotiated(features: bigint): void {
     this.#canSetWriteback = hasFeature(features, BlkFeature.CONFIG_WCE)
     this.#canDiscard = hasFeature(features, BlkFeature.DISCARD)
@@ -130,7 +130,7 @@ export class BlockDevice implements VirtioDevice {
     if (queue) this.#queues[index].serve(queue, this.#start)
   }
 
-  /** Nothing is flushed: writes that were volatile stay so, until any driver flushes. */
+  /** Does not flush: volatile writes stay volatile until a driver flushes. */
   reset(): void {
     this.#session = undefined
     this.negotiated(this.features)
@@ -153,14 +153,14 @@ export class BlockDevice implements VirtioDevice {
     }
   }
 
-  /** The driver wrote to the configuration space: of that, only the cache mode counts. @virtio 5.2.5 */
+  /** Handles a driver's write to the configuration space. Only the cache mode is writable. @virtio 5.2.5 */
   #configWritten(): void {
     const value = this.config.view.getUint8(CONFIG_WRITEBACK)
     if (this.#canSetWriteback && value <= 1) this.#writeback = value === 1
     this.#writeConfig()
   }
 
-  /** Sectors of the disk; those of a last incomplete block are not used. */
+  /** Returns the capacity in sectors, without those of an incomplete last block. */
   #wholeBlocks(): number {
     const { byteLength } = this.#disk
     return (byteLength - (byteLength % this.#logicalBlockSize)) / SECTOR_BYTES
@@ -186,7 +186,7 @@ export class BlockDevice implements VirtioDevice {
     this.#answer(request, refusal.status, 0)
   }
 
-  /** Gives a request to the disk, or answers it where there is nothing to do for one. @virtio 5.2.6 */
+  /** Submits a request to the disk, or answers it if it needs no I/O. @virtio 5.2.6 */
   #begin(request: BlockRequest): Refusal | undefined {
     const { reader, writer, writableLength } = request.chain
     if (writableLength === 0) return Refusal.NO_STATUS
@@ -200,7 +200,7 @@ export class BlockDevice implements VirtioDevice {
       case BlkType.OUT:
         return this.#disk.readOnly ? Refusal.READ_ONLY : this.#transfer(request, DiskOp.WRITE, sector, reader.remaining)
       case BlkType.FLUSH:
-        // Served even where it was not negotiated: it does no harm.
+        // A flush is served even if FLUSH was not negotiated: it does no harm.
         request.flush()
         this.#submit(request)
         return undefined
@@ -227,7 +227,7 @@ export class BlockDevice implements VirtioDevice {
     length: number,
   ): Refusal | undefined {
     if (length % SECTOR_BYTES !== 0) return Refusal.ODD_LENGTH
-    // A sector number of 2^53 or more, which is not exact here, is past any disk's end as well.
+    // Sector numbers of 2^53 or more are inexact here, but lie past the end of any disk.
     if (sector > this.#capacity - length / SECTOR_BYTES) return Refusal.OUTSIDE
     request.transfer(op, sector * SECTOR_BYTES, length)
     this.#submit(request)
@@ -247,12 +247,12 @@ export class BlockDevice implements VirtioDevice {
     try {
       this.#disk.submit(request)
     } catch (error) {
-      // A disk's mistake costs this request, not the queue.
+      // An error thrown by the disk fails this request only, not the queue.
       request.complete(`${request.op}: ${error instanceof Error ? error.message : String(error)}`)
     }
   }
 
-  /** The disk is done with what it was given: the next part of the request, or the answer. */
+  /** Handles a completion of the disk: continues with the next part of the request, or answers it. */
   #finish(request: BlockRequest, failure: string | undefined): void {
     if (failure !== undefined) {
       this.counters.errors++

@@ -23,7 +23,7 @@ const PORT_QUEUE_SIZE = 64
 const CONTROL_QUEUE_SIZE = 32
 
 /**
- * Console device: up to 31 ports, each a stream of bytes both ways; some of them text consoles.
+ * Console device: up to 31 ports, each a byte stream in both directions. A port can be a text console.
  *
  *     const device = new ConsoleDevice(
  *       [{ name: 'terminal', isConsole: true, host: { write: (bytes) => terminal.print(bytes) } }],
@@ -32,9 +32,9 @@ const CONTROL_QUEUE_SIZE = 32
  *     device.input(0, keys)
  *     device.resize(120, 40)
  *
- * With one port that is a console, there is nothing to tell the driver that the configuration space does not, and
- * MULTIPORT is not offered. It is better so: kernels disagree on the order of columns and rows in the message that
- * tells a size with MULTIPORT, and agree on the configuration space.
+ * MULTIPORT is not offered if the only port is a console, because the configuration space then says everything.
+ * It is also safer: kernels disagree on the order of columns and rows in the resize message of MULTIPORT, and agree on
+ * the configuration space.
  *
  * @virtio 5.3
  */
@@ -45,27 +45,27 @@ export class ConsoleDevice implements VirtioDevice {
   readonly features: bigint
   readonly featureNames = ConsoleFeature
   readonly config: ConfigSpace
-  /** Set by the host: called when a port that refused input has room again. */
+  /** Called when a port that refused input has room again. Set by the host. */
   onInputRoom: ((port: number) => void) | undefined
   readonly #ports: readonly ConsolePort[]
   readonly #control: ControlMessages
-  /** Of port 0. */
+  /** Size of port 0. */
   readonly #size: ConsoleSize
   #session: DriverSession | undefined
-  /** There was a driver since the last reset. */
+  /** True if a driver activated the device since the last reset. */
   #used = false
-  /** The driver accepted MULTIPORT. */
+  /** True if MULTIPORT was negotiated. */
   #multiport = false
-  /** The driver has the size to read, and is yet to be told so. */
+  /** True if a configuration change must still announce the size to the driver. */
   #sizeDue = false
-  /** Control messages that said nothing: too short, of no port there is, of no event a driver sends. */
+  /** Control messages that were ignored: too short, for an unknown port, or with an unknown event. */
   #ignored = 0
-  /** Failures the driver reported. */
+  /** Failures that the driver reported. */
   #failures = 0
 
   /**
-   * @param size of port 0, until `resize`
-   * @param emergencyWrite gets the bytes a guest writes that has no queues, or none any more
+   * @param size size of port 0, until `resize`
+   * @param emergencyWrite receives the bytes that a guest writes without queues; enables EMERG_WRITE
    */
   constructor(
     ports: readonly ConsolePortOptions[],
@@ -92,7 +92,7 @@ export class ConsoleDevice implements VirtioDevice {
       CONFIG_BYTES,
       emergencyWrite &&
         ((offset, width) => {
-          // At any time, whatever is negotiated. @virtio 5.3.5.1
+          // Valid at any time, whatever is negotiated. @virtio 5.3.5.1
           if (offset <= CONFIG_EMERG_WR && offset + width > CONFIG_EMERG_WR) {
             emergencyWrite(this.config.view.getUint8(CONFIG_EMERG_WR))
           }
@@ -107,7 +107,7 @@ export class ConsoleDevice implements VirtioDevice {
     this.#used = true
     this.#multiport = hasFeature(session.features, ConsoleFeature.MULTIPORT)
     this.#sizeDue = !this.#multiport && hasFeature(session.features, ConsoleFeature.SIZE)
-    // Without control messages a port has no way to say that it is open: the first is, the others do not exist.
+    // Without control messages ports cannot be opened: port 0 is open, other ports do not exist.
     if (this.#multiport) for (const port of this.#ports) port.start(session, false)
     else this.#ports[0].start(session, true)
   }
@@ -121,24 +121,24 @@ export class ConsoleDevice implements VirtioDevice {
   }
 
   /**
-   * Input for the guest; it waits until the guest opened the port and has room.
-   * @returns the bytes taken: where fewer, `onInputRoom` tells when to go on
+   * Queues input for the guest until the guest opened the port and has buffers.
+   * @returns the number of bytes taken; if fewer than given, `onInputRoom` is called when there is room again
    */
   input(port: number, bytes: Uint8Array): number {
     return this.#ports[port]?.input(bytes) ?? 0
   }
 
-  /** The port's host takes output again. */
+  /** Resumes output after the port's host refused bytes. */
   resumeOutput(port: number): void {
     this.#ports[port]?.output()
   }
 
-  /** Whether output of the port waits for its host, which is offered first what may be in the ring unannounced. */
+  /** True if output of the port waits for its host. Chains in the ring without a notification are offered first. */
   outputPending(port: number): boolean {
     return this.#ports[port]?.hasOutput() ?? false
   }
 
-  /** The host's end of the port opens or closes; it is open to begin with. */
+  /** Opens or closes the host's end of the port. It is open initially. */
   setHostOpen(port: number, open: boolean): void {
     const found = this.#ports[port]
     if (!found || found.hostOpen === open) return
@@ -148,7 +148,7 @@ export class ConsoleDevice implements VirtioDevice {
     this.#sendControl()
   }
 
-  /** Port 0 has another size. */
+  /** Changes the size of port 0, if it is a console. */
   resize(columns: number, rows: number): void {
     if (!this.#ports[0].isConsole) return
     this.#size.columns = columns
@@ -159,7 +159,7 @@ export class ConsoleDevice implements VirtioDevice {
     this.#sendControl()
   }
 
-  /** Input that came before any driver is kept for the first: a reset is what drivers begin with. */
+  /** Keeps input that arrived before any driver, because drivers begin with a reset. */
   reset(): void {
     if (!this.#used) return
     this.#used = false
@@ -195,8 +195,8 @@ export class ConsoleDevice implements VirtioDevice {
   }
 
   /**
-   * Also when the driver first has output, the size being what it always was: Linux reads it when told of a change, and
-   * only then. Before that output there may be no console to have a size.
+   * Announces the size by a configuration change, also at the driver's first output: Linux reads the size only after
+   * such a change, and before the first output its console may not exist.
    */
   #announceSize(): void {
     this.#sizeDue = false
@@ -256,7 +256,7 @@ export class ConsoleDevice implements VirtioDevice {
       })
   }
 
-  /** A driver that wakes from sleep says this of the ports it had, without a DEVICE_READY before. */
+  /** Handles PORT_READY. A driver that resumes from sleep sends it for its ports without a DEVICE_READY. */
   #portReady(index: number, port: ConsolePort, success: boolean): void {
     port.ready = success
     if (!success) {
@@ -268,12 +268,12 @@ export class ConsoleDevice implements VirtioDevice {
     // The size is that of port 0 alone. @virtio 5.3.6
     if (port.isConsole && index === 0) this.#control.tell(index, Tell.SIZE)
     if (port.name.length > 0) this.#control.tell(index, Tell.NAME)
-    // A port is closed until it is said to be open.
+    // A port is closed until PORT_OPEN.
     if (port.hostOpen) this.#control.tell(index, Tell.OPEN)
   }
 }
 
-/** Whose receiveq or transmitq it is, if it is not one of the control queues. */
+/** Returns the port of a receiveq or transmitq; invalid for the control queues. */
 function portOf(queue: number): number {
   return queue < 2 ? 0 : (queue - 2) >> 1
 }

@@ -6,7 +6,7 @@ import type { Chain } from '../../../virtqueue/chain.ts'
 
 const REQUESTQ = 0
 
-/** Bytes one request gets at most, so that a huge one does not stall the machine. @virtio 5.4.6.2 allows fewer than asked */
+/** Limit of bytes for one request, so that a huge one does not stall the machine. @virtio 5.4.6.2 allows fewer */
 export const MAX_BYTES = 65536
 
 /**
@@ -25,12 +25,12 @@ export class EntropyDevice implements VirtioDevice {
   readonly features = 0n
   readonly config = new ConfigSpace(0)
   #session: DriverSession | undefined
-  /** Bytes given out. */
+  /** Random bytes written to the driver's buffers. */
   #bytes = 0
-  /** Requests without room for a byte. */
+  /** Requests without a writable byte. */
   #empty = 0
 
-  /** @param source where the bytes come from: `cryptoRandomSource` unless a test wants to know them */
+  /** @param source source of the bytes: `cryptoRandomSource`, or a predictable one in tests */
   constructor(private readonly source: RandomSource) {}
 
   start(session: DriverSession): void {
@@ -48,7 +48,7 @@ export class EntropyDevice implements VirtioDevice {
     this.#session = undefined
   }
 
-  /** Nothing to wait for: a request is answered before `notify` returns. */
+  /** Does nothing, because every request is answered before `notify` returns. */
   stopQueue(): void {}
 
   inspect(): Record<string, unknown> {
@@ -56,8 +56,8 @@ export class EntropyDevice implements VirtioDevice {
   }
 
   /**
-   * Readable parts, which a driver must not send, cost nothing and are passed over; a request with nothing else comes
-   * back with length 0, since there is no room for the byte it is due. @virtio 5.4.6.1, 5.4.6.2
+   * Fills the writable part of a chain. Readable parts, which a driver must not send, are skipped; a request without a
+   * writable byte is returned with length 0. @virtio 5.4.6.1, 5.4.6.2
    */
   #fill(chain: Chain): number {
     const { lengths, offsets, regions } = chain.spans
