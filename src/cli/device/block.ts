@@ -48,11 +48,11 @@ export const blockBackEnd: BackEnd<BlockOptions> = {
     const { blkFile, format, readOnly = false, direct = false, logicalBlockSize, serial, queues, workers } = options
     const { log, reactor } = host
     if (blkFile === undefined) throw new UsageError('name the disk: --blk-file FILE')
-    if (workers > queues) throw new UsageError(`${workers} workers have nothing to do with ${queues} queues: --queues`)
+    if (workers > queues) throw new UsageError(`--workers must not exceed --queues (${workers} > ${queues})`)
     const warn = (line: string): void => log(LogLevel.WARNING, line)
     const settings = { queues, logicalBlockSize, ...(serial !== undefined && { serial }) }
     if (format !== undefined && format !== 'raw') {
-      if (workers > 1) throw new UsageError('more than one worker serve raw disks only')
+      if (workers > 1) throw new UsageError('--workers needs --format=raw')
       const server = await startImageServer({ path: blkFile, format, readOnly, direct, log: warn }, reactor)
       return {
         device: new BlockDevice(server.disk, settings),

@@ -91,7 +91,7 @@ async function startServer(
 ): Promise<DeviceServer> {
   const log = (line: string): void => tell(LogLevel.INFO, line)
   if (transport === 'vfio-user') {
-    if ('groups' in served) throw new UsageError('more than one worker serve vhost-user only')
+    if ('groups' in served) throw new UsageError('--workers needs --transport=vhost-user')
     if (served.screen) tell(LogLevel.WARNING, 'nobody sees its screens: the protocol has no pictures')
     const { startVfioUserServer } = await import('./vfio-user.ts')
     return startVfioUserServer(served.device, socket, reactor, log)

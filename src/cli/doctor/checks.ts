@@ -23,7 +23,7 @@ import { AMD64_IMAGE, I386_IMAGE } from '../../guest-image/recipe.ts'
 import { ffiMissing } from '../../host/linux/ffi.ts'
 import { uringRefused } from '../../host/linux/reactor/create-reactor.ts'
 
-/** Whether something is there: if not, something else may be in its place, or nothing is. */
+/** `ok`: available; `limited`: a fallback is used; `missing`: the feature does not work. */
 export const Level = { OK: 'ok', LIMITED: 'limited', MISSING: 'missing' } as const
 export type Level = (typeof Level)[keyof typeof Level]
 

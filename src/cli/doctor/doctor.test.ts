@@ -7,7 +7,7 @@ test('a finding is a line, with what to do and what is there below it', () => {
   assert.equal(describe({ id: 'node', level: Level.OK, summary: 'Node 20.19.0' }), '  ok  Node 20.19.0\n')
   assert.equal(
     describe({ id: 'passt', level: Level.LIMITED, summary: 'no network', remedy: 'install passt' }),
-    '   -  no network\n      to change that: install passt\n',
+    '   -  no network\n      fix: install passt\n',
   )
   assert.equal(
     describe({

@@ -25,7 +25,7 @@ export function doctorCommand(): Command {
 /** One line, and under it what to do and which transports there are. */
 export function describe({ level, summary, remedy, transports }: Check): string {
   const lines = [`${MARKS[level].padStart(4)}  ${printableText(summary)}`]
-  if (remedy !== undefined) lines.push(`      to change that: ${printableText(remedy)}`)
+  if (remedy !== undefined) lines.push(`      fix: ${printableText(remedy)}`)
   for (const [name, there] of Object.entries(transports ?? {})) lines.push(`        ${there ? '+' : '-'} ${name}`)
   return `${lines.join('\n')}\n`
 }

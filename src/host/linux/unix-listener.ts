@@ -44,7 +44,7 @@ export class UnixListener {
     const descriptor = unixSocket(path)
     try {
       bind(`listening on ${path}`, descriptor.fd, address, address.length)
-      // Until it listens, nobody is let in.
+      // Connections are refused until it listens.
       if (mode !== undefined) chmodSync(path, mode)
       listen(`listening on ${path}`, descriptor.fd, BACKLOG)
     } catch (error) {

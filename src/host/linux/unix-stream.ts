@@ -48,7 +48,7 @@ export interface Received {
   readonly truncated: boolean
 }
 
-/** The peer is gone, or says no more. */
+/** The peer closed the connection, or its sending direction. */
 export const END = 'end'
 
 let bound: { readonly sendmsg: CFunction; readonly recvmsg: CFunction; readonly header: MessageHeader } | undefined

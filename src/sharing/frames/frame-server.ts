@@ -151,7 +151,7 @@ export class FrameServer implements Display, Frames {
         if (stream) this.#welcome(stream)
       } catch (error) {
         stream?.close()
-        this.#log(`nobody is let in for a while: ${error instanceof Error ? error.message : error}`)
+        this.#log(`not accepting consumers for ${RETRY_MS / 1000} s: ${error instanceof Error ? error.message : error}`)
         this.#listening?.close()
         this.#listening = this.reactor.timer(RETRY_MS, () => this.#listen())
       }

@@ -7,7 +7,7 @@ interface ConnectTo {
   readonly connectTo: string
 }
 
-/** Where peers come from: those that call here, the one that did already, or one that has to be called. */
+/** Source of connections: a listening socket, one connected socket, or an address to connect to. */
 export type PeerSource = UnixListener | UnixStream | ConnectTo
 
 /** What serves one peer. */

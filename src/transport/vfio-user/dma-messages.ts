@@ -59,7 +59,7 @@ export class DmaMessages implements BounceMemory {
   #most = MAX_TRANSFER_HERE
   readonly #queue: Transfer[] = []
   #current: Transfer | undefined
-  /** Nobody waits for the answer to that any more. */
+  /** The current transfer was cancelled: its reply is discarded. */
   #abandoned = false
   #id = 0
   /** Where data begins in a message; undefined until something was read. */

@@ -35,7 +35,7 @@ export type RingReactor = Pick<Reactor, 'watch' | 'signal'>
 export class Rings {
   readonly #rings: readonly Vring[]
   #inflight: InflightArea | undefined
-  /** The driver is another one than before: the device is to forget it before the next ring opens. */
+  /** Set when a new driver was detected: the device must be reset before the next ring starts. */
   #stale = false
   /** Ring addresses are the guest's own. */
   guestAddresses = false

@@ -111,7 +111,7 @@ export class VhostUserBackend implements Service {
   #status = 0
   /** The configuration changed and the front-end was not told. */
   #configDue = false
-  /** The account of what is in flight began with this connection. */
+  /** The in-flight area was created by this connection, not inherited. */
   #ownAccount = false
   #finished: (reason: string | undefined) => void = () => {}
 
@@ -240,9 +240,7 @@ export class VhostUserBackend implements Service {
       GET_VRING_BASE: ({ index }) => after(rings.stop(index), (num) => ({ index, num })),
       SET_VRING_KICK: (ring, [descriptor]) => {
         if (!descriptor && !this.#agreedInBand)
-          this.#guard.log(
-            `ring ${ring & VRING_INDEX_MASK}: nobody tells of requests, so it is looked at without a pause`,
-          )
+          this.#guard.log(`ring ${ring & VRING_INDEX_MASK} has no kick descriptor: busy polling`)
         return rings.setKick(ring, descriptor)
       },
       SET_VRING_CALL: (ring, [descriptor]) => rings.setCall(ring, descriptor),

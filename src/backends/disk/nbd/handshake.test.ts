@@ -73,9 +73,9 @@ test('a length without limit is that of the specification, in whole blocks', { s
 const wrong: Readonly<Record<string, { words: Uint8Array[]; says: RegExp; leaves?: boolean }>> = {
   'speaks another protocol': {
     words: [new TextEncoder().encode('HTTP/1.1 400 Bad Request\r\n')],
-    says: /no NBD server/,
+    says: /not an NBD server/,
   },
-  'knows the old handshake only': { words: [openingBytes().fill(0, 17)], says: /no NBD server/ },
+  'knows the old handshake only': { words: [openingBytes().fill(0, 17)], says: /not an NBD server/ },
   'says nothing': { words: [], says: /does not answer/ },
   'leaves within its greeting': { words: [openingBytes().subarray(0, 7)], says: /left/, leaves: true },
   'answers with another number': {
@@ -104,7 +104,7 @@ const wrong: Readonly<Record<string, { words: Uint8Array[]; says: RegExp; leaves
   'refuses without a word': { words: [openingBytes(), optionReplyBytes(OptionReply.ERROR_BIT + 2)], says: /error 2$/ },
   'says more than it was asked': {
     words: [openingBytes(), exportBytes(MIB), acknowledgement(), Uint8Array.of(0)],
-    says: /nobody asked/,
+    says: /unexpected data/,
   },
   'has less than a sector': { words: [openingBytes(), exportBytes(511), acknowledgement()], says: /smaller than/ },
   'has more than can be counted': {

@@ -40,7 +40,7 @@ export interface NbdExport {
 export async function enterExport(peer: Peer): Promise<NbdExport> {
   const { magic, optionMagic, flags } = greeting.decode(await peer.read(greeting.size))
   if (magic !== Magic.GREETING || optionMagic !== Magic.OPTION || (flags & HandshakeFlag.FIXED_NEWSTYLE) === 0) {
-    throw new DiskError('what answers is no NBD server of today')
+    throw new DiskError('not an NBD server with the fixed newstyle handshake')
   }
   peer.send(clientFlags.encode({ flags: HandshakeFlag.FIXED_NEWSTYLE }))
   const length = goOption.size - optionHeaderBytes
@@ -54,7 +54,7 @@ export async function enterExport(peer: Peer): Promise<NbdExport> {
     }),
   )
   const about = await readInfos(peer)
-  if (peer.saysMore) throw new DiskError('the server answers what nobody asked')
+  if (peer.saysMore) throw new DiskError('unexpected data after the handshake')
   return about
 }
 

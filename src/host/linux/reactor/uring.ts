@@ -208,7 +208,7 @@ export class Uring {
   close(): void {
     if (this.#descriptor.closed) return
     this.#descriptor.close()
-    // Whoever comes late finds no memory here, rather than none of this process's.
+    // Drop the views first: a late access then fails here instead of faulting on unmapped pages.
     this.#ring = this.#entries = new Int32Array(0)
     unmap(this.#ringPages)
     unmap(this.#entryPages)

@@ -78,9 +78,7 @@ export class FrontEndDisplay implements Display {
   scanout(index: number, surface: Surface | undefined): void {
     if (surface && !this.#channel && !this.#complained) {
       this.#complained = true
-      this.#log(
-        'nobody sees the screen: this front-end gave no socket for pictures, as vhost-user-gpu-pci of QEMU does',
-      )
+      this.#log('no display: the front-end sent no GPU_SET_SOCKET, which QEMU sends for vhost-user-gpu-pci')
     }
     this.#at(index).show(surface)
     this.#news = true

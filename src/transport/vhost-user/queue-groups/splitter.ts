@@ -44,7 +44,7 @@ export class Splitter implements Service {
   readonly #dispatcher: Dispatcher
   /** Went with the last answer that had one. */
   #sent: Descriptor | undefined
-  /** The refusal that is to be told next has been told by those who refused. */
+  /** The groups already logged the reason of the next refusal. */
   #told = false
   /** Groups hang up because they were asked to. */
   #leaving = false
