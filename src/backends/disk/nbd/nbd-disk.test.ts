@@ -264,7 +264,10 @@ for (const { kind, skip } of KINDS) {
       says: /it answers with 0x668e33ef/,
     },
     'a request nobody made': { answer: () => simpleReply(77n), says: /reply without a request/ },
-    'a request of the far future': { answer: ({ cookie }) => simpleReply(cookie + (1n << 32n)), says: /reply without a request/ },
+    'a request of the far future': {
+      answer: ({ cookie }) => simpleReply(cookie + (1n << 32n)),
+      says: /reply without a request/,
+    },
     'the same request twice': {
       answer: ({ cookie }) => Buffer.concat([simpleReply(cookie, 5), simpleReply(cookie, 5)]),
       says: /reply without a request/,

@@ -270,7 +270,8 @@ export class NbdDisk implements Disk {
     const generation = this.#word(at + 8)
     const entry = this.#requests[this.#word(at + 12)]
     if (magic !== Magic.SIMPLE_REPLY) this.#lose(`it answers with 0x${magic.toString(16)}`)
-    else if (entry?.stage !== Stage.SENT || entry.generation !== generation) this.#lose('it sent a reply without a request')
+    else if (entry?.stage !== Stage.SENT || entry.generation !== generation)
+      this.#lose('it sent a reply without a request')
     else if (entry.command !== NbdCommand.READ || error !== 0) this.#finish(entry, error)
     else {
       this.#receiving = entry
