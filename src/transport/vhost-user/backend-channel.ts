@@ -5,21 +5,21 @@ import { acknowledgement, BackEndMessage, type MessageKind, type RequestOf } fro
 import { MessageFlag } from './protocol.ts'
 import { encodeMessage, RequestStream } from './request-stream.ts'
 
-/** Answers that are waited for; a front-end that answers none gets no more. */
+/** Maximum number of outstanding replies; a front-end that sends none receives no more requests. */
 const MAX_WAITING = 1024
 
-/** Whoever waits for the answer to a message. */
+/** Waits for the reply to a message. */
 export interface Waiter {
-  /** @param status 0 is success, @param descriptors what came with it: closed after the call, unless released */
+  /** @param status 0 for success @param descriptors of the reply: closed after the call, unless released */
   answered(status: number, descriptors: readonly Descriptor[]): void
-  /** There will be no answer: the channel is closed. */
+  /** The channel closed before the reply. */
   lost?(): void
 }
 
 /**
- * The channel on which the back-end asks and the front-end answers. @vhost-user Back-end communication
+ * Channel for requests of the back-end to the front-end. @vhost-user Back-end communication
  *
- * Nobody ever waits for an answer, since the front-end may be waiting for one from here.
+ * The thread never blocks on a reply, because the front-end may be waiting for one of ours.
  */
 export class BackendChannel implements Receiver {
   readonly #connection: Connection
@@ -27,7 +27,7 @@ export class BackendChannel implements Receiver {
   readonly #waiting: { readonly id: number; readonly waiter: Waiter }[] = []
   #closed = false
 
-  /** @param connect makes the connection, which tells what comes to the receiver it is given */
+  /** @param connect creates the connection, which passes messages to the receiver */
   constructor(
     connect: (receiver: Receiver) => Connection,
     private readonly log: (line: string) => void,
@@ -39,7 +39,7 @@ export class BackendChannel implements Receiver {
     return this.#closed
   }
 
-  /** Sends a message, with a descriptor that it borrows. @param waiter asks for an answer, and gets it */
+  /** Sends a message, with a borrowed descriptor. @param waiter requests a reply and receives it */
   send<N extends BackEndMessage>(name: N, request: RequestOf<N>, descriptor?: Descriptor, waiter?: Waiter): void {
     if (this.#closed) return
     const kind = BackEndMessage[name] as unknown as MessageKind<RequestOf<N>, unknown>

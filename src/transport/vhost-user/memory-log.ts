@@ -7,13 +7,13 @@ import { DirtyLog } from './dirty-log.ts'
 import type { RequestOf } from './messages.ts'
 import type { Rings } from './rings.ts'
 
-/** Whether and where what the device writes is logged, and who is told. @vhost-user Migration */
+/** Log of pages that the device writes, for migration. @vhost-user Migration */
 export class MemoryLog {
-  /** All writes are to be logged, not only those to rings that say so. */
+  /** True if all writes are logged, not only those to rings with VHOST_VRING_F_LOG. */
   all = false
   #log: DirtyLog | undefined
   #event: EventFd | undefined
-  /** Something was logged since the event was signalled. */
+  /** True if pages were logged since the event was signalled. */
   #dirty = false
 
   constructor(
@@ -22,7 +22,7 @@ export class MemoryLog {
     private readonly reactor: Pick<Reactor, 'signal'>,
   ) {}
 
-  /** The descriptor is the log's, whatever happens. */
+  /** The log owns the descriptor in any case. */
   setBase(descriptor: Descriptor, { size, offset }: RequestOf<'SET_LOG_BASE'>): void {
     const log = new DirtyLog(Mapping.of(descriptor, { offset, length: size }))
     this.#log?.close()
@@ -36,14 +36,14 @@ export class MemoryLog {
   }
 
   /**
-   * Features or rings changed: from now on writes are logged, or not. While they are not, nothing is called for them.
+   * Features or rings changed: starts or stops to listen to writes. Without logging, writes call nothing.
    */
   update(): void {
     const wanted = this.#log && (this.all || this.rings.logged)
     this.memory.onWrite = wanted ? (address, length) => this.#wrote(address, length) : undefined
   }
 
-  /** Tells the front-end, if anything was logged. To be called before each sleep. */
+  /** Signals the front-end's event if pages were logged. Called before each sleep. */
   signal(): void {
     if (!this.#dirty) return
     this.#dirty = false
@@ -56,7 +56,7 @@ export class MemoryLog {
     this.#event?.close()
   }
 
-  /** A page too many does no harm: what only rings would have to log is logged where the guest has it, too. */
+  /** Logging a page too many is harmless: used rings are also logged at their guest addresses. */
   #wrote(address: number, length: number): void {
     this.#log?.mark(address, length)
     const elsewhere = this.rings.logAddress(address)

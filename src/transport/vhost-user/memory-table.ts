@@ -5,29 +5,28 @@ import { GuestMemory } from '../../memory/guest-memory.ts'
 import type { MemoryRegionMessage } from './messages.ts'
 import { VhostUserError } from './vhost-user-error.ts'
 
-/** Slots there are for ADD_MEM_REG. Each takes a descriptor of this process. */
+/** Maximum number of regions. Each uses a descriptor of this process. */
 export const MAX_SLOTS = 256
-/** Bytes of all regions; more is no guest's memory. What is done for a region grows with its size, by a step a gigabyte. */
+/** Maximum size of all regions in bytes. The work for a region grows with its size, by one step a GiB. */
 const MAX_BYTES = 2 ** 44
 
-/** A region of the front-end's, mapped here. */
+/** Mapped region of the front-end. */
 interface Slot extends MemoryRegionMessage {
   readonly mapping: Mapping
   readonly regions: readonly MappedRegion[]
-  /** The file, told from others. */
+  /** Identity of the file. */
   readonly file: string
 }
 
 /**
- * The guest's memory as the front-end describes it: where each part is in the guest, in the front-end, and in which
- * file.
+ * Memory table of the front-end: guest address, front-end address and file of each region.
  *
  *     table.add({ guestAddress: 0, size: 1 << 30, userAddress: 0x7f00_0000_0000, mmapOffset: 0 }, descriptor)
  *     table.guestAddress(0x7f00_0000_1000)       // 0x1000
  *     table.memory.translate(0x1000, 16, spans)
  *
- * What is removed stays mapped until `releaseRetired`, since a device may be in the middle of using it: often the same
- * memory comes back at once, cut another way.
+ * A removed region stays mapped until `releaseRetired`, because chains in flight may use it: often the same memory returns at
+ * once, in other regions.
  * @vhost-user Memory access
  */
 export class MemoryTable {
@@ -36,10 +35,10 @@ export class MemoryTable {
   #retired: Mapping[] = []
   #warned = false
 
-  /** @param warn told once where memory can vanish while it is in use */
+  /** @param warn called once if memory could vanish while it is in use */
   constructor(private readonly warn: (line: string) => void) {}
 
-  /** Mappings that were removed and not released. */
+  /** Number of removed mappings that were not released. */
   get retired(): number {
     return this.#retired.length
   }
@@ -48,7 +47,7 @@ export class MemoryTable {
     return this.#slots.length
   }
 
-  /** Adds one. The descriptor is the table's, whatever happens. @throws where it cannot be; nothing is changed then */
+  /** Adds a region. The table owns the descriptor in any case. @throws if it cannot be added; nothing changes then */
   add(region: MemoryRegionMessage, descriptor: Descriptor): void {
     if (this.#slots.length >= MAX_SLOTS) {
       descriptor.close()
@@ -58,7 +57,7 @@ export class MemoryTable {
     this.#change([...this.#slots, slot], [slot])
   }
 
-  /** Takes one out. @throws {VhostUserError} where it is not there */
+  /** Removes a region. @throws {VhostUserError} if there is no such region */
   remove({ guestAddress, userAddress, size }: MemoryRegionMessage): void {
     const gone = this.#slots.find(
       (slot) => slot.guestAddress === guestAddress && slot.userAddress === userAddress && slot.size === size,
@@ -70,7 +69,7 @@ export class MemoryTable {
     )
   }
 
-  /** All regions at once. Those that are there already stay as they are. */
+  /** Replaces all regions. Regions that exist already stay mapped. */
   set(regions: readonly MemoryRegionMessage[], descriptors: readonly Descriptor[]): void {
     const opened: Slot[] = []
     const left = [...descriptors]
@@ -95,13 +94,13 @@ export class MemoryTable {
     }
   }
 
-  /** Where the guest has what the front-end has at an address of its own; undefined where that is nowhere. */
+  /** Translates a front-end address to a guest address; undefined if no region contains it. */
   guestAddress(userAddress: number): number | undefined {
     const slot = this.#slots.find((one) => userAddress >= one.userAddress && userAddress - one.userAddress < one.size)
     return slot && slot.guestAddress + (userAddress - slot.userAddress)
   }
 
-  /** Lets go of everything that was removed. Nobody may be in the middle of using it. */
+  /** Releases all removed mappings. No chain in flight may use them. */
   releaseRetired(): void {
     for (let mapping = this.#retired.pop(); mapping; mapping = this.#retired.pop()) mapping.close()
   }
@@ -135,10 +134,10 @@ export class MemoryTable {
   }
 }
 
-/** The descriptor is closed where this fails. */
+/** Closes the descriptor if it throws. */
 function openSlot(region: MemoryRegionMessage, descriptor: Descriptor): Slot {
   const { guestAddress, userAddress, mmapOffset } = region
-  // Views are of whole words; what is left over no driver uses.
+  // Views are of whole words; drivers do not use the remaining bytes.
   const size = region.size - (region.size % 4)
   if (region.size > MAX_BYTES) {
     descriptor.close()

@@ -4,28 +4,28 @@ import type { BackendChannel } from './backend-channel.ts'
 import { type Found, type SharedObjects, uuidText } from './shared-objects.ts'
 import { VhostUserError } from './vhost-user-error.ts'
 
-/** Messages about objects that the front-end has not answered; what else there is to say waits. */
+/** Maximum number of unanswered messages about objects; further ones wait. */
 const MAX_UNANSWERED = 64
-/** Searches that the front-end has not answered. */
+/** Maximum number of unanswered lookups. */
 const MAX_LOOKUPS = 64
-/** How long a search waits for the front-end, which asks another back-end. */
+/** Timeout of a lookup, for which the front-end asks another back-end. */
 const TIMEOUT_MS = 2000
 
 /**
- * Objects of one connection: which of ours the front-end was told of, and which of others' we look for.
+ * Shared objects of one connection: announces ours to the front-end, and looks up those of other devices.
  *
- * A guest names objects as fast as it likes. What the front-end knows is brought up to what there is one answer at a
- * time, so that names that come and go before it looks are never spoken of.
+ * A guest may name objects at any rate. The front-end is updated one answer at a time, so names that come and go while
+ * messages are unanswered are never announced.
  * @vhost-user SHARED_OBJECT
  */
 export class ObjectExchange {
   readonly #objects: SharedObjects
   readonly #watch: Closable
-  /** Objects there are, by name. */
+  /** UUIDs of existing objects, by name. */
   readonly #present = new Map<string, Uint8Array>()
-  /** Objects that the front-end was told of and not told that they are gone. */
-  readonly #told = new Map<string, Uint8Array>()
-  /** Names of which the front-end may know something else than there is. */
+  /** Objects that were announced and not removed, by name. */
+  readonly #announced = new Map<string, Uint8Array>()
+  /** Names whose state at the front-end may be outdated. */
   readonly #due = new Set<string>()
   #unanswered = 0
   #lookups = 0
@@ -43,17 +43,17 @@ export class ObjectExchange {
     })
   }
 
-  /** Tells of objects on this channel from now on, and of all of them if it is another than before. */
+  /** Announces objects on this channel; all of them again if the channel is another one. */
   open(channel: BackendChannel): void {
     if (channel === this.#channel) return
     this.#channel = channel
     this.#unanswered = 0
-    this.#told.clear()
+    this.#announced.clear()
     for (const name of this.#present.keys()) this.#due.add(name)
     this.#tell()
   }
 
-  /** What GET_SHARED_OBJECT is answered with, borrowed. @throws {VhostUserError} where there is none */
+  /** Returns the descriptor for GET_SHARED_OBJECT, borrowed. @throws {VhostUserError} if there is no such object */
   give(uuid: Uint8Array): Descriptor {
     const found = this.#objects.find(uuid)
     if (found instanceof Descriptor) return found
@@ -61,8 +61,8 @@ export class ObjectExchange {
   }
 
   /**
-   * Looks for an object of another device. Nobody waits for that meanwhile, since the front-end may be waiting for us.
-   * @param found told within the call, or in a later turn
+   * Looks up an object of another device. The thread does not block on it, because the front-end may be waiting for us.
+   * @param found called within this call or in a later turn
    */
   lookup(uuid: Uint8Array, found: Found): void {
     const channel = this.#channel
@@ -86,7 +86,7 @@ export class ObjectExchange {
     channel.send('SHARED_OBJECT_LOOKUP', { uuid }, undefined, {
       answered: (status, [descriptor]) => {
         this.#lookups--
-        // What comes too late is closed.
+        // A late descriptor is closed.
         if (over) return
         if (status !== 0) finish({ reason: `no device has ${name}` })
         else if (descriptor) finish(new Descriptor(descriptor.release(), `shared object ${name}`))
@@ -108,7 +108,7 @@ export class ObjectExchange {
     const name = uuidText(uuid)
     if (present) this.#present.set(name, uuid.slice())
     else this.#present.delete(name)
-    if (this.#present.has(name) === this.#told.has(name)) this.#due.delete(name)
+    if (this.#present.has(name) === this.#announced.has(name)) this.#due.delete(name)
     else this.#due.add(name)
     this.#tell()
   }
@@ -118,23 +118,23 @@ export class ObjectExchange {
       if (!this.#channel || this.#unanswered >= MAX_UNANSWERED) return
       this.#due.delete(name)
       const present = this.#present.get(name)
-      const told = this.#told.get(name)
+      const announced = this.#announced.get(name)
       if (present) this.#add(this.#channel, name, present)
-      else if (told) this.#remove(this.#channel, name, told)
+      else if (announced) this.#remove(this.#channel, name, announced)
     }
   }
 
   #add(channel: BackendChannel, name: string, uuid: Uint8Array): void {
-    this.#told.set(name, uuid)
+    this.#announced.set(name, uuid)
     this.#send(channel, 'SHARED_OBJECT_ADD', uuid, (status) => {
       if (status === 0) return
       this.log(`the front-end does not take ${name}: no other device will find it`)
-      if (this.#told.get(name) === uuid) this.#told.delete(name)
+      if (this.#announced.get(name) === uuid) this.#announced.delete(name)
     })
   }
 
   #remove(channel: BackendChannel, name: string, uuid: Uint8Array): void {
-    this.#told.delete(name)
+    this.#announced.delete(name)
     this.#send(channel, 'SHARED_OBJECT_REMOVE', uuid, (status) => {
       if (status !== 0) this.log(`the front-end did not know ${name}, which is gone`)
     })

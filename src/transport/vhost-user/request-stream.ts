@@ -2,17 +2,17 @@ import type { Descriptor } from '../../host/linux/descriptor.ts'
 import { MessageStream } from '../../host/socket/message-stream.ts'
 import { HEADER_BYTES, HEADER_FLAGS, HEADER_REQUEST, HEADER_SIZE, MAX_PAYLOAD, MessageFlag } from './protocol.ts'
 
-/** A message as it came. */
+/** Message with its header, not yet parsed. */
 export interface RawMessage {
   readonly request: number
   readonly flags: number
-  /** Valid until the stream is added to. */
+  /** Payload; valid until the next bytes arrive. */
   readonly payload: Uint8Array
-  /** Whoever takes the message closes them. */
+  /** The receiver of the message closes them. */
   readonly descriptors: readonly Descriptor[]
 }
 
-/** Descriptors that may come before their message is whole; more are nobody's intention. */
+/** Maximum number of descriptors that arrive before their message is complete. */
 const MAX_DESCRIPTORS = 64
 
 /** @vhost-user Communication */

@@ -14,30 +14,30 @@ import { VHOST_VRING_F_LOG, VRING_INDEX_MASK, VRING_NO_FD } from './protocol.ts'
 import { VhostUserError } from './vhost-user-error.ts'
 import { decodeBase, encodeBase, type RingPlace, Vring } from './vring.ts'
 
-/** What rings tell whoever has the way to the front-end. */
+/** Events of rings for the owner of the connection. */
 export interface RingEvents {
-  /** Used buffers of a ring are there, or it failed, and there is no descriptor to say so with. */
+  /** Sends VRING_CALL or VRING_ERR: the ring has no descriptor for it. */
   inBand(what: 'VRING_CALL' | 'VRING_ERR', ring: number): void
-  /** The first ring is served. */
+  /** A ring opened. */
   opened(): void
   log(line: string): void
 }
 
-/** The parts of a reactor that a back-end needs. */
+/** Parts of a reactor that a back-end needs. */
 export type RingReactor = Pick<Reactor, 'watch' | 'signal'>
 
 /**
- * All rings of a device, from what the front-end says of them to queues that are served.
+ * Rings of a device: translates the front-end's messages about rings into calls of the life cycle.
  *
- * A ring is served while it is started and enabled, and has addresses that lie in memory. What changes any of that
- * ends in `settle`, which opens what is to be open and closes what is not.
+ * A ring is served while it is started, enabled, and has addresses in guest memory. Each change of these ends in `settle`, which
+ * opens rings and sets gates accordingly.
  */
 export class Rings {
   readonly #rings: readonly Vring[]
   #inflight: InflightArea | undefined
   /** Set when a new driver was detected: the device must be reset before the next ring starts. */
   #stale = false
-  /** Ring addresses are the guest's own. */
+  /** True if ring addresses are guest addresses (GPA_ADDRESSES), false if they are the front-end's. */
   guestAddresses = false
 
   constructor(
@@ -54,7 +54,7 @@ export class Rings {
     return this.#rings.length
   }
 
-  /** For people to look at. */
+  /** All rings, for inspection. */
   get all(): readonly Vring[] {
     return this.#rings
   }
@@ -63,7 +63,7 @@ export class Rings {
     return this.#rings.some((ring) => ring.live)
   }
 
-  /** A ring by number. @throws {VhostUserError} where the device has no such */
+  /** Returns a ring by index. @throws {VhostUserError} if the device has no such ring */
   ring(index: number): Vring {
     const ring = this.#rings[index]
     if (!ring) throw new VhostUserError(`no ring ${index}: the device has ${this.count}`)
@@ -76,14 +76,14 @@ export class Rings {
 
   setBase(index: number, base: number): void {
     const ring = this.#stopped(index)
-    // A ring goes on where it stopped. One that does not was set up anew, by a driver that began anew.
+    // A stopped ring continues at its position. Another position means that a new driver set it up.
     if (ring.stoppedAt !== undefined && base !== ring.stoppedAt) this.#stale = true
     ring.base = base
   }
 
   /**
-   * A ring that is served keeps its place; only whether it is logged may change. The guest chooses the addresses, and the
-   * front-end only passes them on: if they are not in memory, the message is accepted, and the device fails when the ring
+   * Sets the addresses of a ring. While it is served, only its logging may change. The guest chooses the addresses, and the
+   * front-end passes them on: if they are not in guest memory, the message is accepted, and the device fails when the ring
    * starts.
    */
   setAddresses(addresses: VringAddressMessage): void | Pending {
@@ -115,7 +115,7 @@ export class Rings {
     this.#named(number, descriptor).setError(descriptor)
   }
 
-  /** The ring's first kick, and each that comes as a message. */
+  /** Starts a ring at its first kick. Each VRING_KICK message notifies it. */
   start(index: number): void | Pending {
     const ring = this.ring(index)
     ring.started = true
@@ -133,7 +133,7 @@ export class Rings {
     return this.settle()
   }
 
-  /** Stops a ring when nothing of it is in flight. @returns where it stands, or a wait for that */
+  /** Stops a ring. @returns its position, or a wait for it while chains are in flight */
   stop(index: number): number | Pending<number> {
     const ring = this.ring(index)
     ring.started = false
@@ -144,7 +144,7 @@ export class Rings {
     })
   }
 
-  /** Forgets the driver and how it set the rings up. Descriptors to call it with stay. */
+  /** Resets the device and the set-up of all rings. Call and error descriptors stay. */
   reset(): void | Pending {
     return after(this.resetDevice(), () => {
       this.#stale = false
@@ -159,7 +159,7 @@ export class Rings {
     })
   }
 
-  /** A new area for what is in flight. What is in flight now is not in it. */
+  /** Creates an in-flight area. Chains that are in flight now are not recorded in it. */
   createInflight(queues: number, queueSize: number): InflightArea {
     if (queues > this.count) throw new VhostUserError(`an area for ${queues} rings of ${this.count}`)
     return this.#useInflight(InflightArea.create(queues, queueSize, this.#packed ? PACKED_LAYOUT : SPLIT_LAYOUT))
@@ -169,7 +169,7 @@ export class Rings {
     this.#useInflight(InflightArea.adopt(descriptor, description))
   }
 
-  /** Memory is other memory from now on: rings that lay in what is gone are drained, and go on in what there is. */
+  /** The memory table changed: rings in removed regions are drained, and continue when their addresses are mapped again. */
   memoryChanged(tidy: boolean): void | Pending {
     const { memory } = this.table
     const moved = this.#rings.filter(({ live, place }) => {
@@ -184,19 +184,19 @@ export class Rings {
     })
   }
 
-  /** Takes what is in flight to its end, for a back-end that leaves: whoever comes next serves the rings from there. */
+  /** Drains all rings before the back-end closes. The next back-end continues at their positions. */
   drain(): void | Pending {
     for (const ring of this.#rings) ring.started = false
     return this.#closeAll(this.#rings, false)
   }
 
-  /** Opens what is to be served, closes the gates of what is not. */
+  /** Opens rings that must be served, and closes the gates of disabled ones. */
   settle(): void | Pending {
     const wanted = this.#rings.filter((ring) => ring.started && ring.enabled && ring.addresses && !ring.live)
     const misplaced = wanted.find((ring) => !ring.displaced && ring.addresses && !this.#place(ring.addresses))
     if (misplaced) {
       this.lifecycle.fail(`ring ${misplaced.index}: its addresses are not in memory`)
-      // The next driver gives other addresses, and finds no failure.
+      // The next driver sets other addresses, which end the failure.
       this.#stale = true
       return
     }
@@ -214,12 +214,12 @@ export class Rings {
     for (const ring of wanted) this.#open(ring)
   }
 
-  /** Makes visible what was used. To be called before each sleep. */
+  /** Makes pushed chains visible. Called before each sleep. */
   publish(): void {
     this.lifecycle.publish()
   }
 
-  /** Looks at rings that have no descriptor to tell with. @returns whether there are any: nobody may sleep */
+  /** Serves rings without a kick descriptor. @returns true if there are any: the reactor must not sleep */
   lookAtUntold(): boolean {
     let any = false
     for (const ring of this.#rings) {
@@ -230,7 +230,7 @@ export class Rings {
     return any
   }
 
-  /** The device failed. */
+  /** The device failed: signals the error descriptors. */
   failed(): void {
     for (const ring of this.#rings) {
       if (!ring.started) continue
@@ -239,7 +239,7 @@ export class Rings {
     }
   }
 
-  /** Where the log has the used ring that holds a guest address, if it is to be logged elsewhere as well. */
+  /** Returns the log address for a guest address in a used ring, if the ring is logged at an address of its own. */
   logAddress(address: number): number | undefined {
     for (const { addresses, place, live } of this.#rings) {
       if (!live || !place || !addresses || (addresses.flags & VHOST_VRING_F_LOG) === 0) continue
@@ -253,7 +253,7 @@ export class Rings {
     return this.#rings.some((ring) => ((ring.addresses?.flags ?? 0) & VHOST_VRING_F_LOG) !== 0)
   }
 
-  /** The front-end is gone: from now on nothing reaches its memory's rings. */
+  /** The connection ended: completions no longer reach the rings. */
   detach(): void {
     this.lifecycle.detach()
     for (const ring of this.#rings) {
@@ -284,7 +284,7 @@ export class Rings {
     return ring
   }
 
-  /** The ring that a message about a descriptor is about. */
+  /** Returns the ring of a message with a descriptor. */
   #named(number: number, descriptor: Descriptor | undefined): Vring {
     if (((number & VRING_NO_FD) === 0) !== (descriptor !== undefined)) {
       throw new VhostUserError(descriptor ? 'a descriptor where it says there is none' : 'no descriptor')
@@ -324,7 +324,7 @@ export class Rings {
     if (unfinished > 0) this.events.log(`ring ${ring.index}: ${unfinished} in flight are served again`)
     this.lifecycle.start()
     this.events.opened()
-    // Whoever served the ring before may have ended between using buffers and saying so.
+    // An earlier back-end may have ended between using buffers and interrupting the driver.
     if (ring.call) this.reactor.signal(ring.call)
     this.lifecycle.notify(ring.index)
   }
@@ -340,16 +340,16 @@ export class Rings {
   }
 
   /**
-   * Drains a ring and takes it from the device; it could be opened again where it stands.
-   * @param release whether its journal is to say nothing of it any more, as the front-end is told where it stands
+   * Drains a ring and closes it. It may be opened again at its position.
+   * @param release true if the front-end receives the position, so that the journal must not hold it any more
    */
   #close(ring: Vring, release: boolean): void | Pending {
     const { live } = ring
     if (!live) return
     return after(this.lifecycle.stop(ring.index), () => {
-      // The device may have been reset meanwhile, and the ring with it.
+      // A reset meanwhile ended the ring.
       if (ring.live !== live) return
-      // Now, not at the end of the turn: nothing is said any more once the front-end knows that the ring has stopped.
+      // Not at the end of the turn: a stopped ring must not interrupt any more.
       ring.call?.signal()
       ring.base = encodeBase(live.position, this.#packed, live.size)
       if (release && live.position.inFlight === 0) ring.journal?.release()
@@ -372,7 +372,7 @@ export class Rings {
     ring.live = ring.place = ring.journal = undefined
   }
 
-  /** @returns undefined where any of the addresses is nowhere */
+  /** Translates ring addresses. @returns undefined if any is not in guest memory */
   #place({ descriptor, available, used }: VringAddressMessage): RingPlace | undefined {
     const [descriptorArea, driverArea, deviceArea] = [descriptor, available, used].map((address) =>
       this.guestAddresses ? address : this.table.guestAddress(address),
@@ -382,7 +382,7 @@ export class Rings {
     return regions.includes(undefined) ? undefined : { descriptorArea, driverArea, deviceArea, regions }
   }
 
-  /** What is in flight of a ring, where the front-end keeps that. */
+  /** Opens the journal of a ring, if the front-end keeps an in-flight area. */
   #journal(ring: Vring, place: RingPlace, base: RingPosition): SplitJournal | PackedJournal | undefined {
     const area = this.#inflight
     const packed = this.#packed
@@ -399,13 +399,13 @@ export class Rings {
   }
 }
 
-/** The used index of a split ring; of a packed one it means nothing. */
+/** Used index of a split ring; meaningless for a packed one. */
 function usedIndex({ deviceArea, regions }: RingPlace): number {
   const region = regions[2]
   return region && deviceArea % 4 === 0 ? Atomics.load(region.u16, (deviceArea - region.base) / 2 + 1) : 0
 }
 
-/** Whether a packed ring's descriptor is one the driver made available and the device did not use. */
+/** True if a descriptor of a packed ring is available and not used. */
 function isAvailable({ descriptorArea, regions }: RingPlace, position: number, size: number): boolean {
   const region = regions[0]
   const wrapped = position >= size

@@ -1,33 +1,33 @@
 import type { Descriptor } from '../../host/linux/descriptor.ts'
 import type { Closable } from '../../host/linux/reactor/reactor.ts'
 
-/** An object that cannot be had. */
+/** Failed lookup of an object. */
 export interface NotFound {
-  /** For people. */
+  /** Reason in one line. */
   readonly reason: string
 }
 
-/** Told of names that other devices can ask for: UUIDs of 16 bytes, in the order they are written in. */
+/** Listener for names of objects: UUIDs of 16 bytes, in the order of their text. */
 export interface SharedObjectsListener {
   added(uuid: Uint8Array): void
   removed(uuid: Uint8Array): void
 }
 
 /**
- * Objects of a device that the guest's other devices may ask for by name, wherever they are served. What is given to them
- * is a dma-buf, and nothing but that. Nothing here throws.
+ * Shared objects of a device, which other devices of the guest look up by name, in any process. Every object is a dma-buf.
+ * Nothing here throws.
  */
 export interface SharedObjects {
-  /** Tells of every name there is, within the call, and of those that come and go from then on. */
+  /** Reports every existing name within the call, and later additions and removals. */
   watch(listener: SharedObjectsListener): Closable
-  /** @returns a dma-buf, borrowed from whoever keeps the object, until the next call of anything */
+  /** @returns a dma-buf, borrowed from the owner of the object until the next call */
   find(uuid: Uint8Array): Descriptor | NotFound
 }
 
-/** Told of the end of a search, once. A descriptor is the listener's from then on. */
+/** Called once with the result of a lookup. The callee owns the descriptor. */
 export type Found = (result: Descriptor | NotFound) => void
 
-/** A UUID as people write it. */
+/** UUID as text. */
 export function uuidText(uuid: Uint8Array): string {
   const hex = Array.from(uuid, (byte) => byte.toString(16).padStart(2, '0')).join('')
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')

@@ -26,30 +26,30 @@ import { SharedRegions } from './shared-regions.ts'
 import { vhostFeatures } from './vhost-features.ts'
 import { VhostUserError } from './vhost-user-error.ts'
 
-/** What a network device does for a front-end besides virtio. */
+/** Requests of front-ends to a network device, outside of virtio. */
 export interface NetworkServices {
-  /** Announces the guest's address where it arrived, for guests that do not. */
+  /** Announces the guest's address after a migration, for guests that do not. */
   announce(mac: Uint8Array): void
-  /** @returns whether frames of this size can be carried */
+  /** @returns true if the device can carry frames with this MTU */
   setMtu(mtu: number): boolean
 }
 
-/** What shows a GPU's pictures where the front-end wants them. */
+/** Display of a GPU at its front-end. */
 export interface GpuScreen {
-  /** The front-end's socket for pictures, instead of the one before. It is the screen's from now on. */
+  /** Takes the front-end's socket of GPU_SET_SOCKET, in place of the earlier one. */
   connect(stream: UnixStream): void
-  /** The front-end is gone. */
+  /** The connection ended. */
   disconnect(): void
 }
 
 export interface VhostUserBackendOptions {
   readonly log: (line: string) => void
-  /** Protocol features that are not offered, as bits. */
+  /** Protocol features that must not be offered, as bits. @default 0n */
   readonly withheld?: bigint
-  /** Offers RARP and MTU with it. */
+  /** If set, RARP and MTU are offered. */
   readonly network?: NetworkServices | undefined
   readonly screen?: GpuScreen | undefined
-  /** Offers SHARED_OBJECT with it: a device that only looks for others' has none of its own. */
+  /** If set, SHARED_OBJECT is offered. A device that only looks up objects passes an empty registry. */
   readonly objects?: SharedObjects | undefined
 }
 
@@ -58,10 +58,10 @@ export type BackendReactor = Pick<Reactor, 'watch' | 'signal' | 'timer' | 'onTur
 const MIGRATION =
   'a migration began, and writes to guest memory are logged; docs/qemu.md, "Migration", says what can be its destination'
 
-/** Removed mappings kept for a device that may be using them; past that, everything is drained to get rid of them. */
+/** Maximum number of removed mappings that are kept for chains in flight; one more drains all rings to release them. */
 const MAX_RETIRED = 64
 
-/** The status of a device with a driver. */
+/** Status bits of a device with a driver. */
 const READY = Status.ACKNOWLEDGE | Status.DRIVER | Status.FEATURES_OK | Status.DRIVER_OK
 
 const BASIC_FEATURES = featureSet(
@@ -79,15 +79,14 @@ const BASIC_FEATURES = featureSet(
 )
 
 /**
- * The back-end of one vhost-user connection: a device on one side, what the front-end says on the other.
+ * Back-end of one vhost-user connection.
  *
  *     const backend = new VhostUserBackend(device, connect, reactor, { log })
  *     await reactor.run()                    // the front-end describes memory and rings, and they are served
- *     await backend.over                     // it is gone; the device is as before any driver, and may be served again
+ *     await backend.over                     // the connection ended; the device is reset, and may be served again
  *
- * Every message is checked before anything is done about it, and one that cannot be met changes nothing. When the
- * front-end goes, what is in flight ends without a trace in its rings: whoever serves them next finds it in the
- * journal, or there.
+ * Every message is checked before it takes effect, and one that fails changes nothing. When the connection ends, chains in
+ * flight complete without a trace in the rings: the next back-end finds them in the in-flight area, or in the ring.
  */
 export class VhostUserBackend implements Service {
   readonly over: Promise<string | undefined>
@@ -109,13 +108,13 @@ export class VhostUserBackend implements Service {
   #gpuSocket: UnixStream | undefined
   #isLost = false
   #status = 0
-  /** The configuration changed and the front-end was not told. */
+  /** True if the configuration changed and CONFIG_CHANGE_MSG is due. */
   #configDue = false
   /** The in-flight area was created by this connection, not inherited. */
   #ownAccount = false
   #finished: (reason: string | undefined) => void = () => {}
 
-  /** @param connect makes the connection to the front-end, which tells what comes to the receiver it is given */
+  /** @param connect creates the connection, which passes messages to the receiver */
   constructor(
     device: VirtioDevice,
     connect: (receiver: Receiver) => Connection,
@@ -160,7 +159,7 @@ export class VhostUserBackend implements Service {
     })
   }
 
-  /** Few front-ends tell the whole status: a ring that is served is a driver's that is ready. */
+  /** Few front-ends send the whole status: a served ring implies a driver that is ready. */
   inspect(): DeviceStateInspection {
     const { active, features } = this.#lifecycle
     const status = this.#status | (active ? READY : 0)
@@ -169,13 +168,13 @@ export class VhostUserBackend implements Service {
   }
 
   /**
-   * Looks for an object of another of the guest's devices, by its UUID of 16 bytes.
-   * @param found told within the call, or in a later turn; a descriptor is the listener's
+   * Looks up an object of another device of the guest, by its UUID of 16 bytes.
+   * @param found called within this call or in a later turn; it owns the descriptor
    */
   lookup(uuid: Uint8Array, found: Found): void {
-    const told: Found = (result) => this.#guard.call('taking a shared object', () => found(result))
-    if (this.#exchange) this.#exchange.lookup(uuid, told)
-    else told({ reason: 'shared objects are not offered' })
+    const guarded: Found = (result) => this.#guard.call('taking a shared object', () => found(result))
+    if (this.#exchange) this.#exchange.lookup(uuid, guarded)
+    else guarded({ reason: 'shared objects are not offered' })
   }
 
   close(): void {
@@ -264,7 +263,7 @@ export class VhostUserBackend implements Service {
       },
       SET_INFLIGHT_FD: (description, [descriptor]) => {
         rings.adoptInflight(descriptor, description)
-        // Another process served this driver, of a device that may have been configured otherwise.
+        // Another process served this driver, and its device may have had another configuration.
         if (!this.#ownAccount) this.#configDue = true
       },
       SET_BACKEND_REQ_FD: (_, [descriptor]) => this.#setChannel(descriptor),
@@ -281,14 +280,14 @@ export class VhostUserBackend implements Service {
     }
   }
 
-  /** Rings; of a network device pairs of them, as its front-ends count. */
+  /** Number of rings; of pairs for a network device. */
   get #queues(): number {
     return this.#device.id === DeviceId.NETWORK ? Math.floor(this.#rings.count / 2) : this.#rings.count
   }
 
   /** @vhost-user SET_FEATURES without PROTOCOL_FEATURES all rings are enabled */
   #setFeatures(features: bigint): void | Pending {
-    // QEMU's GPU has RING_RESET whether the back-end offers it or not.
+    // QEMU's GPU sends RING_RESET even if the back-end does not offer it.
     const unknown = features & ~this.#features & ~featureSet(Feature.RING_RESET)
     if (unknown !== 0n) throw new VhostUserError(`features 0x${unknown.toString(16)} are not offered`)
     return after(this.#negotiate(features & vhostFeatures(this.#device)), () => {
@@ -327,8 +326,8 @@ export class VhostUserBackend implements Service {
   }
 
   /**
-   * Bits are only added, until 0 takes them all. QEMU says 0 whenever it stops the device, the machine being paused,
-   * too: with all rings stopped what comes next tells whether there is a new driver.
+   * Bits are only added, until 0 clears all. QEMU sends 0 whenever it stops the device, which includes a paused machine: if all
+   * rings are stopped, the next messages show whether there is a new driver.
    */
   #setStatus(status: number): void | Pending {
     if (status === 0) {
@@ -360,7 +359,7 @@ export class VhostUserBackend implements Service {
     this.#openExchange()
   }
 
-  /** QEMU's GPU fails without it. Where the screen is elsewhere it is kept, and no picture is sent. */
+  /** Takes the socket of QEMU's GPU, which fails without a back-end for it. Without a `screen`, it is kept open and unused. */
   #setGpuSocket(descriptor: Descriptor): void {
     if (this.#device.id !== DeviceId.GPU) throw new VhostUserError('the device is no GPU')
     const { screen } = this.#options
@@ -388,7 +387,7 @@ export class VhostUserBackend implements Service {
     return this.#dispatcher.agreed(ProtocolFeature.INBAND_NOTIFICATIONS)
   }
 
-  /** Before each sleep: what was used becomes visible, and what is due is told. @returns whether nobody may sleep */
+  /** Called before each sleep: publishes chains and sends due messages. @returns true if the reactor must not sleep */
   #turn(): boolean {
     const looks = !this.#agreedInBand && this.#rings.lookAtUntold()
     this.#rings.publish()
@@ -397,7 +396,7 @@ export class VhostUserBackend implements Service {
     return looks
   }
 
-  /** A device whose rings are all stopped says nothing. @vhost-user Suspended device state */
+  /** A device whose rings are all stopped sends nothing. @vhost-user Suspended device state */
   #tellConfig(): void {
     if (!this.#configDue || !this.#channel || !this.#rings.live) return
     this.#configDue = false

@@ -11,7 +11,7 @@ import { VhostUserBackend, type VhostUserBackendOptions } from './vhost-user-bac
 export type ServerReactor = Pick<Reactor, 'watch' | 'signal' | 'onTurn' | 'poll' | 'settle' | 'timer'>
 
 /**
- * Serves a device to one front-end after another. Those that come meanwhile wait.
+ * Server of a device: serves one front-end after another. Further connections wait.
  *
  *     const server = serveVhostUser(device, UnixListener.listen('/run/disk.sock'), reactor, { log })
  *     await reactor.run()
@@ -39,12 +39,12 @@ export class VhostUserServer {
     )
   }
 
-  /** Resolves when no front-end is served any more, and none will be. */
+  /** Resolves when the server is closed and the last connection ended. */
   get over(): Promise<void> {
     return this.#reception.over
   }
 
-  /** The device, and what the front-end there is made of it. */
+  /** Returns the state of the device, and of the current connection. */
   inspect(): DeviceStateInspection {
     return this.#reception.service?.inspect() ?? inspectUnserved(this.#device)
   }
@@ -56,19 +56,19 @@ export class VhostUserServer {
     else found({ reason: 'no front-end is here' })
   }
 
-  /** Serves no more: the front-end there is is left when what it asked for is done. */
+  /** Closes the server. The current connection ends when nothing is in flight. */
   close(): void {
     this.#reception.close()
   }
 }
 
-/** A device that no front-end has. */
+/** Inspection of a device without a front-end. */
 export function inspectUnserved(device: VirtioDevice): DeviceStateInspection {
   const queues = device.queueSizes.map((size) => ({ size, enabled: false, live: undefined }))
   return inspectDevice(device, { status: 0, offered: vhostFeatures(device), negotiated: 0n, queues })
 }
 
-/** Serves a device to whoever comes. The listener or stream is the server's from now on. */
+/** Serves a device to front-ends. The server owns the listener or stream. */
 export function serveVhostUser(
   device: VirtioDevice,
   frontEnds: PeerSource,

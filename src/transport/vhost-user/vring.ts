@@ -6,10 +6,10 @@ import type { QueueControl, RingPosition } from '../../virtqueue/device-queue.ts
 import type { VringAddressMessage } from './messages.ts'
 import { VhostUserError } from './vhost-user-error.ts'
 
-/** Of the virtio specification: the longest queue there is. */
+/** Maximum queue size. @virtio 2.6 */
 const MAX_SIZE = 32768
 
-/** A ring's areas as guest addresses, and in which regions they were found. */
+/** Guest addresses of a ring's areas, and the regions that hold them. */
 export interface RingPlace {
   readonly descriptorArea: number
   readonly driverArea: number
@@ -17,28 +17,28 @@ export interface RingPlace {
   readonly regions: readonly (MemoryRegion | undefined)[]
 }
 
-/** What is needed to give a ring's journal back when the ring is drained. */
+/** Journal of a ring that can be cleared when the ring is drained. */
 export interface Releasable {
   release(): void
 }
 
-/** One ring as the front-end set it up, and the queue made of it while it is served. @vhost-user Ring states */
+/** Set-up of one ring by the front-end, and its queue while it is served. @vhost-user Ring states */
 export class Vring {
   size: number
   addresses: VringAddressMessage | undefined
-  /** Where it goes on, as SET_VRING_BASE said. */
+  /** Position to start at, from SET_VRING_BASE. */
   base = 0
-  /** Where it stood when it was stopped last, in the same form: another base after that is another driver's. */
+  /** Position at the last stop, in the same form. Another base afterwards means another driver. */
   stoppedAt: number | undefined
   started = false
   enabled = false
-  /** The queue, from when it is started and enabled until it is stopped. */
+  /** Queue of the device while the ring is served. */
   live: QueueControl | undefined
   place: RingPlace | undefined
   journal: Releasable | undefined
-  /** Its memory was taken away while it was served: it waits for that to come back. */
+  /** Set when its memory was removed while it was served: it continues when the memory returns. */
   displaced = false
-  /** It was told that it waits for memory, or has failed; said once. */
+  /** True if the reason why it cannot be served was logged. */
   loggedRefusal = false
   #kick: EventFd | undefined
   #watch: Closable | undefined
@@ -52,7 +52,7 @@ export class Vring {
     this.size = size
   }
 
-  /** There is a descriptor that tells of new requests. */
+  /** True if it has a kick descriptor. */
   get kicked(): boolean {
     return this.#kick !== undefined
   }
@@ -70,7 +70,7 @@ export class Vring {
     this.size = size
   }
 
-  /** @param watch begins to watch it; where that fails the descriptor is closed */
+  /** Sets the kick descriptor. @param watch starts to watch it; if that throws, the descriptor is closed */
   setKick(descriptor: Descriptor | undefined, watch: (event: EventFd) => Closable): void {
     const event = descriptor && EventFd.fromDescriptor(descriptor)
     this.closeKick()
@@ -110,13 +110,13 @@ export class Vring {
   }
 }
 
-// Where a ring goes on, in one number                 @vhost-user Vring descriptor indices for packed virtqueues
+// Position of a ring in one number                    @vhost-user Vring descriptor indices for packed virtqueues
 //
 //   split    bits 0-15: next available index
 //   packed   bits 0-14: next available descriptor, 15: its wrap counter, 16-30: next used one, 31: its wrap counter
 //
 
-/** @param used of a split ring, which has it in memory */
+/** @param used used index of a split ring, which is in guest memory */
 export function decodeBase(base: number, packed: boolean, size: number, used: number): RingPosition {
   if (!packed) return { available: base & 0xffff, used }
   return { available: position(base & 0xffff, size), used: position(base >>> 16, size) }
@@ -128,7 +128,7 @@ export function encodeBase({ available, used }: RingPosition, packed: boolean, s
 
 function position(half: number, size: number): number {
   const index = half & 0x7fff
-  // Out of the ring it is nowhere in either round.
+  // An index outside of the ring has no position.
   if (index >= size) return 2 * size
   return (half & 0x8000) !== 0 ? index : size + index
 }
