@@ -3,22 +3,22 @@ import type { DeviceGuard } from '../../virtio/device-guard.ts'
 import { ConfigFlag, MAX_CONFIG } from './protocol.ts'
 import { VhostUserError } from './vhost-user-error.ts'
 
-/** A device's configuration space as messages read and write it. @vhost-user Virtio device config space */
+/** Access of messages to a device's configuration space. @vhost-user Virtio device config space */
 export class DeviceConfig {
   constructor(
     private readonly device: VirtioDevice,
     private readonly guard: DeviceGuard,
   ) {}
 
-  /** Front-ends ask for what they know of the device's kind, which may be more than this one has: the rest is 0. */
+  /** Reads bytes. Front-ends read the size that they know for the device type: bytes past the end are 0. */
   read(offset: number, size: number): Uint8Array {
     checkRange(offset, size)
     return Uint8Array.from({ length: size }, (_, i) => this.device.config.read(offset + i, 1))
   }
 
   /**
-   * Writes what differs: some front-ends write all of it to change one byte. What a migration brings was the source's,
-   * and is this device's own here.
+   * Writes bytes that differ, because some front-ends write all to change one. Writes of a migration are ignored: they hold
+   * the source's configuration, and this device has its own.
    */
   write(offset: number, bytes: Uint8Array, flags: number): void {
     checkRange(offset, bytes.length)

@@ -16,7 +16,7 @@ import { MessageFlag, ProtocolFeature } from './protocol.ts'
 import { encodeMessage, type RawMessage, RequestStream } from './request-stream.ts'
 import { VhostUserError } from './vhost-user-error.ts'
 
-/** An answer with a descriptor beside it, which stays whose it is. */
+/** Reply with a borrowed descriptor. */
 export class AnswerWithDescriptor<T> {
   constructor(
     readonly answer: T,
@@ -27,8 +27,8 @@ export class AnswerWithDescriptor<T> {
 type Answer<T> = T | AnswerWithDescriptor<T>
 
 /**
- * What is done about each message. A handler owns the descriptors, and throws to refuse: all that came with the
- * message are closed then. Messages without a handler are refused.
+ * Handlers by message. A handler owns the descriptors, and throws to refuse a message: all its descriptors are closed then.
+ * Messages without a handler are refused.
  */
 export type Handlers = {
   readonly [N in FrontEndMessage]?: (
@@ -40,11 +40,11 @@ export type Handlers = {
 type AnyHandler = (request: unknown, descriptors: readonly Descriptor[]) => unknown
 
 /**
- * A back-end's side of a conversation. A message that is refused is answered with a failure where its sender asked for
- * that; otherwise it would never know, and the connection ends. @vhost-user REPLY_ACK
+ * Dispatches the front-end's messages. A refused message is answered with a failure if its sender requested a reply; otherwise
+ * the front-end could not know, and the connection ends. @vhost-user REPLY_ACK
  */
 export class Dispatcher extends RequestLoop<RawMessage> {
-  /** What was agreed on, as bits of `ProtocolFeature`. */
+  /** Negotiated protocol features, as bits of `ProtocolFeature`. */
   protocolFeatures = 0n
 
   constructor(

@@ -5,7 +5,7 @@ import { MAX_TABLE_REGIONS, ProtocolFeature, SHMEM_REGIONS } from './protocol.ts
 
 // Payloads                                                                            @vhost-user Message Specification
 
-/** A number that is neither a size nor an address: a count, a status, a ring with flags. */
+/** Number other than a size or address: a count, a status, a ring with flags. */
 const number = fixed(u64)
 const featureSet = fixed(bits64)
 const vringState = fixed(struct({ index: u32, num: u32 }))
@@ -16,29 +16,29 @@ const memoryTable = counted(struct({ regions: u32, gap: padding(4) }), (head) =>
 const singleRegion = fixed(struct({ gap: padding(8), region: memoryRegion }))
 const logArea = fixed(struct({ size: u64, offset: u64 }))
 const config = withBytes(struct({ offset: u32, size: u32, flags: u32 }), (head) => head.size)
-/** C compilers end it with 4 bytes of nothing, and QEMU insists on them. */
+/** With the 4 bytes of padding that C compilers add and QEMU requires. */
 const inflight = fixed(struct({ mmapSize: u64, mmapOffset: u64, queues: u16, queueSize: u16 }), 4)
 const sharedObject = fixed(struct({ uuid: byteArray(16) }))
 const stateTransfer = fixed(struct({ direction: u32, phase: u32 }))
 const shmemConfig = counted(struct({ regions: u32, gap: padding(4) }), () => SHMEM_REGIONS, u64)
 const mmap = fixed(struct({ shmid: u8, gap: padding(7), fdOffset: u64, shmOffset: u64, length: u64, flags: u64 }))
-/** Six bytes of a MAC address, and two more. */
+/** Six bytes of a MAC address, and two of padding. */
 const macAddress = fixed(struct({ mac: byteArray(6), gap: padding(2) }))
 
 export type MemoryRegionMessage = ReturnType<typeof singleRegion.parse>['region']
 export type VringAddressMessage = ReturnType<typeof vringAddress.parse>
 
-/** What there is to know of a message before it is looked at. */
+/** Properties of a message kind. */
 export interface MessageKind<Q, R> {
   readonly id: number
   readonly request: Payload<Q>
-  /** What answers it; without one it is acknowledged where the sender wants that. */
+  /** Payload of the reply; without one, it is acknowledged if the sender requests that. */
   readonly reply?: Payload<R>
-  /** Without this having been agreed on it is not to be sent. */
+  /** Protocol feature that it needs. */
   readonly needs?: ProtocolFeature
-  /** What answers it where it is refused; without that a refusal ends the connection, unless it can be acknowledged. */
+  /** Reply to a refused message; without one, a refusal ends the connection, unless it can be acknowledged. */
   readonly refusal?: Uint8Array
-  /** The fewest and the most descriptors that come with it. */
+  /** Minimum and maximum number of its descriptors. */
   readonly descriptors: readonly [least: number, most: number]
 }
 
@@ -58,13 +58,13 @@ const ONE_DESCRIPTOR = [1, 1] as const
 const MAYBE_ONE = [0, 1] as const
 const NOTHING = new Uint8Array(0)
 const FAILED = number.write(1)
-/** Failed, and there is no descriptor with the answer. */
+/** Failure without a descriptor. */
 const FAILED_NO_FD = number.write(0x101)
 
 const { CONFIG, CONFIGURE_MEM_SLOTS, DEVICE_STATE, INBAND_NOTIFICATIONS, INFLIGHT_SHMFD, LOG_SHMFD } = ProtocolFeature
 const { BACKEND_REQ, MQ, MTU, RARP, RESET_DEVICE, SHARED_OBJECT, SHMEM, STATUS } = ProtocolFeature
 
-/** What a front-end sends. @vhost-user Front-end message types */
+/** Messages of a front-end. @vhost-user Front-end message types */
 export const FrontEndMessage = {
   GET_FEATURES: message(1, nothing, { reply: featureSet }),
   SET_FEATURES: message(2, featureSet),
@@ -89,7 +89,7 @@ export const FrontEndMessage = {
   SET_BACKEND_REQ_FD: message(21, nothing, { needs: BACKEND_REQ, descriptors: ONE_DESCRIPTOR }),
   IOTLB_MSG: message(22, anything, { reply: number, refusal: FAILED }),
   SET_VRING_ENDIAN: message(23, vringState),
-  /** A front-end takes an empty answer for an error. */
+  /** An empty reply is an error for the front-end. */
   GET_CONFIG: message(24, config, { needs: CONFIG, reply: config, refusal: NOTHING }),
   SET_CONFIG: message(25, config, { needs: CONFIG }),
   CREATE_CRYPTO_SESSION: message(26, anything, { reply: anything }),
@@ -104,11 +104,11 @@ export const FrontEndMessage = {
   VRING_KICK: message(35, vringState, { needs: INBAND_NOTIFICATIONS }),
   GET_MAX_MEM_SLOTS: message(36, nothing, { needs: CONFIGURE_MEM_SLOTS, reply: number }),
   ADD_MEM_REG: message(37, singleRegion, { needs: CONFIGURE_MEM_SLOTS, descriptors: ONE_DESCRIPTOR }),
-  /** Some send a descriptor with it, which is closed. */
+  /** Some front-ends send a descriptor with it, which is closed. */
   REM_MEM_REG: message(38, singleRegion, { needs: CONFIGURE_MEM_SLOTS, descriptors: MAYBE_ONE }),
   SET_STATUS: message(39, number, { needs: STATUS }),
   GET_STATUS: message(40, nothing, { needs: STATUS, reply: number }),
-  /** A descriptor comes with the answer where there is such an object. */
+  /** The reply has a descriptor if there is such an object. */
   GET_SHARED_OBJECT: message(41, sharedObject, { needs: SHARED_OBJECT, reply: nothing, refusal: NOTHING }),
   SET_DEVICE_STATE_FD: message(42, stateTransfer, {
     needs: DEVICE_STATE,
@@ -122,14 +122,14 @@ export const FrontEndMessage = {
 } as const
 export type FrontEndMessage = keyof typeof FrontEndMessage
 
-/** What a back-end sends over the channel of its own. @vhost-user Back-end message types */
+/** Messages of a back-end on its channel. @vhost-user Back-end message types */
 export const BackEndMessage = {
   CONFIG_CHANGE_MSG: message(2, nothing, { needs: CONFIG }),
   VRING_CALL: message(4, vringState, { needs: INBAND_NOTIFICATIONS }),
   VRING_ERR: message(5, vringState, { needs: INBAND_NOTIFICATIONS }),
   SHARED_OBJECT_ADD: message(6, sharedObject, { needs: SHARED_OBJECT }),
   SHARED_OBJECT_REMOVE: message(7, sharedObject, { needs: SHARED_OBJECT }),
-  /** Answered always, with a status and, where that is 0, the object's descriptor. */
+  /** Always has a reply: a status and, if that is 0, the object's descriptor. */
   SHARED_OBJECT_LOOKUP: message(8, sharedObject, { needs: SHARED_OBJECT, reply: number }),
   SHMEM_MAP: message(9, mmap, { needs: SHMEM, descriptors: ONE_DESCRIPTOR }),
   SHMEM_UNMAP: message(10, mmap, { needs: SHMEM }),
@@ -138,16 +138,16 @@ export type BackEndMessage = keyof typeof BackEndMessage
 
 type Kinds = typeof FrontEndMessage & typeof BackEndMessage
 type Name = FrontEndMessage | BackEndMessage
-/** What a message says, and what answers it. */
+/** Payloads of a message and of its reply. */
 export type RequestOf<N extends Name> = Kinds[N] extends MessageKind<infer Q, infer _> ? Q : never
 export type ReplyOf<N extends Name> = Kinds[N] extends MessageKind<infer _, infer R> ? R : never
 
 const FRONT_END_NAMES = new Map(Object.entries(FrontEndMessage).map(([name, { id }]) => [id, name as FrontEndMessage]))
 
-/** @returns undefined where the protocol has no such message */
+/** @returns undefined if the protocol has no such message */
 export function frontEndMessageName(id: number): FrontEndMessage | undefined {
   return FRONT_END_NAMES.get(id)
 }
 
-/** The answer to an acknowledged message: 0 is success. */
+/** Acknowledgement of a message: 0 for success. */
 export const acknowledgement = number

@@ -1,6 +1,6 @@
-// Numbers of the vhost-user protocol, as QEMU's docs/interop/vhost-user.rst has them. Everything is little-endian here.
+// Numbers of the vhost-user protocol; QEMU's docs/interop/vhost-user.rst. All fields are little-endian.
 
-// A message, either way                                                                        @vhost-user Header
+// Message, both directions                                                                      @vhost-user Header
 //
 //   0         4       8      12
 //   | request | flags | size | payload: `size` bytes |
@@ -10,7 +10,7 @@ export const HEADER_REQUEST = 0
 export const HEADER_FLAGS = 4
 export const HEADER_SIZE = 8
 
-/** Payloads are shorter than this: nothing the protocol knows is half as long. */
+/** Maximum payload in bytes, more than twice the longest of the protocol. */
 export const MAX_PAYLOAD = 4096
 
 export const MessageFlag = {
@@ -20,7 +20,7 @@ export const MessageFlag = {
   NEED_REPLY: 1 << 3,
 } as const
 
-/** Virtio feature bits that vhost gives a meaning of its own. @vhost-user Communication, Migration */
+/** Virtio feature bits with a meaning of their own in vhost. @vhost-user Communication, Migration */
 export const VhostFeature = {
   LOG_ALL: 26,
   PROTOCOL_FEATURES: 30,
@@ -55,24 +55,24 @@ export const ProtocolFeature = {
 } as const
 export type ProtocolFeature = (typeof ProtocolFeature)[keyof typeof ProtocolFeature]
 
-/** In the number that names a ring in SET_VRING_KICK, CALL and ERR. */
+/** Bits of the ring number in SET_VRING_KICK, CALL and ERR. */
 export const VRING_INDEX_MASK = 0xff
 export const VRING_NO_FD = 1 << 8
 
-/** Of SET_VRING_ADDR: writes to the used ring are logged. */
+/** Flag of SET_VRING_ADDR: writes to the used ring are logged. */
 export const VHOST_VRING_F_LOG = 1 << 0
 
-/** What one bit of the log stands for, in bytes. @vhost-user Migration */
+/** Bytes of guest memory for one bit of the log. @vhost-user Migration */
 export const LOG_PAGE = 0x1000
 
-/** Regions in one SET_MEM_TABLE. */
+/** Maximum number of regions in SET_MEM_TABLE. */
 export const MAX_TABLE_REGIONS = 8
-/** Bytes of configuration space in one message. */
+/** Maximum bytes of configuration space in one message. */
 export const MAX_CONFIG = 256
 export const SHMEM_REGIONS = 256
 
-/** Of SET_CONFIG: the guest writes, or a migration does. */
+/** Flags of SET_CONFIG: written by the guest, or by a migration. */
 export const ConfigFlag = { WRITABLE: 0, MIGRATION: 1 } as const
 
-/** Of SHMEM_MAP. */
+/** Flags of SHMEM_MAP. */
 export const MMAP_RW = 1

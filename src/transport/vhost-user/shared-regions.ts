@@ -4,7 +4,7 @@ import type { BackendChannel } from './backend-channel.ts'
 import type { ReplyOf } from './messages.ts'
 import { MMAP_RW, SHMEM_REGIONS } from './protocol.ts'
 
-/** A region that the front-end can map: it has a file, and consists of whole pages. */
+/** Region that the front-end can map: it has a file, and whole pages. */
 interface FileRegion {
   readonly id: number
   readonly size: number
@@ -14,7 +14,7 @@ interface FileRegion {
 
 const PAGE = 0x1000
 
-/** Memory of a device that the guest maps: whole regions, from when there is a driver on. @vhost-user SHMEM */
+/** Shared memory regions of a device, mapped as a whole while there is a driver. @vhost-user SHMEM */
 export class SharedRegions {
   readonly #regions: readonly FileRegion[]
   #mapped = false
@@ -30,14 +30,14 @@ export class SharedRegions {
     return this.#regions.length > 0
   }
 
-  /** What GET_SHMEM_CONFIG is answered with: sizes by id. */
+  /** Sizes by region id, for GET_SHMEM_CONFIG. */
   describe(): ReplyOf<'GET_SHMEM_CONFIG'> {
     const elements = new Array<number>(SHMEM_REGIONS).fill(0)
     for (const { id, size } of this.#regions) elements[id] = size
     return { regions: this.#regions.length, elements }
   }
 
-  /** Asks the front-end to map them all, once. */
+  /** Requests the front-end to map all regions, once. */
   map(channel: BackendChannel): void {
     if (this.#mapped) return
     this.#mapped = true
@@ -49,12 +49,12 @@ export class SharedRegions {
           if (status !== 0) this.log(`the front-end cannot map shared memory ${id}`)
         },
       })
-      // It is only borrowed from the region.
+      // The descriptor is borrowed from the region.
       if (!descriptor.closed) descriptor.release()
     }
   }
 
-  /** The front-end unmaps them by itself when the device is reset. */
+  /** The device was reset: the front-end unmapped all regions. */
   unmapped(): void {
     this.#mapped = false
   }

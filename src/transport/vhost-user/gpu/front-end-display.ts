@@ -5,29 +5,29 @@ import { FrontEndScanout } from './front-end-scanout.ts'
 import { GpuChannel } from './gpu-channel.ts'
 import { PixelPieces } from './pixel-pieces.ts'
 
-/** How long the guest waits for what the front-end would like its screen to be. */
+/** Timeout of a question for preferred modes, for which the guest waits. */
 const TIMEOUT_MS = 1000
-/** Messages a turn: the device has other things to do. */
+/** Maximum number of messages a turn, so that the device is served in between. */
 const MAX_A_TURN = 32
 
-/** The guest's question, which the front-end has to answer first. */
+/** Request of the driver that waits for the front-end's preferred modes. */
 interface Question {
-  readonly told: (wishes: PreferredModes) => void
-  readonly patience: Closable
+  readonly answer: (wishes: PreferredModes) => void
+  readonly timeout: Closable
 }
 
 /**
- * The screen of a front-end that shows what it is sent: QEMU's window, its VNC server, its screen dumps.
+ * Display at a vhost-user-gpu front-end: QEMU's window, its VNC server, its screen dumps.
  *
  *     const display = new FrontEndDisplay(reactor, log)
  *     const device = new GpuDevice(display)
  *     serveVhostUser(device, socket, reactor, { log, screen: display })
  *
- * What changed is noted, and sent when the device has done what it is at and the front-end has room for it. One that is
- * slow gets the newest when it is ready again; nothing waits for it, and nothing grows.
+ * Damage is recorded, and sent at the end of the turn if the front-end has room. A slow front-end receives the newest pixels when
+ * it is ready: the device does not wait for it, and no queue grows.
  */
 export class FrontEndDisplay implements Display {
-  /** Changes that were added to others which the front-end had no room for yet. */
+  /** Number of damage reports that were merged because the front-end had no room. */
   merged = 0
   readonly #reactor: Pick<Reactor, 'watch' | 'timer' | 'onTurn'>
   readonly #log: (line: string) => void
@@ -35,16 +35,16 @@ export class FrontEndDisplay implements Display {
   #pieces = new PixelPieces()
   #channel: GpuChannel | undefined
   #hook: Closable | undefined
-  /** There may be something to tell. */
+  /** True if there may be something to send. */
   #news = false
-  /** Which scanout comes first next time: none has to wait for another for ever. */
+  /** Scanout that is sent first next time, so that none starves. */
   #next = 0
-  /** What the front-end said last. */
+  /** Preferred modes that the front-end sent last. */
   #wishes: PreferredModes
   #question: Question | undefined
   #complained = false
 
-  /** @param wishes what is taken for wanted where no front-end says what is */
+  /** @param wishes preferred modes until a front-end sends its own */
   constructor(
     reactor: Pick<Reactor, 'watch' | 'timer' | 'onTurn'>,
     wishes: PreferredModes,
@@ -55,11 +55,11 @@ export class FrontEndDisplay implements Display {
     this.#log = log
   }
 
-  /** The front-end's socket for pictures, instead of the one before; it is the display's from now on. */
+  /** Takes ownership of the front-end's socket, in place of the earlier one. */
   connect(stream: UnixStream): void {
     this.#leave()
     this.#channel = new GpuChannel(stream, this.#reactor, (reason) => {
-      if (reason !== undefined) this.#log(`the front-end's screen is lost: ${reason}`)
+      if (reason !== undefined) this.#log(`the front-end's display socket closed: ${reason}`)
       this.#leave()
     })
     this.#pieces = new PixelPieces()
@@ -69,7 +69,7 @@ export class FrontEndDisplay implements Display {
     this.#news = true
   }
 
-  /** The front-end is gone. */
+  /** The connection ended. */
   disconnect(): void {
     this.#leave()
     this.#complained = false
@@ -100,17 +100,17 @@ export class FrontEndDisplay implements Display {
   }
 
   /** @see TIMEOUT_MS */
-  preferredModes(told: (wishes: PreferredModes) => void): void {
+  preferredModes(answer: (wishes: PreferredModes) => void): void {
     if (!this.#channel) {
-      told(this.#wishes)
+      answer(this.#wishes)
       return
     }
-    this.#question?.patience.close()
-    const patience = this.#reactor.timer(TIMEOUT_MS, () => {
-      this.#log('the front-end does not say what it would like the screen to be: the guest is told what it said before')
+    this.#question?.timeout.close()
+    const timeout = this.#reactor.timer(TIMEOUT_MS, () => {
+      this.#log('the front-end did not send its preferred modes in time: the guest receives the previous ones')
       this.#answer()
     })
-    const question = { told, patience }
+    const question = { answer, timeout }
     this.#question = question
     this.#channel.askDisplays((displays) => {
       this.#wishes = displays
@@ -121,8 +121,8 @@ export class FrontEndDisplay implements Display {
   #answer(): void {
     const question = this.#question
     this.#question = undefined
-    question?.patience.close()
-    question?.told(this.#wishes)
+    question?.timeout.close()
+    question?.answer(this.#wishes)
   }
 
   #leave(): void {
@@ -140,12 +140,12 @@ export class FrontEndDisplay implements Display {
     this.#answer()
   }
 
-  /** Before each sleep. @returns whether there is more to do at once */
+  /** Called before each sleep. @returns true if there is more to send at once */
   #turn(): boolean {
     if (!this.#news) return false
     for (let messages = 0; messages < MAX_A_TURN; messages++) {
       const channel = this.#channel
-      // Busy, it goes on in the turn in which the front-end has room again.
+      // A busy channel continues in the turn in which the front-end has room.
       if (!channel || channel.busy) return false
       if (!this.#tellNext(channel)) {
         this.#news = false

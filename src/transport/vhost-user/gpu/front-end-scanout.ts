@@ -3,17 +3,17 @@ import type { CursorPicture, Rect, Surface } from '../../../services/display.ts'
 import type { GpuChannel } from './gpu-channel.ts'
 import type { PixelPieces } from './pixel-pieces.ts'
 
-/** What the front-end has to be told of a cursor. */
+/** Cursor state that the front-end must receive. */
 const CursorNews = { NONE: 0, POSITION: 1, PICTURE: 2 } as const
 type CursorNews = (typeof CursorNews)[keyof typeof CursorNews]
 
-/** One scanout of a front-end's screen: what it is, and what of that the front-end does not know yet. */
+/** One scanout at a front-end: its surface and cursor, and which of that must be sent. */
 export class FrontEndScanout {
   readonly #index: number
   #surface: Surface | undefined
-  /** The size the front-end knows; undefined where it shows nothing. */
+  /** Size that the front-end knows; undefined if the scanout is off there. */
   #shown: Pick<Rect, 'width' | 'height'> | undefined
-  /** What changed since pieces were cut the last time, and what is left of those. */
+  /** Damage since pieces were last cut, and the rest of those pieces. */
   readonly #damage = new Damage()
   #rects: Rect[] = []
   #cursor: CursorPicture | undefined
@@ -31,7 +31,7 @@ export class FrontEndScanout {
     this.#damage.addAll()
   }
 
-  /** @returns whether it was added to what had not been sent yet */
+  /** Adds damage. @returns true if it was merged with damage that is not sent yet */
   change(rect: Rect): boolean {
     const waits = !this.#damage.isEmpty || this.#rects.length > 0
     this.#damage.add(rect)
@@ -49,14 +49,14 @@ export class FrontEndScanout {
     if (this.#cursor && this.#cursorNews === CursorNews.NONE) this.#cursorNews = CursorNews.POSITION
   }
 
-  /** Nobody knows anything: another front-end. */
+  /** Another front-end connected: everything must be sent again. */
   forget(): void {
     this.#shown = undefined
     this.show(this.#surface)
     this.#cursorNews = this.#cursor ? CursorNews.PICTURE : CursorNews.NONE
   }
 
-  /** Tells the front-end the next thing. @returns whether there was one */
+  /** Sends the next message. @returns false if there was none */
   tell(channel: GpuChannel, pieces: PixelPieces): boolean {
     return this.#tellCursor(channel) || this.#tellPicture(channel, pieces)
   }
@@ -84,7 +84,7 @@ export class FrontEndScanout {
     if (!rect) return false
     const { width, height } = surface
     if (this.#shown?.width !== width || this.#shown.height !== height) {
-      // It comes with pixels: QEMU makes a picture of the new size here, and puts it up at the next update.
+      // Pixels follow: QEMU allocates a surface of the new size now, and shows it at the next update.
       channel.tell('SCANOUT', { scanout: this.#index, width, height })
       this.#shown = { width, height }
     }
@@ -104,7 +104,7 @@ export class FrontEndScanout {
   }
 }
 
-/** A cursor's pixels with alpha multiplied into the colours; for a guest that had them so, just what it had. */
+/** Converts straight alpha to premultiplied alpha. Exact for a guest that had premultiplied alpha. */
 function multiplied(straight: Uint8Array): Uint8Array {
   const pixels = straight.slice()
   for (let i = 0; i < pixels.length; i += 4) {

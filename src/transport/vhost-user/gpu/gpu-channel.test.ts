@@ -167,8 +167,8 @@ test('a front-end that leaves is told of once, with nothing for people to know',
 
 test('answers that answer nothing, or are none, end the channel', { skip }, () => {
   const cases: [RegExp, (frontEnd: GpuFrontEnd) => void][] = [
-    [/message 3, which answers no question/, (one) => one.say(3, new Uint8Array(408))],
-    [/message 1, which answers no question/, (one) => one.say(1, new Uint8Array(8), 0)],
+    [/message 3 is not a reply to any request/, (one) => one.say(3, new Uint8Array(408))],
+    [/message 1 is not a reply to any request/, (one) => one.say(1, new Uint8Array(8), 0)],
     [/7 bytes instead of 8/, (one) => one.say(1, new Uint8Array(7))],
     [/a message of 5000 bytes/, (one) => one.say(1, new Uint8Array(5000))],
     [/a message of version 1/, (one) => one.say(1, new Uint8Array(8), 5)],

@@ -33,7 +33,7 @@ import {
   UPDATE_Y,
 } from './gpu-messages.ts'
 
-/** What the front-end would like a scanout to be. */
+/** Preferred mode of a scanout at the front-end. */
 export interface DisplayInfo {
   readonly width: number
   readonly height: number
@@ -45,16 +45,15 @@ interface Asked {
   readonly answer: (payload: Uint8Array) => void
 }
 
-/** Messages carry a version in vhost-user, and none here. */
+/** Version bits of the header flags: 0, other than in vhost-user. */
 const NO_VERSION = 0
-/** Answers that are waited for; a front-end that owes as many gives none. */
+/** Maximum number of outstanding replies. A front-end that owes this many sends none. */
 const MAX_ASKED = 64
 const EDID_BLOCK = 128
 const MAX_EDID = 1024
 
 /**
- * The socket on which a GPU's front-end is shown pictures, and asked what it would like them to be. It takes its time, and
- * nobody ever waits for it.
+ * Socket on which a GPU sends surfaces to its front-end, and asks for preferred modes. The device never blocks on it.
  *
  *     const channel = new GpuChannel(stream, reactor, () => ...)
  *     channel.tell('SCANOUT', { scanout: 0, width: 1024, height: 768 })
@@ -64,7 +63,7 @@ const MAX_EDID = 1024
  * @vhost-user GPU_SET_SOCKET
  */
 export class GpuChannel implements Receiver {
-  /** Times the front-end had no room for more. */
+  /** Number of times that the front-end had no room. */
   stalls = 0
   readonly #stream: UnixStream
   readonly #connection: StreamConnection
@@ -72,18 +71,18 @@ export class GpuChannel implements Receiver {
   readonly #answers = new RequestStream(NO_VERSION)
   readonly #asked: Asked[] = []
   readonly #vectors = new IoVectors()
-  /** What is to be sent and has not all been, from `#sent` on. */
+  /** Message that is not sent completely; its rest starts at `#sent`. */
   readonly #out = new SpanList()
   #sent = 0
   readonly #head = new Uint32Array(UPDATE_WORDS)
   readonly #headRegion = MemoryRegion.over(0, new Uint8Array(this.#head.buffer))
-  /** The front-end tells what its monitors are. */
+  /** True if the front-end sends EDIDs. */
   #edid = false
   #closed = false
 
   /**
-   * The stream is the channel's from now on.
-   * @param left told once when the front-end is gone, and why, where that is for people to know
+   * Takes ownership of the stream.
+   * @param left called once when the connection ends, with a reason if the log should have one
    */
   constructor(
     stream: UnixStream,
@@ -99,7 +98,7 @@ export class GpuChannel implements Receiver {
     })
   }
 
-  /** The front-end has not taken all of the last message: pictures are better sent when it has. */
+  /** True while the last message is not sent completely. Pixels are better sent afterwards. */
   get busy(): boolean {
     return this.#out.count > 0
   }
@@ -110,8 +109,8 @@ export class GpuChannel implements Receiver {
   }
 
   /**
-   * Shows pixels, where they lie. To be called only while it is not `busy`, and for a scanout that has a size.
-   * @param pixels as many as the rectangle has; they are read when there is room for them
+   * Sends pixels from where they are. Call it only while it is not `busy`, and for a scanout that has a size.
+   * @param pixels of the rectangle; they are read when there is room for them
    */
   update(
     scanout: number,
@@ -132,13 +131,13 @@ export class GpuChannel implements Receiver {
     this.#flush()
   }
 
-  /** Asks what the front-end would like each scanout to be; undefined where nobody looks at it. */
+  /** Asks for the preferred mode of each scanout; undefined for a scanout without a viewer. */
   askDisplays(answered: (displays: readonly (DisplayInfo | undefined)[]) => void): void {
     this.#ask('GET_DISPLAY_INFO', undefined, ({ elements }) => {
       const displays = elements.map(({ width, height, enabled }): DisplayInfo | undefined =>
         enabled !== 0 && width > 0 && height > 0 ? { width, height } : undefined,
       )
-      // Answers come in the order of the questions: by now it is known whether there is more to ask.
+      // Replies arrive in the order of the requests: the protocol features are known by now.
       const shown = this.#edid ? displays.flatMap((display, scanout) => (display ? [scanout] : [])) : []
       let waiting = shown.length
       if (waiting === 0) answered(displays)
@@ -197,11 +196,11 @@ export class GpuChannel implements Receiver {
     this.#send(kind.id, kind.request.write(request))
   }
 
-  /** @throws {MessageError} where it answers no question that was asked, or in another way */
+  /** @throws {MessageError} if it is not a reply to the oldest request */
   #take({ request, flags, payload }: RawMessage): void {
     const asked = this.#asked.shift()
     if (asked?.id !== request || (flags & MessageFlag.REPLY) === 0) {
-      throw new VhostUserError(`message ${request}, which answers no question`)
+      throw new VhostUserError(`message ${request} is not a reply to any request`)
     }
     asked.answer(payload)
   }
@@ -236,7 +235,7 @@ export class GpuChannel implements Receiver {
   }
 }
 
-/** Undefined where it is none that a guest could make sense of. */
+/** Undefined if a guest could not use it. */
 function edidOf({ size, edid }: GpuAnswerOf<'GET_EDID'>): Uint8Array | undefined {
   return size >= EDID_BLOCK && size <= MAX_EDID && size % EDID_BLOCK === 0 ? edid.subarray(0, size) : undefined
 }

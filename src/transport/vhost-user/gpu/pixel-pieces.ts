@@ -2,27 +2,27 @@ import { MemoryRegion } from '../../../memory/memory-region.ts'
 import { SpanList } from '../../../memory/span-list.ts'
 import type { Rect, Surface } from '../../../services/display.ts'
 
-/** A piece is so many bytes at most, or one row: a front-end stands still until it has all of one. */
+/** Maximum size of a piece in bytes, unless one row is larger: a front-end blocks until it has a whole piece. */
 const PIECE_BYTES = 128 << 10
 const BYTES_PER_PIXEL = 4
-/** Pieces scattered over more are copied together: each has its price in a system call. */
+/** Maximum number of spans of a piece; more are copied into one, because each costs time in the system call. */
 const MAX_SPANS = 1000
 
-/** Cuts rectangles of a surface into pieces, and finds the pixels of each: where they lie, or a copy where that is no use. */
+/** Cuts rectangles of a surface into pieces, and locates the pixels of each, in place or as a copy. */
 export class PixelPieces {
-  /** Bytes of pixels so far, and how many of them were copied. */
+  /** Bytes of all pieces, and bytes of those that were copied. */
   bytes = 0
   copied = 0
   readonly #spans = new SpanList()
   #buffer = MemoryRegion.over(0, new Uint8Array(PIECE_BYTES))
 
-  /** The first rows of a rectangle, as many as are one piece. */
+  /** Returns the first rows of a rectangle that fit into one piece. */
   first(rect: Rect): Rect {
     const rows = Math.max(1, Math.floor(PIECE_BYTES / (rect.width * BYTES_PER_PIXEL)))
     return { ...rect, height: Math.min(rect.height, rows) }
   }
 
-  /** The pixels of one piece, to be used up before the next is asked for. */
+  /** Returns the pixels of one piece; valid until the next call. */
   of(surface: Surface, piece: Rect): SpanList {
     const spans = this.#spans
     const stride = piece.width * BYTES_PER_PIXEL

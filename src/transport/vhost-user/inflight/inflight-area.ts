@@ -6,27 +6,27 @@ import { VhostUserError } from '../vhost-user-error.ts'
 
 export type InflightDescription = RequestOf<'SET_INFLIGHT_FD'>
 
-/** Regions of queues begin at multiples of this, so that none shares a line of the processor's cache with another. */
+/** Alignment of regions in bytes: one cache line. */
 const REGION_ALIGNMENT = 64
 const MAX_QUEUE_SIZE = 32768
 /** 256 of the longest packed queues. */
 const MAX_BYTES = 1 << 29
 
-/** One queue's region, as bytes, halves and words. */
+/** Region of one queue, as bytes, halves and words. */
 export interface InflightRegion {
   readonly u8: Uint8Array
   readonly u16: Uint16Array
   readonly u32: Uint32Array
 }
 
-/** What a region holds before its entries, and an entry, in bytes. */
+/** Sizes of a region's header and of an entry, in bytes. */
 export interface RegionLayout {
   readonly head: number
   readonly entry: number
 }
 
 /**
- * Memory that outlives this process, where each queue writes down what it has in flight. The front-end keeps it.
+ * In-flight area: memory kept by the front-end, in which each queue records its chains in flight beyond the life of this process.
  *
  *     | queue 0 | queue 1 | ...
  *
@@ -35,7 +35,7 @@ export interface RegionLayout {
 export class InflightArea {
   readonly description: InflightDescription
   readonly #mapping: Mapping
-  /** To be sent to the front-end; the mapping's. */
+  /** Descriptor for the front-end, owned by the mapping. */
   readonly descriptor: Descriptor
 
   private constructor(descriptor: Descriptor, description: InflightDescription) {
@@ -44,7 +44,7 @@ export class InflightArea {
     this.#mapping = Mapping.of(descriptor, { offset: description.mmapOffset, length: description.mmapSize })
   }
 
-  /** A new one, in which nothing is in flight. */
+  /** Creates an empty area. */
   static create(queues: number, queueSize: number, layout: RegionLayout): InflightArea {
     if (queues < 1 || queueSize < 1 || queueSize > MAX_QUEUE_SIZE) {
       throw new VhostUserError(`an area for ${queues} queues of ${queueSize}`)
@@ -54,7 +54,7 @@ export class InflightArea {
     return new InflightArea(file.descriptor, { mmapSize, mmapOffset: 0, queues, queueSize })
   }
 
-  /** The one the front-end kept. It owns the descriptor, whatever happens. */
+  /** Maps the area that the front-end kept. Owns the descriptor in any case. */
   static adopt(descriptor: Descriptor, description: InflightDescription): InflightArea {
     if (description.mmapSize > MAX_BYTES) {
       descriptor.close()
@@ -63,7 +63,7 @@ export class InflightArea {
     return new InflightArea(descriptor, description)
   }
 
-  /** @returns undefined where the area has no room for that queue */
+  /** Returns the region of a queue; undefined if the area has none */
   region(queue: number, layout: RegionLayout): InflightRegion | undefined {
     const { queues, queueSize } = this.description
     const size = regionBytes(queueSize, layout)

@@ -13,7 +13,7 @@ import { nextCounter } from './split-journal.ts'
 //   16         18             20          21              22         32
 //   | used_idx | old_used_idx | used_wrap | old_used_wrap |          | desc[0] ...
 //
-// An entry, one a descriptor. A chain's are linked by `next`; so are those that nothing uses.
+// One entry a descriptor. Entries of a chain are linked by `next`, and so are free entries.
 //
 //   0          1   2      4      6     8         16   18      20    24
 //   | inflight |   | next | last | num | counter | id | flags | len | addr |
@@ -37,48 +37,48 @@ const wordsAt = (entry: number) => 8 + entry * 8 + 4
 
 const CURRENT_VERSION = 1
 
-/** A chain in flight: its entries in their order. */
+/** Entries of a chain in flight, in order. */
 interface FoundChain {
   readonly entries: readonly number[]
   readonly counter: number
 }
 
 /**
- * What a packed queue has in flight, with its descriptors: those in the ring are overwritten as it goes on.
+ * Journal of a packed queue: chains in flight with their descriptors, because those in the ring are overwritten.
  *
- * Each change is made to `free_head` and `used_idx` first and to their old values last, so that whoever finds the two
- * different knows where this process ended. Used chains are linked into the free list only when they become visible,
- * since taking and using may take turns before that.
+ * Each change updates `free_head` and `used_idx` first and their old values last: if they differ, the process ended in between.
+ * Used chains are linked into the free list only when they become visible, because chains may be taken and used in any order
+ * before that.
  *
- * Whoever shares the region can write anything there. It is believed once, when a queue opens; from then on this
- * object's own copy of the links counts.
+ * Other processes can write to the region. Its content is used once, when a queue opens; afterwards only this object's copy of
+ * the links counts.
  */
 export class PackedJournal implements ChainJournal {
   readonly unfinished: readonly SavedChain[]
-  /** Where the ring goes on. */
+  /** Position at which the ring continues. */
   readonly start: RingPosition
   readonly #region: InflightRegion
   readonly #size: number
   readonly #next: Uint16Array
-  /** By first entry of a chain: its last. */
+  /** Last entry of a chain, by its first entry. */
   readonly #last: Uint16Array
-  /** By slot of a chain in the queue: its first entry. */
+  /** First entry of a chain, by its slot in the queue. */
   readonly #entryOf: Uint16Array
   #freeHead = 0
   #counter = 0
-  /** The chain being read: its first entry, and how many there are; none while 0. */
+  /** Chain that is being read: its first entry, and its number of entries, 0 if there is no chain. */
   #head = 0
   #reading = 0
-  /** First entries of chains used and not visible yet. */
+  /** First entries of used chains that are not visible yet. */
   readonly #batch: Uint16Array
   #batched = 0
   /** First entry of each of `unfinished`. */
   readonly #savedEntry = new Map<SavedChain, number>()
 
   /**
-   * @param size of the queue, at most what the region was made for
-   * @param base where the front-end says that the ring goes on; the region knows better, if it was in use
-   * @param isAvailable whether the descriptor at a position (as in `RingPosition`) is still as the driver left it
+   * @param size queue size, at most that of the region
+   * @param base position from the front-end; if the region was in use, its own position counts
+   * @param isAvailable returns true if the descriptor at a position (as in `RingPosition`) is still available
    */
   constructor(region: InflightRegion, size: number, base: RingPosition, isAvailable: (position: number) => boolean) {
     this.#region = region
@@ -105,7 +105,7 @@ export class PackedJournal implements ChainJournal {
   descriptor(words: Uint32Array, at: number): void {
     const { u8, u16, u32 } = this.#region
     const entry = this.#freeHead
-    // There is an entry for each descriptor; only a region's own words could say otherwise, and they were checked.
+    // There is an entry for each descriptor, and the words of the region were checked.
     if (entry >= this.#size) return
     if (this.#reading === 0) {
       this.#head = entry
@@ -162,7 +162,7 @@ export class PackedJournal implements ChainJournal {
     this.#makeOld()
   }
 
-  /** Nothing is in flight, and the ring is somebody else's: what they say of it counts when it goes on. */
+  /** Clears the region: nothing is in flight, and the position of the next owner counts. */
   release(): void {
     this.#region.u16[VERSION] = 0
   }
@@ -174,7 +174,7 @@ export class PackedJournal implements ChainJournal {
     u8[OLD_USED_WRAP] = u8[USED_WRAP]
   }
 
-  /** Finishes what was made visible last, or takes it back. @returns whether the region's words make sense */
+  /** Completes or reverts the last publication. @returns false if the region is inconsistent */
   #commit(isAvailable: (position: number) => boolean): boolean {
     const { u8, u16 } = this.#region
     if (u16[USED_IDX] >= this.#size || u16[OLD_USED_IDX] >= this.#size) return false
@@ -186,7 +186,7 @@ export class PackedJournal implements ChainJournal {
     return true
   }
 
-  /** Everything in flight, oldest first; undefined where the lists are not what they have to be. */
+  /** Returns the chains in flight, oldest first; undefined if the lists are inconsistent. */
   #find(): FoundChain[] | undefined {
     const { u8, u16, u32 } = this.#region
     const size = this.#size
@@ -220,7 +220,7 @@ export class PackedJournal implements ChainJournal {
     return chains
   }
 
-  /** A chain's descriptors as they were in the ring. */
+  /** Returns the descriptors of a chain as they were in the ring. */
   #save({ entries }: FoundChain): SavedChain {
     const { u16, u32 } = this.#region
     const descriptors = new Uint32Array(entries.length * DESC_WORDS)
@@ -239,7 +239,7 @@ export class PackedJournal implements ChainJournal {
     const { u8, u16 } = this.#region
     const size = this.#size
     u8.fill(0)
-    // The last one's link leads nowhere.
+    // The link of the last entry is unused.
     for (let i = 0; i < size; i++) this.#next[i] = u16[nextAt(i)] = i + 1
     this.#freeHead = 0
     u16[DESC_NUM] = size
@@ -249,7 +249,7 @@ export class PackedJournal implements ChainJournal {
     u16[VERSION] = CURRENT_VERSION
   }
 
-  /** A position as in `RingPosition`: with the wrap counter at 0 it is the second round. */
+  /** Position as in `RingPosition`: wrap counter 0 is the second round. */
   #position(index: number, wrap: number): number {
     const { u8, u16 } = this.#region
     return u16[index] + (u8[wrap] !== 0 ? 0 : this.#size)

@@ -26,32 +26,31 @@ const CURRENT_VERSION = 1
 const NO_DESCRIPTORS = new Uint32Array(0)
 
 /**
- * What a split queue has in flight, in a region that the next process finds.
+ * Journal of a split queue: chains in flight, in a region that the next process reads.
  *
- * A batch is linked into a list before the used index moves, and its entries are cleared after: where this process ends
- * in between, the difference of the indices tells how many of that list are done.
+ * A batch is linked into a list before the used index moves, and its entries are cleared afterwards: if the process ends in
+ * between, the difference of the indices is the number of completed chains of that list.
  *
- * Whoever shares the region can write anything there. It is believed once, when a queue opens, and no index of it is
- * used without having been checked.
+ * Other processes can write to the region. Its content is used once, when a queue opens, and every index is checked.
  */
 export class SplitJournal implements ChainJournal {
   readonly unfinished: readonly SavedChain[]
-  /** Where the ring goes on. */
+  /** Position at which the ring continues. */
   readonly start: RingPosition
   readonly #region: InflightRegion
   readonly #size: number
   #counter = 0
   #lastBatchHead = 0
-  /** Chains used and not visible yet. */
+  /** Used chains that are not visible yet. */
   readonly #batch: Uint16Array
   #batched = 0
   #used = 0
 
   /**
-   * @param size of the queue, at most what the region was made for
-   * @param regionSize descriptors the region was made for
-   * @param used the used index that the driver sees
-   * @param available where the front-end says that the ring goes on; the region knows better, if it was in use
+   * @param size queue size, at most `regionSize`
+   * @param regionSize descriptors that the region has entries for
+   * @param used used index that the driver sees
+   * @param available position from the front-end; if the region was in use, its own position counts
    */
   constructor(region: InflightRegion, size: number, regionSize: number, used: number, available: number) {
     this.#region = region
@@ -105,12 +104,12 @@ export class SplitJournal implements ChainJournal {
     u16[USED_IDX] = this.#used
   }
 
-  /** Nothing is in flight, and the ring is somebody else's: what they say of it counts when it goes on. */
+  /** Clears the region: nothing is in flight, and the position of the next owner counts. */
   release(): void {
     this.#region.u16[VERSION] = 0
   }
 
-  /** Takes what was made visible last out of what is in flight. @returns whether the region fits the ring at all */
+  /** Removes the chains of the last publication. @returns false if the region does not belong to the ring */
   #commit(used: number): boolean {
     const { u8, u16 } = this.#region
     const done = (used - u16[USED_IDX]) & 0xffff
@@ -125,7 +124,7 @@ export class SplitJournal implements ChainJournal {
     return true
   }
 
-  /** Everything in flight, oldest first. */
+  /** Returns the chains in flight, oldest first. */
   #find(): SavedChain[] {
     const { u8, u32 } = this.#region
     const found: { readonly id: number; readonly counter: number }[] = []
@@ -148,7 +147,7 @@ export class SplitJournal implements ChainJournal {
   }
 }
 
-/** Counters stay exact: a region that says otherwise begins again, with its chains in the order they were found in. */
+/** Limit below which counters are exact: a region above it is renumbered in the order of its chains. */
 export function nextCounter(last: number | undefined): number {
   return last !== undefined && last < Number.MAX_SAFE_INTEGER / 2 ? last + 1 : 0
 }

@@ -11,22 +11,22 @@ import { inspectUnserved } from '../vhost-user-server.ts'
 import { WITHHELD } from './splitter.ts'
 import type { NumberedOrder, Order, ThreadReport } from './thread-messages.ts'
 
-/** What a group's device is made in: a reactor of its own, and a log that is the process's. */
+/** Environment of a group's device: a reactor of its own, and the log of the process. */
 export interface GroupHost {
   readonly reactor: Reactor
   readonly warn: (line: string) => void
 }
 
 export interface GroupDevice {
-  /** With all of the rings. */
+  /** Device with all rings. */
   readonly device: VirtioDevice
-  /** What it serves has changed. */
+  /** The backend may have changed. */
   refresh?(): void
-  /** Nothing is in flight any more. */
+  /** Releases the backend. Nothing is in flight. */
   close?(): void
 }
 
-/** The whole life of the thread of a queue group, which the main thread has as a `ThreadGroup`. */
+/** Runs the thread of a queue group; `ThreadGroup` is its other side. */
 export async function runGroupThread(make: (host: GroupHost) => GroupDevice): Promise<void> {
   if (!parentPort) throw new Error('a queue group is a thread')
   await new GroupThread(parentPort, make).run()
@@ -50,7 +50,7 @@ class GroupThread {
 
   async run(): Promise<void> {
     this.#port.on('message', ({ id, order }: NumberedOrder) => this.#take(id, order))
-    // A thread that ends before its reactor is closed can take the process with it, before a word is said.
+    // A thread that ends before its reactor is closed can end the process without a message.
     process.on('uncaughtException', (error) => this.#die(error))
     this.#report({ type: 'ready' })
     await this.#reactor.run().catch((error: unknown) => this.#die(error))
@@ -66,7 +66,7 @@ class GroupThread {
 
   #close(): void {
     this.#reactor.close()
-    // With nothing to wait for the thread ends.
+    // Without handles the thread ends.
     this.#port.unref()
   }
 

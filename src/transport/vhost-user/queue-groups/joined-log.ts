@@ -1,26 +1,26 @@
-/** Different lines that are remembered; past that it begins anew, and may tell one again. */
+/** Maximum number of distinct lines that are remembered; one more clears them, and lines may repeat. */
 const MAX_LINES = 256
 
 /**
- * The log of several speakers who mostly say the same: each line is told as often as the one says it who says it most.
+ * Joins the logs of groups that mostly log the same lines: each line appears as often as in the log that has it most often.
  *
  *     const log = new JoinedLog(2)
  *     log.isNews(0, 'the memory is not sealed')       // true
  *     log.isNews(1, 'the memory is not sealed')       // false
  */
 export class JoinedLog {
-  /** How often each speaker said it. */
+  /** Number of occurrences in each log, by line. */
   readonly #counts = new Map<string, number[]>()
 
   constructor(private readonly speakers: number) {}
 
-  /** Takes a line of one of them. @returns whether it is to be told */
+  /** Adds a line of one log. @returns true if it must be logged */
   isNews(speaker: number, line: string): boolean {
     const counts = this.#counts.get(line) ?? new Array<number>(this.speakers).fill(0)
-    const told = Math.max(...counts)
+    const logged = Math.max(...counts)
     counts[speaker]++
     if (this.#counts.size >= MAX_LINES) this.#counts.clear()
     this.#counts.set(line, counts)
-    return counts[speaker] > told
+    return counts[speaker] > logged
   }
 }

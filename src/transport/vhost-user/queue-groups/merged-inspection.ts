@@ -1,6 +1,6 @@
 import type { DeviceStateInspection } from '../../../virtio/device-inspection.ts'
 
-/** One device as several groups show it: each ring as the group shows it that has it, each group's own state. */
+/** Merges the inspections of several groups: each ring from its group, and the state of each group. */
 export function mergeInspections(groups: readonly DeviceStateInspection[]): DeviceStateInspection {
   const [first] = groups
   return {

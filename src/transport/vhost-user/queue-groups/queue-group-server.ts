@@ -4,19 +4,19 @@ import { AcceptLoop, type AcceptReactor, type PeerSource } from '../../socket/ac
 import { mergeInspections } from './merged-inspection.ts'
 import { type QueueGroup, Splitter } from './splitter.ts'
 
-/** A group that can be looked at. */
+/** Group with an inspection. */
 export interface InspectedGroup extends QueueGroup {
   inspect(): Promise<DeviceStateInspection>
 }
 
 export interface QueueGroupServerOptions {
-  /** The device's, for lines of the log. */
+  /** Name of the device, for log lines. */
   readonly name: string
   readonly log: (line: string) => void
 }
 
 /**
- * Serves a device whose rings belong to several groups, to one front-end after another.
+ * Server of a device whose rings belong to several groups: serves one front-end after another.
  *
  *     const server = new QueueGroupServer(groups, UnixListener.listen('/run/disk.sock'), reactor, { name: 'disk', log })
  *     await reactor.run()
@@ -42,17 +42,17 @@ export class QueueGroupServer {
     )
   }
 
-  /** Resolves when no front-end is served any more, and none will be. */
+  /** Resolves when the server is closed and the last connection ended. */
   get over(): Promise<void> {
     return this.#reception.over
   }
 
-  /** The device, and what the front-end there is made of it. */
+  /** Returns the state of the device, and of the current connection. */
   async inspect(): Promise<DeviceStateInspection> {
     return mergeInspections(await Promise.all(this.#groups.map((group) => group.inspect())))
   }
 
-  /** Serves no more: the front-end there is is left when what it asked for is done. */
+  /** Closes the server. The current connection ends when nothing is in flight. */
   close(): void {
     this.#reception.close()
   }

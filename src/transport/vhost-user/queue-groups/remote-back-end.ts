@@ -6,14 +6,14 @@ import { MessageFlag, ProtocolFeature } from '../protocol.ts'
 import { encodeMessage, type RawMessage, RequestStream } from '../request-stream.ts'
 import { VhostUserError } from '../vhost-user-error.ts'
 
-/** What a back-end said to a message. */
+/** Reply of a back-end. */
 export interface RemoteAnswer<T> {
   readonly value: T
-  /** Whoever asked closes them. */
+  /** The caller closes them. */
   readonly descriptors: readonly Descriptor[]
 }
 
-/** A message without an answer yet. */
+/** Message without a reply yet. */
 interface Asked {
   readonly kind: MessageKind<unknown, unknown>
   resolve(answer: RemoteAnswer<unknown>): void
@@ -21,32 +21,32 @@ interface Asked {
 }
 
 /**
- * A back-end at the other end of a connection, as its front-end sees it.
+ * Back-end at the other end of a connection, for our front-end side.
  *
  *     const backEnd = new RemoteBackEnd(connect, (reason) => ...)
  *     const { value } = await backEnd.ask('GET_FEATURES', undefined)
- *     await backEnd.ask('SET_FEATURES', value)       // rejects where it is refused
+ *     await backEnd.ask('SET_FEATURES', value)        // rejects if it is refused
  *
- * It agrees on REPLY_ACK before anything else, so that exactly one answer comes to every message.
+ * It negotiates REPLY_ACK first, so that every message has exactly one reply.
  */
 export class RemoteBackEnd implements Receiver {
   readonly #connection: Connection
   readonly #stream = new RequestStream()
-  /** In the order of their answers. */
+  /** In the order of their replies. */
   readonly #waiting: Asked[] = []
   #closed = false
 
-  /** @param gone told once when the back-end ends the connection */
+  /** @param gone called once when the back-end ends the connection */
   constructor(
     connect: (receiver: Receiver) => Connection,
     private readonly gone: (reason: string | undefined) => void,
   ) {
     this.#connection = connect(this)
-    // If this is refused, so is all that follows.
+    // If this is refused, everything that follows is refused, too.
     this.ask('SET_PROTOCOL_FEATURES', REPLY_ACK).catch(() => {})
   }
 
-  /** Asks for something, with descriptors, which it borrows during the call. Rejects where it is refused. */
+  /** Sends a message with descriptors, borrowed during the call. Rejects if the back-end refuses it. */
   ask<N extends FrontEndMessage>(
     name: N,
     request: RequestOf<N>,

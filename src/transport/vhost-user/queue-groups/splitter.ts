@@ -10,47 +10,47 @@ import { ProtocolFeature, VRING_INDEX_MASK } from '../protocol.ts'
 import { type RemoteAnswer, RemoteBackEnd } from './remote-back-end.ts'
 
 /**
- * Who serves some of a device's rings: of G groups, group g has rings g, g + G, g + 2G ...
+ * Queue group: serves some of a device's rings. Of G groups, group g has rings g, g + G, g + 2G ...
  *
- * Each has a device with all of the rings, so that none is numbered anew, and is never told of those that are not its own.
+ * Each group has a device with all rings, so that none is renumbered, and receives only messages about its own.
  */
 export interface QueueGroup {
-  /** Serves a connection, on which nothing of `WITHHELD` is offered. The stream is the group's from now on. */
+  /** Serves a connection, on which nothing of `WITHHELD` is offered. Owns the stream. */
   serve(stream: UnixStream): Service
 }
 
-/** Not offered by groups: what VRING_CALL and VRING_ERR are told with is one channel, and the first group has it. */
+/** Features that groups do not offer: VRING_CALL and VRING_ERR use one channel, which the first group has. */
 export const WITHHELD = featureSet(ProtocolFeature.INBAND_NOTIFICATIONS)
 
-/** About one ring, in the low byte of a number. */
+/** Messages about one ring, whose index is the low byte of a number. */
 const NUMBERED: readonly FrontEndMessage[] = ['SET_VRING_KICK', 'SET_VRING_CALL', 'SET_VRING_ERR']
-/** What there can only be one of. */
+/** Messages with a descriptor that only one group can own. */
 const FIRST_ONLY: readonly FrontEndMessage[] = ['GET_INFLIGHT_FD', 'SET_BACKEND_REQ_FD', 'GPU_SET_SOCKET']
 
 /**
- * One front-end on one side, several back-ends on the other, each with some of the rings: what the front-end says is passed on
- * to whom it concerns, and answered when all of them have answered.
+ * Splitter: connects one front-end to several back-ends, each with some of the rings. Messages are passed to the groups that they
+ * concern, and answered when all of them answered.
  *
  *     front-end ---- Dispatcher ---+--- RemoteBackEnd ---- group 0: rings 0, 2
  *                                  +--- RemoteBackEnd ---- group 1: rings 1, 3
  *
- * Only messages come through here. Guest memory, rings, kicks, interrupts and the area for what is in flight are descriptors,
- * which the groups use by themselves.
+ * Only messages come through here. Guest memory, rings, kicks, interrupts and the in-flight area are descriptors, which
+ * the groups use directly.
  */
 export class Splitter implements Service {
   readonly over: Promise<string | undefined>
   readonly #remotes: readonly RemoteBackEnd[]
   readonly #services: readonly Service[]
   readonly #dispatcher: Dispatcher
-  /** Went with the last answer that had one. */
+  /** Descriptor of the last reply that had one. */
   #sent: Descriptor | undefined
   /** The groups already logged the reason of the next refusal. */
-  #told = false
-  /** Groups hang up because they were asked to. */
+  #refusalLogged = false
+  /** True while groups close their connections on request. */
   #leaving = false
   #reason: string | undefined
 
-  /** The stream is the splitter's from now on. */
+  /** Takes ownership of the stream. */
   constructor(
     groups: readonly QueueGroup[],
     stream: UnixStream,
@@ -73,8 +73,8 @@ export class Splitter implements Service {
       reactor,
       lost: (reason) => this.#lost(reason),
       log: (line) => {
-        if (!this.#told) log(line)
-        this.#told = false
+        if (!this.#refusalLogged) log(line)
+        this.#refusalLogged = false
       },
     })
   }
@@ -114,13 +114,13 @@ export class Splitter implements Service {
     }
   }
 
-  /** Passes a message on to whom it concerns. @returns what all of them answered; rejects where one refused it */
+  /** Passes a message to the groups that it concerns. @returns their replies; rejects if one refused it */
   async #pass<N extends FrontEndMessage>(
     name: N,
     request: RequestOf<N>,
     descriptors: readonly Descriptor[],
   ): Promise<RemoteAnswer<ReplyOf<N>>[]> {
-    this.#told = false
+    this.#refusalLogged = false
     const concerned = this.#concerned(name, request)
     const outcomes = await Promise.allSettled(concerned.map((remote) => remote.ask(name, request, descriptors)))
     const answers = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []))
@@ -129,9 +129,9 @@ export class Splitter implements Service {
       for (const descriptor of descriptors) descriptor.close()
       return answers
     }
-    this.#told = true
+    this.#refusalLogged = true
     if (answers.length > 0) {
-      // What some of them did cannot be taken back, and a device in two states can no longer be served.
+      // Groups that accepted cannot revert, and a device in two states cannot be served.
       this.#reason = `${name} was refused by some queue groups and not by others`
       this.#dispatcher.stop(() => {})
     }
@@ -159,7 +159,7 @@ export class Splitter implements Service {
   }
 }
 
-/** The ring a message is about, if it is about one. */
+/** Returns the ring that a message is about, if any. */
 function ringOf(request: unknown): number | undefined {
   return typeof request === 'object' && request !== null && 'index' in request ? Number(request.index) : undefined
 }

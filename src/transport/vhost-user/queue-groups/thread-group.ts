@@ -6,13 +6,13 @@ import type { InspectedGroup } from './queue-group-server.ts'
 import type { Order, ThreadReport } from './thread-messages.ts'
 
 export interface ThreadGroupOptions {
-  /** The thread's file, which calls `runGroupThread`. */
+  /** Module of the thread, which calls `runGroupThread`. */
   readonly file: URL
-  /** What it finds in `workerData`. */
+  /** Its `workerData`. */
   readonly data: unknown
   readonly log: (line: string) => void
   readonly warn: (line: string) => void
-  /** The thread ended without being told to. */
+  /** The thread ended without an order. */
   readonly died: (error: Error) => void
 }
 
@@ -22,21 +22,21 @@ interface Waiting {
 }
 
 /**
- * A queue group in a thread of its own, as the main thread has it.
+ * Queue group in a thread of its own, for the main thread.
  *
  *     const group = await ThreadGroup.start({ file: new URL('./thread.js', import.meta.url), data, log, died })
  *     ...
- *     await group.end()                      // whatever it served is served no more
+ *     await group.end()                      // its rings are served no more
  */
 export class ThreadGroup implements InspectedGroup {
   readonly #worker: Worker
   readonly #gone: Promise<void>
-  /** Orders that are not done, by number. */
+  /** Orders that did not complete, by number. */
   readonly #waiting = new Map<number, Waiting>()
   #orders = 0
   #dead = false
 
-  /** Resolves when its device is there; rejects where that fails. */
+  /** Resolves when its device is built; rejects if that fails. */
   static async start(options: ThreadGroupOptions): Promise<ThreadGroup> {
     return await new Promise((resolve, reject) => {
       const group: ThreadGroup = new ThreadGroup(options, () => resolve(group), reject)
@@ -88,12 +88,12 @@ export class ThreadGroup implements InspectedGroup {
     return (await this.#order({ type: 'inspect' })) as DeviceStateInspection
   }
 
-  /** What its device serves has changed. */
+  /** The device's backend may have changed. */
   async refresh(): Promise<void> {
     await this.#order({ type: 'refresh' })
   }
 
-  /** Ends the thread. Rejects where its device says that something may be lost. */
+  /** Ends the thread. Rejects if its device reports that data may be lost. */
   async end(): Promise<void> {
     if (this.#dead) {
       await this.#gone
@@ -102,14 +102,14 @@ export class ThreadGroup implements InspectedGroup {
     const ended = this.#order({ type: 'end' })
     this.#dead = true
     try {
-      // One that dies of this tells nobody.
+      // A thread that dies of this sends no report.
       await Promise.race([ended, this.#gone])
     } finally {
       await this.#gone
     }
   }
 
-  /** A thread that is dead does nothing any more. */
+  /** Rejects all orders of a thread that ended. */
   #order(order: Order): Promise<unknown> {
     const id = this.#orders++
     this.#worker.postMessage({ id, order })

@@ -1,30 +1,30 @@
-/** What the main thread has a group's thread do. */
+/** Orders of the main thread to the thread of a group. */
 export type Order =
-  /** Serve the connection with this descriptor; done when nothing of it is left, with the reason for its end. */
+  /** Serve the connection with this descriptor. Done when it ended, with the reason. */
   | { readonly type: 'serve'; readonly fd: number }
-  /** Take what is in flight to its end and end the connection. */
+  /** Drain and close the connection. */
   | { readonly type: 'leave' }
-  /** Done with an inspection. */
+  /** Done with an inspection of the device. */
   | { readonly type: 'inspect' }
-  /** What the device serves has changed. */
+  /** The device's backend may have changed. */
   | { readonly type: 'refresh' }
-  /** Let go of everything, and end. */
+  /** Release everything and end. */
   | { readonly type: 'end' }
 
-/** An order with the number by which what comes of it is told. */
+/** Order with the number that its result carries. */
 export interface NumberedOrder {
   readonly id: number
   readonly order: Order
 }
 
 export type ThreadReport =
-  /** The device is there. */
+  /** The device is built. */
   | { readonly type: 'ready' }
-  /** An order is done. */
+  /** An order completed. */
   | { readonly type: 'done'; readonly id: number; readonly value: unknown }
   /** An order failed, with this error. */
   | { readonly type: 'failed'; readonly id: number; readonly name: string; readonly message: string }
-  /** Nothing comes any more, for this reason. */
+  /** The thread ended, for this reason. */
   | { readonly type: 'died'; readonly message: string }
-  /** For whoever reads the log. */
+  /** Line for the log. */
   | { readonly type: 'log' | 'warning'; readonly line: string }
