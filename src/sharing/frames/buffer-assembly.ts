@@ -6,7 +6,7 @@ import { FrameError } from './frame-error.ts'
 import { BUFFER, EXTENTS, WireKind } from './protocol.ts'
 import { type BufferStatement, ReceivedBuffer, type ReceivedExtent } from './received-buffer.ts'
 
-/** A buffer that is being told of, in as many messages as it takes. It has the descriptors until it is finished. */
+/** Buffer that is announced in several messages. Owns the descriptors until it is complete. */
 export class BufferAssembly {
   readonly #statement: BufferStatement
   readonly #description: Description
@@ -15,7 +15,7 @@ export class BufferAssembly {
   readonly #count: number
   #bytes = 0
 
-  /** @throws {Error} with the descriptors closed */
+  /** @throws {Error} after closing the descriptors */
   constructor(payload: Uint8Array, descriptors: readonly Descriptor[]) {
     this.#descriptors = descriptors
     try {
@@ -46,7 +46,7 @@ export class BufferAssembly {
     return this.#extents.length >= this.#count
   }
 
-  /** More parts of its files. */
+  /** Adds extents of its files. */
   add(payload: Uint8Array): void {
     const { buffer, elements } = EXTENTS.payload.parse(payload)
     if (buffer !== this.#statement.id) throw new FrameError('parts of another buffer')
@@ -68,7 +68,7 @@ export class BufferAssembly {
     return buffer
   }
 
-  /** It is not to be finished. */
+  /** Closes an incomplete buffer. */
   close(): void {
     for (const descriptor of this.#descriptors) descriptor.close()
   }

@@ -29,33 +29,33 @@ import {
   Wanted,
 } from './protocol.ts'
 
-/** Buffers that only a consumer has, since the guest took them back. With so many, it gets no more until it releases some. */
+/** Maximum number of buffers that only this consumer holds, after the guest took them back. At the limit it receives no more. */
 const MAX_STALE = 64
-/** Bytes in them. A consumer with more has a moment to release some. */
+/** Maximum size of those buffers in bytes. A consumer above it must release some within the timeout. */
 const MAX_STALE_BYTES = 256 << 20
-/** Messages a turn: the device has other things to do. */
+/** Maximum number of messages a turn, so that the device is served in between. */
 const MAX_A_TURN = 32
 
-/** A buffer as all consumers are told of it. */
+/** Buffer as it is announced to all consumers. */
 export interface ServedBuffer {
-  /** Nobody else has, or had, this number. */
+  /** Unique number, never reused. */
   readonly id: number
   readonly buffer: GuestBuffer
-  /** Counts the times that its pixels changed, and tells when they did last. */
+  /** Number of changes of its pixels, and the time of the last one. */
   sequence: number
   time: number
 }
 
-/** A scanout as all consumers are told of it. */
+/** Scanout as it is announced to all consumers. */
 export interface ServedScanout {
   surface: Surface | undefined
-  /** What its surface is in; undefined where that cannot be had. */
+  /** Buffer of its surface; undefined if that is not shared. */
   served: ServedBuffer | undefined
   sequence: number
   time: number
 }
 
-/** What there is to tell. */
+/** Current state of scanouts and buffers. */
 export interface Frames {
   readonly memoryFiles: boolean
   readonly scanouts: readonly ServedScanout[]
@@ -63,78 +63,78 @@ export interface Frames {
 }
 
 export interface ConsumerEvents {
-  /** It is gone. Called once. @param reason for people; undefined where it just closed the connection */
+  /** The connection ended. Called once. @param reason one line; undefined if the consumer closed it */
   left(reason: string | undefined): void
-  /** A line about it. */
+  /** Line for the log. */
   log(line: string): void
 }
 
-/** A buffer that a consumer was told of, and holds. */
-interface Told {
+/** Buffer that was announced to a consumer, which did not release it. */
+interface HeldBuffer {
   readonly served: ServedBuffer
   readonly flow: FrameFlow
 }
 
-/** What a consumer knows of a scanout. */
+/** State of a scanout at a consumer. */
 interface View {
   readonly flow: FrameFlow
-  /** It shows something else than the consumer was told last. */
+  /** True if the scanout changed since it was announced. */
   changed: boolean
-  /** What that was: whether it shows something that can be had. */
-  told: 'off' | 'none' | 'buffer'
+  /** True if the last announcement had a buffer. */
+  announced: 'off' | 'none' | 'buffer'
 }
 
-/** What the inspector shows of a consumer. */
+/** Inspection of a consumer. */
 export type ConsumerInspection = PeerCredentials & {
-  /** It has buffers that nobody else has any more. */
+  /** Number of buffers that only this consumer holds. */
   readonly stale: number
   readonly staleBytes: number
   readonly buffers: number
   readonly frames: number
-  /** Changes that became part of others, since it was not done with the frame before. */
+  /** Number of changes that were merged because the previous frame was not acknowledged. */
   readonly merged: number
 }
 
 /**
- * Somebody who gets frames. Nothing is queued for it: what it does not know yet is kept, once, and told when its socket has room and
- * the frame before is acknowledged. So it makes no one wait, and costs the same however slow it is.
+ * Consumer of frames. No messages are queued for it: its outdated state is recorded once, and sent when the socket has room and
+ * the previous frame is acknowledged. A slow consumer therefore delays nothing and costs no more memory.
  */
 export class Consumer implements Receiver {
   readonly #stream: UnixStream
   readonly #connection: StreamConnection
   readonly #messages = new FrameStream(MAX_CONSUMER_MESSAGE_BYTES, 0)
-  /** For its first message, and for the rest of one that it began. */
+  /** Deadline for its first message, and for the rest of an incomplete one. */
   readonly #deadline: MessageDeadline
-  /** Bits of `Wanted`; 0 until it said so. */
+  /** Bits of `Wanted`; 0 before HELLO. */
   #wanted = 0
   readonly #out: Outbox
-  /** The buffer that was given last, with nothing said since. */
-  #giving: Told | undefined
+  /** Buffer of the last message, while no other message follows. */
+  #giving: HeldBuffer | undefined
   readonly #views: View[] = []
-  readonly #told = new Map<number, Told>()
-  /** Of those: what it has to be told. */
-  readonly #gone = new Set<Told>()
-  readonly #described = new Set<Told>()
-  readonly #presented = new Set<Told>()
-  /** Buffers that it was not told of. */
+  readonly #held = new Map<number, HeldBuffer>()
+  /** Buffers and scanouts whose state is outdated at the consumer. */
+  readonly #gone = new Set<HeldBuffer>()
+  readonly #described = new Set<HeldBuffer>()
+  readonly #presented = new Set<HeldBuffer>()
+  /** Buffers that were not announced to it. */
   readonly #arrived = new Set<ServedBuffer>()
   #stale = 0
   #staleBytes = 0
-  /** For releasing some, where those are too many bytes. */
+  /** Deadline for releasing buffers above the size limit. */
   readonly #releasing: MessageDeadline
-  /** When a message of it came last, and whether that is long ago: CLOCK_MONOTONIC. */
+  /** Time of its last message, CLOCK_MONOTONIC. */
   heardAt = monotonicTime()
   silent = false
   readonly #silence: MessageDeadline
-  /** The log has that it holds too many of those. */
+  /** True if the log has a line about too many held buffers. */
   #warned = false
-  /** There may be something to tell. */
+  /** True if there may be something to send. */
   #news = false
-  /** It was told all that there was when it came. */
+  /** True after the initial state was sent. */
   #ready = false
   #over = false
 
-  /** @param stream the consumer's from now on */
+  /** @param stream owned by the consumer */
   constructor(
     stream: UnixStream,
     readonly credentials: PeerCredentials,
@@ -154,7 +154,7 @@ export class Consumer implements Receiver {
     this.#out = new Outbox(stream, reactor, (reason) => this.ended(reason))
   }
 
-  /** To be called once, first of all. */
+  /** Starts the conversation. Called once, first. */
   begin(): void {
     this.#wait()
     this.#silence.owed(true)
@@ -162,7 +162,7 @@ export class Consumer implements Receiver {
     this.#send(encode(HELLO, { magic: MAGIC, version: VERSION, flags }))
   }
 
-  /** A scanout shows another surface, or the same somewhere else. */
+  /** A scanout shows another surface, or the same surface in another buffer. */
   scanoutChanged(index: number): void {
     const view = this.#view(index)
     view.changed = true
@@ -182,34 +182,34 @@ export class Consumer implements Receiver {
   }
 
   bufferDescribed({ id }: ServedBuffer): void {
-    const told = this.#told.get(id)
-    if (!told) return
-    this.#described.add(told)
+    const held = this.#held.get(id)
+    if (!held) return
+    this.#described.add(held)
     this.#news = true
   }
 
   bufferPresented(served: ServedBuffer, damage: Rect): void {
     if (!(this.#wanted & Wanted.BUFFERS)) return
-    const told = this.#told.get(served.id)
-    if (told) {
-      told.flow.change(damage)
-      this.#presented.add(told)
+    const held = this.#held.get(served.id)
+    if (held) {
+      held.flow.change(damage)
+      this.#presented.add(held)
     } else this.#arrived.add(served)
     this.#news = true
   }
 
   bufferRemoved(served: ServedBuffer): void {
     this.#arrived.delete(served)
-    const told = this.#told.get(served.id)
-    if (!told) return
-    this.#count(told, 1)
-    this.#described.delete(told)
-    this.#presented.delete(told)
-    this.#gone.add(told)
+    const held = this.#held.get(served.id)
+    if (!held) return
+    this.#count(held, 1)
+    this.#described.delete(held)
+    this.#presented.delete(held)
+    this.#gone.add(held)
     this.#news = true
   }
 
-  /** Tells it what it does not know, as far as there is room. @returns whether there is more to do at once */
+  /** Sends outdated state while there is room. @returns true if there is more to send at once */
   tell(): boolean {
     if (this.#wanted === 0 || !this.#news) return false
     for (let messages = 0; messages < MAX_A_TURN; messages++) {
@@ -240,26 +240,26 @@ export class Consumer implements Receiver {
     this.#wait()
   }
 
-  /** The connection is over. @param reason undefined where the consumer just closed it */
+  /** Ends the connection. @param reason undefined if the consumer closed it */
   ended(reason?: string): void {
     if (this.#over) return
     this.#over = true
-    // In the middle of a message there is nothing more to be said.
+    // An incomplete message cannot be followed by BYE.
     if (reason !== undefined && !this.#out.busy) this.#stream.write(refusal(reason))
     for (const deadline of [this.#deadline, this.#releasing, this.#silence]) deadline.met()
     this.#messages.close()
     this.#connection.close()
     this.#out.close()
-    for (const { served } of this.#told.values()) served.buffer.release()
-    this.#told.clear()
+    for (const { served } of this.#held.values()) served.buffer.release()
+    this.#held.clear()
     this.events.left(reason)
   }
 
   inspect(): ConsumerInspection {
-    const flows = [...this.#views, ...this.#told.values()].map(({ flow }) => flow)
+    const flows = [...this.#views, ...this.#held.values()].map(({ flow }) => flow)
     return {
       ...this.credentials,
-      buffers: this.#told.size,
+      buffers: this.#held.size,
       stale: this.#stale,
       staleBytes: this.#staleBytes,
       frames: flows.reduce((sum, { frames }) => sum + frames, 0),
@@ -267,7 +267,7 @@ export class Consumer implements Receiver {
     }
   }
 
-  /** A message that is owed has its time; one that is not begun has all the time there is. */
+  /** Sets the deadline of an incomplete message. A message that has not begun has none. */
   #wait(): void {
     this.#deadline.owed(!this.#over && (this.#wanted === 0 || this.#messages.partial))
   }
@@ -279,8 +279,8 @@ export class Consumer implements Receiver {
     this.#silence.owed(!this.#over)
   }
 
-  /** Counts a buffer that only this consumer has, or had. */
-  #count({ served }: Told, by: 1 | -1): void {
+  /** Counts a buffer that only this consumer holds. */
+  #count({ served }: HeldBuffer, by: 1 | -1): void {
     this.#stale += by
     this.#staleBytes += by * served.buffer.byteLength
     this.#releasing.owed(this.#staleBytes > MAX_STALE_BYTES)
@@ -309,7 +309,7 @@ export class Consumer implements Receiver {
 
   #acknowledge(payload: Uint8Array): void {
     const { source, id, sequence } = ACKNOWLEDGE.payload.parse(payload)
-    const flows = { [FrameSource.SCANOUT]: this.#views[id]?.flow, [FrameSource.BUFFER]: this.#told.get(id)?.flow }
+    const flows = { [FrameSource.SCANOUT]: this.#views[id]?.flow, [FrameSource.BUFFER]: this.#held.get(id)?.flow }
     const flow = source === FrameSource.SCANOUT || source === FrameSource.BUFFER ? flows[source] : undefined
     if (!flow?.acknowledge(sequence)) throw new Error('it acknowledges a frame that it was not given')
     this.#news = true
@@ -317,29 +317,29 @@ export class Consumer implements Receiver {
 
   #release(payload: Uint8Array): void {
     const { buffer: id } = RELEASE.payload.parse(payload)
-    const told = this.#told.get(id)
-    if (!told || (told === this.#giving && this.#out.busy))
+    const held = this.#held.get(id)
+    if (!held || (held === this.#giving && this.#out.busy))
       throw new Error('it releases a buffer that it was not given')
-    this.#told.delete(id)
-    for (const news of [this.#gone, this.#described, this.#presented]) news.delete(told)
-    if (told.served.buffer.removed) this.#count(told, -1)
-    // What shows it has to be told again, with the next pixels that change.
+    this.#held.delete(id)
+    for (const news of [this.#gone, this.#described, this.#presented]) news.delete(held)
+    if (held.served.buffer.removed) this.#count(held, -1)
+    // Scanouts that show it are announced again, with the next change.
     for (const [index, view] of this.#views.entries()) {
-      if (this.source.scanouts[index].served === told.served) view.changed = true
+      if (this.source.scanouts[index].served === held.served) view.changed = true
     }
-    told.served.buffer.release()
+    held.served.buffer.release()
     this.#news = true
   }
 
   #tellNext(): boolean {
-    for (const told of this.#gone) {
-      this.#gone.delete(told)
-      this.#send(encode(BUFFER_GONE, { buffer: told.served.id }))
+    for (const held of this.#gone) {
+      this.#gone.delete(held)
+      this.#send(encode(BUFFER_GONE, { buffer: held.served.id }))
       return true
     }
-    for (const told of this.#described) {
-      this.#described.delete(told)
-      this.#send(encode(DESCRIPTION, descriptionOf(told.served.id, told.served.buffer)))
+    for (const held of this.#described) {
+      this.#described.delete(held)
+      this.#send(encode(DESCRIPTION, descriptionOf(held.served.id, held.served.buffer)))
       return true
     }
     return this.#tellScanouts() || this.#tellArrival() || this.#tellPresented() || this.#tellReady()
@@ -355,18 +355,18 @@ export class Consumer implements Receiver {
 
   #tellScanout(index: number, view: View, { surface, served, sequence, time }: ServedScanout): boolean {
     if (!surface || !served) {
-      // Without pixels there are no frames, and nothing to wait for.
-      if (!view.changed || (!surface && view.told === 'off')) return false
+      // Without a buffer there are no frames to acknowledge.
+      if (!view.changed || (!surface && view.announced === 'off')) return false
       view.changed = false
-      view.told = surface ? 'none' : 'off'
+      view.announced = surface ? 'none' : 'off'
       this.#send(scanoutStatement(index, surface, 0))
       return true
     }
     if (!view.flow.ready) return false
     if (view.changed) {
-      if (!this.#told.has(served.id)) return this.#give(served)
+      if (!this.#held.has(served.id)) return this.#give(served)
       view.changed = false
-      view.told = 'buffer'
+      view.announced = 'buffer'
       this.#send(scanoutStatement(index, surface, served.id))
       return true
     }
@@ -379,18 +379,18 @@ export class Consumer implements Receiver {
 
   #tellArrival(): boolean {
     for (const served of this.#arrived) {
-      if (this.#told.has(served.id)) this.#arrived.delete(served)
+      if (this.#held.has(served.id)) this.#arrived.delete(served)
       else return this.#give(served)
     }
     return false
   }
 
   #tellPresented(): boolean {
-    for (const told of this.#presented) {
-      const { id, buffer, sequence, time } = told.served
-      if (!buffer.layout || !told.flow.ready) continue
-      this.#presented.delete(told)
-      const elements = told.flow.take(buffer.layout, sequence)
+    for (const held of this.#presented) {
+      const { id, buffer, sequence, time } = held.served
+      if (!buffer.layout || !held.flow.ready) continue
+      this.#presented.delete(held)
+      const elements = held.flow.take(buffer.layout, sequence)
       this.#send(encode(FRAME, { source: FrameSource.BUFFER, id, sequence, time, count: elements.length, elements }))
       return true
     }
@@ -404,7 +404,7 @@ export class Consumer implements Receiver {
     return true
   }
 
-  /** Gives it a buffer. @returns false where it cannot have another now */
+  /** Announces a buffer. @returns false if it cannot receive another one now */
   #give(served: ServedBuffer): boolean {
     if (this.#stale >= MAX_STALE || this.#staleBytes > MAX_STALE_BYTES) {
       if (!this.#warned) this.events.log(`it holds ${this.#stale} buffers that the guest took back, and gets no more`)
@@ -413,13 +413,13 @@ export class Consumer implements Receiver {
     }
     if (!served.buffer.retain()) return false
     this.#arrived.delete(served)
-    const told = { served, flow: new FrameFlow() }
-    this.#told.set(served.id, told)
-    this.#giving = told
-    // What changed before it was there to see is all new to it.
+    const held = { served, flow: new FrameFlow() }
+    this.#held.set(served.id, held)
+    this.#giving = held
+    // All pixels are new to it.
     if (served.sequence > 0 && this.#wanted & Wanted.BUFFERS) {
-      told.flow.changeAll()
-      this.#presented.add(told)
+      held.flow.changeAll()
+      this.#presented.add(held)
     }
     this.#out.send(bufferStatements(served.id, served.buffer, this.source.memoryFiles))
     return true
@@ -431,7 +431,7 @@ export class Consumer implements Receiver {
   }
 
   #view(index: number): View {
-    while (this.#views.length <= index) this.#views.push({ flow: new FrameFlow(), changed: false, told: 'off' })
+    while (this.#views.length <= index) this.#views.push({ flow: new FrameFlow(), changed: false, announced: 'off' })
     return this.#views[index]
   }
 }

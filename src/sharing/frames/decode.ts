@@ -1,7 +1,7 @@
 import type { FramebufferLayout } from '../../services/framebuffer-layout.ts'
 import { DescriptionFlag, MAX_PLANES, type WireDescription, type WirePicture } from './protocol.ts'
 
-/** What a description says. */
+/** Decodes a description. */
 export interface Description {
   readonly id: number
   readonly picture: FramebufferLayout | undefined

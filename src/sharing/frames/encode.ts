@@ -20,7 +20,7 @@ import {
   type WirePicture,
 } from './protocol.ts'
 
-/** Messages as bytes, and what goes beside the first of them: borrowed, open as long as the buffer is held. */
+/** Encoded messages, and the descriptors of the first one: borrowed, open while the buffer is held. */
 export interface OutgoingMessage {
   readonly bytes: Uint8Array
   readonly descriptors: readonly Descriptor[]
@@ -36,16 +36,17 @@ const PATHS = {
   copy: WirePath.COPY,
 } as const
 
-/** Why the connection ends. */
+/** Encodes the reason why the connection ends. */
 export function refusal(reason: string): Uint8Array {
   const bytes = textBytes(reason)
   return encode(REFUSED, { textBytes: bytes.length, bytes })
 }
 
 /**
- * A buffer as whoever imports it has to know it. To be asked for while it is held.
- * @param memoryFiles files are given that hold more than the buffer
- * @returns what is to be said in this order, each by itself: descriptors belong to a message that what is received at once ends with
+ * Encodes the announcement of a buffer, which must be held.
+ * @param memoryFiles true if consumers may receive files that hold more than the buffer
+ * @returns messages in sending order. Send each with its own sendmsg(2), because a read never continues past a message with
+ *   descriptors
  */
 export function bufferStatements(id: number, buffer: GuestBuffer, memoryFiles: boolean): OutgoingMessage[] {
   const given = givenOf(buffer, memoryFiles)
@@ -83,8 +84,8 @@ export function descriptionOf(id: number, { layout, uuid }: GuestBuffer): WireDe
 }
 
 /**
- * What a scanout shows.
- * @param buffer what its surface is in, as consumers know it; 0 where they cannot have it
+ * Encodes a scanout.
+ * @param buffer number of its surface's buffer; 0 if consumers cannot have it
  */
 export function scanoutStatement(scanout: number, surface: Surface | undefined, buffer: number): Uint8Array {
   const bytes = textBytes(surface?.reason ?? '')
@@ -99,7 +100,7 @@ export function scanoutStatement(scanout: number, surface: Surface | undefined, 
   })
 }
 
-/** What goes with a buffer, or why nothing does. */
+/** Descriptors of a buffer, or the reason why there are none. */
 function givenOf(
   buffer: GuestBuffer,
   memoryFiles: boolean,

@@ -36,49 +36,49 @@ import {
 } from './protocol.ts'
 import type { ReceivedBuffer } from './received-buffer.ts'
 
-/** Takes what a message of one type says. */
+/** Handler of one message type. */
 type Hear = (payload: Uint8Array, descriptors: readonly Descriptor[]) => void
 
-/** How long a server may take to say that it is one. */
+/** Timeout of the server's greeting. */
 const TIMEOUT_MS = 5000
 
 export interface FrameClientOptions {
-  /** Whether to be told of scanouts, and given what they show; yes unless told. */
+  /** Receive scanouts and their buffers. @default true */
   readonly scanouts?: boolean
-  /** Whether to be given all buffers that the guest shares; no unless told. */
+  /** Receive all buffers that the guest shares. @default false */
   readonly buffers?: boolean
-  /** Where the socket is watched: Node's own event loop unless told. */
+  /** Event loop that watches the socket. @default Node's own */
   readonly reactor?: Pick<Reactor, 'watch'>
 }
 
-/** A scanout as the server says it is. */
+/** Scanout as the server announced it. */
 export interface ReceivedScanout {
   readonly index: number
-  /** How its bytes are had; undefined where it is off. */
+  /** Way to its bytes; undefined if it is off. */
   readonly path: SurfacePath | undefined
-  /** Why, for people. */
+  /** Reason for `path`, in one line. */
   readonly reason: string
-  /** What it shows; undefined where it is off, or that cannot be had. */
+  /** Buffer of its surface; undefined if it is off or its buffer is not shared. */
   readonly buffer: ReceivedBuffer | undefined
   readonly picture: FramebufferLayout | undefined
-  /** What of the picture is shown. */
+  /** Part of the framebuffer that is shown. */
   readonly source: Rect
 }
 
-/** Hears what happens besides frames. */
+/** Listener for events other than frames. */
 export interface FrameListener {
-  /** A scanout shows something else, or nothing. */
+  /** A scanout shows another surface, or is off. */
   scanout?(scanout: ReceivedScanout): void
-  /** A buffer came. */
+  /** A buffer was received. */
   buffer?(buffer: ReceivedBuffer): void
-  /** It is said to be something else than before. */
+  /** The layout of a buffer changed. */
   described?(buffer: ReceivedBuffer): void
-  /** The guest took it back. */
+  /** The guest took the buffer back. */
   gone?(buffer: ReceivedBuffer): void
 }
 
 /**
- * Gets a guest's pictures and buffers from an export socket, where they lie.
+ * Client of an export socket: receives a guest's frames and buffers in place.
  *
  *     const client = await FrameClient.connect('/run/frames.sock')
  *     for await (const frame of client.frames()) {
@@ -86,17 +86,17 @@ export interface FrameListener {
  *       frame.acknowledge()
  *     }
  *
- * It lives in Node's own event loop, and keeps that alive until it is closed or the server is gone. A frame that nobody takes
- * waits, one for each scanout; meanwhile the server gathers what changes.
+ * It runs in Node's event loop, and keeps it alive until it is closed or the server ends. One frame a scanout waits to be taken;
+ * meanwhile the server merges further damage.
  */
 export class FrameClient implements Receiver {
-  /** Whether the server gives memory files, with what else is in them. */
+  /** True if the server shares memory files, with everything in them. */
   memoryFiles = false
-  /** Those that the server spoke of. */
+  /** Announced scanouts. */
   readonly scanouts = new Map<number, ReceivedScanout>()
-  /** Those that are not released. */
+  /** Buffers that are not released. */
   readonly buffers = new Map<number, ReceivedBuffer>()
-  /** Resolves once all that was there when it connected has been told. */
+  /** Resolves when the state at the time of the connection was received. */
   readonly ready: Promise<void>
   readonly #wanted: number
   readonly #connection: StreamConnection
@@ -112,9 +112,9 @@ export class FrameClient implements Receiver {
     [FRAME.type, (payload) => this.#frame(payload)],
     [READY.type, () => this.#tellReady()],
   ])
-  /** Frames that nobody took. */
+  /** Frames that were not taken. */
   readonly #frames: Frame[] = []
-  /** Frames of each buffer that are not acknowledged. */
+  /** Unacknowledged frames of each buffer. */
   readonly #open = new Map<ReceivedBuffer, number>()
   /** The last frame of each source. */
   readonly #sequences = new Map<string, number>()
@@ -122,9 +122,9 @@ export class FrameClient implements Receiver {
   #assembly: BufferAssembly | undefined
   #greeted = false
   #over = false
-  /** Why it ended, where that is for people to know. */
+  /** Reason why it ended, unless it was closed. */
   #failure: FrameError | undefined
-  /** Wakes who waits for a frame, a greeting, or the end. */
+  /** Wakes waiters for a frame, the greeting, or the end. */
   #wake: () => void = () => {}
   #changed: Promise<void>
   #tellReady: () => void = () => {}
@@ -140,8 +140,8 @@ export class FrameClient implements Receiver {
   }
 
   /**
-   * Connects, and waits until the server lets it in.
-   * @throws {FrameError} where there is no server, or it refuses
+   * Connects, and waits for the server's greeting.
+   * @throws {FrameError} if there is no server, or it refuses
    */
   static async connect(path: string, options: FrameClientOptions = {}): Promise<FrameClient> {
     const client = new FrameClient(openStream(path), options)
@@ -157,20 +157,20 @@ export class FrameClient implements Receiver {
     }
   }
 
-  /** Whether the connection is over. */
+  /** True after the connection ended. */
   get over(): boolean {
     return this.#over
   }
 
-  /** @returns a function that ends it */
+  /** Adds a listener. @returns a function that removes it */
   listen(listener: FrameListener): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
 
   /**
-   * Frames as they come, each to be acknowledged. Ends when the client is closed, or the server is gone.
-   * @throws {FrameError} where the server ends the connection, with its reason
+   * Yields frames, each of which must be acknowledged. Ends when the client is closed, or the server closes the connection.
+   * @throws {FrameError} with the server's reason, if it sent one
    */
   async *frames(): AsyncGenerator<Frame, void, undefined> {
     for (;;) {
@@ -185,7 +185,7 @@ export class FrameClient implements Receiver {
     }
   }
 
-  /** Releases all it has, and ends the connection. */
+  /** Releases all buffers, and ends the connection. */
   close(): void {
     this.ended()
   }
@@ -202,7 +202,7 @@ export class FrameClient implements Receiver {
     if (this.#messages.fault !== undefined) this.ended(`this is no export socket: ${this.#messages.fault}`)
   }
 
-  /** The connection is over. @param reason undefined where either end just closed it */
+  /** Ends the connection. @param reason undefined if either side closed it */
   ended(reason?: string): void {
     if (this.#over) return
     this.#over = true
@@ -296,7 +296,7 @@ export class FrameClient implements Receiver {
     const shown = source === FrameSource.SCANOUT ? this.scanouts.get(id) : undefined
     const buffer = source === FrameSource.SCANOUT ? shown?.buffer : this.buffers.get(id)
     const picture = shown?.picture ?? buffer?.picture
-    // It may have been released while this was on its way.
+    // The buffer may have been released while this message was in transit.
     if (!buffer || buffer.released || !picture) {
       if (source === FrameSource.SCANOUT) this.#acknowledge(source, id, sequence)
       return
@@ -346,7 +346,7 @@ export class FrameClient implements Receiver {
       this.#connection.send(bytes)
     } catch (error) {
       const gone = error instanceof SystemCallError && ['EPIPE', 'ECONNRESET'].includes(error.code)
-      // What it said last may still be there to be read.
+      // The server's last message may still be readable.
       if (!gone) this.ended(error instanceof Error ? error.message : String(error))
     }
   }
@@ -383,7 +383,7 @@ function whyNot({ code, message }: SystemCallError, path: string): string {
       return `there is no ${path}: start the device with --export ${path}`
     case 'ECONNREFUSED':
     case 'ENOTSOCK':
-      return `nobody listens on ${path}: start the device with --export ${path}`
+      return `no server listens on ${path}: start the device with --export ${path}`
     case 'EACCES':
       return `${path} may not be opened: connect as the user who started the device, or have it list yours`
     default:

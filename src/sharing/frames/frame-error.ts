@@ -1,4 +1,4 @@
-/** An export socket that cannot be used, or a buffer that cannot be read. Its message says what is wrong, and what to do. */
+/** An export socket cannot be used, or a buffer cannot be read. The message has the reason and a remedy. */
 export class FrameError extends Error {
   override readonly name = 'FrameError'
 }

@@ -1,23 +1,23 @@
 import { Damage } from '../../services/damage.ts'
 import type { Rect } from '../../services/rect.ts'
 
-/** Frames of one source on their way to one consumer: one at a time, and what changed meanwhile. */
+/** Flow of frames from one source to one consumer: one frame in flight, and the damage meanwhile. */
 export class FrameFlow {
   readonly #damage = new Damage()
-  /** The frame that is not acknowledged; 0 where there is none. */
+  /** Sequence number of the unacknowledged frame; 0 if there is none. */
   #outstanding = 0
   /** Changes since the last frame. */
   #changes = 0
-  /** Changes that no frame of their own told of. */
+  /** Number of changes that were merged into other frames. */
   merged = 0
   frames = 0
 
-  /** There is a frame to be sent, and nothing in its way. */
+  /** True if a frame can be sent. */
   get ready(): boolean {
     return !this.waits && !this.#damage.isEmpty
   }
 
-  /** The frame before is not acknowledged. */
+  /** True while a frame is unacknowledged. */
   get waits(): boolean {
     return this.#outstanding !== 0
   }
@@ -27,12 +27,12 @@ export class FrameFlow {
     if (this.#changes++ > 0) this.merged++
   }
 
-  /** Nothing that was seen before counts. */
+  /** Damages everything. */
   changeAll(): void {
     this.#damage.addAll()
   }
 
-  /** What the next frame tells. @param sequence its number, not 0 */
+  /** Takes the damage for the next frame. @param sequence its number, not 0 */
   take(size: { readonly width: number; readonly height: number }, sequence: number): Rect[] {
     this.#outstanding = sequence
     this.#changes = 0
@@ -40,7 +40,7 @@ export class FrameFlow {
     return this.#damage.take(size)
   }
 
-  /** @returns whether that is the frame there is */
+  /** Acknowledges a frame. @returns false if it is not the one in flight */
   acknowledge(sequence: number): boolean {
     if (!this.waits || sequence !== this.#outstanding) return false
     this.#outstanding = 0

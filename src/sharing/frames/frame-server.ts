@@ -11,39 +11,39 @@ import { refusal } from './encode.ts'
 import { monotonicTime } from './monotonic-time.ts'
 
 const MAX_CONSUMERS = 16
-/** Until the next attempt to let somebody in, where there was no descriptor left for that. */
+/** Time until the next accept(2), if there was no descriptor left. */
 const RETRY_MS = 1000
 const ROOT = 0
 const OWNER_ONLY = 0o600
-/** Whom it lets in is then up to the list of users. */
+/** Mode of a socket that other users may open: the list of users decides. */
 const ANYONE = 0o666
 
 export interface FrameServerOptions {
   /**
-   * Whether buffers that are no dma-bufs are given as memory files, in which the rest of the guest's memory, or of the heap,
-   * lies as well.
+   * Share buffers that are no dma-bufs as memory files, which also hold the rest of the guest's memory or of the heap.
+   * @default false
    */
   readonly memoryFiles?: boolean
-  /** Ids of users who may connect, besides this process's own and root. */
+  /** Ids of users who may connect, besides root and this process's user. @default [] */
   readonly users?: readonly number[]
   readonly log?: (line: string) => void
 }
 
-/** What the inspector and metrics show of an export socket. */
+/** Inspection of an export socket. */
 export type FrameServerInspection = {
   readonly consumers: readonly ConsumerInspection[]
-  /** Those who were not let in. */
+  /** Number of refused connections. */
   readonly refused: number
-  /** Those whose connection was ended from this side. */
+  /** Number of connections that the server ended. */
   readonly dropped: number
 }
 
 /**
- * Gives the guest's pictures and buffers to other programs of this host, where they lie: an export socket.
+ * Server of an export socket: shares the guest's surfaces and buffers with other programs of this host, in place.
  *
  *     const buffers = GuestBuffers.open()
  *     const frames = FrameServer.listen('/run/frames.sock', buffers, reactor)
- *     const gpu = new GpuDevice(new SeveralDisplays([screen, frames]), { sharing: buffers })
+ *     const gpu = new GpuDevice(new DisplayFanout([screen, frames]), { sharing: buffers })
  *     ...
  *     frames.close()
  *
@@ -58,7 +58,7 @@ export class FrameServer implements Display, Frames {
   readonly #log: (line: string) => void
   readonly #watching: Closable
   #listening: Closable | undefined
-  /** Before each sleep, while there is somebody to tell. */
+  /** Hook before each sleep, while there are consumers. */
   #hook: Closable | undefined
   #lastId = 0
   #refused = 0
@@ -88,8 +88,8 @@ export class FrameServer implements Display, Frames {
   }
 
   /**
-   * Listens at a path, which only this user can open unless there are others who may.
-   * @throws {SystemCallError} EADDRINUSE where somebody listens there
+   * Listens at a path, which only this user can open, unless `users` names others.
+   * @throws {SystemCallError} EADDRINUSE if another process listens there
    */
   static listen(
     path: string,
@@ -117,12 +117,12 @@ export class FrameServer implements Display, Frames {
     const scanout = this.#at(index)
     scanout.sequence++
     scanout.time = monotonicTime()
-    // Its pages may have come back, or gone, since.
+    // Its backing may have changed since.
     if (this.#servedOf(scanout.surface) !== scanout.served) this.#show(index, scanout)
     for (const consumer of this.#consumers) consumer.scanoutDamaged(index, rect)
   }
 
-  /** Cursors are not told: they are no part of the picture. */
+  /** Cursors are not exported. */
   cursor(): void {}
 
   moveCursor(): void {}
@@ -135,7 +135,7 @@ export class FrameServer implements Display, Frames {
     }
   }
 
-  /** Its path is gone, and so are its consumers, who keep what they have. */
+  /** Removes the socket and ends all connections. Consumers keep what they received. */
   close(): void {
     this.#listening?.close()
     this.#watching.close()
@@ -181,8 +181,8 @@ export class FrameServer implements Display, Frames {
   }
 
   /**
-   * Takes a place from a consumer that has been silent for a while: of the process that has most places the one that has been
-   * for longest. @returns false where none has
+   * Ends the connection of a silent consumer: the longest silent one of the process with the most connections.
+   * @returns false if no consumer has been silent for long
    */
   #makePlace(): boolean {
     const places = new Map<number, number>()

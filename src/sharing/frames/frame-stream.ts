@@ -2,21 +2,21 @@ import type { Descriptor } from '../../host/linux/descriptor.ts'
 import { MessageStream } from '../../host/socket/message-stream.ts'
 import { HEADER_BYTES } from './protocol.ts'
 
-/** A message that is whole, and not looked at yet. */
+/** Complete message, not yet parsed. */
 export interface RawMessage {
   readonly type: number
-  /** Valid until the stream is added to. */
+  /** Payload; valid until the next bytes arrive. */
   readonly payload: Uint8Array
   readonly descriptors: readonly Descriptor[]
 }
 
-/** Cuts what comes over an export socket into messages. */
+/** Splits the stream of an export socket into messages. */
 export class FrameStream extends MessageStream<RawMessage> {
   readonly #mostBytes: number
 
   /**
-   * @param mostBytes that a message has
-   * @param mostDescriptors that come with one
+   * @param mostBytes maximum length of a message
+   * @param mostDescriptors maximum number of descriptors of a message
    */
   constructor(mostBytes: number, mostDescriptors: number) {
     super(HEADER_BYTES, mostDescriptors)

@@ -3,28 +3,28 @@ import type { Rect } from '../../services/rect.ts'
 import { monotonicTime } from './monotonic-time.ts'
 import type { ReceivedBuffer } from './received-buffer.ts'
 
-/** What a frame is about. */
+/** Description of a frame. */
 export interface FrameInfo {
-  /** The scanout that shows it; undefined where none does, and it is a buffer that is shared. */
+  /** Scanout of the frame; undefined for a shared buffer that no scanout shows. */
   readonly scanout: number | undefined
   readonly buffer: ReceivedBuffer
-  /** How the whole picture lies in the buffer. */
+  /** Layout of the whole framebuffer in the buffer. */
   readonly picture: FramebufferLayout
-  /** What of the picture it is: all of it, unless a scanout shows a part. */
+  /** Part of the framebuffer that the frame shows. */
   readonly source: Rect
-  /** What changed since the frame before, inside of `source`, with its top left corner as 0,0. */
+  /** Damage since the previous frame, relative to the top left corner of `source`. */
   readonly damage: readonly Rect[]
-  /** Counts the changes of this scanout, or buffer. */
+  /** Sequence number of the change of this scanout or buffer. */
   readonly sequence: number
-  /** Changes since the frame before that are part of this one. */
+  /** Number of changes since the previous frame that this one merges. */
   readonly merged: number
-  /** When the guest made it, in nanoseconds of CLOCK_MONOTONIC. */
+  /** Time of the change, in nanoseconds of CLOCK_MONOTONIC. */
   readonly time: number
 }
 
 /**
- * Pixels that changed, where they lie. The next frame from there comes when this one is acknowledged; until then the guest goes on,
- * and draws, perhaps, into the same bytes.
+ * Frame: changed pixels, in place. The next frame of this source follows the acknowledgement; the guest continues to draw,
+ * possibly into the same bytes.
  */
 export class Frame implements FrameInfo {
   readonly scanout: number | undefined
@@ -35,7 +35,7 @@ export class Frame implements FrameInfo {
   readonly sequence: number
   readonly merged: number
   readonly time: number
-  /** How many nanoseconds it took to come here. */
+  /** Nanoseconds from the change to the receipt. */
   readonly latency: number
   #reading = false
   #done = false
@@ -56,8 +56,8 @@ export class Frame implements FrameInfo {
   }
 
   /**
-   * The bytes of its buffer, in place, to be read until the frame is acknowledged.
-   * @throws {FrameError} where they are not to be had
+   * Bytes of the buffer, in place; valid until the frame is acknowledged.
+   * @throws {FrameError} if they are not shared
    */
   get bytes(): Uint8Array {
     const { bytes } = this.buffer
@@ -68,7 +68,7 @@ export class Frame implements FrameInfo {
     return bytes
   }
 
-  /** It is done with: the next may come. */
+  /** Acknowledges the frame, which allows the next one. */
   acknowledge(): void {
     if (this.#done) return
     this.#done = true

@@ -8,17 +8,17 @@ import type { OutgoingMessage } from './encode.ts'
 
 const NO_DESCRIPTORS: readonly Descriptor[] = []
 
-/** What is on its way to a consumer: one message, or all those of a buffer, and no more until they have gone. */
+/** Messages that are being sent to a consumer: one, or all those of a buffer. */
 export class Outbox {
   readonly #stream: UnixStream
   readonly #writable: Readiness
-  /** What the socket has no room for yet, the first of it from `#sent` on. */
+  /** Unsent messages; the rest of the first one starts at `#sent`. */
   #statements: readonly OutgoingMessage[] = []
   #sent = 0
 
   /**
    * @param stream borrowed
-   * @param failed told when nothing more can be sent, and why, where that is not just that the consumer is gone
+   * @param failed called when nothing more can be sent, with the reason unless the consumer closed the connection
    */
   constructor(
     stream: UnixStream,
@@ -33,13 +33,13 @@ export class Outbox {
     return this.#statements.length > 0
   }
 
-  /** To be called only while it is not `busy`. */
+  /** Sends messages. Call it only while it is not `busy`. */
   send(statements: readonly OutgoingMessage[]): void {
     this.#statements = statements
     this.#flush()
   }
 
-  /** What is left is not sent. */
+  /** Discards unsent messages. */
   close(): void {
     this.#writable.close()
     this.#statements = []

@@ -8,27 +8,27 @@ import type { FramebufferLayout } from '../../services/framebuffer-layout.ts'
 import type { BufferKind } from '../../services/shared-buffer.ts'
 import { FrameError } from './frame-error.ts'
 
-/** What a server says of a buffer, once. */
+/** Announcement of a buffer. */
 export interface BufferStatement {
   readonly id: number
   readonly kind: BufferKind
   readonly byteLength: number
-  /** What the guest's device calls it. */
+  /** Name from the guest's device. */
   readonly name: string
-  /** Why it is of its kind, for people. */
+  /** Reason for its kind, in one line. */
   readonly reason: string
-  /** Why its bytes are not given; empty where they are. */
+  /** Reason why its bytes are not shared; empty if they are. */
   readonly withheld: string
 }
 
-/** A part of a memory file that came with a buffer. */
+/** Part of a memory file of a buffer. */
 export interface ReceivedExtent {
   readonly file: Descriptor
   readonly offset: number
   readonly length: number
 }
 
-/** What maps a buffer's bytes. */
+/** Mapping of a buffer's bytes. */
 interface View {
   readonly bytes: Uint8Array
   beginRead(): void
@@ -37,14 +37,14 @@ interface View {
 }
 
 /**
- * A buffer of a guest, in this program too.
+ * Buffer of a guest, received by this program.
  *
- *     import(buffer.descriptor, buffer.picture)       // of a dma-buf: for a GPU, a compositor, an encoder
- *     buffer.bytes                                    // or read here, where it lies
+ *     import(buffer.descriptor, buffer.picture)       // a dma-buf: for a GPU, a compositor, an encoder
+ *     buffer.bytes                                    // or read here, in place
  *     buffer.release()
  *
- * It stays whole when the guest takes it back (`gone`), until it is released: by hand, or by the client when no frame of it is
- * open and nobody said `keep`.
+ * It stays valid when the guest takes it back (`gone`), until it is released: by `release`, or by the client when no frame of it
+ * is open and `keep` was not called.
  */
 export class ReceivedBuffer {
   readonly id: number
@@ -53,11 +53,11 @@ export class ReceivedBuffer {
   readonly name: string
   readonly reason: string
   readonly withheld: string
-  /** What it shows, as far as the guest said; undefined where it did not. */
+  /** Framebuffer layout, as far as the guest described it; undefined if it did not. */
   picture: FramebufferLayout | undefined
-  /** What the guest calls it towards other devices: 16 bytes. */
+  /** UUID by which the guest names it to other devices: 16 bytes. */
   uuid: Uint8Array | undefined
-  /** The guest took it back. */
+  /** True after the guest took it back. */
   gone = false
   #kept = false
   #released = false
@@ -65,7 +65,7 @@ export class ReceivedBuffer {
   #dmaBuf: DmaBuf | undefined
   #view: View | undefined
 
-  /** @param descriptors the buffer's from now on; @param extents of a linear one, in files among these */
+  /** @param descriptors owned by the buffer @param extents of a linear buffer, in those files */
   constructor(
     statement: BufferStatement,
     private readonly descriptors: readonly Descriptor[],
@@ -82,32 +82,32 @@ export class ReceivedBuffer {
     if (this.kind === 'dma-buf' && descriptors.length > 0) this.#dmaBuf = DmaBuf.fromDescriptor(descriptors[0])
   }
 
-  /** The dma-buf, for whoever imports it: borrowed, open until the buffer is released. @throws {FrameError} where it is none */
+  /** The dma-buf, borrowed, open until the buffer is released. @throws {FrameError} if it is linear */
   get descriptor(): Descriptor {
     if (this.#dmaBuf) return this.#dmaBuf.descriptor
     throw new FrameError(`${this.name} is no dma-buf: ${this.withheld || this.reason}`)
   }
 
-  /** Where in memory files a linear one lies, one part behind the other; empty where that was not given. */
+  /** Extents of a linear buffer in memory files, in order; empty if they are not shared. */
   get extents(): readonly ReceivedExtent[] {
     return this.#extents
   }
 
   /**
-   * All its bytes in place, mapped at first use: of a dma-buf to be read between `beginRead` and `endRead`. Zeroes after it is
-   * released. @throws {FrameError} where they cannot be had
+   * All its bytes in place, mapped at first use. Read those of a dma-buf between `beginRead` and `endRead`. Zeroes after the
+   * release. @throws {FrameError} if they are not shared
    */
   get bytes(): Uint8Array {
     this.#view ??= this.#open()
     return this.#view.bytes
   }
 
-  /** Whether nobody would wait for a device in `beginRead`. */
+  /** True if `beginRead` would not wait for a device. */
   get idle(): boolean {
     return this.#dmaBuf?.idle(DmaBufAccess.READ) ?? true
   }
 
-  /** Has this processor see what devices wrote: waits for those that write it now. */
+  /** Begins CPU reads: waits for devices that write the buffer. */
   beginRead(): void {
     this.#view ??= this.#open()
     this.#view.beginRead()
@@ -121,24 +121,24 @@ export class ReceivedBuffer {
     return this.#released
   }
 
-  /** Whether it stays after the guest took it back. */
+  /** True if it stays after the guest took it back. */
   get kept(): boolean {
     return this.#kept
   }
 
-  /** It is to stay until `release`, whatever the guest does. */
+  /** Keeps it until `release`, whatever the guest does. */
   keep(): void {
     this.#kept = true
   }
 
-  /** Closes it, here and towards the server, which gives it again when a scanout that shows it changes. */
+  /** Closes it, and notifies the server, which announces it again when a scanout that shows it changes. */
   release(): void {
     if (this.#released) return
     this.close()
     this.tell(this)
   }
 
-  /** The same without telling. */
+  /** Closes it without notifying the server. */
   close(): void {
     this.#released = true
     this.#view?.close()
@@ -156,7 +156,7 @@ export class ReceivedBuffer {
     const sizes = new Map(this.descriptors.map((file) => [file, fstatSync(file.fd).size]))
     const page = pageSize()
     for (const { file, offset, length } of this.#extents) {
-      // Who touches what is behind the end of a file ends.
+      // Touching pages past the end of a file raises SIGBUS.
       const inside = offset + length <= (sizes.get(file) ?? 0)
       if (!inside || offset % page !== 0 || length % page !== 0) {
         throw new FrameError(`${this.name} is said to lie where its file has no whole pages`)
@@ -173,7 +173,7 @@ function viewOfDmaBuf(buffer: DmaBuf): View {
     bytes: buffer.bytes,
     beginRead: () => buffer.beginAccess(DmaBufAccess.READ),
     endRead: () => buffer.endAccess(DmaBufAccess.READ),
-    // The buffer has its own mapping, and closes it.
+    // The buffer owns this mapping, and closes it.
     close() {},
   }
 }

@@ -333,7 +333,7 @@ test('without an answer, or without a front-end, the guest is told what was know
   rig.display.preferredModes((wishes) => told.push(wishes))
   rig.reactor.elapse(10_000)
   assert.deepEqual(told, [known])
-  assert.match(rig.logged.join(), /does not say/)
+  assert.match(rig.logged.join(), /did not send its preferred modes in time/)
   rig.display.preferredModes((wishes) => told.push(wishes))
   rig.display.disconnect()
   assert.deepEqual(told, [known, known])
