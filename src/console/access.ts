@@ -10,10 +10,10 @@ export type Verdict =
   | { readonly allowed: false; readonly why: string }
 
 /**
- * Who may see the page: whoever knows the token, which is the first part of the path.
+ * Access to the page: requires the token, which is the first part of the path.
  *
  * In the path it stays with every reload and new tab, and goes nowhere else: the page sends no Referer and the server keeps no
- * log of requests. A cookie would go to every port of this machine, whoever serves there.
+ * log of requests. A cookie would be sent to every port of this machine.
  */
 export class Access {
   readonly token = randomBytes(TOKEN_BYTES).toString('base64url')

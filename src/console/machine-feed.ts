@@ -4,7 +4,7 @@ import { TerminalHistory } from './terminal-history.ts'
 
 const TERMINAL_HISTORY_BYTES = 256 * 1024
 
-/** Told that something changed; what it is now stands in the feed and the machine. */
+/** Listener for changes; the new state is in the feed and the machine. */
 export interface FeedListener {
   damage(scanout: number, rect: Rect): void
   /** The mode or the cursor of a scanout changed; with another mode, all of its pixels did. */
@@ -15,7 +15,7 @@ export interface FeedListener {
   state(): void
 }
 
-/** What the machine told so far, as far as tabs that come later want it: one for all tabs, bounded. */
+/** History of the machine's events that later tabs need: one for all tabs, bounded. */
 export class MachineFeed {
   readonly terminal = new TerminalHistory(TERMINAL_HISTORY_BYTES)
   readonly log = new LogHistory()

@@ -3,7 +3,7 @@ export type Send = (...parts: readonly (Uint8Array | string)[]) => void
 
 /**
  * One stream of messages to a tab, with at most one that the tab has not acknowledged. What changes in between is not queued
- * but looked up when the tab is ready again: a slow tab makes nothing grow, and nobody wait.
+ * but looked up when the tab is ready again. A slow tab neither grows a queue nor delays others.
  */
 export abstract class TabStream {
   #state: 'idle' | 'preparing' | 'in flight' | 'closed' = 'idle'

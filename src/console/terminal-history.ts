@@ -11,7 +11,7 @@ const LINE_SEARCH = 4096
 
 /**
  * The newest output of the terminal, in a ring. Readers keep a position in the whole output and come when they are ready:
- * one that is too slow misses what the ring no longer holds, and is told so.
+ * one that is too slow misses what the ring no longer holds, and receives a notice.
  *
  *     const history = new TerminalHistory(256 * 1024)
  *     history.append(bytes)

@@ -2,17 +2,17 @@ import type { Machine } from '../machine/machine.ts'
 import type { InputHold } from './input-hold.ts'
 import { TERMINAL_WINDOW } from './protocol.ts'
 
-/** Bytes that the machine took before the page is told: a part of its window, so that it goes on before that is used up. */
+/** Bytes between acknowledgements: a part of the window, so that the page continues before that is used up. */
 const TELL_BYTES = TERMINAL_WINDOW / 4
 
 /**
- * What a page types into the terminal, on its way to the machine. The page is told how much was taken and keeps the rest, so
+ * What a page types into the terminal, on its way to the machine. Acknowledgements tell the page how much was taken; it keeps the rest, so
  * that a long paste does not hold up its keys and pictures; a page that sends more than its window is not read meanwhile.
  */
 export class TypedInput {
   /** Bytes the machine has not taken. */
   #waiting = 0
-  /** Bytes it took that the page has not been told of. */
+  /** Bytes taken and not acknowledged. */
   #taken = 0
 
   /** @param tell tells the page how many more bytes were taken */

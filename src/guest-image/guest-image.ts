@@ -18,7 +18,7 @@ export type GuestImage<Firmware extends string = never> = Readonly<Record<'kerne
   readonly commandLine: string
 }
 
-/** How far a image is; `total` is 0 where that cannot be told. */
+/** Progress of an image; `total` is 0 if it is unknown. */
 interface ImageProgress {
   readonly step: string
   readonly done: number

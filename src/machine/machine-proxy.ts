@@ -29,7 +29,7 @@ interface Execution {
 
 /** What runs a guest and its devices somewhere else: in another thread, in other processes. */
 export interface MachineEngine {
-  /** Starts the guest; what becomes of it is told in reports, `started` or `refused` first. */
+  /** Starts the guest. Reports follow, `started` or `refused` first. */
   start(events: EngineEvents): void
   send(command: MachineCommand): void
   /** Ends all that is left of it. */
@@ -293,7 +293,7 @@ export class MachineProxy implements Machine {
     const starting = this.#starting
     this.#starting = undefined
     if (starting) {
-      // A guest that never ran does not stop: who started it is told.
+      // A guest that never ran does not stop: `start` rejects instead.
       this.#ended = reason
       starting.reject(error)
     } else {

@@ -23,7 +23,7 @@ export type MachineCommand =
   | { readonly type: 'taken'; readonly stream: Stream; readonly bytes: number }
   /** The answer to one of the `News`. */
   | { readonly type: 'heard' }
-  /** The damage told last was taken. */
+  /** Acknowledges the last damage. */
   | { readonly type: 'damage-taken'; readonly scanout: number }
   /** A scanout's pixels are read where they lie, and what changed of them is learnt there; or no more. */
   | { readonly type: 'read-in-place'; readonly scanout: number; readonly inPlace: boolean }

@@ -1,7 +1,7 @@
 import { STREAM_WINDOW } from './messages.ts'
 
 /**
- * Bytes of one stream on their way to the machine: at most a window of them, so that output nobody takes waits in the
+ * Bytes of one stream in transit: at most a window of them, so that output that is not taken waits in the
  * guest and not in a queue of messages.
  */
 export class StreamWindow {

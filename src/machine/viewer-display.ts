@@ -3,7 +3,7 @@ import type { CursorPicture, Display, Rect, Surface } from '../services/display.
 import { cutRect } from './cut-rect.ts'
 import type { Cursor, Pixels, ScanoutMode } from './machine.ts'
 
-/** Where a display sends what its viewer is told. */
+/** Receives the events of a display for its viewer. */
 export interface DisplayViewer {
   mode(scanout: number, mode: ScanoutMode | undefined): void
   damage(scanout: number, rects: readonly Rect[]): void
@@ -12,16 +12,16 @@ export interface DisplayViewer {
 
 interface Scanout {
   surface: Surface | undefined
-  /** What changed since the viewer was told. */
+  /** Damage since the last event. */
   readonly damage: Damage
-  /** The viewer was told of damage and has not answered. */
+  /** True while damage was sent and not acknowledged. */
   announced: boolean
   /** The viewer reads it where it lies, and learns there what changed. */
   inPlace: boolean
 }
 
 /**
- * The display of a viewer in another thread or process: it is told what changed, and gets pixels when it asks for them. Until it has
+ * Display of a viewer in another thread or process: it receives damage, and reads pixels on request. Until it has
  * answered, damage is gathered; nothing waits for it.
  */
 export class ViewerDisplay implements Display {
@@ -57,7 +57,7 @@ export class ViewerDisplay implements Display {
   /** The viewer draws the cursor where its own pointer is. */
   moveCursor(): void {}
 
-  /** The viewer took the damage it was told of. */
+  /** The viewer acknowledged damage. */
   taken(index: number): void {
     const scanout = this.#at(index)
     scanout.announced = false

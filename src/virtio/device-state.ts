@@ -38,8 +38,8 @@ export interface DeviceTransport {
  *     state.notify(0)
  *     state.reset()                                              // undefined: nothing was in flight, status reads 0
  *
- * Nothing here throws, whatever driver and device do: a device's mistake is caught here, and the driver is told that
- * the device needs a reset.
+ * Nothing here throws, whatever driver and device do: an exception of the device is caught, and the driver sees
+ * DEVICE_NEEDS_RESET.
  */
 export class DeviceState {
   readonly offered: bigint

@@ -18,7 +18,7 @@ export interface ConnectionEvents {
 const GOOD_MS = 5000
 const EXPLAIN_MS = 2000
 
-/** The WebSocket to the server, made again whenever it ends: soon, later and later, and at once when somebody looks. */
+/** The WebSocket to the server, made again whenever it ends: with growing pauses, and at once when the page becomes visible. */
 export class Connection {
   readonly #backoff = new Backoff(Math.random)
   #socket: WebSocket | undefined

@@ -52,7 +52,7 @@ export function formatByContent(path: string): ImageFormat | undefined {
   try {
     fd = openSync(path, 'r')
   } catch {
-    // Whoever uses it will say why it cannot be opened.
+    // The error is reported when the image is opened.
     return undefined
   }
   try {

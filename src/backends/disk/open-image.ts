@@ -25,7 +25,7 @@ export interface Image {
 
 /**
  * Opens a raw image file or block device for exclusive use, or shared where it is only read.
- * @param log told of what is odd and no reason to stop
+ * @param log called with warnings
  * @throws {DiskError}
  */
 export function openImage(path: string, readOnly: boolean, log: (line: string) => void): Image {

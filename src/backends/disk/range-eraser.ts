@@ -3,7 +3,7 @@ import { FallocateMode, fallocate } from '../../host/linux/fallocate.ts'
 import { ffiMissing } from '../../host/linux/ffi.ts'
 import { SystemCallError } from '../../host/linux/system-call-error.ts'
 
-/** Ways the kernel may have of erasing a range without anybody writing zeroes. */
+/** Methods of the kernel to erase a range without writing zeroes. */
 const ZeroRangeMethod = {
   /** Deallocate; reads as zeroes. */
   PUNCH: 'punching holes',
@@ -16,7 +16,7 @@ type ZeroRangeMethod = (typeof ZeroRangeMethod)[keyof typeof ZeroRangeMethod]
 
 const NOT_SUPPORTED = ['EOPNOTSUPP', 'ENOSYS', 'ENOTTY']
 
-/** Erases ranges of an image in the ways its file system or device has. One it lacks is tried once and told once. */
+/** Erases ranges of an image by the methods that its file system or device supports. An unsupported one is tried and logged once. */
 export class RangeEraser {
   readonly #path: string
   readonly #fd: number

@@ -10,7 +10,7 @@ export interface NetworkLinkOptions {
   readonly pairs?: number
   readonly mtu?: number
   /**
-   * `Offload`s that packets may make use of; none unless told. A cable does not finish packets: a device drops what its
+   * `Offload`s that packets may use. @default 0. A link does not finish packets: a device drops what its
    * driver did not agree to, so name only what the drivers at both ends do.
    */
   readonly offloads?: number

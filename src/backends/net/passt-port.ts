@@ -38,7 +38,7 @@ interface Connection {
 }
 
 /**
- * A stream of frames to a program that has the network, such as passt: the guest reaches what the host does, and nobody
+ * Stream of frames to a program with network access, such as passt: the guest reaches what the host reaches, and no process
  * needs to be root.
  *
  *     const port = PasstPort.connect({ path: '/run/user/1000/passt.sock' }, reactor)
@@ -130,7 +130,7 @@ export class PasstPort implements NetworkPort {
         else if (result === -Errno.EAGAIN) break
         else this.#disconnect(result === 0 ? undefined : getSystemErrorName(result))
       } else if (length > MAX_FRAME_BYTES) {
-        // Where the next frame begins nobody knows any more.
+        // The start of the next frame is unknown.
         this.#disconnect(`a frame of ${length} bytes`)
       } else {
         this.#frames.take(length, packet)

@@ -8,7 +8,7 @@ import { NetworkPortError } from './network-port-error.ts'
 /** How long it may take to be ready. */
 const TIMEOUT_MS = 10_000
 /** The user and group passt becomes where it is started by root. */
-const NOBODY = 65534
+const NOBODY_ID = 65534
 /** Of what it says, as much is kept as tells why it ended. */
 const MAX_KEPT = 16384
 
@@ -28,7 +28,7 @@ export interface PasstProcessOptions {
  *     port.close()
  *     passt.stop()
  *
- * It serves one connection and ends with it, so that it outlives nobody.
+ * It serves one connection and ends with it.
  */
 export class PasstProcess {
   /** The socket it listens on. */
@@ -71,7 +71,7 @@ export class PasstProcess {
     this.path = path.join(this.#folder, 'passt.sock')
     if (process.getuid?.() === 0) {
       // passt makes its socket as user `nobody`, or, in newer versions, as root without the right to ignore permissions.
-      chownSync(this.#folder, NOBODY, 0)
+      chownSync(this.#folder, NOBODY_ID, 0)
       chmodSync(this.#folder, 0o770)
     }
     const words = ['--foreground', '--stderr', '--one-off', '--socket', this.path, ...options]

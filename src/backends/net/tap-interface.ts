@@ -107,7 +107,7 @@ export function setTapOffloads(queue: Descriptor, offloads: number): boolean {
   }
 }
 
-/** Makes one of several queues take part in receiving, or not. @returns whether it does as told */
+/** Attaches one of several queues, or detaches it. @returns false if the kernel refuses */
 export function attachQueue(queue: Descriptor, attached: boolean): boolean {
   const request = interfaceRequest('', attached ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE)
   try {

@@ -11,7 +11,7 @@ import { attachQueue, bringUp, interfaceMtu, openTapQueue, probeOffloads, setTap
 export interface TapPortOptions {
   /** The interface, which comes to be if there is none; with `%d`, the kernel gives it a number. */
   readonly name: string
-  /** Queue pairs; 1 unless told. An interface that is there already has to have been made for several, or for one. */
+  /** Number of queue pairs. An existing interface must have been created with multi_queue for several. @default 1 */
   readonly pairs?: number
   /** Takes a line about what does not work. */
   readonly log?: (line: string) => void

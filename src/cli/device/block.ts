@@ -95,7 +95,7 @@ async function startImageServer(options: Omit<ImageServerOptions, 'program'>, re
   return await ImageServer.start({ ...options, program }, reactor)
 }
 
-/** A raw disk may look like anything, but mostly somebody forgot to say what it is. */
+/** A raw disk may have any content, but mostly the option --format was forgotten. */
 function warnOfFormat(path: string, warn: (line: string) => void): void {
   const format = formatByContent(path)
   if (format)

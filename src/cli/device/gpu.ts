@@ -146,7 +146,7 @@ function screensOf(
   transport: ServeOptions['transport'],
 ): ServedDevice {
   if (host.report) return screenOfMachine(options, host.report, frames)
-  // Over vfio-user nobody else sees a picture.
+  // Over vfio-user there is no other display.
   if (frames && transport === 'vfio-user') return { device: createDevice(frames, { ...options, scanouts: [SCREEN] }) }
   return screensOfFrontEnd(options, host, frames)
 }
@@ -176,7 +176,7 @@ function screenOfMachine(
   }
 }
 
-/** As many screens as there can be: how many the guest is told of, and which are on, is for the front-end to say. */
+/** Maximum number of scanouts: the front-end decides how many the guest has, and which are on. */
 function screensOfFrontEnd(
   options: DeviceOptions,
   { reactor, log }: BackEndHost,

@@ -63,7 +63,7 @@ function tablet(): ServedDevice {
 }
 
 /**
- * An event as somebody wrote it: the same words as a machine's commands.
+ * Event in the words of a machine's commands.
  *
  *     {"type":"key","code":30,"pressed":true}
  *     {"type":"pointer","x":0.5,"y":0.5}

@@ -1,7 +1,7 @@
 import { Option } from 'commander'
 import { printableJson, printableText } from '../../log/printable-text.ts'
 
-/** What became of something, for whoever reads the log of a device process. */
+/** Severity of a log line of a device process. */
 export const LogLevel = { INFO: 'info', WARNING: 'warning', ERROR: 'error' } as const
 export type LogLevel = (typeof LogLevel)[keyof typeof LogLevel]
 

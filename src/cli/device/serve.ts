@@ -19,7 +19,7 @@ export interface ServeOptions extends SocketOptions {
 }
 
 /**
- * Serves a device until the process is told to end, or the one front-end it was given is gone.
+ * Serves a device until a signal ends the process, or its only front-end closes the connection.
  * @returns the exit code
  */
 export async function serveBackEnd<Options>(
@@ -92,7 +92,7 @@ async function startServer(
   const log = (line: string): void => tell(LogLevel.INFO, line)
   if (transport === 'vfio-user') {
     if ('groups' in served) throw new UsageError('--workers needs --transport=vhost-user')
-    if (served.screen) tell(LogLevel.WARNING, 'nobody sees its screens: the protocol has no pictures')
+    if (served.screen) tell(LogLevel.WARNING, 'no display: vfio-user does not transport pixels')
     const { startVfioUserServer } = await import('./vfio-user.ts')
     return startVfioUserServer(served.device, socket, reactor, log)
   }
@@ -124,7 +124,7 @@ function listen(served: Served, server: DeviceServer, stop: () => void): () => v
     if (isInput(command)) report({ type: 'obeyed' })
   }
   process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', refresh)
-  // Without its machine the device serves nobody.
+  // Without its machine the device has no purpose.
   process.on('message', obey).on('disconnect', stop)
   return () => {
     process.off('SIGTERM', stop).off('SIGINT', stop).off('SIGHUP', refresh)

@@ -165,7 +165,7 @@ async function deviceFile(id: string, file: string, without: string): Promise<Ch
   }
 }
 
-/** An interface that is there already is opened by whoever may, and a new one only by root. */
+/** An existing interface is opened by its owner; only root creates one. */
 function tap(): Check {
   const refused = tunRefused()
   if (refused === undefined) {

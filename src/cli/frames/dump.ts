@@ -43,6 +43,6 @@ function ofBuffer(client: FrameClient, id: number): Wanted {
   const buffer = client.buffers.get(id)
   if (!buffer) throw new UsageError(`there is no buffer ${id}: list them`)
   const { picture } = buffer
-  if (!picture) throw new UsageError(`nobody said what picture buffer ${id} is`)
+  if (!picture) throw new UsageError(`buffer ${id} has no layout: the guest did not describe its pixels`)
   return { what: `buffer ${id}`, buffer, picture, rect: { x: 0, y: 0, width: picture.width, height: picture.height } }
 }

@@ -41,7 +41,7 @@ async function measure(client: FrameClient, seconds: number): Promise<Measuremen
   try {
     for await (const frame of client.frames()) {
       frames++
-      // What was there before is told first, however old it is.
+      // The initial state comes first, however old it is.
       if (frame.latency < (performance.now() - start) * 1e6) latencies.push(frame.latency)
       const path = pathOf(client, frame)
       paths[path] = (paths[path] ?? 0) + 1

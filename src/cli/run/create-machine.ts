@@ -11,7 +11,7 @@ import { bootFiles, chosenFirmware, kernelFiles } from './boot-files.ts'
 import { chooseNetwork } from './guest-network.ts'
 import type { DiskOption, RunOptions } from './run-options.ts'
 
-/** MiB of a guest unless told, by engine, and the most it can have. */
+/** Default and maximum memory of a guest in MiB, by engine. */
 const MEMORY = { v86: { usual: 256, most: 2047 }, qemu: { usual: 512, most: 1 << 20 } } as const
 
 /** The emulator keeps what it made of code until the guest itself changes that; a disk in another process changes it unseen. */

@@ -6,7 +6,7 @@ import type { NetOption } from './run-options.ts'
 
 /**
  * The network that was asked for; where none was, passt if it runs here.
- * @param say takes a line about a guest that has no network, though nobody said so
+ * @param say receives a line if the guest has no network although it was not disabled
  * @throws {UsageError}
  */
 export async function chooseNetwork(

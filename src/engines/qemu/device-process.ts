@@ -22,12 +22,12 @@ export interface DeviceProcessOptions {
   /** Where QEMU meets it. */
   readonly socket: string
   readonly report: (report: Report) => void
-  /** It ended without being told to. */
+  /** It ended without a request. */
   readonly left: (why: string) => void
 }
 
 /**
- * A device of the guest, in a process of its own. Its socket listens before the process runs, so that nobody waits for it
+ * A device of the guest, in a process of its own. Its socket listens before the process runs, so that QEMU does not wait for it
  * to start.
  */
 export class DeviceProcess {
@@ -63,7 +63,7 @@ export class DeviceProcess {
       if (isNews(message as Report)) this.send({ type: 'heard' })
     })
     // What it reported last is read when the channel ends, which may be after the process did.
-    const told = new Promise((resolve) => child.once('disconnect', resolve))
+    const disconnected = new Promise((resolve) => child.once('disconnect', resolve))
     this.#ended = new Promise((resolve) => {
       child.on('error', (error) => {
         left(`the ${kind} device cannot be started: ${error.message}`)
@@ -71,13 +71,13 @@ export class DeviceProcess {
       })
       child.on('exit', (status, signal) => {
         if (!this.#stopping) left(`the ${kind} device ended with ${status ?? signal}${lastLine && `: ${lastLine}`}`)
-        void told.then(() => resolve())
+        void disconnected.then(() => resolve())
       })
     })
   }
 
   send(command: MachineCommand): void {
-    // A command that comes when it is gone has nobody to tell.
+    // A command after its end is dropped.
     if (this.#child.connected) this.#child.send(command, () => {})
   }
 

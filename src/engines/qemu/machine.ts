@@ -18,10 +18,10 @@ import type { Program } from './program.ts'
 import type { DeviceTransport } from './qemu.ts'
 import { SerialTerminal } from './serial-terminal.ts'
 
-/** How long QEMU may take to end when it is told to. */
+/** Timeout for QEMU to end after a request. */
 const QEMU_TIMEOUT_MS = 3000
 
-/** A disk, in a raw image unless told. */
+/** Disk image. */
 interface QemuDisk {
   readonly path: string
   readonly readOnly: boolean

@@ -8,7 +8,7 @@ import type { ReceivedBuffer } from '../../sharing/frames/received-buffer.ts'
 
 /** What becomes of screens. */
 export interface ScreenEvents {
-  /** Pixels changed, of a screen that is read here. The next are told when these are `taken`. */
+  /** Pixels of a mapped screen changed. Further damage follows after `taken`. */
   damage(scanout: number, rects: readonly Rect[]): void
   /** A screen is read here from now on, or no more. */
   inPlace(scanout: number, inPlace: boolean): void
@@ -31,7 +31,7 @@ interface Screen {
   shown: ReceivedScanout | undefined
   /** Why it is read here, or not. */
   reason: string
-  /** What was told and not taken. */
+  /** Damage that was sent and not acknowledged. */
   frame: Frame | undefined
   frames: number
   bytesRead: number
@@ -83,7 +83,7 @@ export class MappedScreens {
     return { ...rect, data }
   }
 
-  /** The damage told last was taken. @returns whether it was told from here */
+  /** Acknowledges the last damage. @returns true if it was sent from here */
   taken(index: number): boolean {
     const screen = this.#screens.get(index)
     const frame = screen?.frame

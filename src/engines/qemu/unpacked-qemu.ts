@@ -34,7 +34,7 @@ export interface PrepareOptions {
   /** Address of the Debian archive. @default the one of {@link debianSource} */
   readonly mirror?: string | undefined
   readonly signal?: AbortSignal
-  /** @param part how much of the step is done, 0 to 1, where that can be told */
+  /** @param part completed part of the step, 0 to 1, if known */
   readonly onProgress?: (step: string, part?: number) => void
 }
 

@@ -12,7 +12,7 @@ const RETRY_MS = 100
  * The lock is a listening socket in the abstract namespace of Linux: the kernel gives it to one process only and takes
  * it away when that process ends, however it ends. Who waits is connected to it, and so learns of the end at once.
  *
- * @param onWait called once where somebody else holds the lock
+ * @param onWait called once if another process holds the lock
  * @throws the signal's reason
  */
 export async function withLock<T>(

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { Readable, type Stream } from 'node:stream'
 import { readLines } from '../../host/node/read-lines.ts'
 
-/** How long a tool has to end when it is told to. */
+/** Timeout for a tool to end after a request. */
 const GRACE_MS = 2000
 /** Most that is kept of what a tool says. */
 const MAX_OUTPUT = 4 << 20

@@ -3,13 +3,13 @@ import { type CFunction, cFunction } from './ffi.ts'
 let closeCall: CFunction | undefined
 
 /**
- * A file descriptor and whoever has to close it.
+ * File descriptor with ownership.
  *
  *     const descriptor = new Descriptor(fd, 'the front-end')
  *     read(descriptor.fd, ...)
  *     descriptor.close()                     // once; again does nothing
  *
- * Whoever is given one owns it, unless the function says that it borrows.
+ * A function that takes one owns it, unless it is documented to borrow it.
  */
 export class Descriptor {
   #fd: number
@@ -22,7 +22,7 @@ export class Descriptor {
     this.#fd = fd
   }
 
-  /** Its number, for a system call that is made now. @throws {Error} where it is closed: the number is somebody else's */
+  /** Number for an immediate system call. @throws {Error} if it is closed, because the number may be reused */
   get fd(): number {
     if (this.#fd < 0) throw new Error(`${this.what} is closed`)
     return this.#fd
@@ -36,12 +36,12 @@ export class Descriptor {
     const fd = this.#fd
     this.#fd = -1
     if (fd < 0) return
-    // Whatever it returns, the number is free: closing again would close somebody else's. close(2)
+    // The number is free whatever close(2) returns: a second close could close another descriptor.
     closeCall ??= cFunction('int close(int fd)')
     closeCall(fd)
   }
 
-  /** Gives the number to somebody else, who closes it. */
+  /** Releases the number to the caller, who must close it. */
   release(): number {
     const fd = this.fd
     this.#fd = -1

@@ -32,7 +32,7 @@ const POLL = new Int32Array(2)
 let bound: { readonly write: CFunction; readonly preadv2: CFunction; readonly poll: CFunction } | undefined
 
 /**
- * A counter that wakes whoever watches it, in this process or another.
+ * Counter that wakes its watcher, in this process or another.
  *
  *     const kick = EventFd.create('kick')
  *     kick.signal()

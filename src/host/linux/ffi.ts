@@ -40,7 +40,7 @@ export function addressOf(array: ArrayBufferView): number {
 /**
  * Memory at an address as a buffer, without a copy.
  *
- * Nobody checks that it is mapped, and touching it when it no longer is ends the process. Each buffer counts as garbage to
+ * The mapping is not checked: an access after it was unmapped ends the process. Each buffer counts as garbage to
  * come with its whole length: made once a mapping, not once a use. One of more than 4 GiB ends the process too.
  */
 export function memoryAt(address: number, length: number): ArrayBuffer {

@@ -149,7 +149,7 @@ test('memory whose peer may shrink it says so', { skip }, async () => {
   const descriptor = new Descriptor(memfdCreate('a test', Uint8Array.of(0x78, 0), 3), 'guest memory')
   ftruncateSync(descriptor.fd, 65536)
   const mapping = Mapping.of(descriptor, { offset: 0, length: 65536 })
-  assert.equal(mapping.mayShrink, 'guest memory is not sealed: whoever shares it can shrink it')
+  assert.equal(mapping.mayShrink, 'guest memory is not sealed: processes that share it can shrink it')
   mapping.close()
 })
 

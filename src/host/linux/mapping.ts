@@ -47,14 +47,14 @@ const unreachable = new FinalizationRegistry<Pages>(unmap)
 const kept = new WeakMap<ArrayBuffer, Pages>()
 
 /**
- * A part of a file in memory, shared with whoever maps it too.
+ * Shared mapping of a part of a file.
  *
  *     const mapping = Mapping.of(descriptor, { offset: 0, length: size })
  *     const memory = new GuestMemory(mapping.regions(0x1_0000_0000))
  *     ...
  *     mapping.close()
  *
- * After `close` the file is let go; views that somebody kept show zeroes that mean nothing, and touching them harms nobody.
+ * `close` releases the file. Views that were kept read as meaningless zeroes, and accesses to them are harmless.
  */
 export class Mapping {
   readonly length: number
@@ -82,7 +82,9 @@ export class Mapping {
     this.#lead = lead
     this.length = range.length
     this.mayShrink =
-      (sealsOf(file) & Seal.SHRINK) === 0 ? `${file.what} is not sealed: whoever shares it can shrink it` : undefined
+      (sealsOf(file) & Seal.SHRINK) === 0
+        ? `${file.what} is not sealed: processes that share it can shrink it`
+        : undefined
   }
 
   /**
@@ -151,7 +153,7 @@ export class Mapping {
     return regions
   }
 
-  /** Lets go of the file. What is still under way in the kernel ends in memory that nobody reads. */
+  /** Releases the file. Operations in flight in the kernel end in memory that is not read. */
   close(): void {
     if (this.#file.closed) return
     if (this.#used) replaceWithZeroes(`unmapping ${this.#file.what}`, this.#use())
@@ -194,7 +196,7 @@ export class Mapping {
   }
 }
 
-/** The number is asked for at each use: once the file is closed it is somebody else's, and who still has the region is told so. */
+/** Returns the descriptor at each use, because its number may be reused after the file is closed. */
 function fileAt(file: Descriptor, offset: number): RegionBacking {
   return {
     get fd() {

@@ -24,7 +24,7 @@ export interface PeerCredentials {
   readonly gid: number
 }
 
-/** As the kernel says who connected, whoever has the socket since. It borrows the socket. */
+/** Returns the credentials of the process that connected, even if another one holds the socket now. Borrows the socket. */
 export function peerCredentials(socket: Descriptor): PeerCredentials {
   const value = new Uint32Array(3)
   getsockopt(

@@ -23,7 +23,7 @@ const poll = systemCall<[descriptors: Int32Array, count: number, timeout: number
  * A Unix socket that waits for peers.
  *
  *     const listener = UnixListener.listen('/run/block.sock')
- *     const stream = listener.accept()       // undefined where nobody is there yet
+ *     const stream = listener.accept()       // undefined if no connection waits
  *     listener.close()                       // and its path is gone
  */
 export class UnixListener {
@@ -34,8 +34,8 @@ export class UnixListener {
   ) {}
 
   /**
-   * Listens at a path. A socket that a program left behind there is replaced; one that somebody listens on is not.
-   * @param mode who may connect, as the permissions of its file; what this process's umask leaves unless told
+   * Listens at a path. A socket file without a listener is replaced.
+   * @param mode permissions of the socket file, which decide who may connect. @default by umask
    * @throws {SystemCallError} EADDRINUSE where something else is there
    */
   static listen(path: string, mode?: number): UnixListener {
@@ -54,7 +54,7 @@ export class UnixListener {
     return new UnixListener(descriptor, path)
   }
 
-  /** One that somebody else made, and whose path is theirs. It owns the descriptor from now on. */
+  /** Wraps an inherited listening socket, whose path is not removed. Takes ownership of the descriptor. */
   static fromDescriptor(descriptor: Descriptor): UnixListener {
     return new UnixListener(descriptor)
   }
@@ -66,7 +66,7 @@ export class UnixListener {
   /** Takes a peer that waits. @returns undefined where none does */
   accept(): UnixStream | undefined {
     const what = this.path ?? this.descriptor.what
-    // A listening socket made elsewhere may be one that waits, and that setting is shared with whoever made it.
+    // An inherited socket may be blocking, and that setting is shared with its creator.
     if (poll(`waiting on ${what}`, Int32Array.of(this.fd, POLLIN), 1, 0) === 0) return undefined
     try {
       const fd = accept4(`accepting on ${what}`, this.fd, 0, 0, SOCK_CLOEXEC)
@@ -84,14 +84,14 @@ export class UnixListener {
     try {
       unlinkSync(this.path)
     } catch {
-      // Somebody removed it before us.
+      // Another process removed it.
     }
   }
 }
 
 const GONE_AGAIN = ['EAGAIN', 'ECONNABORTED']
 
-/** Removes a socket that nobody listens on any more. */
+/** Removes a socket file that has no listener. */
 function removeStale(path: string): void {
   if (!lstatSync(path, { throwIfNoEntry: false })?.isSocket()) return
   try {

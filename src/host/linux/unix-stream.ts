@@ -42,7 +42,7 @@ const pollOne = systemCall<[descriptors: Int32Array, count: number, timeout: num
 export interface Received {
   /** Valid until the next `receive`. */
   readonly bytes: Uint8Array
-  /** Beside the first of the bytes; whoever receives them closes them. */
+  /** Descriptors that came with the first byte; the receiver closes them. */
   readonly descriptors: readonly Descriptor[]
   /** Descriptors were lost: this process has no numbers left for them. */
   readonly truncated: boolean
@@ -76,7 +76,7 @@ export function unixSocket(what: string): Descriptor {
 export class UnixStream {
   constructor(readonly descriptor: Descriptor) {}
 
-  /** @throws {SystemCallError} ENOENT where there is no socket, ECONNREFUSED where nobody listens */
+  /** @throws {SystemCallError} ENOENT if there is no socket, ECONNREFUSED if no process listens */
   static connect(path: string): UnixStream {
     const address = unixAddress(path)
     const descriptor = unixSocket(path)

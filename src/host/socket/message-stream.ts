@@ -29,7 +29,7 @@ export abstract class MessageStream<M> {
 
   /**
    * @param headerBytes what every message begins with
-   * @param mostDescriptors that may come before their message is whole; more are nobody's intention
+   * @param mostDescriptors maximum number of descriptors that arrive before their message is complete
    */
   constructor(headerBytes: number, mostDescriptors: number) {
     this.#headerBytes = headerBytes

@@ -121,7 +121,7 @@ export class AcceptLoop<S extends Service> {
 
   #finish(): void {
     this.#finished()
-    // Promises run when somebody waits for one.
+    // Microtasks run while a promise is awaited.
     this.reactor.settle(this.over)
   }
 }

@@ -21,7 +21,7 @@ export interface RawMessage {
   readonly error: number
   /** Valid until the stream is added to. */
   readonly payload: Uint8Array
-  /** Whoever takes the message closes them. */
+  /** The receiver of the message closes them. */
   readonly descriptors: readonly Descriptor[]
 }
 

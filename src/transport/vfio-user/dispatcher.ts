@@ -86,7 +86,7 @@ export class Dispatcher extends RequestLoop<RawMessage> {
     const { command, flags, payload, descriptors } = message
     if ((flags & MessageFlag.TYPE_MASK) === MessageFlag.REPLY) {
       closeAll(descriptors)
-      if (!this.#answered(message)) this.events.log(`an answer to ${message.id}, which nobody asked for`)
+      if (!this.#answered(message)) this.events.log(`a reply to ${message.id} without a request`)
       return ANSWERED
     }
     if (this.#access(message)) return ANSWERED

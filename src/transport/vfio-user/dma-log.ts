@@ -9,7 +9,7 @@ const PIECE_PAGES = 1 << 15
 const MAX_BITS = 1 << 23
 
 /**
- * Which pages of guest memory devices wrote, while somebody wants to know: to copy them while the guest runs.
+ * Log of guest pages that devices write, while a client requests it: for copying memory of a running guest.
  *
  *     log.start(4096)
  *     log.report(0, 1 << 20, 4096)           // a bit a page, the lowest first; and they are forgotten
@@ -24,7 +24,7 @@ export class DmaLog {
 
   constructor(private readonly memory: GuestMemory) {}
 
-  /** @returns the size of the pages that are told apart */
+  /** @returns the granularity of the log in bytes */
   start(pageSize: number): number {
     if (!isPowerOfTwo(pageSize)) throw new VfioUserError(Errno.EINVAL, `pages of ${pageSize} bytes`)
     this.#active = true

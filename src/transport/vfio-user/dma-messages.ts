@@ -66,7 +66,7 @@ export class DmaMessages implements BounceMemory {
   #dataAt: number | undefined
   #pending = 0
   #complained = false
-  #told = false
+  #slowLogged = false
   #closed = false
 
   constructor(
@@ -84,8 +84,8 @@ export class DmaMessages implements BounceMemory {
   }
 
   async read(address: number, length: number): Promise<Uint8Array | undefined> {
-    if (!this.#told) this.events.log(SLOW)
-    this.#told = true
+    if (!this.#slowLogged) this.events.log(SLOW)
+    this.#slowLogged = true
     const whole = new Uint8Array(length)
     for (let done = 0; done < length; done += this.#most) {
       const count = Math.min(this.#most, length - done)
@@ -99,7 +99,7 @@ export class DmaMessages implements BounceMemory {
   }
 
   wrote(region: MemoryRegion, offset: number, length: number): void {
-    // A region that is gone is nobody's memory, or somebody else's.
+    // A removed region is not guest memory any more, or other memory.
     if (length === 0 || this.memory.find(region.base) !== region) return
     this.#pending += length
     if (this.#pending > MAX_PENDING) {
@@ -144,7 +144,7 @@ export class DmaMessages implements BounceMemory {
     return true
   }
 
-  /** What was not sent is not sent any more; nobody waits for what was. Where in memory: everywhere unless told. */
+  /** Cancels unsent transfers, and discards replies to sent ones, within a range. @default all memory */
   forget(address = 0, size = Number.POSITIVE_INFINITY): void {
     const concerned = ({ command, address: at, count }: Transfer) =>
       size === Number.POSITIVE_INFINITY || (command !== undefined && at < address + size && address < at + count)

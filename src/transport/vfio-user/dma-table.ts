@@ -62,7 +62,7 @@ export class DmaTable {
   /**
    * @param memory kept as the client describes it
    * @param messages how to reach what a client that shares nothing has
-   * @param warn told once where memory can vanish while it is in use, and where a device would need what is not mapped or not shared
+   * @param warn called once if memory could vanish while it is in use, and if a device needs memory that is not mapped or shared
    */
   constructor(
     private readonly memory: GuestMemory,
@@ -96,7 +96,7 @@ export class DmaTable {
     }
     const { flags, offset, address, size } = message
     const isPrivate = (flags & DmaFlag.WRITE) === 0
-    // What nobody may read is as good as not shared.
+    // Memory that must not be read counts as not shared.
     if ((flags & DmaFlag.READ) === 0) descriptor?.close()
     const isShared = descriptor && !descriptor.closed
     const part = isShared ? this.#files.open(descriptor, { offset, length: size, private: isPrivate }) : undefined
@@ -126,7 +126,7 @@ export class DmaTable {
     this.#remove([...this.#ranges.values()])
   }
 
-  /** Lets go of everything that was unmapped. Nobody may be in the middle of using it. */
+  /** Releases all unmapped regions. No chain in flight may use them. */
   releaseRetired(): void {
     for (let mapping = this.#retired.pop(); mapping; mapping = this.#retired.pop()) mapping.close()
   }

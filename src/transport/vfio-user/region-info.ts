@@ -13,7 +13,7 @@ export interface RegionInfo {
 }
 
 /**
- * What a client is told of a region. Where it can be mapped in parts only, these are listed after it, if there is room.
+ * Region information for a client. If only parts of a region can be mapped, they are listed after it, if there is room.
  * @vfio-user DEVICE_GET_REGION_INFO
  */
 export function regionInfo(

@@ -8,7 +8,7 @@ const MAX_WHOLE = 2 ** 42
 /** A mapping, and how many parts of it are in use. */
 interface Shared {
   readonly mapping: Mapping
-  /** The file, told from others; undefined where the mapping is for one part only. */
+  /** Identity of the file; undefined if the mapping is for one region only. */
   readonly file: string | undefined
   users: number
 }
@@ -16,7 +16,7 @@ interface Shared {
 /** Part of a file that is mapped. */
 export interface SharedPart {
   regions(base: number): MappedRegion[]
-  /** It is not used any more. @returns the mapping to be closed, where nobody else uses it */
+  /** Releases a use. @returns the mapping to close, if this was the last use */
   release(): Mapping | undefined
 }
 
@@ -27,7 +27,7 @@ export interface SharedPart {
 export class SharedFiles {
   readonly #byFile = new Map<string, Shared>()
 
-  /** @param warn told once where memory can vanish while it is in use */
+  /** @param warn called once if memory could vanish while it is in use */
   constructor(private readonly warn: (line: string) => void) {}
 
   /**

@@ -3,7 +3,7 @@ import type { ReplyOf, RequestOf } from './messages.ts'
 import { MAJOR, MAX_MAPS, MAX_TRANSFER, MINOR, PAGE, TOLD_DESCRIPTORS } from './protocol.ts'
 import { VfioUserError } from './vfio-user-error.ts'
 
-/** How many descriptors a client may want with one message, at most; more is nobody's intention. */
+/** Maximum number of descriptors in one message that a client may ask for. */
 const MAX_CLIENT_DESCRIPTORS = 1024
 
 /**

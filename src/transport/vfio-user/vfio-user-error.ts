@@ -5,7 +5,7 @@ import { MessageError } from '../../wire/payload.ts'
 export class VfioUserError extends MessageError {
   override readonly name = 'VfioUserError'
 
-  /** @param errno what the client is told; one of `Errno` */
+  /** @param errno error for the client; one of `Errno` */
   constructor(
     readonly errno: number,
     reason: string,

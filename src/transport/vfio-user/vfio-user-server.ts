@@ -72,7 +72,7 @@ export class VfioUserServer {
   }
 }
 
-/** Serves a PCI function to whoever comes. The listener or stream is the server's from now on. */
+/** Serves a PCI function to clients. The server owns the listener or stream. */
 export function serveVfioUser(
   make: MakeFunction,
   clients: PeerSource,

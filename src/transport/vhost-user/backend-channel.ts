@@ -66,7 +66,7 @@ export class BackendChannel implements Receiver {
       else asked?.waiter.lost?.()
       for (const descriptor of sent) descriptor.close()
       if (!answers) {
-        this.ended(`an answer to message ${request}, which nobody asked`)
+        this.ended(`a reply to message ${request} without a request`)
         return
       }
     }

@@ -281,7 +281,7 @@ test('a search ends when the front-end answers too late, wrongly, or not at all'
     const wrong = search(rig, 3)
     channel.answer({ request: ADD }, 0, [file])
     assert.match(reasonOf(wrong), /the front-end is gone/)
-    assert.match(rig.logged.at(-1) ?? '', /an answer to message 6, which nobody asked/)
+    assert.match(rig.logged.at(-1) ?? '', /a reply to message 6 without a request/)
     assert.match(reasonOf(search(rig, 4)), /no table/)
     channel.close()
 

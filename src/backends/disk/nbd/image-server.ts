@@ -42,7 +42,7 @@ export interface ImageServerOptions {
  *     ...
  *     await server.close()
  *
- * The socket between the two has no name any more when it is used: nobody else reaches the image. The child ends when its only
+ * The socket between the two has no name when it is used: no other process reaches the image. The child ends when its only
  * client is gone, also one that was killed, and closes the image properly.
  */
 export class ImageServer {

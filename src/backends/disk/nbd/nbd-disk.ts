@@ -141,7 +141,7 @@ export class NbdDisk implements Disk {
     }
   }
 
-  /** Whether there is nothing to do: a discard that nobody can use is no more than a hint, and the protocol has no empty range. */
+  /** True if there is nothing to do: a discard that the server lacks is only a hint, and the protocol has no empty range. */
   #isDone({ op, length }: DiskRequest): boolean {
     if (op === DiskOp.FLUSH) return this.readOnly
     return length === 0 || (op === DiskOp.DISCARD && !this.canDiscard)

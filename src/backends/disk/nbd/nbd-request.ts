@@ -22,7 +22,7 @@ export type Stage = (typeof Stage)[keyof typeof Stage]
 
 /**
  * A request of the device on its way to the server and back. One that is longer than the server takes goes there in parts,
- * one after the other. Each is used again and again; what it was used for is told apart by its generation.
+ * one after the other. Each is reused; a generation number distinguishes its uses.
  */
 export class NbdRequest {
   /** What is sent before the data. */

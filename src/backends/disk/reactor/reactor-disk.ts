@@ -161,7 +161,7 @@ export class ReactorDisk implements Disk {
         const what = `${this.#file.path}: ${this.#flushFailure}`
         this.#logLast(`${what}; what the guest wrote may be lost, and no flush succeeds any more`)
       }
-      // Another thread may have been told of what was lost.
+      // Another thread may have received the write error.
       request.complete(this.#flushFailure)
     } else if (result < 0) this.#fail(request, errnoName(-result))
     else if (result < request.data.byteLength) this.#fail(request, FILE_SHRANK)

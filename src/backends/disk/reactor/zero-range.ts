@@ -28,7 +28,7 @@ const ZERO_WAYS: readonly Way[] = [Way.ZERO, Way.WRITE]
 
 const NOT_SUPPORTED: readonly number[] = [Errno.EOPNOTSUPP, Errno.ENOSYS, Errno.ENOTTY]
 
-/** Discards and writes zeroes through a reactor, in the ways the file has. One it lacks is tried once and told once. */
+/** Discards and zeroes ranges through a reactor, by the methods that the file supports. An unsupported one is tried and logged once. */
 export class RangeZeroing {
   /** Bytes of zeroes written because nothing better worked. */
   zeroesWritten = 0
@@ -52,7 +52,7 @@ export class RangeZeroing {
     return Object.values(Way).filter((way) => !this.#missing.has(way))
   }
 
-  /** Starts a discard or write of zeroes. `completion` is told 0, or -errno of the last way. */
+  /** Starts a discard or write of zeroes. `completion` receives 0, or -errno of the last method. */
   start(request: DiskRequest, completion: Completion): void {
     const attempt = this.#free.pop() ?? new Attempt(this.#took)
     attempt.request = request

@@ -2,7 +2,7 @@ import { BlkStatus } from './protocol.ts'
 
 /** Why a request is not given to the disk, and what the driver gets to read. @virtio 5.2.6.2 */
 export const Refusal = {
-  /** Nobody gets to read this status. */
+  /** The status has no place in the request. */
   NO_STATUS: { status: BlkStatus.IOERR, reason: 'request without room for its status' },
   SHORT_HEADER: { status: BlkStatus.IOERR, reason: 'request header of less than 16 bytes' },
   UNKNOWN_TYPE: { status: BlkStatus.UNSUPP, reason: 'request type not known' },

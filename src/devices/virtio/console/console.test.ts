@@ -323,7 +323,7 @@ test('without MULTIPORT accepted only port 0 works, and it counts as open  @virt
   assert.deepEqual(hosts[1].bytes, [])
   assert.deepEqual(driver.read(0), [3])
   assert.deepEqual(driver.read(1), [])
-  assert.deepEqual(driver.told, [])
+  assert.deepEqual(driver.received, [])
 })
 
 test('a host that answers output with input, or asks for more while it is given some, changes no order', () => {

@@ -35,9 +35,9 @@ for (const [ring, options] of [
   test(`the driver learns of every port, then what each is, in the order Linux needs (${ring})  @virtio 5.3.6.2`, () => {
     const opened: [string, boolean][] = []
     const driver = new ConsoleDriver(new ConsoleDevice(threePorts(opened), { columns: 80, rows: 25 }), options)
-    assert.deepEqual(driver.told, [])
+    assert.deepEqual(driver.received, [])
     driver.start()
-    const order = (port: number) => driver.told.filter(([id]) => id === port)
+    const order = (port: number) => driver.received.filter(([id]) => id === port)
     assert.deepEqual(order(0), [
       [0, 'DEVICE_ADD', 1, []],
       [0, 'CONSOLE_PORT', 1, []],
@@ -50,7 +50,7 @@ for (const [ring, options] of [
       [1, 'PORT_NAME', 1, 'commands'],
       [1, 'PORT_OPEN', 1, []],
     ])
-    assert.equal(driver.told.length, 11)
+    assert.equal(driver.received.length, 11)
     assert.deepEqual(opened, [['terminal', true]])
     driver.say(2, ControlEvent.PORT_OPEN, 1)
     driver.say(2, ControlEvent.PORT_OPEN, 1)
@@ -68,7 +68,7 @@ test('a port is added once, however often the driver says it is ready  @virtio 5
   driver.say(0, ControlEvent.DEVICE_READY, 1)
   driver.say(0, ControlEvent.DEVICE_READY, 1)
   driver.listen()
-  assert.equal(driver.told.filter(([, event]) => event === 'DEVICE_ADD').length, 3)
+  assert.equal(driver.received.filter(([, event]) => event === 'DEVICE_ADD').length, 3)
 })
 
 test('a driver that wakes from sleep has its ports already, and is told about them  @virtio 5.3.6.2', async () => {
@@ -82,13 +82,13 @@ test('a driver that wakes from sleep has its ports already, and is told about th
   for (const port of [0, 1, 2]) awake.say(port, ControlEvent.PORT_READY, 1)
   awake.listen()
   assert.deepEqual(
-    awake.told.filter(([, event]) => event === 'PORT_OPEN').map(([port]) => port),
+    awake.received.filter(([, event]) => event === 'PORT_OPEN').map(([port]) => port),
     [0, 1, 2],
   )
   awake.say(0, ControlEvent.DEVICE_READY, 1)
   awake.listen()
   assert.deepEqual(
-    awake.told.filter(([, event]) => event === 'DEVICE_ADD'),
+    awake.received.filter(([, event]) => event === 'DEVICE_ADD'),
     [],
   )
 })
@@ -97,7 +97,7 @@ test('messages wait for buffers, and the latest state is what is told', () => {
   const device = new ConsoleDevice(threePorts(), { columns: 80, rows: 25 })
   const driver = new ConsoleDriver(device)
   driver.start()
-  driver.told.length = 0
+  driver.received.length = 0
   // Uses up the buffers that are left, one message each.
   for (let i = 0; i < 8; i++) device.setHostOpen(1, i % 2 === 1)
   for (let i = 0; i < 1000; i++) {
@@ -108,7 +108,7 @@ test('messages wait for buffers, and the latest state is what is told', () => {
   device.setHostOpen(2, false)
   assert.equal(inspect(device).controlWaiting, 3)
   driver.listen()
-  assert.deepEqual(driver.told.slice(8), [
+  assert.deepEqual(driver.received.slice(8), [
     [0, 'RESIZE', 0, [1099 & 0xff, 1099 >> 8, 40, 0]],
     [1, 'PORT_OPEN', 1, []],
     [2, 'PORT_OPEN', 0, []],
@@ -123,7 +123,7 @@ test('a port whose host end is closed is not said to be open until it is', () =>
   const driver = new ConsoleDriver(device)
   driver.start()
   const opens = () =>
-    driver.told.filter(([port, event]) => port === 1 && event === 'PORT_OPEN').map(([, , value]) => value)
+    driver.received.filter(([port, event]) => port === 1 && event === 'PORT_OPEN').map(([, , value]) => value)
   assert.deepEqual(opens(), [])
   device.setHostOpen(1, true)
   device.setHostOpen(1, true)
@@ -140,7 +140,7 @@ test('a new size is told of port 0, in columns and rows, once the driver knows t
   device.resize(300, 2)
   driver.listen()
   assert.deepEqual(
-    driver.told.filter(([, event]) => event === 'RESIZE'),
+    driver.received.filter(([, event]) => event === 'RESIZE'),
     [
       [0, 'RESIZE', 0, [90, 0, 30, 0]],
       [0, 'RESIZE', 0, [44, 1, 2, 0]],
@@ -155,13 +155,13 @@ test('no size is told of a port 0 that is no console', () => {
   driver.start()
   device.resize(90, 30)
   driver.listen()
-  assert.ok(driver.told.every(([, event]) => event !== 'RESIZE'))
+  assert.ok(driver.received.every(([, event]) => event !== 'RESIZE'))
 })
 
 test('a device that is told no size at first is one of 80 columns and 25 rows', () => {
   const driver = new ConsoleDriver(new ConsoleDevice(threePorts()))
   driver.start()
-  assert.ok(driver.told.some(([, event, , rest]) => event === 'RESIZE' && rest[0] === 80 && rest[2] === 25))
+  assert.ok(driver.received.some(([, event, , rest]) => event === 'RESIZE' && rest[0] === 80 && rest[2] === 25))
 })
 
 test('a port without a name has none told', () => {
@@ -170,7 +170,7 @@ test('a port without a name has none told', () => {
   )
   driver.start()
   assert.deepEqual(
-    driver.told.map(([, event]) => event),
+    driver.received.map(([, event]) => event),
     ['DEVICE_ADD', 'PORT_OPEN'],
   )
 })
@@ -196,7 +196,7 @@ test('messages that say nothing are ignored and counted; those that tell of a fa
   driver.say(1, ControlEvent.PORT_READY, 0)
   assert.equal(inspect(device).driverFailures, 2)
   driver.listen()
-  assert.deepEqual(driver.told, [])
+  assert.deepEqual(driver.received, [])
   assert.deepEqual(opened, [])
 })
 
@@ -239,7 +239,7 @@ test('with the largest number of ports, a driver that never looks makes nothing 
   assert.equal(inspect(device).controlWaiting, 31 * 4 + 1)
   driver.start()
   assert.equal(inspect(device).controlWaiting, 0)
-  assert.equal(driver.told.filter(([, event]) => event === 'DEVICE_ADD').length, 31)
+  assert.equal(driver.received.filter(([, event]) => event === 'DEVICE_ADD').length, 31)
 })
 
 test('there are 1 to 31 ports', () => {

@@ -4,7 +4,7 @@ import type { Writer } from '../../../virtqueue/writer.ts'
 import type { ConsolePort } from './port.ts'
 import { CONTROL_BYTES, ControlEvent } from './protocol.ts'
 
-/** What the driver can be told about a port, as bits: the lowest first. */
+/** Control messages to the driver about a port, as bits; the lowest is sent first. */
 export const Tell = { ADD: 1, CONSOLE: 2, SIZE: 4, NAME: 8, OPEN: 16 } as const
 export type Tell = (typeof Tell)[keyof typeof Tell]
 
@@ -15,7 +15,7 @@ export interface ConsoleSize {
 }
 
 /**
- * What the driver is to be told, until it has buffers for it.
+ * Control messages to the driver that wait for buffers.
  *
  * Not messages wait but facts, a bit each: a message is made when it is sent, of what is true then. So there is nothing
  * to grow, however often a port opens and closes while the driver does not look, and it learns the latest.

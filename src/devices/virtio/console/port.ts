@@ -21,7 +21,7 @@ export interface ConsolePortHost {
 }
 
 export interface ConsolePortOptions {
-  /** Linux shows it as /dev/virtio-ports/NAME; an empty one is not told. */
+  /** Name of the port, in Linux /dev/virtio-ports/NAME. An empty one is not sent. */
   readonly name: string
   /** A text console (Linux: /dev/hvcN), rather than a channel between programs. */
   readonly isConsole: boolean
@@ -38,9 +38,9 @@ export interface ConsolePortOptions {
 export class ConsolePort {
   readonly isConsole: boolean
   readonly name: Uint8Array
-  /** The driver was told of the port. */
+  /** True after PORT_ADD was sent. */
   added = false
-  /** The driver is ready to be told more. */
+  /** True after the driver sent PORT_READY. */
   ready = false
   hostOpen = true
   readonly #options: ConsolePortOptions
@@ -59,7 +59,7 @@ export class ConsolePort {
   #busy = false
   #bytesIn = 0
   #bytesOut = 0
-  /** Bytes of output that nobody got: past the limit of a request, or cut off by a reset. */
+  /** Bytes of output that were dropped: past the limit of a request, or cut off by a reset. */
   #dropped = 0
   /** Buffers for input without room for a byte. */
   #empty = 0

@@ -41,7 +41,7 @@ export const CONTROL_BYTES = 8
 
 /** What a control message is about. @virtio 5.3.6.2 */
 export const ControlEvent = {
-  /** From the driver: it is ready to be told about ports (1), or it failed (0). */
+  /** From the driver: it is ready for messages about ports (1), or it failed (0). */
   DEVICE_READY: 0,
   DEVICE_ADD: 1,
   DEVICE_REMOVE: 2,

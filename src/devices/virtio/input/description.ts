@@ -25,7 +25,7 @@ interface AbsoluteAxis {
   readonly max: number
   readonly fuzz?: number
   readonly flat?: number
-  /** Units a millimetre; 0, unless told, where there is no such thing. */
+  /** Units per millimetre. @default 0, unknown */
   readonly resolution?: number
 }
 

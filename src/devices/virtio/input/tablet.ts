@@ -25,7 +25,7 @@ export const ABS_MAX = 32767
  *
  * What Linux takes it for follows from what it has. Positions and BTN_LEFT, but no touch, finger or pen, are a mouse to
  * udev (ID_INPUT_MOUSE), hence an absolute pointer to libinput; QEMU's tablet is the same. It has no properties:
- * INPUT_PROP_DIRECT stands for a screen that is touched, and whoever asks for that alone would show no pointer.
+ * INPUT_PROP_DIRECT means a touch screen: software that looks for it alone would show no pointer.
  *
  * The wheels come in both resolutions, as Linux has them: 120 high resolution units are a step, and a program hears
  * either. So send both in a frame: REL_WHEEL_HI_RES always, REL_WHEEL when a step is full.

@@ -27,7 +27,7 @@ export function randomMacAddress(random: RandomSource): Uint8Array {
   return address
 }
 
-/** Whether it is the address of one station: neither a group nor nobody. */
+/** True for the address of one station: neither a group address nor zero. */
 export function isStation(address: Uint8Array): boolean {
   return (address[0] & GROUP) === 0 && address.some((byte) => byte !== 0)
 }

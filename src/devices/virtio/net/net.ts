@@ -27,9 +27,9 @@ const PACKET_QUEUE_SIZE = 256
 const CONTROL_QUEUE_SIZE = 64
 
 export interface NetDeviceOptions {
-  /** The station's address, such as `52:54:00:12:34:56`; a random one unless told. */
+  /** MAC address, such as `52:54:00:12:34:56`. @default random */
   readonly mac?: string
-  /** Largest payload of a frame, which the driver is told; the port's unless told. No more than the port carries. */
+  /** MTU offered to the driver, at most that of the port. @default the port's */
   readonly mtu?: number
   /** Source of the address if `mac` is missing. @default cryptoRandomSource */
   readonly random?: RandomSource
@@ -84,8 +84,8 @@ export class NetDevice implements VirtioDevice {
   #connected = true
   /** The driver is to announce itself and has not said that it will. */
   #announcing = false
-  /** Whether the link was up when the driver was last told. */
-  #told: boolean
+  /** Link state in the configuration space. */
+  #announcedLinkUp: boolean
 
   constructor(port: NetworkPort, options: NetDeviceOptions = {}) {
     const { pairs } = port
@@ -110,7 +110,7 @@ export class NetDevice implements VirtioDevice {
     this.#commands = new ControlCommands(this.#filter, this.#controlTarget())
     writeConfig(this.config.view, port, this.#address, mtu)
     writeStatus(this.config.view, this.#status)
-    this.#told = this.linkUp
+    this.#announcedLinkUp = this.linkUp
     port.attach(this.#portListener())
   }
 
@@ -227,8 +227,8 @@ export class NetDevice implements VirtioDevice {
   }
 
   #linkChanged(): void {
-    if (this.linkUp === this.#told) return
-    this.#told = this.linkUp
+    if (this.linkUp === this.#announcedLinkUp) return
+    this.#announcedLinkUp = this.linkUp
     this.config.update((view) => writeStatus(view, this.#status))
     // What waits to be sent is lost with the link; what waits to be received comes with it.
     for (let pair = 0; pair < this.#pairs; pair++) {
@@ -288,7 +288,7 @@ export class NetDevice implements VirtioDevice {
     return {
       setAddress: (address) => {
         this.#filter.address = address
-        // The driver knows: it is not told of the change. @virtio 5.1.6.5.2.1
+        // The driver made the change, and needs no configuration interrupt. @virtio 5.1.6.5.2.1
         address.forEach((byte, i) => {
           this.config.view.setUint8(CONFIG_MAC + i, byte)
         })

@@ -23,7 +23,7 @@ export type HeaderFault = (typeof HeaderFault)[keyof typeof HeaderFault]
 
 /**
  * Checks what a packet's header claims against what was negotiated and against the frame, and clears what means nothing,
- * so that whoever gets it next may believe all of it. @virtio 5.1.6.2.2, 5.1.6.4.1
+ * so that its receiver may trust all of it. @virtio 5.1.6.2.2, 5.1.6.4.1
  *
  * @param length of the frame
  * @param offloads `Offload`s the packet may make use of

@@ -8,7 +8,7 @@ const IPV4_TYPE = 0x0800
 const REQUEST = 3
 
 /**
- * A frame that tells the switches of a network where a station is now: a reverse address request to all, which nobody
+ * Frame that announces the place of a station to the switches of a network: a reverse address request to all, which no station
  * needs to answer. RFC 903.
  */
 export function rarpFrame(address: Uint8Array): Uint8Array {

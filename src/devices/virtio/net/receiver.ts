@@ -17,7 +17,7 @@ import type { DeviceQueue } from '../../../virtqueue/device-queue.ts'
 import { checkHeader, type HeaderFault, setHeaderNumber } from './packet-header.ts'
 import { FILTER_BYTES, isTagged, type ReceiveFilter } from './receive-filter.ts'
 
-/** Packets taken before others get their turn: those that nobody wants need no buffers, and may never end. */
+/** Maximum number of packets in one call: filtered ones need no buffers, so buffers do not bound them. */
 const MAX_AT_ONCE = 256
 /** Spans of one buffer: one cut finer is refused. Together with those below, no packet has more than 1024. */
 const MAX_BUFFER_SPANS = 500
@@ -31,7 +31,7 @@ export interface ReceiveRules {
   readonly headerBytes: number
   /** A packet may be spread over several buffers. */
   readonly mergeable: boolean
-  /** Largest payload of a frame that is not to be segmented; undefined where the driver was told none. */
+  /** Largest payload of a frame without segmentation offload; undefined without the MTU feature. */
   readonly mtu: number | undefined
   /** `Offload`s the driver deals with now. */
   offloads: number
@@ -60,7 +60,7 @@ export interface ReceiveCounters {
 /**
  * One receive queue: the driver's buffers, and packets put into them with no copy on the way.
  *
- * The port fills the buffers themselves. How long the next packet is nobody knows before, so a tail of our own stands
+ * The port fills the buffers themselves. The length of the next packet is unknown, so a tail of our own stands
  * behind them, and only what overflows into it is copied, to the buffers it takes in addition:
  *
  *     packet   | header | buffer | buffer | tail                                    |

@@ -26,7 +26,7 @@ export interface TransmitRules {
   readonly headerBytes: number
   /** `Offload`s the driver may leave undone. */
   readonly offloads: number
-  /** Largest payload of a frame that is not to be segmented; undefined where the driver was told none. */
+  /** Largest payload of a frame without segmentation offload; undefined without the MTU feature. */
   readonly mtu: number | undefined
 }
 

@@ -8,9 +8,9 @@ import { UringBackend } from './uring-backend.ts'
 export interface ReactorOptions {
   /** `epoll` even where there is `io_uring`; the default is the best the kernel offers. */
   readonly prefer?: ReactorKind
-  /** How long to look for work before each sleep, while that pays; as long as QEMU's threads do unless told, 0 for never. */
+  /** Time of polling before each sleep, in microseconds, while that finds work; 0 for never. @default as QEMU's threads */
   readonly spinMicroseconds?: number
-  /** Told in words for people why it is not `io_uring`, where that was preferred. */
+  /** Called with the reason why the reactor uses epoll although io_uring was preferred. */
   readonly refused?: (reason: string) => void
 }
 

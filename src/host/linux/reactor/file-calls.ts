@@ -1,7 +1,7 @@
 import { type CFunction, cFunction, errno } from '../ffi.ts'
 import { type Operation, OperationKind } from './operation.ts'
 
-/** What a turn spends on them: whoever waits for the first is told before the last is done. */
+/** Maximum time of file calls in a turn, so that the first completion is not delayed by the last. */
 const TURN_MS = 0.2
 
 /** Reading and writing by system calls that return when it is done, some in each turn, in the order in which they came. */

@@ -6,7 +6,7 @@ import { MappedRegion } from '../mapping.ts'
 export const OperationKind = { READ: 0, WRITE: 1, SYNC: 2, ALLOCATE: 3 } as const
 export type OperationKind = (typeof OperationKind)[keyof typeof OperationKind]
 
-/** Told the outcome of an operation. One object serves for all of a request's life, so that none is made for each. */
+/** Receives the result of an operation. One object serves all operations of a request, so that none is allocated. */
 export interface Completion {
   /** @param result bytes moved, fewer only where the file ended; 0 where nothing is counted; or -errno */
   done(result: number): void
@@ -23,7 +23,7 @@ const MAX_VECTORS = 1024
 /** The most bytes one system call moves. */
 const MAX_BYTES = 0x7fff_0000
 
-const NOBODY: Completion = { done() {} }
+const NO_COMPLETION: Completion = { done() {} }
 const NO_SPANS = { count: 0, byteLength: 0, regions: [], offsets: new Uint32Array(0), lengths: new Uint32Array(0) }
 
 /**
@@ -49,7 +49,7 @@ export class Operation {
   firstAddress = 0
   firstLength = 0
   #vectors = new Uint32Array(0)
-  #completion = NOBODY
+  #completion = NO_COMPLETION
   #spans: Pick<SpanList, 'count' | 'byteLength' | 'regions' | 'offsets' | 'lengths'> = NO_SPANS
   /** Bytes moved so far, and where what is left begins. */
   #moved = 0
@@ -129,7 +129,7 @@ export class Operation {
 
   #finish(result: number): void {
     const completion = this.#completion
-    this.#completion = NOBODY
+    this.#completion = NO_COMPLETION
     this.#spans = NO_SPANS
     this.#moved = 0
     this.#release(this)

@@ -24,7 +24,7 @@ export interface ReactorBackend {
   /** Starts an operation, and starts it again until it `took` its last result, within this call or `turn`. */
   start(operation: Operation): void
   /**
-   * Starts all that was asked for, sleeps until something happened or the time is over, and calls whoever waits for it.
+   * Starts all operations, sleeps until an event or the timeout, and calls the listeners.
    * @param timeout milliseconds; 0 not to sleep, Infinity for as long as it takes
    * @returns whether something happened; -1 where a signal to this process came between
    */

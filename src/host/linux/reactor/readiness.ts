@@ -3,8 +3,8 @@ import type { Closable, Interest, Reactor } from './reactor.ts'
 /**
  * Tells once, each time it was asked to, that a descriptor is ready.
  *
- * A watch calls for as long as a descriptor is ready. Mostly the next question comes while it is told of the answer to the
- * last, so the watch stays; only when it calls and nobody had asked is it given up.
+ * A watch calls while a descriptor is ready. Mostly the listener requests the next call within the current one, so the watch
+ * stays; it is closed when it calls without a request.
  */
 export class Readiness {
   readonly #reactor: Pick<Reactor, 'watch'>
@@ -34,7 +34,7 @@ export class Readiness {
     this.#watch ??= this.#reactor.watch(this.#fd, this.#ready, this.#interest)
   }
 
-  /** Nobody is told any more, until the next question. */
+  /** Cancels the request. */
   close(): void {
     this.#asked = false
     this.#watch?.close()

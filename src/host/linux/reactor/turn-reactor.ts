@@ -165,7 +165,7 @@ export class TurnReactor implements Reactor {
       if (hook() === true) more = true
     }
     for (const event of this.#signals) {
-      // Whoever it was for may be gone since.
+      // The watch may have been closed since.
       if (!event.descriptor.closed) this.#port.signal(event)
     }
     this.#signals.length = 0
@@ -179,7 +179,7 @@ export class TurnReactor implements Reactor {
     this.#timers.fire()
   }
 
-  /** Looks for work, or lets all be told that nobody looks any more. @returns whether to look again instead of sleeping */
+  /** Polls the sources, or stops polling. @returns true to poll again instead of sleeping */
   #poll(): boolean {
     if (this.#pollers.size === 0) return false
     const polls = this.#spin.polls(this.#worked, this.#found)

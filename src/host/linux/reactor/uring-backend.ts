@@ -34,9 +34,9 @@ const MAX_CALL_BYTES = 256 << 10
 /** For so long after a call that had to wait for the disk, writes are the ring's. */
 const WARY_MS = 250
 
-/** The tag of entries whose outcome nobody waits for. */
-const NOBODY_TAG = 0
-const NOBODY: Target = { completed() {} }
+/** Tag of entries whose result is ignored. */
+const NO_TARGET_TAG = 0
+const NO_TARGET: Target = { completed() {} }
 
 /**
  * Everything through one `io_uring`: a turn is one system call.
@@ -52,14 +52,14 @@ export class UringBackend implements ReactorBackend {
   /** Until when writes are the ring's; 0 where they are not. */
   #wary = 0
   /** By tag. */
-  readonly #targets: Target[] = [NOBODY]
+  readonly #targets: Target[] = [NO_TARGET]
   readonly #freeTags: number[] = []
   readonly #polls = new Map<PortWatch, Poll>()
   readonly #event = addressOf(EVENT)
   readonly #rearm = (poll: Poll) => this.#arm(poll)
   readonly #forget = (poll: Poll) => {
     this.#polls.delete(poll.watch)
-    this.#targets[poll.tag] = NOBODY
+    this.#targets[poll.tag] = NO_TARGET
     this.#freeTags.push(poll.tag)
   }
 
@@ -82,7 +82,7 @@ export class UringBackend implements ReactorBackend {
   unwatch(watch: PortWatch): void {
     const poll = this.#polls.get(watch)
     // While one that has fired is not armed again there is nothing to remove: it sees that the watch is closed.
-    if (poll?.armed) this.#ring.add(OP_POLL_REMOVE, -1, 0, poll.tag, 0, 0, NOBODY_TAG, SKIP_SUCCESS)
+    if (poll?.armed) this.#ring.add(OP_POLL_REMOVE, -1, 0, poll.tag, 0, 0, NO_TARGET_TAG, SKIP_SUCCESS)
   }
 
   signal(event: EventFd): void {
@@ -90,7 +90,7 @@ export class UringBackend implements ReactorBackend {
     if (event.blocking || this.#ring.behind) event.signal()
     else {
       const fd = event.descriptor.fd
-      this.#ring.add(OP_WRITE, fd, CURRENT_POSITION, this.#event, EVENT_BYTES, RWF_NOWAIT, NOBODY_TAG, SKIP_SUCCESS)
+      this.#ring.add(OP_WRITE, fd, CURRENT_POSITION, this.#event, EVENT_BYTES, RWF_NOWAIT, NO_TARGET_TAG, SKIP_SUCCESS)
     }
   }
 

@@ -91,7 +91,7 @@ export class Uring {
   /** Entries made, and results taken, since the beginning; 32 bits, as in the ring. */
   #tail: number
   #head: number
-  /** Entries the kernel has not been told of. */
+  /** Number of entries that were not submitted. */
   #unsubmitted = 0
   /** How long to sleep: struct __kernel_timespec, and the argument that points to it. */
   readonly #time = new Float64Array(2)

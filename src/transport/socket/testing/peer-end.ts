@@ -11,7 +11,7 @@ export interface Answer<T> {
 /**
  * The other end of a connection, played by a test: sends bytes, right or wrong, and reads messages.
  *
- * Whoever plays the end under test has to get its turns: `turn` is called until a message is there.
+ * `turn` is called until a message is there, so that the end under test makes progress.
  */
 export abstract class PeerEnd<M> {
   protected readonly turn: () => void

@@ -13,7 +13,7 @@ import { MessageFlag } from '../protocol.ts'
  *     client.refusal('DMA_UNMAP', { argsz: 24, flags: 0, address: 0, size: 4096 })     // ENOENT
  */
 export class Client extends PeerEnd<RawMessage> {
-  /** Told of commands from the server, in place of whoever asks for the next message. */
+  /** Called with commands of the server, which `next` then does not return. */
   onCommand: ((message: RawMessage) => void) | undefined
   #id = 0x1000
 

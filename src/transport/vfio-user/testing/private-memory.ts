@@ -42,7 +42,7 @@ export class PrivateMemory {
   /** Lets happen what can. */
   async serve(): Promise<void> {
     for (let i = 0; i < 60; i++) {
-      if (this.rig.client.next()) throw new Error('an answer that nobody waits for')
+      if (this.rig.client.next()) throw new Error('a reply without a request')
       await setImmediate()
     }
   }

@@ -83,10 +83,10 @@ export class RemoteBackEnd implements Receiver {
   #take({ request, payload, descriptors }: RawMessage): void {
     const asked = this.#waiting.shift()
     try {
-      if (asked?.kind.id !== request) throw new VhostUserError(`an answer to message ${request}, which nobody asked`)
+      if (asked?.kind.id !== request) throw new VhostUserError(`a reply to message ${request} without a request`)
       if (asked.kind.reply) asked.resolve({ value: asked.kind.reply.parse(payload), descriptors })
       else if (acknowledgement.parse(payload) === 0) asked.resolve({ value: undefined, descriptors })
-      else throw new VhostUserError('by whoever serves it')
+      else throw new VhostUserError('refused by the queue group')
     } catch (error) {
       for (const descriptor of descriptors) descriptor.close()
       asked?.reject(error instanceof Error ? error : new VhostUserError(String(error)))
@@ -95,4 +95,4 @@ export class RemoteBackEnd implements Receiver {
 }
 
 const REPLY_ACK = 1n << BigInt(ProtocolFeature.REPLY_ACK)
-const HUNG_UP = 'whoever serves it hung up'
+const HUNG_UP = 'the queue group closed the connection'

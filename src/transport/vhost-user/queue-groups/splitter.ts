@@ -147,7 +147,7 @@ export class Splitter implements Service {
   }
 
   #hungUp(reason: string | undefined): void {
-    if (!this.#leaving) this.#dispatcher.ended(reason ?? 'a queue group hung up')
+    if (!this.#leaving) this.#dispatcher.ended(reason ?? 'a queue group closed the connection')
   }
 
   #lost(reason: string | undefined): void {

@@ -12,7 +12,7 @@ export interface StartedRing {
   readonly size: number
   /** What was agreed on. */
   readonly features: bigint
-  /** Where it goes on; at its beginning unless told. */
+  /** Position to start at. @default 0 */
   readonly base?: number | undefined
 }
 

@@ -60,8 +60,9 @@ export class VhostUserRig {
   }
 
   /**
-   * Agrees on features. @param wanted virtio features besides VERSION_1, @param protocol all that are offered unless
-   * told
+   * Negotiates features.
+   * @param wanted virtio features besides VERSION_1
+   * @param protocol protocol features. @default all that are offered
    */
   negotiate(wanted = 0n, protocol?: bigint): void {
     const { frontEnd } = this

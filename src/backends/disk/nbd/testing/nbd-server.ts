@@ -77,7 +77,7 @@ export function simpleReply(
 }
 
 /**
- * The server of a test: it says what it is told to say, whatever it is asked, and hands over the requests that follow.
+ * Server for tests: sends given bytes whatever it receives, and hands over the requests that follow.
  *
  *     const server = await NbdServer.listen([openingBytes(), exportBytes(1 << 20), acknowledgement()])
  *     const stream = server.connect()
@@ -86,7 +86,7 @@ export function simpleReply(
 export class NbdServer {
   /** Called for each request that is there as a whole. */
   onRequest: (request: ReceivedRequest) => void = () => {}
-  /** All it is told before the first request. */
+  /** All bytes before the first request. */
   readonly heard: Promise<number[]>
   readonly #handshake: number[] = []
   #hear: (handshake: number[]) => void = () => {}
@@ -125,7 +125,7 @@ export class NbdServer {
     this.#socket?.write(bytes)
   }
 
-  /** Reads no more until told to. */
+  /** Stops reading until `resume`. */
   pause(): void {
     this.#socket?.pause()
   }

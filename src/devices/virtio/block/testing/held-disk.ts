@@ -1,7 +1,7 @@
 import { MemoryDisk } from '../../../../backends/disk/memory-disk.ts'
 import type { Disk, DiskOp, DiskRequest } from '../../../../services/disk.ts'
 
-/** A disk for tests that does nothing before it is told to, and can fail, grow and shrink. */
+/** Disk for tests that holds requests until `release`, and can fail, grow and shrink. */
 export class HeldDisk implements Disk {
   readonly readOnly = false
   readonly canDiscard = true
@@ -21,7 +21,7 @@ export class HeldDisk implements Disk {
     this.held.push(request)
   }
 
-  /** Does one of the held requests, the oldest unless told which. */
+  /** Completes one of the held requests. @default the oldest */
   release(index = 0): void {
     for (const request of this.held.splice(index, 1)) {
       this.done.push(request.op)

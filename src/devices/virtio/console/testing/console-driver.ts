@@ -4,7 +4,12 @@ import type { ConsoleDevice } from '../console.ts'
 import { CONTROL_RECEIVEQ, CONTROL_TRANSMITQ, ControlEvent, receiveq } from '../protocol.ts'
 
 /** A control message as the driver got it: names its event, so that tests read as a talk. */
-export type Told = readonly [port: number, event: keyof typeof ControlEvent, value: number, rest: string | number[]]
+export type ControlRecord = readonly [
+  port: number,
+  event: keyof typeof ControlEvent,
+  value: number,
+  rest: string | number[],
+]
 
 /**
  * Plays the driver of a console device the way Linux does: buffers of a page in every queue it reads from, put back
@@ -18,7 +23,7 @@ export type Told = readonly [port: number, event: keyof typeof ControlEvent, val
 export class ConsoleDriver {
   readonly rig: DeviceRig
   /** Control messages in the order they came. */
-  readonly told: Told[] = []
+  readonly received: ControlRecord[] = []
   readonly #device: ConsoleDevice
   readonly #control: Request[] = []
   readonly #input = new Map<number, Request[]>()
@@ -59,7 +64,12 @@ export class ConsoleDriver {
       const value = view.getUint16(6, true)
       const rest = next.subarray(8)
       const name = Object.entries(ControlEvent).find(([, code]) => code === event)?.[0] as keyof typeof ControlEvent
-      this.told.push([port, name, value, event === ControlEvent.PORT_NAME ? new TextDecoder().decode(rest) : [...rest]])
+      this.received.push([
+        port,
+        name,
+        value,
+        event === ControlEvent.PORT_NAME ? new TextDecoder().decode(rest) : [...rest],
+      ])
       if (event === ControlEvent.DEVICE_ADD) this.say(port, ControlEvent.PORT_READY, 1)
       if (event === ControlEvent.CONSOLE_PORT) this.say(port, ControlEvent.PORT_OPEN, 1)
     }

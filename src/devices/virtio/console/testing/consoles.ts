@@ -2,7 +2,7 @@ import type { Request } from '../../../../virtqueue/driver/index.ts'
 import { ConsoleDevice } from '../console.ts'
 import type { ConsolePortHost } from '../port.ts'
 
-/** A host that takes what it is told to, and keeps it. */
+/** Host that takes a set number of bytes, and keeps them. */
 export class KeepingHost implements ConsolePortHost {
   readonly bytes: number[] = []
   /** Bytes it still takes. */

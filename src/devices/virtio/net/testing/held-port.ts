@@ -7,7 +7,7 @@ export interface Packet {
   readonly frame: Uint8Array
 }
 
-/** A port for tests: keeps what is sent, gives what it is told to, and can be full, down or unwilling. */
+/** Port for tests: keeps transmitted packets, returns given ones, and can be full, down or refuse settings. */
 export class HeldPort implements NetworkPort {
   readonly pairs: number
   readonly mtu: number | undefined
@@ -21,7 +21,7 @@ export class HeldPort implements NetworkPort {
   room = Number.POSITIVE_INFINITY
   /** Refuses what it is asked to change. */
   unwilling = false
-  /** What it was told last. */
+  /** Last settings. */
   usedPairs: number | undefined
   offloadsInUse: number | undefined
   listener: PortListener | undefined
@@ -83,7 +83,7 @@ export class HeldPort implements NetworkPort {
     this.tell(pair)
   }
 
-  /** Tells the device that there is a packet, if it wants to be told. @returns whether it did */
+  /** Notifies the device of a packet, if it called `expect`. @returns true if it did */
   tell(pair = 0): boolean {
     if (!this.#expected[pair]) return false
     this.#expected[pair] = false

@@ -83,7 +83,7 @@ export class NetDriver {
     return packets
   }
 
-  /** Sends a packet: header and frame in one part, unless told how to cut them. */
+  /** Sends a packet: header and frame in one part. @default one buffer */
   send(bytes: Uint8Array, packetHeader = header(), cuts: readonly number[] = [], pair = 0, layout?: Layout): Request {
     const whole = join([packetHeader, bytes])
     return this.rig.submit(2 * pair + 1, cut(whole, cuts), [], layout)
