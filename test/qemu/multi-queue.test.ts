@@ -60,12 +60,12 @@ test('workers without a queue, and images that only QEMU reads, are refused in o
   skip: ffiMissing() ?? false,
 }, async () => {
   const file = emptyImage('refused.img', MIB)
-  await assert.rejects(serve(file, 2, 3), /3 workers .* 2 queues/)
+  await assert.rejects(serve(file, 2, 3), /--workers must not exceed --queues \(3 > 2\)/)
   const socket = path.join(folder, 'refused.sock')
   const qcow2 = ['--format=qcow2', '--queues=2', '--workers=2']
   await assert.rejects(
     startDevice(['block', `--socket-path=${socket}`, `--blk-file=${file}`, ...qcow2]),
-    /raw disks only/,
+    /--workers needs --format=raw/,
   )
 })
 
