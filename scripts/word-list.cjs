@@ -13,7 +13,8 @@ const lines = files.flatMap((file) =>
     .map((text, i) => ({ place: `src/${file}:${i + 1}`, text })),
 )
 for (const word of WORDS) {
-  const found = lines.filter(({ text }) => new RegExp(`\\b${word}\\b`, 'i').test(text))
+  const pattern = new RegExp(`\\b${word}\\b`, 'i')
+  const found = lines.filter(({ text }) => pattern.test(text))
   if (found.length <= MAX_LINES) continue
   process.stderr.write(`'${word}' stands in ${found.length} lines; name the party instead (docs/glossary.md):\n`)
   for (const { place, text } of found) process.stderr.write(`  ${place}: ${text.trim()}\n`)

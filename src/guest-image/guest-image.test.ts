@@ -39,7 +39,7 @@ function writeImage(image: string): void {
   writeFileSync(path.join(image, 'image.json'), JSON.stringify({ sizes }))
 }
 
-test('a image that is complete is found, and prepared at once', async () => {
+test('an image that is complete is found, and prepared at once', async () => {
   const image = path.join(emptyCache(), `guest-image-${recipeId(I386_IMAGE)}`)
   assert.equal(findGuestImage(I386_IMAGE), undefined)
   writeImage(image)
@@ -55,7 +55,7 @@ test('a image that is complete is found, and prepared at once', async () => {
   assert.deepEqual(await prepareGuestImage(I386_IMAGE, { onProgress: () => assert.fail() }), expected)
 })
 
-test('a image with a file that is missing or cut off is none', () => {
+test('an image with a file that is missing or cut off is none', () => {
   const image = path.join(emptyCache(), `guest-image-${recipeId(I386_IMAGE)}`)
   writeImage(image)
   truncateSync(path.join(image, 'initrd'), 3)
@@ -65,7 +65,7 @@ test('a image with a file that is missing or cut off is none', () => {
   assert.equal(findGuestImage(I386_IMAGE), undefined)
 })
 
-test('a image of another recipe is none, and every change of a script is another recipe', () => {
+test('an image of another recipe is none, and every change of a script is another recipe', () => {
   const cache = emptyCache()
   const other = recipeId(I386_IMAGE, ['#!/bin/sh\n# another first process\n'])
   assert.notEqual(other, recipeId(I386_IMAGE))
@@ -84,7 +84,7 @@ test('without apt there is one line that says how to do without', async () => {
   })
 })
 
-test('it can be aborted before and while it works, and leaves no half a image', async () => {
+test('it can be aborted before and while it works, and leaves no half an image', async () => {
   const cache = emptyCache()
   await assert.rejects(prepareGuestImage(I386_IMAGE, { signal: AbortSignal.abort(new Error('not now')) }), /not now/)
   const controller = new AbortController()

@@ -3,7 +3,7 @@ import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Apt } from './debian/apt.ts'
 import { AptError } from './debian/apt-error.ts'
-import { type CacheEntry, keptFolderPath, makeKeptFolder, openApt } from './debian/cache-entry.ts'
+import { type CacheEntry, cacheEntryPath, makeCacheEntry, openApt } from './debian/cache-entry.ts'
 import { runTool } from './debian/tool.ts'
 import { GuestImageError } from './guest-image-error.ts'
 import { buildInitramfs } from './initramfs.ts'
@@ -45,7 +45,7 @@ const STAMP = 'image.json'
 /** The image of this version, if it is there and complete. */
 export function findGuestImage<Firmware extends string>(recipe: Recipe<Firmware>): GuestImage<Firmware> | undefined {
   try {
-    const folder = keptFolderPath(folderOf(recipe))
+    const folder = cacheEntryPath(folderOf(recipe))
     const { sizes } = JSON.parse(readFileSync(path.join(folder, STAMP), 'utf8'))
     const complete = filesOf(recipe).every((file) => statSync(path.join(folder, file)).size === sizes[file])
     return complete ? imageIn(folder, recipe) : undefined
@@ -70,13 +70,13 @@ export async function prepareGuestImage<Firmware extends string>(
   const report: Report = (step, part) =>
     onProgress?.({ step, done: part === undefined ? 0 : Math.round(1000 * part), total: part === undefined ? 0 : 1000 })
   try {
-    await makeKeptFolder(folderOf(recipe), {
+    await makeCacheEntry(folderOf(recipe), {
       signal,
       onWait: () => report('waiting for another process that prepares a guest image'),
       isComplete: () => findGuestImage(recipe) !== undefined,
       make: (work) => makeImage(recipe, work, { mirror, signal }, report),
     })
-    return imageIn(keptFolderPath(folderOf(recipe)), recipe)
+    return imageIn(cacheEntryPath(folderOf(recipe)), recipe)
   } catch (error) {
     if (error instanceof AptError) throw new GuestImageError(error.what, error.remedy)
     if (error instanceof KernelFileError)

@@ -93,10 +93,10 @@ export const AMD64_IMAGE: Recipe<never> = {
   commandLine: ARGUMENTS,
 }
 
-/** The files whose code decides what a image is. */
+/** The files whose code decides what an image is. */
 const BUILDER = ['cpio', 'elf', 'initramfs', 'kernel-image', 'kernel-modules', 'recipe', 'x86-branches', 'xz']
 
-/** Short name of a image made by this version: another version makes another image. */
+/** Short name of an image made by this version: another version makes another image. */
 export function recipeId(
   recipe: Recipe,
   scripts: readonly string[] = [INIT_SCRIPT, COMMAND_AGENT_SCRIPT, HOTPLUG_SCRIPT, DHCP_SCRIPT],

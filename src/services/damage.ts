@@ -1,4 +1,4 @@
-import type { Rect } from './rect.ts'
+import type { Rect, Size } from './rect.ts'
 
 /** Maximum number of rectangles: one more merges the two with the smallest waste. */
 const MAX_RECTS = 8
@@ -36,7 +36,7 @@ export class Damage {
   }
 
   /** Returns the rectangles, clipped to the scanout, and clears the damage. */
-  take(mode: Pick<Rect, 'width' | 'height'>): Rect[] {
+  take(mode: Size): Rect[] {
     const cut = this.#rects.map((rect) => clip(rect, mode)).filter(({ width, height }) => width > 0 && height > 0)
     this.#rects = []
     return cut
@@ -86,7 +86,7 @@ function union(a: Rect, b: Rect): Rect {
   }
 }
 
-function clip(rect: Rect, mode: Pick<Rect, 'width' | 'height'>): Rect {
+function clip(rect: Rect, mode: Size): Rect {
   const x = Math.max(0, rect.x)
   const y = Math.max(0, rect.y)
   return {

@@ -6,6 +6,9 @@ export interface Rect {
   readonly height: number
 }
 
+/** Width and height in pixels. */
+export type Size = Pick<Rect, 'width' | 'height'>
+
 /** Rectangle object that is reused from request to request. */
 export type MutableRect = { -readonly [K in keyof Rect]: Rect[K] }
 

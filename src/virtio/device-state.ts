@@ -10,31 +10,31 @@ import { bounceFeatures, bounceRefusal, featureRefusal, offeredFeatures, ringFea
 import { QueueArea, QueueState } from './queue-state.ts'
 import { DRIVER_STATUS, Status } from './status.ts'
 
-/** What the state of a device needs from the transport that carries it. */
+/** Transport of a device, as its state uses it. */
 export interface DeviceTransport {
   readonly memory: GuestMemory
-  /** The driver is to look at a queue. */
+  /** Interrupts the driver for a queue. */
   queueInterrupt(queue: number): void
-  /** The driver is to look at the configuration space and the status. */
+  /** Interrupts the driver for the configuration space and the status. */
   configInterrupt(): void
-  /** A queue was reset: what the transport keeps for it starts over. */
+  /** A queue was reset: the transport resets its state of the queue. */
   queueReset(queue: number): void
   /** Calls `publish` at the end of the current batch of host completions. */
   batchEnds(publish: () => void): void
-  /** The device was reset: what the transport keeps for the driver starts over. */
+  /** The device was reset: the transport resets its state of the driver. */
   deviceReset(): void
   log(line: string): void
 }
 
 /**
- * What a virtio device is to its driver whatever the transport: status, features, queues, reset. @virtio 2, 3
+ * State of a device as its driver sees it in registers: status, features, queues, reset. @virtio 2, 3
  *
  *     const state = new DeviceState(device, transport)
  *     state.acceptFeatures(1, state.offeredFeatures(1))          // VERSION_1 is bit 32
  *     state.writeStatus(Status.ACKNOWLEDGE | Status.DRIVER | Status.FEATURES_OK)
  *     state.configurableQueue(0)?.addressWords.set([0x1000, 0, 0x2000, 0, 0x3000, 0])
  *     state.enableQueue(0)
- *     state.writeStatus(state.status | Status.DRIVER_OK)         // the device is activated
+ *     state.writeStatus(state.status | Status.DRIVER_OK)         // the device is started
  *     state.notify(0)
  *     state.reset()                                              // undefined: nothing was in flight, status reads 0
  *
@@ -65,7 +65,7 @@ export class DeviceState {
     this.offered = offeredFeatures(device)
     this.queues = device.queueSizes.map((size) => new QueueState(size))
     device.config.onChange = () => {
-      if (this.#lifecycle.active && !this.resetting) this.#transport.configInterrupt()
+      if (this.#lifecycle.session && !this.resetting) this.#transport.configInterrupt()
     }
   }
 
@@ -147,7 +147,7 @@ export class DeviceState {
   memoryChanged(removed: boolean): void | Pending {
     // Not the whole reset: bounce memory accepts no writes while the client waits for this.
     if (this.#resetting) return this.#stopping
-    if (!this.#lifecycle.active) return
+    if (!this.#lifecycle.session) return
     const { memory } = this.#transport
     const affected = this.queues.filter(
       (queue) => queue.live && (queue.displaced(memory) || (removed && queue.live.position.inFlight > 0)),
@@ -171,10 +171,10 @@ export class DeviceState {
   /** Enables a queue. After DRIVER_OK this needs RING_RESET. @virtio 2.6.1.2 */
   enableQueue(index: number): void {
     const queue = this.configurableQueue(index)
-    const { active } = this.#lifecycle
-    if (!queue || (active && !hasFeature(this.negotiated, Feature.RING_RESET))) return
+    const { session } = this.#lifecycle
+    if (!queue || (session && !hasFeature(this.negotiated, Feature.RING_RESET))) return
     queue.enabled = true
-    if (active) this.#openQueue(index)
+    if (session) this.#openQueue(index)
   }
 
   /** Takes one queue from the device; `resetting` is set until nothing of it is in flight. @virtio 2.6.1.1 */
@@ -261,11 +261,11 @@ export class DeviceState {
   /** Waits, and then until bounce memory has written everything to the guest. */
   #delivered(wait: void | Pending): void | Pending {
     const { bounce } = this.#transport.memory
-    return bounce && this.#lifecycle.active ? after(wait, () => bounce.flushed()) : wait
+    return bounce && this.#lifecycle.session ? after(wait, () => bounce.flushed()) : wait
   }
 
   #finishReset(): void {
-    // A completion that comes late reaches no queue and no driver.
+    // Late completions reach no queue and no driver.
     for (const queue of this.queues) queue.reset()
     this.#lifecycle.forget()
     this.#resetting = undefined
@@ -284,11 +284,11 @@ export class DeviceState {
   #start(): void {
     const lifecycle = this.#lifecycle
     const failed = lifecycle.failure !== undefined
-    lifecycle.begin()
+    const session = lifecycle.begin()
     for (let i = 0; i < this.queues.length; i++) {
       if (this.queues[i].enabled) this.#createQueue(i)
       // A broken queue interrupts the driver, which may reset the device within the call.
-      if (!lifecycle.active) return
+      if (lifecycle.session !== session) return
     }
     lifecycle.start()
     // The driver could not be interrupted before for a change of the configuration space, or a failure.

@@ -6,7 +6,7 @@ import type { DriverSession, VirtioDevice } from './device.ts'
 import { DeviceGuard } from './device-guard.ts'
 import { ringFeatures } from './negotiation.ts'
 
-/** What a transport knows of a queue that opens; the rest follows from the negotiated features. */
+/** Properties of a queue that the transport knows; the others follow from the negotiated features. */
 export type QueueOpening = Omit<
   QueueSetup,
   'index' | 'memory' | 'onBroken' | 'packed' | 'eventIdx' | 'indirect' | 'inOrder'
@@ -20,9 +20,10 @@ export interface LifecycleEvents {
   log(line: string): void
 }
 
-/** An open queue, and why its gate may be closed. */
+/** Open queue, with the conditions of its gate. */
 interface OpenQueue {
   readonly queue: QueueControl
+  /** Set by the transport. */
   enabled: boolean
   /** Calls of `stop` without a `resume`. */
   stops: number
@@ -38,7 +39,7 @@ interface OpenQueue {
  *                    +---- reset ----+---+-----------------------+
  *
  * A transport translates registers or messages into these calls. A queue has a gate: while it is closed nothing is popped,
- * and what is in flight can still be pushed. Nothing here throws: what a device throws makes it fail.
+ * and chains in flight can still be pushed. Nothing here throws: an exception of the device makes it fail.
  *
  *     const lifecycle = new Lifecycle(device, memory, { failed: () => interrupt(), batchEnds: queueMicrotask, log })
  *     lifecycle.negotiate(features)
@@ -51,27 +52,30 @@ interface OpenQueue {
  */
 export class Lifecycle {
   readonly guard: DeviceGuard
-  /** Negotiated features. */
-  features = 0n
-  /** True once features were negotiated. */
-  negotiated = false
-  /** Reason why the device needs a reset; undefined while it works. */
-  failure: string | undefined
   readonly #device: VirtioDevice
   readonly #memory: GuestMemory
   readonly #events: LifecycleEvents
   readonly #queues: (OpenQueue | undefined)[]
+  #features = 0n
+  #negotiated = false
+  #failure: string | undefined
   #session: Session | undefined
+  /** True after `start`, until the session ends. */
   #started = false
   /** `publish` is due at the end of the batch. */
   #publishDue = false
-  /** The device was reset after `negotiate`, and has to be given the features again. */
+  /** True if the device was reset after `negotiate`, and must receive the features again. */
   #forgotten = false
   #held = false
 
   readonly #batchEnded = (): void => {
     this.#publishDue = false
     this.publish()
+  }
+  readonly #publishSoon = (): void => {
+    if (this.#publishDue) return
+    this.#publishDue = true
+    this.#events.batchEnds(this.#batchEnded)
   }
 
   constructor(device: VirtioDevice, memory: GuestMemory, events: LifecycleEvents) {
@@ -86,42 +90,49 @@ export class Lifecycle {
     this.#queues = device.queueSizes.map(() => undefined)
   }
 
-  /** True from the first open queue of a driver until the reset. */
-  get active(): boolean {
-    return this.#session !== undefined
+  /** Negotiated features. */
+  get features(): bigint {
+    return this.#features
+  }
+
+  /** True once features were negotiated. */
+  get negotiated(): boolean {
+    return this.#negotiated
+  }
+
+  /** Reason why the device needs a reset; undefined while it works. */
+  get failure(): string | undefined {
+    return this.#failure
+  }
+
+  /** Session of the current driver: from `begin`, or its first open queue, until the reset. */
+  get session(): DriverSession | undefined {
+    return this.#session
   }
 
   /** Takes the features that driver and device agreed on. There must be no session. */
   negotiate(features: bigint): void {
-    this.features = features
-    this.negotiated = true
+    this.#features = features
+    this.#negotiated = true
     this.#forgotten = false
     this.guard.call('negotiated', () => this.#device.negotiated?.(features))
   }
 
-  /** Begins a session, if there is none. */
-  begin(): void {
-    if (this.#session) return
-    if (this.#forgotten) this.negotiate(this.features)
-    this.#session = new Session(this.#memory, this.features, this.#queues.length, {
-      fail: (session, reason) => {
-        if (session === this.#session) this.fail(reason)
-      },
-      publishSoon: () => this.#publishSoon(),
-    })
+  /** Returns the session of the current driver; a new one after a reset. */
+  begin(): DriverSession {
+    return this.#begin()
   }
 
   /**
    * Creates a queue of the session. The device finds it in `session.queues`, and serves it once it was started and notified.
-   * @returns the queue, possibly `broken`; undefined if there is none, because the device was reset meanwhile
+   * @returns the queue, possibly `broken`; undefined if the device was reset within the call
    */
   open(index: number, opening: QueueOpening): QueueControl | undefined {
-    this.begin()
-    const session = this.#session as Session
+    const session = this.#begin()
     const queue = this.guard.call('queue', () =>
       createDeviceQueue({
         ...opening,
-        ...ringFeatures(this.features),
+        ...ringFeatures(this.#features),
         index,
         memory: this.#memory,
         onBroken: (reason) => session.needsReset(`queue ${index}: ${reason}`),
@@ -171,14 +182,16 @@ export class Lifecycle {
   }
 
   /**
-   * Closes a queue's gate, and has the device complete or return what is in flight of it.
-   * @returns a wait for that; undefined if nothing is in flight. `close` or `resume` must follow
+   * Closes a queue's gate, and has the device complete or return its chains in flight. `close` or `resume` must follow.
+   * @returns a wait for them; undefined if none is in flight
    */
   stop(index: number): void | Pending {
     const entry = this.#queues[index]
     if (!entry) return
     entry.stops++
     entry.queue.open = false
+    // A device that was not started has no chains.
+    if (!this.#started) return
     return after(
       this.guard.wait('stopQueue', () => this.#device.stopQueue(index)),
       () => entry.queue.publish(),
@@ -205,7 +218,7 @@ export class Lifecycle {
     for (const entry of this.#queues) entry?.queue.detach()
   }
 
-  /** Closes all gates. @returns a wait for everything in flight; undefined if there is nothing. `forget` must follow */
+  /** Stops all queues. `forget` must follow. @returns a wait for all chains in flight; undefined if there are none */
   stopAll(): void | Pending {
     for (const entry of this.#queues) if (entry) entry.queue.open = false
     return all(this.#queues.map((entry, index) => entry && this.stop(index)))
@@ -216,20 +229,21 @@ export class Lifecycle {
     for (let index = 0; index < this.#queues.length; index++) this.close(index)
     this.#session = undefined
     this.#started = false
-    this.#forgotten = this.negotiated
+    this.#forgotten = this.#negotiated
     this.guard.call('reset', () => this.#device.reset())
-    this.failure = undefined
+    this.#failure = undefined
   }
 
-  /** Stops everything and ends the session. @returns a wait, if something was in flight */
+  /** Ends the session and the failure, if any. @returns a wait for chains in flight; undefined if there are none */
   reset(): void | Pending {
-    return after(this.stopAll(), () => this.forget())
+    if (this.#session) return after(this.stopAll(), () => this.forget())
+    this.#failure = undefined
   }
 
   /** Makes the device fail. The first reason is logged. @virtio 2.1.2 */
   fail(reason: string): void {
-    if (this.failure !== undefined) return
-    this.failure = reason
+    if (this.#failure !== undefined) return
+    this.#failure = reason
     this.guard.log(`needs a reset: ${reason}`)
     this.#updateGates()
     this.#events.failed()
@@ -240,7 +254,7 @@ export class Lifecycle {
     for (const entry of this.#queues) entry?.queue.publish()
   }
 
-  /** Serves what drivers made available without a notification. @returns true if there was anything */
+  /** Serves chains that drivers made available without a notification. @returns true if there were any */
   poll(): boolean {
     let found = false
     for (let index = 0; index < this.#queues.length; index++) {
@@ -264,10 +278,21 @@ export class Lifecycle {
     }
   }
 
-  #publishSoon(): void {
-    if (this.#publishDue) return
-    this.#publishDue = true
-    this.#events.batchEnds(this.#batchEnded)
+  #begin(): Session {
+    if (this.#session) return this.#session
+    if (this.#forgotten) this.negotiate(this.#features)
+    const session: Session = new Session(
+      this.#memory,
+      this.#features,
+      this.#queues.length,
+      this.#publishSoon,
+      (reason) => {
+        // A device may report the failure of a session that is over.
+        if (session === this.#session) this.fail(reason)
+      },
+    )
+    this.#session = session
+    return session
   }
 
   #updateGates(): void {
@@ -275,37 +300,21 @@ export class Lifecycle {
   }
 
   #updateGate({ queue, enabled, stops }: OpenQueue): void {
-    queue.open = this.#started && enabled && stops === 0 && !this.#held && this.failure === undefined
+    queue.open = this.#started && enabled && stops === 0 && !this.#held && this.#failure === undefined
   }
 }
 
-interface SessionOwner {
-  /** The device cannot continue. The session may be over. */
-  fail(session: Session, reason: string): void
-  publishSoon(): void
-}
-
-/** A driver's time with a device. Queues are put in while they are open. */
+/** A driver's time with a device. `queues` holds those that are open. */
 class Session implements DriverSession {
   readonly queues: (QueueControl | undefined)[]
-
-  readonly #owner: SessionOwner
 
   constructor(
     readonly memory: GuestMemory,
     readonly features: bigint,
     queues: number,
-    owner: SessionOwner,
+    readonly publishSoon: () => void,
+    readonly needsReset: (reason: string) => void,
   ) {
     this.queues = new Array(queues).fill(undefined)
-    this.#owner = owner
-  }
-
-  publishSoon(): void {
-    this.#owner.publishSoon()
-  }
-
-  needsReset(reason: string): void {
-    this.#owner.fail(this, reason)
   }
 }

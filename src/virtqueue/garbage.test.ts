@@ -23,7 +23,9 @@ for (const packed of [false, true]) {
         const { driver, queue } = pair
         const readable = [pair.part(16)]
         const writable = [pair.part(4096), pair.part(1)]
+        let runs = 0
         const run = () => {
+          runs++
           for (let round = 0; round < ROUNDS; round++) {
             for (let i = 0; i < 4; i++) driver.add(readable, writable, layout)
             driver.kick()
@@ -40,7 +42,7 @@ for (const packed of [false, true]) {
         const before = bytesKept()
         assert.ok(garbage(run) < NOISE)
         assert.ok(bytesKept() - before < STRETCHES * NOISE)
-        assert.equal(queue.counters.popped, (STRETCHES + 1) * ROUNDS * 4)
+        assert.equal(queue.counters.popped, runs * ROUNDS * 4)
       })
     }
   }

@@ -1,6 +1,6 @@
 import { createReactor } from '../../host/linux/reactor/create-reactor.ts'
 import type { Reactor } from '../../host/linux/reactor/reactor.ts'
-import { News } from '../../machine/coalesced-events.ts'
+import { CoalescedReports } from '../../machine/coalesced-reports.ts'
 import { isInput, type MachineCommand, type Report } from '../../machine/messages.ts'
 import type { PeerSource } from '../../transport/socket/accept-loop.ts'
 import { QueueGroupServer } from '../../transport/vhost-user/queue-groups/queue-group-server.ts'
@@ -102,7 +102,7 @@ async function startServer(
 }
 
 // A machine that is gone needs no report; `disconnect` ends this process in order.
-const news = new News((message) => process.send?.(message, undefined, undefined, () => {}))
+const news = new CoalescedReports((message) => process.send?.(message, undefined, undefined, () => {}))
 
 /** Tells the machine that this process is a part of. */
 function report(message: Report): void {

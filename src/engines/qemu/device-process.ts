@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { UnixListener } from '../../host/linux/unix-listener.ts'
 import { readLines } from '../../host/node/read-lines.ts'
-import { isNews } from '../../machine/coalesced-events.ts'
+import { isCoalesced } from '../../machine/coalesced-reports.ts'
 import type { MachineCommand, Report } from '../../machine/messages.ts'
 
 /** How long a device may take to flush and end. */
@@ -60,7 +60,7 @@ export class DeviceProcess {
     }
     child.on('message', (message) => {
       report(message as Report)
-      if (isNews(message as Report)) this.send({ type: 'heard' })
+      if (isCoalesced(message as Report)) this.send({ type: 'heard' })
     })
     // What it reported last is read when the channel ends, which may be after the process did.
     const disconnected = new Promise((resolve) => child.once('disconnect', resolve))

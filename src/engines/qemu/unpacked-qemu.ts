@@ -4,7 +4,7 @@ import { rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Apt } from '../../guest-image/debian/apt.ts'
 import { AptError } from '../../guest-image/debian/apt-error.ts'
-import { type CacheEntry, keptFolderPath, makeKeptFolder, openApt } from '../../guest-image/debian/cache-entry.ts'
+import { type CacheEntry, cacheEntryPath, makeCacheEntry, openApt } from '../../guest-image/debian/cache-entry.ts'
 import { runTool } from '../../guest-image/debian/tool.ts'
 import type { Program } from './program.ts'
 import { QemuError } from './qemu-error.ts'
@@ -76,7 +76,7 @@ export function findUnpackedQemu(): UnpackedQemu | undefined {
   const machine = MACHINES[process.arch]
   if (!machine) return undefined
   try {
-    const folder = keptFolderPath(keptFolder())
+    const folder = cacheEntryPath(keptFolder())
     return existsSync(path.join(folder, STAMP)) ? new UnpackedQemu(folder, machine.triplet, machine.loader) : undefined
   } catch (error) {
     // Without a cache there is nothing in it.
@@ -98,7 +98,7 @@ export async function unpackQemu({
   const machine = MACHINES[process.arch]
   if (!machine) throw new QemuError(`cannot fetch QEMU for ${process.arch}: install one`)
   try {
-    await makeKeptFolder(keptFolder(), {
+    await makeCacheEntry(keptFolder(), {
       signal,
       onWait: () => onProgress('waiting for another process that prepares QEMU or a guest image'),
       isComplete: () => findUnpackedQemu() !== undefined,
@@ -109,7 +109,7 @@ export async function unpackQemu({
     if (error instanceof AptError) throw new QemuError(`cannot prepare QEMU: ${error.what}; ${error.remedy}, ${remedy}`)
     throw error
   }
-  return new UnpackedQemu(keptFolderPath(keptFolder()), machine.triplet, machine.loader)
+  return new UnpackedQemu(cacheEntryPath(keptFolder()), machine.triplet, machine.loader)
 }
 
 async function unpack(

@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads'
 import { readLines } from '../../host/node/read-lines.ts'
-import { isNews } from '../../machine/coalesced-events.ts'
+import { isCoalesced } from '../../machine/coalesced-reports.ts'
 import type { Machine } from '../../machine/machine.ts'
 import { type EngineEvents, type MachineEngine, MachineProxy } from '../../machine/machine-proxy.ts'
 import type { MachineCommand, Report } from '../../machine/messages.ts'
@@ -32,7 +32,7 @@ class WorkerEngine implements MachineEngine {
     }
     worker.on('message', (message: Report) => {
       report(message)
-      if (isNews(message)) this.send({ type: 'heard' })
+      if (isCoalesced(message)) this.send({ type: 'heard' })
     })
     worker.on('error', (error) => left(`the engine failed: ${error.message}`))
     worker.on('exit', () => left('the engine ended'))

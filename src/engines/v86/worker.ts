@@ -2,7 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { DiskError } from '../../backends/disk/disk-error.ts'
 import { limitedLog } from '../../log/limited-log.ts'
-import { News } from '../../machine/coalesced-events.ts'
+import { CoalescedReports } from '../../machine/coalesced-reports.ts'
 import type { StopReason } from '../../machine/machine.ts'
 import { isInput, type MachineCommand, type Report } from '../../machine/messages.ts'
 import { all, promiseOf } from '../../pending/pending.ts'
@@ -22,7 +22,7 @@ function post(message: Report, transfer: readonly ArrayBuffer[] = []): void {
   parentPort?.postMessage(message, [...transfer])
 }
 
-const news = new News(post)
+const news = new CoalescedReports(post)
 const report = (message: Report): void => news.report(message)
 
 const log = (line: string): void => report({ type: 'log', line })

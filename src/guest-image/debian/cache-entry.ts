@@ -24,7 +24,7 @@ export interface MakeOptions {
   readonly make: (work: string) => Promise<string>
 }
 
-export function keptFolderPath({ kind, id }: CacheEntry): string {
+export function cacheEntryPath({ kind, id }: CacheEntry): string {
   return path.join(cacheFolder(), `${kind}-${id}`)
 }
 
@@ -33,7 +33,7 @@ export function keptFolderPath({ kind, id }: CacheEntry): string {
  * that need not be fetched again. No other process makes one at the same time.
  * @throws {AptError} when packages cannot be fetched, unpacked or kept
  */
-export async function makeKeptFolder(folder: CacheEntry, options: MakeOptions): Promise<void> {
+export async function makeCacheEntry(folder: CacheEntry, options: MakeOptions): Promise<void> {
   const { signal, onWait, isComplete } = options
   try {
     await withLock(cacheFolder(), signal, onWait, async () => {
@@ -53,8 +53,8 @@ async function makeInCache(folder: CacheEntry, { signal, make }: MakeOptions): P
   try {
     const made = await make(work)
     signal?.throwIfAborted()
-    await rm(keptFolderPath(folder), { recursive: true, force: true })
-    await rename(made, keptFolderPath(folder))
+    await rm(cacheEntryPath(folder), { recursive: true, force: true })
+    await rename(made, cacheEntryPath(folder))
   } finally {
     await rm(work, { recursive: true, force: true })
   }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { type CacheEntry, keptFolderPath, makeKeptFolder, openApt } from './cache-entry.ts'
+import { type CacheEntry, cacheEntryPath, makeCacheEntry, openApt } from './cache-entry.ts'
 import { runTool } from './tool.ts'
 
 /** Written when all is unpacked. */
@@ -49,10 +49,10 @@ export async function unpackedPackages(
     kind: set.kind,
     id: createHash('sha256').update(content).digest('hex').slice(0, 12),
   }
-  const folder = keptFolderPath(kept)
+  const folder = cacheEntryPath(kept)
   const isComplete = (): boolean => existsSync(path.join(folder, STAMP))
   if (isComplete()) return folder
-  await makeKeptFolder(kept, {
+  await makeCacheEntry(kept, {
     signal,
     onWait: () => onProgress('waiting for another process that prepares Debian packages'),
     isComplete,

@@ -146,7 +146,7 @@ export class Rings {
 
   /** Resets the device and the set-up of all rings. Call and error descriptors stay. */
   reset(): void | Pending {
-    return after(this.resetDevice(), () => {
+    return after(this.lifecycle.reset(), () => {
       this.#stale = false
       for (const ring of this.#rings) {
         ring.journal?.release()
@@ -200,27 +200,23 @@ export class Rings {
       this.#stale = true
       return
     }
-    const over = this.#stale || (this.lifecycle.active && this.lifecycle.failure !== undefined)
-    if (wanted.length > 0 && !this.live && over) {
-      const wait = this.resetDevice()
+    const mustReset = this.#stale || (this.lifecycle.session && this.lifecycle.failure !== undefined)
+    if (wanted.length > 0 && !this.live && mustReset) {
+      const wait = this.lifecycle.reset()
       this.#stale = false
       if (wait) return after(wait, () => this.settle())
     }
     for (const ring of this.#rings) {
       if (!ring.live) continue
+      const wasOpen = ring.live.open
       this.lifecycle.enable(ring.index, ring.enabled)
-      this.lifecycle.notify(ring.index)
+      if (!wasOpen) this.lifecycle.notify(ring.index)
     }
     for (const ring of wanted) this.#open(ring)
   }
 
-  /** Makes pushed chains visible. Called before each sleep. */
-  publish(): void {
-    this.lifecycle.publish()
-  }
-
   /** Serves rings without a kick descriptor. @returns true if there are any: the reactor must not sleep */
-  lookAtUntold(): boolean {
+  serveWithoutKick(): boolean {
     let any = false
     for (const ring of this.#rings) {
       if (!ring.live?.open || ring.kicked) continue
@@ -287,25 +283,23 @@ export class Rings {
   /** Returns the ring of a message with a descriptor. */
   #named(number: number, descriptor: Descriptor | undefined): Vring {
     if (((number & VRING_NO_FD) === 0) !== (descriptor !== undefined)) {
-      throw new VhostUserError(descriptor ? 'a descriptor where it says there is none' : 'no descriptor')
+      throw new VhostUserError(descriptor ? 'a descriptor with a message that announces none' : 'no descriptor')
     }
     return this.ring(number & VRING_INDEX_MASK)
   }
 
   #open(ring: Vring): void {
     const place = ring.addresses && this.#place(ring.addresses)
-    const why =
-      (this.lifecycle.negotiated ? undefined : 'no features were set') ??
-      (place ? undefined : 'its addresses are not in memory')
-    if (!place || why !== undefined) {
-      if (!ring.loggedRefusal) this.events.log(`ring ${ring.index} waits: ${why}`)
+    if (!place || !this.lifecycle.negotiated) {
+      const reason = this.lifecycle.negotiated ? 'its addresses are not in memory' : 'no features were set'
+      if (!ring.loggedRefusal) this.events.log(`ring ${ring.index} waits: ${reason}`)
       ring.loggedRefusal = true
       return
     }
+    if (this.lifecycle.failure !== undefined) return
     const packed = this.#packed
     const base = decodeBase(ring.base, packed, ring.size, usedIndex(place))
     const journal = this.#journal(ring, place, base)
-    if (this.lifecycle.failure !== undefined) return
     const live = this.lifecycle.open(ring.index, {
       size: ring.size,
       descriptorArea: place.descriptorArea,
@@ -356,12 +350,6 @@ export class Rings {
       this.lifecycle.close(ring.index)
       this.#forget(ring)
     })
-  }
-
-  /** Ends the driver's session. @returns a wait, if something was in flight */
-  resetDevice(): void | Pending {
-    if (!this.lifecycle.active) this.lifecycle.failure = undefined
-    else return this.lifecycle.reset()
   }
 
   get #packed(): boolean {

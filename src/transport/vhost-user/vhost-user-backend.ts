@@ -106,6 +106,7 @@ export class VhostUserBackend implements Service {
   readonly #poller: Closable
   #channel: BackendChannel | undefined
   #gpuSocket: UnixStream | undefined
+  /** True after the connection ended. */
   #isLost = false
   #status = 0
   /** True if the configuration changed and CONFIG_CHANGE_MSG is due. */
@@ -161,8 +162,8 @@ export class VhostUserBackend implements Service {
 
   /** Few front-ends send the whole status: a served ring implies a driver that is ready. */
   inspect(): DeviceStateInspection {
-    const { active, features } = this.#lifecycle
-    const status = this.#status | (active ? READY : 0)
+    const { session, features } = this.#lifecycle
+    const status = this.#status | (session ? READY : 0)
     const offered = vhostFeatures(this.#device)
     return inspectDevice(this.#device, { status, offered, negotiated: features, queues: this.#rings.all })
   }
@@ -303,7 +304,7 @@ export class VhostUserBackend implements Service {
   #negotiate(features: bigint): void | Pending {
     const lifecycle = this.#lifecycle
     if (lifecycle.negotiated && features === lifecycle.features) return
-    return after(this.#rings.resetDevice(), () => {
+    return after(this.#lifecycle.reset(), () => {
       // The driver cannot see a refusal, so every subset is served: a front-end may keep a feature that another needs
       // (QEMU itself has the control queue of a network device), and a legacy driver accepts no VERSION_1.
       if (!this.#isLost) lifecycle.negotiate(features)
@@ -345,7 +346,7 @@ export class VhostUserBackend implements Service {
   }
 
   #memoryChanged(): void | Pending {
-    return this.#rings.memoryChanged(this.#table.retired > MAX_RETIRED || !this.#lifecycle.active)
+    return this.#rings.memoryChanged(this.#table.retired > MAX_RETIRED || !this.#lifecycle.session)
   }
 
   #setChannel(descriptor: Descriptor): void {
@@ -373,7 +374,7 @@ export class VhostUserBackend implements Service {
   }
 
   #mapShared(): void {
-    if (!this.#channel || !this.#lifecycle.active || !this.#shared.any) return
+    if (!this.#channel || !this.#lifecycle.session || !this.#shared.any) return
     const { BACKEND_SEND_FD, SHMEM } = ProtocolFeature
     if (this.#dispatcher.agreed(SHMEM) && this.#dispatcher.agreed(BACKEND_SEND_FD)) this.#shared.map(this.#channel)
   }
@@ -389,8 +390,8 @@ export class VhostUserBackend implements Service {
 
   /** Called before each sleep: publishes chains and sends due messages. @returns true if the reactor must not sleep */
   #turn(): boolean {
-    const looks = !this.#agreedInBand && this.#rings.lookAtUntold()
-    this.#rings.publish()
+    const looks = !this.#agreedInBand && this.#rings.serveWithoutKick()
+    this.#lifecycle.publish()
     this.#log.signal()
     this.#tellConfig()
     return looks
@@ -413,7 +414,7 @@ export class VhostUserBackend implements Service {
     this.#gpuSocket?.close()
     this.#options.screen?.disconnect()
     this.#isLost = true
-    after(this.#rings.resetDevice(), () => {
+    after(this.#lifecycle.reset(), () => {
       this.#log.close()
       this.#rings.close()
       this.#table.close()

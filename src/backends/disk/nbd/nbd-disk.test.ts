@@ -263,7 +263,7 @@ for (const { kind, skip } of KINDS) {
       answer: ({ cookie }) => simpleReply(cookie, 0, undefined, 0x668e_33ef),
       says: /it answers with 0x668e33ef/,
     },
-    'a request nobody made': { answer: () => simpleReply(77n), says: /reply without a request/ },
+    'a request that was not made': { answer: () => simpleReply(77n), says: /reply without a request/ },
     'a request of the far future': {
       answer: ({ cookie }) => simpleReply(cookie + (1n << 32n)),
       says: /reply without a request/,

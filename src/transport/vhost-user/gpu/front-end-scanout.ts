@@ -1,5 +1,6 @@
 import { Damage } from '../../../services/damage.ts'
 import type { CursorPicture, Rect, Surface } from '../../../services/display.ts'
+import type { Size } from '../../../services/rect.ts'
 import type { GpuChannel } from './gpu-channel.ts'
 import type { PixelPieces } from './pixel-pieces.ts'
 
@@ -12,7 +13,7 @@ export class FrontEndScanout {
   readonly #index: number
   #surface: Surface | undefined
   /** Size that the front-end knows; undefined if the scanout is off there. */
-  #shown: Pick<Rect, 'width' | 'height'> | undefined
+  #shown: Size | undefined
   /** Damage since pieces were last cut, and the rest of those pieces. */
   readonly #damage = new Damage()
   #rects: Rect[] = []

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { isNews, News } from './coalesced-events.ts'
+import { CoalescedReports, isCoalesced } from './coalesced-reports.ts'
 import type { Report } from './messages.ts'
 
 test('of many cursors, modes and lights a few are on their way, and the newest arrives', () => {
   const posted: Report[] = []
-  const news = new News((report) => posted.push(report))
+  const news = new CoalescedReports((report) => posted.push(report))
   for (let i = 0; i < 100_000; i++) {
     news.report({ type: 'mode', scanout: i % 2, mode: { width: i, height: 1 } })
     news.report({ type: 'cursor', scanout: 0, cursor: undefined })
@@ -20,7 +20,7 @@ test('of many cursors, modes and lights a few are on their way, and the newest a
 
 test('lines of the log come in order; those that are too many are counted', () => {
   const posted: Report[] = []
-  const news = new News((report) => posted.push(report))
+  const news = new CoalescedReports((report) => posted.push(report))
   const count = 50_000
   for (let i = 0; i < count; i++) news.report({ type: 'log', line: `line ${i}` })
   for (let heard = 0; heard < posted.length; heard++) news.heard()
@@ -32,11 +32,11 @@ test('lines of the log come in order; those that are too many are counted', () =
 
 test('an answer is never held back', () => {
   const posted: Report[] = []
-  const news = new News((report) => posted.push(report))
+  const news = new CoalescedReports((report) => posted.push(report))
   for (let i = 0; i < 1000; i++) news.report({ type: 'log', line: '' })
   const before = posted.length
   news.report({ type: 'obeyed' })
   news.report({ type: 'stopped' })
   assert.equal(posted.length, before + 2)
-  assert.equal(isNews({ type: 'stopped' }), false)
+  assert.equal(isCoalesced({ type: 'stopped' }), false)
 })

@@ -14,7 +14,7 @@ const MAX_LINES = 1000
  *     news.report(report)        // others than news pass
  *     news.heard()               // the machine's answer to one of them
  */
-export class News {
+export class CoalescedReports {
   #onTheWay = 0
   /** Reports by what they are about, in the order in which they are sent. */
   readonly #waiting = new Map<string, Report>()
@@ -26,7 +26,7 @@ export class News {
   constructor(private readonly post: (report: Report) => void) {}
 
   report(report: Report): void {
-    if (!isNews(report)) this.post(report)
+    if (!isCoalesced(report)) this.post(report)
     else if (this.#onTheWay < MAX_ON_THE_WAY) this.#send(report)
     else this.#keep(report)
   }
@@ -67,7 +67,7 @@ export class News {
 }
 
 /** Whether the report is answered by `heard`. */
-export function isNews(report: Report): boolean {
+export function isCoalesced(report: Report): boolean {
   return report.type === 'mode' || report.type === 'cursor' || report.type === 'led' || isLine(report)
 }
 
