@@ -144,3 +144,23 @@ test('a command has ended when its output was taken', async () => {
   await turn()
   assert.deepEqual([status, engine.taken], [3, 30])
 })
+
+test('a machine that stopped logs nothing afterwards', async (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout'] })
+  const lines: string[] = []
+  machine.listen({ log: (line) => lines.push(line) })
+  await machine.stop()
+  context.mock.timers.tick(60_000)
+  assert.deepEqual(lines, [])
+})
+
+test('an engine that does not answer to a stop is ended after a while, which is logged', async (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout'] })
+  engine.send = () => {}
+  const lines: string[] = []
+  machine.listen({ log: (line) => lines.push(line) })
+  const stopped = machine.stop()
+  context.mock.timers.tick(60_000)
+  await stopped
+  assert.deepEqual(lines, ['the engine does not answer: ended with requests in flight'])
+})

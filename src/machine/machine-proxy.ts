@@ -155,13 +155,16 @@ export class MachineProxy implements Machine {
   async #stop(): Promise<void> {
     if (!this.#gone) {
       await new Promise<void>((resolve) => {
-        this.#stopped = resolve
         const timer = setTimeout(() => {
           this.#tell((listener) => listener.log?.('the engine does not answer: ended with requests in flight'))
           resolve()
         }, STOP_TIMEOUT_MS)
-        this.#send({ type: 'stop' })
         timer.unref()
+        this.#stopped = () => {
+          clearTimeout(timer)
+          resolve()
+        }
+        this.#send({ type: 'stop' })
       })
     }
     this.#leave({ kind: 'requested', message: 'stopped' })
