@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { runProgram } from '../src/engines/qemu/program.ts'
+import { runProgram } from '../src/guest-image/debian/program.ts'
 import type { Bench, Variant } from './bench.ts'
 import { OUTBOARD, Place, processorSeconds, type RunningServer, storageDaemon, withServer } from './block-server.ts'
 import type { Figures } from './figures.ts'

@@ -1,9 +1,9 @@
 /** `npm run picture [-- FILE]`: the README's picture, taken of the page in Chromium with a real guest behind it. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { I386_IMAGE } from '../src/catalogue/guest-images.ts'
 import { serveConsole } from '../src/console/server.ts'
 import { createV86Machine } from '../src/engines/v86/machine.ts'
 import { prepareGuestImage } from '../src/guest-image/guest-image.ts'
-import { I386_IMAGE } from '../src/guest-image/recipe.ts'
 import { launchBrowser, openPage } from '../test/browser/browser.ts'
 
 const file = process.argv[2] ?? 'docs/page.png'

@@ -1,3 +1,5 @@
+import { UsageError } from '../services/usage-error.ts'
+
 /** How a command ends, for scripts. With `--exec` any other value is the guest command's own. */
 export const ExitCode = {
   OK: 0,
@@ -15,20 +17,11 @@ export const ExitCode = {
 } as const
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode]
 
-/** The command line, or a file it names, is wrong: one line that says what to change. */
-export class UsageError extends Error {
-  override readonly name = 'UsageError'
-}
-
-/** Errors of other layers that are about a file, or an interface, that the command line named. */
-const ABOUT_NAMES = ['DiskError', 'NetworkPortError']
-
 /** @param error of standard output */
 export function exitCodeOfLostOutput(error: Error): ExitCode {
   return 'code' in error && error.code === 'EPIPE' ? ExitCode.BROKEN_PIPE : ExitCode.FAILURE
 }
 
 export function exitCodeOf(error: unknown): ExitCode {
-  const usage = error instanceof UsageError || (error instanceof Error && ABOUT_NAMES.includes(error.name))
-  return usage ? ExitCode.USAGE : ExitCode.FAILURE
+  return error instanceof UsageError ? ExitCode.USAGE : ExitCode.FAILURE
 }

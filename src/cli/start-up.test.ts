@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { QemuDeviceDriver } from '../engines/qemu/qemu.ts'
+import { knownFrontEnds } from '../engines/qemu/front-ends.ts'
 import { ffiMissing } from '../host/linux/ffi.ts'
 import { ExitCode } from './exit-code.ts'
 
@@ -16,6 +16,8 @@ const folder = mkdtempSync(path.join(tmpdir(), 'outboard-start-up-'))
 after(() => rmSync(folder, { recursive: true }))
 const file = path.join(folder, 'file')
 writeFileSync(file, 'no kernel')
+
+const FRONT_ENDS = await knownFrontEnds()
 
 /** A user that no file of this machine knows. */
 const UNKNOWN_USER = '54321'
@@ -57,7 +59,7 @@ function apt(distribution: 'Debian' | 'Ubuntu', update = 'exit 1'): string {
 
 /** A QEMU with all devices, and what it does for a guest. */
 function qemu(guest: string): string {
-  const devices = Object.values(QemuDeviceDriver).map((name) => `name "${name}"`)
+  const devices = FRONT_ENDS.map((name) => `name "${name}"`)
   return programs({
     'qemu-system-x86_64': `case "$*" in
       -version) echo 'QEMU emulator version 11.1.0';;

@@ -12,8 +12,9 @@ import {
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, afterEach, test } from 'node:test'
+import { I386_IMAGE } from '../catalogue/guest-images.ts'
 import { findGuestImage, GuestImageError, prepareGuestImage } from './guest-image.ts'
-import { I386_IMAGE, recipeId } from './recipe.ts'
+import { recipeId } from './recipe.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'outboard-guest-image-'))
 after(() => rmSync(folder, { recursive: true }))

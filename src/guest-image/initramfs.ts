@@ -73,8 +73,10 @@ interface Module {
 async function collectModules(names: readonly string[], folder: string): Promise<Module[]> {
   const files = await readdir(folder, { recursive: true })
   const fileOf = new Map(files.filter((file) => /\.ko(\.xz)?$/.test(file)).map((file) => [moduleName(file), file]))
+  const builtIn = await builtInModules(folder)
+  const needed = names.filter((name) => !builtIn.has(name))
   const read = new Map<string, Module>()
-  for (const wanted: string[] = [...names]; wanted.length > 0; ) {
+  for (const wanted: string[] = [...needed]; wanted.length > 0; ) {
     const name = wanted.pop() ?? ''
     const file = fileOf.get(name)
     if (read.has(name) || file === undefined) continue
@@ -89,7 +91,13 @@ async function collectModules(names: readonly string[], folder: string): Promise
       throw error
     }
   }
-  return withDependencies(names, (name) => read.get(name)?.info).flatMap(({ name }) => read.get(name) ?? [])
+  return withDependencies(needed, (name) => read.get(name)?.info).flatMap(({ name }) => read.get(name) ?? [])
+}
+
+/** Names of the modules that are a part of the kernel. Its list has a path a line. */
+async function builtInModules(folder: string): Promise<Set<string>> {
+  const list = await readFile(path.join(folder, 'modules.builtin'), 'utf8')
+  return new Set(list.split('\n').map(moduleName))
 }
 
 function encode(text: string): Uint8Array {

@@ -19,15 +19,15 @@ export interface Recipe<Firmware extends string = string> {
   readonly packages: Readonly<Record<string, Readonly<Record<string, string>>>>
   /** The folder of kernel modules, by release, in the kernel's package. */
   readonly modulesFolder: string
-  /** Kernel modules; what they depend on comes with them. Only drivers of devices that are there are loaded. */
+  /** Kernel modules; those that they depend on are included, those that the kernel has built in are left out. */
   readonly modules: readonly string[]
   /** Not for the guest's file system: what the machine starts with, by its place in a package. */
   readonly firmware: Readonly<Record<Firmware, string>>
   readonly commandLine: string
 }
 
-/** Drivers of the devices that are no part of any kernel here. */
-const DEVICE_MODULES = ['virtio_blk', 'virtio_rng', 'virtio_gpu', 'virtio_input', 'evdev', 'ext4', 'crc32c_generic']
+/** Modules besides the drivers of devices: the file system of disks. */
+const FILE_SYSTEM = ['ext4', 'crc32c_generic']
 
 /**
  * The kernel's arguments everywhere.
@@ -47,8 +47,8 @@ const ARGUMENTS = [
   'initcall_blacklist=load_system_certificate_list',
 ].join(' ')
 
-/** For the emulator in this process: a machine with one 32-bit processor and ISA slots. */
-export const I386_IMAGE: Recipe<'bios' | 'vgaBios'> = {
+/** Image for v86, a machine with one 32-bit processor and ISA slots; without drivers. @see withDrivers */
+export const I386_RECIPE: Recipe<'bios' | 'vgaBios'> = {
   // The last one with a kernel for these machines.
   suite: 'bookworm',
   architecture: 'i386',
@@ -68,13 +68,13 @@ export const I386_IMAGE: Recipe<'bios' | 'vgaBios'> = {
     seabios: {},
   },
   modulesFolder: 'lib/modules',
-  modules: ['virtio_pci', 'virtio_console', ...DEVICE_MODULES],
+  modules: ['virtio_pci', ...FILE_SYSTEM],
   firmware: { bios: 'usr/share/seabios/bios.bin', vgaBios: 'usr/share/seabios/vgabios-stdvga.bin' },
   commandLine: `${ARGUMENTS} noisapnp`,
 }
 
-/** For QEMU, which brings its own firmware. The kernel has PCI and console drivers built in. */
-export const AMD64_IMAGE: Recipe<never> = {
+/** Image for QEMU, which brings its own firmware; without drivers but those that the kernel has built in. @see withDrivers */
+export const AMD64_RECIPE: Recipe<never> = {
   suite: 'trixie',
   architecture: 'amd64',
   kernelMetaPackage: 'linux-image-amd64',
@@ -88,7 +88,7 @@ export const AMD64_IMAGE: Recipe<never> = {
     },
   },
   modulesFolder: 'usr/lib/modules',
-  modules: [...DEVICE_MODULES, 'virtio_net'],
+  modules: FILE_SYSTEM,
   firmware: {},
   commandLine: ARGUMENTS,
 }

@@ -1,3 +1,4 @@
+import { UsageError } from '../services/usage-error.ts'
 import { Gate } from './gate.ts'
 import type {
   Cursor,
@@ -206,8 +207,7 @@ export class MachineProxy implements Machine {
         this.#starting = undefined
         return
       case 'refused': {
-        const error = new Error(report.message)
-        error.name = report.name
+        const error = report.usage ? new UsageError(report.message) : new Error(report.message)
         this.#leave({ kind: 'failure', message: report.message }, error)
         return
       }

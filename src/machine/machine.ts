@@ -1,3 +1,8 @@
+import type { Rect } from '../services/rect.ts'
+import type { DeviceStateInspection, QueueStateInspection } from '../virtio/device-inspection.ts'
+
+export type { Rect } from '../services/rect.ts'
+
 /**
  * A running guest as its viewers and commands see it, whatever engine runs it.
  *
@@ -40,13 +45,6 @@ export interface Machine {
    */
   exec(command: string, output: ExecOutput): Promise<number>
   inspect(): Promise<Inspection>
-}
-
-export interface Rect {
-  readonly x: number
-  readonly y: number
-  readonly width: number
-  readonly height: number
 }
 
 export interface ScanoutMode {
@@ -105,31 +103,9 @@ export interface Inspection {
   readonly devices: readonly DeviceInspection[]
 }
 
-export interface DeviceInspection {
-  readonly name: string
-  readonly id: number
-  /** Names of the status bits that are set: `ACKNOWLEDGE`, `DRIVER_OK` ... */
-  readonly status: readonly string[]
-  readonly offered: readonly string[]
-  readonly negotiated: readonly string[]
-  readonly queues: readonly QueueInspection[]
-  /** The device's own state and counters. */
-  readonly state: Record<string, unknown>
+export interface DeviceInspection extends DeviceStateInspection {
+  /** Presentation of `state` beside the plain values. */
+  readonly panel?: 'gpu' | undefined
 }
 
-export interface QueueInspection {
-  readonly index: number
-  readonly size: number
-  readonly enabled: boolean
-  readonly packed: boolean
-  readonly available: number
-  readonly used: number
-  readonly inFlight: number
-  readonly popped: number
-  readonly pushed: number
-  readonly malformed: number
-  readonly lastFault: string | undefined
-  readonly interrupts: number
-  readonly suppressed: number
-  readonly broken: string | undefined
-}
+export type QueueInspection = QueueStateInspection

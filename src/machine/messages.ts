@@ -1,3 +1,4 @@
+import { UsageError } from '../services/usage-error.ts'
 import type { Cursor, Inspection, Pixels, Rect, ScanoutMode, StopReason } from './machine.ts'
 
 /** Where the bytes of a stream come from: the terminal, or one of a command's two outputs. */
@@ -40,8 +41,8 @@ export function isInput(command: MachineCommand): boolean {
 /** From an engine or a device to the machine. */
 export type Report =
   | { readonly type: 'started' }
-  /** The guest could not be made. */
-  | { readonly type: 'refused'; readonly name: string; readonly message: string }
+  /** The machine could not be made; `usage` if its options are wrong. */
+  | { readonly type: 'refused'; readonly usage: boolean; readonly message: string }
   | { readonly type: 'progress'; readonly step: string }
   | { readonly type: 'log'; readonly line: string }
   | { readonly type: 'mode'; readonly scanout: number; readonly mode: ScanoutMode | undefined }
@@ -61,3 +62,9 @@ export type Report =
   | { readonly type: 'ended'; readonly reason: StopReason }
   /** The answer to `stop`: nothing runs, disks are flushed and closed. */
   | { readonly type: 'stopped' }
+
+/** Report of a machine that could not be made. */
+export function refusal(error: unknown): Report {
+  const message = error instanceof Error ? error.message : String(error)
+  return { type: 'refused', usage: error instanceof UsageError, message }
+}

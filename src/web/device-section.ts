@@ -4,8 +4,6 @@ import { make, setText } from './dom.ts'
 import { formatBytes, formatCount, formatName, formatValue } from './format-value.ts'
 import { frameCosts } from './frame-costs.ts'
 
-const GPU = 16
-
 const QUEUE_COLUMNS: readonly { name: string; title: string; text: (queue: QueueInspection) => string }[] = [
   { name: 'queue', title: 'Index of the queue', text: ({ index }) => String(index) },
   { name: 'size', title: 'Entries', text: ({ size }) => formatCount(size) },
@@ -57,7 +55,7 @@ export class DeviceSection {
     setText(this.#status, device.status.join(' · ') || 'no driver')
     this.#updateFeatures(device)
     this.#updateQueues(device.queues)
-    if (device.id === GPU) this.#updateCosts(device.state)
+    if (device.panel === 'gpu') this.#updateCosts(device.state)
     updateState(this.#state, device.state)
   }
 

@@ -3,9 +3,9 @@ import { execFile } from 'node:child_process'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { I386_IMAGE } from '../../src/catalogue/guest-images.ts'
 import { createV86Machine } from '../../src/engines/v86/machine.ts'
 import { findGuestImage } from '../../src/guest-image/guest-image.ts'
-import { I386_IMAGE } from '../../src/guest-image/recipe.ts'
 import { guestMissing } from './guest.ts'
 
 const EXAMPLE = fileURLToPath(new URL('../../examples/machine-with-device.js', import.meta.url))

@@ -12,11 +12,11 @@ import {
   writeSync,
 } from 'node:fs'
 import path from 'node:path'
+import { AMD64_IMAGE } from '../../src/catalogue/guest-images.ts'
 import { AptError } from '../../src/guest-image/debian/apt-error.ts'
 import { runTool, ToolError } from '../../src/guest-image/debian/tool.ts'
 import { unpackedPackages } from '../../src/guest-image/debian/unpacked-packages.ts'
 import { findGuestImage } from '../../src/guest-image/guest-image.ts'
-import { AMD64_IMAGE } from '../../src/guest-image/recipe.ts'
 
 const MIB = 1 << 20
 const SECTOR_BYTES = 512

@@ -5,7 +5,7 @@ import path from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { runProgram } from '../../src/engines/qemu/program.ts'
+import { runProgram } from '../../src/guest-image/debian/program.ts'
 import { ffiMissing } from '../../src/host/linux/ffi.ts'
 import { UnixListener } from '../../src/host/linux/unix-listener.ts'
 import { MAIN, qemuTools, scratchFolder, startDevice, toolsMissing } from './device-program.ts'
@@ -48,7 +48,7 @@ test('what is wrong is one line and exit code 2', { skip }, async () => {
     [['block', '--socket-path=x.sock', '--blk-file=missing.img'], /no disk image missing\.img/],
     [['entropy'], /give a socket/],
     [['entropy', '--socket-path=none/x.sock'], /folder of none\/x\.sock/],
-    [['entropy', '--fd=99'], /descriptor 99 is no socket/],
+    [['entropy', '--fd=99'], /descriptor 99 is not a socket/],
     [['input', '--socket-path=x.sock', '--kind=mouse'], /--kind/],
     [['net', '--socket-path=x.sock'], /name one network: --tap/],
     [['net', '--socket-path=x.sock', '--tap=tap0', '--passt'], /name one network/],

@@ -4,7 +4,7 @@ import { readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { runProgram } from '../../src/engines/qemu/program.ts'
+import { runProgram } from '../../src/guest-image/debian/program.ts'
 import { qemuTools, type RunningDevice, scratchFolder, startDevice, toolsMissing } from './device-program.ts'
 
 const MIB = 1 << 20

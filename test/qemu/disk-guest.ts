@@ -1,4 +1,3 @@
-import { QemuDeviceDriver } from '../../src/engines/qemu/qemu.ts'
 import { bootPortGuest, type PortGuest } from './port-guest.ts'
 
 /** A guest of whose devices only the disk is ours. */
@@ -26,7 +25,7 @@ export async function bootDiskGuest(options: DiskGuestOptions): Promise<DiskGues
     folder,
     arguments: [
       ...['-chardev', `socket,id=disk,path=${socket},reconnect-ms=${RECONNECT_MS}`],
-      ...['-device', `${QemuDeviceDriver.BLOCK},chardev=disk,num-queues=${queues},packed=${packed ? 'on' : 'off'}`],
+      ...['-device', `vhost-user-blk-pci,chardev=disk,num-queues=${queues},packed=${packed ? 'on' : 'off'}`],
       ...['-smp', `${queues}`],
       ...(data === undefined
         ? []

@@ -3,8 +3,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { loadKind } from '../../src/catalogue/index.ts'
+import type { DeviceTransport } from '../../src/device-process/socket.ts'
 import { type AttachedDevice, type Firmware, qemuArguments } from '../../src/engines/qemu/arguments.ts'
-import type { DeviceTransport } from '../../src/engines/qemu/qemu.ts'
 import { BootStation } from '../net/boot-station.ts'
 import { type RunningDevice, startDevice } from './device-program.ts'
 import { qemu } from './guest.ts'
@@ -49,7 +50,7 @@ export class FirmwareMachine {
       const socket = path.join(this.#folder, `${kind}.sock`)
       const args = [kind, `--transport=${transport}`, `--socket-path=${socket}`, ...devices[kind]]
       this.#devices.push(await startDevice(args))
-      attached.push({ id: kind, kind, transport, socket })
+      attached.push({ id: kind, kind: await loadKind(kind), transport, socket })
     }
     const args = qemuArguments({ accelerator: 'tcg', memoryMiB: 512, firmware, devices: attached }).map(change)
     const { command, args: before, env } = qemu().program

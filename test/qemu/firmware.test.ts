@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import path from 'node:path'
 import { before, test } from 'node:test'
+import { DEVICE_TRANSPORTS } from '../../src/device-process/socket.ts'
 import type { Firmware } from '../../src/engines/qemu/arguments.ts'
 import { prepareUefi } from '../../src/engines/qemu/firmware.ts'
-import { DEVICE_TRANSPORTS } from '../../src/engines/qemu/qemu.ts'
-import { QemuError } from '../../src/engines/qemu/qemu-error.ts'
+import { QemuError } from '../../src/guest-image/debian/qemu-error.ts'
 import {
   ImageToolsMissing,
   kernelCommands,

@@ -1,6 +1,7 @@
-import { findQemu, VFIO_USER } from '../../src/engines/qemu/qemu.ts'
+import { AMD64_IMAGE } from '../../src/catalogue/guest-images.ts'
+import { VFIO_USER } from '../../src/engines/qemu/front-ends.ts'
+import { findQemu } from '../../src/engines/qemu/qemu.ts'
 import { findGuestImage } from '../../src/guest-image/guest-image.ts'
-import { AMD64_IMAGE } from '../../src/guest-image/recipe.ts'
 import { ffiMissing } from '../../src/host/linux/ffi.ts'
 
 const found = await findQemu('vhost-user')

@@ -8,7 +8,7 @@ import { promisify } from 'node:util'
 import fc from 'fast-check'
 import { ImageFormat } from '../../src/backends/disk/image-format.ts'
 import { pattern } from '../../src/devices/virtio/block/testing/driver-requests.ts'
-import { runProgram } from '../../src/engines/qemu/program.ts'
+import { runProgram } from '../../src/guest-image/debian/program.ts'
 import { until } from '../until.ts'
 import { MAIN, qemuTools, type RunningDevice, scratchFolder, startDevice, toolsMissing } from './device-program.ts'
 

@@ -1,4 +1,5 @@
-import { AMD64_IMAGE, type Recipe } from '../../src/guest-image/recipe.ts'
+import { AMD64_IMAGE } from '../../src/catalogue/guest-images.ts'
+import type { Recipe } from '../../src/guest-image/recipe.ts'
 
 /**
  * The image for QEMU with a kernel whose driver of this GPU imports the buffers of others, as Linux does from 6.14 on; with this

@@ -1,4 +1,4 @@
-import { VFIO_USER } from '../../src/engines/qemu/qemu.ts'
+import { VFIO_USER } from '../../src/engines/qemu/front-ends.ts'
 import { type GuestImage, GuestImageError, prepareGuestImage } from '../../src/guest-image/guest-image.ts'
 import type { Recipe } from '../../src/guest-image/recipe.ts'
 import { qemu, qemuMissing } from './guest.ts'

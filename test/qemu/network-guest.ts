@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { AMD64_IMAGE } from '../../src/catalogue/guest-images.ts'
 import { findGuestImage } from '../../src/guest-image/guest-image.ts'
-import { AMD64_IMAGE } from '../../src/guest-image/recipe.ts'
 import { qemu } from './guest.ts'
 
 const MEMORY = '512M'

@@ -4,9 +4,9 @@ import { connect, type Socket } from 'node:net'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { AMD64_IMAGE } from '../../src/catalogue/guest-images.ts'
 import { qemuArguments } from '../../src/engines/qemu/arguments.ts'
 import { findGuestImage, type GuestImage } from '../../src/guest-image/guest-image.ts'
-import { AMD64_IMAGE } from '../../src/guest-image/recipe.ts'
 import { qemu } from './guest.ts'
 
 /** A guest with a console of QEMU's own, so that it takes commands whatever becomes of our devices. */

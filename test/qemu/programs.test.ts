@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import { AMD64_IMAGE } from '../../src/catalogue/guest-images.ts'
 import { failureOfTinyGuest, kvmMissing } from '../../src/engines/qemu/accelerator.ts'
-import { runProgram } from '../../src/engines/qemu/program.ts'
+import { runProgram } from '../../src/guest-image/debian/program.ts'
 import { findGuestImage, GuestImageError, prepareGuestImage } from '../../src/guest-image/guest-image.ts'
-import { AMD64_IMAGE } from '../../src/guest-image/recipe.ts'
 import { qemuTools, toolsMissing } from './device-program.ts'
 import { qemu, qemuMissing } from './guest.ts'
 

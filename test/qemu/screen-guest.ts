@@ -5,10 +5,11 @@ import type { Socket } from 'node:net'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { blockKind } from '../../src/catalogue/block.ts'
+import { AMD64_IMAGE } from '../../src/catalogue/guest-images.ts'
 import { qemuArguments } from '../../src/engines/qemu/arguments.ts'
-import { QemuDeviceDriver } from '../../src/engines/qemu/qemu.ts'
+import { GENERIC_FRONT_END } from '../../src/engines/qemu/front-ends.ts'
 import { findGuestImage } from '../../src/guest-image/guest-image.ts'
-import { AMD64_IMAGE } from '../../src/guest-image/recipe.ts'
 import { BARE_SCREEN } from '../guest/bare-screen.ts'
 import { type RunningDevice, startDevice } from './device-program.ts'
 import { qemu } from './guest.ts'
@@ -71,7 +72,7 @@ export class ScreenGuest {
     const { program } = qemu()
     const machine = qemuArguments({
       ...{ accelerator: 'tcg', memoryMiB: 512, boot },
-      devices: [{ id: 'disk', kind: 'block', transport: 'vhost-user', socket: path.join(folder, 'disk.sock') }],
+      devices: [{ id: 'disk', kind: blockKind, transport: 'vhost-user', socket: path.join(folder, 'disk.sock') }],
     })
     this.#qemu = spawn(
       program.command,
@@ -79,9 +80,9 @@ export class ScreenGuest {
         ...[...program.args, ...machine],
         // One port, and no more queues than that.
         ...['-chardev', `socket,id=console,path=${path.join(folder, 'console.sock')}`],
-        ...['-device', `${QemuDeviceDriver.ANY},chardev=console,virtio-id=3,num_vqs=2,vq_size=64,config_size=12`],
+        ...['-device', `${GENERIC_FRONT_END},chardev=console,virtio-id=3,num_vqs=2,vq_size=64,config_size=12`],
         ...['-chardev', `socket,id=gpu,path=${path.join(folder, 'gpu.sock')}`],
-        ...['-device', `${QemuDeviceDriver.GPU},id=gpu0,chardev=gpu,max_outputs=${heads}`],
+        ...['-device', `vhost-user-gpu-pci,id=gpu0,chardev=gpu,max_outputs=${heads}`],
         ...['-qmp', `unix:${path.join(folder, 'monitor.sock')},server=on,wait=off`],
         ...args,
       ],

@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { fstatSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
-import { QemuDeviceDriver } from '../../src/engines/qemu/qemu.ts'
+import { GENERIC_FRONT_END } from '../../src/engines/qemu/front-ends.ts'
 import { Descriptor } from '../../src/host/linux/descriptor.ts'
 import { MemoryFile } from '../../src/host/linux/memory-file.ts'
 import { createReactor } from '../../src/host/linux/reactor/create-reactor.ts'
@@ -25,7 +25,7 @@ const socketOf = (name: string): string => path.join(folder, `${name}.sock`)
 /** A machine with one device of each name, which runs nothing. */
 function startMachine(names: readonly string[]): ChildProcess {
   const { program } = qemu()
-  const device = `${QemuDeviceDriver.ANY},virtio-id=${DeviceId.ENTROPY},num_vqs=2,vq_size=64,config_size=16`
+  const device = `${GENERIC_FRONT_END},virtio-id=${DeviceId.ENTROPY},num_vqs=2,vq_size=64,config_size=16`
   return spawn(
     program.command,
     [

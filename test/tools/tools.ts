@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { AMD64_IMAGE } from '../../src/catalogue/guest-images.ts'
 import { unpackedPackages } from '../../src/guest-image/debian/unpacked-packages.ts'
-import { AMD64_IMAGE } from '../../src/guest-image/recipe.ts'
 import { setInterpreter } from './interpreter.ts'
 
 /** A program or header that tests need, by the package of Debian that has it. */

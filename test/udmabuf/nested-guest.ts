@@ -1,7 +1,7 @@
 import { randomFillSync } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import type { Program } from '../../src/engines/qemu/program.ts'
+import type { Program } from '../../src/guest-image/debian/program.ts'
 import type { GuestImage } from '../../src/guest-image/guest-image.ts'
 import { BARE_SCREEN } from '../guest/bare-screen.ts'
 import { overlay } from './driver-guest.ts'

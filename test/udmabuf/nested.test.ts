@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { VFIO_USER } from '../../src/engines/qemu/qemu.ts'
+import { VFIO_USER } from '../../src/engines/qemu/front-ends.ts'
 import { scratchFolder } from '../qemu/device-program.ts'
 import { runInGuest } from './driver-guest.ts'
 import { findMeans } from './means.ts'

@@ -1,4 +1,5 @@
-import { AMD64_IMAGE, type Recipe } from '../../src/guest-image/recipe.ts'
+import { AMD64_IMAGE } from '../../src/catalogue/guest-images.ts'
+import type { Recipe } from '../../src/guest-image/recipe.ts'
 
 /**
  * The guest image for QEMU with further modules: 9p for this machine's files, and two graphics drivers that import

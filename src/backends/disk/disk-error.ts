@@ -1,4 +1,6 @@
-/** A disk image that cannot be used: one line that says what is wrong with which file, and what to do. */
-export class DiskError extends Error {
+import { UsageError } from '../../services/usage-error.ts'
+
+/** A disk image that cannot be used. */
+export class DiskError extends UsageError {
   override readonly name = 'DiskError'
 }

@@ -1,4 +1,6 @@
-/** A port that cannot be: what was wanted, why not, and what to do. */
-export class NetworkPortError extends Error {
+import { UsageError } from '../../services/usage-error.ts'
+
+/** A network port that cannot be opened. */
+export class NetworkPortError extends UsageError {
   override readonly name = 'NetworkPortError'
 }

@@ -1,50 +1,71 @@
 import { Command, CommanderError, Option } from 'commander'
-import { addWanted, type CommandTable } from '../command-table.ts'
-import { ExitCode } from '../exit-code.ts'
-import type { BackEnd } from './back-end.ts'
-import { logFormatOption } from './log.ts'
-import { type ServeOptions, serveBackEnd } from './serve.ts'
-import { socketOptions, transportOption } from './socket.ts'
+import type { DeviceKind } from '../../catalogue/device-kind.ts'
+import { kindNames, loadKind } from '../../catalogue/index.ts'
+import { type DeviceOption, optionName } from '../../catalogue/options.ts'
+import { type ServeOptions, serveDevice } from '../../device-process/serve.ts'
+import { DEVICE_TRANSPORTS } from '../../device-process/socket.ts'
+import { LOG_FORMATS } from '../../log/device-log.ts'
+import { invalidIfUsage, wholeNumber } from '../arguments.ts'
+import { writeDiagnostic } from '../diagnostics.ts'
+import { ExitCode, exitCodeOf } from '../exit-code.ts'
 
 const EXPLANATION = `
-Each is a process that serves one device to a virtual machine monitor, over vhost-user or as a whole PCI device over
-vfio-user; docs/vhost-user.md and docs/vfio-user.md tell what is served, and docs/qemu.md shows
-whole command lines for QEMU, libvirt, crosvm and Cloud Hypervisor.
-Give it a socket with --socket-path or --fd, or let systemd: a listening socket serves one front-end after another, a
-connected one ends with its front-end. SIGTERM ends it when what is in flight is done, with exit code 0.`
+Each command is a process that serves one device to a virtual machine monitor, over vhost-user or as a PCI device over
+vfio-user. docs/vhost-user.md and docs/vfio-user.md describe what is served; docs/qemu.md has whole command lines for QEMU,
+libvirt, crosvm and Cloud Hypervisor.
+The socket is given with --socket-path or --fd, or by systemd. A listening socket serves one front-end after another; a
+connected one ends with its front-end. SIGTERM ends the process when nothing is in flight, with exit code 0.`
 
-/** Every kind of device process. Adding one is a line here; each is loaded when it is wanted, to be ready soon. */
-const KINDS: CommandTable = {
-  block: async () => backEndCommand((await import('./block.ts')).blockBackEnd),
-  console: async () => backEndCommand((await import('./console.ts')).consoleBackEnd),
-  entropy: async () => backEndCommand((await import('./entropy.ts')).entropyBackEnd),
-  gpu: async () => backEndCommand((await import('./gpu.ts')).gpuBackEnd),
-  input: async () => backEndCommand((await import('./input.ts')).inputBackEnd),
-  net: async () => backEndCommand((await import('./net.ts')).netBackEnd),
-}
-
-/** @param kind the one that is wanted, where that is known */
-export async function deviceCommand(kind: string | undefined): Promise<Command> {
+/** @param name kind of device of the command line, if it is known: only this kind is loaded */
+export async function deviceCommand(name: string | undefined): Promise<Command> {
   const command = new Command('device')
     .description('serve one device to a virtual machine monitor, over vhost-user or vfio-user')
     .exitOverride()
     .addHelpText('after', EXPLANATION)
-  return await addWanted(command, KINDS, kind)
+  const names = kindNames()
+  const wanted = name !== undefined && names.includes(name) ? [name] : names
+  for (const one of wanted) command.addCommand(kindCommand(await loadKind(one)))
+  return command
 }
 
-function backEndCommand<Options>(backEnd: BackEnd<Options>): Command {
-  const command = new Command(backEnd.name).description(backEnd.summary).exitOverride()
-  for (const option of [...socketOptions, ...backEnd.options]) command.addOption(option)
-  command.addOption(transportOption).addOption(logFormatOption())
-  if (backEnd.examples !== undefined) command.addHelpText('after', `\nExamples:\n${backEnd.examples}`)
-  command.addOption(new Option('--print-capabilities', 'print what it can do as JSON, for management software'))
-  // At once, whatever else is asked for. @vhost-user Backend program conventions
+function kindCommand(kind: DeviceKind): Command {
+  const command = new Command(kind.name)
+    .description(kind.summary)
+    .exitOverride()
+    .option('--socket-path <path>', 'listen on a Unix socket')
+    .option('--fd <number>', 'an inherited socket, listening or connected', wholeNumber(0, 1 << 20))
+  for (const [name, option] of Object.entries(kind.options)) command.addOption(commandOption(name, option))
+  command
+    .addOption(
+      new Option('--transport <protocol>', 'protocol of the monitor').choices(DEVICE_TRANSPORTS).default('vhost-user'),
+    )
+    .addOption(
+      new Option('--log-format <format>', 'lines on standard error: text, or one JSON object each')
+        .choices(LOG_FORMATS)
+        .default('text'),
+    )
+    .addOption(new Option('--print-capabilities', 'print a description in JSON, for management software'))
+  if (kind.examples !== undefined) command.addHelpText('after', `\nExamples:\n${kind.examples}`)
+  // At once, whatever other options are given. @vhost-user Backend program conventions
   command.on('option:print-capabilities', () => {
-    const { type, features } = backEnd
+    const { type, features = [] } = kind.vhostUser
     process.stdout.write(`${JSON.stringify({ type, features }, undefined, 2)}\n`)
     throw new CommanderError(ExitCode.OK, 'outboard.printed', '')
   })
-  return command.action(async (options: Options & ServeOptions) => {
-    process.exitCode = await serveBackEnd(backEnd, options)
+  return command.action(async (options: Record<string, unknown> & ServeOptions) => {
+    const values = Object.entries(kind.options).map(([name, { absent }]) => [name, options[name] ?? absent] as const)
+    const { error } = await serveDevice(kind, Object.fromEntries(values), options, writeDiagnostic)
+    process.exitCode = error === undefined ? ExitCode.OK : exitCodeOf(error)
   })
+}
+
+function commandOption(name: string, option: DeviceOption<unknown>): Option {
+  const { value, valueOptional, summary, choices, absent, negated } = option
+  const placeholder = value === undefined ? '' : valueOptional ? ` [${value}]` : ` <${value}>`
+  const result = new Option(`--${optionName(name, option)}${placeholder}`, summary)
+  if (negated) return result
+  if (typeof absent === 'number' || typeof absent === 'string') result.default(absent)
+  if (choices) return result.choices(choices)
+  if (value === undefined) return result
+  return result.argParser((text, before) => invalidIfUsage(() => option.parse(text, before ?? absent)))
 }

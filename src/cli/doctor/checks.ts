@@ -3,23 +3,17 @@ import { access } from 'node:fs/promises'
 import path from 'node:path'
 import { PASST_MISSING, PasstProcess } from '../../backends/net/passt-process.ts'
 import { TUN_DEVICE, tunRefused } from '../../backends/net/tap-interface.ts'
+import { withDrivers } from '../../catalogue/guest-images.ts'
+import { DEVICE_TRANSPORTS, type DeviceTransport } from '../../device-process/socket.ts'
 import { kvmMissing } from '../../engines/qemu/accelerator.ts'
-import {
-  DEVICE_TRANSPORTS,
-  type DeviceTransport,
-  findQemus,
-  findQemuTools,
-  missingDevices,
-  type Qemu,
-  QemuDeviceDriver,
-  VFIO_USER,
-} from '../../engines/qemu/qemu.ts'
+import { knownFrontEnds, neededFrontEnds } from '../../engines/qemu/front-ends.ts'
+import { findQemus, findQemuTools, type Qemu } from '../../engines/qemu/qemu.ts'
 import { debianSource } from '../../guest-image/debian/apt.ts'
 import { AptError } from '../../guest-image/debian/apt-error.ts'
 import { cacheFolder } from '../../guest-image/debian/cache-folder.ts'
 import { explained } from '../../guest-image/debian/explained.ts'
 import { findGuestImage } from '../../guest-image/guest-image.ts'
-import { AMD64_IMAGE, I386_IMAGE } from '../../guest-image/recipe.ts'
+import { AMD64_RECIPE, I386_RECIPE } from '../../guest-image/recipe.ts'
 import { ffiMissing } from '../../host/linux/ffi.ts'
 import { uringRefused } from '../../host/linux/reactor/create-reactor.ts'
 
@@ -43,9 +37,6 @@ export interface Check {
 /** The oldest Node that works. */
 const NODE = [20, 19] as const
 
-/** The other ways to reach a device that a QEMU may have. */
-const MORE_TRANSPORTS = ['vhost-user-fs-pci', 'vhost-user-vsock-pci', 'vhost-user-snd-pci', VFIO_USER]
-
 /** Looks at everything the project can use on this machine. Nothing is fetched, made or changed. */
 export async function examineMachine(): Promise<Check[]> {
   // A search that fails found none.
@@ -61,14 +52,17 @@ export async function examineMachine(): Promise<Check[]> {
     ),
     attempt('apt', apt),
     attempt('cache', cache),
-    image('guest-image-i386', I386_IMAGE, 'v86'),
-    image('guest-image-amd64', AMD64_IMAGE, 'QEMU'),
+    image('guest-image-i386', await withDrivers(I386_RECIPE), 'v86'),
+    image('guest-image-amd64', await withDrivers(AMD64_RECIPE), 'QEMU'),
     attempt('kvm', () => kvm(qemus)),
     attempt('tap', tap),
     attempt('passt', passt),
     attempt('qemu-tools', clients),
   ])
-  return [...found, ...(qemus.length > 0 ? qemus.map((qemu) => qemuFinding(qemu, qemus)) : [noQemu()])]
+  return [
+    ...found,
+    ...(qemus.length > 0 ? await Promise.all(qemus.map((qemu) => qemuFinding(qemu, qemus))) : [noQemu()]),
+  ]
 }
 
 /** An examination that fails is a finding too, and the others go on. */
@@ -214,10 +208,10 @@ function noQemu(): Check {
 }
 
 /** @param qemus in the order in which they are looked at: the first that will do is taken */
-function qemuFinding(qemu: Qemu, qemus: readonly Qemu[]): Check {
-  const names = [...Object.values(QemuDeviceDriver), ...MORE_TRANSPORTS]
+async function qemuFinding(qemu: Qemu, qemus: readonly Qemu[]): Promise<Check> {
+  const names = await knownFrontEnds()
   const transports = Object.fromEntries(names.map((name) => [name, qemu.devices.has(name)]))
-  const uses = DEVICE_TRANSPORTS.map((transport) => useOf(qemu, transport, qemus))
+  const uses = await Promise.all(DEVICE_TRANSPORTS.map((transport) => useOf(qemu, transport, qemus)))
   return {
     id: `qemu-${qemu.origin}`,
     level: uses.every(({ serves }) => serves) ? Level.OK : Level.LIMITED,
@@ -226,11 +220,22 @@ function qemuFinding(qemu: Qemu, qemus: readonly Qemu[]): Check {
   }
 }
 
-/** What becomes of it when a guest is to run on our devices. */
-function useOf(qemu: Qemu, transport: DeviceTransport, qemus: readonly Qemu[]): { serves: boolean; says: string } {
-  const missing = missingDevices(qemu, transport)
+interface QemuUse {
+  /** It has all devices that machines need. */
+  readonly serves: boolean
+  readonly says: string
+}
+
+function missingOf({ devices }: Qemu, needed: readonly string[]): string[] {
+  return needed.filter((name) => !devices.has(name))
+}
+
+/** Describes whether machines use this QEMU with a transport. */
+async function useOf(qemu: Qemu, transport: DeviceTransport, qemus: readonly Qemu[]): Promise<QemuUse> {
+  const needed = await neededFrontEnds(transport)
+  const missing = missingOf(qemu, needed)
   if (missing.length > 0)
     return { serves: false, says: `not for ${transport}, since it has no ${missing.join(', no ')}` }
-  const taken = qemus.find((other) => missingDevices(other, transport).length === 0)
+  const taken = qemus.find((other) => missingOf(other, needed).length === 0)
   return { serves: true, says: `${taken === qemu ? 'taken' : `the ${taken?.origin} one is taken`} for ${transport}` }
 }

@@ -1,11 +1,12 @@
 import { Argument, Command } from 'commander'
 import { ffiMissing } from '../../host/linux/ffi.ts'
+import { UsageError } from '../../services/usage-error.ts'
 import { FrameClient } from '../../sharing/frames/frame-client.ts'
 import { FrameError } from '../../sharing/frames/frame-error.ts'
+import { wholeNumber } from '../arguments.ts'
 import { diagnosticLine } from '../diagnostics.ts'
 import { Ending } from '../ending.ts'
-import { ExitCode, exitCodeOf, UsageError } from '../exit-code.ts'
-import { wholeNumber } from '../run/run-options.ts'
+import { ExitCode, exitCodeOf } from '../exit-code.ts'
 import type { FramesOptions } from './options.ts'
 
 const EXAMPLES = `

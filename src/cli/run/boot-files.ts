@@ -1,12 +1,13 @@
 import { access, constants } from 'node:fs/promises'
 import path from 'node:path'
 import { formatByContent } from '../../backends/disk/image-format.ts'
+import { withDrivers } from '../../catalogue/guest-images.ts'
 import type { Firmware } from '../../engines/qemu/arguments.ts'
 import { prepareUefi } from '../../engines/qemu/firmware.ts'
 import type { UnpackOptions } from '../../guest-image/debian/unpacked-packages.ts'
 import { prepareGuestImage } from '../../guest-image/guest-image.ts'
-import { AMD64_IMAGE, I386_IMAGE } from '../../guest-image/recipe.ts'
-import { UsageError } from '../exit-code.ts'
+import { AMD64_RECIPE, I386_RECIPE } from '../../guest-image/recipe.ts'
+import { UsageError } from '../../services/usage-error.ts'
 import type { DiskOption, RunOptions } from './run-options.ts'
 
 /** The kernel a guest boots, and what it needs with it. */
@@ -37,7 +38,7 @@ export async function bootFiles(
   const own = await ownKernel(options)
   const firmware = own && (await installedFirmware())
   if (own && firmware) return { ...own, ...firmware }
-  const image = await prepareGuestImage(I386_IMAGE, {
+  const image = await prepareGuestImage(await withDrivers(I386_RECIPE), {
     mirror: options.mirror,
     signal,
     onProgress: ({ step, done, total }) => onProgress(step, percent(done, total)),
@@ -54,7 +55,7 @@ export async function kernelFiles(
 ): Promise<KernelFiles> {
   const own = await ownKernel(options)
   if (own) return own
-  const image = await prepareGuestImage(AMD64_IMAGE, {
+  const image = await prepareGuestImage(await withDrivers(AMD64_RECIPE), {
     mirror: options.mirror,
     signal,
     onProgress: ({ step, done, total }) => onProgress(step, percent(done, total)),

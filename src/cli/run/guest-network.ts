@@ -1,7 +1,7 @@
 import { PasstProcess, passtOptions } from '../../backends/net/passt-process.ts'
 import { tapRefused } from '../../backends/net/tap-interface.ts'
 import type { GuestNetwork } from '../../engines/qemu/guest-network.ts'
-import { UsageError } from '../exit-code.ts'
+import { UsageError } from '../../services/usage-error.ts'
 import type { NetOption } from './run-options.ts'
 
 /**

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { parseDisk, parseNet, parseSeconds, wholeNumber } from './run-options.ts'
+import { wholeNumber } from '../arguments.ts'
+import { parseDisk, parseNet, parseSeconds } from './run-options.ts'
 
 test('disks keep their order, and only a last ",readonly" is an option', () => {
   const first = parseDisk('a,b.img', [])

@@ -1,9 +1,12 @@
 import { InvalidArgumentError } from 'commander'
 import { DISK_FORMATS, type DiskFormat, formatByName } from '../../backends/disk/image-format.ts'
-import { LOGICAL_BLOCK_SIZES, type LogicalBlockSize } from '../../devices/virtio/block/block.ts'
+import { parseLogicalBlockSize } from '../../catalogue/block.ts'
+import { type AddedDevice, parseAddedDevice } from '../../catalogue/machine-device.ts'
+import type { DeviceTransport } from '../../device-process/socket.ts'
+import type { LogicalBlockSize } from '../../devices/virtio/block/block.ts'
 import type { GuestNetwork } from '../../engines/qemu/guest-network.ts'
-import type { DeviceTransport } from '../../engines/qemu/qemu.ts'
 import { isMirror } from '../../guest-image/debian/apt.ts'
+import { invalidIfUsage } from '../arguments.ts'
 
 /** What `outboard run` was asked, checked. */
 export interface RunOptions {
@@ -13,6 +16,7 @@ export interface RunOptions {
   /** MiB; what suits the engine where it is not said. */
   readonly memory?: number
   readonly disk: readonly DiskOption[]
+  readonly device: readonly AddedDevice[]
   readonly boot: 'kernel' | 'disk'
   /** `bios`, `uefi`, or a file. */
   readonly firmware?: string
@@ -56,7 +60,7 @@ export function parseDisk(value: string, before: readonly DiskOption[]): DiskOpt
     if (name === undefined) break
     path = rest
     if (name === 'format=') format = DISK_FORMATS.find((known) => argument === known) ?? unknownFormat()
-    else if (name === 'logical-block-size=') logicalBlockSize = parseLogicalBlockSize(argument)
+    else if (name === 'logical-block-size=') logicalBlockSize = invalidIfUsage(() => parseLogicalBlockSize(argument))
     else readOnly = true
   }
   if (path === '') throw new InvalidArgumentError('Give the name of a file: --disk FILE[,readonly][,format=FORMAT].')
@@ -64,11 +68,9 @@ export function parseDisk(value: string, before: readonly DiskOption[]): DiskOpt
   return [...before, { path, readOnly, ...(format && { format }), ...(logicalBlockSize && { logicalBlockSize }) }]
 }
 
-/** Bytes in which a guest addresses a disk. */
-export function parseLogicalBlockSize(value: string): LogicalBlockSize {
-  const size = LOGICAL_BLOCK_SIZES.find((known) => value === `${known}`)
-  if (size === undefined) throw new InvalidArgumentError(`A logical block size is ${LOGICAL_BLOCK_SIZES.join(' or ')}.`)
-  return size
+/** `KIND[,OPTION[=VALUE]]...`, collected in the order given. */
+export function parseDevice(value: string, before: readonly AddedDevice[]): AddedDevice[] {
+  return [...before, invalidIfUsage(() => parseAddedDevice(value))]
 }
 
 function unknownFormat(): never {
@@ -82,17 +84,6 @@ export function parseNet(value: string): NetOption {
   if (kind === 'passt') return { kind, ...(rest !== undefined && { options: rest }) }
   if (kind === 'none' && rest === undefined) return { kind }
   throw new InvalidArgumentError('Give none, passt, passt:OPTIONS or tap:NAME.')
-}
-
-/** A parser of whole numbers from `least` to `most`. */
-export function wholeNumber(least: number, most: number): (value: string) => number {
-  return (value) => {
-    const number = Number(value)
-    if (!/^\d+$/.test(value) || number < least || number > most) {
-      throw new InvalidArgumentError(`Give a whole number from ${least} to ${most}.`)
-    }
-    return number
-  }
 }
 
 /** The address of a Debian archive. */

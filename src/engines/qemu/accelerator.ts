@@ -1,9 +1,9 @@
 import { constants } from 'node:fs'
 import { access, readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { type Program, runProgram } from '../../guest-image/debian/program.ts'
 import { ToolError } from '../../guest-image/debian/tool.ts'
 import { makeScratchFolder } from '../../host/node/scratch-folder.ts'
-import { type Program, runProgram } from './program.ts'
 
 const KVM = '/dev/kvm'
 /** QEMU ends with twice the value the guest writes to its exit port, and one. */

@@ -1,15 +1,19 @@
-import { DeviceId } from '../../virtio/device-id.ts'
-import { type DeviceTransport, QemuDeviceDriver, VFIO_USER } from './qemu.ts'
+import type { DeviceKind, QemuFrontEnd } from '../../catalogue/device-kind.ts'
+import type { Settings } from '../../catalogue/options.ts'
+import type { DeviceTransport } from '../../device-process/socket.ts'
+import { frontEndDriver, VFIO_USER } from './front-ends.ts'
 
-/** What a device is to QEMU. */
+type GenericFrontEnd = Extract<QemuFrontEnd, { generic: unknown }>
+
+/** Device process that QEMU connects to. */
 export interface AttachedDevice {
-  /** Its name, in QEMU too. */
+  /** Name within the machine, in QEMU too. */
   readonly id: string
-  readonly kind: 'block' | 'console' | 'entropy' | 'gpu' | 'input' | 'net'
+  readonly kind: Pick<DeviceKind, 'id' | 'qemu'>
   readonly transport: DeviceTransport
   readonly socket: string
-  /** Of a network card: over vhost-user QEMU tells the guest. */
-  readonly mac?: string
+  /** Settings of the device, some of which QEMU repeats to the guest. @default {} */
+  readonly settings?: Settings
 }
 
 /** What the machine starts with, its console on the serial port. */
@@ -28,21 +32,13 @@ export interface QemuArgumentsOptions {
   readonly devices: readonly AttachedDevice[]
 }
 
-/** What QEMU needs to know of a device it has no name for: queues, their size, bytes of its configuration space. */
-const GENERIC = {
-  console: { id: DeviceId.CONSOLE, queues: 10, queueSize: 64, config: 12 },
-  gpu: { id: DeviceId.GPU, queues: 2, queueSize: 64, config: 20 },
-} as const
-
 /**
  * QEMU's arguments for a machine with no device of its own but a serial port. The guest's memory is a memfd that the
  * device processes map; the serial port is QEMU's standard output.
  */
 export function qemuArguments(options: QemuArgumentsOptions): string[] {
   const { accelerator, memoryMiB, boot, firmware, devices } = options
-  const bootable = boot
-    ? []
-    : ['block' as const, 'net' as const].map((kind) => devices.find((one) => one.kind === kind))
+  const bootable = boot ? [] : bootOrder(devices)
   return [
     ...['-accel', accelerator, '-cpu', accelerator === 'kvm' ? 'host' : 'max'],
     // Without graphics of QEMU's own, SeaBIOS and what it boots have their console on the serial port.
@@ -70,36 +66,40 @@ function bootIndex(index: number): { bootindex?: number } {
   return index < 0 ? {} : { bootindex: index }
 }
 
+/** First device of each kind that firmware boots from. */
+function bootOrder(devices: readonly AttachedDevice[]): AttachedDevice[] {
+  const orderOf = ({ kind }: AttachedDevice): number => kind.qemu.bootOrder ?? 0
+  const candidates = devices.filter((device) => orderOf(device) > 0)
+  const firsts = candidates.filter((device, i) => candidates.findIndex((one) => one.kind.id === device.kind.id) === i)
+  return firsts.sort((one, other) => orderOf(one) - orderOf(other))
+}
+
 function backEndArguments(device: AttachedDevice, { bootindex }: { bootindex?: number }): string[] {
   const { id, kind, socket } = device
   return [
     ...['-chardev', `socket,id=${id},path=${escaped(socket)}`],
-    ...(kind === 'net' ? ['-netdev', `vhost-user,id=${id},chardev=${id}`] : []),
+    ...(kind.qemu.netdev ? ['-netdev', `vhost-user,id=${id},chardev=${id}`] : []),
     ...['-device', `${deviceArgument(device)}${bootindex === undefined ? '' : `,bootindex=${bootindex}`}`],
   ]
 }
 
-/** Firmware drives a transitional function as virtio 0.9.5, even if it knows virtio 1. */
-const MODERN = 'disable-legacy=on'
+function deviceArgument({ id, kind, settings = {} }: AttachedDevice): string {
+  const { qemu } = kind
+  const { properties = [], repeats = {} } = qemu
+  const repeated = Object.entries(repeats)
+    .filter(([option]) => typeof settings[option] === 'string')
+    .map(([option, property]) => `${property}=${escaped(String(settings[option]))}`)
+  return [
+    frontEndDriver(qemu),
+    `${qemu.netdev ? 'netdev' : 'chardev'}=${id}`,
+    ...('generic' in qemu ? genericProperties(kind.id, qemu.generic) : []),
+    ...properties,
+    ...repeated,
+  ].join()
+}
 
-function deviceArgument({ id, kind, mac }: AttachedDevice): string {
-  switch (kind) {
-    case 'block':
-      return `${QemuDeviceDriver.BLOCK},chardev=${id},${MODERN}`
-    case 'entropy':
-      return `${QemuDeviceDriver.ENTROPY},chardev=${id}`
-    case 'input':
-      return `${QemuDeviceDriver.INPUT},chardev=${id}`
-    case 'net':
-      // Without the ROM of QEMU's that looks for something to boot on the network.
-      return `${QemuDeviceDriver.NET},netdev=${id},${MODERN},romfile=${mac === undefined ? '' : `,mac=${mac}`}`
-    case 'console':
-    case 'gpu': {
-      const { id: virtioId, queues, queueSize, config } = GENERIC[kind]
-      const sizes = `num_vqs=${queues},vq_size=${queueSize},config_size=${config}`
-      return `${QemuDeviceDriver.ANY},chardev=${id},virtio-id=${virtioId},${sizes}`
-    }
-  }
+function genericProperties(id: number, { queues, queueSize, configBytes }: GenericFrontEnd['generic']): string[] {
+  return [`virtio-id=${id}`, `num_vqs=${queues}`, `vq_size=${queueSize}`, `config_size=${configBytes}`]
 }
 
 /** A comma ends a value, unless it is doubled. */

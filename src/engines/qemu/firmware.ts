@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { AptError } from '../../guest-image/debian/apt-error.ts'
+import { QemuError } from '../../guest-image/debian/qemu-error.ts'
 import { type UnpackOptions, unpackedPackages } from '../../guest-image/debian/unpacked-packages.ts'
-import { AMD64_IMAGE } from '../../guest-image/recipe.ts'
-import { QemuError } from './qemu-error.ts'
+import { AMD64_RECIPE } from '../../guest-image/recipe.ts'
 
 /** Code and variables in one image, in the package `ovmf`. What a guest writes to the variables is gone with it. */
 const IMAGE = 'usr/share/ovmf/OVMF.fd'
@@ -16,7 +16,7 @@ export async function prepareUefi(options: UnpackOptions = {}): Promise<string> 
   const installed = path.join('/', IMAGE)
   if (existsSync(installed)) return installed
   try {
-    const set = { kind: 'ovmf', suite: AMD64_IMAGE.suite, packages: ['ovmf'], withDependencies: false }
+    const set = { kind: 'ovmf', suite: AMD64_RECIPE.suite, packages: ['ovmf'], withDependencies: false }
     return path.join(await unpackedPackages(set, options), IMAGE)
   } catch (error) {
     const fix = 'fix: install ovmf, or name an image with --firmware FILE'

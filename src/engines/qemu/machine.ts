@@ -2,20 +2,24 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import path from 'node:path'
 import type { DiskFormat } from '../../backends/disk/image-format.ts'
+import type { DeviceKind } from '../../catalogue/device-kind.ts'
+import { loadKind } from '../../catalogue/index.ts'
+import { type AddedDevice, type MachineDevice, standardDevices } from '../../catalogue/machine-device.ts'
+import { parseSettings, type Settings, settingsArguments } from '../../catalogue/options.ts'
+import type { DeviceTransport } from '../../device-process/socket.ts'
 import type { LogicalBlockSize } from '../../devices/virtio/block/block.ts'
+import type { Program } from '../../guest-image/debian/program.ts'
 import { readLines } from '../../host/node/read-lines.ts'
 import { makeScratchFolder } from '../../host/node/scratch-folder.ts'
 import { limitedLog } from '../../log/limited-log.ts'
 import type { DeviceInspection, Machine, StopReason } from '../../machine/machine.ts'
 import { type EngineEvents, type MachineEngine, MachineProxy } from '../../machine/machine-proxy.ts'
-import { type MachineCommand, type Report, Stream } from '../../machine/messages.ts'
+import { type MachineCommand, type Report, refusal, Stream } from '../../machine/messages.ts'
 import { SerialLog } from '../serial-log.ts'
 import { type AttachedDevice, type QemuArgumentsOptions, qemuArguments } from './arguments.ts'
 import { DeviceProcess, type DeviceProgram } from './device-process.ts'
 import { GpuScreens } from './gpu-screens.ts'
-import { cardAddress, type GuestNetwork, networkArguments } from './guest-network.ts'
-import type { Program } from './program.ts'
-import type { DeviceTransport } from './qemu.ts'
+import { type GuestNetwork, networkSettings } from './guest-network.ts'
 import { SerialTerminal } from './serial-terminal.ts'
 
 /** Timeout for QEMU to end after a request. */
@@ -29,12 +33,12 @@ interface QemuDisk {
   readonly logicalBlockSize?: LogicalBlockSize
 }
 
-/** What makes a guest. */
+/** Guest in QEMU. */
 export interface QemuMachineOptions
   extends Pick<QemuArgumentsOptions, 'accelerator' | 'memoryMiB' | 'boot' | 'firmware'> {
   readonly qemu: Program
   readonly deviceProgram: DeviceProgram
-  /** What all devices speak. */
+  /** Protocol between QEMU and all devices. */
   readonly transport: DeviceTransport
   /** `/dev/vda` first. */
   readonly disks: readonly QemuDisk[]
@@ -42,39 +46,26 @@ export interface QemuMachineOptions
   readonly blob?: boolean
   /** The guest has no network card without one. */
   readonly network?: GuestNetwork
+  /** More devices. @default [] */
+  readonly devices?: readonly AddedDevice[]
   /** Set when the serial port is the terminal until the guest uses its console; else its lines are logged. */
   readonly serialTerminal?: boolean
 }
 
-/** A guest in QEMU, with each device in a process of its own. Nothing is started yet. */
+/** Creates a machine whose guest runs in QEMU, with each device in a process of its own. `start` starts it. */
 export function createQemuMachine(options: QemuMachineOptions): Machine {
   return new MachineProxy(new QemuEngine(options))
 }
 
-/** A device of the guest, and the commands it handles. */
-interface PlannedDevice {
-  readonly id: string
-  readonly kind: AttachedDevice['kind']
-  readonly args: readonly string[]
-  readonly mac?: string
-  readonly handles: readonly MachineCommand['type'][]
-}
-
-const DEVICES: readonly PlannedDevice[] = [
-  { id: 'keyboard', kind: 'input', args: ['--kind=keyboard'], handles: ['key'] },
-  { id: 'tablet', kind: 'input', args: ['--kind=tablet'], handles: ['button', 'pointer', 'wheel'] },
-  { id: 'console', kind: 'console', args: [], handles: ['terminal', 'resize-terminal', 'execute', 'taken'] },
-  { id: 'entropy', kind: 'entropy', args: [], handles: [] },
-]
-
-function card(network: GuestNetwork): PlannedDevice {
-  const mac = cardAddress(network)
-  return { id: 'net', kind: 'net', args: [...networkArguments(network), `--mac=${mac}`], mac, handles: [] }
+/** Device of the guest, and the commands that it handles. */
+interface PlannedDevice extends MachineDevice {
+  readonly deviceKind: DeviceKind
+  readonly commands: readonly MachineCommand['type'][]
 }
 
 class QemuEngine implements MachineEngine {
   readonly #options: QemuMachineOptions
-  readonly #devices: PlannedDevice[]
+  #devices: readonly PlannedDevice[] = []
   readonly #processes = new Map<string, DeviceProcess>()
   readonly #inspections = new Inspections()
   #events: EngineEvents | undefined
@@ -90,36 +81,17 @@ class QemuEngine implements MachineEngine {
 
   constructor(options: QemuMachineOptions) {
     this.#options = options
-    const disks = options.disks.map(
-      ({ path: file, readOnly, format = 'raw', logicalBlockSize = 512 }, index): PlannedDevice => ({
-        id: `disk${index}`,
-        kind: 'block',
-        args: [
-          ...[`--blk-file=${file}`, `--format=${format}`, `--logical-block-size=${logicalBlockSize}`],
-          ...(readOnly ? ['--read-only'] : []),
-        ],
-        handles: [],
-      }),
-    )
-    const gpu: PlannedDevice = {
-      id: 'gpu',
-      kind: 'gpu',
-      args: options.blob === false ? ['--no-blob'] : [],
-      handles: ['resize', 'damage-taken', 'read-pixels'],
-    }
-    this.#devices = [gpu, ...DEVICES, ...disks, ...(options.network ? [card(options.network)] : [])]
   }
 
   start(events: EngineEvents): void {
     this.#events = events
-    try {
-      this.#startAll(events)
-      events.report({ type: 'started' })
-    } catch (error) {
-      const { name, message } = error instanceof Error ? error : new Error(String(error))
-      events.report({ type: 'refused', name, message })
-      void this.terminate()
-    }
+    this.#startAll(events).then(
+      () => events.report({ type: 'started' }),
+      (error) => {
+        events.report(refusal(error))
+        void this.terminate()
+      },
+    )
   }
 
   send(command: MachineCommand): void {
@@ -136,8 +108,8 @@ class QemuEngine implements MachineEngine {
 
   /** Sends a command to the device that handles it. */
   #forward(command: MachineCommand): void {
-    const device = this.#devices.find(({ handles }) => handles.includes(command.type))
-    if (device?.kind === 'gpu') this.#screens?.send(command)
+    const device = this.#devices.find(({ commands }) => commands.includes(command.type))
+    if (device && device === this.#screenDevice) this.#screens?.send(command)
     else if (device) this.#processes.get(device.id)?.send(command)
   }
 
@@ -145,30 +117,37 @@ class QemuEngine implements MachineEngine {
     await this.#end()
   }
 
-  #startAll(events: EngineEvents): void {
+  async #startAll(events: EngineEvents): Promise<void> {
+    this.#devices = await planDevices(this.#options)
+    if (this.#stopping) return
     const folder = makeScratchFolder('run')
     this.#folder = folder
     const { deviceProgram: program, transport } = this.#options
     events.report({ type: 'progress', step: 'starting devices and QEMU' })
     const frames = path.join(folder, 'frames.sock')
-    const attached = this.#devices.map(({ id, kind, args, mac }) => {
+    const attached = this.#devices.map((device) => {
+      const { id, kind, deviceKind, settings } = device
       const socket = path.join(folder, `${id}.sock`)
-      // Only this user gets into the folder.
-      const exported = kind === 'gpu' ? [`--export=${frames}`, '--export-memory'] : []
+      const showsScreen = device === this.#screenDevice
+      // Only this user can enter the folder.
+      const exported: Settings = showsScreen ? { export: frames, 'export-memory': true } : {}
       const process = new DeviceProcess({
         program,
-        args: [kind, `--transport=${transport}`, ...args, ...exported],
+        args: [kind, `--transport=${transport}`, ...settingsArguments({ ...settings, ...exported })],
         socket,
         report: (report) => this.#receive(id, report),
         left: (why) => this.#left(why),
       })
       this.#processes.set(id, process)
-      if (kind === 'gpu') {
-        this.#screens = new GpuScreens(frames, (command) => process.send(command), events.report)
-      }
-      return { id, kind, transport, socket, ...(mac !== undefined && { mac }) }
+      if (showsScreen) this.#screens = new GpuScreens(frames, (command) => process.send(command), events.report)
+      return { id, kind: deviceKind, transport, socket, settings }
     })
     this.#startQemu(attached)
+  }
+
+  /** Device whose screens the viewers see: the first one that has screens. */
+  get #screenDevice(): PlannedDevice | undefined {
+    return this.#devices.find(({ commands }) => commands.includes('read-pixels'))
   }
 
   #startQemu(devices: readonly AttachedDevice[]): void {
@@ -229,7 +208,7 @@ class QemuEngine implements MachineEngine {
 
   #receive(id: string, said: Report): void {
     if (said.type === 'bytes' && said.stream === Stream.TERMINAL) this.#serial?.release()
-    const report = (id === 'gpu' && this.#screens?.receive(said)) || said
+    const report = (id === this.#screenDevice?.id && this.#screens?.receive(said)) || said
     if (report.type === 'inspection') {
       const inspection = this.#inspections.take(report.id, id, report.inspection.devices)
       if (inspection) this.#events?.report(inspection)
@@ -275,6 +254,32 @@ class QemuEngine implements MachineEngine {
       if (this.#folder !== undefined) rmSync(this.#folder, { recursive: true, force: true })
     })()
     return this.#stopping
+  }
+}
+
+async function planDevices(options: QemuMachineOptions): Promise<PlannedDevice[]> {
+  const { disks, blob, network, devices } = options
+  const planned = standardDevices({
+    disks: disks.map(diskSettings),
+    blob,
+    network: network && networkSettings(network),
+    added: devices,
+  })
+  return await Promise.all(
+    planned.map(async (device) => {
+      const deviceKind = await loadKind(device.kind)
+      const values = parseSettings(deviceKind.options, device.settings)
+      return { ...device, deviceKind, commands: deviceKind.commands?.(values) ?? [] }
+    }),
+  )
+}
+
+function diskSettings({ path: file, readOnly, format = 'raw', logicalBlockSize = 512 }: QemuDisk): Settings {
+  return {
+    'blk-file': file,
+    format,
+    'logical-block-size': `${logicalBlockSize}`,
+    ...(readOnly && { 'read-only': true }),
   }
 }
 

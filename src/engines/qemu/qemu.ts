@@ -1,26 +1,8 @@
-import { ToolError } from '../../guest-image/debian/tool.ts'
-import { type Program, runProgram, systemProgram } from './program.ts'
-import { QemuError } from './qemu-error.ts'
-import { findUnpackedQemu, type PrepareOptions, unpackQemu } from './unpacked-qemu.ts'
-
-/** Devices of QEMU through which ours reach a guest, and what each is for. */
-export const QemuDeviceDriver = {
-  BLOCK: 'vhost-user-blk-pci',
-  ENTROPY: 'vhost-user-rng-pci',
-  INPUT: 'vhost-user-input-pci',
-  GPU: 'vhost-user-gpu-pci',
-  /** With a back-end of ours as its peer. */
-  NET: 'virtio-net-pci',
-  /** Any device, named by its number. It is there from QEMU 11.1 on. */
-  ANY: 'vhost-user-test-device-pci',
-} as const
-
-/** Takes any PCI function of ours, whole. It is there from QEMU 10.1 on, where that was built with it. */
-export const VFIO_USER = 'vfio-user-pci'
-
-/** How the devices of a machine reach QEMU: behind PCI functions of its own, or as PCI functions. */
-export const DEVICE_TRANSPORTS = ['vhost-user', 'vfio-user'] as const
-export type DeviceTransport = (typeof DEVICE_TRANSPORTS)[number]
+import type { DeviceTransport } from '../../device-process/socket.ts'
+import { outputOf, type Program, systemProgram } from '../../guest-image/debian/program.ts'
+import { QemuError } from '../../guest-image/debian/qemu-error.ts'
+import { findUnpackedQemu, type PrepareOptions, unpackQemu } from '../../guest-image/debian/unpacked-qemu.ts'
+import { neededFrontEnds } from './front-ends.ts'
 
 /** The system emulator: its version, and which of its devices there are. */
 export interface Qemu {
@@ -40,14 +22,7 @@ export interface QemuTools {
 }
 
 const EMULATOR = 'qemu-system-x86_64'
-const NBD_SERVER = 'qemu-nbd'
 const CLIENT_DRIVER = 'virtio-blk-vhost-user'
-
-/** What it lacks for a whole machine of our devices. */
-export function missingDevices(qemu: Qemu, transport: DeviceTransport): string[] {
-  const needed = transport === 'vfio-user' ? [VFIO_USER] : Object.values(QemuDeviceDriver)
-  return needed.filter((device) => !qemu.devices.has(device))
-}
 
 /** Every QEMU there is, this machine's first. */
 export async function findQemus(): Promise<Qemu[]> {
@@ -61,7 +36,8 @@ export async function findQemus(): Promise<Qemu[]> {
 
 /** A QEMU for whole machines, if one is here. */
 export async function findQemu(transport: DeviceTransport): Promise<Qemu | undefined> {
-  return (await findQemus()).find((qemu) => missingDevices(qemu, transport).length === 0)
+  const needed = await neededFrontEnds(transport)
+  return (await findQemus()).find(({ devices }) => needed.every((name) => devices.has(name)))
 }
 
 /**
@@ -74,7 +50,7 @@ export async function prepareQemu(transport: DeviceTransport, options: PrepareOp
   const unpacked = await unpackQemu(options)
   const qemu = await examine(unpacked.program(EMULATOR), 'unpacked')
   if (!qemu) throw new QemuError('the QEMU that was fetched does not start: report it')
-  const missing = missingDevices(qemu, transport)
+  const missing = (await neededFrontEnds(transport)).filter((name) => !qemu.devices.has(name))
   if (missing.length > 0) {
     throw new QemuError(`QEMU ${qemu.version}, the newest of Debian, has no ${missing.join(', no ')}: report it`)
   }
@@ -100,26 +76,9 @@ export async function prepareQemuTools(options: PrepareOptions = {}): Promise<Qe
   return tools
 }
 
-/** The server of disk images in QEMU's formats, if it is here. */
-export async function findNbdServer(): Promise<Program | undefined> {
-  const unpacked = findUnpackedQemu()
-  for (const program of [systemProgram(NBD_SERVER), unpacked?.program(NBD_SERVER)]) {
-    if (program && (await said(program, ['--version'])) !== undefined) return program
-  }
-  return undefined
-}
-
-/**
- * Sees to it that there is one: fetches it where it is not there yet.
- * @throws {QemuError}
- */
-export async function prepareNbdServer(options: PrepareOptions = {}): Promise<void> {
-  if (!(await findNbdServer())) await unpackQemu(options)
-}
-
 async function examine(program: Program, origin: Qemu['origin']): Promise<Qemu | undefined> {
-  const says = await said(program, ['-version'])
-  const listed = says === undefined ? undefined : await said(program, ['-device', 'help'])
+  const says = await outputOf(program, ['-version'])
+  const listed = says === undefined ? undefined : await outputOf(program, ['-device', 'help'])
   if (says === undefined || listed === undefined) return undefined
   const devices = new Set([...listed.matchAll(/^name "([^"]+)"/gm)].map(([, name]) => name))
   return { program, origin, version: versionIn(says), devices }
@@ -127,20 +86,10 @@ async function examine(program: Program, origin: Qemu['origin']): Promise<Qemu |
 
 async function examineTools(find: (name: string) => Program): Promise<QemuTools | undefined> {
   const img = find('qemu-img')
-  const help = await said(img, ['--help'])
+  const help = await outputOf(img, ['--help'])
   const storageDaemon = find('qemu-storage-daemon')
-  if (!help?.includes(CLIENT_DRIVER) || (await said(storageDaemon, ['--version'])) === undefined) return undefined
+  if (!help?.includes(CLIENT_DRIVER) || (await outputOf(storageDaemon, ['--version'])) === undefined) return undefined
   return { version: versionIn(help), img, io: find('qemu-io'), storageDaemon }
-}
-
-/** What a program prints; undefined where it cannot be run. */
-async function said(program: Program, args: readonly string[]): Promise<string | undefined> {
-  try {
-    return await runProgram(program, args)
-  } catch (error) {
-    if (error instanceof ToolError) return undefined
-    throw error
-  }
 }
 
 function versionIn(text: string): string {

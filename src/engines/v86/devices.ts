@@ -1,71 +1,74 @@
-import { FileDisk } from '../../backends/disk/file-disk.ts'
-import { BlockDevice } from '../../devices/virtio/block/block.ts'
-import { EntropyDevice } from '../../devices/virtio/entropy/entropy.ts'
-import { GpuDevice } from '../../devices/virtio/gpu/gpu.ts'
-import { createKeyboard } from '../../devices/virtio/input/keyboard.ts'
-import { createTablet } from '../../devices/virtio/input/tablet.ts'
-import { GuestConsole } from '../../machine/guest-console.ts'
-import { GuestKeyboard, GuestPointer } from '../../machine/guest-input.ts'
-import type { Report } from '../../machine/messages.ts'
-import { ViewerDisplay } from '../../machine/viewer-display.ts'
-import { cryptoRandomSource } from '../../services/random-source.ts'
+import type { DeviceHost } from '../../catalogue/device-kind.ts'
+import { addPlugin, loadKind } from '../../catalogue/index.ts'
+import { type AddedDevice, type MachineDevice, standardDevices } from '../../catalogue/machine-device.ts'
+import { openDevice } from '../../catalogue/open-device.ts'
+import { parseSettings, type Settings } from '../../catalogue/options.ts'
+import type { DeviceInspection } from '../../machine/machine.ts'
+import type { MachineCommand } from '../../machine/messages.ts'
+import { UsageError } from '../../services/usage-error.ts'
 import type { VirtioDevice } from '../../virtio/device.ts'
 import type { V86MachineOptions } from './options.ts'
 
-/** The screen until the viewer asks for another size. */
-const SCREEN = { width: 1024, height: 768 }
-
-/** All devices of a guest, and what stands behind them. */
-export interface GuestDevices {
-  /** In the order of their slots. */
-  readonly all: readonly VirtioDevice[]
-  readonly gpu: GpuDevice
-  readonly display: ViewerDisplay
-  readonly console: GuestConsole
-  readonly keyboard: GuestKeyboard
-  readonly pointer: GuestPointer
-  /** Closes the disks. */
-  close(): Promise<void>
+/** Device of a guest in the engine's thread. */
+export interface GuestDevice {
+  readonly device: VirtioDevice
+  readonly panel?: DeviceInspection['panel']
+  /** Commands of the machine that it handles. */
+  readonly commands: readonly MachineCommand['type'][]
+  handle?(command: MachineCommand): void
+  inspect?(): Record<string, unknown>
+  close?(): Promise<void>
 }
 
 /**
- * Makes the devices of a guest. Adding one is a line here.
- * @param report takes what they tell the main thread
- * @throws {DiskError} where a disk cannot be opened
+ * Opens the devices of a guest.
+ * @returns the devices in the order of their slots
+ * @throws {UsageError} if a device cannot be opened; the others are closed
  */
-export async function createDevices(
-  { disks: images = [], blob = true, devices: modules = [] }: V86MachineOptions,
-  report: (message: Report) => void,
-): Promise<GuestDevices> {
-  const log = (line: string): void => report({ type: 'log', line })
-  const disks = images.map(({ path, readOnly }) => FileDisk.open(path, { readOnly, log }))
-  const blocks = images.map(({ logicalBlockSize }, i) => new BlockDevice(disks[i], { logicalBlockSize }))
-  const added = await Promise.all(modules.map(importDevice))
-  const display = new ViewerDisplay({
-    mode: (scanout, mode) => report({ type: 'mode', scanout, mode }),
-    damage: (scanout, rects) => report({ type: 'damage', scanout, rects }),
-    cursor: (scanout, cursor) => report({ type: 'cursor', scanout, cursor }),
-  })
-  const gpu = new GpuDevice(display, { scanouts: [SCREEN], blob })
-  const console = new GuestConsole(report)
-  const keyboard = createKeyboard({ onLed: (code, on) => report({ type: 'led', code, on }) })
-  const tablet = createTablet()
+export async function openDevices(options: V86MachineOptions, host: DeviceHost): Promise<GuestDevice[]> {
+  const { disks = [], blob, devices: more = [], plugins = [] } = options
+  for (const plugin of plugins) await addPlugin(plugin)
+  const added = more.filter(isAdded)
+  const standard = standardDevices({ disks: disks.map(diskSettings), blob, added })
+  const opened: GuestDevice[] = []
+  try {
+    for (const one of standard) opened.push(await open(one, host))
+    for (const one of more) if (typeof one === 'string') opened.push({ device: await importDevice(one), commands: [] })
+    return opened
+  } catch (error) {
+    await closeDevices(opened)
+    throw error
+  }
+}
+
+export async function closeDevices(devices: readonly GuestDevice[]): Promise<void> {
+  await Promise.all(devices.map((one) => one.close?.()))
+}
+
+async function open({ kind: name, settings }: MachineDevice, host: DeviceHost): Promise<GuestDevice> {
+  const kind = await loadKind(name)
+  const options = parseSettings(kind.options, settings)
+  const { served, close } = await openDevice(kind, options, host)
+  // Groups of queues need a reactor, which this thread has not.
+  if (!('device' in served)) throw new UsageError(`a device of kind ${name} needs a device process: --engine qemu`)
+  return { ...served, panel: kind.panel, commands: kind.commands?.(options) ?? [], close }
+}
+
+function isAdded(device: URL | string | AddedDevice): device is AddedDevice {
+  return typeof device === 'object' && !(device instanceof URL)
+}
+
+function diskSettings({ path, readOnly, logicalBlockSize }: NonNullable<V86MachineOptions['disks']>[number]): Settings {
   return {
-    all: [gpu, keyboard, tablet, console.device, new EntropyDevice(cryptoRandomSource), ...blocks, ...added],
-    gpu,
-    display,
-    console,
-    keyboard: new GuestKeyboard(keyboard),
-    pointer: new GuestPointer(tablet),
-    async close() {
-      await Promise.all(disks.map((disk) => disk.close()))
-    },
+    'blk-file': path,
+    ...(readOnly && { 'read-only': true }),
+    ...(logicalBlockSize !== undefined && { 'logical-block-size': `${logicalBlockSize}` }),
   }
 }
 
 /** @throws {TypeError} if the module has no default function */
-async function importDevice(module: URL | string): Promise<VirtioDevice> {
-  const { default: create } = await import(String(module))
+async function importDevice(module: string): Promise<VirtioDevice> {
+  const { default: create } = await import(module)
   if (typeof create !== 'function') throw new TypeError(`${module} must export a function as its default`)
   return await create()
 }

@@ -6,7 +6,7 @@ import { type EngineEvents, type MachineEngine, MachineProxy } from '../../machi
 import type { MachineCommand, Report } from '../../machine/messages.ts'
 import type { V86MachineOptions } from './options.ts'
 
-/** A guest in v86, in a worker thread of its own. Nothing is started yet. */
+/** Creates a machine whose guest runs in v86, in a worker thread of its own. `start` starts it. */
 export function createV86Machine(options: V86MachineOptions): Machine {
   return new MachineProxy(new WorkerEngine(options))
 }
@@ -20,9 +20,12 @@ class WorkerEngine implements MachineEngine {
   }
 
   start({ report, left }: EngineEvents): void {
-    // What the emulator prints is not for this process's standard output.
+    // The emulator's output goes to the log, not to this process's standard output.
     const worker = new Worker(new URL('./worker.js', import.meta.url), {
-      workerData: { ...this.#options, devices: this.#options.devices?.map(String) },
+      workerData: {
+        ...this.#options,
+        devices: this.#options.devices?.map((one) => (one instanceof URL ? one.href : one)),
+      },
       stdout: true,
       stderr: true,
     })

@@ -1,7 +1,9 @@
+import type { AddedDevice } from '../../catalogue/machine-device.ts'
 import type { LogicalBlockSize } from '../../devices/virtio/block/block.ts'
-/** What makes a guest; the worker gets it as its `workerData`. */
+
+/** Guest in v86. */
 export interface V86MachineOptions {
-  /** Files. */
+  /** Path of the kernel. */
   readonly kernel: string
   readonly initrd?: string
   readonly bios: string
@@ -18,8 +20,10 @@ export interface V86MachineOptions {
   /** Whether the GPU offers blob resources (default), which it reads in place. */
   readonly blob?: boolean
   /**
-   * Modules whose default export makes a device of your own: `() => VirtioDevice`, possibly asynchronous. They run in the
-   * engine's thread. @default []
+   * More devices: kinds of the catalogue, and modules whose default export creates a device of your own: `() => VirtioDevice`,
+   * possibly asynchronous. They run in the engine's thread. @default []
    */
-  readonly devices?: readonly (URL | string)[]
+  readonly devices?: readonly (URL | string | AddedDevice)[]
+  /** Modules that add kinds of devices to the catalogue. @see addPlugin @default [] */
+  readonly plugins?: readonly string[]
 }

@@ -1,105 +1,70 @@
 /** The engine's worker thread: the emulator with its devices, driven by messages of the main thread. */
 import { parentPort, workerData } from 'node:worker_threads'
-import { DiskError } from '../../backends/disk/disk-error.ts'
 import { limitedLog } from '../../log/limited-log.ts'
 import { CoalescedReports } from '../../machine/coalesced-reports.ts'
-import type { StopReason } from '../../machine/machine.ts'
-import { isInput, type MachineCommand, type Report } from '../../machine/messages.ts'
+import type { DeviceInspection, StopReason } from '../../machine/machine.ts'
+import { isInput, type MachineCommand, type Report, refusal } from '../../machine/messages.ts'
 import { all, promiseOf } from '../../pending/pending.ts'
+import { UsageError } from '../../services/usage-error.ts'
 import { VirtioPciFunction } from '../../transport/virtio-pci/virtio-pci-function.ts'
 import { SerialLog } from '../serial-log.ts'
 import { Emulator } from './adapter/emulator.ts'
-import { createDevices, type GuestDevices } from './devices.ts'
+import { closeDevices, type GuestDevice, openDevices } from './devices.ts'
 import type { V86MachineOptions } from './options.ts'
 
-/** Slots of the emulated board that are free, in the order of the devices. */
+/** Free slots of the emulated board: 8 to 15, in the order of the devices. */
 const FIRST_SLOT = 8
+const MAX_DEVICES = 8
 const MEMORY_MIB = 256
 
 const options: V86MachineOptions = workerData
 
-function post(message: Report, transfer: readonly ArrayBuffer[] = []): void {
-  parentPort?.postMessage(message, [...transfer])
-}
-
-const news = new CoalescedReports(post)
-const report = (message: Report): void => news.report(message)
+const reports = new CoalescedReports((message) => parentPort?.postMessage(message, transferable(message)))
+const report = (message: Report): void => reports.report(message)
 
 const log = (line: string): void => report({ type: 'log', line })
 
+/** Pixels are a copy already: they move to the main thread. */
+function transferable(message: Report): ArrayBuffer[] {
+  return message.type === 'pixels' && message.pixels ? [message.pixels.data.buffer as ArrayBuffer] : []
+}
+
 class Engine {
   readonly #emulator: Emulator
-  readonly #devices: GuestDevices
-  readonly #functions: VirtioPciFunction[] = []
+  readonly #devices: readonly GuestDevice[]
+  readonly #functions: readonly VirtioPciFunction[]
 
-  constructor(emulator: Emulator, devices: GuestDevices) {
+  constructor(emulator: Emulator, devices: readonly GuestDevice[]) {
     this.#emulator = emulator
     this.#devices = devices
-    devices.all.forEach((device, i) => {
-      emulator.plug(FIRST_SLOT + i, (bus) => {
-        const pci = new VirtioPciFunction(device, bus, { memory: emulator.memory, log: limitedLog(log) })
-        this.#functions.push(pci)
-        return pci
-      })
-    })
+    this.#functions = devices.map(({ device }, index) =>
+      emulator.plug(
+        FIRST_SLOT + index,
+        (bus) => new VirtioPciFunction(device, bus, { memory: emulator.memory, log: limitedLog(log) }),
+      ),
+    )
   }
 
   handle(command: MachineCommand): void {
-    const devices = this.#devices
-    switch (command.type) {
-      case 'key':
-        devices.keyboard.key(command.code, command.pressed)
-        return
-      case 'button':
-        devices.pointer.button(command.code, command.pressed)
-        return
-      case 'pointer':
-        devices.pointer.move(command.x, command.y)
-        return
-      case 'wheel':
-        devices.pointer.wheel(command.vertical, command.horizontal)
-        return
-      case 'resize':
-        devices.gpu.resize(command.scanout, command.width, command.height)
-        return
-      case 'terminal':
-        devices.console.typed(command.bytes)
-        return
-      case 'resize-terminal':
-        devices.console.resize(command.columns, command.rows)
-        return
-      case 'execute':
-        devices.console.execute(command.command)
-        return
-      case 'taken':
-        devices.console.taken(command.stream, command.bytes)
-        return
-      case 'heard':
-        news.heard()
-        return
-      case 'damage-taken':
-        devices.display.taken(command.scanout)
-        return
-      case 'read-pixels': {
-        const pixels = devices.display.read(command.scanout, command.rect)
-        post({ type: 'pixels', id: command.id, pixels }, pixels ? [pixels.data.buffer as ArrayBuffer] : [])
-        return
-      }
-      case 'inspect': {
-        const inspection = { devices: this.#functions.map((pci) => pci.inspect()) }
-        report({ type: 'inspection', id: command.id, inspection })
-        return
-      }
-      case 'stop':
-        void this.stop()
-    }
+    if (command.type === 'heard') reports.heard()
+    else if (command.type === 'inspect') {
+      report({ type: 'inspection', id: command.id, inspection: { devices: this.#inspect() } })
+    } else if (command.type === 'stop') void this.stop()
+    else this.#devices.find(({ commands }) => commands.includes(command.type))?.handle?.(command)
   }
 
   async stop(): Promise<void> {
     await this.#emulator.stop()
     await promiseOf(all(this.#functions.map((pci) => pci.reset())))
-    await this.#devices.close()
+    await closeDevices(this.#devices)
     report({ type: 'stopped' })
+  }
+
+  #inspect(): DeviceInspection[] {
+    return this.#devices.map(({ panel, inspect }, index) => {
+      const device = this.#functions[index].inspect()
+      return { ...device, panel, state: { ...device.state, ...inspect?.() } }
+    })
   }
 }
 
@@ -117,8 +82,16 @@ async function main(): Promise<void> {
     line: (text) => log(`guest: ${text}`),
     ended: end,
   })
-  // Disks first: what is wrong with them is known at once.
-  const devices = await createDevices(options, report)
+  // Devices first: an error about a disk appears at once.
+  const devices = await openDevices(options, {
+    transport: 'virtio-pci',
+    log: (_level, line) => log(line),
+    fail: ({ message }) => end({ kind: 'failure', message }),
+    report,
+  })
+  if (devices.length > MAX_DEVICES) {
+    throw new UsageError(`v86 has slots for ${MAX_DEVICES} devices (${devices.length} given): --engine qemu has more`)
+  }
   report({ type: 'progress', step: 'loading the kernel' })
   emulator = await Emulator.create({
     ...options,
@@ -135,7 +108,4 @@ async function main(): Promise<void> {
   report({ type: 'started' })
 }
 
-main().catch((error: unknown) => {
-  const { name, message } = error instanceof Error ? error : new Error(String(error))
-  report({ type: 'refused', name: error instanceof DiskError ? 'DiskError' : name, message })
-})
+main().catch((error: unknown) => report(refusal(error)))

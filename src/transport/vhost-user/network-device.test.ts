@@ -6,6 +6,7 @@ import { HeldPort } from '../../devices/virtio/net/testing/held-port.ts'
 import { BROADCAST, frame, header, STATION } from '../../devices/virtio/net/testing/net-driver.ts'
 import { ffiMissing } from '../../host/linux/ffi.ts'
 import { featureSet } from '../../virtio/feature.ts'
+import { networkExtension } from './network-extension.ts'
 import { VhostUserRig } from './testing/vhost-user-rig.ts'
 
 const skip = ffiMissing() ?? false
@@ -26,7 +27,7 @@ test('features whose need is met by the front-end alone are served, and nothing 
   const port = new HeldPort({ pairs: 2 })
   const device = new NetDevice(port)
   const network = { announce: (mac: Uint8Array) => device.sendRarp(mac), setMtu: (mtu: number) => device.setMtu(mtu) }
-  const rig = new VhostUserRig(device, { network })
+  const rig = new VhostUserRig(device, { extension: networkExtension(network) })
   // As QEMU does, which answers the guest's commands itself.
   rig.negotiate(featureSet(NetFeature.MRG_RXBUF, NetFeature.MQ, NetFeature.GUEST_ANNOUNCE))
   rig.shareMemory()

@@ -6,10 +6,11 @@ import { Mapping } from '../../host/linux/mapping.ts'
 import { MemoryFile } from '../../host/linux/memory-file.ts'
 import { END, socketPair, type UnixStream } from '../../host/linux/unix-stream.ts'
 import type { VirtioDevice } from '../../virtio/device.ts'
-import { DeviceId } from '../../virtio/device-id.ts'
 import { Feature, featureSet } from '../../virtio/feature.ts'
 import { EchoDevice } from '../../virtio/testing/echo-device.ts'
+import { gpuExtension } from './gpu/gpu-extension.ts'
 import { BackEndMessage } from './messages.ts'
+import { networkExtension } from './network-extension.ts'
 import { ProtocolFeature, VhostFeature, VRING_NO_FD } from './protocol.ts'
 import { OtherChannel } from './testing/other-channel.ts'
 import { USER_BASE } from './testing/start-ring.ts'
@@ -303,7 +304,7 @@ test('what only network devices have is refused by others, and served by those',
     setMtu: (mtu: number) => mtu <= 9000,
   }
   const echo: VirtioDevice = new EchoDevice({ queueSizes: [8, 8, 8] })
-  const rig = new VhostUserRig(Object.assign(echo, { id: DeviceId.NETWORK }), { network })
+  const rig = new VhostUserRig(echo, { extension: networkExtension(network) })
   rig.negotiate()
   assert.equal(rig.frontEnd.acknowledged('NET_SET_MTU', 1500), 0)
   assert.equal(rig.frontEnd.acknowledged('NET_SET_MTU', 90_000), 1)
@@ -320,7 +321,7 @@ test('a GPU whose screen is the front-end hands it the socket for pictures, and 
   const streams: UnixStream[] = []
   let gone = 0
   const screen = { connect: (stream: UnixStream) => streams.push(stream), disconnect: () => gone++ }
-  const rig = new VhostUserRig(Object.assign(device, { id: DeviceId.GPU }), { screen })
+  const rig = new VhostUserRig(device, { extension: gpuExtension(screen) })
   for (const text of ['first', 'again']) {
     const [ours, theirs] = socketPair('pictures')
     rig.frontEnd.tell('GPU_SET_SOCKET', undefined, [theirs.descriptor])
@@ -340,7 +341,7 @@ test('a GPU whose screen is the front-end hands it the socket for pictures, and 
 
 test('a GPU with a screen elsewhere keeps the socket for pictures, of which it sends none', { skip }, async () => {
   const device: VirtioDevice = new EchoDevice()
-  const rig = new VhostUserRig(Object.assign(device, { id: DeviceId.GPU }))
+  const rig = new VhostUserRig(device, { extension: gpuExtension(undefined) })
   const [ours, theirs] = socketPair('pictures')
   rig.frontEnd.tell('GPU_SET_SOCKET', undefined, [theirs.descriptor])
   theirs.close()

@@ -7,7 +7,6 @@ import { type Receiver, StreamConnection } from '../../host/socket/stream-connec
 import { after, type Pending } from '../../pending/pending.ts'
 import type { VirtioDevice } from '../../virtio/device.ts'
 import type { DeviceGuard } from '../../virtio/device-guard.ts'
-import { DeviceId } from '../../virtio/device-id.ts'
 import { type DeviceStateInspection, inspectDevice } from '../../virtio/device-inspection.ts'
 import { Feature, featureSet, hasFeature } from '../../virtio/feature.ts'
 import { Lifecycle } from '../../virtio/lifecycle.ts'
@@ -16,6 +15,7 @@ import type { Service } from '../socket/accept-loop.ts'
 import { BackendChannel } from './backend-channel.ts'
 import { DeviceConfig } from './device-config.ts'
 import { AnswerWithDescriptor, Dispatcher, type Handlers } from './dispatcher.ts'
+import type { VhostUserExtension } from './extension.ts'
 import { MemoryLog } from './memory-log.ts'
 import { MAX_SLOTS, MemoryTable } from './memory-table.ts'
 import { ObjectExchange } from './object-exchange.ts'
@@ -26,29 +26,12 @@ import { SharedRegions } from './shared-regions.ts'
 import { vhostFeatures } from './vhost-features.ts'
 import { VhostUserError } from './vhost-user-error.ts'
 
-/** Requests of front-ends to a network device, outside of virtio. */
-export interface NetworkServices {
-  /** Announces the guest's address after a migration, for guests that do not. */
-  announce(mac: Uint8Array): void
-  /** @returns true if the device can carry frames with this MTU */
-  setMtu(mtu: number): boolean
-}
-
-/** Display of a GPU at its front-end. */
-export interface GpuScreen {
-  /** Takes the front-end's socket of GPU_SET_SOCKET, in place of the earlier one. */
-  connect(stream: UnixStream): void
-  /** The connection ended. */
-  disconnect(): void
-}
-
 export interface VhostUserBackendOptions {
   readonly log: (line: string) => void
   /** Protocol features that must not be offered, as bits. @default 0n */
   readonly withheld?: bigint
-  /** If set, RARP and MTU are offered. */
-  readonly network?: NetworkServices | undefined
-  readonly screen?: GpuScreen | undefined
+  /** Messages that only this kind of device receives. */
+  readonly extension?: VhostUserExtension | undefined
   /** If set, SHARED_OBJECT is offered. A device that only looks up objects passes an empty registry. */
   readonly objects?: SharedObjects | undefined
 }
@@ -105,7 +88,6 @@ export class VhostUserBackend implements Service {
   readonly #hook: Closable
   readonly #poller: Closable
   #channel: BackendChannel | undefined
-  #gpuSocket: UnixStream | undefined
   /** True after the connection ended. */
   #isLost = false
   #status = 0
@@ -187,10 +169,10 @@ export class VhostUserBackend implements Service {
   }
 
   get #protocolFeatures(): bigint {
-    const { CONFIG, MTU, RARP, SHARED_OBJECT, SHMEM } = ProtocolFeature
+    const { CONFIG, SHARED_OBJECT, SHMEM } = ProtocolFeature
     let offered = BASIC_FEATURES & ~(this.#options.withheld ?? 0n)
     if (this.#device.config.size > 0) offered |= featureSet(CONFIG)
-    if (this.#options.network) offered |= featureSet(MTU, RARP)
+    offered |= this.#options.extension?.protocolFeatures ?? 0n
     if (this.#shared.any) offered |= featureSet(SHMEM)
     if (this.#exchange) offered |= featureSet(SHARED_OBJECT)
     return offered
@@ -268,22 +250,17 @@ export class VhostUserBackend implements Service {
         if (!this.#ownAccount) this.#configDue = true
       },
       SET_BACKEND_REQ_FD: (_, [descriptor]) => this.#setChannel(descriptor),
-      GPU_SET_SOCKET: (_, [descriptor]) => this.#setGpuSocket(descriptor),
       GET_SHARED_OBJECT: ({ uuid }) => {
         if (!this.#exchange) throw new VhostUserError('not served here')
         return new AnswerWithDescriptor(undefined, this.#exchange.give(uuid))
       },
       GET_SHMEM_CONFIG: () => this.#shared.describe(),
-      SEND_RARP: ({ mac }) => this.#options.network?.announce(mac),
-      NET_SET_MTU: (mtu) => {
-        if (!this.#options.network?.setMtu(mtu)) throw new VhostUserError(`frames of ${mtu} bytes cannot be carried`)
-      },
+      ...this.#options.extension?.handlers,
     }
   }
 
-  /** Number of rings; of pairs for a network device. */
   get #queues(): number {
-    return this.#device.id === DeviceId.NETWORK ? Math.floor(this.#rings.count / 2) : this.#rings.count
+    return Math.floor(this.#rings.count / (this.#options.extension?.ringsPerQueue ?? 1))
   }
 
   /** @vhost-user SET_FEATURES without PROTOCOL_FEATURES all rings are enabled */
@@ -360,19 +337,6 @@ export class VhostUserBackend implements Service {
     this.#openExchange()
   }
 
-  /** Takes the socket of QEMU's GPU, which fails without a back-end for it. Without a `screen`, it is kept open and unused. */
-  #setGpuSocket(descriptor: Descriptor): void {
-    if (this.#device.id !== DeviceId.GPU) throw new VhostUserError('the device is no GPU')
-    const { screen } = this.#options
-    const stream = UnixStream.fromDescriptor(descriptor)
-    if (screen) {
-      screen.connect(stream)
-      return
-    }
-    this.#gpuSocket?.close()
-    this.#gpuSocket = stream
-  }
-
   #mapShared(): void {
     if (!this.#channel || !this.#lifecycle.session || !this.#shared.any) return
     const { BACKEND_SEND_FD, SHMEM } = ProtocolFeature
@@ -411,8 +375,7 @@ export class VhostUserBackend implements Service {
     this.#rings.detach()
     this.#exchange?.close()
     this.#channel?.close()
-    this.#gpuSocket?.close()
-    this.#options.screen?.disconnect()
+    this.#options.extension?.disconnected?.()
     this.#isLost = true
     after(this.#lifecycle.reset(), () => {
       this.#log.close()

@@ -9,6 +9,7 @@ import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { GuestBuffersInspection } from '../../../src/backends/buffers/guest-buffers.ts'
 import { memfd, PAGE, pagesOf } from '../../../src/backends/buffers/testing/test-memory.ts'
+import { gpuKind } from '../../../src/catalogue/gpu.ts'
 import type { GpuInspection } from '../../../src/devices/virtio/gpu/gpu.ts'
 import { qemuArguments } from '../../../src/engines/qemu/arguments.ts'
 import { Udmabuf } from '../../../src/host/linux/udmabuf/udmabuf.ts'
@@ -57,7 +58,7 @@ async function inspect(gpu: ChildProcess): Promise<GpuInspection & { readonly bu
 function startQemu(socket: string): ChildProcess {
   const machine = qemuArguments({
     ...{ accelerator: 'tcg', memoryMiB: MEMORY_MIB, boot },
-    devices: [{ id: 'gpu', kind: 'gpu', transport: 'vfio-user', socket }],
+    devices: [{ id: 'gpu', kind: gpuKind, transport: 'vfio-user', socket }],
   })
   const child = spawn(program.command, [...program.args, ...machine], {
     env: { ...process.env, ...program.env },

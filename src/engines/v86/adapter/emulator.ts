@@ -78,8 +78,8 @@ export class Emulator {
   }
 
   /** Puts a PCI function into a slot; 8 to 15 are free. */
-  plug(slot: number, create: (bus: PciBus) => PciFunction): void {
-    this.#slots.plug(slot, create)
+  plug<Function extends PciFunction>(slot: number, create: (bus: PciBus) => Function): Function {
+    return this.#slots.plug(slot, create)
   }
 
   async run(): Promise<void> {

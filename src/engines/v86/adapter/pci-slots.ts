@@ -48,12 +48,14 @@ export class PciSlots {
   }
 
   /** Puts a function into a slot that v86 leaves free. */
-  plug(slot: number, create: (bus: PciBus) => PciFunction): void {
+  plug<Function extends PciFunction>(slot: number, create: (bus: PciBus) => Function): Function {
     const bus: PciBus = {
       setInterruptLine: (asserted) => this.#lines.set(slot, asserted),
       barsChanged: () => this.#mapBars(),
     }
-    this.#functions[slot] = create(bus)
+    const pci = create(bus)
+    this.#functions[slot] = pci
+    return pci
   }
 
   /** Runs what emulated code waits for. */

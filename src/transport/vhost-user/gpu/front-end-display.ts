@@ -21,7 +21,7 @@ interface Question {
  *
  *     const display = new FrontEndDisplay(reactor, log)
  *     const device = new GpuDevice(display)
- *     serveVhostUser(device, socket, reactor, { log, screen: display })
+ *     serveVhostUser(device, socket, reactor, { log, extension: gpuExtension(display) })
  *
  * Damage is recorded, and sent at the end of the turn if the front-end has room. A slow front-end receives the newest pixels when
  * it is ready: the device does not wait for it, and no queue grows.

@@ -13,8 +13,7 @@ import { shareMemory, startRing } from './start-ring.ts'
 export interface RigOptions {
   /** A guest that was there before. */
   readonly guest?: GuestSide
-  readonly network?: VhostUserBackendOptions['network']
-  readonly screen?: VhostUserBackendOptions['screen']
+  readonly extension?: VhostUserBackendOptions['extension']
   readonly objects?: VhostUserBackendOptions['objects']
 }
 
@@ -41,7 +40,7 @@ export class VhostUserRig {
   readonly #client: EchoClient
 
   constructor(device: VirtioDevice, options: RigOptions = {}) {
-    const { guest = new GuestSide(), network, screen, objects } = options
+    const { guest = new GuestSide(), extension, objects } = options
     this.#device = device
     this.guest = guest
     const [ours, theirs] = socketPair('a connection')
@@ -49,7 +48,7 @@ export class VhostUserRig {
       device,
       (receiver) => new StreamConnection(theirs, this.reactor, receiver),
       this.reactor,
-      { log: (line) => this.logged.push(line), network, screen, objects },
+      { log: (line) => this.logged.push(line), extension, objects },
     )
     void this.backend.over.then((reason) => {
       this.over = true

@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, test } from 'node:test'
-import { ffiMissing } from '../../host/linux/ffi.ts'
-import { UnixListener } from '../../host/linux/unix-listener.ts'
-import { UnixStream } from '../../host/linux/unix-stream.ts'
+import { ffiMissing } from '../host/linux/ffi.ts'
+import { UnixListener } from '../host/linux/unix-listener.ts'
+import { UnixStream } from '../host/linux/unix-stream.ts'
 import { activatedFd, openSocket } from './socket.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'outboard-socket-'))
@@ -32,7 +32,7 @@ test('a descriptor is a socket that listens, one that is connected, or refused',
   const again = openSocket({ fd: listener.descriptor.release() }, {})
   assert.ok(again instanceof UnixListener)
   for (const socket of [served, again, client]) socket.close()
-  assert.throws(() => openSocket({ fd: 1 << 19 }, {}), /descriptor 524288 is no socket/)
+  assert.throws(() => openSocket({ fd: 1 << 19 }, {}), /descriptor 524288 is not a socket/)
 })
 
 test('one socket is wanted, from one of three places', { skip }, () => {
@@ -44,5 +44,5 @@ test('systemd gives descriptor 3 to the process it names', () => {
   assert.equal(activatedFd({ LISTEN_PID: String(process.pid), LISTEN_FDS: '1' }), 3)
   assert.equal(activatedFd({ LISTEN_PID: String(process.pid + 1), LISTEN_FDS: '1' }), undefined)
   assert.equal(activatedFd({}), undefined)
-  assert.throws(() => activatedFd({ LISTEN_PID: String(process.pid), LISTEN_FDS: '2' }), /systemd gives 2/)
+  assert.throws(() => activatedFd({ LISTEN_PID: String(process.pid), LISTEN_FDS: '2' }), /systemd passes 2/)
 })

@@ -1,4 +1,4 @@
-import { runTool } from '../../guest-image/debian/tool.ts'
+import { runTool, ToolError } from './tool.ts'
 
 /** A program, and how it is started: one of another Debian release needs the loader and the libraries of that release. */
 export interface Program {
@@ -21,4 +21,14 @@ export function systemProgram(name: string): Program {
  */
 export async function runProgram(program: Program, args: readonly string[], signal?: AbortSignal): Promise<string> {
   return await runTool(program.command, [...program.args, ...args], { signal, env: program.env })
+}
+
+/** Runs a program to its end. @returns what it wrote to standard output; undefined if it cannot be run or fails */
+export async function outputOf(program: Program, args: readonly string[]): Promise<string | undefined> {
+  try {
+    return await runProgram(program, args)
+  } catch (error) {
+    if (error instanceof ToolError) return undefined
+    throw error
+  }
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
 import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import { ConsoleDriver } from '../../devices/virtio/console/testing/console-driver.ts'
+import { ConsoleDriver } from '../devices/virtio/console/testing/console-driver.ts'
 import { consoleOn } from './console.ts'
 
 function text(bytes: readonly number[]): string {

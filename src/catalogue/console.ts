@@ -1,23 +1,28 @@
 import type { Readable, Writable } from 'node:stream'
-import { ConsoleDevice } from '../../devices/virtio/console/console.ts'
-import { GuestConsole } from '../../machine/guest-console.ts'
-import type { BackEnd, ServedDevice } from './back-end.ts'
-import { LogLevel } from './log.ts'
+import { ConsoleDevice } from '../devices/virtio/console/console.ts'
+import { LogLevel } from '../log/device-log.ts'
+import { GuestConsole } from '../machine/guest-console.ts'
+import { DeviceId } from '../virtio/device-id.ts'
+import { deviceKind, type ServedDevice } from './device-kind.ts'
 
 /** Output that may wait for its reader; more waits in the guest. */
 const MAX_WAITING = 256 << 10
 
-export const consoleBackEnd: BackEnd<object> = {
+export const consoleKind = deviceKind({
   name: 'console',
+  id: DeviceId.CONSOLE,
   summary: 'a text console on standard input and output',
-  type: 'console',
-  features: [],
-  options: [],
-  make(_options, { report, log }) {
+  options: {},
+  open: () => undefined,
+  build(_opened, _options, { report, log }) {
     if (report) return consoleOfMachine(report)
     return consoleOn(process.stdin, process.stdout, (line) => log(LogLevel.WARNING, line))
   },
-}
+  commands: () => ['terminal', 'resize-terminal', 'execute', 'taken'],
+  vhostUser: { type: 'console' },
+  qemu: { generic: { queues: 10, queueSize: 64, configBytes: 12 } },
+  guestModules: ['virtio_console'],
+})
 
 /** The terminal and the command ports of a machine. */
 function consoleOfMachine(report: ConstructorParameters<typeof GuestConsole>[0]): ServedDevice {

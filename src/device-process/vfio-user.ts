@@ -1,12 +1,12 @@
-import type { Reactor } from '../../host/linux/reactor/reactor.ts'
-import { limitedLog } from '../../log/limited-log.ts'
-import type { PeerSource } from '../../transport/socket/accept-loop.ts'
-import { serveVfioUser } from '../../transport/vfio-user/vfio-user-server.ts'
-import { VirtioPciFunction } from '../../transport/virtio-pci/virtio-pci-function.ts'
-import type { VirtioDevice } from '../../virtio/device.ts'
+import type { Reactor } from '../host/linux/reactor/reactor.ts'
+import { limitedLog } from '../log/limited-log.ts'
+import type { PeerSource } from '../transport/socket/accept-loop.ts'
+import { serveVfioUser } from '../transport/vfio-user/vfio-user-server.ts'
+import { VirtioPciFunction } from '../transport/virtio-pci/virtio-pci-function.ts'
+import type { VirtioDevice } from '../virtio/device.ts'
 import type { DeviceServer } from './device-server.ts'
 
-/** Serves a device as a whole PCI function. */
+/** Serves a device as a PCI function over vfio-user. */
 export function startVfioUserServer(
   device: VirtioDevice,
   socket: PeerSource,
@@ -24,6 +24,6 @@ export function startVfioUserServer(
     reactor,
     { log },
   )
-  if (!inspect) throw new Error('a server that serves nothing')
+  if (!inspect) throw new Error('serveVfioUser created no function')
   return { over: server.over, inspect, close: () => server.close() }
 }

@@ -1,4 +1,4 @@
-import type { DeviceStateInspection } from '../../virtio/device-inspection.ts'
+import type { DeviceStateInspection } from '../virtio/device-inspection.ts'
 
 /** Serves one peer after another. */
 export interface DeviceServer {

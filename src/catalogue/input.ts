@@ -1,25 +1,29 @@
-import { Option } from 'commander'
-import type { InputDevice } from '../../devices/virtio/input/input.ts'
-import { createKeyboard } from '../../devices/virtio/input/keyboard.ts'
-import { createTablet } from '../../devices/virtio/input/tablet.ts'
-import { readLines } from '../../host/node/read-lines.ts'
-import { limitedLog } from '../../log/limited-log.ts'
-import { GuestKeyboard, GuestPointer } from '../../machine/guest-input.ts'
-import type { MachineCommand } from '../../machine/messages.ts'
-import type { BackEnd, BackEndHost, ServedDevice } from './back-end.ts'
-import { LogLevel } from './log.ts'
+import type { InputDevice } from '../devices/virtio/input/input.ts'
+import { createKeyboard } from '../devices/virtio/input/keyboard.ts'
+import { createTablet } from '../devices/virtio/input/tablet.ts'
+import { readLines } from '../host/node/read-lines.ts'
+import { LogLevel } from '../log/device-log.ts'
+import { limitedLog } from '../log/limited-log.ts'
+import { GuestKeyboard, GuestPointer } from '../machine/guest-input.ts'
+import type { MachineCommand } from '../machine/messages.ts'
+import { DeviceId } from '../virtio/device-id.ts'
+import { type DeviceHost, deviceKind, type ServedDevice } from './device-kind.ts'
+import { choice, withDefault } from './options.ts'
 
-interface InputOptions {
-  readonly kind: 'keyboard' | 'tablet'
-}
+const KINDS = ['keyboard', 'tablet'] as const
 
-export const inputBackEnd: BackEnd<InputOptions> = {
+export const inputKind = deviceKind({
   name: 'input',
-  summary: 'a keyboard or a tablet, with events from standard input: one object a line',
-  type: 'input',
-  features: [],
-  options: [new Option('--kind <kind>', 'what it is').choices(['keyboard', 'tablet']).default('keyboard')],
-  make({ kind }, host) {
+  id: DeviceId.INPUT,
+  summary: 'a keyboard or a tablet; reads its events from standard input, one JSON object a line',
+  options: { kind: withDefault(choice(KINDS, 'kind of input device'), 'keyboard') },
+  examples: `\
+  outboard device input --socket-path=keyboard.sock
+  outboard device input --socket-path=tablet.sock --kind=tablet
+Events: {"type":"key","code":30,"pressed":true}   {"type":"pointer","x":0.5,"y":0.5}
+        {"type":"button","code":272,"pressed":true}   {"type":"wheel","vertical":-1,"horizontal":0}`,
+  open: () => undefined,
+  build(_opened, { kind }, host) {
     const served = kind === 'keyboard' ? keyboard(host) : tablet()
     if (host.report) return served
     const warn = limitedLog((line) => host.log(LogLevel.WARNING, line))
@@ -30,9 +34,13 @@ export const inputBackEnd: BackEnd<InputOptions> = {
     })
     return { ...served, close: () => void process.stdin.pause() }
   },
-}
+  commands: ({ kind }) => (kind === 'keyboard' ? ['key'] : ['button', 'pointer', 'wheel']),
+  vhostUser: { type: 'input' },
+  qemu: { driver: 'vhost-user-input-pci' },
+  guestModules: ['virtio_input', 'evdev'],
+})
 
-function keyboard({ report, log }: BackEndHost): ServedDevice & { readonly device: InputDevice } {
+function keyboard({ report, log }: DeviceHost): ServedDevice & { readonly device: InputDevice } {
   const tell = limitedLog((line) => log(LogLevel.INFO, line))
   const device = createKeyboard({
     onLed: (code, on) => {
@@ -63,14 +71,14 @@ function tablet(): ServedDevice {
 }
 
 /**
- * Event in the words of a machine's commands.
+ * Parses an event: a command of a machine as JSON.
  *
  *     {"type":"key","code":30,"pressed":true}
  *     {"type":"pointer","x":0.5,"y":0.5}
  *     {"type":"button","code":272,"pressed":true}
  *     {"type":"wheel","vertical":-1,"horizontal":0}
  *
- * @returns undefined where it is something else
+ * @returns undefined for anything else
  */
 export function parseInputCommand(line: string): MachineCommand | undefined {
   const event = parseObject(line)

@@ -1,23 +1,17 @@
-import { Option } from 'commander'
-import { printableJson, printableText } from '../../log/printable-text.ts'
+import { printableJson, printableText } from './printable-text.ts'
 
 /** Severity of a log line of a device process. */
 export const LogLevel = { INFO: 'info', WARNING: 'warning', ERROR: 'error' } as const
 export type LogLevel = (typeof LogLevel)[keyof typeof LogLevel]
 
-export type LogFormat = 'text' | 'json'
+export const LOG_FORMATS = ['text', 'json'] as const
+export type LogFormat = (typeof LOG_FORMATS)[number]
 
 export type Log = (level: LogLevel, message: string) => void
 
-export function logFormatOption(): Option {
-  return new Option('--log-format <format>', 'lines on standard error: for people, or an object each')
-    .choices(['text', 'json'])
-    .default('text')
-}
-
 /**
- * A log with one line for each message, whatever text of a guest or a front-end is in it.
- * @param device what tells one process from another
+ * Creates a log that writes one line for each message. Control characters in it are escaped.
+ * @param device name of the device, in each line
  */
 export function createLog(device: string, format: LogFormat, write: (text: string) => void): Log {
   return (level, message) => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { createLog, LogLevel } from './log.ts'
+import { createLog, LogLevel } from './device-log.ts'
 
 test('a message is a line for people', () => {
   const lines: string[] = []
