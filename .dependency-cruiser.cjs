@@ -3,6 +3,7 @@ const GROUND = ['pending', 'memory', 'wire']
 const RINGS = [...GROUND, 'virtqueue']
 const DEVICES = [...RINGS, 'virtio', 'services', 'devices']
 const HOST = [...GROUND, 'log', 'services', 'host']
+const BELOW_CATALOGUE = [...DEVICES, ...HOST, 'pci', 'backends', 'machine', 'transport', 'sharing', 'guest-image']
 const LAYERS = [
   { name: 'pending', path: '^src/pending/', may: [] },
   { name: 'log', path: '^src/log/', may: [] },
@@ -19,11 +20,9 @@ const LAYERS = [
   { name: 'transport', path: '^src/transport/', may: [...RINGS, ...HOST, 'virtio', 'pci', 'backends'] },
   { name: 'sharing', path: '^src/sharing/', may: [...HOST, 'backends'] },
   { name: 'guest-image', path: '^src/guest-image/', may: ['log', 'host'] },
-  {
-    name: 'engines',
-    path: '^src/engines/',
-    may: [...DEVICES, 'log', 'pci', 'host', 'backends', 'machine', 'transport', 'sharing', 'guest-image'],
-  },
+  { name: 'catalogue', path: '^src/catalogue/', may: BELOW_CATALOGUE },
+  { name: 'device-process', path: '^src/device-process/', may: [...BELOW_CATALOGUE, 'catalogue'] },
+  { name: 'engines', path: '^src/engines/', may: [...BELOW_CATALOGUE, 'catalogue', 'device-process'] },
   { name: 'console', path: '^src/console/', may: ['machine', 'services', 'log'] },
   { name: 'web', path: '^src/web/', may: ['console', 'machine', 'services'] },
 ]

@@ -35,17 +35,19 @@ export async function loadKinds(): Promise<DeviceKind[]> {
 }
 
 /**
- * Adds the kind of device that a module exports as its default. Adding it again has no effect.
- * @param module URL of the module
- * @throws {UsageError} if the module cannot be loaded, has no kind of device, or the name is taken
+ * Adds the kinds of devices that modules export as their defaults. Adding a module again has no effect.
+ * @param modules URLs
+ * @throws {UsageError} if a module cannot be loaded, has no kind of device, or the name is taken
  */
-export async function addPlugin(module: string): Promise<void> {
-  const kind = await importKind(module)
-  const { name } = kind
-  if (Object.hasOwn(KINDS, name) || (added.has(name) && added.get(name) !== kind)) {
-    throw new UsageError(`plug-in ${module}: there is a kind of device ${name} already`)
+export async function addPlugins(modules: readonly string[]): Promise<void> {
+  for (const module of modules) {
+    const kind = await importKind(module)
+    const { name } = kind
+    if (Object.hasOwn(KINDS, name) || (added.has(name) && added.get(name) !== kind)) {
+      throw new UsageError(`plug-in ${module}: there is a kind of device ${name} already`)
+    }
+    added.set(name, kind)
   }
-  added.set(name, kind)
 }
 
 async function importKind(module: string): Promise<DeviceKind> {

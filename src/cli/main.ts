@@ -1,25 +1,29 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
+import { UsageError } from '../services/usage-error.ts'
 import { addWanted, type CommandTable } from './command-table.ts'
 import { diagnosticLine } from './diagnostics.ts'
 import { ExitCode, exitCodeOfLostOutput } from './exit-code.ts'
+import { leadingPlugins } from './plugins.ts'
 
 const { version, description } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'))
 
-const [wanted, kind] = process.argv.slice(2)
+const { plugins, rest } = leadingPlugins(process.argv.slice(2))
+const [wanted, kind] = rest
 
-/** Each is loaded when it is wanted: a device process needs no emulator, and is to be ready soon. */
+/** Each command is loaded only if it is used: a device process needs no emulator, and must be ready soon. */
 const COMMANDS: CommandTable = {
-  run: async () => (await import('./run/run.ts')).runCommand(),
-  device: async () => (await import('./device/device.ts')).deviceCommand(kind),
+  run: async () => (await import('./run/run.ts')).runCommand(plugins),
+  device: async () => (await import('./device/device.ts')).deviceCommand(kind, plugins),
   frames: async () => (await import('./frames/frames.ts')).framesCommand(),
-  doctor: async () => (await import('./doctor/doctor.ts')).doctorCommand(),
+  doctor: async () => (await import('./doctor/doctor.ts')).doctorCommand(plugins),
 }
 
 const program = new Command('outboard')
   .description(description)
   .version(version)
+  .option('--plugin <file>', 'a module with one more kind of device; may be repeated, before the command')
   .exitOverride()
   .configureHelp({ showGlobalOptions: false })
 
@@ -37,11 +41,14 @@ process.stdout.on('error', (error) => {
   outputLost = true
 })
 
-await addWanted(program, COMMANDS, wanted)
-
 try {
+  await addWanted(program, COMMANDS, wanted)
   await program.parseAsync()
 } catch (error) {
+  if (error instanceof UsageError) {
+    diagnosticLine(`outboard: ${error.message}`)
+    process.exit(ExitCode.USAGE)
+  }
   if (!(error instanceof CommanderError)) throw error
   // Help and version end with 0; commander has printed what was wrong with anything else.
   process.exitCode = error.exitCode === 0 ? ExitCode.OK : ExitCode.USAGE

@@ -1,6 +1,6 @@
 import { Command, CommanderError, Option } from 'commander'
 import type { DeviceKind } from '../../catalogue/device-kind.ts'
-import { kindNames, loadKind } from '../../catalogue/index.ts'
+import { addPlugins, kindNames, loadKind, loadKinds } from '../../catalogue/index.ts'
 import { type DeviceOption, optionName } from '../../catalogue/options.ts'
 import { type ServeOptions, serveDevice } from '../../device-process/serve.ts'
 import { DEVICE_TRANSPORTS } from '../../device-process/socket.ts'
@@ -16,12 +16,25 @@ libvirt, crosvm and Cloud Hypervisor.
 The socket is given with --socket-path or --fd, or by systemd. A listening socket serves one front-end after another; a
 connected one ends with its front-end. SIGTERM ends the process when nothing is in flight, with exit code 0.`
 
-/** @param name kind of device of the command line, if it is known: only this kind is loaded */
-export async function deviceCommand(name: string | undefined): Promise<Command> {
+/**
+ * @param name kind of device of the command line, if it is known: only this kind is loaded
+ * @param plugins URLs of modules with more kinds
+ */
+export async function deviceCommand(name: string | undefined, plugins: readonly string[]): Promise<Command> {
+  await addPlugins(plugins)
   const command = new Command('device')
     .description('serve one device to a virtual machine monitor, over vhost-user or vfio-user')
     .exitOverride()
+    .option(
+      '--list',
+      'print the kinds of devices, one a line: name, type for management software, summary, separated by tabs',
+    )
     .addHelpText('after', EXPLANATION)
+    .action(async ({ list }: { list?: boolean }) => {
+      if (!list) command.help({ error: true })
+      const lines = (await loadKinds()).map((kind) => `${kind.name}\t${kind.vhostUser.type}\t${kind.summary}\n`)
+      process.stdout.write(lines.join(''))
+    })
   const names = kindNames()
   const wanted = name !== undefined && names.includes(name) ? [name] : names
   for (const one of wanted) command.addCommand(kindCommand(await loadKind(one)))

@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { addPlugins } from '../../catalogue/index.ts'
 import { printableJson, printableText } from '../../log/printable-text.ts'
 import { ExitCode } from '../exit-code.ts'
 import { type Check, examineMachine, Level } from './checks.ts'
@@ -9,7 +10,9 @@ const EXPLANATION = `
 Marks: "ok" is there; "-" is not, and is done without, or fetched when needed; "NO" has to be there.
 Exit code: 0, or ${ExitCode.FAILURE} where something has to be there and is not. Nothing is fetched or changed.`
 
-export function doctorCommand(): Command {
+/** @param plugins URLs of modules with more kinds of devices */
+export async function doctorCommand(plugins: readonly string[]): Promise<Command> {
+  await addPlugins(plugins)
   return new Command('doctor')
     .description('what this machine can do, and what to install')
     .exitOverride()

@@ -12,6 +12,8 @@ import { bootFiles, chosenFirmware, kernelFiles } from './boot-files.ts'
 import { chooseNetwork } from './guest-network.ts'
 import type { DiskOption, RunOptions } from './run-options.ts'
 
+const MAIN = fileURLToPath(new URL('../main.js', import.meta.url))
+
 /** Default and maximum memory of a guest in MiB, by engine. */
 const MEMORY = { v86: { usual: 256, most: 2047 }, qemu: { usual: 512, most: 1 << 20 } } as const
 
@@ -41,8 +43,11 @@ export async function createMachine(
     throw new UsageError(`--disk ${image.path} (${image.format}) needs --engine qemu; or give it as ${asRaw}`)
   }
   if (options.net !== undefined && options.net.kind !== 'none') throw new UsageError('--net needs --engine qemu')
+  const { disk: disks } = options
   const files = await bootFiles(options, signal, (step, detail) => progress.show(step, detail))
-  return signal.aborted ? undefined : createV86Machine({ ...files, memoryMiB, disks: options.disk })
+  return signal.aborted
+    ? undefined
+    : createV86Machine({ ...files, memoryMiB, disks, devices: options.device, plugins: options.plugins })
 }
 
 async function createInQemu(
@@ -79,9 +84,10 @@ async function createInQemu(
     ...(firmware && { firmware, serialTerminal: options.exec === undefined }),
     ...(network && { network }),
     disks: options.disk,
+    devices: options.device,
     deviceProgram: {
       command: process.execPath,
-      args: [fileURLToPath(new URL('../main.js', import.meta.url)), 'device'],
+      args: [MAIN, ...options.plugins.map((url) => `--plugin=${fileURLToPath(url)}`), 'device'],
     },
   })
 }

@@ -17,6 +17,8 @@ export interface RunOptions {
   readonly memory?: number
   readonly disk: readonly DiskOption[]
   readonly device: readonly AddedDevice[]
+  /** URLs of modules with more kinds of devices. */
+  readonly plugins: readonly string[]
   readonly boot: 'kernel' | 'disk'
   /** `bios`, `uefi`, or a file. */
   readonly firmware?: string

@@ -1,5 +1,7 @@
 import { Command, Option } from 'commander'
 import { DISK_FORMATS } from '../../backends/disk/image-format.ts'
+import { addPlugins, kindNames, loadKind } from '../../catalogue/index.ts'
+import { parseSettings } from '../../catalogue/options.ts'
 import { type ConsoleServer, serveConsole } from '../../console/server.ts'
 import { DEVICE_TRANSPORTS } from '../../device-process/socket.ts'
 import type { Machine } from '../../machine/machine.ts'
@@ -12,7 +14,7 @@ import { Progress } from '../progress.ts'
 import { written } from '../written.ts'
 import { disksUsable } from './boot-files.ts'
 import { createMachine } from './create-machine.ts'
-import { parseDisk, parseMirror, parseNet, parseSeconds, type RunOptions } from './run-options.ts'
+import { parseDevice, parseDisk, parseMirror, parseNet, parseSeconds, type RunOptions } from './run-options.ts'
 import { saveScreenshot } from './screenshot.ts'
 import { attachTerminal } from './terminal.ts'
 
@@ -23,6 +25,7 @@ const EXAMPLES = `
 Examples:
   outboard run                                       a guest, its screen in a browser tab
   outboard run --disk data.img --disk base.img,readonly
+  outboard run --device input,kind=keyboard          with a second keyboard
   outboard run --display none                        the guest's console in this terminal (Ctrl-] leaves)
   outboard run --display none --exec 'uname -a'      one command, its output and its exit status
   outboard run --engine qemu                         the same in QEMU, each device in a process of its own
@@ -34,7 +37,9 @@ Exit codes: 0, or with --exec the command's own; 2 wrong arguments or files; 124
 125 the guest or the engine failed; 130 and 143 interrupted; 141 standard output has no reader.
 A first Ctrl-C stops the guest and flushes its disks, a second one stops at once.`
 
-export function runCommand(): Command {
+/** @param plugins URLs of modules with more kinds of devices */
+export async function runCommand(plugins: readonly string[]): Promise<Command> {
+  await addPlugins(plugins)
   return new Command('run')
     .description('start a guest on devices of this project')
     .exitOverride()
@@ -55,6 +60,12 @@ export function runCommand(): Command {
       'a disk image or block device, /dev/vda first; may be repeated. Raw, unless the name ends like another format ' +
         `or one is named (${DISK_FORMATS.join(', ')}), which needs QEMU; with blocks of 512 bytes, or of 4096`,
       parseDisk,
+      [],
+    )
+    .option(
+      '--device <kind[,option=value]...>',
+      `one more device: ${kindNames().join(', ')}, with the options of \`outboard device KIND\`; may be repeated`,
+      parseDevice,
       [],
     )
     .addOption(
@@ -98,7 +109,7 @@ export function runCommand(): Command {
     .addHelpText('after', EXAMPLES)
     .action(async (options: RunOptions) => {
       const progress = new Progress()
-      const end = await run(options, progress)
+      const end = await run({ ...options, plugins }, progress)
       progress.clear()
       if (end.message) diagnosticLine(`outboard: ${end.message}`)
       process.exit(end.code)
@@ -134,6 +145,7 @@ async function start(
   ending: Ending,
   started: { machine?: Machine; page?: ConsoleServer },
 ): Promise<void> {
+  for (const { kind, settings } of options.device) parseSettings((await loadKind(kind)).options, settings)
   await disksUsable(options.disk, (line) => progress.line(line))
   const display = options.display ?? (options.exec === undefined ? 'web' : 'none')
   const machine = await createMachine(options, ending.signal, progress)

@@ -1,5 +1,5 @@
 import type { DeviceHost } from '../../catalogue/device-kind.ts'
-import { addPlugin, loadKind } from '../../catalogue/index.ts'
+import { addPlugins, loadKind } from '../../catalogue/index.ts'
 import { type AddedDevice, type MachineDevice, standardDevices } from '../../catalogue/machine-device.ts'
 import { openDevice } from '../../catalogue/open-device.ts'
 import { parseSettings, type Settings } from '../../catalogue/options.ts'
@@ -27,7 +27,7 @@ export interface GuestDevice {
  */
 export async function openDevices(options: V86MachineOptions, host: DeviceHost): Promise<GuestDevice[]> {
   const { disks = [], blob, devices: more = [], plugins = [] } = options
-  for (const plugin of plugins) await addPlugin(plugin)
+  await addPlugins(plugins)
   const added = more.filter(isAdded)
   const standard = standardDevices({ disks: disks.map(diskSettings), blob, added })
   const opened: GuestDevice[] = []

@@ -24,6 +24,6 @@ export interface V86MachineOptions {
    * possibly asynchronous. They run in the engine's thread. @default []
    */
   readonly devices?: readonly (URL | string | AddedDevice)[]
-  /** Modules that add kinds of devices to the catalogue. @see addPlugin @default [] */
+  /** Modules that add kinds of devices to the catalogue. @see addPlugins @default [] */
   readonly plugins?: readonly string[]
 }
