@@ -1,4 +1,4 @@
-import { UsageError } from '../services/usage-error.ts'
+import { isUsageError, UsageError } from '../services/usage-error.ts'
 
 /** Option of a kind of device: how its text is read. `T` is the value's type, `undefined` included if it may be absent. */
 export interface DeviceOption<T> {
@@ -107,7 +107,7 @@ export function parseSettings<Table extends OptionTable>(table: Table, settings:
       try {
         values[name] = table[name].parse(one, values[name])
       } catch (error) {
-        if (!(error instanceof UsageError)) throw error
+        if (!isUsageError(error)) throw error
         throw new UsageError(`option ${given}: ${error.message}`)
       }
     }

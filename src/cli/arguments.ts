@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from 'commander'
 import { integer } from '../catalogue/options.ts'
-import { UsageError } from '../services/usage-error.ts'
+import { isUsageError } from '../services/usage-error.ts'
 
 /** Parser of an argument that is a whole number from `least` to `most`. */
 export function wholeNumber(least: number, most: number): (value: string) => number {
@@ -13,6 +13,6 @@ export function invalidIfUsage<T>(parse: () => T): T {
   try {
     return parse()
   } catch (error) {
-    throw error instanceof UsageError ? new InvalidArgumentError(error.message) : error
+    throw isUsageError(error) ? new InvalidArgumentError(error.message) : error
   }
 }

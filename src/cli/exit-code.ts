@@ -1,4 +1,4 @@
-import { UsageError } from '../services/usage-error.ts'
+import { isUsageError } from '../services/usage-error.ts'
 
 /** How a command ends, for scripts. With `--exec` any other value is the guest command's own. */
 export const ExitCode = {
@@ -23,5 +23,5 @@ export function exitCodeOfLostOutput(error: Error): ExitCode {
 }
 
 export function exitCodeOf(error: unknown): ExitCode {
-  return error instanceof UsageError ? ExitCode.USAGE : ExitCode.FAILURE
+  return isUsageError(error) ? ExitCode.USAGE : ExitCode.FAILURE
 }

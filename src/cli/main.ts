@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
-import { UsageError } from '../services/usage-error.ts'
+import { isUsageError } from '../services/usage-error.ts'
 import { addWanted, type CommandTable } from './command-table.ts'
 import { diagnosticLine } from './diagnostics.ts'
 import { ExitCode, exitCodeOfLostOutput } from './exit-code.ts'
@@ -45,7 +45,7 @@ try {
   await addWanted(program, COMMANDS, wanted)
   await program.parseAsync()
 } catch (error) {
-  if (error instanceof UsageError) {
+  if (isUsageError(error)) {
     diagnosticLine(`outboard: ${error.message}`)
     process.exit(ExitCode.USAGE)
   }

@@ -1,4 +1,4 @@
-import { UsageError } from '../services/usage-error.ts'
+import { isUsageError } from '../services/usage-error.ts'
 import type { Cursor, Inspection, Pixels, Rect, ScanoutMode, StopReason } from './machine.ts'
 
 /** Where the bytes of a stream come from: the terminal, or one of a command's two outputs. */
@@ -66,5 +66,5 @@ export type Report =
 /** Report of a machine that could not be made. */
 export function refusal(error: unknown): Report {
   const message = error instanceof Error ? error.message : String(error)
-  return { type: 'refused', usage: error instanceof UsageError, message }
+  return { type: 'refused', usage: isUsageError(error), message }
 }

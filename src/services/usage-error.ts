@@ -4,4 +4,10 @@
  */
 export class UsageError extends Error {
   override readonly name: string = 'UsageError'
+  readonly isUsageError = true
+}
+
+/** True for the errors of every copy of this module: bundles and plug-ins have their own. */
+export function isUsageError(error: unknown): error is UsageError {
+  return error instanceof Error && 'isUsageError' in error
 }

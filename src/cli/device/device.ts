@@ -30,7 +30,10 @@ export async function deviceCommand(name: string | undefined, plugins: readonly 
       'print the kinds of devices, one a line: name, type for management software, summary, separated by tabs',
     )
     .addHelpText('after', EXPLANATION)
+    .allowExcessArguments()
     .action(async ({ list }: { list?: boolean }) => {
+      const [unknown] = command.args
+      if (unknown !== undefined) command.error(`error: unknown command '${unknown}'`)
       if (!list) command.help({ error: true })
       const lines = (await loadKinds()).map((kind) => `${kind.name}\t${kind.vhostUser.type}\t${kind.summary}\n`)
       process.stdout.write(lines.join(''))
