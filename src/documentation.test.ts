@@ -36,7 +36,7 @@ test('the guide to writing a device shows the example and its test as they are',
 
 test('the page for library users shows a machine and a server as they are', () => {
   const page = read('docs/library.md')
-  for (const name of ['dice.ts', 'machine-with-device.ts', 'serve-random-byte.ts']) {
+  for (const name of ['dice.ts', 'dice-kind.ts', 'machine-with-device.ts', 'serve-random-byte.ts']) {
     assert.ok(page.includes(`\`\`\`ts\n${asUser(`examples/${name}`)}\`\`\``), name)
   }
 })
