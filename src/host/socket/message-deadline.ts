@@ -1,9 +1,9 @@
 import type { Closable, Reactor } from '../linux/reactor/reactor.ts'
 
-/** How long a peer may take for a message that it owes. */
+/** Time limit for a message that the peer must send. */
 const DEADLINE_MS = 5000
 
-/** Ends the wait for a peer that owes a message, or the rest of one that it began, and keeps silent. */
+/** Limits the wait for a message, or the rest of a partial one, that the peer must send. */
 export class MessageDeadline {
   #timer: Closable | undefined
 
@@ -12,13 +12,13 @@ export class MessageDeadline {
     private readonly expired: () => void,
   ) {}
 
-  /** Begins when a message is owed, and goes on while it is; ends when it is not. */
+  /** Starts the timer when the peer begins to owe a message, and stops it when it no longer does. */
   owed(owed: boolean): void {
     if (owed) this.#timer ??= this.reactor.timer(DEADLINE_MS, this.expired)
     else this.met()
   }
 
-  /** A message is whole: the next has its own time. */
+  /** Stops the timer: the message is complete. The next one gets the full time. */
   met(): void {
     this.#timer?.close()
     this.#timer = undefined

@@ -51,7 +51,7 @@ test('what moves less than it should goes on where it stopped, to the last byte'
         const take = Math.min(step, left.length)
         moved.push(...left.slice(0, take))
         // Nothing moved is a signal that came between, here.
-        again = operation.took(take === 0 ? (step % 2 === 0 ? EINTR : EAGAIN) : take)
+        again = operation.advance(take === 0 ? (step % 2 === 0 ? EINTR : EAGAIN) : take)
       }
       assert.deepEqual(moved, wanted)
       assert.deepEqual(results, [wanted.length])
@@ -76,8 +76,8 @@ test('a file that ends and an error end an operation, whatever moved before', { 
     const results: number[] = []
     const operation = new Operation(() => {})
     operation.beginMove(OperationKind.WRITE, 3, 0, spans, { done: (result) => results.push(result) })
-    assert.ok(operation.took(30))
-    assert.ok(!operation.took(last))
+    assert.ok(operation.advance(30))
+    assert.ok(!operation.advance(last))
     assert.deepEqual(results, [outcome])
   }
   memory.close()
@@ -91,11 +91,11 @@ test('more pieces than one system call takes are several', { skip }, () => {
   const completion = { done: (result: number) => results.push(result) }
   operation.beginMove(OperationKind.READ, 3, 0, spansOf(memory.region, pieces), completion)
   assert.equal(operation.vectorCount, 1024)
-  assert.ok(operation.took(1024 * 8))
+  assert.ok(operation.advance(1024 * 8))
   assert.equal(operation.vectorCount, 1024)
-  assert.ok(operation.took(1024 * 8))
+  assert.ok(operation.advance(1024 * 8))
   assert.equal(operation.vectorCount, 2500 - 2048)
-  assert.ok(!operation.took((2500 - 2048) * 8))
+  assert.ok(!operation.advance((2500 - 2048) * 8))
   assert.deepEqual(results, [2500 * 8])
   memory.close()
 })

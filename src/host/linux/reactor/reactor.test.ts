@@ -335,7 +335,7 @@ for (const { kind, skip } of KINDS) {
     const event = EventFd.create('a test')
     const watches = Object.values(Interest).map((interest) => reactor.watch(event.descriptor.fd, () => {}, interest))
     const hook = reactor.onTurn(() => {
-      assert.throws(() => reactor.close(), /a reactor that runs cannot be closed/)
+      assert.throws(() => reactor.close(), /a running reactor cannot be closed/)
       reactor.stop()
       return undefined
     })

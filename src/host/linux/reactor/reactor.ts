@@ -15,7 +15,7 @@ export const Interest = {
    * Once for each event, whether earlier ones were read or not, and possibly once more. For an EventFd whose counter does not
    * matter: it need not be drained.
    */
-  EDGE: 'news',
+  EDGE: 'edge',
 } as const
 export type Interest = (typeof Interest)[keyof typeof Interest]
 

@@ -226,7 +226,7 @@ export class GpuChannel implements Receiver {
       this.#sent += Math.max(0, result)
       if (result < vectors.byteLength) {
         this.stalls++
-        this.#writable.ask()
+        this.#writable.request()
         return
       }
     }
