@@ -19,7 +19,7 @@ function spansOf(region: MemoryRegion, pieces: readonly (readonly [offset: numbe
   return spans
 }
 
-/** What the kernel would be told: all bytes of memory that the vectors cover, in order. */
+/** Returns the memory offsets of all bytes that the vectors cover, in order. */
 function covered(operation: Operation, region: { readonly address: number }): number[] {
   const words = new BigUint64Array(memoryAt(operation.vectorsAddress, operation.vectorCount * 16))
   const bytes: number[] = []
@@ -30,7 +30,7 @@ function covered(operation: Operation, region: { readonly address: number }): nu
   return bytes
 }
 
-test('what moves less than it should goes on where it stopped, to the last byte', { skip }, () => {
+test('after a partial transfer, an operation continues at the next byte until all are moved', { skip }, () => {
   const memory = mappedMemory(65536)
   const piece = fc.tuple(fc.nat(60000), fc.integer({ min: 1, max: 300 }))
   fc.assert(
@@ -50,7 +50,7 @@ test('what moves less than it should goes on where it stopped, to the last byte'
         const [step] = steps.take(1)
         const take = Math.min(step, left.length)
         moved.push(...left.slice(0, take))
-        // Nothing moved is a signal that came between, here.
+        // 0 stands for an interrupted call here.
         again = operation.advance(take === 0 ? (step % 2 === 0 ? EINTR : EAGAIN) : take)
       }
       assert.deepEqual(moved, wanted)
@@ -62,7 +62,7 @@ test('what moves less than it should goes on where it stopped, to the last byte'
   memory.close()
 })
 
-test('a file that ends and an error end an operation, whatever moved before', { skip }, () => {
+test('the end of the file and an error end an operation, also after a partial transfer', { skip }, () => {
   const memory = mappedMemory(65536)
   const spans = spansOf(memory.region, [
     [0, 100],
@@ -83,7 +83,7 @@ test('a file that ends and an error end an operation, whatever moved before', { 
   memory.close()
 })
 
-test('more pieces than one system call takes are several', { skip }, () => {
+test('more pieces than one system call takes are split into several calls', { skip }, () => {
   const memory = mappedMemory(65536)
   const pieces = Array.from({ length: 2500 }, (_, i): [number, number] => [i * 16, 8])
   const results: number[] = []
@@ -100,7 +100,7 @@ test('more pieces than one system call takes are several', { skip }, () => {
   memory.close()
 })
 
-test('memory that is no mapping is refused before anything is done', { skip }, () => {
+test('memory that is not mapped is refused before any I/O', { skip }, () => {
   const operation = new Operation(() => {})
   const spans = spansOf(MemoryRegion.over(0, new Uint8Array(64)), [[0, 64]])
   assert.throws(() => operation.beginMove(OperationKind.READ, 3, 0, spans, { done() {} }), RangeError)
