@@ -97,7 +97,7 @@ test('a client that never answers is served what it asks, and leaves nothing beh
   const { rig, memory, driver } = await started()
   memory.answering = false
   assert.equal(await echo(rig, memory, 0, [1]), undefined)
-  assert.equal(memory.asked.length, 1)
+  assert.equal(memory.unanswered.length, 1)
   assert.equal(driver.get('num_queues'), 2)
   rig.client.ask('DEVICE_RESET', undefined)
   assert.equal(driver.get('device_status'), 0)
@@ -107,9 +107,9 @@ test('a client that never answers is served what it asks, and leaves nothing beh
 })
 
 for (const [what, answer] of [
-  ['an error', (memory: PrivateMemory) => memory.reply(memory.asked[0], new Uint8Array(0), 14)],
-  ['too little', (memory: PrivateMemory) => memory.reply(memory.asked[0], memory.asked[0].payload)],
-  ['too much', (memory: PrivateMemory) => memory.reply(memory.asked[0], new Uint8Array(1000))],
+  ['an error', (memory: PrivateMemory) => memory.reply(memory.unanswered[0], new Uint8Array(0), 14)],
+  ['too little', (memory: PrivateMemory) => memory.reply(memory.unanswered[0], memory.unanswered[0].payload)],
+  ['too much', (memory: PrivateMemory) => memory.reply(memory.unanswered[0], new Uint8Array(1000))],
 ] as const) {
   test(`where a read is answered with ${what}, the device needs a reset`, { skip }, async () => {
     const { rig, memory, driver } = await started()
@@ -119,7 +119,7 @@ for (const [what, answer] of [
     await memory.serve()
     assert.equal(driver.get('device_status') & Status.DEVICE_NEEDS_RESET, Status.DEVICE_NEEDS_RESET)
     assert.ok(rig.logged.some((line) => /cannot be read or written by message/.test(line)))
-    memory.asked.splice(0)
+    memory.unanswered.splice(0)
     memory.answering = true
     await driver.start()
     await memory.serve()
@@ -132,12 +132,12 @@ test('a second answer is nobody’s', { skip }, async () => {
   const { rig, memory } = await started()
   memory.answering = false
   await echo(rig, memory, 0, [1])
-  const [first] = memory.asked
+  const [first] = memory.unanswered
   memory.answer()
   memory.reply(first, new Uint8Array(20))
   memory.answering = true
   await memory.serve()
-  while (memory.asked.length > 0) {
+  while (memory.unanswered.length > 0) {
     memory.answer()
     await memory.serve()
   }
@@ -156,13 +156,13 @@ test('an unmap is answered at once, and nothing more is written there', { skip }
   device.answer()
   await memory.serve()
   assert.deepEqual(
-    memory.asked.map(({ command }) => command),
+    memory.unanswered.map(({ command }) => command),
     [ServerCommand.DMA_WRITE],
   )
   rig.unmap()
   memory.answer()
   await memory.serve()
-  assert.equal(memory.asked.length, 0)
+  assert.equal(memory.unanswered.length, 0)
   await rig.close()
 })
 
@@ -177,7 +177,7 @@ test('a reset ends when what was written is in the guest’s memory', { skip }, 
   await memory.serve()
   assert.notEqual(driver.get('device_status'), 0)
   memory.answering = true
-  while (memory.asked.length > 0) {
+  while (memory.unanswered.length > 0) {
     memory.answer()
     await memory.serve()
   }
@@ -191,7 +191,7 @@ test('memory that goes while it is read, and comes back, costs no request', { sk
   memory.answering = false
   const at = rig.send(0, [2, 3])
   await memory.serve()
-  assert.equal(memory.asked.length, 1)
+  assert.equal(memory.unanswered.length, 1)
   rig.unmap()
   memory.map()
   memory.answering = true

@@ -35,7 +35,7 @@ const LIFE: readonly ((rig: VfioUserRig) => unknown)[] = [
   (rig) => rig.unmap(0, MEMORY_BYTES / 2),
   (rig) => rig.listen(IrqIndex.INTX, 1),
   (rig) => rig.listen(IrqIndex.MSIX, 3),
-  (rig) => rig.client.tell('DEVICE_RESET', undefined),
+  (rig) => rig.client.send('DEVICE_RESET', undefined),
   (rig) => rig.client.next(),
 ]
 

@@ -78,10 +78,10 @@ for (const { kind, skip } of KINDS) {
     await runWith(reactor, async () => {
       for (let round = 0; round < 5; round++) {
         const client = new Client(UnixStream.connect(socket), () => {})
-        client.tell('VERSION', versionRequest())
-        client.tell('DMA_MAP', { argsz: 32, flags: 3, offset: 0, address: 0, size: 4096 })
-        client.tell('REGION_READ', { region: 7, offset: 0, count: 4 })
-        client.tell('DEVICE_RESET', undefined)
+        client.send('VERSION', versionRequest())
+        client.send('DMA_MAP', { argsz: 32, flags: 3, offset: 0, address: 0, size: 4096 })
+        client.send('REGION_READ', { region: 7, offset: 0, count: 4 })
+        client.send('DEVICE_RESET', undefined)
         for (const command of [1, 2, 9, 13]) {
           let answer = client.next()
           for (; !answer; answer = client.next()) await setTimeout(1)
@@ -94,6 +94,6 @@ for (const { kind, skip } of KINDS) {
     })
     reactor.close()
     assert.equal(openDescriptors(), before)
-    assert.equal(logged.filter((line) => line === 'echo: a client is here').length, 5)
+    assert.equal(logged.filter((line) => line === 'echo: client connected').length, 5)
   })
 }

@@ -3,7 +3,7 @@ import type { Connection } from '../../host/socket/connection.ts'
 import type { Receiver } from '../../host/socket/stream-connection.ts'
 import type { Pending } from '../../pending/pending.ts'
 import { hasFeature } from '../../virtio/feature.ts'
-import { type ConversationEvents, closeAll, RequestLoop, reasonOf } from '../socket/request-loop.ts'
+import { closeAll, RequestLoop, type RequestLoopEvents, reasonOf } from '../socket/request-loop.ts'
 import {
   acknowledgement,
   FrontEndMessage,
@@ -50,7 +50,7 @@ export class Dispatcher extends RequestLoop<RawMessage> {
   constructor(
     connect: (receiver: Receiver) => Connection,
     private readonly handlers: Handlers,
-    events: ConversationEvents,
+    events: RequestLoopEvents,
   ) {
     super(connect, new RequestStream(), events)
   }

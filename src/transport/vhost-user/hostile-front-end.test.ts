@@ -88,12 +88,12 @@ test('addresses that are not in memory are the guest’s fault: the device fails
     rig.shareMemory()
     for (const index of [0, 1]) {
       rig.guest.makeQueue(index, 16, rig.features)
-      rig.frontEnd.tell('SET_VRING_NUM', { index, num: 16 })
+      rig.frontEnd.send('SET_VRING_NUM', { index, num: 16 })
       const addresses = { index, flags: 0, descriptor, available, used, log: 0 }
       assert.equal(rig.frontEnd.acknowledged('SET_VRING_ADDR', addresses), 0)
-      rig.frontEnd.tell('SET_VRING_ERR', index, [rig.guest.errors[index].descriptor])
-      rig.frontEnd.tell('SET_VRING_KICK', index, [rig.guest.kicks[index].descriptor])
-      rig.frontEnd.tell('SET_VRING_ENABLE', { index, num: 1 })
+      rig.frontEnd.send('SET_VRING_ERR', index, [rig.guest.errors[index].descriptor])
+      rig.frontEnd.send('SET_VRING_KICK', index, [rig.guest.kicks[index].descriptor])
+      rig.frontEnd.send('SET_VRING_ENABLE', { index, num: 1 })
     }
     assert.deepEqual(rig.logged, ['echo: needs a reset: ring 0: its addresses are not in memory'])
     assert.equal(rig.guest.errors[0].drain(), 1)
@@ -113,11 +113,11 @@ test('one ring whose addresses are not in memory fails the device, whatever the 
   rig.stopRing(1)
   const addresses = { index: 1, flags: 0, descriptor: 0, available: 0, used: 0, log: 0 }
   assert.equal(rig.frontEnd.acknowledged('SET_VRING_ADDR', addresses), 0)
-  rig.frontEnd.tell('SET_VRING_KICK', 1, [rig.guest.kicks[1].descriptor])
-  rig.frontEnd.tell('SET_VRING_ENABLE', { index: 1, num: 1 })
+  rig.frontEnd.send('SET_VRING_KICK', 1, [rig.guest.kicks[1].descriptor])
+  rig.frontEnd.send('SET_VRING_ENABLE', { index: 1, num: 1 })
   assert.equal(rig.frontEnd.ask('GET_STATUS', undefined).value & 64, 64)
   assert.equal(rig.echo(0, [1]), undefined)
-  rig.frontEnd.tell('RESET_DEVICE', undefined)
+  rig.frontEnd.send('RESET_DEVICE', undefined)
   rig.startRing(0)
   rig.startRing(1)
   assert.deepEqual(rig.echo(0, [1]), [1])
@@ -130,12 +130,12 @@ test('memory that goes between a ring’s addresses and its start fails the devi
   rig.shareMemory()
   const { descriptorArea, driverArea, deviceArea } = rig.guest.makeQueue(0, 16, rig.features).addresses
   const [descriptor, available, used] = [descriptorArea, driverArea, deviceArea].map((area) => USER_BASE + area)
-  rig.frontEnd.tell('SET_VRING_NUM', { index: 0, num: 16 })
-  rig.frontEnd.tell('SET_VRING_ADDR', { index: 0, flags: 0, descriptor, available, used, log: 0 })
+  rig.frontEnd.send('SET_VRING_NUM', { index: 0, num: 16 })
+  rig.frontEnd.send('SET_VRING_ADDR', { index: 0, flags: 0, descriptor, available, used, log: 0 })
   const region = { guestAddress: 0, size: rig.guest.file.size, userAddress: USER_BASE, mmapOffset: 0 }
-  rig.frontEnd.tell('REM_MEM_REG', { region })
-  rig.frontEnd.tell('SET_VRING_KICK', 0, [rig.guest.kicks[0].descriptor])
-  rig.frontEnd.tell('SET_VRING_ENABLE', { index: 0, num: 1 })
+  rig.frontEnd.send('REM_MEM_REG', { region })
+  rig.frontEnd.send('SET_VRING_KICK', 0, [rig.guest.kicks[0].descriptor])
+  rig.frontEnd.send('SET_VRING_ENABLE', { index: 0, num: 1 })
   assert.equal(rig.frontEnd.ask('GET_STATUS', undefined).value & 64, 64)
   await rig.close()
 })
@@ -153,11 +153,11 @@ test('rings that end outside memory or are misaligned fail when they would be se
     rig.shareMemory()
     rig.guest.makeQueue(0, 64, rig.features)
     const at = USER_BASE + offset
-    rig.frontEnd.tell('SET_VRING_NUM', { index: 0, num: size })
-    rig.frontEnd.tell('SET_VRING_ADDR', { index: 0, flags: 0, descriptor: at, available: at, used: at, log: 0 })
-    rig.frontEnd.tell('SET_VRING_ERR', 0, [rig.guest.errors[0].descriptor])
-    rig.frontEnd.tell('SET_VRING_KICK', 0, [rig.guest.kicks[0].descriptor])
-    rig.frontEnd.tell('SET_VRING_ENABLE', { index: 0, num: 1 })
+    rig.frontEnd.send('SET_VRING_NUM', { index: 0, num: size })
+    rig.frontEnd.send('SET_VRING_ADDR', { index: 0, flags: 0, descriptor: at, available: at, used: at, log: 0 })
+    rig.frontEnd.send('SET_VRING_ERR', 0, [rig.guest.errors[0].descriptor])
+    rig.frontEnd.send('SET_VRING_KICK', 0, [rig.guest.kicks[0].descriptor])
+    rig.frontEnd.send('SET_VRING_ENABLE', { index: 0, num: 1 })
     assert.match(rig.logged[0], /needs a reset: queue 0/)
     assert.equal(rig.guest.errors[0].drain(), 1)
     assert.equal(rig.frontEnd.ask('GET_STATUS', undefined).value & 64, 64)
@@ -231,7 +231,7 @@ test('a log longer than can be looked at is refused', { skip }, async () => {
   await survives((rig) => {
     const size = (1 << 30) + 4096
     const file = MemoryFile.create('log', size)
-    rig.frontEnd.tell('SET_LOG_BASE', { size, offset: 0 }, [file.descriptor])
+    rig.frontEnd.send('SET_LOG_BASE', { size, offset: 0 }, [file.descriptor])
     assert.ok(rig.frontEnd.ended)
     file.close()
   })
@@ -281,7 +281,7 @@ test('memory taken away while requests are in flight takes the requests to their
   rig.start()
   const at = rig.send(0, [1, 2])
   const region = { guestAddress: 0, size: rig.guest.file.size, userAddress: USER_BASE, mmapOffset: 0 }
-  rig.frontEnd.tell('REM_MEM_REG', { region }, [], MessageFlag.NEED_REPLY)
+  rig.frontEnd.send('REM_MEM_REG', { region }, [], MessageFlag.NEED_REPLY)
   assert.equal(rig.frontEnd.next(), undefined)
   device.answer()
   await rig.reactor.idle()
@@ -313,29 +313,29 @@ function life(rig: VhostUserRig): (() => void)[] {
   const { descriptorArea, driverArea, deviceArea } = queue.addresses
   const [descriptor, available, used] = [descriptorArea, driverArea, deviceArea].map((area) => USER_BASE + area)
   return [
-    () => frontEnd.tell('SET_OWNER', undefined),
-    () => frontEnd.tell('SET_PROTOCOL_FEATURES', frontEnd.ask('GET_PROTOCOL_FEATURES', undefined).value & ~(1n << 21n)),
-    () => frontEnd.tell('SET_FEATURES', featureSet(Feature.VERSION_1, 30)),
+    () => frontEnd.send('SET_OWNER', undefined),
+    () => frontEnd.send('SET_PROTOCOL_FEATURES', frontEnd.ask('GET_PROTOCOL_FEATURES', undefined).value & ~(1n << 21n)),
+    () => frontEnd.send('SET_FEATURES', featureSet(Feature.VERSION_1, 30)),
     () => {
       const area = frontEnd.ask('GET_INFLIGHT_FD', { mmapSize: 0, mmapOffset: 0, queues: 2, queueSize: 64 })
-      frontEnd.tell('SET_INFLIGHT_FD', area.value, area.descriptors)
+      frontEnd.send('SET_INFLIGHT_FD', area.value, area.descriptors)
       for (const one of area.descriptors) one.close()
     },
-    () => frontEnd.tell('ADD_MEM_REG', { region }, [guest.file.descriptor]),
+    () => frontEnd.send('ADD_MEM_REG', { region }, [guest.file.descriptor]),
     () => frontEnd.ask('SET_LOG_BASE', { size: 4096, offset: 0 }, [guest.file.descriptor]),
-    () => frontEnd.tell('SET_LOG_FD', undefined, [guest.errors[0].descriptor]),
-    () => frontEnd.tell('SET_VRING_NUM', { index: 0, num: 64 }),
-    () => frontEnd.tell('SET_VRING_BASE', { index: 0, num: 0 }),
-    () => frontEnd.tell('SET_VRING_ADDR', { index: 0, flags: 1, descriptor, available, used, log: 0 }),
-    () => frontEnd.tell('SET_VRING_CALL', 0, [guest.calls[0].descriptor]),
-    () => frontEnd.tell('SET_VRING_ERR', 0, [guest.errors[0].descriptor]),
-    () => frontEnd.tell('SET_VRING_KICK', 0, [guest.kicks[0].descriptor]),
-    () => frontEnd.tell('SET_VRING_ENABLE', { index: 0, num: 1 }),
+    () => frontEnd.send('SET_LOG_FD', undefined, [guest.errors[0].descriptor]),
+    () => frontEnd.send('SET_VRING_NUM', { index: 0, num: 64 }),
+    () => frontEnd.send('SET_VRING_BASE', { index: 0, num: 0 }),
+    () => frontEnd.send('SET_VRING_ADDR', { index: 0, flags: 1, descriptor, available, used, log: 0 }),
+    () => frontEnd.send('SET_VRING_CALL', 0, [guest.calls[0].descriptor]),
+    () => frontEnd.send('SET_VRING_ERR', 0, [guest.errors[0].descriptor]),
+    () => frontEnd.send('SET_VRING_KICK', 0, [guest.kicks[0].descriptor]),
+    () => frontEnd.send('SET_VRING_ENABLE', { index: 0, num: 1 }),
     () => void rig.send(0, [1]),
     () => void rig.send(0, [2]),
-    () => frontEnd.tell('GET_VRING_BASE', { index: 0, num: 0 }),
-    () => frontEnd.tell('REM_MEM_REG', { region }),
-    () => frontEnd.tell('RESET_DEVICE', undefined),
+    () => frontEnd.send('GET_VRING_BASE', { index: 0, num: 0 }),
+    () => frontEnd.send('REM_MEM_REG', { region }),
+    () => frontEnd.send('RESET_DEVICE', undefined),
   ]
 }
 

@@ -83,7 +83,7 @@ test('a legacy driver’s header ends before num_buffers, unless buffers are mer
     const port = new HeldPort()
     const rig = new VhostUserRig(new NetDevice(port))
     rig.features = features
-    rig.frontEnd.tell('SET_FEATURES', features)
+    rig.frontEnd.send('SET_FEATURES', features)
     rig.shareMemory()
     rig.startRing(0)
     rig.startRing(1)

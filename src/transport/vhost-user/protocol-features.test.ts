@@ -35,7 +35,7 @@ test('the configuration space is read whole, with zeroes past its end, and writt
   assert.equal(change(7, 1), 0, 'a migration brings what was the source device its own')
   assert.deepEqual(written, [9])
   assert.equal(change(7, 2), 1)
-  rig.frontEnd.tell('GET_CONFIG', { offset: 200, size: 100, flags: 0, bytes: new Uint8Array(100) })
+  rig.frontEnd.send('GET_CONFIG', { offset: 200, size: 100, flags: 0, bytes: new Uint8Array(100) })
   assert.equal(rig.frontEnd.next()?.payload.length, 0, 'an empty answer is an error')
   await rig.close()
 })
@@ -91,9 +91,9 @@ test('kicks and calls in band, for front-ends without eventfds  @vhost-user In-b
   const queue = rig.guest.makeQueue(0, 64, rig.features)
   const { descriptorArea, driverArea, deviceArea } = queue.addresses
   const [descriptor, available, used] = [descriptorArea, driverArea, deviceArea].map((area) => USER_BASE + area)
-  rig.frontEnd.tell('SET_VRING_NUM', { index: 0, num: 64 })
-  rig.frontEnd.tell('SET_VRING_ADDR', { index: 0, flags: 0, descriptor, available, used, log: 0 })
-  rig.frontEnd.tell('SET_VRING_ENABLE', { index: 0, num: 1 })
+  rig.frontEnd.send('SET_VRING_NUM', { index: 0, num: 64 })
+  rig.frontEnd.send('SET_VRING_ADDR', { index: 0, flags: 0, descriptor, available, used, log: 0 })
+  rig.frontEnd.send('SET_VRING_ENABLE', { index: 0, num: 1 })
   assert.equal(rig.echo(0, [1]), undefined)
   assert.equal(rig.frontEnd.acknowledged('VRING_KICK', { index: 0, num: 0 }), 0)
   assert.ok(queue.collect())
@@ -107,7 +107,7 @@ test('kicks and calls in band, for front-ends without eventfds  @vhost-user In-b
 test('a ring without a kick descriptor is polled without a pause  @vhost-user SET_VRING_KICK', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
   rig.start()
-  rig.frontEnd.tell('SET_PROTOCOL_FEATURES', featureSet(ProtocolFeature.REPLY_ACK))
+  rig.frontEnd.send('SET_PROTOCOL_FEATURES', featureSet(ProtocolFeature.REPLY_ACK))
   assert.equal(rig.reactor.turn(), false)
   assert.equal(rig.frontEnd.acknowledged('SET_VRING_KICK', VRING_NO_FD), 0)
   assert.equal(rig.reactor.turn(), true)
@@ -120,7 +120,7 @@ test('a ring without a kick descriptor is polled without a pause  @vhost-user SE
 
 test('notifications in band without a channel and acknowledgements end the connection', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
-  rig.frontEnd.tell(
+  rig.frontEnd.send(
     'SET_PROTOCOL_FEATURES',
     featureSet(ProtocolFeature.INBAND_NOTIFICATIONS, ProtocolFeature.REPLY_ACK),
   )
@@ -178,7 +178,7 @@ test('a table that says the same again changes nothing; one cut another way move
     { guestAddress: 0, size: cut, userAddress: USER_BASE, mmapOffset: 0 },
     { guestAddress: cut, size: cut, userAddress: USER_BASE + cut, mmapOffset: cut },
   ]
-  frontEnd.tell('SET_MEM_TABLE', { regions: 2, elements: halves }, [descriptor, descriptor])
+  frontEnd.send('SET_MEM_TABLE', { regions: 2, elements: halves }, [descriptor, descriptor])
   device.answer()
   await rig.reactor.idle()
   assert.ok(guest.queues[1].collect(), 'what was in flight arrived')
@@ -195,16 +195,16 @@ test('with GPA_ADDRESSES rings have the addresses of the guest', { skip }, async
   rig.negotiate(0n, featureSet(ProtocolFeature.GPA_ADDRESSES, ProtocolFeature.REPLY_ACK))
   const { file } = rig.guest
   const region = { guestAddress: 0, size: file.size, userAddress: 0, mmapOffset: 0 }
-  rig.frontEnd.tell('SET_MEM_TABLE', { regions: 1, elements: [region] }, [file.descriptor])
+  rig.frontEnd.send('SET_MEM_TABLE', { regions: 1, elements: [region] }, [file.descriptor])
   const queue = rig.guest.makeQueue(0, 64, rig.features)
   const { descriptorArea: descriptor, driverArea: available, deviceArea: used } = queue.addresses
-  rig.frontEnd.tell('SET_VRING_NUM', { index: 0, num: 64 })
+  rig.frontEnd.send('SET_VRING_NUM', { index: 0, num: 64 })
   assert.equal(
     rig.frontEnd.acknowledged('SET_VRING_ADDR', { index: 0, flags: 0, descriptor, available, used, log: 0 }),
     0,
   )
-  rig.frontEnd.tell('SET_VRING_KICK', 0, [rig.guest.kicks[0].descriptor])
-  rig.frontEnd.tell('SET_VRING_ENABLE', { index: 0, num: 1 })
+  rig.frontEnd.send('SET_VRING_KICK', 0, [rig.guest.kicks[0].descriptor])
+  rig.frontEnd.send('SET_VRING_ENABLE', { index: 0, num: 1 })
   assert.deepEqual(rig.echo(0, [1]), [1])
   await rig.close()
 })
@@ -218,7 +218,7 @@ test('what a device writes is logged page by page while LOG_ALL is on, and the f
   const log = MemoryFile.create('log', 4096)
   const event = EventFd.create('log event')
   assert.equal(frontEnd.ask('SET_LOG_BASE', { size: 2048, offset: 2048 }, [log.descriptor]).value, 0)
-  frontEnd.tell('SET_LOG_FD', undefined, [event.descriptor])
+  frontEnd.send('SET_LOG_FD', undefined, [event.descriptor])
   const { bytes } = Mapping.of(log.descriptor, { offset: 0, length: 4096 })
   const dirty = () =>
     [...bytes.entries()].flatMap(([i, byte]) =>
@@ -226,7 +226,7 @@ test('what a device writes is logged page by page while LOG_ALL is on, and the f
     )
   rig.echo(0, [1])
   assert.deepEqual(dirty(), [], 'not on yet')
-  frontEnd.tell('SET_FEATURES', rig.features | featureSet(VhostFeature.LOG_ALL))
+  frontEnd.send('SET_FEATURES', rig.features | featureSet(VhostFeature.LOG_ALL))
   assert.equal(rig.logged.filter((line) => /a migration began/.test(line)).length, 1)
   const at = guest.allocator.allocate(4096, 4096)
   const queue = guest.queues[0]
@@ -245,12 +245,12 @@ test('what a device writes is logged page by page while LOG_ALL is on, and the f
   // The used ring may be logged elsewhere.
   const { descriptorArea, driverArea, deviceArea } = queue.addresses
   const [descriptor, available, used] = [descriptorArea, driverArea, deviceArea].map((area) => USER_BASE + area)
-  frontEnd.tell('SET_VRING_ADDR', { index: 0, flags: 1, descriptor, available, used, log: 0x80_0000 })
+  frontEnd.send('SET_VRING_ADDR', { index: 0, flags: 1, descriptor, available, used, log: 0x80_0000 })
   queue.collect()
   rig.echo(0, [2])
   assert.ok(dirty().includes(first + 0x80_0000 / 4096))
-  frontEnd.tell('SET_VRING_ADDR', { index: 0, flags: 0, descriptor, available, used, log: 0 })
-  frontEnd.tell('SET_FEATURES', rig.features)
+  frontEnd.send('SET_VRING_ADDR', { index: 0, flags: 0, descriptor, available, used, log: 0 })
+  frontEnd.send('SET_FEATURES', rig.features)
   bytes.fill(0)
   rig.echo(0, [3])
   assert.deepEqual(dirty(), [], 'off again')
@@ -323,7 +323,7 @@ test('a GPU whose screen is the front-end hands it the socket for pictures, and 
   const rig = new VhostUserRig(Object.assign(device, { id: DeviceId.GPU }), { screen })
   for (const text of ['first', 'again']) {
     const [ours, theirs] = socketPair('pictures')
-    rig.frontEnd.tell('GPU_SET_SOCKET', undefined, [theirs.descriptor])
+    rig.frontEnd.send('GPU_SET_SOCKET', undefined, [theirs.descriptor])
     theirs.close()
     streams.at(-1)?.send(Buffer.from(text))
     const received = ours.receive()
@@ -342,7 +342,7 @@ test('a GPU with a screen elsewhere keeps the socket for pictures, of which it s
   const device: VirtioDevice = new EchoDevice()
   const rig = new VhostUserRig(Object.assign(device, { id: DeviceId.GPU }))
   const [ours, theirs] = socketPair('pictures')
-  rig.frontEnd.tell('GPU_SET_SOCKET', undefined, [theirs.descriptor])
+  rig.frontEnd.send('GPU_SET_SOCKET', undefined, [theirs.descriptor])
   theirs.close()
   assert.equal(ours.receive(), undefined)
   await rig.close()

@@ -19,7 +19,7 @@ interface Kept {
 function begin(rig: VhostUserRig, features: bigint, kept?: Kept): Kept {
   rig.negotiate(features)
   const known = kept ?? newArea(rig)
-  rig.frontEnd.tell('SET_INFLIGHT_FD', known.description, [known.descriptor])
+  rig.frontEnd.send('SET_INFLIGHT_FD', known.description, [known.descriptor])
   rig.shareMemory()
   rig.startRing(0)
   return known
@@ -131,7 +131,7 @@ test('an area that is none is refused: too short a file, more queues than there 
   assert.equal(set({ mmapOffset: 4096 }), 1)
   assert.equal(set({ mmapSize: 0 }), 1)
   assert.equal(set({}), 0)
-  rig.frontEnd.tell('GET_INFLIGHT_FD', { mmapSize: 0, mmapOffset: 0, queues: 2, queueSize: 0 })
+  rig.frontEnd.send('GET_INFLIGHT_FD', { mmapSize: 0, mmapOffset: 0, queues: 2, queueSize: 0 })
   assert.ok(rig.frontEnd.ended)
   area.descriptor.close()
   await rig.close()

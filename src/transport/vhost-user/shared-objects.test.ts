@@ -118,7 +118,7 @@ test('without the feature, or acknowledgements, nothing is told', { skip }, asyn
     rig.backend.lookup(uuidOf(2), (result) => assert.match(String('reason' in result && result.reason), /no table/))
     assert.equal(channel.next(), undefined)
     // Agreed on later, it takes effect.
-    rig.frontEnd.tell('SET_PROTOCOL_FEATURES', featureSet(BACKEND_REQ, REPLY_ACK, SHARED_OBJECT))
+    rig.frontEnd.send('SET_PROTOCOL_FEATURES', featureSet(BACKEND_REQ, REPLY_ACK, SHARED_OBJECT))
     assert.deepEqual(said(channel.next()), [ADD, 1])
     channel.close()
   })

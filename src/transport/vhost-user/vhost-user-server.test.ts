@@ -64,7 +64,7 @@ test('a disk is written and read over a Unix socket, by one front-end after anot
   reactor.stop()
   await run
   reactor.close()
-  assert.equal(logged.filter((line) => line === 'block: a front-end is here').length, 3)
+  assert.equal(logged.filter((line) => line === 'block: front-end connected').length, 3)
   assert.equal(openDescriptors(), before)
 })
 

@@ -68,11 +68,11 @@ export class FrontEndScanout {
     this.#cursorNews = CursorNews.NONE
     const position = { scanout: this.#index, x: this.#x, y: this.#y }
     const cursor = this.#cursor
-    if (!cursor) channel.tell('CURSOR_POS_HIDE', position)
-    else if (news === CursorNews.POSITION) channel.tell('CURSOR_POS', position)
+    if (!cursor) channel.send('CURSOR_POS_HIDE', position)
+    else if (news === CursorNews.POSITION) channel.send('CURSOR_POS', position)
     else {
       const { hotX, hotY } = cursor
-      channel.tell('CURSOR_UPDATE', { ...position, hotX, hotY, pixels: multiplied(cursor.data) })
+      channel.send('CURSOR_UPDATE', { ...position, hotX, hotY, pixels: multiplied(cursor.data) })
     }
     return true
   }
@@ -86,7 +86,7 @@ export class FrontEndScanout {
     const { width, height } = surface
     if (this.#shown?.width !== width || this.#shown.height !== height) {
       // Pixels follow: QEMU allocates a surface of the new size now, and shows it at the next update.
-      channel.tell('SCANOUT', { scanout: this.#index, width, height })
+      channel.send('SCANOUT', { scanout: this.#index, width, height })
       this.#shown = { width, height }
     }
     const piece = pieces.first(rect)
@@ -100,7 +100,7 @@ export class FrontEndScanout {
   #tellOff(channel: GpuChannel): boolean {
     if (!this.#shown) return false
     this.#shown = undefined
-    channel.tell('SCANOUT', { scanout: this.#index, width: 0, height: 0 })
+    channel.send('SCANOUT', { scanout: this.#index, width: 0, height: 0 })
     return true
   }
 }

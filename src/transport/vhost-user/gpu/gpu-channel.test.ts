@@ -109,7 +109,7 @@ test('a front-end without EDID is asked for sizes only, and one with nothing on 
 
 test('an update is its pixels, wherever they lie, byte for byte', { skip }, () => {
   const { channel, frontEnd, settle } = rig()
-  channel.tell('SCANOUT', { scanout: 1, width: 32, height: 16 })
+  channel.send('SCANOUT', { scanout: 1, width: 32, height: 16 })
   channel.update(1, { x: 3, y: 2, width: 8, height: 5 }, pixels(8, 5, 12))
   settle()
   const shown = frontEnd.scanouts[1]
@@ -128,7 +128,7 @@ test('a front-end that does not read makes nobody wait, and gets the rest when i
   const { channel, frontEnd, reactor, settle } = rig()
   settle()
   const [width, height] = [1024, 1500]
-  channel.tell('SCANOUT', { scanout: 0, width, height })
+  channel.send('SCANOUT', { scanout: 0, width, height })
   const picture = pixels(width, height, 4)
   channel.update(0, { x: 0, y: 0, width, height }, picture)
   assert.ok(channel.busy)
@@ -136,7 +136,7 @@ test('a front-end that does not read makes nobody wait, and gets the rest when i
   assert.ok(channel.busy)
   assert.ok(channel.stalls > 0)
   // What is told meanwhile comes behind it.
-  channel.tell('CURSOR_POS', { scanout: 0, x: -5, y: 7 })
+  channel.send('CURSOR_POS', { scanout: 0, x: -5, y: 7 })
   // Pixels are read when there is room for them: what the guest drew by then is what comes.
   const last = picture.offsets[height - 1]
   picture.regions[0].u8.fill(0xab, last, last + width * 4)
@@ -157,8 +157,8 @@ test('a front-end that leaves is told of once, with nothing for people to know',
   const { channel, frontEnd, ends, settle } = rig()
   settle()
   frontEnd.close()
-  channel.tell('CURSOR_POS', { scanout: 0, x: 0, y: 0 })
-  channel.tell('CURSOR_POS', { scanout: 0, x: 0, y: 0 })
+  channel.send('CURSOR_POS', { scanout: 0, x: 0, y: 0 })
+  channel.send('CURSOR_POS', { scanout: 0, x: 0, y: 0 })
   channel.askDisplays(() => assert.fail('nobody answers'))
   channel.update(0, { x: 0, y: 0, width: 1, height: 1 }, pixels(1, 1, 0))
   assert.deepEqual(ends, [undefined])

@@ -56,7 +56,7 @@ const MAX_EDID = 1024
  * Socket on which a GPU sends surfaces to its front-end, and asks for preferred modes. The device never blocks on it.
  *
  *     const channel = new GpuChannel(stream, reactor, () => ...)
- *     channel.tell('SCANOUT', { scanout: 0, width: 1024, height: 768 })
+ *     channel.send('SCANOUT', { scanout: 0, width: 1024, height: 768 })
  *     if (!channel.busy) channel.update(0, rect, pixels)
  *     channel.askDisplays((displays) => ...)
  *
@@ -94,7 +94,7 @@ export class GpuChannel implements Receiver {
     this.#writable = new Readiness(reactor, stream.fd, Interest.WRITABLE, () => this.#flush())
     this.#ask('GET_PROTOCOL_FEATURES', undefined, (features) => {
       this.#edid = hasFeature(features, GpuChannelFeature.EDID)
-      this.tell('SET_PROTOCOL_FEATURES', features & BigInt(1 << GpuChannelFeature.EDID))
+      this.send('SET_PROTOCOL_FEATURES', features & BigInt(1 << GpuChannelFeature.EDID))
     })
   }
 
@@ -103,7 +103,7 @@ export class GpuChannel implements Receiver {
     return this.#out.count > 0
   }
 
-  tell<N extends GpuStatement>(name: N, request: GpuStatementOf<N>): void {
+  send<N extends GpuStatement>(name: N, request: GpuStatementOf<N>): void {
     const kind = GpuStatement[name] as unknown as { readonly id: number; readonly request: Payload<GpuStatementOf<N>> }
     this.#send(kind.id, kind.request.write(request))
   }

@@ -105,7 +105,7 @@ test('a message that is refused without anybody to tell ends the connection', {
 }, async () => {
   const rig = new QueueGroupsRig(pair())
   await rig.start()
-  rig.frontEnd.tell('SET_VRING_ENABLE', { index: 7, num: 1 })
+  rig.frontEnd.send('SET_VRING_ENABLE', { index: 7, num: 1 })
   await rig.reactor.idle()
   assert.ok(rig.frontEnd.ended)
   await rig.close()
@@ -117,7 +117,7 @@ test('a question that cannot be answered ends the connection with the reason of 
 }, async () => {
   const rig = new QueueGroupsRig(pair())
   await rig.start()
-  rig.frontEnd.tell('GET_VRING_BASE', { index: 9, num: 0 })
+  rig.frontEnd.send('GET_VRING_BASE', { index: 9, num: 0 })
   await rig.reactor.idle()
   assert.ok(rig.frontEnd.ended)
   await rig.close()
@@ -153,7 +153,7 @@ test('protocol features are those of the groups, without notifications in band',
   const { CONFIG, INBAND_NOTIFICATIONS, INFLIGHT_SHMFD, MQ, REPLY_ACK } = ProtocolFeature
   for (const bit of [MQ, REPLY_ACK, CONFIG, INFLIGHT_SHMFD]) assert.ok(hasFeature(offered, bit), `${bit}`)
   assert.ok(!hasFeature(offered, INBAND_NOTIFICATIONS))
-  rig.frontEnd.tell('SET_PROTOCOL_FEATURES', featureSet(REPLY_ACK))
+  rig.frontEnd.send('SET_PROTOCOL_FEATURES', featureSet(REPLY_ACK))
   assert.equal(await rig.acknowledged('SET_PROTOCOL_FEATURES', featureSet(REPLY_ACK, INBAND_NOTIFICATIONS)), 1)
   assert.equal(await rig.acknowledged('SET_PROTOCOL_FEATURES', featureSet(REPLY_ACK, MQ)), 0)
   await rig.close()
@@ -161,9 +161,9 @@ test('protocol features are those of the groups, without notifications in band',
 
 test('a front-end that did not agree on acknowledgements gets none, though groups give them', { skip }, async () => {
   const rig = new QueueGroupsRig(pair())
-  rig.frontEnd.tell('SET_PROTOCOL_FEATURES', 0n)
-  rig.frontEnd.tell('SET_OWNER', undefined, [], MessageFlag.NEED_REPLY)
-  rig.frontEnd.tell('SET_FEATURES', featureSet(Feature.VERSION_1, VhostFeature.PROTOCOL_FEATURES))
+  rig.frontEnd.send('SET_PROTOCOL_FEATURES', 0n)
+  rig.frontEnd.send('SET_OWNER', undefined, [], MessageFlag.NEED_REPLY)
+  rig.frontEnd.send('SET_FEATURES', featureSet(Feature.VERSION_1, VhostFeature.PROTOCOL_FEATURES))
   await rig.reactor.idle()
   assert.equal(rig.frontEnd.next(), undefined)
   assert.equal((await rig.ask('GET_FEATURES', undefined)).value > 0n, true)
@@ -265,8 +265,8 @@ test('a front-end that goes in the middle of a message that takes long leaves no
   const rig = new QueueGroupsRig(devices)
   await rig.start()
   rig.send(1, [5])
-  rig.frontEnd.tell('GET_VRING_BASE', { index: 1, num: 0 })
-  rig.frontEnd.tell('SET_VRING_ENABLE', { index: 0, num: 0 })
+  rig.frontEnd.send('GET_VRING_BASE', { index: 1, num: 0 })
+  rig.frontEnd.send('SET_VRING_ENABLE', { index: 0, num: 0 })
   rig.frontEnd.close()
   for (let i = 0; i < 5; i++) rig.reactor.turn()
   devices[1].answer()

@@ -73,7 +73,7 @@ test('threads serve the rings of one front-end after another, and leave nothing 
   await run
   await Promise.all(groups.map((group) => group.end()))
   reactor.close()
-  assert.deepEqual(told.filter((line) => line === 'echo: the front-end is gone').length, 3)
+  assert.deepEqual(told.filter((line) => line === 'echo: front-end disconnected').length, 3)
   assert.deepEqual(deaths, [])
   assert.deepEqual(logged.toSorted(), ['0: warning: closed', '1: warning: closed'])
   assert.equal(openDescriptors(), before)

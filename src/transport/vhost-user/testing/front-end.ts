@@ -10,7 +10,7 @@ import { encodeMessage, type RawMessage, RequestStream } from '../request-stream
  * The front-end's end of a connection: sends messages, right or wrong, and reads answers.
  *
  *     const features = frontEnd.ask('GET_FEATURES', undefined).value
- *     frontEnd.tell('SET_FEATURES', features)
+ *     frontEnd.send('SET_FEATURES', features)
  *     frontEnd.acknowledged('SET_VRING_NUM', { index: 0, num: 256 })     // 0: it was accepted
  */
 export class FrontEnd extends PeerEnd<RawMessage> {
@@ -19,7 +19,7 @@ export class FrontEnd extends PeerEnd<RawMessage> {
   }
 
   /** Sends a message, and does not look for an answer. */
-  tell<N extends FrontEndMessage>(
+  send<N extends FrontEndMessage>(
     name: N,
     request: RequestOf<N>,
     descriptors: readonly Descriptor[] = [],
@@ -36,7 +36,7 @@ export class FrontEnd extends PeerEnd<RawMessage> {
     request: RequestOf<N>,
     descriptors: readonly Descriptor[] = [],
   ): Answer<ReplyOf<N>> {
-    this.tell(name, request, descriptors)
+    this.send(name, request, descriptors)
     return this.answerTo(name)
   }
 
@@ -58,7 +58,7 @@ export class FrontEnd extends PeerEnd<RawMessage> {
     request: RequestOf<N>,
     descriptors: readonly Descriptor[] = [],
   ): number {
-    this.tell(name, request, descriptors, MessageFlag.NEED_REPLY)
+    this.send(name, request, descriptors, MessageFlag.NEED_REPLY)
     return this.acknowledgementOf(name)
   }
 

@@ -41,11 +41,11 @@ export class RemoteDriver {
     const features = wanted & (await driver.#ask('GET_FEATURES', undefined))
     const protocol = await driver.#ask('GET_PROTOCOL_FEATURES', undefined)
     const slots = featureSet(ProtocolFeature.REPLY_ACK, ProtocolFeature.CONFIGURE_MEM_SLOTS)
-    driver.#frontEnd.tell('SET_PROTOCOL_FEATURES', protocol & slots)
-    driver.#frontEnd.tell('SET_OWNER', undefined)
-    driver.#frontEnd.tell('SET_FEATURES', features)
+    driver.#frontEnd.send('SET_PROTOCOL_FEATURES', protocol & slots)
+    driver.#frontEnd.send('SET_OWNER', undefined)
+    driver.#frontEnd.send('SET_FEATURES', features)
     const region = { guestAddress: 0, size: guest.file.size, userAddress: USER_BASE, mmapOffset: 0 }
-    driver.#frontEnd.tell('ADD_MEM_REG', { region }, [guest.file.descriptor])
+    driver.#frontEnd.send('ADD_MEM_REG', { region }, [guest.file.descriptor])
     const size = options.queueSize
     for (let index = 0; index < options.queues; index++) startRing(driver.#frontEnd, guest, { index, size, features })
     // An answer says that everything before was done.
@@ -86,7 +86,7 @@ export class RemoteDriver {
     descriptors: readonly Descriptor[] = [],
   ): Promise<ReplyOf<N>> {
     const kind = FrontEndMessage[name] as unknown as MessageKind<RequestOf<N>, ReplyOf<N>>
-    this.#frontEnd.tell(name, request, descriptors)
+    this.#frontEnd.send(name, request, descriptors)
     const message = await patiently(() => this.#frontEnd.next(), `${name} is not answered`)
     if (!kind.reply) throw new Error(`${name} has no answer`)
     return kind.reply.parse(message.payload)

@@ -66,12 +66,12 @@ export class VhostUserRig {
    */
   negotiate(wanted = 0n, protocol?: bigint): void {
     const { frontEnd } = this
-    frontEnd.tell('SET_OWNER', undefined)
+    frontEnd.send('SET_OWNER', undefined)
     const offered = frontEnd.ask('GET_FEATURES', undefined).value
     const protocolOffered = frontEnd.ask('GET_PROTOCOL_FEATURES', undefined).value
-    frontEnd.tell('SET_PROTOCOL_FEATURES', protocol ?? protocolOffered & ~featureSet(ProtocolFeature.GPA_ADDRESSES))
+    frontEnd.send('SET_PROTOCOL_FEATURES', protocol ?? protocolOffered & ~featureSet(ProtocolFeature.GPA_ADDRESSES))
     this.features = (wanted | featureSet(Feature.VERSION_1, VhostFeature.PROTOCOL_FEATURES)) & offered
-    frontEnd.tell('SET_FEATURES', this.features)
+    frontEnd.send('SET_FEATURES', this.features)
   }
 
   shareMemory(): void {
@@ -93,7 +93,7 @@ export class VhostUserRig {
 
   /** Stops a ring as a front-end does. @returns where it stands */
   stopRing(index: number): number {
-    this.frontEnd.tell('SET_VRING_ENABLE', { index, num: 0 })
+    this.frontEnd.send('SET_VRING_ENABLE', { index, num: 0 })
     return this.frontEnd.ask('GET_VRING_BASE', { index, num: 0 }).value.num
   }
 

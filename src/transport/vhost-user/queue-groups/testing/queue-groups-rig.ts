@@ -58,7 +58,7 @@ export class QueueGroupsRig {
     request: RequestOf<N>,
     descriptors: readonly Descriptor[] = [],
   ): Promise<Answer<ReplyOf<N>>> {
-    this.frontEnd.tell(name, request, descriptors)
+    this.frontEnd.send(name, request, descriptors)
     await this.reactor.idle()
     return this.frontEnd.answerTo(name)
   }
@@ -69,19 +69,19 @@ export class QueueGroupsRig {
     request: RequestOf<N>,
     descriptors: readonly Descriptor[] = [],
   ): Promise<number> {
-    this.frontEnd.tell(name, request, descriptors, MessageFlag.NEED_REPLY)
+    this.frontEnd.send(name, request, descriptors, MessageFlag.NEED_REPLY)
     await this.reactor.idle()
     return this.frontEnd.acknowledgementOf(name)
   }
 
   /** Agrees on features. @param wanted virtio features besides VERSION_1 */
   async negotiate(wanted = 0n): Promise<void> {
-    this.frontEnd.tell('SET_OWNER', undefined)
+    this.frontEnd.send('SET_OWNER', undefined)
     const offered = (await this.ask('GET_FEATURES', undefined)).value
     const protocol = (await this.ask('GET_PROTOCOL_FEATURES', undefined)).value
-    this.frontEnd.tell('SET_PROTOCOL_FEATURES', protocol & ~featureSet(ProtocolFeature.GPA_ADDRESSES))
+    this.frontEnd.send('SET_PROTOCOL_FEATURES', protocol & ~featureSet(ProtocolFeature.GPA_ADDRESSES))
     this.features = (wanted | featureSet(Feature.VERSION_1, VhostFeature.PROTOCOL_FEATURES)) & offered
-    this.frontEnd.tell('SET_FEATURES', this.features)
+    this.frontEnd.send('SET_FEATURES', this.features)
     await this.reactor.idle()
   }
 
