@@ -25,5 +25,5 @@ export function startVfioUserServer(
     { log },
   )
   if (!inspect) throw new Error('a server that serves nothing')
-  return { over: server.over, inspect, close: () => server.close() }
+  return { closed: server.closed, inspect, close: () => server.close() }
 }

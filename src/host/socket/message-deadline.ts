@@ -13,13 +13,13 @@ export class MessageDeadline {
   ) {}
 
   /** Starts the timer when the peer begins to owe a message, and stops it when it no longer does. */
-  owed(owed: boolean): void {
+  setPending(owed: boolean): void {
     if (owed) this.#timer ??= this.reactor.timer(DEADLINE_MS, this.expired)
-    else this.met()
+    else this.clear()
   }
 
   /** Stops the timer: the message is complete. The next one gets the full time. */
-  met(): void {
+  clear(): void {
     this.#timer?.close()
     this.#timer = undefined
   }

@@ -16,7 +16,7 @@ export interface Service {
    * Resolves when the connection is closed and all its resources are released, with the reason, for messages; undefined
    * if the peer closed the connection.
    */
-  readonly over: Promise<string | undefined>
+  readonly closed: Promise<string | undefined>
   /** Completes the requests in flight, then closes the connection. */
   close(): void
 }
@@ -29,7 +29,7 @@ const RETRY_MS = 500
 /** Serves peers one after another. While one is served, further connections wait in the listener's queue. */
 export class AcceptLoop<S extends Service> {
   /** Resolves when the loop has ended and no peer is served. */
-  readonly over: Promise<void>
+  readonly closed: Promise<void>
   /** Service of the connected peer. */
   service: S | undefined
   /** Watch or timer that waits for the next peer. */
@@ -49,7 +49,7 @@ export class AcceptLoop<S extends Service> {
     private readonly serve: (stream: UnixStream) => S,
     private readonly log: (line: string) => void,
   ) {
-    this.over = new Promise((resolve) => {
+    this.closed = new Promise((resolve) => {
       this.#finished = resolve
     })
     this.#next()
@@ -109,7 +109,7 @@ export class AcceptLoop<S extends Service> {
     this.#waiting = undefined
     this.log(`${this.role} connected`)
     this.service = this.serve(stream)
-    void this.service.over.then((reason) => this.#disconnected(reason))
+    void this.service.closed.then((reason) => this.#disconnected(reason))
   }
 
   #disconnected(reason: string | undefined): void {
@@ -122,6 +122,6 @@ export class AcceptLoop<S extends Service> {
   #finish(): void {
     this.#finished()
     // The reactor runs the continuations of the promise.
-    this.reactor.settle(this.over)
+    this.reactor.settle(this.closed)
   }
 }

@@ -57,7 +57,7 @@ export abstract class RequestLoop<M> implements Receiver {
   ended(reason?: string): void {
     if (this.#over) return
     this.#over = true
-    this.#deadline.met()
+    this.#deadline.clear()
     this.#messages.close()
     this.#connection.close()
     this.events.lost(reason)
@@ -67,7 +67,7 @@ export abstract class RequestLoop<M> implements Receiver {
   stop(before: () => void | Pending): void {
     if (this.#stopping || this.#over) return
     this.#stopping = true
-    this.#deadline.met()
+    this.#deadline.clear()
     this.#connection.hold(true)
     after(after(this.#current, before), () => this.ended())
   }
@@ -86,11 +86,11 @@ export abstract class RequestLoop<M> implements Receiver {
     while (!this.#current && !this.#stopping && !this.#over) {
       const message = this.#messages.next()
       if (!message) break
-      this.#deadline.met()
+      this.#deadline.clear()
       this.#handle(message)
     }
     if (this.#messages.fault !== undefined) this.ended(this.#messages.fault)
-    this.#deadline.owed(!this.#current && !this.#stopping && !this.#over && this.#messages.partial)
+    this.#deadline.setPending(!this.#current && !this.#stopping && !this.#over && this.#messages.partial)
   }
 
   #handle(message: M): void {

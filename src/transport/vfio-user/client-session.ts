@@ -39,7 +39,7 @@ export type SessionReactor = Pick<Reactor, 'settle' | 'timer'>
  * released.
  */
 export class ClientSession implements Service {
-  readonly over: Promise<string | undefined>
+  readonly closed: Promise<string | undefined>
   readonly #served: ServedFunction
   readonly #reactor: SessionReactor
   readonly #table: DmaTable
@@ -56,7 +56,7 @@ export class ClientSession implements Service {
     reactor: SessionReactor,
     log: (line: string) => void,
   ) {
-    this.over = new Promise((resolve) => {
+    this.closed = new Promise((resolve) => {
       this.#finished = resolve
     })
     this.#served = served
@@ -193,7 +193,7 @@ export class ClientSession implements Service {
       this.#dirty.stop()
       this.#table.close()
       this.#finished(reason)
-      this.#reactor.settle(this.over)
+      this.#reactor.settle(this.closed)
     })
   }
 }

@@ -151,7 +151,7 @@ test('a client that is gone while its unmap waits harms nothing', { skip }, asyn
   await new Promise((resolve) => setImmediate(resolve))
   device.answer()
   await rig.reactor.idle()
-  assert.equal(rig.over, true)
+  assert.equal(rig.closed, true)
   assert.equal(device.session, undefined)
   await rig.close()
   assert.equal(openDescriptors(), before)

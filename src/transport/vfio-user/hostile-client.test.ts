@@ -55,7 +55,7 @@ for (const [what, bytes] of [
     rig.client.raw(bytes, [rig.file.descriptor])
     assert.equal(rig.client.ended, true)
     await rig.close()
-    assert.equal(rig.over, true)
+    assert.equal(rig.closed, true)
     assert.equal(openDescriptors(), before)
   })
 }
@@ -105,7 +105,7 @@ test('a client may be gone after any step, in the middle of any message: the dev
       if (partial === 20) rig.client.raw(Uint8Array.of(1, 2, 3, 4), [rig.file.descriptor])
       rig.reactor.turn()
       await rig.close()
-      assert.equal(rig.over, true)
+      assert.equal(rig.closed, true)
       assert.equal(rig.reactor.watches, 0)
     }
   }
@@ -125,7 +125,7 @@ test('a client that is gone with requests in flight leaves when they are done', 
   device.answer()
   await rig.reactor.idle()
   assert.equal(device.session, undefined)
-  assert.equal(rig.over, true)
+  assert.equal(rig.closed, true)
   await rig.close()
   assert.equal(openDescriptors(), before)
 })
@@ -158,7 +158,7 @@ test('a client that begins a message and keeps silent is left', { skip }, async 
     rig.reactor.elapse(1)
     assert.equal(rig.client.ended, true)
     await rig.close()
-    assert.equal(rig.over, true)
+    assert.equal(rig.closed, true)
     assert.equal(openDescriptors(), before)
   }
 })
@@ -193,7 +193,7 @@ test('a thousand clients, one after the other, leave nothing behind', { skip }, 
     rig.listen(IrqIndex.MSIX, 3)
     if (i % 3 === 0) rig.unmap()
     await rig.close()
-    assert.equal(rig.over, true)
+    assert.equal(rig.closed, true)
   }
   assert.equal(openDescriptors(), before)
 })
@@ -236,7 +236,7 @@ test('whatever a client says, nothing throws, and the next is served', { skip },
       await rig.reactor.idle()
       event.close()
       await rig.close()
-      assert.equal(rig.over, true)
+      assert.equal(rig.closed, true)
     }),
     { numRuns: 60 },
   )

@@ -30,7 +30,7 @@ for (const [name, features] of [
     await rig.start(features)
     for (let i = 0; i < 200; i++) assert.deepEqual(rig.echo(i % 2, [i, 2, 3]), [i, 2, 3])
     await rig.close()
-    assert.equal(rig.over, true)
+    assert.equal(rig.closed, true)
   })
 }
 
@@ -60,7 +60,7 @@ test('a client that is gone leaves the device as before any driver', { skip }, a
   assert.deepEqual(rig.echo(0, [1]), [1])
   await rig.hangUp()
   assert.equal(device.session, undefined)
-  assert.equal(rig.over, true)
+  assert.equal(rig.closed, true)
   await rig.close()
   assert.equal(openDescriptors(), before)
 })
@@ -90,7 +90,7 @@ for (const { kind, skip } of KINDS) {
         client.close()
       }
       server.close()
-      await server.over
+      await server.closed
     })
     reactor.close()
     assert.equal(openDescriptors(), before)

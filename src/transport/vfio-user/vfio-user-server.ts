@@ -28,11 +28,11 @@ export type MakeFunction = (bus: PciBus, memory: GuestMemory) => PciFunction
  *     await reactor.run()
  *     ...
  *     server.close()                         // completes the requests in flight first
- *     await server.over
+ *     await server.closed
  */
 export class VfioUserServer {
   /** Resolves when the server is closed and no client is served. */
-  readonly over: Promise<void>
+  readonly closed: Promise<void>
   readonly #acceptLoop: AcceptLoop<ClientSession>
 
   constructor(make: MakeFunction, clients: PeerSource, reactor: VfioUserReactor, { log }: VfioUserOptions) {
@@ -59,8 +59,8 @@ export class VfioUserServer {
       return undefined
     })
     const poller = reactor.poll({ poll: () => pci.poll?.() === true, stopPolling: () => pci.stopPolling?.() })
-    this.over = this.#acceptLoop.over
-    void this.over.then(() => {
+    this.closed = this.#acceptLoop.closed
+    void this.closed.then(() => {
       hook.close()
       poller.close()
     })

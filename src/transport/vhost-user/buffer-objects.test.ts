@@ -104,7 +104,7 @@ test('a buffer that is no dma-buf is not offered, nor given to whoever knows its
   })
   assert.equal(channel.next(), undefined)
   assert.equal(rig.frontEnd.ask('GET_SHARED_OBJECT', { uuid: uuids[0] }).descriptors.length, 0)
-  const why = 'no dma-buf that devices of other processes could have: there is no /dev/there-is-no-udmabuf: '
+  const why = 'not a dma-buf, so other processes cannot import it: there is no /dev/there-is-no-udmabuf: '
   assert.equal(logged.length, 1, 'each reason once')
   assert.ok(logged[0].includes(`${uuidText(uuids[0])}, is ${why}`), logged[0])
   assert.ok(rig.logged[0].includes(`GET_SHARED_OBJECT refused: ${uuidText(uuids[0])}: ${why}`), rig.logged[0])

@@ -46,7 +46,7 @@ const program = (kind: string) => `
     reactor.close()
     if (round % 2) driver.close()
     server.close()
-    await Promise.race([server.over, new Promise((resolve) => setTimeout(resolve, 5))])
+    await Promise.race([server.closed, new Promise((resolve) => setTimeout(resolve, 5))])
     disk.close()
     file.close()
     if (!(round % 2)) driver.close()

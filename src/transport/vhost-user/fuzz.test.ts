@@ -31,7 +31,7 @@ test('whatever a front-end says and a guest writes, the back-end neither falls n
         rig.reactor.turn()
         device.answer()
         await rig.reactor.idle()
-        assert.ok(rig.over)
+        assert.ok(rig.closed)
         assert.equal(device.session, undefined)
         assert.equal(rig.reactor.watches, 0)
         // The device is as good as new for the next.

@@ -39,7 +39,7 @@ async function survives(what: (rig: VhostUserRig) => void | Promise<void>, featu
   await what(rig)
   if (!rig.frontEnd.ended) assert.deepEqual(rig.echo(1, [9, 8]), [9, 8])
   await rig.close()
-  assert.ok(rig.over)
+  assert.ok(rig.closed)
   assert.equal(rig.reactor.watches, 0)
   assert.equal(openDescriptors(), before)
 }
@@ -352,7 +352,7 @@ test('a front-end that dies between any two messages leaves nothing behind, requ
       rig.reactor.turn()
       device.answer()
       await rig.reactor.idle()
-      assert.ok(rig.over)
+      assert.ok(rig.closed)
       assert.equal(device.session, undefined)
       rig.guest.close()
       assert.equal(openDescriptors(), before, `after ${after} messages`)
@@ -381,7 +381,7 @@ test('a front-end that says its messages in any order gets answers or is left, a
       rig.reactor.turn()
       device.answer()
       await rig.reactor.idle()
-      assert.ok(rig.over)
+      assert.ok(rig.closed)
       rig.guest.close()
       assert.equal(openDescriptors(), before)
     }),
@@ -469,7 +469,7 @@ for (const { kind, skip: refused } of KINDS) {
     const driver = await RemoteDriver.start(UnixStream.connect(socket), { queues: 1, queueSize: 64 })
     driver.close()
     server.close()
-    await server.over
+    await server.closed
     release.close()
     reactor.stop()
     await run

@@ -62,7 +62,7 @@ for (const [ring, features] of [
     rig.reactor.turn()
     first.answer()
     await rig.reactor.idle()
-    assert.ok(rig.over)
+    assert.ok(rig.closed)
     assert.equal(guest.queues[0].collect(), false, 'what ends after the front-end is gone leaves no trace')
 
     const second = new VhostUserRig(new EchoDevice(), { guest })
@@ -71,7 +71,7 @@ for (const [ring, features] of [
     assert.equal(guest.queues[0].collect(), false)
     assert.ok(guest.calls[0].drain() > 0)
     assert.deepEqual(second.echo(0, [74]), [74])
-    assert.deepEqual(second.logged, ['echo: ring 0: 2 in flight are served again'])
+    assert.deepEqual(second.logged, ['echo: ring 0: resuming 2 requests in flight'])
     await second.close()
     kept.descriptor.close()
     assert.equal(openDescriptors(), before)

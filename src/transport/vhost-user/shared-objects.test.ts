@@ -130,7 +130,7 @@ test('what the front-end does not take is logged, and never removed', { skip }, 
     const channel = new OtherChannel(rig)
     objects.add(uuidOf(1), file)
     channel.answer({ request: ADD }, 1)
-    assert.match(rig.logged[0], /does not take 00112233-4455-6677-8899-aabb00000001/)
+    assert.match(rig.logged[0], /refused shared object 00112233-4455-6677-8899-aabb00000001/)
     assert.deepEqual(said(channel.next()), [ADD, 1])
     objects.remove(uuidOf(1))
     assert.equal(channel.next(), undefined)
@@ -280,7 +280,7 @@ test('a search ends when the front-end answers too late, wrongly, or not at all'
 
     const wrong = search(rig, 3)
     channel.answer({ request: ADD }, 0, [file])
-    assert.match(reasonOf(wrong), /the front-end is gone/)
+    assert.match(reasonOf(wrong), /the front-end disconnected/)
     assert.match(rig.logged.at(-1) ?? '', /a reply to message 6 without a request/)
     assert.match(reasonOf(search(rig, 4)), /no table/)
     channel.close()

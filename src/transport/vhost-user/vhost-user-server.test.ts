@@ -60,7 +60,7 @@ test('a disk is written and read over a Unix socket, by one front-end after anot
     driver.close()
   }
   server.close()
-  await server.over
+  await server.closed
   reactor.stop()
   await run
   reactor.close()
@@ -93,7 +93,7 @@ test('what a front-end made of the device can be looked at', { skip }, async (co
   assert.deepEqual(state, device.inspect())
   driver.close()
   server.close()
-  await server.over
+  await server.closed
 })
 
 test('a front-end that comes while another is served waits for its turn', { skip }, async (context) => {
@@ -107,7 +107,7 @@ test('a front-end that comes while another is served waits for its turn', { skip
   const driver = await second
   assert.deepEqual(await driver.request(1, [Uint8Array.of(2)], [1]), [Uint8Array.of(2)])
   server.close()
-  await server.over
+  await server.closed
   driver.close()
 })
 
@@ -118,7 +118,7 @@ test('a connection that was made before is served once', { skip }, async (contex
   const driver = await RemoteDriver.start(ours, { queues: 2, queueSize: 16 })
   assert.deepEqual(await driver.request(0, [Uint8Array.of(1)], [1]), [Uint8Array.of(1)])
   driver.close()
-  await server.over
+  await server.closed
 })
 
 test('a front-end that listens is called until it is there, and again when it was gone', { skip }, async (context) => {
@@ -140,7 +140,7 @@ test('a front-end that listens is called until it is there, and again when it wa
     driver.close()
   }
   server.close()
-  await server.over
+  await server.closed
 })
 
 test('front-ends that come and go without end do not fill the log', { skip }, async (context) => {
@@ -158,7 +158,7 @@ test('front-ends that come and go without end do not fill the log', { skip }, as
     await once(peer, 'close')
   }
   server.close()
-  await server.over
+  await server.closed
   release.close()
   // 20 at once, and one more for each five seconds that this took.
   assert.ok(lines.length >= 20 && lines.length < 100, `${lines.length} lines`)

@@ -45,7 +45,7 @@ export class VfioUserRig {
   readonly file = MemoryFile.create('guest memory', MEMORY_BYTES)
   readonly region: MemoryRegion
   readonly logged: string[] = []
-  over = false
+  closed = false
   readonly #mapping = Mapping.of(this.file.descriptor, { offset: 0, length: MEMORY_BYTES })
   readonly #allocator: GuestAllocator
   readonly #events: EventFd[] = []
@@ -57,8 +57,8 @@ export class VfioUserRig {
     this.#allocator = new GuestAllocator(this.region, 4096)
     const [ours, theirs] = socketPair('a connection')
     this.server = new VfioUserServer(make, theirs, this.reactor, { log: (line) => this.logged.push(line) })
-    void this.server.over.then(() => {
-      this.over = true
+    void this.server.closed.then(() => {
+      this.closed = true
     })
     this.client = new Client(ours, () => this.reactor.turn())
   }

@@ -167,11 +167,11 @@ test('a front-end that leaves is told of once, with nothing for people to know',
 
 test('answers that answer nothing, or are none, end the channel', { skip }, () => {
   const cases: [RegExp, (frontEnd: GpuFrontEnd) => void][] = [
-    [/message 3 is not a reply to any request/, (one) => one.say(3, new Uint8Array(408))],
-    [/message 1 is not a reply to any request/, (one) => one.say(1, new Uint8Array(8), 0)],
-    [/7 bytes instead of 8/, (one) => one.say(1, new Uint8Array(7))],
-    [/a message of 5000 bytes/, (one) => one.say(1, new Uint8Array(5000))],
-    [/a message of version 1/, (one) => one.say(1, new Uint8Array(8), 5)],
+    [/message 3 is not a reply to any request/, (one) => one.reply(3, new Uint8Array(408))],
+    [/message 1 is not a reply to any request/, (one) => one.reply(1, new Uint8Array(8), 0)],
+    [/7 bytes instead of 8/, (one) => one.reply(1, new Uint8Array(7))],
+    [/invalid payload size 5000/, (one) => one.reply(1, new Uint8Array(5000))],
+    [/invalid message version 1/, (one) => one.reply(1, new Uint8Array(8), 5)],
   ]
   for (const [says, act] of cases) {
     const { frontEnd, ends, settle } = rig((one) => {
@@ -193,13 +193,13 @@ test('an EDID that is none is left out', { skip }, () => {
     })
     const told: (readonly (DisplayInfo | undefined)[])[] = []
     channel.askDisplays((displays) => told.push(displays))
-    frontEnd.say(1, new Uint8Array(BigUint64Array.of(1n).buffer))
+    frontEnd.reply(1, new Uint8Array(BigUint64Array.of(1n).buffer))
     const info = new Uint32Array(102)
     info.set([0, 0, 640, 480, 1, 0], 6)
-    frontEnd.say(3, new Uint8Array(info.buffer))
+    frontEnd.reply(3, new Uint8Array(info.buffer))
     const edid = new Uint32Array(264)
     edid[6] = size
-    frontEnd.say(11, new Uint8Array(edid.buffer))
+    frontEnd.reply(11, new Uint8Array(edid.buffer))
     settle()
     assert.deepEqual(told[0]?.[0], { width: 640, height: 480 })
     channel.close()
@@ -213,7 +213,7 @@ test('a front-end that answers nothing is not asked for ever', { skip }, () => {
   })
   for (let i = 0; i < 100; i++) channel.askDisplays(() => {})
   settle()
-  assert.deepEqual(ends, ['the front-end answers nothing'])
+  assert.deepEqual(ends, ['the front-end sends no replies'])
   frontEnd.close()
 })
 

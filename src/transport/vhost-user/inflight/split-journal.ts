@@ -50,7 +50,7 @@ export class SplitJournal implements ChainJournal {
    * @param size queue size, at most `regionSize`
    * @param regionSize descriptors that the region has entries for
    * @param used used index that the driver sees
-   * @param available position from the front-end; if the region was in use, its own position counts
+   * @param available position from the front-end; if the region was in use, the position in the region is used
    */
   constructor(region: InflightRegion, size: number, regionSize: number, used: number, available: number) {
     this.#region = region
@@ -104,7 +104,7 @@ export class SplitJournal implements ChainJournal {
     u16[USED_IDX] = this.#used
   }
 
-  /** Clears the region: nothing is in flight, and the position of the next owner counts. */
+  /** Invalidates the region: no chain is in flight, and the next owner starts at the position from its front-end. */
   release(): void {
     this.#region.u16[VERSION] = 0
   }
@@ -147,7 +147,7 @@ export class SplitJournal implements ChainJournal {
   }
 }
 
-/** Limit below which counters are exact: a region above it is renumbered in the order of its chains. */
+/** Returns the counter after `last`; 0 if it is undefined or would soon exceed the exact integers. */
 export function nextCounter(last: number | undefined): number {
   return last !== undefined && last < Number.MAX_SAFE_INTEGER / 2 ? last + 1 : 0
 }

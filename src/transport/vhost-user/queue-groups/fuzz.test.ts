@@ -42,7 +42,7 @@ test('whatever a front-end says and a guest writes, no group falls or stalls, an
       rig.reactor.turn()
       answer()
       await rig.reactor.idle()
-      assert.ok(rig.over)
+      assert.ok(rig.closed)
       assert.deepEqual(
         devices.map(({ session }) => session),
         [undefined, undefined],

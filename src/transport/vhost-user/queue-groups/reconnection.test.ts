@@ -39,7 +39,7 @@ for (const [ring, features] of [
     for (let turns = 0; turns < 3; turns++) rig.reactor.turn()
     for (const device of first) device.answer()
     await rig.reactor.idle()
-    assert.ok(rig.over)
+    assert.ok(rig.closed)
     for (const queue of guest.queues) assert.equal(queue.collect(), false)
 
     const next = new QueueGroupsRig(devices(3, false), guest)

@@ -42,7 +42,7 @@ for (const [ring, features] of [
     for (let i = 0; i < 200; i++) assert.deepEqual(rig.echo(i % 4, [i]), [i])
     for (const call of rig.guest.calls) assert.ok(call.drain() > 0)
     await rig.close()
-    assert.ok(rig.over)
+    assert.ok(rig.closed)
     assert.equal(rig.reason, undefined)
     assert.deepEqual([rig.logged, ...rig.groupLogged], [[], [], []])
     assert.deepEqual(
@@ -224,7 +224,7 @@ test('a close takes what is in flight in every group to its end, and then leaves
   for (const queue of [0, 1]) rig.send(queue, [5])
   rig.splitter.close()
   for (let i = 0; i < 5; i++) rig.reactor.turn()
-  assert.ok(!rig.over)
+  assert.ok(!rig.closed)
   for (const device of devices) {
     assert.ok(!rig.frontEnd.ended)
     device.answer()
@@ -233,7 +233,7 @@ test('a close takes what is in flight in every group to its end, and then leaves
   assert.ok(rig.frontEnd.ended)
   for (const queue of [0, 1]) assert.ok(rig.guest.queues[queue].collect())
   await rig.close()
-  assert.ok(rig.over)
+  assert.ok(rig.closed)
   assert.equal(openDescriptors(), before)
 })
 
@@ -271,7 +271,7 @@ test('a front-end that goes in the middle of a message that takes long leaves no
   for (let i = 0; i < 5; i++) rig.reactor.turn()
   devices[1].answer()
   await rig.reactor.idle()
-  assert.ok(rig.over)
+  assert.ok(rig.closed)
   rig.guest.close()
   assert.equal(openDescriptors(), before)
 })

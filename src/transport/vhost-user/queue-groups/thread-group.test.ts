@@ -22,7 +22,7 @@ interface Started {
   readonly deaths: string[]
 }
 
-async function start(threads: number, refresh: EchoThreadData['refresh'] = 'says so'): Promise<Started> {
+async function start(threads: number, refresh: EchoThreadData['refresh'] = 'logs'): Promise<Started> {
   const logged: string[] = []
   const deaths: string[] = []
   const data: EchoThreadData = { queueSizes: new Array(QUEUES).fill(32), refresh }
@@ -68,7 +68,7 @@ test('threads serve the rings of one front-end after another, and leave nothing 
     driver.close()
   }
   server.close()
-  await server.over
+  await server.closed
   reactor.stop()
   await run
   await Promise.all(groups.map((group) => group.end()))
@@ -85,7 +85,7 @@ test('a thread that dies is told of, and ends no more', { skip }, async () => {
   await group.refresh()
   while (deaths.length === 0) await new Promise(setImmediate)
   await group.end()
-  assert.deepEqual(deaths, ['0: of a test'])
+  assert.deepEqual(deaths, ['0: killed by a test'])
 })
 
 test('what fails in a thread fails here, by the same name, and it goes on', { skip }, async () => {

@@ -7,7 +7,7 @@ import { MessageFlag } from '../protocol.ts'
 import { encodeMessage, type RawMessage, RequestStream } from '../request-stream.ts'
 
 /**
- * The front-end's end of a connection: sends messages, right or wrong, and reads answers.
+ * Front-end controlled by a test: sends valid or invalid messages, and reads answers.
  *
  *     const features = frontEnd.ask('GET_FEATURES', undefined).value
  *     frontEnd.send('SET_FEATURES', features)
@@ -18,7 +18,7 @@ export class FrontEnd extends PeerEnd<RawMessage> {
     super(stream, new RequestStream(), turn)
   }
 
-  /** Sends a message, and does not look for an answer. */
+  /** Sends a message without reading an answer. */
   send<N extends FrontEndMessage>(
     name: N,
     request: RequestOf<N>,
@@ -30,7 +30,7 @@ export class FrontEnd extends PeerEnd<RawMessage> {
     this.turn()
   }
 
-  /** Sends a message that has an answer of its own, and reads that. */
+  /** Sends a message that has a reply. @returns the reply */
   ask<N extends FrontEndMessage>(
     name: N,
     request: RequestOf<N>,
@@ -40,7 +40,7 @@ export class FrontEnd extends PeerEnd<RawMessage> {
     return this.answerTo(name)
   }
 
-  /** Reads the answer to a message that was sent. */
+  /** Reads the reply to a message that was sent. */
   answerTo<N extends FrontEndMessage>(name: N): Answer<ReplyOf<N>> {
     const kind = FrontEndMessage[name] as unknown as MessageKind<RequestOf<N>, ReplyOf<N>>
     const message = this.next()
@@ -52,7 +52,7 @@ export class FrontEnd extends PeerEnd<RawMessage> {
     return { value: kind.reply.parse(message.payload), descriptors: message.descriptors }
   }
 
-  /** Sends a message and asks for an acknowledgement. @returns 0 where it was accepted */
+  /** Sends a message and requests an acknowledgement. @returns 0 if the message was accepted */
   acknowledged<N extends FrontEndMessage>(
     name: N,
     request: RequestOf<N>,
@@ -62,7 +62,7 @@ export class FrontEnd extends PeerEnd<RawMessage> {
     return this.acknowledgementOf(name)
   }
 
-  /** Reads the acknowledgement of a message that was sent and asked for it. */
+  /** Reads the acknowledgement of a message that requested it. */
   acknowledgementOf(name: FrontEndMessage): number {
     const message = this.next()
     if (message?.request !== FrontEndMessage[name].id) {

@@ -3,26 +3,26 @@ import { VhostFeature } from '../protocol.ts'
 import type { FrontEnd } from './front-end.ts'
 import type { GuestSide } from './guest-side.ts'
 
-/** Where the front-end has the guest's memory, as it says. */
+/** Address of guest memory in the front-end. */
 export const USER_BASE = 0x7f12_3400_0000
 
 export interface StartedRing {
   readonly index: number
-  /** Descriptors, where the guest has no such ring yet. */
+  /** Queue size, used if the guest has no such ring yet. */
   readonly size: number
-  /** What was agreed on. */
+  /** Negotiated features. */
   readonly features: bigint
   /** Position to start at. @default 0 */
   readonly base?: number | undefined
 }
 
-/** Says all of the guest's memory at once. */
+/** Sends SET_MEM_TABLE with the whole guest memory. */
 export function shareMemory(frontEnd: FrontEnd, { file }: GuestSide): void {
   const region = { guestAddress: 0, size: file.size, userAddress: USER_BASE, mmapOffset: 0 }
   frontEnd.send('SET_MEM_TABLE', { regions: 1, elements: [region] }, [file.descriptor])
 }
 
-/** Says all there is to say of a ring, so that it is served. */
+/** Sets up, starts and enables a ring. */
 export function startRing(frontEnd: FrontEnd, guest: GuestSide, { index, size, features, base }: StartedRing): void {
   const queue = guest.queues[index] ?? guest.makeQueue(index, size, features)
   const { descriptorArea, driverArea, deviceArea } = queue.addresses
