@@ -81,7 +81,7 @@ test('a mapping of more than 1 GiB has several adjacent regions, each with its o
     regions.map(({ size: bytes }) => bytes),
     [GIB - 4096, GIB, 65536 - 4096],
   )
-  assert.throws(() => mapping.bytes, /too many for one view/)
+  assert.throws(() => mapping.bytes, /exceed the limit of one view/)
   const memory = new GuestMemory(regions)
   const spans = new SpanList()
   assert.ok(memory.translate(0x1_0000_0000 + GIB - 4096 - 2, 4, spans))

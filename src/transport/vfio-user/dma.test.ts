@@ -185,7 +185,11 @@ test('where other memory is shared, what is not is no memory to a device, and th
   rig.client.ask('DMA_MAP', { ...map, address: MEMORY_BYTES }, [rig.file.descriptor])
   await driver.start()
   assert.equal(driver.get('device_status') & 0x40, 0x40, 'DEVICE_NEEDS_RESET')
-  assert.equal(rig.logged.filter((line) => /keeps to itself: share it/.test(line)).length, 1, rig.logged.join('\n'))
+  assert.equal(
+    rig.logged.filter((line) => /does not share\. fix: share it/.test(line)).length,
+    1,
+    rig.logged.join('\n'),
+  )
   rig.unmap()
   rig.map()
   await driver.start()

@@ -30,7 +30,7 @@ after(() => rmSync(folder, { recursive: true }))
 const O_PATH = 0x20_0000
 
 /**
- * Starts a rig, does something to it, and sees that the back-end is served well afterwards and nothing is left behind.
+ * Starts a rig, performs an action on it, and checks that the device is still served and all resources are released afterwards.
  */
 async function survives(what: (rig: VhostUserRig) => void | Promise<void>, features = 0n): Promise<void> {
   const before = openDescriptors()
@@ -44,7 +44,7 @@ async function survives(what: (rig: VhostUserRig) => void | Promise<void>, featu
   assert.equal(openDescriptors(), before)
 }
 
-test('a message of the wrong size is refused, whichever it is', { skip }, async () => {
+test('every message of the wrong size is refused', { skip }, async () => {
   for (const { id } of Object.values(FrontEndMessage)) {
     await survives((rig) => {
       rig.frontEnd.raw(encodeMessage(id, MessageFlag.NEED_REPLY, new Uint8Array(1003)))
@@ -53,7 +53,7 @@ test('a message of the wrong size is refused, whichever it is', { skip }, async 
   }
 })
 
-test('descriptors that do not belong to a message are closed, and so are those of one that is refused', {
+test('unexpected descriptors and descriptors of a refused message are closed', {
   skip,
 }, async () => {
   for (const { id, request } of Object.values(FrontEndMessage)) {
@@ -72,7 +72,7 @@ test('descriptors that do not belong to a message are closed, and so are those o
   }
 })
 
-test('addresses that are not in memory are the guest’s fault: the device fails, and the next driver has it  @virtio 2.1.2', {
+test('ring addresses outside of guest memory fail the device until the next driver  @virtio 2.1.2', {
   skip,
 }, async () => {
   const end = USER_BASE + (1 << 20)
@@ -95,7 +95,7 @@ test('addresses that are not in memory are the guest’s fault: the device fails
       rig.frontEnd.send('SET_VRING_KICK', index, [rig.guest.kicks[index].descriptor])
       rig.frontEnd.send('SET_VRING_ENABLE', { index, num: 1 })
     }
-    assert.deepEqual(rig.logged, ['echo: needs a reset: ring 0: its addresses are not in memory'])
+    assert.deepEqual(rig.logged, ['echo: needs a reset: ring 0: its addresses are not in guest memory'])
     assert.equal(rig.guest.errors[0].drain(), 1)
     assert.equal(rig.frontEnd.ask('GET_STATUS', undefined).value & 64, 64)
     for (const index of [0, 1]) rig.stopRing(index)
@@ -107,7 +107,7 @@ test('addresses that are not in memory are the guest’s fault: the device fails
   }
 })
 
-test('one ring whose addresses are not in memory fails the device, whatever the others are', { skip }, async () => {
+test('one ring with addresses outside of guest memory fails the whole device', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
   rig.start()
   rig.stopRing(1)
@@ -124,7 +124,7 @@ test('one ring whose addresses are not in memory fails the device, whatever the 
   await rig.close()
 })
 
-test('memory that goes between a ring’s addresses and its start fails the device', { skip }, async () => {
+test('removing a ring’s memory before its start fails the device', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
   rig.negotiate()
   rig.shareMemory()
@@ -140,7 +140,7 @@ test('memory that goes between a ring’s addresses and its start fails the devi
   await rig.close()
 })
 
-test('rings that end outside memory or are misaligned fail when they would be served, and say so', {
+test('a ring that ends outside of memory or is misaligned fails the device at its start, which is logged', {
   skip,
 }, async () => {
   for (const [offset, size] of [
@@ -165,7 +165,7 @@ test('rings that end outside memory or are misaligned fail when they would be se
   }
 })
 
-test('memory that is not what it is said to be is refused, and the table stays as it was', { skip }, async () => {
+test('an invalid memory region is refused, and the table is unchanged', { skip }, async () => {
   await survives((rig) => {
     const { descriptor, size } = rig.guest.file
     const region = { guestAddress: 2 ** 40, size, userAddress: 2 ** 44, mmapOffset: 0 }
@@ -176,8 +176,8 @@ test('memory that is not what it is said to be is refused, and the table stays a
     assert.equal(add({ size: 0 }), 1)
     assert.equal(add({ guestAddress: 2 ** 63 }), 1)
     assert.equal(add({ userAddress: 2 ** 64 - 2048 }), 1)
-    assert.equal(add({ guestAddress: 4096 }), 1, 'over memory there is')
-    assert.equal(add({ userAddress: USER_BASE + 4096 }), 1, 'over the front-end memory there is')
+    assert.equal(add({ guestAddress: 4096 }), 1, 'overlaps guest addresses')
+    assert.equal(add({ userAddress: USER_BASE + 4096 }), 1, 'overlaps front-end addresses')
     assert.equal(add({ guestAddress: 3 }), 1)
     const table = (elements: RequestOf<'SET_MEM_TABLE'>['elements'], count: number) =>
       rig.frontEnd.acknowledged(
@@ -192,7 +192,7 @@ test('memory that is not what it is said to be is refused, and the table stays a
   })
 })
 
-test('memory of any size is mapped or refused at once, and the device is served', { skip }, async () => {
+test('memory of any size is mapped or refused at once, and the device is served afterwards', { skip }, async () => {
   await survives((rig) => {
     for (let power = 42; power <= 50; power++) {
       const { descriptor, size } = MemoryFile.create('sparse', 2 ** power)
@@ -211,7 +211,7 @@ test('memory of any size is mapped or refused at once, and the device is served'
   })
 })
 
-test('memory that can vanish while it is used is warned of, once', { skip }, async () => {
+test('memory that may shrink while it is in use is logged once', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
   rig.negotiate()
   const file = path.join(folder, 'memory')
@@ -227,7 +227,7 @@ test('memory that can vanish while it is used is warned of, once', { skip }, asy
   await rig.close()
 })
 
-test('a log longer than can be looked at is refused', { skip }, async () => {
+test('a dirty log of more than 1 GiB is refused', { skip }, async () => {
   await survives((rig) => {
     const size = (1 << 30) + 4096
     const file = MemoryFile.create('log', size)
@@ -237,20 +237,24 @@ test('a log longer than can be looked at is refused', { skip }, async () => {
   })
 })
 
-test('a descriptor that is no eventfd is not written to', { skip }, async () => {
+test('a descriptor that is not an eventfd is refused', { skip }, async () => {
   await survives((rig) => {
     const { descriptor } = rig.guest.file
     assert.equal(rig.frontEnd.acknowledged('SET_VRING_CALL', 0, [descriptor]), 1)
     assert.equal(rig.frontEnd.acknowledged('SET_VRING_KICK', 0, [descriptor]), 1)
     assert.equal(rig.frontEnd.acknowledged('SET_VRING_ERR', 0, [descriptor]), 1)
     assert.equal(rig.frontEnd.acknowledged('SET_LOG_FD', undefined, [descriptor]), 1)
-    assert.equal(rig.frontEnd.acknowledged('SET_VRING_CALL', 0x100, [rig.guest.calls[0].descriptor]), 1, 'it says none')
-    assert.equal(rig.frontEnd.acknowledged('SET_VRING_CALL', 0), 1, 'it says one')
+    assert.equal(
+      rig.frontEnd.acknowledged('SET_VRING_CALL', 0x100, [rig.guest.calls[0].descriptor]),
+      1,
+      'unexpected descriptor',
+    )
+    assert.equal(rig.frontEnd.acknowledged('SET_VRING_CALL', 0), 1, 'missing descriptor')
     assert.equal(rig.frontEnd.acknowledged('SET_VRING_CALL', 0x100), 0)
   })
 })
 
-test('an eventfd that nobody empties stalls nobody', { skip }, async () => {
+test('an eventfd that is never read does not stall the device', { skip }, async () => {
   await survives((rig) => {
     const full = EventFd.create('full')
     for (let i = 0; i < 3; i++) full.signal()
@@ -260,7 +264,7 @@ test('an eventfd that nobody empties stalls nobody', { skip }, async () => {
   })
 })
 
-test('an available index that runs away fails the device, until a new driver is there', { skip }, async () => {
+test('an available index beyond the ring fails the device until it is reset', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
   rig.start()
   const { driverArea } = rig.guest.queues[0].addresses
@@ -274,7 +278,7 @@ test('an available index that runs away fails the device, until a new driver is 
   await rig.close()
 })
 
-test('memory taken away while requests are in flight takes the requests to their end first', { skip }, async () => {
+test('removing memory waits for the requests in flight', { skip }, async () => {
   const before = openDescriptors()
   const device = new EchoDevice({ slow: true })
   const rig = new VhostUserRig(device)
@@ -291,7 +295,7 @@ test('memory taken away while requests are in flight takes the requests to their
   assert.equal(openDescriptors(), before)
 })
 
-test('regions added and removed without end take nothing that stays', { skip }, async () => {
+test('adding and removing regions repeatedly leaks no resources', { skip }, async () => {
   await survives((rig) => {
     const file = MemoryFile.create('more', 4096)
     const region = { guestAddress: 2 ** 40, size: 4096, userAddress: 2 ** 44, mmapOffset: 0 }
@@ -305,7 +309,7 @@ test('regions added and removed without end take nothing that stays', { skip }, 
   })
 })
 
-/** All that a front-end says in a short life, one thing at a time. */
+/** Steps of a complete session of a front-end, one message each. */
 function life(rig: VhostUserRig): (() => void)[] {
   const { frontEnd, guest } = rig
   const region = { guestAddress: 0, size: guest.file.size, userAddress: USER_BASE, mmapOffset: 0 }
@@ -339,7 +343,7 @@ function life(rig: VhostUserRig): (() => void)[] {
   ]
 }
 
-test('a front-end that dies between any two messages leaves nothing behind, requests in flight or not', {
+test('a front-end that dies between any two messages leaks no resources, also with requests in flight', {
   skip,
 }, async () => {
   for (const slow of [false, true]) {
@@ -360,7 +364,7 @@ test('a front-end that dies between any two messages leaves nothing behind, requ
   }
 })
 
-test('a front-end that says its messages in any order gets answers or is left, and nothing stays', {
+test('messages in any order are answered or end the connection, and leak no resources', {
   skip,
 }, async () => {
   const orders = fc.array(fc.nat(18), { maxLength: 25 })
@@ -374,7 +378,7 @@ test('a front-end that says its messages in any order gets answers or is left, a
         try {
           says[index]()
         } catch {
-          // No answer: the connection is over, or a message before waits for the device.
+          // No answer: the connection ended, or an earlier message waits for the device.
         }
       }
       rig.frontEnd.close()
@@ -389,14 +393,16 @@ test('a front-end that says its messages in any order gets answers or is left, a
   )
 })
 
-test('a front-end that begins a message and keeps silent is left; one that says nothing is not', { skip }, async () => {
+test('a partial message that is not completed in time ends the connection; an idle connection stays', {
+  skip,
+}, async () => {
   for (const bytes of [1, 12, 19]) {
     await survives((rig) => {
       rig.reactor.elapse(3_600_000)
       assert.ok(!rig.frontEnd.ended)
       const message = encodeMessage(FrontEndMessage.SET_VRING_NUM.id, 0, new Uint8Array(8))
       for (let times = 0; times < 3; times++) {
-        // In time: the next message has a time of its own.
+        // Completed in time: the next message has its own time limit.
         rig.frontEnd.raw(encodeMessage(FrontEndMessage.SET_OWNER.id, 0, new Uint8Array(0)).subarray(0, 7))
         rig.reactor.elapse(4000)
         rig.frontEnd.raw(encodeMessage(FrontEndMessage.SET_OWNER.id, 0, new Uint8Array(0)).subarray(7))
@@ -412,7 +418,7 @@ test('a front-end that begins a message and keeps silent is left; one that says 
   }
 })
 
-test('a descriptor that is no socket, or no event, is refused where one belongs', { skip }, async () => {
+test('a descriptor of the wrong kind is refused where a socket or eventfd is expected', { skip }, async () => {
   await survives((rig) => {
     const listener = UnixListener.listen(path.join(folder, 'listening.sock'))
     const [stream, other] = socketPair('a stream')
@@ -441,7 +447,7 @@ test('a descriptor that is no socket, or no event, is refused where one belongs'
 })
 
 for (const { kind, skip: refused } of KINDS) {
-  test(`a descriptor of a front-end ends its connection at most, and is served after that: ${kind}`, {
+  test(`an invalid descriptor ends at most its connection, and the next front-end is served: ${kind}`, {
     skip: refused,
   }, async () => {
     const reactor = createReactor({ prefer: kind })
@@ -461,7 +467,7 @@ for (const { kind, skip: refused } of KINDS) {
       const wanted = featureSet(ProtocolFeature.BACKEND_REQ)
       stream.send(encodeMessage(features.id, 0, features.request.write(wanted)))
       stream.send(encodeMessage(FrontEndMessage[name].id, 0, new Uint8Array(0)), [file])
-      // It asked for no answer, so that the refusal is the end.
+      // The message requested no acknowledgement, so the refusal ends the connection.
       while (stream.receive() !== END) await setImmediate()
       file.close()
       stream.close()

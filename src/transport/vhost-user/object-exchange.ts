@@ -96,7 +96,7 @@ export class ObjectExchange {
       },
       lost: () => {
         this.#lookups--
-        if (!finished) finish({ reason: 'the front-end disconnected' })
+        if (!finished) finish({ reason: 'the back-end channel closed' })
       },
     })
   }

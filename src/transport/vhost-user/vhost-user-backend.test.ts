@@ -15,7 +15,7 @@ const RINGS = [
 ] as const
 
 for (const [ring, features] of RINGS) {
-  test(`${ring}: what a front-end sets up is served, ring by ring`, { skip }, async () => {
+  test(`${ring}: rings that a front-end sets up are served`, { skip }, async () => {
     const rig = new VhostUserRig(new EchoDevice())
     rig.start(features)
     assert.deepEqual(rig.echo(0, [1, 2, 3]), [1, 2, 3])
@@ -30,7 +30,7 @@ for (const [ring, features] of RINGS) {
   })
 }
 
-test('a ring that stops goes on where it stood, and its driver keeps what it made', { skip }, async () => {
+test('a stopped ring restarts at its position, without a reset of the device', { skip }, async () => {
   for (const [, features] of RINGS) {
     const device = new EchoDevice()
     const rig = new VhostUserRig(device)
@@ -45,7 +45,7 @@ test('a ring that stops goes on where it stood, and its driver keeps what it mad
   }
 })
 
-test('a ring that begins anew after all have stopped is another driver: the device forgets the one before', {
+test('a ring at another position, after all rings stopped, is a new driver, and the device is reset', {
   skip,
 }, async () => {
   const device = new EchoDevice()
@@ -62,7 +62,7 @@ test('a ring that begins anew after all have stopped is another driver: the devi
   await rig.close()
 })
 
-test('a stopped ring is not looked at, and what came meanwhile is served when it goes on', { skip }, async () => {
+test('a stopped ring is not served, and requests made meanwhile are served when it restarts', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
   rig.start()
   const base = rig.stopRing(0)
@@ -92,7 +92,7 @@ test('without PROTOCOL_FEATURES all rings are enabled at once  @vhost-user SET_F
   await rig.close()
 })
 
-test('a ring stops when what is in flight is done, and nothing else is looked at before that', { skip }, async () => {
+test('GET_VRING_BASE waits for the requests in flight, and later messages wait for it', { skip }, async () => {
   const device = new EchoDevice({ slow: true })
   const rig = new VhostUserRig(device)
   rig.start()
@@ -111,7 +111,7 @@ test('a ring stops when what is in flight is done, and nothing else is looked at
   await rig.close()
 })
 
-test('a legacy driver, which cannot see a refusal, is served  @virtio 2.2.3', { skip }, async () => {
+test('a legacy driver, which cannot see a refusal of features, is served  @virtio 2.2.3', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
   rig.frontEnd.send('SET_FEATURES', 0n)
   rig.shareMemory()
@@ -121,19 +121,19 @@ test('a legacy driver, which cannot see a refusal, is served  @virtio 2.2.3', { 
   await rig.close()
 })
 
-test('the reset of one queue, of which a back-end is not notified, is not offered  @virtio 2.6.1', {
+test('RING_RESET is not offered, because a back-end is not notified of a queue reset  @virtio 2.6.1', {
   skip,
 }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
   assert.equal(rig.frontEnd.ask('GET_FEATURES', undefined).value & featureSet(Feature.RING_RESET), 0n)
   const features = featureSet(Feature.VERSION_1, Feature.RING_RESET)
   rig.negotiate()
-  // QEMU's GPU has it all the same.
+  // QEMU's GPU sets the bit nevertheless.
   assert.equal(rig.frontEnd.acknowledged('SET_FEATURES', features), 0)
   await rig.close()
 })
 
-test('no ring is served before features are set, and the log says so once', { skip }, async () => {
+test('no ring is served before features are set, which is logged once', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
   rig.shareMemory()
   rig.startRing(0)
@@ -145,7 +145,7 @@ test('no ring is served before features are set, and the log says so once', { sk
   await rig.close()
 })
 
-test('a message that is refused is answered with a failure where that was agreed on, and changes nothing', {
+test('with REPLY_ACK, a refused message is answered with a failure, and changes nothing', {
   skip,
 }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
@@ -160,7 +160,7 @@ test('a message that is refused is answered with a failure where that was agreed
   await rig.close()
 })
 
-test('a message that is refused without anybody to tell ends the connection', { skip }, async () => {
+test('a refused message that requests no acknowledgement ends the connection', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
   rig.start()
   rig.frontEnd.send('SET_VRING_ENABLE', { index: 7, num: 1 })
@@ -169,14 +169,14 @@ test('a message that is refused without anybody to tell ends the connection', { 
   assert.match(rig.reason ?? '', /SET_VRING_ENABLE refused/)
 })
 
-test('as many rings as the device has  @vhost-user GET_QUEUE_NUM', { skip }, async () => {
+test('GET_QUEUE_NUM returns the number of rings of the device  @vhost-user GET_QUEUE_NUM', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice({ queueSizes: [8, 8, 8] }))
   rig.negotiate()
   assert.equal(rig.frontEnd.ask('GET_QUEUE_NUM', undefined).value, 3)
   await rig.close()
 })
 
-test('RESET_DEVICE makes everything new, and what called the driver before still can', { skip }, async () => {
+test('RESET_DEVICE resets device and rings, and keeps the call descriptors', { skip }, async () => {
   const device = new EchoDevice()
   const rig = new VhostUserRig(device)
   rig.start()
@@ -190,7 +190,9 @@ test('RESET_DEVICE makes everything new, and what called the driver before still
   await rig.close()
 })
 
-test('the status is the virtio status, and 0 resets what is served  @vhost-user SET_STATUS', { skip }, async () => {
+test('SET_STATUS sets the virtio status, and 0 resets a device with served rings  @vhost-user SET_STATUS', {
+  skip,
+}, async () => {
   const device = new EchoDevice()
   const rig = new VhostUserRig(device)
   const status = () => rig.frontEnd.ask('GET_STATUS', undefined).value
@@ -207,7 +209,7 @@ test('the status is the virtio status, and 0 resets what is served  @vhost-user 
   await rig.close()
 })
 
-test('FEATURES_OK stays out of the status until features are set', { skip }, async () => {
+test('FEATURES_OK is not set in the status before features are set', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
   rig.frontEnd.send('SET_PROTOCOL_FEATURES', 1n << 16n)
   rig.frontEnd.send('SET_STATUS', 1 | 2 | 8)
@@ -218,7 +220,7 @@ test('FEATURES_OK stays out of the status until features are set', { skip }, asy
   await rig.close()
 })
 
-test('a paused machine says status 0 with all rings stopped, and its driver keeps what it made', { skip }, async () => {
+test('status 0 with all rings stopped, as of a paused machine, does not reset the device', { skip }, async () => {
   const device = new EchoDevice()
   const rig = new VhostUserRig(device)
   rig.start()
@@ -232,7 +234,7 @@ test('a paused machine says status 0 with all rings stopped, and its driver keep
   await rig.close()
 })
 
-test('other features are another driver', { skip }, async () => {
+test('other features reset the device', { skip }, async () => {
   const device = new EchoDevice()
   const rig = new VhostUserRig(device)
   rig.start()
@@ -243,7 +245,7 @@ test('other features are another driver', { skip }, async () => {
   await rig.close()
 })
 
-test('a device that fails stops all rings, until its driver begins anew', { skip }, async () => {
+test('a failed device stops all rings until its driver starts anew', { skip }, async () => {
   const device = new EchoDevice()
   const rig = new VhostUserRig(device)
   rig.start()
@@ -262,7 +264,7 @@ test('a device that fails stops all rings, until its driver begins anew', { skip
   await rig.close()
 })
 
-test('a back-end that is closed finishes what is in flight, says so, and leaves', { skip }, async () => {
+test('close completes the requests in flight, then ends the connection', { skip }, async () => {
   const device = new EchoDevice({ slow: true })
   const rig = new VhostUserRig(device)
   rig.start()

@@ -25,7 +25,7 @@ function scratch(context: TestContext): string {
   return folder
 }
 
-/** A reactor that runs until the test is over. */
+/** Creates a reactor that runs until the end of the test. */
 function running(context: TestContext) {
   const reactor = createReactor()
   const run = reactor.run()
@@ -39,7 +39,7 @@ function running(context: TestContext) {
 
 const header = (type: number, sector: number) => Uint8Array.of(type, 0, 0, 0, 0, 0, 0, 0, sector, 0, 0, 0, 0, 0, 0, 0)
 
-test('a disk is written and read over a Unix socket, by one front-end after another', { skip }, async (context) => {
+test('front-ends one after another write and read a disk over a Unix socket', { skip }, async (context) => {
   const before = openDescriptors()
   const socket = path.join(scratch(context), 'disk.sock')
   const reactor = createReactor()
@@ -68,7 +68,7 @@ test('a disk is written and read over a Unix socket, by one front-end after anot
   assert.equal(openDescriptors(), before)
 })
 
-test('what a front-end made of the device can be looked at', { skip }, async (context) => {
+test('inspect returns the state of the device as the front-end set it up', { skip }, async (context) => {
   const socket = path.join(scratch(context), 'disk.sock')
   const reactor = running(context)
   const device = new BlockDevice(new MemoryDisk(new Uint8Array(1 << 20)), { queues: 2 })
@@ -96,7 +96,7 @@ test('what a front-end made of the device can be looked at', { skip }, async (co
   await server.closed
 })
 
-test('a front-end that comes while another is served waits for its turn', { skip }, async (context) => {
+test('a front-end that connects while another is served waits', { skip }, async (context) => {
   const socket = path.join(scratch(context), 'echo.sock')
   const reactor = running(context)
   const server = serveVhostUser(new EchoDevice(), UnixListener.listen(socket), reactor, { log: () => {} })
@@ -111,7 +111,7 @@ test('a front-end that comes while another is served waits for its turn', { skip
   driver.close()
 })
 
-test('a connection that was made before is served once', { skip }, async (context) => {
+test('a server of a connected socket serves that connection only', { skip }, async (context) => {
   const reactor = running(context)
   const [ours, theirs] = socketPair('a connection')
   const server = serveVhostUser(new EchoDevice(), theirs, reactor, { log: () => {} })
@@ -121,7 +121,9 @@ test('a connection that was made before is served once', { skip }, async (contex
   await server.closed
 })
 
-test('a front-end that listens is called until it is there, and again when it was gone', { skip }, async (context) => {
+test('a server connects to a listening front-end, retries until it listens, and reconnects after a disconnection', {
+  skip,
+}, async (context) => {
   const socket = path.join(scratch(context), 'front-end.sock')
   const reactor = running(context)
   const logged: string[] = []
@@ -143,7 +145,7 @@ test('a front-end that listens is called until it is there, and again when it wa
   await server.closed
 })
 
-test('front-ends that come and go without end do not fill the log', { skip }, async (context) => {
+test('the number of log lines about connections is limited', { skip }, async (context) => {
   const socket = path.join(scratch(context), 'echo.sock')
   const lines: string[] = []
   const reactor = running(context)
@@ -160,7 +162,7 @@ test('front-ends that come and go without end do not fill the log', { skip }, as
   server.close()
   await server.closed
   release.close()
-  // 20 at once, and one more for each five seconds that this took.
+  // 20 at once, and one more for every five seconds.
   assert.ok(lines.length >= 20 && lines.length < 100, `${lines.length} lines`)
   assert.match(lines[19] ?? '', /suppressed for a while\)$/)
 })

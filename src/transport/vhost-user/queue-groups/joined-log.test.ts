@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { JoinedLog } from './joined-log.ts'
 
-test('a line that all say is told once, and again when one says it again', () => {
+test('a line of all groups is logged once, and again when a group repeats it', () => {
   const log = new JoinedLog(3)
   assert.deepEqual(
     [0, 1, 2].map((speaker) => log.isNew(speaker, 'refused')),
@@ -15,7 +15,7 @@ test('a line that all say is told once, and again when one says it again', () =>
   assert.ok(log.isNew(1, 'ring 1 failed'))
 })
 
-test('one who says something else each time is told, and nothing grows with it', () => {
+test('different lines are all logged, with bounded memory', () => {
   const log = new JoinedLog(2)
   for (let i = 0; i < 100_000; i++) assert.ok(log.isNew(i % 2, `line ${i}`))
   assert.ok(!log.isNew(0, 'line 99999'))

@@ -44,14 +44,14 @@ function socketPath(context: TestContext): string {
   return path.join(folder, 'echo.sock')
 }
 
-test('threads serve the rings of one front-end after another, and leave nothing behind', { skip }, async (context) => {
+test('threads serve the rings of front-ends one after another, and leak no descriptors', { skip }, async (context) => {
   const socket = socketPath(context)
   const before = openDescriptors()
   const { groups, logged, deaths } = await start(2)
   const reactor = createReactor()
   const run = reactor.run()
-  const told: string[] = []
-  const options = { name: 'echo', log: (line: string) => told.push(line) }
+  const lines: string[] = []
+  const options = { name: 'echo', log: (line: string) => lines.push(line) }
   const server = new QueueGroupServer(groups, UnixListener.listen(socket), reactor, options)
   for (let round = 0; round < 3; round++) {
     const driver = await RemoteDriver.start(UnixStream.connect(socket), { queues: QUEUES, queueSize: 16 })
@@ -73,13 +73,13 @@ test('threads serve the rings of one front-end after another, and leave nothing 
   await run
   await Promise.all(groups.map((group) => group.end()))
   reactor.close()
-  assert.deepEqual(told.filter((line) => line === 'echo: front-end disconnected').length, 3)
+  assert.deepEqual(lines.filter((line) => line === 'echo: front-end disconnected').length, 3)
   assert.deepEqual(deaths, [])
   assert.deepEqual(logged.toSorted(), ['0: warning: closed', '1: warning: closed'])
   assert.equal(openDescriptors(), before)
 })
 
-test('a thread that dies is told of, and ends no more', { skip }, async () => {
+test('a thread that dies is lines of, and ends no more', { skip }, async () => {
   const { groups, deaths } = await start(1, 'kills')
   const [group] = groups
   await group.refresh()
@@ -88,7 +88,7 @@ test('a thread that dies is told of, and ends no more', { skip }, async () => {
   assert.deepEqual(deaths, ['0: killed by a test'])
 })
 
-test('what fails in a thread fails here, by the same name, and it goes on', { skip }, async () => {
+test('an error in a thread rejects the order with the same name, and the thread continues', { skip }, async () => {
   const { groups, deaths } = await start(1, 'fails')
   const [group] = groups
   await assert.rejects(group.refresh(), { name: 'RangeError', message: 'no' })
@@ -98,7 +98,7 @@ test('what fails in a thread fails here, by the same name, and it goes on', { sk
   assert.deepEqual(deaths, [])
 })
 
-test('a thread that cannot start says why', { skip }, async () => {
+test('start rejects with the reason if the thread cannot start', { skip }, async () => {
   const died: string[] = []
   const starting = ThreadGroup.start({
     file: new URL('./testing/nothing.js', import.meta.url),
