@@ -25,7 +25,7 @@ for (const [name, features] of [
   ['split', 0n],
   ['packed', featureSet(Feature.RING_PACKED, Feature.EVENT_IDX)],
 ] as const) {
-  test(`a driver in another process uses a device as in this one: ${name}`, { skip }, async () => {
+  test(`a driver behind vfio-user uses a device: ${name}`, { skip }, async () => {
     const rig = echoRig()
     await rig.start(features)
     for (let i = 0; i < 200; i++) assert.deepEqual(rig.echo(i % 2, [i, 2, 3]), [i, 2, 3])
@@ -34,7 +34,7 @@ for (const [name, features] of [
   })
 }
 
-test('a queue interrupts through its vector, and its vector only  @vfio-user DEVICE_SET_IRQS', { skip }, async () => {
+test('a queue signals its own vector only  @vfio-user DEVICE_SET_IRQS', { skip }, async () => {
   const rig = echoRig()
   const driver = rig.plug()
   const events = rig.listen(IrqIndex.MSIX, 3)
@@ -52,7 +52,7 @@ test('a queue interrupts through its vector, and its vector only  @vfio-user DEV
   await rig.close()
 })
 
-test('a client that is gone leaves the device as before any driver', { skip }, async () => {
+test('the device is reset when the client disconnects', { skip }, async () => {
   const device = new EchoDevice()
   const before = openDescriptors()
   const rig = echoRig(device)
@@ -66,7 +66,7 @@ test('a client that is gone leaves the device as before any driver', { skip }, a
 })
 
 for (const { kind, skip } of KINDS) {
-  test(`one client after another is served over a socket: ${kind}`, { skip }, async (context) => {
+  test(`clients are served one after another over a socket: ${kind}`, { skip }, async (context) => {
     const folder = mkdtempSync(path.join(tmpdir(), 'vfio-user-'))
     context.after(() => rmSync(folder, { recursive: true }))
     const before = openDescriptors()

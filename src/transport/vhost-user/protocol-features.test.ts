@@ -65,7 +65,7 @@ test('a driver that another back-end served before receives a configuration chan
   const maker = new VhostUserRig(new EchoDevice())
   maker.negotiate()
   const { value, descriptors } = maker.frontEnd.ask('GET_INFLIGHT_FD', description)
-  for (const [rig, messages] of [
+  for (const [rig, expected] of [
     [maker, undefined],
     [new VhostUserRig(new EchoDevice()), BackEndMessage.CONFIG_CHANGE_MSG.id],
   ] as const) {
@@ -74,7 +74,7 @@ test('a driver that another back-end served before receives a configuration chan
     assert.equal(rig.frontEnd.acknowledged('SET_INFLIGHT_FD', value, descriptors), 0)
     rig.shareMemory()
     rig.startRing(0)
-    assert.equal(channel.next()?.request, messages)
+    assert.equal(channel.next()?.request, expected)
     channel.close()
     await rig.close()
   }
@@ -299,9 +299,9 @@ test('messages for network devices are accepted by network devices only', { skip
   assert.equal(plain.frontEnd.acknowledged('NET_SET_MTU', 1500), 1)
   await plain.close()
 
-  const messages: unknown[] = []
+  const announced: unknown[] = []
   const network = {
-    announce: (mac: Uint8Array) => messages.push([...mac]),
+    announce: (mac: Uint8Array) => announced.push([...mac]),
     setMtu: (mtu: number) => mtu <= 9000,
   }
   const echo: VirtioDevice = new EchoDevice({ queueSizes: [8, 8, 8] })
@@ -310,7 +310,7 @@ test('messages for network devices are accepted by network devices only', { skip
   assert.equal(rig.frontEnd.acknowledged('NET_SET_MTU', 1500), 0)
   assert.equal(rig.frontEnd.acknowledged('NET_SET_MTU', 90_000), 1)
   assert.equal(rig.frontEnd.acknowledged('SEND_RARP', { mac: Uint8Array.of(2, 0, 0, 1, 2, 3) }), 0)
-  assert.deepEqual(messages, [[2, 0, 0, 1, 2, 3]])
+  assert.deepEqual(announced, [[2, 0, 0, 1, 2, 3]])
   assert.equal(rig.frontEnd.ask('GET_QUEUE_NUM', undefined).value, 1, 'queue pairs')
   await rig.close()
 })

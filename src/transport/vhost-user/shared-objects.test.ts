@@ -228,7 +228,7 @@ test('lookup returns an object of another device by name  @vhost-user SHARED_OBJ
     const results = lookUp(rig, 7)
     const message = channel.take()
     assert.deepEqual(summary(message), [LOOKUP, 7])
-    assert.equal(results.length, 0, 'nobody waited')
+    assert.equal(results.length, 0, 'lookup does not wait')
     channel.answer({ request: LOOKUP }, 0, [file])
     const [found] = results
     assert.ok(found instanceof Descriptor)

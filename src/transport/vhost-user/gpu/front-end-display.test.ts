@@ -323,7 +323,7 @@ test('the guest receives the preferred modes of the front-end', { skip }, () => 
   rig.close()
 })
 
-test('without an answer, or without a front-end, the guest is answers what was known', { skip }, () => {
+test('without an answer or a front-end, the guest receives the previous preferred modes', { skip }, () => {
   const rig = new Rig()
   rig.connect((frontEnd) => {
     frontEnd.answers = false

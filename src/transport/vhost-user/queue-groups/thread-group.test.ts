@@ -79,7 +79,7 @@ test('threads serve the rings of front-ends one after another, and leak no descr
   assert.equal(openDescriptors(), before)
 })
 
-test('a thread that dies is lines of, and ends no more', { skip }, async () => {
+test('the death of a thread is reported once, and end() then resolves', { skip }, async () => {
   const { groups, deaths } = await start(1, 'kills')
   const [group] = groups
   await group.refresh()
