@@ -27,7 +27,7 @@ for (const [what, said] of [
   ['no capabilities', undefined],
   ['an empty object', '{}'],
   ['an empty object of capabilities', '{"capabilities":{}}'],
-  ['some nobody knows', '{"capabilities":{"max_msg_fds":8,"teleportation":true},"more":[1]}'],
+  ['unknown capabilities', '{"capabilities":{"max_msg_fds":8,"teleportation":true},"more":[1]}'],
 ] as const) {
   test(`VERSION is accepted with ${what}  @vfio-user VERSION`, { skip }, async () => {
     const rig = echoRig()
