@@ -81,10 +81,10 @@ export abstract class MessageStream<M> {
   }
 
   #makeRoom(length: number): void {
-    const left = this.#filled - this.#taken
-    if (left === 0 || this.#filled + length > this.#bytes.length) {
-      if (left + length > this.#bytes.length) {
-        const larger = new Uint8Array(2 ** Math.ceil(Math.log2(left + length)))
+    const unread = this.#filled - this.#taken
+    if (unread === 0 || this.#filled + length > this.#bytes.length) {
+      if (unread + length > this.#bytes.length) {
+        const larger = new Uint8Array(2 ** Math.ceil(Math.log2(unread + length)))
         larger.set(this.#bytes.subarray(this.#taken, this.#filled))
         this.#bytes = larger
         this.#view = new DataView(larger.buffer)
@@ -93,7 +93,7 @@ export abstract class MessageStream<M> {
       }
       this.#start += this.#taken
       this.#taken = 0
-      this.#filled = left
+      this.#filled = unread
     }
   }
 

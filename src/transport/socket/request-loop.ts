@@ -26,7 +26,7 @@ export abstract class RequestLoop<M> implements Receiver {
   /** Finishes when the current message is answered; undefined if no message is being handled. */
   #current: Pending | undefined
   #stopping = false
-  #over = false
+  #closed = false
 
   constructor(
     connect: (receiver: Receiver) => Connection,
@@ -46,7 +46,7 @@ export abstract class RequestLoop<M> implements Receiver {
   protected abstract refuse(message: M, error: unknown): void
 
   receive(bytes: Uint8Array, descriptors: readonly Descriptor[]): void {
-    if (this.#over) {
+    if (this.#closed) {
       closeAll(descriptors)
       return
     }
@@ -55,8 +55,8 @@ export abstract class RequestLoop<M> implements Receiver {
   }
 
   ended(reason?: string): void {
-    if (this.#over) return
-    this.#over = true
+    if (this.#closed) return
+    this.#closed = true
     this.#deadline.clear()
     this.#messages.close()
     this.#connection.close()
@@ -65,7 +65,7 @@ export abstract class RequestLoop<M> implements Receiver {
 
   /** Closes the connection after the current message is answered and `before` is finished. */
   stop(before: () => void | Pending): void {
-    if (this.#stopping || this.#over) return
+    if (this.#stopping || this.#closed) return
     this.#stopping = true
     this.#deadline.clear()
     this.#connection.hold(true)
@@ -74,7 +74,7 @@ export abstract class RequestLoop<M> implements Receiver {
 
   /** Sends bytes and a descriptor, which is borrowed. If that fails, the connection ends. */
   protected send(bytes: Uint8Array, descriptor?: Descriptor): void {
-    if (this.#over) return
+    if (this.#closed) return
     try {
       this.#connection.send(bytes, descriptor ? [descriptor] : NO_DESCRIPTORS)
     } catch (error) {
@@ -83,14 +83,14 @@ export abstract class RequestLoop<M> implements Receiver {
   }
 
   #next(): void {
-    while (!this.#current && !this.#stopping && !this.#over) {
+    while (!this.#current && !this.#stopping && !this.#closed) {
       const message = this.#messages.next()
       if (!message) break
       this.#deadline.clear()
       this.#handle(message)
     }
     if (this.#messages.fault !== undefined) this.ended(this.#messages.fault)
-    this.#deadline.setPending(!this.#current && !this.#stopping && !this.#over && this.#messages.partial)
+    this.#deadline.setPending(!this.#current && !this.#stopping && !this.#closed && this.#messages.partial)
   }
 
   #handle(message: M): void {
@@ -111,7 +111,7 @@ export abstract class RequestLoop<M> implements Receiver {
     this.#current = handled
     handled.onFinish(() => {
       this.#current = undefined
-      if (this.#stopping || this.#over) return
+      if (this.#stopping || this.#closed) return
       this.#connection.hold(false)
       this.#next()
     })

@@ -27,7 +27,7 @@ function header(size: number, flags = 0, command = 4): Uint8Array {
 }
 
 /** Steps of a complete session of a client, after each of which it may disconnect. */
-const LIFE: readonly ((rig: VfioUserRig) => unknown)[] = [
+const STEPS: readonly ((rig: VfioUserRig) => unknown)[] = [
   (rig) => rig.greet(),
   (rig) => rig.map(0, MEMORY_BYTES / 2),
   (rig) => rig.map(MEMORY_BYTES / 2, MEMORY_BYTES / 2),
@@ -96,11 +96,11 @@ test('after a client disconnected at any step, in the middle of any message, all
   skip,
 }, async () => {
   const before = openDescriptors()
-  for (let steps = 0; steps <= LIFE.length; steps++) {
+  for (let steps = 0; steps <= STEPS.length; steps++) {
     for (const partial of [0, 1, 15, 16, 20]) {
       const device = new EchoDevice()
       const rig = echoRig(device)
-      for (const step of LIFE.slice(0, steps)) step(rig)
+      for (const step of STEPS.slice(0, steps)) step(rig)
       rig.client.raw(header(48, 0, 2).subarray(0, partial))
       if (partial === 20) rig.client.raw(Uint8Array.of(1, 2, 3, 4), [rig.file.descriptor])
       rig.reactor.turn()

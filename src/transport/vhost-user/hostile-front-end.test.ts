@@ -310,7 +310,7 @@ test('adding and removing regions repeatedly leaks no resources', { skip }, asyn
 })
 
 /** Steps of a complete session of a front-end, one message each. */
-function life(rig: VhostUserRig): (() => void)[] {
+function steps(rig: VhostUserRig): (() => void)[] {
   const { frontEnd, guest } = rig
   const region = { guestAddress: 0, size: guest.file.size, userAddress: USER_BASE, mmapOffset: 0 }
   const queue = guest.makeQueue(0, 64, 0n)
@@ -351,7 +351,7 @@ test('a front-end that dies between any two messages leaks no resources, also wi
       const before = openDescriptors()
       const device = new EchoDevice({ slow })
       const rig = new VhostUserRig(device)
-      for (const say of life(rig).slice(0, after)) say()
+      for (const send of steps(rig).slice(0, after)) send()
       rig.frontEnd.close()
       rig.reactor.turn()
       device.answer()
@@ -373,10 +373,10 @@ test('messages in any order are answered or end the connection, and leak no reso
       const before = openDescriptors()
       const device = new EchoDevice({ slow })
       const rig = new VhostUserRig(device)
-      const says = life(rig)
+      const messages = steps(rig)
       for (const index of order) {
         try {
-          says[index]()
+          messages[index]()
         } catch {
           // No answer: the connection ended, or an earlier message waits for the device.
         }
