@@ -100,7 +100,7 @@ export class Operation {
   }
 
   /** READ and WRITE: remaining bytes. */
-  get left(): number {
+  get remaining(): number {
     return this.#spans.byteLength - this.#moved
   }
 

@@ -19,7 +19,7 @@ export class Timers {
   }
 
   /** Milliseconds until the next timer; Infinity if there is none. */
-  get left(): number {
+  get untilNext(): number {
     if (this.#next === Number.POSITIVE_INFINITY) return this.#next
     return Math.max(0, this.#next - performance.now())
   }

@@ -171,7 +171,7 @@ export class TurnReactor implements Reactor {
     const node = this.#node.timeout
     if (node === 0) this.#nodeHasWork = true
     const sleepless = more || this.#nodeHasWork || this.#stopped
-    const happened = this.#backend.turn(sleepless ? 0 : Math.min(node, this.#timers.left))
+    const happened = this.#backend.turn(sleepless ? 0 : Math.min(node, this.#timers.untilNext))
     if (happened > 0) this.#worked = true
     // Node calls its signal handlers from its event loop.
     else if (happened < 0) this.#nodeHasWork = true

@@ -95,8 +95,8 @@ export class UringBackend implements ReactorBackend {
   }
 
   start(operation: Operation): void {
-    const { kind, direct, left } = operation
-    if (kind === OperationKind.WRITE && !direct && left <= MAX_CALL_BYTES && !this.#ringDoesWrites())
+    const { kind, direct, remaining } = operation
+    if (kind === OperationKind.WRITE && !direct && remaining <= MAX_CALL_BYTES && !this.#ringDoesWrites())
       this.#calls.add(operation)
     else this.#start(operation)
   }
