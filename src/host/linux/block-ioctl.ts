@@ -1,6 +1,6 @@
 import { systemCall } from './system-call.ts'
 
-// Requests of linux/fs.h, with the numbers of most architectures. On PowerPC and MIPS, which use other ones, the call fails.
+// Requests of linux/fs.h, with the numbers of most architectures. On PowerPC and MIPS, whose numbers differ, calls fail.
 const BLKDISCARD = 0x1277
 const BLKGETSIZE64 = 0x8008_1272
 

@@ -7,7 +7,10 @@ export const FallocateMode = {
   ZERO_RANGE: 0x10,
 } as const
 
-/** Allocates, deallocates or zeroes a range of a file or block device, in bytes; the first argument is the purpose, for messages. */
+/**
+ * Allocates, deallocates or zeroes a range of a file or block device, in bytes; the first argument is the purpose, for
+ * messages.
+ */
 export const fallocate = systemCall<[fd: number, mode: number, offset: number, length: number]>(
   'int fallocate(int fd, int mode, int64_t offset, int64_t length)',
 )

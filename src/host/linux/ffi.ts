@@ -40,8 +40,8 @@ export function addressOf(array: ArrayBufferView): number {
 /**
  * Returns the memory at an address as a buffer, without a copy.
  *
- * An access after the memory was unmapped ends the process, and so does a buffer of more than 4 GiB. Create one buffer a
- * mapping, not one a use: the garbage collector counts each with its whole length.
+ * An access after the memory was unmapped ends the process, and so does a buffer of more than 4 GiB. Create one buffer
+ * a mapping, not one a use: the garbage collector counts each with its whole length.
  */
 export function memoryAt(address: number, length: number): ArrayBuffer {
   return need().koffi.view(BigInt(address), length)
@@ -56,7 +56,9 @@ export function eventLoopAddress(): number {
   return loop[0]
 }
 
-/** Calls `ready` from this thread's event loop while a descriptor is readable, and keeps the loop alive until closed. */
+/**
+ * Calls `ready` from this thread's event loop while a descriptor is readable, and keeps the loop alive until closed.
+ */
 export function pollInEventLoop(fd: number, ready: () => void): { close(): void } {
   return need().koffi.node.poll(fd, { readable: true }, ready)
 }

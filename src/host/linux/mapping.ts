@@ -131,8 +131,8 @@ export class Mapping {
   }
 
   /**
-   * Returns the mapping, or `length` bytes of it, as regions of guest memory that begin at guest address `base`. The regions
-   * are adjacent and have at most 1 GiB each.
+   * Returns the mapping, or `length` bytes of it, as regions of guest memory that begin at guest address `base`. The
+   * regions are adjacent and have at most 1 GiB each.
    */
   regions(base: number, start = 0, length = this.length): MappedRegion[] {
     const regions: MappedRegion[] = []

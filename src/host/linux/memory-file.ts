@@ -39,8 +39,8 @@ export class MemoryFile {
    * Creates a file of zeroes that is sealed against shrinking and growing.
    * @param name shown in the system's lists of mappings
    * @param size in bytes
-   * @param hugePage size of its huge pages in bytes. All pages are allocated at once, because an access to a page that cannot
-   *   be allocated would end the process. @default ordinary pages
+   * @param hugePage size of its huge pages in bytes. All pages are allocated at once, because an access to a page that
+   *   cannot be allocated would end the process. @default ordinary pages
    */
   static create(name: string, size: number, hugePage?: number): MemoryFile {
     const bytes = new TextEncoder().encode(`${name}\0`)

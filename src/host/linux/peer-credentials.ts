@@ -24,7 +24,9 @@ export interface PeerCredentials {
   readonly gid: number
 }
 
-/** Returns the credentials of the process that connected, even if another one holds the socket now. Borrows the socket. */
+/**
+ * Returns the credentials of the process that connected, even if another one holds the socket now. Borrows the socket.
+ */
 export function peerCredentials(socket: Descriptor): PeerCredentials {
   const value = new Uint32Array(3)
   getsockopt(

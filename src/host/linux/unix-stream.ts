@@ -18,7 +18,10 @@ const SOL_SOCKET = 1
 const SO_TYPE = 3
 const SO_ACCEPTCONN = 30
 const SO_DOMAIN = 39
-/** Time limit for sending one message to a peer that reads slowly or not at all. Other peers of this thread wait meanwhile. */
+/**
+ * Time limit for sending one message to a peer that reads slowly or not at all. Other peers of this thread wait
+ * meanwhile.
+ */
 const TIMEOUT_MS = 1000
 const BUFFER_BYTES = 0x1_0000
 
@@ -113,8 +116,8 @@ export class UnixStream {
   /**
    * Sends all bytes, and descriptors with the first of them. The descriptors are borrowed.
    * @param bytes at least one
-   * @throws {SystemCallError} EPIPE if the peer closed, EAGAIN if it does not read. Part of the message may have been sent: close
-   *   the stream
+   * @throws {SystemCallError} EPIPE if the peer closed, EAGAIN if it does not read. Part of the message may have been
+   *   sent: close the stream
    */
   send(bytes: Uint8Array, descriptors: readonly Descriptor[] = []): void {
     let fds = descriptors.map((descriptor) => descriptor.fd)
@@ -133,9 +136,10 @@ export class UnixStream {
   }
 
   /**
-   * Sends as many bytes from `offset` on as the socket accepts now, and descriptors with the first of them. The descriptors are
-   * borrowed.
-   * @returns number of bytes sent, or -errno: -EAGAIN if the socket accepts none, and then no descriptor was sent either
+   * Sends as many bytes from `offset` on as the socket accepts now, and descriptors with the first of them. The
+   * descriptors are borrowed.
+   * @returns number of bytes sent, or -errno: -EAGAIN if the socket accepts none, and then no descriptor was sent
+   *   either
    */
   write(bytes: Uint8Array, offset = 0, descriptors: readonly Descriptor[] = []): number {
     const fds = descriptors.map((descriptor) => descriptor.fd)

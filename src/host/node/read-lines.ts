@@ -4,8 +4,8 @@ import type { Readable } from 'node:stream'
 const MAX_LINE = 16 << 10
 
 /**
- * Calls `onLine` for each line of text that another program or thread writes, including a last line without a line break. An
- * error of the stream ends it.
+ * Calls `onLine` for each line of text that another program or thread writes, including a last line without a line
+ * break. An error of the stream ends it.
  */
 export function readLines(stream: Readable, onLine: (line: string) => void): void {
   let rest = ''

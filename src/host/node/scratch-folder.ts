@@ -6,7 +6,10 @@ import { errorCode } from './error-code.ts'
 /** Longest path of a folder in which a socket can have a name of 20 bytes. @see unix(7) */
 const MAX_PATH = 107 - 1 - 20
 
-/** Thrown if no folder for sockets and other short-lived files can be made. The message is one line with cause and remedy. */
+/**
+ * Thrown if no folder for sockets and other short-lived files can be made. The message is one line with cause and
+ * remedy.
+ */
 class ScratchFolderError extends Error {
   override readonly name = 'ScratchFolderError'
 }

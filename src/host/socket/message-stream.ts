@@ -3,7 +3,8 @@ import type { Descriptor } from '../linux/descriptor.ts'
 const NO_DESCRIPTORS: readonly Descriptor[] = []
 
 /**
- * Splits a stream of bytes into messages, and assigns the descriptors to them. Subclasses parse the headers of their protocol.
+ * Splits a stream of bytes into messages, and assigns the descriptors to them. Subclasses parse the headers of their
+ * protocol.
  *
  *     stream.add(bytes, descriptors)
  *     for (let message = stream.next(); message; message = stream.next()) handle(message)

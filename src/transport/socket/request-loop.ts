@@ -15,8 +15,8 @@ export interface RequestLoopEvents {
 }
 
 /**
- * Receives messages from a connection, and handles and answers one at a time: the next message is handled after the previous
- * one is answered. Subclasses implement the protocol.
+ * Receives messages from a connection, and handles and answers one at a time: the next message is handled after the
+ * previous one is answered. Subclasses implement the protocol.
  */
 export abstract class RequestLoop<M> implements Receiver {
   readonly #connection: Connection

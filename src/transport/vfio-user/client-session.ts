@@ -141,7 +141,10 @@ export class ClientSession implements Service {
     })
   }
 
-  /** Resets the function. Drops DMA messages first, because the client does not answer them while it waits for the reset. */
+  /**
+   * Resets the function. Drops DMA messages first, because the client does not answer them while it waits for the
+   * reset.
+   */
   #reset(): void | Pending {
     this.#messages.forget()
     return this.#served.pci.reset()

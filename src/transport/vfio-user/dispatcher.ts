@@ -25,8 +25,8 @@ type Answer<T> = T | AnswerWithDescriptor<T>
 type AccessCommand = 'REGION_READ' | 'REGION_WRITE' | 'REGION_WRITE_MULTI'
 
 /**
- * Handler of each command. A handler takes ownership of the descriptors. If it throws, the command is refused and its descriptors
- * are closed. Commands without a handler are refused.
+ * Handler of each command. A handler takes ownership of the descriptors. If it throws, the command is refused and its
+ * descriptors are closed. Commands without a handler are refused.
  */
 export type Handlers = {
   readonly [N in Exclude<ClientCommand, AccessCommand>]?: (
@@ -46,8 +46,8 @@ export interface DispatcherEvents extends RequestLoopEvents {
 const ANSWERED = Symbol('answered')
 
 /**
- * Dispatches the commands of a client to handlers, and answers them. A refused command is answered with an errno, unless it has
- * the NO_REPLY flag.
+ * Dispatches the commands of a client to handlers, and answers them. A refused command is answered with an errno,
+ * unless it has the NO_REPLY flag.
  *
  * The first command must be VERSION. Other commands are refused before the version is negotiated.
  * @vfio-user Protocol Specification

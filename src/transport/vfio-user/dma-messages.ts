@@ -52,8 +52,8 @@ export interface DmaMessagesEvents {
 }
 
 /**
- * Access by messages to memory that a client does not share. Only one message is sent at a time, because the client may not
- * answer it while it waits for our reply to a command.
+ * Access by messages to memory that a client does not share. Only one message is sent at a time, because the client may
+ * not answer it while it waits for our reply to a command.
  */
 export class DmaMessages implements BounceMemory {
   /** Maximum data bytes of one message for this client. */

@@ -34,7 +34,9 @@ interface Range {
   readonly flags: number
   /** True if the client shares it. */
   readonly shared: boolean
-  /** File part with its bytes, or shadow memory if the client shares no range; undefined if the range is inaccessible. */
+  /**
+   * File part with its bytes, or shadow memory if the client shares no range; undefined if the range is inaccessible.
+   */
   part: SharedPart | undefined
   regions: readonly MemoryRegion[]
 }
@@ -46,9 +48,9 @@ interface Range {
  *     table.unmap(0, 1 << 30)
  *     table.releaseRetired()
  *
- * Unmapped memory stays mapped in this process until `releaseRetired`, because a device may be using it. Ranges without a
- * file (ROM, BARs of other devices, unshared memory) are recorded, but devices cannot access them. Exception: if the client
- * shares no range at all, its ranges have shadow memory, and bytes are transferred by messages.
+ * Unmapped memory stays mapped in this process until `releaseRetired`, because a device may be using it. Ranges without
+ * a file (ROM, BARs of other devices, unshared memory) are recorded, but devices cannot access them. Exception: if the
+ * client shares no range at all, its ranges have shadow memory, and bytes are transferred by messages.
  * @vfio-user DMA_MAP, DMA_UNMAP
  */
 export class DmaTable {
@@ -63,7 +65,8 @@ export class DmaTable {
   /**
    * @param memory receives the regions of the mapped ranges
    * @param messages access to the memory of a client that shares none
-   * @param warn called once if a file may shrink while it is in use, and once if a device uses memory that is not mapped or shared
+   * @param warn called once if a file may shrink while it is in use, and once if a device uses memory that is not
+   *   mapped or shared
    */
   constructor(
     private readonly memory: GuestMemory,

@@ -27,9 +27,9 @@ interface Kind {
 /**
  * Bus of a function behind vfio-user: interrupts signal events of the client.
  *
- * INTx is level-triggered: when the pin is asserted and not masked, the event is signalled once and INTx is masked. Unmasking
- * checks the pin again. The client has the MSI-X table and its mask bits. A vector without an event stays pending until it
- * has one.
+ * INTx is level-triggered: when the pin is asserted and not masked, the event is signalled once and INTx is masked.
+ * Unmasking checks the pin again. The client has the MSI-X table and its mask bits. A vector without an event stays
+ * pending until it has one.
  * @vfio-user DEVICE_SET_IRQS
  */
 export class ClientInterrupts implements PciBus {

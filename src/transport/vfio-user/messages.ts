@@ -5,8 +5,8 @@ import { MAX_DESCRIPTORS } from './protocol.ts'
 
 // Payloads of the messages                                                      @vfio-user Protocol Specification
 //
-// `argsz` in a command is the maximum size of the reply (if there is none: the size of the command). In a reply, it is the
-// size of the complete reply.
+// `argsz` in a command is the maximum size of the reply (if there is none: the size of the command). In a reply, it is
+// the size of the complete reply.
 
 const version = followed(struct({ major: u16, minor: u16 }))
 const dmaMap = fixed(struct({ argsz: u32, flags: u32, offset: u64, address: u64, size: u64 }))

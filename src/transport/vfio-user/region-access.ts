@@ -31,8 +31,8 @@ const MULTI_DATA_BYTES = 8
 const CONFIG_BYTES = 0x100
 
 /**
- * Accesses of the client to the regions of a function. Each costs the guest an exit and a message, so these messages are
- * parsed without a `Payload`.
+ * Accesses of the client to the regions of a function. Each costs the guest an exit and a message, so these messages
+ * are parsed without a `Payload`.
  */
 export class RegionAccess {
   #answer = new Uint8Array(HEADER_BYTES + DATA + 8)

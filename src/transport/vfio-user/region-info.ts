@@ -13,7 +13,8 @@ export interface RegionInfo {
 }
 
 /**
- * Returns information about a region. If only parts of it can be mapped, they are listed at the end, if `argsz` has room.
+ * Returns information about a region. If only parts of it can be mapped, they are listed at the end, if `argsz` has
+ * room.
  * @vfio-user DEVICE_GET_REGION_INFO
  */
 export function regionInfo(

@@ -21,8 +21,8 @@ export interface SharedPart {
 }
 
 /**
- * Files of guest memory. Each is mapped once as a whole, because firmware and IOMMUs make a client map and unmap parts of the
- * same file frequently.
+ * Files of guest memory. Each is mapped once as a whole, because firmware and IOMMUs make a client map and unmap parts
+ * of the same file frequently.
  */
 export class SharedFiles {
   readonly #byFile = new Map<string, Shared>()

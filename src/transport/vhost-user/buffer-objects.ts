@@ -5,8 +5,8 @@ import type { Closable } from '../../host/linux/reactor/reactor.ts'
 import { type NotFound, type SharedObjects, type SharedObjectsListener, uuidText } from './shared-objects.ts'
 
 /**
- * Buffers of a guest as shared objects for its other devices. Only dma-bufs, because devices import no other kind. Code in this
- * process finds all buffers in `GuestBuffers`.
+ * Buffers of a guest as shared objects for its other devices. Only dma-bufs, because devices import no other kind. Code
+ * in this process finds all buffers in `GuestBuffers`.
  */
 export class BufferObjects implements SharedObjects {
   readonly #buffers: Pick<GuestBuffers, 'buffers' | 'find' | 'watch'>

@@ -6,8 +6,8 @@ import { KINDS } from '../../host/linux/reactor/testing/kinds.ts'
 const url = (name: string) => JSON.stringify(new URL(name, import.meta.url))
 
 /**
- * Repeatedly closes a reactor before the server on it, while requests are in flight, and then the server. Runs in a child process,
- * because the test checks that the process survives.
+ * Repeatedly closes a reactor before the server on it, while requests are in flight, and then the server. Runs in a
+ * child process, because the test checks that the process survives.
  */
 const program = (kind: string) => `
   import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'

@@ -17,8 +17,8 @@ export class DeviceConfig {
   }
 
   /**
-   * Writes bytes that differ, because some front-ends write all to change one. Writes of a migration are ignored: they hold
-   * the source's configuration, and this device has its own.
+   * Writes bytes that differ, because some front-ends write all to change one. Writes of a migration are ignored: they
+   * hold the source's configuration, and this device has its own.
    */
   write(offset: number, bytes: Uint8Array, flags: number): void {
     checkRange(offset, bytes.length)

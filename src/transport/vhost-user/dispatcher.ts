@@ -27,8 +27,8 @@ export class AnswerWithDescriptor<T> {
 type Answer<T> = T | AnswerWithDescriptor<T>
 
 /**
- * Handlers by message. A handler owns the descriptors, and throws to refuse a message: all its descriptors are closed then.
- * Messages without a handler are refused.
+ * Handlers by message. A handler owns the descriptors, and throws to refuse a message: all its descriptors are closed
+ * then. Messages without a handler are refused.
  */
 export type Handlers = {
   readonly [N in FrontEndMessage]?: (
@@ -40,8 +40,9 @@ export type Handlers = {
 type AnyHandler = (request: unknown, descriptors: readonly Descriptor[]) => unknown
 
 /**
- * Dispatches the front-end's messages. A refused message is answered with a failure if the message has a reply or its sender
- * requested one. Otherwise the front-end would not notice the failure, so the connection ends. @vhost-user REPLY_ACK
+ * Dispatches the front-end's messages. A refused message is answered with a failure if the message has a reply or its
+ * sender requested one. Otherwise the front-end would not notice the failure, so the connection ends. @vhost-user
+ * REPLY_ACK
  */
 export class Dispatcher extends RequestLoop<RawMessage> {
   /** Negotiated protocol features, as bits of `ProtocolFeature`. */

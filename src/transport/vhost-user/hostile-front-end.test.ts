@@ -30,7 +30,8 @@ after(() => rmSync(folder, { recursive: true }))
 const O_PATH = 0x20_0000
 
 /**
- * Starts a rig, performs an action on it, and checks that the device is still served and all resources are released afterwards.
+ * Starts a rig, performs an action on it, and checks that the device is still served and all resources are released
+ * afterwards.
  */
 async function survives(what: (rig: VhostUserRig) => void | Promise<void>, features = 0n): Promise<void> {
   const before = openDescriptors()

@@ -54,7 +54,9 @@ export class MemoryLog {
     this.#event?.close()
   }
 
-  /** Logs a write. Used rings are logged both at their log addresses and at their guest addresses, which is harmless. */
+  /**
+   * Logs a write. Used rings are logged both at their log addresses and at their guest addresses, which is harmless.
+   */
   #wrote(address: number, length: number): void {
     this.#log?.mark(address, length)
     const ringLog = this.rings.logAddress(address)

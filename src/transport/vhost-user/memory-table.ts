@@ -25,8 +25,8 @@ interface Slot extends MemoryRegionMessage {
  *     table.guestAddress(0x7f00_0000_1000)       // 0x1000
  *     table.memory.translate(0x1000, 16, spans)
  *
- * A removed region stays mapped until `releaseRetired`, because chains in flight may use it: often the same memory returns at
- * once, in other regions.
+ * A removed region stays mapped until `releaseRetired`, because chains in flight may use it: often the same memory
+ * returns at once, in other regions.
  * @vhost-user Memory access
  */
 export class MemoryTable {

@@ -29,8 +29,8 @@ export type RingReactor = Pick<Reactor, 'watch' | 'signal'>
 /**
  * Rings of a device: translates the front-end's messages about rings into calls of the life cycle.
  *
- * A ring is served while it is started, enabled, and has addresses in guest memory. Each change of these ends in `settle`, which
- * opens rings and sets gates accordingly.
+ * A ring is served while it is started, enabled, and has addresses in guest memory. Each change of these ends in
+ * `settle`, which opens rings and sets gates accordingly.
  */
 export class Rings {
   readonly #rings: readonly Vring[]
@@ -82,9 +82,9 @@ export class Rings {
   }
 
   /**
-   * Sets the addresses of a ring. While it is served, only its logging may change. The guest chooses the addresses, and the
-   * front-end passes them on: if they are not in guest memory, the message is accepted, and the device fails when the ring
-   * starts.
+   * Sets the addresses of a ring. While it is served, only its logging may change. The guest chooses the addresses, and
+   * the front-end passes them on: if they are not in guest memory, the message is accepted, and the device fails when
+   * the ring starts.
    */
   setAddresses(addresses: VringAddressMessage): void | Pending {
     const ring = this.ring(addresses.index)
@@ -170,7 +170,9 @@ export class Rings {
     this.#useInflight(InflightArea.adopt(descriptor, description))
   }
 
-  /** The memory table changed: rings in removed regions are drained, and continue when their addresses are mapped again. */
+  /**
+   * The memory table changed: rings in removed regions are drained, and continue when their addresses are mapped again.
+   */
   memoryChanged(tidy: boolean): void | Pending {
     const { memory } = this.table
     const moved = this.#rings.filter(({ live, place }) => {

@@ -85,8 +85,9 @@ const BASIC_FEATURES = featureSet(
  *     await reactor.run()                    // the front-end describes memory and rings, and they are served
  *     await backend.closed                   // the connection ended; the device is reset, and may be served again
  *
- * Every message is checked before it takes effect, and a refused one changes nothing. When the connection ends, completions of
- * chains in flight are not written to the rings. The next back-end finds those chains in the in-flight area.
+ * Every message is checked before it takes effect, and a refused one changes nothing. When the connection ends,
+ * completions of chains in flight are not written to the rings. The next back-end finds those chains in the in-flight
+ * area.
  */
 export class VhostUserBackend implements Service {
   readonly closed: Promise<string | undefined>
@@ -160,7 +161,10 @@ export class VhostUserBackend implements Service {
     })
   }
 
-  /** Returns the state of the device. Few front-ends send the whole status: a served ring implies a driver that is ready. */
+  /**
+   * Returns the state of the device. Few front-ends send the whole status: a served ring implies a driver that is
+   * ready.
+   */
   inspect(): DeviceStateInspection {
     const { session, features } = this.#lifecycle
     const status = this.#status | (session ? READY : 0)
@@ -305,8 +309,9 @@ export class VhostUserBackend implements Service {
     const lifecycle = this.#lifecycle
     if (lifecycle.negotiated && features === lifecycle.features) return
     return after(this.#lifecycle.reset(), () => {
-      // Every subset is accepted, because the driver cannot see a refusal. A front-end may implement a feature itself that
-      // another one depends on (QEMU has the control queue of a network device), and a legacy driver lacks VERSION_1.
+      // Every subset is accepted, because the driver cannot see a refusal. A front-end may implement a feature itself
+      // that another one depends on (QEMU has the control queue of a network device), and a legacy driver lacks
+      // VERSION_1.
       if (!this.#isLost) lifecycle.negotiate(features)
     })
   }
@@ -327,8 +332,8 @@ export class VhostUserBackend implements Service {
   }
 
   /**
-   * Adds status bits; 0 clears all. QEMU also sends 0 when it stops the device of a paused machine: if all rings are stopped, the
-   * next messages show whether there is a new driver.
+   * Adds status bits; 0 clears all. QEMU also sends 0 when it stops the device of a paused machine: if all rings are
+   * stopped, the next messages show whether there is a new driver.
    */
   #setStatus(status: number): void | Pending {
     if (status === 0) {
@@ -360,7 +365,9 @@ export class VhostUserBackend implements Service {
     this.#openExchange()
   }
 
-  /** Takes the socket of GPU_SET_SOCKET. Without a `screen` it is kept open, because QEMU's GPU fails if it is closed. */
+  /**
+   * Takes the socket of GPU_SET_SOCKET. Without a `screen` it is kept open, because QEMU's GPU fails if it is closed.
+   */
   #setGpuSocket(descriptor: Descriptor): void {
     if (this.#device.id !== DeviceId.GPU) throw new VhostUserError('the device is not a GPU')
     const { screen } = this.#options

@@ -8,7 +8,10 @@ import { UringBackend } from './uring-backend.ts'
 export interface ReactorOptions {
   /** Kernel interface to use. @default `io_uring`, or `epoll` if the kernel refuses it */
   readonly prefer?: ReactorKind
-  /** Time of polling before each sleep, in microseconds, while that finds work; 0 to disable. @default 32, as QEMU's threads */
+  /**
+   * Time of polling before each sleep, in microseconds, while that finds work; 0 to disable.
+   * @default 32, as QEMU's threads
+   */
   readonly spinMicroseconds?: number
   /** Called with the reason why the reactor uses epoll although io_uring was preferred. */
   readonly refused?: (reason: string) => void

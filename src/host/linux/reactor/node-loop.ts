@@ -18,8 +18,8 @@ export class NodeLoop {
   /** struct pollfd of `fd`. */
   readonly #descriptors: Int32Array
   /**
-   * Event that calls `#then` from the event loop. `setImmediate` would not do: while one is pending, libuv's timeout is 0.
-   * The timeout is also 0 for a loop that waits for nothing, which the poll of this event prevents.
+   * Event that calls `#then` from the event loop. `setImmediate` would not do: while one is pending, libuv's timeout is
+   * 0. The timeout is also 0 for a loop that waits for nothing, which the poll of this event prevents.
    */
   readonly #wakeUp = EventFd.create('the wake-up of the event loop')
   readonly #poll = pollInEventLoop(this.#wakeUp.descriptor.fd, () => this.#wokenUp())
@@ -52,8 +52,8 @@ export class NodeLoop {
   /**
    * Runs the event loop's current work, then calls `then` from the loop.
    *
-   * Does not return a promise: its continuation would be a microtask and run before other pending ones. `then` runs when
-   * no microtask is pending, so it may sleep.
+   * Does not return a promise: its continuation would be a microtask and run before other pending ones. `then` runs
+   * when no microtask is pending, so it may sleep.
    */
   runNodeLoop(then: () => void): void {
     this.#then = then

@@ -27,8 +27,8 @@ const NO_COMPLETION: Completion = { done() {} }
 const NO_SPANS = { count: 0, byteLength: 0, regions: [], offsets: new Uint32Array(0), lengths: new Uint32Array(0) }
 
 /**
- * File operation: read, write, sync or allocate. After a system call that moved fewer bytes than requested, the operation is
- * started again for the rest. Operations are reused.
+ * File operation: read, write, sync or allocate. After a system call that moved fewer bytes than requested, the
+ * operation is started again for the rest. Operations are reused.
  */
 export class Operation {
   kind: OperationKind = OperationKind.SYNC

@@ -3,8 +3,8 @@ import type { Closable, Interest, Reactor } from './reactor.ts'
 /**
  * Reports once for each request that a descriptor is ready.
  *
- * A watch calls while a descriptor is ready. Mostly the listener requests the next call within the current one, so the watch
- * stays; it is closed when it calls without a request.
+ * A watch calls while a descriptor is ready. Mostly the listener requests the next call within the current one, so the
+ * watch stays; it is closed when it calls without a request.
  */
 export class Readiness {
   readonly #reactor: Pick<Reactor, 'watch'>

@@ -5,8 +5,8 @@ const MIN_PAUSE = 64
 const MAX_PAUSE = 1024
 
 /**
- * Polls for work some microseconds before a thread sleeps, while that pays: to wake it takes tens of microseconds, on an
- * idle processor more than the work itself.
+ * Polls for work some microseconds before a thread sleeps, while that pays: to wake it takes tens of microseconds, on
+ * an idle processor more than the work itself.
  *
  * A poll pays if a driver made a new request within it. The completion of what is in flight only makes the poll last
  * longer: with a slow driver it comes in every poll, and the next request in none.

@@ -41,9 +41,9 @@ const NO_TARGET: Target = { completed() {} }
 /**
  * Backend with one `io_uring`: a turn is one system call.
  *
- * Writes to the page cache are an exception. Many file systems (ext4 is one) cannot do them without blocking, so the ring passes
- * each to a kernel thread, whose wake-up costs more than the write. This thread does them with system calls instead, unless
- * one recently waited for the disk.
+ * Writes to the page cache are an exception. Many file systems (ext4 is one) cannot do them without blocking, so the
+ * ring passes each to a kernel thread, whose wake-up costs more than the write. This thread does them with system calls
+ * instead, unless one recently waited for the disk.
  */
 export class UringBackend implements ReactorBackend {
   readonly kind = 'io_uring'

@@ -26,7 +26,9 @@ const OFF_SQES = 0x1000_0000
 const SETUP_FLAGS = [SETUP_COOP_TASKRUN | SETUP_SINGLE_ISSUER | SETUP_DEFER_TASKRUN, SETUP_COOP_TASKRUN, 0] as const
 
 const SQ_ENTRIES = 512
-/** Maximum number of entries submitted at once. Cached data is copied during submission, which delays the first results. */
+/**
+ * Maximum number of entries submitted at once. Cached data is copied during submission, which delays the first results.
+ */
 const BATCH = 32
 const CQ_ENTRIES = 8192
 

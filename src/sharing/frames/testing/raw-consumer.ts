@@ -24,7 +24,10 @@ export class RawConsumer {
     this.stream.write(bytes, 0, descriptors)
   }
 
-  /** Returns the next message, of a type if given; undefined if the connection ended. Messages of other types are dropped. */
+  /**
+   * Returns the next message, of a type if given; undefined if the connection ended. Messages of other types are
+   * dropped.
+   */
   async next(type?: number): Promise<RawMessage | undefined> {
     for (;;) {
       for (let message = this.#messages.next(); message; message = this.#messages.next()) {

@@ -2,7 +2,9 @@ import { setImmediate } from 'node:timers/promises'
 import type { EventFd } from '../../../host/linux/event-fd.ts'
 import type { Closable, Poller, Reactor } from '../../../host/linux/reactor/reactor.ts'
 
-/** Consecutive turns without a pending promise that `idle` requires: data that arrives in pieces takes a turn for each. */
+/**
+ * Consecutive turns without a pending promise that `idle` requires: data that arrives in pieces takes a turn for each.
+ */
 const CALM_TURNS = 4
 const MAX_TURNS = 100
 
@@ -12,9 +14,9 @@ interface Watch extends Closable {
 }
 
 /**
- * Reactor that a test turns manually, and whose clock advances only by `elapse`. Each turn calls every watch, even if its
- * descriptor is not ready, so listeners must accept spurious calls. Pollers poll in every second turn, and stop polling in
- * the others.
+ * Reactor that a test turns manually, and whose clock advances only by `elapse`. Each turn calls every watch, even if
+ * its descriptor is not ready, so listeners must accept spurious calls. Pollers poll in every second turn, and stop
+ * polling in the others.
  *
  *     reactor.turn()                         // handles all events that are ready
  *     await reactor.idle()                   // and everything that waits for promises

@@ -23,8 +23,8 @@ interface ModesRequest {
  *     const device = new GpuDevice(display)
  *     serveVhostUser(device, socket, reactor, { log, screen: display })
  *
- * Damage is recorded, and sent at the end of the turn if the front-end has room. A slow front-end receives the newest pixels when
- * it is ready: the device does not wait for it, and no queue grows.
+ * Damage is recorded, and sent at the end of the turn if the front-end has room. A slow front-end receives the newest
+ * pixels when it is ready: the device does not wait for it, and no queue grows.
  */
 export class FrontEndDisplay implements Display {
   /** Number of damage reports that were merged because the front-end had no room. */

@@ -2,8 +2,8 @@ import { bits64, byteArray, padding, u32 } from '../../../wire/field.ts'
 import { counted, fixed, nothing, type Payload } from '../../../wire/payload.ts'
 import { struct } from '../../../wire/struct.ts'
 
-// Messages of the vhost-user-gpu protocol; QEMU's docs/interop/vhost-user-gpu.rst. The header is that of vhost-user without a
-// version. The back-end sends requests and updates, the front-end replies.
+// Messages of the vhost-user-gpu protocol; QEMU's docs/interop/vhost-user-gpu.rst. The header is that of vhost-user
+// without a version. The back-end sends requests and updates, the front-end replies.
 
 /** Bits of GET_PROTOCOL_FEATURES. */
 export const GpuChannelFeature = { EDID: 0, DMABUF2: 1 } as const
@@ -51,7 +51,9 @@ export const GpuMessage = {
   SET_PROTOCOL_FEATURES: message(2, fixed(bits64)),
   CURSOR_POS: message(4, fixed(struct(position))),
   CURSOR_POS_HIDE: message(5, fixed(struct(position))),
-  /** Pixels are words A << 24 | R << 16 | G << 8 | B, with alpha multiplied into the colours, as in `PIXMAN_a8r8g8b8`. */
+  /**
+   * Pixels are words A << 24 | R << 16 | G << 8 | B, with alpha multiplied into the colours, as in `PIXMAN_a8r8g8b8`.
+   */
   CURSOR_UPDATE: message(6, fixed(struct(cursor))),
   /** Size of a scanout; 0 by 0 turns it off. */
   SCANOUT: message(7, fixed(struct({ scanout: u32, width: u32, height: u32 }))),

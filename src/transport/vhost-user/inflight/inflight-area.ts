@@ -26,7 +26,8 @@ export interface RegionLayout {
 }
 
 /**
- * In-flight area: memory kept by the front-end, in which each queue records its chains in flight beyond the life of this process.
+ * In-flight area: memory kept by the front-end, in which each queue records its chains in flight beyond the life of
+ * this process.
  *
  *     | queue 0 | queue 1 | ...
  *

@@ -46,12 +46,12 @@ interface FoundChain {
 /**
  * Journal of a packed queue: chains in flight with their descriptors, because those in the ring are overwritten.
  *
- * Each change updates `free_head` and `used_idx` first and their old values last: if they differ, the process ended in between.
- * Used chains are linked into the free list only when they become visible, because chains may be taken and used in any order
- * before that.
+ * Each change updates `free_head` and `used_idx` first and their old values last: if they differ, the process ended in
+ * between. Used chains are linked into the free list only when they become visible, because chains may be taken and
+ * used in any order before that.
  *
- * Other processes can write to the region. Its content is used once, when a queue opens; afterwards only the private copy of
- * the links is used.
+ * Other processes can write to the region. Its content is used once, when a queue opens; afterwards only the private
+ * copy of the links is used.
  */
 export class PackedJournal implements ChainJournal {
   readonly unfinished: readonly SavedChain[]

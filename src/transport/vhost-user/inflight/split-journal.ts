@@ -28,8 +28,8 @@ const NO_DESCRIPTORS = new Uint32Array(0)
 /**
  * Journal of a split queue: chains in flight, in a region that the next process reads.
  *
- * A batch is linked into a list before the used index moves, and its entries are cleared afterwards: if the process ends in
- * between, the difference of the indices is the number of completed chains of that list.
+ * A batch is linked into a list before the used index moves, and its entries are cleared afterwards: if the process
+ * ends in between, the difference of the indices is the number of completed chains of that list.
  *
  * Other processes can write to the region. Its content is used once, when a queue opens, and every index is checked.
  */

@@ -2,7 +2,8 @@
 const MAX_LINES = 256
 
 /**
- * Joins the logs of groups that mostly log the same lines: each line appears as often as in the log that has it most often.
+ * Joins the logs of groups that mostly log the same lines: each line appears as often as in the log that has it most
+ * often.
  *
  *     const log = new JoinedLog(2)
  *     log.isNew(0, 'the memory is not sealed')        // true

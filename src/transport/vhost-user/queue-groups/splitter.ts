@@ -19,7 +19,10 @@ export interface QueueGroup {
   serve(stream: UnixStream): Service
 }
 
-/** Features that groups do not offer: VRING_CALL and VRING_ERR need the back-end channel, which only the first group has. */
+/**
+ * Features that groups do not offer: VRING_CALL and VRING_ERR need the back-end channel, which only the first group
+ * has.
+ */
 export const WITHHELD = featureSet(ProtocolFeature.INBAND_NOTIFICATIONS)
 
 /** Messages about one ring, whose index is the low byte of a number. */
@@ -28,14 +31,14 @@ const NUMBERED: readonly FrontEndMessage[] = ['SET_VRING_KICK', 'SET_VRING_CALL'
 const FIRST_ONLY: readonly FrontEndMessage[] = ['GET_INFLIGHT_FD', 'SET_BACKEND_REQ_FD', 'GPU_SET_SOCKET']
 
 /**
- * Splitter: connects one front-end to several back-ends, each with some of the rings. Messages are passed to the groups that they
- * concern, and answered when all of them answered.
+ * Splitter: connects one front-end to several back-ends, each with some of the rings. Messages are passed to the groups
+ * that they concern, and answered when all of them answered.
  *
  *     front-end ---- Dispatcher ---+--- RemoteBackEnd ---- group 0: rings 0, 2
  *                                  +--- RemoteBackEnd ---- group 1: rings 1, 3
  *
- * The splitter passes messages only. The groups use the descriptors in them directly: guest memory with the rings, kicks,
- * interrupts and the in-flight area.
+ * The splitter passes messages only. The groups use the descriptors in them directly: guest memory with the rings,
+ * kicks, interrupts and the in-flight area.
  */
 export class Splitter implements Service {
   readonly closed: Promise<string | undefined>

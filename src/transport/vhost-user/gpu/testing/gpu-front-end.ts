@@ -26,8 +26,8 @@ export interface ShownCursor {
 }
 
 /**
- * Front-end of a GPU that behaves as QEMU's: receives messages, draws them, and answers requests. It parses bytes without the
- * product's message tables, and asserts what QEMU relies on.
+ * Front-end of a GPU that behaves as QEMU's: receives messages, draws them, and answers requests. It parses bytes
+ * without the product's message tables, and asserts what QEMU relies on.
  *
  *     const frontEnd = new GpuFrontEnd(stream)
  *     frontEnd.receive()                     // all bytes that have arrived
