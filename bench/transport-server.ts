@@ -72,7 +72,7 @@ async function serve(transport: Transport): Promise<void> {
       : serveVfioUser((bus, memory) => new VirtioPciFunction(sharingDevice(), bus, { memory, log }), stream, reactor, {
           log,
         })
-  void server.over.then(() => reactor.stop())
+  void server.closed.then(() => reactor.stop())
   await reactor.run()
   reactor.close()
 }

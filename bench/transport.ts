@@ -107,8 +107,8 @@ async function accessInProcess(write: boolean): Promise<Work> {
 async function accessOverVhostUser(write: boolean): Promise<Work> {
   const server = new ServerProcess('vhost-user')
   const frontEnd = new FrontEnd(server.stream, () => {})
-  frontEnd.tell('SET_OWNER', undefined)
-  frontEnd.tell('SET_PROTOCOL_FEATURES', featureSet(ProtocolFeature.CONFIG, ProtocolFeature.REPLY_ACK))
+  frontEnd.send('SET_OWNER', undefined)
+  frontEnd.send('SET_PROTOCOL_FEATURES', featureSet(ProtocolFeature.CONFIG, ProtocolFeature.REPLY_ACK))
   const config = { offset: 0, size: WIDTH, flags: 0, bytes: new Uint8Array(WIDTH) }
   const { id, request } = FrontEndMessage[write ? 'SET_CONFIG' : 'GET_CONFIG']
   const message = encodeMessage(id, write ? MessageFlag.NEED_REPLY : 0, request.write(config))

@@ -18,7 +18,7 @@ export async function serveInThreads(
   const data: BlockThreadData = { file: file.shared, settings }
   const starting = Array.from({ length: workers }, (_, worker) => {
     const logAs = (level: LogLevel) => (line: string) => {
-      if (joined.isNews(worker, line)) log(level, line)
+      if (joined.isNew(worker, line)) log(level, line)
     }
     return ThreadGroup.start({
       file: THREAD,

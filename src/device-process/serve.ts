@@ -86,10 +86,10 @@ async function serveTo(
   log: Log,
 ): Promise<void> {
   const server = await startServer(socket, served, transport, reactor, log)
-  void server.over.then(() => reactor.stop())
+  void server.closed.then(() => reactor.stop())
   const release = listen(served, server, () => {
     server.close()
-    reactor.settle(server.over)
+    reactor.settle(server.closed)
   })
   const threads = 'groups' in served ? `, with ${served.groups.length} workers` : ''
   log(LogLevel.INFO, `ready, on ${reactor.kind}${threads}`)

@@ -25,5 +25,5 @@ export function startVfioUserServer(
     { log },
   )
   if (!inspect) throw new Error('serveVfioUser created no function')
-  return { over: server.over, inspect, close: () => server.close() }
+  return { closed: server.closed, inspect, close: () => server.close() }
 }

@@ -19,11 +19,11 @@ test('or an object with its time, device and level', () => {
 })
 
 test('text of a front-end in a message is shown, and no terminal obeys it', () => {
-  const message = '/memfd:\x1b[31m\x07\r\x9b2J (deleted) where an eventfd belongs'
+  const message = 'expected an eventfd, not /memfd:\x1b[31m\x07\r\x9b2J (deleted)'
   const lines: string[] = []
   createLog('block', 'text', (text) => lines.push(text))(LogLevel.INFO, message)
   createLog('block', 'json', (text) => lines.push(text))(LogLevel.INFO, message)
-  assert.equal(lines[0], 'outboard block: /memfd:\\x1b[31m\\x07\\x0d\\x9b2J (deleted) where an eventfd belongs\n')
+  assert.equal(lines[0], 'outboard block: expected an eventfd, not /memfd:\\x1b[31m\\x07\\x0d\\x9b2J (deleted)\n')
   assert.match(lines[1] ?? '', /^\P{Cc}*\n$/u)
   assert.equal(JSON.parse(lines[1] ?? '').message, message)
 })

@@ -106,7 +106,7 @@ test('what the page says of a disk boots a guest from it', { skip }, async (cont
   try {
     await second.shows(/outboard: devices ready/)
     assert.match(second.output, /GRUB: booting from the disk/)
-    assert.match(first.output, /a front-end is here/)
+    assert.match(first.output, /front-end connected/)
   } finally {
     second.close()
     first.close()

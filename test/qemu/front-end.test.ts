@@ -46,7 +46,7 @@ test(`QEMU killed in the middle of writes leaves nothing in the disk's process, 
       } finally {
         await guest.kill()
       }
-      const gone = () => device.log.filter((line) => line.endsWith('the front-end is gone')).length
+      const gone = () => device.log.filter((line) => line.endsWith('front-end disconnected')).length
       await until('the log tells of the end', () => gone() === round)
     }
   } finally {

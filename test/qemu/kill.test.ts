@@ -136,7 +136,7 @@ async function killed(disk: (typeof DISKS)[number], context: TestContext): Promi
     await load.allProgress()
     await load.stop()
     log.push(...device.log)
-    const resubmitted = log.flatMap((line) => /: (\d+) in flight are served again$/.exec(line)?.[1] ?? [])
+    const resubmitted = log.flatMap((line) => /: resuming (\d+) requests in flight$/.exec(line)?.[1] ?? [])
     context.diagnostic(`${load.total} writes; in flight when stopped: ${caught.join(' ')}`)
     context.diagnostic(`served again by the next, ring by ring: ${resubmitted.join(' ')}`)
     assert.doesNotMatch(await guest.run('dmesg'), /I\/O error|blocked for more than/)

@@ -52,7 +52,7 @@ test('what is written through one queue is read through every other, and each en
     driver.close()
   }
   assert.equal(await disk.stop(), 0, disk.log.join('\n'))
-  const comings = disk.log.filter((line) => / a front-end is here$/.test(line))
+  const comings = disk.log.filter((line) => / front-end connected$/.test(line))
   assert.equal(comings.length, 3, disk.log.join('\n'))
 })
 

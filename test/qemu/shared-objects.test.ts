@@ -85,12 +85,12 @@ test('one device’s object is looked for by another, and QEMU asks whoever has 
     objects.remove(uuid)
     const gone = await lookup(seeker, uuid)
     assert.match('reason' in gone ? gone.reason : '', /^no device has/)
-    assert.doesNotMatch(logged.join('\n'), /does not take|did not know/)
+    assert.doesNotMatch(logged.join('\n'), /refused shared object|did not know/)
   } finally {
     machine.kill()
     await ended
     for (const server of [owner, seeker]) server.close()
-    await Promise.all([owner.over, seeker.over])
+    await Promise.all([owner.closed, seeker.closed])
     reactor.stop()
     await run
     reactor.close()

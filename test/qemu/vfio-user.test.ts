@@ -21,7 +21,7 @@ test('a guest uses a disk of two queues and random bytes, each device a PCI devi
   }
   for (const device of devices.processes) {
     assert.equal(await device.stop(), 0, device.log.join('\n'))
-    assert.ok(device.log.some((line) => /the client is gone/.test(line)))
+    assert.ok(device.log.some((line) => /client disconnected/.test(line)))
     assert.deepEqual(
       device.log.filter((line) => /refused|needs a reset|warning|error/.test(line)),
       [],

@@ -106,7 +106,7 @@ export class PasstPort implements NetworkPort {
     const whole = LENGTH_BYTES + packet.byteLength - HEADER_BYTES
     const result = this.#restStart < this.#restEnd ? -Errno.EAGAIN : this.#write(connection, packet)
     if (result === -Errno.EAGAIN) {
-      connection.writable.ask()
+      connection.writable.request()
       return false
     }
     if (result < 0) {
@@ -116,7 +116,7 @@ export class PasstPort implements NetworkPort {
     this.counters.sent++
     if (result < whole) {
       this.#keepRest(packet, result)
-      connection.writable.ask()
+      connection.writable.request()
     }
     return true
   }
@@ -143,7 +143,7 @@ export class PasstPort implements NetworkPort {
 
   expect(): void {
     if (!this.#connection) return
-    if (this.#frames.next === undefined) this.#connection.readable.ask()
+    if (this.#frames.next === undefined) this.#connection.readable.request()
     else this.#timer ??= this.#reactor.timer(0, () => this.#tellReadable())
   }
 
@@ -239,7 +239,7 @@ export class PasstPort implements NetworkPort {
     while (this.#restStart < this.#restEnd) {
       const result = connection.stream.write(this.#rest.subarray(0, this.#restEnd), this.#restStart)
       if (result === -Errno.EAGAIN) {
-        connection.writable.ask()
+        connection.writable.request()
         return
       }
       if (result < 0) {

@@ -120,7 +120,7 @@ export class TapPort implements NetworkPort {
     if (result >= 0) {
       this.counters.sent++
     } else if (result === -Errno.EAGAIN) {
-      this.#writable[pair].ask()
+      this.#writable[pair].request()
       return false
     } else {
       // A header that lies about its frame, an interface that is down: as on any network, the packet is gone.
@@ -143,7 +143,7 @@ export class TapPort implements NetworkPort {
   }
 
   expect(pair: number): void {
-    if (this.#linkUp) this.#readable[pair].ask()
+    if (this.#linkUp) this.#readable[pair].request()
   }
 
   close(): void {

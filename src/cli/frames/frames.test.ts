@@ -148,7 +148,7 @@ test('what is wrong is one line that says what to do, and exit code 2', { skip }
   const cases: [string[], RegExp][] = [
     [[missing], /there is no .*missing\.sock: start the device with --export/],
     [[rig.folder], /no server listens on/],
-    [[`/${'x'.repeat(200)}`], /a socket's path has 1 to 107 bytes/],
+    [[`/${'x'.repeat(200)}`], /a socket's path must have 1 to 107 bytes/],
     [[rig.path, 'dump'], /--output FILE/],
     [[rig.path, 'dump', '--output', output], /no screen of the guest is on/],
     [[rig.path, 'dump', '--output', output, '--scanout', '1'], /screen 1 of the guest is off/],

@@ -10,7 +10,7 @@ const MAP_ANONYMOUS = 0x20
 const MAP_NORESERVE = 0x4000
 const SC_PAGESIZE = 30
 
-/** A multiple of every ordinary page size there is. */
+/** 64 KiB: a multiple of every ordinary page size. */
 export const PAGE_BYTES = 0x1_0000
 
 const mmap = systemCall<
@@ -21,44 +21,44 @@ const sysconf = systemCall<[name: number]>('int64_t sysconf(int name)')
 
 let page = 0
 
-/** This system's pages, in bytes. */
+/** Page size of this system, in bytes. */
 export function pageSize(): number {
-  page ||= sysconf('asking for the size of a page', SC_PAGESIZE)
+  page ||= sysconf('reading the page size', SC_PAGESIZE)
   return page
 }
 
-/** A range of this process's addresses, whole pages. */
+/** Range of addresses of this process: whole pages, in bytes. */
 export interface Pages {
   readonly address: number
   readonly length: number
 }
 
 /**
- * Maps part of a file, to be read and written.
- * @param shared whether what is written reaches the file, and others
+ * Maps part of a file for reading and writing.
+ * @param shared true if writes reach the file and other mappings of it
  */
 export function mapFile(purpose: string, fd: number, offset: number, length: number, shared = true): Pages {
   const flags = (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_NORESERVE
   return { address: mmap(purpose, 0, length, PROT_READ | PROT_WRITE, flags, fd, offset), length }
 }
 
-/** Takes addresses for something to be mapped at. Until it is, touching them ends the process. */
+/** Reserves addresses for a later mapping. An access before that ends the process. */
 export function reserve(purpose: string, length: number): Pages {
   const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
   return { address: mmap(purpose, 0, length, PROT_NONE, flags, -1, 0), length }
 }
 
-/** Maps part of a file, shared, in place of what was at addresses of this process. */
+/** Maps part of a file, shared, at these addresses. Replaces their earlier mapping. */
 export function mapFileAt(purpose: string, { address, length }: Pages, fd: number, offset: number): void {
   mmap(purpose, address, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, offset)
 }
 
-/** Puts zeroes, which take no memory until they are written over, where something else was mapped. */
+/** Replaces a mapping with zeroes, which take no memory until they are written. */
 export function replaceWithZeroes(purpose: string, { address, length }: Pages): void {
   mmap(purpose, address, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0)
 }
 
-/** Gives addresses back. Who touches them from now on ends the process. */
+/** Unmaps addresses. A later access to them ends the process. */
 export function unmap({ address, length }: Pages): void {
-  munmap('giving back address space', address, length)
+  munmap('unmapping', address, length)
 }

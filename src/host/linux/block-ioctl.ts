@@ -1,6 +1,6 @@
 import { systemCall } from './system-call.ts'
 
-// Requests of linux/fs.h, as most architectures number them; where they differ (PowerPC, MIPS) the call fails cleanly.
+// Requests of linux/fs.h, with the numbers of most architectures. On PowerPC and MIPS, whose numbers differ, calls fail.
 const BLKDISCARD = 0x1277
 const BLKGETSIZE64 = 0x8008_1272
 
@@ -15,7 +15,7 @@ export function blockDeviceSize(purpose: string, fd: number): number {
   return Number(size[0])
 }
 
-/** Tells a block device that a range is no longer needed. */
+/** Discards a range of a block device. Offset and length in bytes. */
 export function discardBlocks(purpose: string, fd: number, offset: number, length: number): void {
   ioctl(purpose, fd, BLKDISCARD, BigUint64Array.of(BigInt(offset), BigInt(length)))
 }

@@ -1,4 +1,4 @@
-/** What system calls fail with, as far as anything here tells one from another. Linux's numbers. */
+/** Linux error numbers that this code handles or returns. */
 export const Errno = {
   ENOENT: 2,
   EINTR: 4,

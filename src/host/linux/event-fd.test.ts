@@ -22,20 +22,20 @@ const O_PATH = 0x20_0000
 
 const openDescriptors = () => readdirSync('/proc/self/fd').length
 
-/** Its count is as high as it gets: another event has to wait. */
+/** Sets the counter to its maximum: a blocking write would wait. */
 function fill(event: EventFd): void {
   write('filling', event.descriptor.fd, BigUint64Array.of(0xffff_ffff_ffff_fffen), 8)
 }
 
-/** As a peer that shares the event can at any time. */
+/** Makes writes block, as a peer that shares the event can at any time. */
 function unsetNonBlocking(event: EventFd): void {
   fcntl('a test', event.descriptor.fd, F_SETFL, 0)
 }
 
-/** One whose reader and writers wait, as a peer may have made it. */
-const waiting = () => EventFd.fromDescriptor(new Descriptor(eventfd('a test', 0, 0), 'a peer’s event'))
+/** Creates a blocking event, as a peer may have created it. */
+const blockingEvent = () => EventFd.fromDescriptor(new Descriptor(eventfd('a test', 0, 0), 'a peer’s event'))
 
-test('events add up until they are taken', { skip }, () => {
+test('signals add up until the event is drained', { skip }, () => {
   const event = EventFd.create('a test')
   assert.ok(!event.blocking)
   assert.equal(event.drain(), 0)
@@ -45,8 +45,8 @@ test('events add up until they are taken', { skip }, () => {
   event.close()
 })
 
-test('nobody waits for an event that its maker wants to be waited for', { skip }, () => {
-  const event = waiting()
+test('signal and drain do not wait for a blocking event', { skip }, () => {
+  const event = blockingEvent()
   assert.ok(event.blocking)
   assert.equal(event.drain(), 0)
   event.signal()
@@ -54,8 +54,8 @@ test('nobody waits for an event that its maker wants to be waited for', { skip }
   event.close()
 })
 
-test('an event that is full, as nobody takes any, takes no more and keeps nobody up', { skip }, () => {
-  for (const event of [EventFd.create('a test'), waiting()]) {
+test('signalling a full event changes nothing and does not wait', { skip }, () => {
+  for (const event of [EventFd.create('a test'), blockingEvent()]) {
     fill(event)
     event.signal()
     assert.ok(event.drain() > 2 ** 63)
@@ -63,7 +63,7 @@ test('an event that is full, as nobody takes any, takes no more and keeps nobody
   }
 })
 
-test('a peer that makes a full event one that blocks does not stall the device', { skip }, () => {
+test('signal does not wait after a peer made a full event blocking', { skip }, () => {
   const event = EventFd.create('a test')
   fill(event)
   unsetNonBlocking(event)
@@ -74,14 +74,14 @@ test('a peer that makes a full event one that blocks does not stall the device',
   event.close()
 })
 
-test('what is no event, or cannot be used as one, is refused and closed', { skip }, () => {
+test('a descriptor that is not a readable and writable eventfd is refused and closed', { skip }, () => {
   const before = openDescriptors()
   const event = EventFd.create('a test')
   const memory = MemoryFile.create('memory\x1b', 4096)
   const cases: [number, RegExp][] = [
-    [openSync(`/proc/self/fd/${event.descriptor.fd}`, O_PATH), /cannot be used/],
-    [openSync(`/proc/self/fd/${memory.descriptor.fd}`, 'r+'), /memory.*where an eventfd belongs/],
-    [openSync('/dev/null', 'r+'), /where an eventfd belongs/],
+    [openSync(`/proc/self/fd/${event.descriptor.fd}`, O_PATH), /not readable and writable/],
+    [openSync(`/proc/self/fd/${memory.descriptor.fd}`, 'r+'), /expected an eventfd, not .*memory/],
+    [openSync('/dev/null', 'r+'), /expected an eventfd/],
   ]
   for (const [fd, reason] of cases) {
     assert.throws(() => EventFd.fromDescriptor(new Descriptor(fd, 'a peer’s')), reason)
@@ -92,7 +92,7 @@ test('what is no event, or cannot be used as one, is refused and closed', { skip
 })
 
 for (const { kind, skip: refused } of KINDS) {
-  test(`a reactor does not wait for an event that a peer made block since: ${kind}`, { skip: refused }, async () => {
+  test(`a reactor does not wait for a full event that a peer made blocking: ${kind}`, { skip: refused }, async () => {
     const reactor = createReactor({ prefer: kind })
     const event = EventFd.create('a test')
     const signalInTurn = async () => {
@@ -114,12 +114,12 @@ for (const { kind, skip: refused } of KINDS) {
     reactor.close()
   })
 
-  test(`a reactor signals events of both sorts: ${kind}`, { skip: refused }, async () => {
+  test(`a reactor signals blocking and non-blocking events: ${kind}`, { skip: refused }, async () => {
     const reactor = createReactor({ prefer: kind })
-    const events = [EventFd.create('a test'), waiting()]
-    let left = events.length
+    const events = [EventFd.create('a test'), blockingEvent()]
+    let pending = events.length
     const watches = events.map((event) =>
-      reactor.watch(event.descriptor.fd, () => --left === 0 && reactor.stop(), Interest.EDGE),
+      reactor.watch(event.descriptor.fd, () => --pending === 0 && reactor.stop(), Interest.EDGE),
     )
     reactor.timer(0, () => {
       for (const event of events) reactor.signal(event)

@@ -18,21 +18,23 @@ const POLLOUT = 4
 const eventfd = systemCall<[initial: number, flags: number]>('int eventfd(uint32_t initial, int flags)')
 const fcntl = systemCall<[fd: number, command: number]>('int fcntl(int fd, int command)')
 
-/** What `/proc` calls every event. */
+/** Link of every eventfd in `/proc/self/fd`. */
 const EVENT_KIND = 'anon_inode:[eventfd]'
 
-/** An event is a 1 of 64 bits, written. */
+/** Value written to signal an event: a 64-bit 1, little-endian. */
 export const EVENT = new Uint32Array([1, 0])
 export const EVENT_BYTES = 8
-/** Where counts are read to, and the vector that says so. */
+/** Counter value that `drain` reads. */
 const COUNT = new Uint32Array(2)
+/** struct iovec that points to `COUNT`. */
 const VECTOR = new BigUint64Array(2)
+/** struct pollfd of `signal`. */
 const POLL = new Int32Array(2)
 
 let bound: { readonly write: CFunction; readonly preadv2: CFunction; readonly poll: CFunction } | undefined
 
 /**
- * Counter that wakes its watcher, in this process or another.
+ * eventfd(2): a counter that wakes its watchers in this process and others.
  *
  *     const kick = EventFd.create('kick')
  *     kick.signal()
@@ -41,22 +43,22 @@ let bound: { readonly write: CFunction; readonly preadv2: CFunction; readonly po
 export class EventFd {
   private constructor(readonly descriptor: Descriptor) {}
 
-  /** @param what it is for, for messages */
+  /** @param what name of the event, for messages */
   static create(what: string): EventFd {
     return new EventFd(new Descriptor(eventfd(`making ${what}`, 0, EFD_CLOEXEC | EFD_NONBLOCK), what))
   }
 
   /**
-   * The event behind a descriptor of a peer. It owns the descriptor, which is closed where this fails.
-   * @throws {Error} where the descriptor is no event, or one that cannot be read and written (O_PATH)
+   * Wraps a descriptor from a peer. Takes ownership of it, even if the call fails.
+   * @throws {Error} if the descriptor is not an eventfd, or cannot be read and written (O_PATH)
    */
   static fromDescriptor(descriptor: Descriptor): EventFd {
     try {
       const { fd, what } = descriptor
       const kind = readlinkSync(`/proc/self/fd/${fd}`)
-      if (kind !== EVENT_KIND) throw new Error(`${kind} where an eventfd belongs`)
-      const flags = fcntl(`looking at ${what}`, fd, F_GETFL)
-      if ((flags & (O_ACCMODE | O_PATH)) !== O_RDWR) throw new Error('an eventfd that cannot be used')
+      if (kind !== EVENT_KIND) throw new Error(`expected an eventfd, not ${kind}`)
+      const flags = fcntl(`reading the flags of ${what}`, fd, F_GETFL)
+      if ((flags & (O_ACCMODE | O_PATH)) !== O_RDWR) throw new Error('the eventfd is not readable and writable')
       return new EventFd(descriptor)
     } catch (error) {
       descriptor.close()
@@ -64,12 +66,12 @@ export class EventFd {
     }
   }
 
-  /** Whether writing to it may block now. Every process that has the event can change that at any time. */
+  /** True if a write may block now. Every process that holds the event can change that at any time. */
   get blocking(): boolean {
-    return (fcntl(`looking at ${this.descriptor.what}`, this.descriptor.fd, F_GETFL) & O_NONBLOCK) === 0
+    return (fcntl(`reading the flags of ${this.descriptor.what}`, this.descriptor.fd, F_GETFL) & O_NONBLOCK) === 0
   }
 
-  /** Adds an event. One whose count is full stays as it is: a peer may have made it one that blocks. */
+  /** Adds 1 to the counter. Does nothing if the counter is full, because a write to a blocking eventfd would wait. */
   signal(): void {
     const { write, poll } = calls()
     const fd = this.descriptor.fd
@@ -83,7 +85,7 @@ export class EventFd {
     }
   }
 
-  /** Takes all events at once. @returns how many, 0 where there is none; it never waits */
+  /** Resets the counter without waiting. @returns its value before */
   drain(): number {
     const { preadv2 } = calls()
     while (preadv2(this.descriptor.fd, VECTOR, 1, -1, RWF_NOWAIT) < 0) {

@@ -10,13 +10,13 @@ import { MappedRegion } from './mapping.ts'
 //   | address | length |
 //
 const VECTOR_WORDS = 4
-/** The most vectors one system call takes. */
+/** Maximum number of vectors of one system call. */
 const MAX_VECTORS = 1024
 
 // struct msghdr, 56 bytes, on 64-bit systems                                                   sendmsg(2)
 //
 //   0        8              16        24      32
-//   | name   | name length  | vectors | count | control, none ...
+//   | name   | name length  | vectors | count | control: unused
 //
 const MSG_WORDS = 14
 const MSG_VECTORS = 4
@@ -26,22 +26,22 @@ const MSG_NOSIGNAL = 0x4000
 
 let bound: { readonly readv: CFunction; readonly writev: CFunction; readonly sendmsg: CFunction } | undefined
 
-/** Where arrays lie that are no mappings: an engine's memory is another array when it moved. */
+/** Addresses of arrays that are not mappings, by array. If an engine's memory moves, it becomes a new array. */
 const addresses = new WeakMap<Uint8Array, number>()
 
 /**
- * Pieces of memory, wherever they lie, to be read to or written from in one system call.
+ * Pieces of memory that one system call reads into or writes from.
  *
  *     vectors.clear()
  *     vectors.addBytes(header, 0, header.length)
  *     vectors.addSpans(data, 0, data.byteLength)
  *     const moved = vectors.write(fd)                      // or -errno
  *
- * One is used again and again, and nothing is made for a call. Arrays that are added have a buffer of their own making, or
- * are large: small ones may be moved.
+ * Reuse one object for many calls: a call allocates nothing. Added arrays must be large or views of an explicit
+ * `ArrayBuffer`, because the garbage collector may move small arrays.
  */
 export class IoVectors {
-  /** Bytes in all. */
+  /** Total bytes of all pieces. */
   byteLength = 0
   readonly #words = new Uint32Array(MAX_VECTORS * VECTOR_WORDS)
   readonly #address = addressOf(this.#words)
@@ -53,17 +53,17 @@ export class IoVectors {
     this.byteLength = 0
   }
 
-  /** Whether one call takes no more. */
+  /** True if the maximum number of pieces is reached. */
   get full(): boolean {
     return this.#count === MAX_VECTORS
   }
 
-  /** Adds a part of an array. It is left out where they are full. */
+  /** Adds part of an array. Does nothing if `full`. */
   addBytes(bytes: Uint8Array, offset: number, length: number): void {
     if (!this.full) this.#append(arrayAddress(bytes) + offset, length)
   }
 
-  /** Adds `length` bytes of spans, from `skip` on, or as much of that as there is room for. */
+  /** Adds `length` bytes of spans, starting at byte `skip`. Stops when `full`. */
   addSpans({ count, regions, offsets, lengths }: SpanList, skip: number, length: number): void {
     let left = length
     for (let i = 0; i < count && left > 0 && !this.full; i++) {
@@ -78,17 +78,17 @@ export class IoVectors {
     }
   }
 
-  /** @returns the bytes read, or -errno */
+  /** @returns number of bytes read, or -errno */
   read(fd: number): number {
     return retried(calls().readv, fd, this.#address, this.#count)
   }
 
-  /** @returns the bytes written, or -errno */
+  /** @returns number of bytes written, or -errno */
   write(fd: number): number {
     return retried(calls().writev, fd, this.#address, this.#count)
   }
 
-  /** Writes to a socket and never waits, whatever flags a peer that shares the socket sets. */
+  /** Writes to a socket without waiting, even if a process that shares the socket made it blocking. */
   send(socket: number): number {
     this.#message[MSG_VECTORS] = this.#address
     this.#message[MSG_VECTORS + 1] = this.#address / 2 ** 32
@@ -105,7 +105,7 @@ export class IoVectors {
   }
 }
 
-/** @returns what the call does, or -errno */
+/** Repeats a call that a signal interrupts. @returns its result, or -errno */
 function retried(call: CFunction, fd: number, what: number | Uint32Array, how: number): number {
   for (;;) {
     const result = call(fd, what, how)

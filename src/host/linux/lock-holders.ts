@@ -1,8 +1,8 @@
 import { fstatSync, readFileSync } from 'node:fs'
 
 /**
- * Process ids that took an flock(2) lock on the file of a descriptor, living or dead: a lock outlives the process that took
- * it while another one, or the kernel, still holds its open file.
+ * Process ids that took an flock(2) lock on the file of a descriptor, living or dead: a lock outlives the process that
+ * took it while another one, or the kernel, still holds its open file.
  *
  * Empty if the kernel shows none, as for processes of another container and for some file systems. @see proc_locks(5)
  */

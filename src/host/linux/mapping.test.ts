@@ -15,7 +15,7 @@ const GIB = 1 << 30
 const dupCall = systemCall<[fd: number]>('int dup(int fd)')
 const dup = (fd: number) => dupCall('a test', fd)
 
-test('a memory file is what was asked for, and cannot be shrunk or grown', { skip }, () => {
+test('a memory file has the requested size, and cannot be shrunk or grown', { skip }, () => {
   const file = MemoryFile.create('a test', 65536)
   assert.equal(file.size, 65536)
   assert.equal(file.seals, Seal.SHRINK | Seal.GROW)
@@ -24,7 +24,7 @@ test('a memory file is what was asked for, and cannot be shrunk or grown', { ski
   file.close()
 })
 
-test('what is written to a mapping is in the file, and the other way round', { skip }, () => {
+test('writes to a mapping reach the file, and writes to the file reach the mapping', { skip }, () => {
   const file = MemoryFile.create('a test', 65536 * 3)
   const mapping = Mapping.of(file.descriptor, { offset: 65536 + 8, length: 5000 })
   mapping.bytes.set([1, 2, 3], 100)
@@ -37,7 +37,7 @@ test('what is written to a mapping is in the file, and the other way round', { s
   assert.ok(file.descriptor.closed)
 })
 
-test('what is written to a private mapping reaches nobody', { skip }, () => {
+test('writes to a private mapping reach neither the file nor other mappings', { skip }, () => {
   const file = MemoryFile.create('a test', 65536)
   const other = Mapping.of(new Descriptor(dup(file.descriptor.fd), 'the same'), { offset: 0, length: 65536 })
   const mapping = Mapping.of(file.descriptor, { offset: 4096, length: 4096, private: true })
@@ -49,7 +49,7 @@ test('what is written to a private mapping reaches nobody', { skip }, () => {
   other.close()
 })
 
-test('part of a mapping is regions like the whole', { skip }, () => {
+test('regions of a part of a mapping have the addresses and file offsets of that part', { skip }, () => {
   const size = 2 * GIB + 65536
   const mapping = Mapping.of(MemoryFile.create('a test', size).descriptor, { offset: 4096, length: size - 8192 })
   for (const [start, length] of [
@@ -72,7 +72,7 @@ test('part of a mapping is regions like the whole', { skip }, () => {
   mapping.close()
 })
 
-test('more than 1 GiB is several regions that touch, each where its address says', { skip }, () => {
+test('a mapping of more than 1 GiB has several adjacent regions, each with its own address', { skip }, () => {
   const size = 2 * GIB + 65536
   const file = MemoryFile.create('a test', size)
   const mapping = Mapping.of(file.descriptor, { offset: 4096, length: size - 8192 })
@@ -81,7 +81,7 @@ test('more than 1 GiB is several regions that touch, each where its address says
     regions.map(({ size: bytes }) => bytes),
     [GIB - 4096, GIB, 65536 - 4096],
   )
-  assert.throws(() => mapping.bytes, /too many for one view/)
+  assert.throws(() => mapping.bytes, /exceed the limit of one view/)
   const memory = new GuestMemory(regions)
   const spans = new SpanList()
   assert.ok(memory.translate(0x1_0000_0000 + GIB - 4096 - 2, 4, spans))
@@ -98,7 +98,7 @@ test('more than 1 GiB is several regions that touch, each where its address says
   mapping.close()
 })
 
-test('a range that the file does not have is refused, and the descriptor does not leak', { skip }, () => {
+test('a range past the end of the file is refused, and the descriptor is closed', { skip }, () => {
   const count = () => readdirSync('/proc/self/fd').length
   const before = count()
   for (const range of [
@@ -116,7 +116,7 @@ test('a range that the file does not have is refused, and the descriptor does no
   assert.equal(count(), before)
 })
 
-test('views of a mapping that is closed show zeroes, and touching them harms nobody', { skip }, () => {
+test('views of a closed mapping read as zeroes and can be written', { skip }, () => {
   const file = MemoryFile.create('a test', 65536)
   const mapping = Mapping.of(file.descriptor, { offset: 0, length: 65536 })
   const [region] = mapping.regions(0)
@@ -129,22 +129,22 @@ test('views of a mapping that is closed show zeroes, and touching them harms nob
   assert.equal(region.u8[5], 6)
 })
 
-test('memory that is not accessed takes no time and no addresses, however long its peer says it is', { skip }, () => {
-  // All of them would be twice the address space.
+test('a mapping that is not accessed takes no time and no addresses, whatever its length', { skip }, () => {
+  // Together, these mappings would take twice the address space.
   for (let round = 0; round < 16; round++) {
     const file = MemoryFile.create('a test', 2 ** 44)
     const mapping = Mapping.of(file.descriptor, { offset: 0, length: 2 ** 44 })
     const regions = mapping.regions(0)
     assert.equal(regions.length, 2 ** 14)
     mapping.close()
-    // Who comes late finds zeroes.
+    // The first access after `close` finds zeroes.
     if (round === 0) assert.deepEqual([...regions[2 ** 14 - 1].u8.subarray(-2)], [0, 0])
   }
 })
 
 const memfdCreate = systemCall<[name: Uint8Array, flags: number]>('int memfd_create(const void *name, uint32_t flags)')
 
-test('memory whose peer may shrink it says so', { skip }, async () => {
+test('mayShrink is the reason why a file may shrink', { skip }, async () => {
   const { Descriptor } = await import('./descriptor.ts')
   const descriptor = new Descriptor(memfdCreate('a test', Uint8Array.of(0x78, 0), 3), 'guest memory')
   ftruncateSync(descriptor.fd, 65536)
@@ -153,7 +153,7 @@ test('memory whose peer may shrink it says so', { skip }, async () => {
   mapping.close()
 })
 
-test('memory that is shrunk ends the process that touches it, and no other', { skip }, () => {
+test('access past the end of a shrunk file ends only the accessing process', { skip }, () => {
   const url = (name: string) => JSON.stringify(new URL(name, import.meta.url))
   const source = `
     import { ftruncateSync, writeSync } from 'node:fs'
@@ -175,7 +175,7 @@ test('memory that is shrunk ends the process that touches it, and no other', { s
   assert.equal(child.signal, 'SIGBUS')
 })
 
-test('the number of a file that is closed is nobody’s to use', { skip }, () => {
+test('the descriptor of a closed file cannot be read', { skip }, () => {
   const mapping = Mapping.of(MemoryFile.create('a test', 65536).descriptor, { offset: 0, length: 65536 })
   const [{ backing }] = mapping.regions(0)
   assert.ok(backing && backing.fd >= 0)
@@ -183,7 +183,7 @@ test('the number of a file that is closed is nobody’s to use', { skip }, () =>
   assert.throws(() => backing.fd, /a test is closed/)
 })
 
-test('pages that others do not see have no file that others could be given', { skip }, () => {
+test('regions of a private or hidden mapping have no backing file', { skip }, () => {
   for (const range of [
     { offset: 0, length: 65536, private: true },
     { offset: 0, length: 65536, hidden: true },

@@ -5,25 +5,25 @@ import type { Descriptor } from './descriptor.ts'
 import { memoryAt } from './ffi.ts'
 import { Seal, sealsOf } from './memory-file.ts'
 
-/** One buffer reaches this far. Larger ones are no faster, and those of more than 4 GiB end the process. */
+/** Maximum bytes of one buffer. Larger ones are not faster, and those of more than 4 GiB end the process. */
 const WINDOW_BYTES = 1 << 30
 
-/** Which part of a file to map. */
+/** Part of a file to map, in bytes. */
 export interface MappingRange {
   /** First byte in the file, a multiple of 4. */
   readonly offset: number
   readonly length: number
-  /** What is written stays in this mapping, and reaches neither the file nor others. */
+  /** True for a copy-on-write mapping: writes reach neither the file nor other mappings. @default false */
   readonly private?: boolean
-  /** Its regions name no file, since its pages mean nothing to others. */
+  /** True to omit `backing` from the regions: other processes cannot use the file. @default false */
   readonly hidden?: boolean
 }
 
-/** A region of guest memory that lies in this process's address space, where system calls can reach it. */
+/** Region of guest memory that is mapped in this process, so that system calls can access it. */
 export class MappedRegion extends MemoryRegion {
   #address: number | undefined
 
-  /** @param locate where its first byte is */
+  /** @param locate returns the address of the first byte; called at the first use of `address` */
   constructor(
     base: number,
     size: number,
@@ -34,43 +34,43 @@ export class MappedRegion extends MemoryRegion {
     super(base, size, source, backing)
   }
 
-  /** Where its first byte is. */
+  /** Address of the first byte in this process. */
   get address(): number {
     this.#address ??= this.locate()
     return this.#address
   }
 }
 
-/** Address space goes back to the system when nothing here can touch it any more: no mapping, no region, no view. */
+/** Unmaps pages when no mapping, region or view that uses them is reachable. */
 const unreachable = new FinalizationRegistry<Pages>(unmap)
-/** What each view keeps from going back. */
+/** Pages of each view: keeps them mapped while the view is reachable. */
 const kept = new WeakMap<ArrayBuffer, Pages>()
 
 /**
- * Shared mapping of a part of a file.
+ * Mapping of a part of a file.
  *
  *     const mapping = Mapping.of(descriptor, { offset: 0, length: size })
  *     const memory = new GuestMemory(mapping.regions(0x1_0000_0000))
  *     ...
  *     mapping.close()
  *
- * `close` releases the file. Views that were kept read as meaningless zeroes, and accesses to them are harmless.
+ * `close` releases the file. Views of a closed mapping read as zeroes, and writes to them have no effect on the file.
  */
 export class Mapping {
   readonly length: number
-  /** Why its end may vanish while it is in use, in words for people; undefined where the file promised that it does not. */
+  /** Reason why the file may shrink while it is mapped, for messages; undefined if it is sealed against that. */
   readonly mayShrink: string | undefined
-  /** Views by number, made when they are first looked at: a file has as many as its peer says it is long. */
+  /** Windows by number, created at the first access: their number depends on the length that the peer sets. */
   readonly #windows = new Map<number, Uint8Array>()
   readonly #file: Descriptor
   readonly #offset: number
-  /** Whether others that map the file see the same pages. */
+  /** True if other mappings of the file have the same pages. */
   readonly #shared: boolean
-  /** What was asked of the system: whole pages. Undefined where they were given back before anything here used them. */
+  /** Whole pages that contain the range; undefined if they were unmapped before the first use. */
   #pages: Pages | undefined
-  /** There are views, or addresses that the kernel was given. */
+  /** True once a view exists or the address was read. */
   #used = false
-  /** Where the range begins in them. */
+  /** Offset of the range in the pages, in bytes. */
   readonly #lead: number
 
   private constructor(file: Descriptor, range: MappingRange, pages: Pages, lead: number) {
@@ -88,9 +88,9 @@ export class Mapping {
   }
 
   /**
-   * Maps a part of a file, to be read and written. The descriptor is the mapping's from the call on, even if that fails.
+   * Maps a part of a file for reading and writing. Takes ownership of the descriptor, even if the call fails.
    * @throws {SystemCallError}
-   * @throws {RangeError} where the file ends before the range does: touching that part would end the process
+   * @throws {RangeError} if the range ends past the end of the file: an access there would end the process
    */
   static of(file: Descriptor, range: MappingRange): Mapping {
     try {
@@ -110,7 +110,7 @@ export class Mapping {
     if (!(Number.isSafeInteger(length) && length > 0 && offset + length <= size)) {
       throw new RangeError(`${file.what}: cannot map ${length} bytes from ${offset} of a file of ${size}`)
     }
-    // Files of huge pages are mapped in whole ones, whose size they tell as that of their blocks.
+    // A file of huge pages is mapped in whole huge pages. Its block size is the size of such a page.
     const page = Math.max(PAGE_BYTES, blksize)
     const lead = offset % page
     const whole = Math.ceil((lead + length) / page) * page
@@ -118,21 +118,21 @@ export class Mapping {
     return new Mapping(file, range, pages, lead)
   }
 
-  /** Where the first byte of the range is. */
+  /** Address of the first byte of the range. */
   get address(): number {
     return this.#use().address + this.#lead
   }
 
-  /** All of it as bytes. @throws {RangeError} where it is more than one window of 1 GiB */
+  /** All bytes of the range. @throws {RangeError} if it exceeds one window of 1 GiB */
   get bytes(): Uint8Array {
     if (this.#lead + this.length > WINDOW_BYTES)
-      throw new RangeError(`${this.#file.what}: ${this.length} bytes are too many for one view`)
+      throw new RangeError(`${this.#file.what}: ${this.length} bytes exceed the limit of one view, ${WINDOW_BYTES}`)
     return this.#window(0)
   }
 
   /**
-   * Regions of guest memory, of at most 1 GiB each and touching, that are this mapping, or part of it, from guest address
-   * `base` on.
+   * Returns the mapping, or `length` bytes of it, as regions of guest memory that begin at guest address `base`. The
+   * regions are adjacent and have at most 1 GiB each.
    */
   regions(base: number, start = 0, length = this.length): MappedRegion[] {
     const regions: MappedRegion[] = []
@@ -153,7 +153,7 @@ export class Mapping {
     return regions
   }
 
-  /** Releases the file. Operations in flight in the kernel end in memory that is not read. */
+  /** Releases the file. I/O that is in flight in the kernel then accesses zeroes that replace the mapping. */
   close(): void {
     if (this.#file.closed) return
     if (this.#used) replaceWithZeroes(`unmapping ${this.#file.what}`, this.#use())
@@ -165,7 +165,7 @@ export class Mapping {
     this.#file.close()
   }
 
-  /** Reserves the pages if that was not done yet. @returns where they are */
+  /** Returns the pages. After `close` without an earlier use, these are new pages of zeroes. */
   #use(): Pages {
     this.#used = true
     if (!this.#pages) {
@@ -177,7 +177,7 @@ export class Mapping {
     return this.#pages
   }
 
-  /** Where a window begins in the pages: the first with the range, the others at whole windows. */
+  /** Offset of a window in the pages: the first begins with the range, the others at multiples of the window size. */
   #windowStart(index: number): number {
     return Math.max(index * WINDOW_BYTES, this.#lead)
   }

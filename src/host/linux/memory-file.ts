@@ -6,12 +6,12 @@ import { systemCall } from './system-call.ts'
 const MFD_CLOEXEC = 1
 const MFD_ALLOW_SEALING = 2
 const MFD_HUGETLB = 4
-/** Above it is the binary logarithm of the size of huge pages. */
+/** Bit position of the binary logarithm of the huge page size in the flags. */
 const MFD_HUGE_SHIFT = 26
 const F_ADD_SEALS = 1033
 const F_GET_SEALS = 1034
 
-/** What a memory file promises not to do any more; memfd_create(2). */
+/** Seals of a memory file: changes that are no longer possible; fcntl(2). */
 export const Seal = {
   SEAL: 1,
   SHRINK: 2,
@@ -23,11 +23,11 @@ const memfdCreate = systemCall<[name: Uint8Array, flags: number]>('int memfd_cre
 const fcntl = systemCall<[fd: number, command: number, value: number]>('int fcntl(int fd, int command, int64_t value)')
 
 /**
- * Memory that has a descriptor, so that other processes can map it too.
+ * Memory with a descriptor (memfd), so that other processes can map it too.
  *
  *     const file = MemoryFile.create('guest memory', 1 << 30)
  *     stream.send(message, [file.descriptor])
- *     const mapping = Mapping.of(file.descriptor, { offset: 0, length: file.size })    // which owns it from now on
+ *     const mapping = Mapping.of(file.descriptor, { offset: 0, length: file.size })    // takes ownership of the descriptor
  */
 export class MemoryFile {
   private constructor(
@@ -36,19 +36,20 @@ export class MemoryFile {
   ) {}
 
   /**
-   * A new one, of zeroes, that stays as long as it is: a peer can neither shrink nor grow it.
-   * @param name what the system's lists of mappings show
-   * @param hugePage of how many bytes its pages are, where not ordinary ones; all of them are taken at once, since touching one
-   *   that there is none left for would end the process
+   * Creates a file of zeroes that is sealed against shrinking and growing.
+   * @param name shown in the system's lists of mappings
+   * @param size in bytes
+   * @param hugePage size of its huge pages in bytes. All pages are allocated at once, because an access to a page that
+   *   cannot be allocated would end the process. @default ordinary pages
    */
   static create(name: string, size: number, hugePage?: number): MemoryFile {
     const bytes = new TextEncoder().encode(`${name}\0`)
     const pages = hugePage === undefined ? 0 : MFD_HUGETLB | (Math.log2(hugePage) << MFD_HUGE_SHIFT)
-    const fd = memfdCreate(`making memory for ${name}`, bytes, MFD_CLOEXEC | MFD_ALLOW_SEALING | pages)
+    const fd = memfdCreate(`creating memory for ${name}`, bytes, MFD_CLOEXEC | MFD_ALLOW_SEALING | pages)
     const descriptor = new Descriptor(fd, name)
     try {
       ftruncateSync(fd, size)
-      if (hugePage !== undefined) fallocate(`taking huge pages for ${name}`, fd, 0, 0, size)
+      if (hugePage !== undefined) fallocate(`allocating huge pages for ${name}`, fd, 0, 0, size)
       fcntl(`sealing ${name}`, fd, F_ADD_SEALS, Seal.SHRINK | Seal.GROW)
     } catch (error) {
       descriptor.close()
@@ -57,12 +58,12 @@ export class MemoryFile {
     return new MemoryFile(descriptor, size)
   }
 
-  /** One made elsewhere. It owns the descriptor from now on. */
+  /** Wraps an existing memory file. Takes ownership of the descriptor. */
   static fromDescriptor(descriptor: Descriptor): MemoryFile {
     return new MemoryFile(descriptor, fstatSync(descriptor.fd).size)
   }
 
-  /** Its seals, as a sum of `Seal`. */
+  /** Seals of the file: a sum of `Seal` values. */
   get seals(): number {
     return sealsOf(this.descriptor)
   }
@@ -72,7 +73,7 @@ export class MemoryFile {
   }
 }
 
-/** Seals of any file, which it borrows. One that cannot be sealed has none. */
+/** Seals of a file, which is borrowed; 0 if it does not support seals. */
 export function sealsOf(descriptor: Descriptor): number {
   try {
     return fcntl(`reading the seals of ${descriptor.what}`, descriptor.fd, F_GET_SEALS, 0)

@@ -3,7 +3,7 @@ import { addressOf } from './ffi.ts'
 const SOL_SOCKET = 1
 const SCM_RIGHTS = 1
 const MSG_CTRUNC = 8
-/** More the kernel does not pass with one message. */
+/** Maximum number of descriptors that the kernel passes with one message. @see unix(7) */
 const MAX_DESCRIPTORS = 253
 
 // struct msghdr, 56 bytes, on 64-bit systems                                                   recvmsg(2)
@@ -28,12 +28,12 @@ const CONTROL_LEVEL = 2
 const CONTROL_TYPE = 3
 const CONTROL_DATA = 4 // u32 indices
 
-/** What `sendmsg` and `recvmsg` are given: one piece of memory, and descriptors beside it. One is used again and again. */
+/** Argument of sendmsg(2) and recvmsg(2): one piece of memory, and descriptors. Reused for all calls. */
 export class MessageHeader {
-  /** To be given to the system call. */
+  /** struct msghdr, the argument of the system call. */
   readonly words = new Uint32Array(14)
   readonly #longs = new BigUint64Array(this.words.buffer)
-  /** The piece: address and length. */
+  /** struct iovec: address and length of the piece of memory. */
   readonly #vector = new BigUint64Array(2)
   readonly #control = new Uint32Array((CONTROL_HEADER + MAX_DESCRIPTORS * 4 + 4) >>> 2)
 
@@ -43,31 +43,32 @@ export class MessageHeader {
     this.#longs[MSG_CONTROL] = BigInt(addressOf(this.#control))
   }
 
-  /** Points it at part of an array, from `offset` on. */
+  /** Sets the piece of memory: an array from `offset` to its end. */
   point(bytes: Uint8Array, offset = 0): void {
     this.#vector[0] = BigInt(addressOf(bytes) + offset)
     this.#vector[1] = BigInt(bytes.length - offset)
   }
 
-  /** Puts descriptors beside what is sent. */
+  /** Sets the descriptors to send. */
   attach(fds: readonly number[]): void {
-    if (fds.length > MAX_DESCRIPTORS) throw new RangeError(`${fds.length} descriptors do not go with one message`)
+    if (fds.length > MAX_DESCRIPTORS)
+      throw new RangeError(`a message has at most ${MAX_DESCRIPTORS} descriptors, not ${fds.length}`)
     const length = fds.length === 0 ? 0 : CONTROL_HEADER + fds.length * 4
     this.#control[CONTROL_LENGTH] = length
     this.#control[CONTROL_LENGTH + 1] = 0
     this.#control[CONTROL_LEVEL] = SOL_SOCKET
     this.#control[CONTROL_TYPE] = SCM_RIGHTS
     this.#control.set(fds, CONTROL_DATA)
-    // Without any, there is no control message at all.
+    // Length 0 omits the control message.
     this.#longs[MSG_CONTROL_LENGTH] = BigInt((length + 7) & ~7)
   }
 
-  /** Makes room for descriptors beside what is received. */
+  /** Makes room for received descriptors. */
   expect(): void {
     this.#longs[MSG_CONTROL_LENGTH] = BigInt(this.#control.byteLength)
   }
 
-  /** The descriptors that came, whatever else did. */
+  /** Returns the received descriptors. Other control messages are ignored. */
   received(): number[] {
     const fds: number[] = []
     const end = Number(this.#longs[MSG_CONTROL_LENGTH]) >>> 2
@@ -82,7 +83,7 @@ export class MessageHeader {
     return fds
   }
 
-  /** Whether descriptors were lost on the way: there are no numbers left for them here. */
+  /** True if received descriptors were lost: this process has no free descriptor numbers. */
   get truncated(): boolean {
     return (this.words[MSG_FLAGS] & MSG_CTRUNC) !== 0
   }

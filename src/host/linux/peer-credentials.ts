@@ -17,18 +17,20 @@ const getsockopt = systemCall<[fd: number, level: number, option: number, value:
   'int getsockopt(int fd, int level, int option, void *value, void *length)',
 )
 
-/** Who is at the other end of a Unix socket. */
+/** Process, user and group of the peer of a Unix socket. */
 export interface PeerCredentials {
   readonly pid: number
   readonly uid: number
   readonly gid: number
 }
 
-/** Returns the credentials of the process that connected, even if another one holds the socket now. Borrows the socket. */
+/**
+ * Returns the credentials of the process that connected, even if another one holds the socket now. Borrows the socket.
+ */
 export function peerCredentials(socket: Descriptor): PeerCredentials {
   const value = new Uint32Array(3)
   getsockopt(
-    `asking who ${socket.what} is`,
+    `reading the credentials of ${socket.what}`,
     socket.fd,
     SOL_SOCKET,
     SO_PEERCRED,

@@ -1,15 +1,15 @@
 import { getSystemErrorName } from 'node:util'
 import { Errno } from './errno.ts'
 
-/** A system call that failed. */
+/** Thrown if a system call fails. */
 export class SystemCallError extends Error {
   override readonly name = 'SystemCallError'
   /** `EOPNOTSUPP`, `EINVAL` ... */
   readonly code: string
 
   /**
-   * @param call its name
-   * @param purpose what it was for, in words for people
+   * @param call name of the system call
+   * @param purpose what the call was for: `locking disk.img`
    */
   constructor(
     readonly call: string,
@@ -22,8 +22,8 @@ export class SystemCallError extends Error {
   }
 }
 
-/** What Linux's manual calls an error: `ENOSPC`. */
+/** Name of an error number in Linux's manual: `ENOSPC`. */
 export function errnoName(errno: number): string {
-  // Node has the other name of this number, which Linux's manual does not use.
+  // Node returns ENOTSUP for this number, a name that Linux's manual does not use.
   return errno === Errno.EOPNOTSUPP ? 'EOPNOTSUPP' : getSystemErrorName(-errno)
 }

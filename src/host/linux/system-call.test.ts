@@ -7,7 +7,7 @@ import { systemCall } from './system-call.ts'
 
 const skip = ffiMissing() ?? false
 
-test('a system call that fails says which, why, and what it was for', { skip }, () => {
+test('the error of a failed system call has its name, error code and purpose', { skip }, () => {
   assert.throws(() => fallocate('punching a hole in data.img', -1, FallocateMode.KEEP_SIZE, 0, 4096), {
     name: 'SystemCallError',
     call: 'fallocate',
@@ -18,12 +18,12 @@ test('a system call that fails says which, why, and what it was for', { skip }, 
   assert.throws(() => flock('locking', 0, 0x7000 | FlockOperation.NB), { call: 'flock', code: 'EINVAL' })
 })
 
-test('a system call that works returns what it does', { skip }, () => {
+test('a successful system call returns its result', { skip }, () => {
   const getpid = systemCall<[]>('int getpid()')
-  assert.equal(getpid('asking who I am'), process.pid)
+  assert.equal(getpid('reading the process id'), process.pid)
 })
 
-test('numbers of 64 bits arrive whole', { skip }, () => {
-  // The largest offset there is, and one byte more than it: the kernel tells them apart.
+test('64-bit numbers are passed unchanged', { skip }, () => {
+  // The kernel returns different errors for the largest offset and for one byte more.
   assert.throws(() => fallocate('probing', 0, 0, 2 ** 52, -(2 ** 40)), { code: 'EINVAL' })
 })

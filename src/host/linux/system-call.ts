@@ -4,12 +4,12 @@ import { SystemCallError } from './system-call-error.ts'
 const EINTR = 4
 
 /**
- * A system call by its C declaration, looked up when first called.
+ * Returns a system call by its C declaration. The function is looked up at the first call.
  *
  *     const flock = systemCall<[fd: number, operation: number]>('int flock(int fd, int operation)')
  *     flock('locking disk.img', fd, LOCK_EX | LOCK_NB)
  *
- * The function returns what the call does, begins again where a signal came between, and throws `SystemCallError`.
+ * It returns the result of the system call, repeats a call that a signal interrupts, and throws `SystemCallError`.
  */
 export function systemCall<Values extends readonly (number | ArrayBufferView)[]>(
   declaration: string,

@@ -20,14 +20,14 @@ const poll = systemCall<[descriptors: Int32Array, count: number, timeout: number
   'int poll(void *descriptors, uint64_t count, int timeout)',
 )
 /**
- * A Unix socket that waits for peers.
+ * Listening Unix socket.
  *
  *     const listener = UnixListener.listen('/run/block.sock')
  *     const stream = listener.accept()       // undefined if no connection waits
- *     listener.close()                       // and its path is gone
+ *     listener.close()                       // also removes the socket file
  */
 export class UnixListener {
-  /** @param path to be removed with it */
+  /** @param path socket file, removed by `close` */
   private constructor(
     readonly descriptor: Descriptor,
     private readonly path?: string,
@@ -36,7 +36,7 @@ export class UnixListener {
   /**
    * Listens at a path. A socket file without a listener is replaced.
    * @param mode permissions of the socket file, which decide who may connect. @default by umask
-   * @throws {SystemCallError} EADDRINUSE where something else is there
+   * @throws {SystemCallError} EADDRINUSE if the path is another file or has a listener
    */
   static listen(path: string, mode?: number): UnixListener {
     const address = unixAddress(path)
@@ -63,7 +63,7 @@ export class UnixListener {
     return this.descriptor.fd
   }
 
-  /** Takes a peer that waits. @returns undefined where none does */
+  /** Accepts a connection. @returns undefined if none waits */
   accept(): UnixStream | undefined {
     const what = this.path ?? this.descriptor.what
     // An inherited socket may be blocking, and that setting is shared with its creator.
@@ -72,7 +72,7 @@ export class UnixListener {
       const fd = accept4(`accepting on ${what}`, this.fd, 0, 0, SOCK_CLOEXEC)
       return new UnixStream(new Descriptor(fd, `the peer on ${what}`))
     } catch (error) {
-      if (error instanceof SystemCallError && GONE_AGAIN.includes(error.code)) return undefined
+      if (error instanceof SystemCallError && CONNECTION_LOST.includes(error.code)) return undefined
       throw error
     }
   }
@@ -89,7 +89,7 @@ export class UnixListener {
   }
 }
 
-const GONE_AGAIN = ['EAGAIN', 'ECONNABORTED']
+const CONNECTION_LOST = ['EAGAIN', 'ECONNABORTED']
 
 /** Removes a socket file that has no listener. */
 function removeStale(path: string): void {

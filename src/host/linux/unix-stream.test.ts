@@ -21,7 +21,7 @@ function received(stream: UnixStream): Received {
   return result
 }
 
-test('bytes and descriptors go both ways', { skip }, () => {
+test('bytes and descriptors pass in both directions', { skip }, () => {
   const [near, far] = socketPair('a test')
   const event = EventFd.create('an event')
   const memory = MemoryFile.create('memory', 4096)
@@ -43,7 +43,7 @@ test('bytes and descriptors go both ways', { skip }, () => {
   for (const closable of [near, far, event, memory]) closable.close()
 })
 
-test('nothing is there yet, then the peer is gone', { skip }, () => {
+test('receive returns undefined before bytes arrive, and END after the peer closed', { skip }, () => {
   const [near, far] = socketPair('a test')
   assert.equal(near.receive(), undefined)
   far.send(Uint8Array.of(1))
@@ -55,9 +55,9 @@ test('nothing is there yet, then the peer is gone', { skip }, () => {
   near.close()
 })
 
-test('a peer that dies in the middle of a message leaves what it sent, then the end', { skip }, () => {
+test('after a peer died in the middle of a message, its bytes are received before END', { skip }, () => {
   const [near, far] = socketPair('a test')
-  // It never read what it got, which the kernel tells as a connection that was reset.
+  // A peer that closes with unread bytes resets the connection.
   near.send(Uint8Array.of(9, 9))
   far.send(Uint8Array.of(1, 2))
   far.close()
@@ -66,7 +66,7 @@ test('a peer that dies in the middle of a message leaves what it sent, then the 
   near.close()
 })
 
-test('descriptors stay with the first of the bytes they were sent with', { skip }, () => {
+test('descriptors arrive with the first byte that they were sent with', { skip }, () => {
   const [near, far] = socketPair('a test')
   const event = EventFd.create('an event')
   far.send(Uint8Array.of(1))
@@ -85,7 +85,7 @@ test('descriptors stay with the first of the bytes they were sent with', { skip 
   for (const closable of [near, far, event]) closable.close()
 })
 
-test('a peer that does not read is waited for, but not for ever', { skip }, () => {
+test('send throws EAGAIN after a time limit if the peer does not read', { skip }, () => {
   const [near, far] = socketPair('a test')
   assert.throws(() => near.send(new Uint8Array(8 << 20)), { name: 'SystemCallError', code: 'EAGAIN' })
   assert.equal(near.write(Uint8Array.of(1)), -11)
@@ -93,7 +93,7 @@ test('a peer that does not read is waited for, but not for ever', { skip }, () =
   far.close()
 })
 
-test('what is written in pieces arrives whole', { skip }, () => {
+test('bytes written in pieces arrive completely', { skip }, () => {
   const [near, far] = socketPair('a test')
   const sent = Uint8Array.from({ length: 1 << 20 }, (_, i) => i * 31 + (i >>> 9))
   const got: Uint8Array[] = []
@@ -109,7 +109,7 @@ test('what is written in pieces arrives whole', { skip }, () => {
   far.close()
 })
 
-test('more descriptors than one message takes are refused, as many as it takes arrive', { skip }, () => {
+test('a message carries up to 253 descriptors, and more are refused', { skip }, () => {
   const [near, far] = socketPair('a test')
   const event = EventFd.create('an event')
   const many = new Array(253).fill(event.descriptor)
@@ -121,7 +121,7 @@ test('more descriptors than one message takes are refused, as many as it takes a
   for (const closable of [near, far, event]) closable.close()
 })
 
-test('a listener takes peers as they come, and its path goes with it', { skip }, () => {
+test('a listener accepts connections in order, and removes its socket file when closed', { skip }, () => {
   const path = join(folder, 'a.sock')
   const listener = UnixListener.listen(path)
   assert.ok(isListening(listener.descriptor))
@@ -141,12 +141,12 @@ test('a listener takes peers as they come, and its path goes with it', { skip },
   assert.ok(!existsSync(path))
 })
 
-test('a socket that was left behind is replaced; what somebody uses is not', { skip }, () => {
+test('a socket file without a listener is replaced; other files and sockets in use are not', { skip }, () => {
   const path = join(folder, 'b.sock')
   const first = UnixListener.listen(path)
   assert.throws(() => UnixListener.listen(path), { code: 'EADDRINUSE' })
   const descriptor = first.descriptor
-  // As if its process had been killed.
+  // Leaves the socket file, as a killed process does.
   descriptor.close()
   first.close()
   assert.ok(existsSync(path))
@@ -157,12 +157,12 @@ test('a socket that was left behind is replaced; what somebody uses is not', { s
   assert.ok(existsSync(file))
 })
 
-test('what cannot be connected to says why', { skip }, () => {
+test('connect throws the reason if it fails', { skip }, () => {
   assert.throws(() => UnixStream.connect(join(folder, 'nothing')), { name: 'SystemCallError', code: 'ENOENT' })
-  assert.throws(() => UnixStream.connect(join(folder, 'x'.repeat(120))), /has 1 to 107 bytes/)
+  assert.throws(() => UnixStream.connect(join(folder, 'x'.repeat(120))), /must have 1 to 107 bytes/)
 })
 
-test('a thousand connects leave no descriptor behind', { skip }, () => {
+test('a thousand connections leave no open descriptor', { skip }, () => {
   const path = join(folder, 'c.sock')
   const before = openDescriptors()
   const listener = UnixListener.listen(path)
@@ -185,7 +185,7 @@ test('a thousand connects leave no descriptor behind', { skip }, () => {
   assert.equal(openDescriptors(), before)
 })
 
-test('a descriptor is closed once, whoever had its number since', { skip }, () => {
+test('closing a descriptor again does not close another one that reuses its number', { skip }, () => {
   const first = EventFd.create('first')
   const { fd } = first.descriptor
   first.close()

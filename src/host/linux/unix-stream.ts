@@ -18,7 +18,10 @@ const SOL_SOCKET = 1
 const SO_TYPE = 3
 const SO_ACCEPTCONN = 30
 const SO_DOMAIN = 39
-/** How long a whole message waits for a peer that does not read, or reads slowly. Longer, and it keeps up those who wait for us. */
+/**
+ * Time limit for sending one message to a peer that reads slowly or not at all. Other peers of this thread wait
+ * meanwhile.
+ */
 const TIMEOUT_MS = 1000
 const BUFFER_BYTES = 0x1_0000
 
@@ -38,13 +41,13 @@ const pollOne = systemCall<[descriptors: Int32Array, count: number, timeout: num
   'int poll(void *descriptors, uint64_t count, int timeout)',
 )
 
-/** What came, which `UnixStream.receive` uses again. */
+/** Bytes and descriptors that `UnixStream.receive` returns. */
 export interface Received {
   /** Valid until the next `receive`. */
   readonly bytes: Uint8Array
-  /** Descriptors that came with the first byte; the receiver closes them. */
+  /** Descriptors that arrived with the first byte; the caller must close them. */
   readonly descriptors: readonly Descriptor[]
-  /** Descriptors were lost: this process has no numbers left for them. */
+  /** True if descriptors were lost: this process has no free descriptor numbers. */
   readonly truncated: boolean
 }
 
@@ -52,26 +55,26 @@ export interface Received {
 export const END = 'end'
 
 let bound: { readonly sendmsg: CFunction; readonly recvmsg: CFunction; readonly header: MessageHeader } | undefined
-/** Received to by all streams in turn: bytes are taken before the next is read. */
+/** Receive buffer of all streams: each caller uses the bytes before the next `receive`. */
 const buffer = new Uint8Array(BUFFER_BYTES)
 
-/** A new Unix stream socket that is neither connected nor listening yet. */
+/** Creates a Unix stream socket that is neither connected nor listening. */
 export function unixSocket(what: string): Descriptor {
   return new Descriptor(
-    socket(`making a socket for ${what}`, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0),
+    socket(`creating a socket for ${what}`, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0),
     what,
   )
 }
 
 /**
- * A connected Unix socket: a stream of bytes, with descriptors beside some of them.
+ * Connected Unix stream socket: a stream of bytes, some of which are accompanied by descriptors.
  *
  *     const stream = UnixStream.connect('/run/block.sock')
  *     stream.send(message, [memory.descriptor])
- *     const received = stream.receive()      // undefined where nothing is there yet
+ *     const received = stream.receive()      // undefined if nothing has arrived
  *     if (received === END) stream.close()
  *
- * Nothing here waits for the peer, but `send` a second for one that does not read.
+ * Only `send` waits for the peer: up to a second if it does not read.
  */
 export class UnixStream {
   constructor(readonly descriptor: Descriptor) {}
@@ -90,14 +93,15 @@ export class UnixStream {
   }
 
   /**
-   * The stream behind a descriptor of a peer. It owns the descriptor, which is closed where this fails.
-   * @throws {SystemCallError | Error} where it is no connection of a Unix stream socket
+   * Wraps a descriptor from a peer. Takes ownership of it, even if the call fails.
+   * @throws {SystemCallError | Error} if it is not a connected Unix stream socket
    */
   static fromDescriptor(descriptor: Descriptor): UnixStream {
     try {
       const option = (name: number) => socketOption(descriptor, name)
       const isStream = option(SO_DOMAIN) === AF_UNIX && option(SO_TYPE) === SOCK_STREAM
-      if (!isStream || isListening(descriptor)) throw new Error(`${descriptor.what} is no Unix stream socket`)
+      if (!isStream || isListening(descriptor))
+        throw new Error(`${descriptor.what} is not a connected Unix stream socket`)
       return new UnixStream(descriptor)
     } catch (error) {
       descriptor.close()
@@ -110,9 +114,10 @@ export class UnixStream {
   }
 
   /**
-   * Sends all the bytes, and descriptors, which it borrows, beside the first of them. There has to be one.
-   * @throws {SystemCallError} EPIPE where the peer is gone, EAGAIN where it does not read. Part of it may have been sent: there
-   *   is nothing more to say on this stream then
+   * Sends all bytes, and descriptors with the first of them. The descriptors are borrowed.
+   * @param bytes at least one
+   * @throws {SystemCallError} EPIPE if the peer closed, EAGAIN if it does not read. Part of the message may have been
+   *   sent: close the stream
    */
   send(bytes: Uint8Array, descriptors: readonly Descriptor[] = []): void {
     let fds = descriptors.map((descriptor) => descriptor.fd)
@@ -131,8 +136,10 @@ export class UnixStream {
   }
 
   /**
-   * Sends what fits now, from `offset` on, and descriptors, which it borrows, beside the first of it.
-   * @returns how many bytes that is, or -errno: -EAGAIN where none fits, and no descriptor went either
+   * Sends as many bytes from `offset` on as the socket accepts now, and descriptors with the first of them. The
+   * descriptors are borrowed.
+   * @returns number of bytes sent, or -errno: -EAGAIN if the socket accepts none, and then no descriptor was sent
+   *   either
    */
   write(bytes: Uint8Array, offset = 0, descriptors: readonly Descriptor[] = []): number {
     const fds = descriptors.map((descriptor) => descriptor.fd)
@@ -140,8 +147,8 @@ export class UnixStream {
   }
 
   /**
-   * Takes what is there, up to 64 KiB, and never past bytes with descriptors beside them.
-   * @returns undefined where nothing is there now; `END` where the peer is gone
+   * Receives up to 64 KiB, but not past bytes that have descriptors.
+   * @returns undefined if nothing has arrived; `END` if the peer closed
    */
   receive(): Received | typeof END | undefined {
     const { recvmsg, header } = calls()
@@ -173,25 +180,25 @@ export class UnixStream {
   }
 }
 
-/** Whether a socket, which it borrows, listens: as opposed to one that is connected already. */
+/** True if a socket, which is borrowed, is a listening one. */
 export function isListening(descriptor: Descriptor): boolean {
   return socketOption(descriptor, SO_ACCEPTCONN) !== 0
 }
 
 function socketOption({ fd, what }: Descriptor, name: number): number {
   const value = new Int32Array(1)
-  getsockopt(`looking at ${what}`, fd, SOL_SOCKET, name, value, Uint32Array.of(4))
+  getsockopt(`reading an option of ${what}`, fd, SOL_SOCKET, name, value, Uint32Array.of(4))
   return value[0]
 }
 
-/** Two streams, each the other's peer. */
+/** Creates two streams that are connected to each other. */
 export function socketPair(what: string): [UnixStream, UnixStream] {
   const fds = new Int32Array(2)
-  socketpair(`making ${what}`, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds)
+  socketpair(`creating ${what}`, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds)
   return [new UnixStream(new Descriptor(fds[0], what)), new UnixStream(new Descriptor(fds[1], what))]
 }
 
-/** @returns what the call does, or -errno */
+/** Repeats a call that a signal interrupts. @returns its result, or -errno */
 function retried(call: CFunction, fd: number, header: MessageHeader, flags: number): number {
   for (;;) {
     const result = call(fd, header.words, flags)

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { readLines } from './read-lines.ts'
 
-test('lines come whole, whatever pieces they arrive in, and the last one without a line break too', async () => {
+test('lines are complete whatever pieces they arrive in, including a last line without a line break', async () => {
   const stream = new PassThrough()
   const lines: string[] = []
   readLines(stream, (line) => lines.push(line))
@@ -17,7 +17,7 @@ test('lines come whole, whatever pieces they arrive in, and the last one without
   assert.deepEqual(lines, ['one', 'two', '', 'three'])
 })
 
-test('a line without an end costs a bounded amount, and the next one is read', async () => {
+test('the length of a line is limited, and the next line is complete', async () => {
   const stream = new PassThrough()
   const lines: string[] = []
   readLines(stream, (line) => lines.push(line))

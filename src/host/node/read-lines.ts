@@ -1,11 +1,11 @@
 import type { Readable } from 'node:stream'
 
-/** Longest line in characters; what comes after them in the same line is dropped. */
+/** Maximum line length in characters; the rest of a longer line is dropped. */
 const MAX_LINE = 16 << 10
 
 /**
- * Calls back for each line of text that another program or thread writes, the last one without a line break too. A stream that fails is a
- * stream that ended.
+ * Calls `onLine` for each line of text that another program or thread writes, including a last line without a line
+ * break. An error of the stream ends it.
  */
 export function readLines(stream: Readable, onLine: (line: string) => void): void {
   let rest = ''

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { retry } from './retry.ts'
 
-test('what fails for a while is tried until it succeeds', () => {
+test('an attempt is repeated until it succeeds', () => {
   let attempts = 0
   const attempt = (): number => {
     if (++attempts < 3) throw new RangeError('busy')
@@ -14,7 +14,7 @@ test('what fails for a while is tried until it succeeds', () => {
   )
 })
 
-test('an error that is not transient, or after the time is over, is thrown', () => {
+test('an error that is not transient, or that occurs after the timeout, is thrown', () => {
   const fail = (): never => {
     throw new RangeError('busy')
   }

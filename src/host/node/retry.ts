@@ -3,8 +3,8 @@ const INTERVAL_MS = 20
 const SLEEP = new Int32Array(new SharedArrayBuffer(4))
 
 /**
- * Calls `attempt` until it succeeds, for resources that the kernel releases some time after their process was killed: it
- * closes the files of an io_uring only after its last request completed. The thread sleeps in between.
+ * Calls `attempt` until it succeeds, for resources that the kernel releases some time after their process was killed:
+ * it closes the files of an io_uring only after its last request completed. The thread sleeps in between.
  *
  * @param isTransient whether another attempt may succeed after this error
  * @throws what `attempt` threw, if that is not transient or the time is over

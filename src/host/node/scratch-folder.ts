@@ -6,14 +6,17 @@ import { errorCode } from './error-code.ts'
 /** Longest path of a folder in which a socket can have a name of 20 bytes. @see unix(7) */
 const MAX_PATH = 107 - 1 - 20
 
-/** There is no place for sockets and other short-lived files; one line that says why and what to do. */
+/**
+ * Thrown if no folder for sockets and other short-lived files can be made. The message is one line with cause and
+ * remedy.
+ */
 class ScratchFolderError extends Error {
   override readonly name = 'ScratchFolderError'
 }
 
 /**
  * Makes a folder for sockets and other short-lived files, which only this user can enter. The caller removes it.
- * @throws {ScratchFolderError} with what to change about TMPDIR
+ * @throws {ScratchFolderError} with advice about TMPDIR
  */
 export function makeScratchFolder(purpose: string): string {
   let folder: string

@@ -9,11 +9,11 @@ import { hasFeature } from '../../virtio/feature.ts'
 import { activateDevice } from '../../virtio/testing/device-rig.ts'
 import { Scratch } from './testing/scratch.ts'
 
-// This file's tests have a process of their own, which believes to run elsewhere.
+// The tests of this file run in their own process, which reports another platform.
 Object.defineProperty(process, 'platform', { value: 'elsewhere' })
 const scratch = new Scratch()
 
-test('without system calls a disk works, with no locks and no discards, and says so', async () => {
+test('without system calls, a disk works without locks and discards, and reports that', async () => {
   const path = scratch.image(pattern(1 << 20, 1))
   const lines: string[] = []
   const disk = FileDisk.open(path, { log: (line) => lines.push(line) })

@@ -1,11 +1,11 @@
 import type { Descriptor } from '../linux/descriptor.ts'
 
-/** Our way to the peer: a Unix socket, or whatever a test puts in its place. */
+/** Connection to a peer: a Unix socket, or a substitute in tests. */
 export interface Connection {
-  /** Sends bytes, with descriptors, which it borrows. @throws where the peer is gone or does not read */
+  /** Sends bytes and descriptors, which are borrowed. @throws {SystemCallError} if the peer closed or does not read */
   send(bytes: Uint8Array, descriptors?: readonly Descriptor[]): void
-  /** Nothing is received while it is held: a request is under way that has to be finished first. */
+  /** Stops receiving while `held`, so that the current request is completed before the next one is read. */
   hold(held: boolean): void
-  /** No more is sent or received. */
+  /** Closes the connection: nothing more is sent or received. */
   close(): void
 }

@@ -1,9 +1,9 @@
 import type { Closable, Reactor } from '../linux/reactor/reactor.ts'
 
-/** How long a peer may take for a message that it owes. */
+/** Time limit for a message that the peer must send. */
 const DEADLINE_MS = 5000
 
-/** Ends the wait for a peer that owes a message, or the rest of one that it began, and keeps silent. */
+/** Limits the wait for a message, or the rest of a partial one, that the peer must send. */
 export class MessageDeadline {
   #timer: Closable | undefined
 
@@ -12,14 +12,14 @@ export class MessageDeadline {
     private readonly expired: () => void,
   ) {}
 
-  /** Begins when a message is owed, and goes on while it is; ends when it is not. */
-  owed(owed: boolean): void {
+  /** Starts the timer when the peer begins to owe a message, and stops it when it no longer does. */
+  setPending(owed: boolean): void {
     if (owed) this.#timer ??= this.reactor.timer(DEADLINE_MS, this.expired)
-    else this.met()
+    else this.clear()
   }
 
-  /** A message is whole: the next has its own time. */
-  met(): void {
+  /** Stops the timer: the message is complete. The next one gets the full time. */
+  clear(): void {
     this.#timer?.close()
     this.#timer = undefined
   }

@@ -3,15 +3,15 @@ import type { Closable, Reactor } from '../linux/reactor/reactor.ts'
 import { END, type UnixStream } from '../linux/unix-stream.ts'
 import type { Connection } from './connection.ts'
 
-/** Hears what comes over a connection. */
+/** Receives the bytes and the end of a connection. */
 export interface Receiver {
   /** @param bytes valid during the call only */
   receive(bytes: Uint8Array, descriptors: readonly Descriptor[]): void
-  /** Nothing comes any more. @param reason undefined where the other end just closed */
+  /** Called when the connection ended. @param reason error; undefined if the peer closed */
   ended(reason?: string): void
 }
 
-/** A connection over a Unix socket, whose bytes come in a reactor's turns. */
+/** Connection over a Unix socket that receives in the turns of a reactor. */
 export class StreamConnection implements Connection {
   readonly #stream: UnixStream
   readonly #reactor: Pick<Reactor, 'watch'>
@@ -19,7 +19,7 @@ export class StreamConnection implements Connection {
   #watch: Closable | undefined
   #closed = false
 
-  /** The stream is the connection's from now on. */
+  /** Takes ownership of the stream. */
   constructor(stream: UnixStream, reactor: Pick<Reactor, 'watch'>, receiver: Receiver) {
     this.#stream = stream
     this.#reactor = reactor
@@ -57,7 +57,7 @@ export class StreamConnection implements Connection {
     if (received === END) this.#receiver.ended()
     else if (received.truncated) {
       for (const descriptor of received.descriptors) descriptor.close()
-      this.#receiver.ended('descriptors were lost: this process can have no more')
+      this.#receiver.ended('descriptors were lost: this process has no free descriptor numbers; raise ulimit -n')
     } else this.#receiver.receive(received.bytes, received.descriptors)
   }
 }

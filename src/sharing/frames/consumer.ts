@@ -157,7 +157,7 @@ export class Consumer implements Receiver {
   /** Starts the conversation. Called once, first. */
   begin(): void {
     this.#wait()
-    this.#silence.owed(true)
+    this.#silence.setPending(true)
     const flags = this.source.memoryFiles ? ServerFlag.MEMORY_FILES : 0
     this.#send(encode(HELLO, { magic: MAGIC, version: VERSION, flags }))
   }
@@ -231,7 +231,7 @@ export class Consumer implements Receiver {
       try {
         this.#heed(message)
         this.#heard()
-        this.#deadline.met()
+        this.#deadline.clear()
       } catch (error) {
         this.ended(error instanceof Error ? error.message : String(error))
       }
@@ -246,7 +246,7 @@ export class Consumer implements Receiver {
     this.#over = true
     // An incomplete message cannot be followed by BYE.
     if (reason !== undefined && !this.#out.busy) this.#stream.write(refusal(reason))
-    for (const deadline of [this.#deadline, this.#releasing, this.#silence]) deadline.met()
+    for (const deadline of [this.#deadline, this.#releasing, this.#silence]) deadline.clear()
     this.#messages.close()
     this.#connection.close()
     this.#out.close()
@@ -269,21 +269,21 @@ export class Consumer implements Receiver {
 
   /** Sets the deadline of an incomplete message. A message that has not begun has none. */
   #wait(): void {
-    this.#deadline.owed(!this.#over && (this.#wanted === 0 || this.#messages.partial))
+    this.#deadline.setPending(!this.#over && (this.#wanted === 0 || this.#messages.partial))
   }
 
   #heard(): void {
     this.heardAt = monotonicTime()
     this.silent = false
-    this.#silence.met()
-    this.#silence.owed(!this.#over)
+    this.#silence.clear()
+    this.#silence.setPending(!this.#over)
   }
 
   /** Counts a buffer that only this consumer holds. */
   #count({ served }: HeldBuffer, by: 1 | -1): void {
     this.#stale += by
     this.#staleBytes += by * served.buffer.byteLength
-    this.#releasing.owed(this.#staleBytes > MAX_STALE_BYTES)
+    this.#releasing.setPending(this.#staleBytes > MAX_STALE_BYTES)
   }
 
   #heed({ type, payload }: RawMessage): void {

@@ -42,42 +42,42 @@ const PICTURE = {
 const SOURCE = { x: 0, y: 0, width: 16, height: 16 }
 const GREETING = encode(HELLO, { magic: MAGIC, version: VERSION, flags: 0 })
 
-/** A server that says what the test wants. */
-class Impostor {
+/** Server that sends the messages of a test. */
+class TestServer {
   readonly path = path.join(folder, 'frames.sock')
   readonly #listener = UnixListener.listen(this.path)
   #stream: UnixStream | undefined
 
-  /** A client that connects and hears these first. */
+  /** Connects a client, which receives these messages first. */
   async client(...messages: readonly Uint8Array[]): Promise<FrameClient> {
     const client = FrameClient.connect(this.path)
     this.#stream = this.#listener.accept()
-    for (const message of messages) this.say(message)
+    for (const message of messages) this.send(message)
     return await client
   }
 
-  say(bytes: Uint8Array, descriptors: readonly Descriptor[] = []): void {
+  send(bytes: Uint8Array, descriptors: readonly Descriptor[] = []): void {
     this.#stream?.send(bytes, descriptors)
   }
 
   /** Ends the connection. */
-  leave(): void {
+  disconnect(): void {
     this.#stream?.close()
   }
 
   close(): void {
-    this.leave()
+    this.disconnect()
     this.#listener.close()
   }
 }
 
-function withImpostor(name: string, body: (impostor: Impostor) => Promise<void>): void {
+function withServer(name: string, body: (server: TestServer) => Promise<void>): void {
   test(name, { skip }, async () => {
-    const impostor = new Impostor()
+    const server = new TestServer()
     try {
-      await body(impostor)
+      await body(server)
     } finally {
-      impostor.close()
+      server.close()
     }
   })
 }
@@ -113,7 +113,7 @@ const FIRST = encode(FRAME, {
   elements: [SOURCE],
 })
 
-withImpostor('whoever does not greet as an export socket is none', async (impostor) => {
+withServer('a server with another greeting is not an export socket', async (server) => {
   const cases: [Uint8Array, RegExp][] = [
     [Uint8Array.from({ length: 32 }, () => 0xee), /this is no export socket: a message of 4008636142 bytes/],
     [encode(HELLO, { magic: 1, version: VERSION, flags: 0 }), /greeting of another protocol/],
@@ -122,62 +122,62 @@ withImpostor('whoever does not greet as an export socket is none', async (impost
   ]
   const before = openDescriptors()
   for (const [bytes, message] of cases) {
-    await assert.rejects(impostor.client(bytes), { name: 'FrameError', message })
-    impostor.leave()
+    await assert.rejects(server.client(bytes), { name: 'FrameError', message })
+    server.disconnect()
   }
   assert.equal(openDescriptors(), before)
 })
 
-withImpostor('a server that is silent, or leaves at once, is given up', async (impostor) => {
+withServer('connecting fails if the server sends nothing in time or closes at once', async (server) => {
   mock.timers.enable({ apis: ['setTimeout'] })
-  const silent = impostor.client()
+  const silent = server.client()
   mock.timers.tick(5000)
   await assert.rejects(silent, { name: 'FrameError', message: /is no export socket: nothing comes from it/ })
   mock.timers.reset()
-  const left = impostor.client()
-  impostor.leave()
+  const left = server.client()
+  server.disconnect()
   await assert.rejects(left, { name: 'FrameError', message: /closed the connection/ })
 })
 
 const READIED = encode(READY, undefined)
 
-const WRONG: readonly [what: string, messages: readonly Uint8Array[], says: RegExp][] = [
-  ['parts of no buffer', [READIED, extent(0, 0, 4096)], /parts of no buffer/],
+const WRONG: readonly [what: string, messages: readonly Uint8Array[], error: RegExp][] = [
+  ['extents without a buffer', [READIED, extent(0, 0, 4096)], /parts of no buffer/],
   [
-    'a message that is none',
+    'a message of unknown type',
     [READIED, Uint8Array.from([16, 0, 0, 0, 99, ...new Uint8Array(11)])],
     /a message of type 99/,
   ],
   [
-    'a part of no file',
+    'an extent in a file that was not sent',
     [bufferOf(WireKind.LINEAR, 4096, 1), extent(1, 0, 4096)],
     /a part of file 1, which did not come/,
   ],
-  ['parts that are too long', [bufferOf(WireKind.LINEAR, 4096, 1), extent(0, 0, 8192)], /parts of 8192 bytes/],
+  ['extents longer than the buffer', [bufferOf(WireKind.LINEAR, 4096, 1), extent(0, 0, 8192)], /parts of 8192 bytes/],
   ['a buffer without memory', [bufferOf(WireKind.LINEAR, 4096, 0)], /a buffer without memory/],
-  ['a buffer of no kind', [bufferOf(7, 4096, 1)], /a buffer of kind 7/],
-  ['descriptors beside what has none', [FIRST], /descriptors beside a message that has none/],
+  ['a buffer of unknown kind', [bufferOf(7, 4096, 1)], /a buffer of kind 7/],
+  ['descriptors with a message that has none', [FIRST], /descriptors beside a message that has none/],
 ]
 
-for (const [what, [first, ...rest], says] of WRONG) {
-  withImpostor(`a server that sends ${what} is left, and no descriptor stays`, async (impostor) => {
+for (const [what, [first, ...rest], error] of WRONG) {
+  withServer(`a server that sends ${what} is disconnected, and all descriptors are closed`, async (server) => {
     const file = MemoryFile.create('a file', 4096)
     const before = openDescriptors()
-    const client = await impostor.client(GREETING)
-    impostor.say(first, first === READIED ? [] : [file.descriptor])
-    for (const message of rest) impostor.say(message)
-    await assert.rejects(client.frames().next(), { name: 'FrameError', message: says })
-    impostor.leave()
+    const client = await server.client(GREETING)
+    server.send(first, first === READIED ? [] : [file.descriptor])
+    for (const message of rest) server.send(message)
+    await assert.rejects(client.frames().next(), { name: 'FrameError', message: error })
+    server.disconnect()
     assert.equal(openDescriptors(), before)
     file.close()
   })
 }
 
-withImpostor('memory that a file does not have is not touched', async (impostor) => {
+withServer('an extent past the end of its file is not mapped', async (server) => {
   const file = MemoryFile.create('a file', 4096)
-  const client = await impostor.client(GREETING)
-  impostor.say(bufferOf(WireKind.LINEAR, 8192, 1), [file.descriptor])
-  for (const message of [extent(0, 0, 8192), shown(1), FIRST]) impostor.say(message)
+  const client = await server.client(GREETING)
+  server.send(bufferOf(WireKind.LINEAR, 8192, 1), [file.descriptor])
+  for (const message of [extent(0, 0, 8192), shown(1), FIRST]) server.send(message)
   const { value: frame } = await client.frames().next()
   assert.ok(frame)
   assert.throws(() => frame.bytes, {
@@ -189,22 +189,22 @@ withImpostor('memory that a file does not have is not touched', async (impostor)
   file.close()
 })
 
-withImpostor('a server that leaves ends the frames; one that says why, with that', async (impostor) => {
-  const client = await impostor.client(GREETING, encode(READY, undefined))
+withServer('frames end when the server closes, and fail with the reason if it sends one', async (server) => {
+  const client = await server.client(GREETING, encode(READY, undefined))
   await client.ready
   const frames = client.frames()
   const next = frames.next()
-  impostor.leave()
+  server.disconnect()
   assert.deepEqual(await next, { value: undefined, done: true })
   assert.ok(client.over)
-  const other = await impostor.client(GREETING)
+  const other = await server.client(GREETING)
   const failing = other.frames().next()
-  impostor.say(encode(REFUSED, { textBytes: 3, bytes: new TextEncoder().encode('bye') }))
+  server.send(encode(REFUSED, { textBytes: 3, bytes: new TextEncoder().encode('bye') }))
   await assert.rejects(failing, { name: 'FrameError', message: 'bye' })
 })
 
-withImpostor('frames of a buffer that is not there are acknowledged unseen', async (impostor) => {
-  const client = await impostor.client(GREETING, shown(1), FIRST, encode(READY, undefined))
+withServer('frames of an unknown buffer are acknowledged without being returned', async (server) => {
+  const client = await server.client(GREETING, shown(1), FIRST, encode(READY, undefined))
   await client.ready
   assert.equal(client.scanouts.get(0)?.buffer, undefined)
   client.close()

@@ -40,52 +40,56 @@ async function withRig(body: (rig: FramesRig) => Promise<void>, users?: readonly
 
 const header = (size: number, type: number) => Uint8Array.from([size, 0, 0, 0, type, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 
-const WRONG: readonly [what: string, send: (consumer: RawConsumer) => void, says: RegExp][] = [
+const WRONG: readonly [what: string, send: (consumer: RawConsumer) => void, reason: RegExp][] = [
   ['another protocol', (to) => to.send(encode(HELLO, { magic: 1, version: VERSION, flags: 1 })), /another protocol/],
   ['another version', (to) => to.greet(Wanted.SCANOUTS, 2), /version 1 is spoken here, not 2/],
-  ['wishes for nothing', (to) => to.greet(0), /it wants 0/],
-  ['wishes that there are not', (to) => to.greet(0x11), /it wants 17/],
+  ['no flags', (to) => to.greet(0), /it wants 0/],
+  ['unknown flags', (to) => to.greet(0x11), /it wants 17/],
   ['no greeting', (to) => to.send(encode(RELEASE, { buffer: 1 })), /does not begin with HELLO/],
-  ['a greeting cut short', (to) => to.send(Uint8Array.of(...header(20, 1), 0, 0, 0, 0)), /4 bytes instead of 16/],
+  [
+    'a greeting that is too short',
+    (to) => to.send(Uint8Array.of(...header(20, 1), 0, 0, 0, 0)),
+    /4 bytes instead of 16/,
+  ],
   ['a message smaller than its header', (to) => to.send(header(15, 1)), /a message of 15 bytes/],
   [
-    'a message of many bytes',
+    'a message of excessive size',
     (to) => to.send(Uint8Array.of(0xff, 0xff, 0xff, 0xff, ...header(9, 9))),
     /4294967295 bytes/,
   ],
 ]
 
-for (const [what, send, says] of WRONG) {
-  test(`a consumer that begins with ${what} is told why it is let go`, { skip }, async () => {
+for (const [what, send, reason] of WRONG) {
+  test(`a consumer that begins with ${what} is disconnected and receives the reason`, { skip }, async () => {
     await withRig(async (rig) => {
       const consumer = new RawConsumer(rig.path)
       send(consumer)
-      assert.match((await consumer.refusal()) ?? '', says)
+      assert.match((await consumer.refusal()) ?? '', reason)
       assert.equal(await consumer.next(), undefined)
       assert.ok(consumer.ended)
       assert.equal(rig.log.length, 1)
-      assert.match(rig.log[0], says)
+      assert.match(rig.log[0], reason)
       assert.deepEqual(rig.server.inspect(), { consumers: [], refused: 0, dropped: 1 })
       consumer.close()
     })
   })
 }
 
-const WRONG_LATER: readonly [what: string, bytes: Uint8Array, says: RegExp][] = [
-  ['acknowledges a scanout that is not', encode(ACKNOWLEDGE, { source: 0, id: 99, sequence: 1 }), /not given/],
-  ['acknowledges a frame that is not', encode(ACKNOWLEDGE, { source: 0, id: 0, sequence: 99 }), /not given/],
-  ['acknowledges a buffer that is not', encode(ACKNOWLEDGE, { source: 1, id: 5, sequence: 1 }), /not given/],
-  ['acknowledges what has no source', encode(ACKNOWLEDGE, { source: 7, id: 1, sequence: 1 }), /not given/],
-  ['releases a buffer that is not', encode(RELEASE, { buffer: 99 }), /releases a buffer/],
-  ['releases no number', encode(RELEASE, { buffer: 2 ** 60 }), /releases a buffer/],
+const WRONG_LATER: readonly [what: string, bytes: Uint8Array, reason: RegExp][] = [
+  ['acknowledges an unknown scanout', encode(ACKNOWLEDGE, { source: 0, id: 99, sequence: 1 }), /not given/],
+  ['acknowledges an unknown frame', encode(ACKNOWLEDGE, { source: 0, id: 0, sequence: 99 }), /not given/],
+  ['acknowledges an unknown buffer', encode(ACKNOWLEDGE, { source: 1, id: 5, sequence: 1 }), /not given/],
+  ['acknowledges an unknown source', encode(ACKNOWLEDGE, { source: 7, id: 1, sequence: 1 }), /not given/],
+  ['releases an unknown buffer', encode(RELEASE, { buffer: 99 }), /releases a buffer/],
+  ['releases an invalid id', encode(RELEASE, { buffer: 2 ** 60 }), /releases a buffer/],
   ['greets again', encode(HELLO, { magic: MAGIC, version: VERSION, flags: 1 }), /type 1 is none/],
-  ['sends what only servers send', encode(READY, undefined), /type 11 is none/],
-  ['sends a type that is none', header(16, 0xff), /type 255 is none/],
+  ['sends a message of servers', encode(READY, undefined), /type 11 is none/],
+  ['sends an unknown type', header(16, 0xff), /type 255 is none/],
   ['sends a body of the wrong size', Uint8Array.of(...header(17, RELEASE.type), 1), /1 bytes instead of 8/],
 ]
 
-for (const [what, bytes, says] of WRONG_LATER) {
-  test(`a consumer that ${what} is let go, and leaves nothing`, { skip }, async () => {
+for (const [what, bytes, reason] of WRONG_LATER) {
+  test(`a consumer that ${what} is disconnected, and all its resources are released`, { skip }, async () => {
     await withRig(async (rig) => {
       const picture = rig.picture(1, 64, 48)
       rig.show(picture)
@@ -94,7 +98,7 @@ for (const [what, bytes, says] of WRONG_LATER) {
       assert.ok(await consumer.next(READY.type))
       const before = openDescriptors()
       consumer.send(bytes)
-      assert.match((await consumer.refusal()) ?? '', says)
+      assert.match((await consumer.refusal()) ?? '', reason)
       assert.equal(rig.log.length, 1)
       assert.equal(rig.server.inspect().consumers.length, 0)
       assert.equal(openDescriptors(), before - 1)
@@ -104,9 +108,9 @@ for (const [what, bytes, says] of WRONG_LATER) {
   })
 }
 
-test('a consumer that sends descriptors is let go, and they are closed', { skip }, async () => {
+test('a consumer that sends descriptors is disconnected, and they are closed', { skip }, async () => {
   await withRig(async (rig) => {
-    const file = MemoryFile.create('a gift', 4096)
+    const file = MemoryFile.create('a file', 4096)
     const consumer = new RawConsumer(rig.path)
     await consumer.next()
     const before = openDescriptors()
@@ -118,7 +122,7 @@ test('a consumer that sends descriptors is let go, and they are closed', { skip 
   })
 })
 
-test('a frame is acknowledged once', { skip }, async () => {
+test('acknowledging a frame twice disconnects the consumer', { skip }, async () => {
   await withRig(async (rig) => {
     const picture = rig.picture(1, 64, 48)
     rig.show(picture)
@@ -137,7 +141,7 @@ test('a frame is acknowledged once', { skip }, async () => {
   })
 })
 
-test('half a message has its time, and a greeting, too', { skip }, async () => {
+test('a greeting, and the rest of a partial message, must arrive in time', { skip }, async () => {
   const reactor = new HandReactor()
   const buffers = GuestBuffers.open({ device: '/dev/there-is-no-udmabuf' })
   const rig = new FramesRig()
@@ -147,22 +151,22 @@ test('half a message has its time, and a greeting, too', { skip }, async () => {
   reactor.turn()
   reactor.elapse(5000)
   assert.match((await silent.refusal()) ?? '', /does not finish its message/)
-  const patient = new RawConsumer(`${rig.path}2`)
-  patient.greet()
+  const idle = new RawConsumer(`${rig.path}2`)
+  idle.greet()
   for (let turns = 0; turns < 5; turns++) reactor.turn()
   assert.equal(server.inspect().consumers.length, 1)
   reactor.elapse(3_600_000)
   assert.equal(server.inspect().consumers.length, 1)
-  patient.send(encode(RELEASE, { buffer: 1 }).subarray(0, 7))
+  idle.send(encode(RELEASE, { buffer: 1 }).subarray(0, 7))
   reactor.turn()
   reactor.elapse(5000)
-  assert.match((await patient.refusal()) ?? '', /does not finish its message/)
+  assert.match((await idle.refusal()) ?? '', /does not finish its message/)
   assert.equal(log.length, 2)
-  for (const closable of [silent, patient, server, buffers]) closable.close()
+  for (const closable of [silent, idle, server, buffers]) closable.close()
   await rig.close()
 })
 
-test('where all places are taken, a newcomer has that of the consumer that has been silent for longest', {
+test('if all places are taken, a new consumer replaces the one that has been silent for longest', {
   skip,
 }, async () => {
   const reactor = new HandReactor()
@@ -178,7 +182,7 @@ test('where all places are taken, a newcomer has that of the consumer that has b
   }
   const consumers = Array.from({ length: 16 }, join)
   const refused = join()
-  assert.match((await refused.refusal()) ?? '', /16 consumers already/, 'all were heard a moment ago')
+  assert.match((await refused.refusal()) ?? '', /16 consumers already/, 'no consumer was silent long enough')
   reactor.elapse(5000)
   const newcomer = join()
   assert.ok(await newcomer.next(READY.type))
@@ -188,7 +192,7 @@ test('where all places are taken, a newcomer has that of the consumer that has b
   await rig.close()
 })
 
-test('what a consumer keeps of what the guest took back is bounded in bytes', { skip }, async () => {
+test('the bytes of buffers that a consumer holds after the guest took them back are limited', { skip }, async () => {
   const reactor = new HandReactor()
   const rig = new FramesRig()
   const server = FrameServer.listen(`${rig.path}2`, rig.buffers, reactor)
@@ -211,7 +215,7 @@ test('what a consumer keeps of what the guest took back is bounded in bytes', { 
   assert.equal(buffers, 53)
   takeBack(...Array.from({ length: 52 }, (_, i) => i + 1))
   reactor.elapse(4999)
-  // It releases one in time: 51 are no more than 256 MiB.
+  // Releases one in time: 51 buffers do not exceed 256 MiB.
   release(given[0])
   reactor.turn()
   reactor.elapse(3_600_000)
@@ -228,7 +232,7 @@ test('what a consumer keeps of what the guest took back is bounded in bytes', { 
   await rig.close()
 })
 
-test('sixteen consumers are let in, and the next is told that they are', { skip }, async () => {
+test('sixteen consumers are accepted, and the next receives the reason of its refusal', { skip }, async () => {
   await withRig(async (rig) => {
     const consumers = Array.from({ length: 16 }, () => new RawConsumer(rig.path))
     for (const consumer of consumers) assert.ok(await consumer.next(HELLO.type))
@@ -242,7 +246,7 @@ test('sixteen consumers are let in, and the next is told that they are', { skip 
   })
 })
 
-test('a thousand consumers leave no descriptor', { skip }, async () => {
+test('a thousand consumers leave no open descriptor', { skip }, async () => {
   await withRig(async (rig) => {
     const picture = rig.picture(1, 64, 48)
     rig.show(picture)
@@ -263,7 +267,7 @@ test('a thousand consumers leave no descriptor', { skip }, async () => {
   })
 })
 
-test('only this user can open the socket, unless others are listed', { skip }, async () => {
+test('only this user can open the socket, unless other users are listed', { skip }, async () => {
   const umask = process.umask(0)
   try {
     await withRig(async (rig) => assert.equal(statSync(rig.path).mode & 0o777, 0o600))
@@ -273,7 +277,7 @@ test('only this user can open the socket, unless others are listed', { skip }, a
   }
 })
 
-/** What a program of another user gets from a socket until that is closed, or it is greeted. */
+/** Returns what a program of another user receives from a socket, until it is closed or sends a greeting. */
 async function asNobody(path: string): Promise<string> {
   const program = `
     const socket = require('node:net').connect(${JSON.stringify(path)})
@@ -293,7 +297,9 @@ async function asNobody(path: string): Promise<string> {
 
 const notRoot = process.getuid?.() === 0 ? skip : 'only root can start a program as another user'
 
-test('another user is refused by its credentials, whatever the file lets in', { skip: notRoot }, async () => {
+test('another user is refused by its credentials, whatever the permissions of the file', {
+  skip: notRoot,
+}, async () => {
   await withRig(async (rig) => {
     chmodSync(rig.folder, 0o755)
     chmodSync(rig.path, 0o666)
@@ -303,7 +309,7 @@ test('another user is refused by its credentials, whatever the file lets in', { 
   })
 })
 
-test('another user is let in where it is listed', { skip: notRoot }, async () => {
+test('another user is accepted if it is listed', { skip: notRoot }, async () => {
   await withRig(
     async (rig) => {
       chmodSync(rig.folder, 0o755)
@@ -315,7 +321,7 @@ test('another user is let in where it is listed', { skip: notRoot }, async () =>
   )
 })
 
-test('a consumer may release the last buffer it was given while other messages wait for it to read', {
+test('a consumer may release its last buffer while messages about it wait to be read', {
   skip,
 }, async () => {
   await withRig(async (rig) => {
@@ -325,7 +331,7 @@ test('a consumer may release the last buffer it was given while other messages w
     consumer.greet()
     assert.ok(await consumer.next(FRAME.type))
     const [{ id }] = rig.server.buffers
-    // It is described again and again, until the socket has no room.
+    // The buffer is described repeatedly, until the socket has no room.
     for (let i = 0; i < 1500; i++) {
       rig.show({ ...picture, height: 40 + (i & 1) })
       await turn()

@@ -50,7 +50,7 @@ export class Outbox {
       const { bytes, descriptors } = first
       const result = this.#stream.write(bytes, this.#sent, this.#sent === 0 ? descriptors : NO_DESCRIPTORS)
       if (result === -Errno.EAGAIN) {
-        this.#writable.ask()
+        this.#writable.request()
         return
       }
       if (result < 0) {

@@ -2,7 +2,7 @@ import type { Closable, Reactor } from '../../host/linux/reactor/reactor.ts'
 import { UnixListener } from '../../host/linux/unix-listener.ts'
 import { UnixStream } from '../../host/linux/unix-stream.ts'
 
-/** A peer that listens, and is called until it answers, each time it is gone. */
+/** Socket path of a listening peer. The loop connects to it, and again after each disconnection. */
 interface ConnectTo {
   readonly connectTo: string
 }
@@ -10,52 +10,52 @@ interface ConnectTo {
 /** Source of connections: a listening socket, one connected socket, or an address to connect to. */
 export type PeerSource = UnixListener | UnixStream | ConnectTo
 
-/** What serves one peer. */
+/** Serves one peer. */
 export interface Service {
   /**
-   * Resolves when the peer is gone and nothing of it is left here, with the reason for people; without one where it
-   * just closed the connection.
+   * Resolves when the connection is closed and all its resources are released, with the reason, for messages; undefined
+   * if the peer closed the connection.
    */
-  readonly over: Promise<string | undefined>
-  /** Takes what is in flight to its end, then ends the connection from this side. */
+  readonly closed: Promise<string | undefined>
+  /** Completes the requests in flight, then closes the connection. */
   close(): void
 }
 
 export type AcceptReactor = Pick<Reactor, 'watch' | 'settle' | 'timer'>
 
-/** Between attempts to reach a peer. */
+/** Interval between attempts to accept or connect, after a failure. */
 const RETRY_MS = 500
 
-/** Has one peer after another served. Those that come meanwhile wait. */
+/** Serves peers one after another. While one is served, further connections wait in the listener's queue. */
 export class AcceptLoop<S extends Service> {
-  /** Resolves when no peer is served any more, and none will be. */
-  readonly over: Promise<void>
-  /** What serves the peer there is. */
+  /** Resolves when the loop has ended and no peer is served. */
+  readonly closed: Promise<void>
+  /** Service of the connected peer. */
   service: S | undefined
-  /** What waits for the next peer. */
+  /** Watch or timer that waits for the next peer. */
   #waiting: Closable | undefined
   #closed = false
   #finished: () => void = () => {}
 
   /**
-   * @param who what a peer is called, for people
-   * @param serve begins to serve one; the stream is its own from then on
-   * @param log lines about who comes and goes
+   * @param role role of the peers in log lines: `front-end`, `client`
+   * @param serve starts the service of a peer, and takes ownership of the stream
+   * @param log receives a line for each connection, disconnection and failure
    */
   constructor(
     private readonly peers: PeerSource,
-    private readonly who: string,
+    private readonly role: string,
     private readonly reactor: AcceptReactor,
     private readonly serve: (stream: UnixStream) => S,
     private readonly log: (line: string) => void,
   ) {
-    this.over = new Promise((resolve) => {
+    this.closed = new Promise((resolve) => {
       this.#finished = resolve
     })
     this.#next()
   }
 
-  /** Serves no more: the peer there is is left when what it asked for is done. */
+  /** Ends the loop. Disconnects the present peer after its requests in flight are completed. */
   close(): void {
     if (this.#closed) return
     this.#closed = true
@@ -79,7 +79,7 @@ export class AcceptLoop<S extends Service> {
       const stream = this.#attempt(() => listener.accept())
       if (stream) this.#begin(stream)
       else if (stream === null) {
-        // The peer still waits, and each turn would try again.
+        // The connection still waits, and the watch would try again in each turn.
         this.#waiting?.close()
         this.#waiting = this.reactor.timer(RETRY_MS, () => this.#listen(listener))
       }
@@ -94,7 +94,7 @@ export class AcceptLoop<S extends Service> {
     })
   }
 
-  /** @returns null where it fails */
+  /** Returns what `get` returns; null if it throws, after logging the error. */
   #attempt(get: () => UnixStream | undefined): UnixStream | undefined | null {
     try {
       return get()
@@ -107,13 +107,13 @@ export class AcceptLoop<S extends Service> {
   #begin(stream: UnixStream): void {
     this.#waiting?.close()
     this.#waiting = undefined
-    this.log(`a ${this.who} is here`)
+    this.log(`${this.role} connected`)
     this.service = this.serve(stream)
-    void this.service.over.then((reason) => this.#left(reason))
+    void this.service.closed.then((reason) => this.#disconnected(reason))
   }
 
-  #left(reason: string | undefined): void {
-    this.log(`the ${this.who} is gone${reason === undefined ? '' : `: ${reason}`}`)
+  #disconnected(reason: string | undefined): void {
+    this.log(`${this.role} disconnected${reason === undefined ? '' : `: ${reason}`}`)
     this.service = undefined
     if (this.#closed || this.peers instanceof UnixStream) this.#finish()
     else this.#next()
@@ -121,7 +121,7 @@ export class AcceptLoop<S extends Service> {
 
   #finish(): void {
     this.#finished()
-    // Microtasks run while a promise is awaited.
-    this.reactor.settle(this.over)
+    // The reactor runs the continuations of the promise.
+    this.reactor.settle(this.closed)
   }
 }

@@ -6,45 +6,47 @@ import type { MessageStream } from '../../host/socket/message-stream.ts'
 import type { Receiver } from '../../host/socket/stream-connection.ts'
 import { after, Pending } from '../../pending/pending.ts'
 
-export interface ConversationEvents {
-  /** Runs promises, and tells when a message takes too long. */
+export interface RequestLoopEvents {
+  /** Runs the promises of handlers, and the timer of partial messages. */
   readonly reactor: Pick<Reactor, 'settle' | 'timer'>
-  /** The connection is over. Called once. @param reason for people; undefined where the peer just closed it */
+  /** Called once, when the connection ended. @param reason for messages; undefined if the peer closed it */
   lost(reason: string | undefined): void
   log(line: string): void
 }
 
 /**
- * Takes messages off a connection one at a time, has them handled, and answers: the next is not looked at before the one before
- * it is done with, however long that takes. What a message says is the protocol's, in the classes that extend this.
+ * Receives messages from a connection, and handles and answers one at a time: the next message is handled after the
+ * previous one is answered. Subclasses implement the protocol.
  */
 export abstract class RequestLoop<M> implements Receiver {
   readonly #connection: Connection
   readonly #messages: MessageStream<M>
-  /** For the rest of a message that the peer began: one that keeps silent would hold the device for ever. */
+  /** Limits the time for the rest of a partial message, so that a silent peer does not block the device. */
   readonly #deadline: MessageDeadline
-  /** The message that is being handled, where that takes a while. */
-  #underWay: Pending | undefined
+  /** Finishes when the current message is answered; undefined if no message is being handled. */
+  #current: Pending | undefined
   #stopping = false
-  #over = false
+  #closed = false
 
   constructor(
     connect: (receiver: Receiver) => Connection,
     messages: MessageStream<M>,
-    protected readonly events: ConversationEvents,
+    protected readonly events: RequestLoopEvents,
   ) {
     this.#messages = messages
-    this.#deadline = new MessageDeadline(events.reactor, () => this.ended('it does not finish its message'))
+    this.#deadline = new MessageDeadline(events.reactor, () =>
+      this.ended('the rest of a message did not arrive in time'),
+    )
     this.#connection = connect(this)
   }
 
-  /** Does what a message asks for. @returns the answer, or a wait for it. @throws where it is refused */
+  /** Handles a message. @returns the answer, or a wait for it. @throws {Error} to refuse the message */
   protected abstract call(message: M): unknown
   protected abstract answer(message: M, answer: unknown): void
   protected abstract refuse(message: M, error: unknown): void
 
   receive(bytes: Uint8Array, descriptors: readonly Descriptor[]): void {
-    if (this.#over) {
+    if (this.#closed) {
       closeAll(descriptors)
       return
     }
@@ -53,26 +55,26 @@ export abstract class RequestLoop<M> implements Receiver {
   }
 
   ended(reason?: string): void {
-    if (this.#over) return
-    this.#over = true
-    this.#deadline.met()
+    if (this.#closed) return
+    this.#closed = true
+    this.#deadline.clear()
     this.#messages.close()
     this.#connection.close()
     this.events.lost(reason)
   }
 
-  /** Ends the connection, after the message that is under way, and after what is to be done before. */
+  /** Closes the connection after the current message is answered and `before` is finished. */
   stop(before: () => void | Pending): void {
-    if (this.#stopping || this.#over) return
+    if (this.#stopping || this.#closed) return
     this.#stopping = true
-    this.#deadline.met()
+    this.#deadline.clear()
     this.#connection.hold(true)
-    after(after(this.#underWay, before), () => this.ended())
+    after(after(this.#current, before), () => this.ended())
   }
 
-  /** Sends bytes, with a descriptor that is borrowed. A peer that does not take them is gone. */
+  /** Sends bytes and a descriptor, which is borrowed. If that fails, the connection ends. */
   protected send(bytes: Uint8Array, descriptor?: Descriptor): void {
-    if (this.#over) return
+    if (this.#closed) return
     try {
       this.#connection.send(bytes, descriptor ? [descriptor] : NO_DESCRIPTORS)
     } catch (error) {
@@ -81,14 +83,14 @@ export abstract class RequestLoop<M> implements Receiver {
   }
 
   #next(): void {
-    while (!this.#underWay && !this.#stopping && !this.#over) {
+    while (!this.#current && !this.#stopping && !this.#closed) {
       const message = this.#messages.next()
       if (!message) break
-      this.#deadline.met()
+      this.#deadline.clear()
       this.#handle(message)
     }
     if (this.#messages.fault !== undefined) this.ended(this.#messages.fault)
-    this.#deadline.owed(!this.#underWay && !this.#stopping && !this.#over && this.#messages.partial)
+    this.#deadline.setPending(!this.#current && !this.#stopping && !this.#closed && this.#messages.partial)
   }
 
   #handle(message: M): void {
@@ -106,10 +108,10 @@ export abstract class RequestLoop<M> implements Receiver {
   #await(message: M, result: Pending<unknown> | Promise<unknown>): void {
     this.#connection.hold(true)
     const handled = new Pending()
-    this.#underWay = handled
+    this.#current = handled
     handled.onFinish(() => {
-      this.#underWay = undefined
-      if (this.#stopping || this.#over) return
+      this.#current = undefined
+      if (this.#stopping || this.#closed) return
       this.#connection.hold(false)
       this.#next()
     })
@@ -132,7 +134,7 @@ export function closeAll(descriptors: readonly Descriptor[]): void {
   for (const descriptor of descriptors) descriptor.close()
 }
 
-/** What an error says, for people. */
+/** Message of an error or other thrown value. */
 export function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }

@@ -15,31 +15,31 @@ import { type FeatureMessage, loggingReport, loggingStart, type RequestOf } from
 import { DeviceFeature, DeviceFlag, FEATURE_MASK, FeatureFlag, IRQS, REGIONS, UNMAP_ALL } from './protocol.ts'
 import { RegionAccess } from './region-access.ts'
 import { regionInfo } from './region-info.ts'
-import { agree, mostTransfer } from './version.ts'
+import { agree, maxTransfer } from './version.ts'
 import { VfioUserError } from './vfio-user-error.ts'
 
-/** Bytes of DEVICE_GET_INFO, DEVICE_GET_IRQ_INFO, and of what DEVICE_FEATURE has before its data. */
+/** Payload bytes of DEVICE_GET_INFO and DEVICE_GET_IRQ_INFO, and of DEVICE_FEATURE before its data. */
 const DEVICE_INFO_BYTES = 16
 const IRQ_INFO_BYTES = 16
 const FEATURE_BYTES = 8
 const UNMAP_BYTES = 24
 
-/** What a client is served. */
+/** PCI function that a client uses, with its interrupts and memory. */
 export interface ServedFunction {
   readonly pci: PciFunction
   readonly interrupts: ClientInterrupts
-  /** Which the client describes. */
+  /** Guest memory, described by the client with DMA_MAP. */
   readonly memory: GuestMemory
 }
 
 export type SessionReactor = Pick<Reactor, 'settle' | 'timer'>
 
 /**
- * One client of a PCI function, from the connection to its end: then the function is as after a reset, and nothing of the
- * client is left here.
+ * Connection of one client to a PCI function. When it ends, the function is reset and all resources of the client are
+ * released.
  */
 export class ClientSession implements Service {
-  readonly over: Promise<string | undefined>
+  readonly closed: Promise<string | undefined>
   readonly #served: ServedFunction
   readonly #reactor: SessionReactor
   readonly #table: DmaTable
@@ -49,14 +49,14 @@ export class ClientSession implements Service {
   readonly #dispatcher: Dispatcher
   #finished: (reason: string | undefined) => void = () => {}
 
-  /** @param connect makes the connection to the client, which tells what comes to the receiver it is given */
+  /** @param connect creates the connection, which passes received bytes to the receiver */
   constructor(
     served: ServedFunction,
     connect: (receiver: Receiver) => Connection,
     reactor: SessionReactor,
     log: (line: string) => void,
   ) {
-    this.over = new Promise((resolve) => {
+    this.closed = new Promise((resolve) => {
       this.#finished = resolve
     })
     this.#served = served
@@ -87,9 +87,9 @@ export class ClientSession implements Service {
     let agreed = false
     return {
       VERSION: (request) => {
-        if (agreed) throw new VfioUserError(Errno.EINVAL, 'a version was agreed on')
+        if (agreed) throw new VfioUserError(Errno.EINVAL, 'the version was already negotiated')
         const answer = agree(request)
-        this.#messages.limit(mostTransfer(request))
+        this.#messages.limit(maxTransfer(request))
         agreed = true
         return answer
       },
@@ -109,7 +109,7 @@ export class ClientSession implements Service {
       },
       DEVICE_GET_IRQ_INFO: ({ argsz, index }) => {
         expectRoom(argsz, IRQ_INFO_BYTES)
-        if (index >= IRQS) throw new VfioUserError(Errno.EINVAL, `there are no interrupts ${index}`)
+        if (index >= IRQS) throw new VfioUserError(Errno.EINVAL, `no interrupt index ${index}`)
         const [flags, count] = [interrupts.flags(index), interrupts.count(index)]
         return { argsz: IRQ_INFO_BYTES, flags, index, count, bytes: NOTHING }
       },
@@ -124,24 +124,27 @@ export class ClientSession implements Service {
     expectRoom(argsz, UNMAP_BYTES)
     const all = flags === UNMAP_ALL
     if ((flags !== 0 && !all) || (all && (address !== 0 || size !== 0))) {
-      throw new VfioUserError(Errno.EINVAL, `flags are 0x${flags.toString(16)}`)
+      throw new VfioUserError(Errno.EINVAL, `invalid flags 0x${flags.toString(16)}`)
     }
     if (all) this.#table.unmapAll()
     else this.#table.unmap(address, size)
-    // The client waits for us now, and answers nothing.
+    // The client waits for our reply, and answers no commands meanwhile.
     if (all) this.#messages.forget()
     else this.#messages.forget(address, size)
     return after(this.#memoryChanged(), () => request)
   }
 
   #memoryChanged(): void | Pending {
-    const gone = this.#table.isRetiring
-    return after(this.#served.pci.memoryChanged?.(gone), () => {
-      if (gone) this.#table.releaseRetired()
+    const removed = this.#table.isRetiring
+    return after(this.#served.pci.memoryChanged?.(removed), () => {
+      if (removed) this.#table.releaseRetired()
     })
   }
 
-  /** What goes by message is dropped: while the client waits for this to be done, it answers nothing. */
+  /**
+   * Resets the function. Drops DMA messages first, because the client does not answer them while it waits for the
+   * reset.
+   */
   #reset(): void | Pending {
     this.#messages.forget()
     return this.#served.pci.reset()
@@ -154,15 +157,15 @@ export class ClientSession implements Service {
     const feature = flags & FEATURE_MASK
     const { GET, SET, PROBE } = FeatureFlag
     const action = flags & (GET | SET | PROBE)
-    const can =
+    const allowed =
       feature === DeviceFeature.DMA_LOGGING_REPORT
         ? GET
         : feature === DeviceFeature.DMA_LOGGING_START || feature === DeviceFeature.DMA_LOGGING_STOP
           ? SET
           : 0
-    if (can === 0) throw new VfioUserError(Errno.EOPNOTSUPP, `there is no feature ${feature}`)
-    if ((action & (GET | SET) & ~can) !== 0 || (action !== can && (action & PROBE) === 0)) {
-      throw new VfioUserError(Errno.EINVAL, `flags are 0x${flags.toString(16)}`)
+    if (allowed === 0) throw new VfioUserError(Errno.EOPNOTSUPP, `unknown feature ${feature}`)
+    if ((action & (GET | SET) & ~allowed) !== 0 || (action !== allowed && (action & PROBE) === 0)) {
+      throw new VfioUserError(Errno.EINVAL, `invalid flags 0x${flags.toString(16)}`)
     }
     if ((action & PROBE) !== 0) return { ...request, argsz: FEATURE_BYTES, bytes: NOTHING }
     const data = this.#logging(feature, bytes, argsz - FEATURE_BYTES)
@@ -180,7 +183,7 @@ export class ClientSession implements Service {
     }
     const { address, length, pageSize } = loggingReport.parse(bytes)
     if (Math.ceil(length / pageSize / 8) + bytes.length > room) {
-      throw new VfioUserError(Errno.EINVAL, `argsz is too small for ${length} bytes`)
+      throw new VfioUserError(Errno.EINVAL, `argsz is too small for a report of ${length} bytes`)
     }
     return loggingReport.write({ address, length, pageSize, bytes: this.#dirty.report(address, length, pageSize) })
   }
@@ -193,7 +196,7 @@ export class ClientSession implements Service {
       this.#dirty.stop()
       this.#table.close()
       this.#finished(reason)
-      this.#reactor.settle(this.over)
+      this.#reactor.settle(this.closed)
     })
   }
 }
@@ -201,5 +204,5 @@ export class ClientSession implements Service {
 const NOTHING = new Uint8Array(0)
 
 function expectRoom(argsz: number, bytes: number): void {
-  if (argsz < bytes) throw new VfioUserError(Errno.EINVAL, `argsz is ${argsz}`)
+  if (argsz < bytes) throw new VfioUserError(Errno.EINVAL, `argsz must be at least ${bytes} (${argsz})`)
 }

@@ -12,20 +12,20 @@ import {
   MessageFlag,
 } from './protocol.ts'
 
-/** A message as it came. */
+/** Received message with its header fields. */
 export interface RawMessage {
   readonly id: number
   readonly command: number
   readonly flags: number
-  /** Of a reply: an errno, 0 where there is none. */
+  /** Reply: error number, or 0. */
   readonly error: number
-  /** Valid until the stream is added to. */
+  /** Valid until the next `add`. */
   readonly payload: Uint8Array
-  /** The receiver of the message closes them. */
+  /** Owned by the receiver of the message. */
   readonly descriptors: readonly Descriptor[]
 }
 
-/** @vfio-user Protocol Specification, Header */
+/** Splits a stream into vfio-user messages. @vfio-user Protocol Specification, Header */
 export class CommandStream extends MessageStream<RawMessage> {
   constructor() {
     super(HEADER_BYTES, MAX_DESCRIPTORS)
@@ -33,9 +33,9 @@ export class CommandStream extends MessageStream<RawMessage> {
 
   protected measure(view: DataView, at: number): number | string {
     const size = view.getUint32(at + HEADER_SIZE, true)
-    if (size < HEADER_BYTES || size > MAX_MESSAGE) return `a message of ${size} bytes`
+    if (size < HEADER_BYTES || size > MAX_MESSAGE) return `invalid message size ${size}`
     const type = view.getUint32(at + HEADER_FLAGS, true) & MessageFlag.TYPE_MASK
-    return type > MessageFlag.REPLY ? 'neither a command nor a reply' : size
+    return type > MessageFlag.REPLY ? 'a message is neither a command nor a reply' : size
   }
 
   protected decode(view: DataView, at: number, payload: Uint8Array, descriptors: readonly Descriptor[]): RawMessage {
@@ -50,7 +50,7 @@ export class CommandStream extends MessageStream<RawMessage> {
   }
 }
 
-/** A message, whole. */
+/** Returns the bytes of a message. */
 export function encodeMessage(header: Omit<RawMessage, 'payload' | 'descriptors'>, payload: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(HEADER_BYTES + payload.length)
   const view = new DataView(bytes.buffer)

@@ -13,7 +13,7 @@ const skip = ffiMissing() ?? false
 const NOTHING = new Uint8Array(0)
 const { EINVAL, EOPNOTSUPP } = Errno
 
-/** Sends a command as bytes. @returns the errno, 0 where it is accepted */
+/** Sends a command as bytes. @returns the errno of the reply; 0 if it was accepted */
 function send(rig: VfioUserRig, command: number, payload: Uint8Array): number | undefined {
   rig.client.raw(encodeMessage({ id: 7, command, flags: 0, error: 0 }, payload))
   const answer = rig.client.next()
@@ -24,12 +24,12 @@ function send(rig: VfioUserRig, command: number, payload: Uint8Array): number | 
 }
 
 for (const [what, said] of [
-  ['no capabilities at all', undefined],
+  ['no capabilities', undefined],
   ['an empty object', '{}'],
-  ['none in the object', '{"capabilities":{}}'],
-  ['some nobody knows', '{"capabilities":{"max_msg_fds":8,"teleportation":true},"more":[1]}'],
+  ['an empty object of capabilities', '{"capabilities":{}}'],
+  ['unknown capabilities', '{"capabilities":{"max_msg_fds":8,"teleportation":true},"more":[1]}'],
 ] as const) {
-  test(`a client may say of itself: ${what}  @vfio-user VERSION`, { skip }, async () => {
+  test(`VERSION is accepted with ${what}  @vfio-user VERSION`, { skip }, async () => {
     const rig = echoRig()
     const request = said === undefined ? { major: 0, minor: 1, bytes: NOTHING } : versionRequest(said, 0, 1)
     const { value } = rig.client.ask('VERSION', request)
@@ -37,12 +37,12 @@ for (const [what, said] of [
     const { capabilities } = JSON.parse(new TextDecoder().decode(value.bytes.subarray(0, -1)))
     assert.equal(value.bytes.at(-1), 0)
     assert.equal(capabilities.max_data_xfer_size, 1 << 20)
-    assert.equal(capabilities.write_multiple, undefined, 'only what was proposed')
+    assert.equal(capabilities.write_multiple, undefined, 'only if the client proposed it')
     await rig.close()
   })
 }
 
-test('the version agreed on is not newer than what the client proposed, or we know  @vfio-user VERSION', {
+test('the negotiated version is the lower of both sides  @vfio-user VERSION', {
   skip,
 }, async () => {
   for (const [proposed, agreed] of [
@@ -58,18 +58,18 @@ test('the version agreed on is not newer than what the client proposed, or we kn
 
 for (const [what, request] of [
   ['another major version', versionRequest('{}', 1)],
-  ['no end', { major: 0, minor: 0, bytes: new TextEncoder().encode('{}') }],
+  ['capabilities without NUL', { major: 0, minor: 0, bytes: new TextEncoder().encode('{}') }],
   ['half an object', versionRequest('{')],
   ['half a string', versionRequest('"')],
   ['no object', versionRequest('[]')],
   ['null', versionRequest('null')],
   ['capabilities that are text', versionRequest('{"capabilities":"23"}')],
   ['descriptors that are text', versionRequest('{"capabilities":{"max_msg_fds":"foo"}}')],
-  ['less than no descriptors', versionRequest('{"capabilities":{"max_msg_fds":-1}}')],
+  ['a negative number of descriptors', versionRequest('{"capabilities":{"max_msg_fds":-1}}')],
   ['too many descriptors', versionRequest('{"capabilities":{"max_msg_fds":99999}}')],
   ['half a byte', versionRequest('{"capabilities":{"max_data_xfer_size":0.5}}')],
 ] as const) {
-  test(`a client that says ${what} is refused, and left  @vfio-user VERSION`, { skip }, async () => {
+  test(`VERSION with ${what} is refused, and ends the connection  @vfio-user VERSION`, { skip }, async () => {
     const rig = echoRig()
     assert.equal(rig.client.refusal('VERSION', request), EINVAL)
     assert.equal(rig.client.ended, true)
@@ -77,7 +77,7 @@ for (const [what, request] of [
   })
 }
 
-test('nothing is served before there is a version, and one is agreed on once  @vfio-user VERSION', {
+test('commands before VERSION are refused, and so is a second VERSION  @vfio-user VERSION', {
   skip,
 }, async () => {
   for (const command of [2, 4, 9, 13, 15, 99]) {
@@ -93,10 +93,10 @@ test('nothing is served before there is a version, and one is agreed on once  @v
   await rig.close()
 })
 
-test('commands that nobody serves are refused, and the next is served', { skip }, async () => {
+test('unsupported commands are refused, and the next command is served', { skip }, async () => {
   const rig = echoRig()
   rig.greet()
-  // What is not there, what a client has to serve, and what would be migration.
+  // Undefined commands, commands to a client, and migration.
   for (const command of [0, 6, 11, 12, 14, 17, 18, 19, 0xffff]) assert.equal(send(rig, command, NOTHING), EOPNOTSUPP)
   rig.map()
   await rig.close()
@@ -112,7 +112,7 @@ test('a command of the wrong length is refused', { skip }, async () => {
   await rig.close()
 })
 
-test('a client with too little room for an answer is told so', { skip }, async () => {
+test('a command with a too small argsz or an invalid index is refused', { skip }, async () => {
   const rig = echoRig()
   const { client } = rig
   rig.greet()
@@ -127,7 +127,9 @@ test('a client with too little room for an answer is told so', { skip }, async (
   await rig.close()
 })
 
-test('a region is read and written in any length, and not past its end  @vfio-user REGION_READ', { skip }, async () => {
+test('regions are read and written with any length, but not past the end  @vfio-user REGION_READ', {
+  skip,
+}, async () => {
   const rig = echoRig()
   const { client } = rig
   await rig.start()
@@ -143,7 +145,7 @@ test('a region is read and written in any length, and not past its end  @vfio-us
   ]) {
     assert.deepEqual(read(RegionIndex.CONFIG, offset, count).value.bytes, whole.slice(offset, offset + count))
   }
-  // Device configuration, 12 bytes in pages of their own.
+  // Device configuration: 12 bytes on separate pages.
   const data = Uint8Array.from({ length: 12 }, (_, i) => i + 1)
   client.ask('REGION_WRITE', { region: 0, offset: 0x2000, count: 12, bytes: data })
   assert.deepEqual(read(0, 0x2000, 12).value.bytes, data)
@@ -168,7 +170,7 @@ test('a region is read and written in any length, and not past its end  @vfio-us
   await rig.close()
 })
 
-test('many small writes in one message are made in order, or none is  @vfio-user REGION_WRITE_MULTI', {
+test('REGION_WRITE_MULTI makes all its writes in order, or none  @vfio-user REGION_WRITE_MULTI', {
   skip,
 }, async () => {
   const rig = echoRig()
@@ -185,28 +187,30 @@ test('many small writes in one message are made in order, or none is  @vfio-user
   await rig.close()
 })
 
-test('a command that wants no answer gets none, even if it is refused  @vfio-user Header', { skip }, async () => {
+test('a command with NO_REPLY is not answered, even if it is refused  @vfio-user Header', { skip }, async () => {
   const rig = echoRig()
   rig.greet()
   const bytes = Uint8Array.of(6, 4)
-  rig.client.tell('REGION_WRITE', { region: RegionIndex.CONFIG, offset: 4, count: 2, bytes }, [], MessageFlag.NO_REPLY)
-  rig.client.tell('DMA_UNMAP', { argsz: 24, flags: 0, address: 0, size: 4096 }, [], MessageFlag.NO_REPLY)
-  rig.client.tell('DMA_MAP', { argsz: 32, flags: 3, offset: 0, address: 0, size: 4096 }, [], MessageFlag.NO_REPLY)
+  rig.client.send('REGION_WRITE', { region: RegionIndex.CONFIG, offset: 4, count: 2, bytes }, [], MessageFlag.NO_REPLY)
+  rig.client.send('DMA_UNMAP', { argsz: 24, flags: 0, address: 0, size: 4096 }, [], MessageFlag.NO_REPLY)
+  rig.client.send('DMA_MAP', { argsz: 32, flags: 3, offset: 0, address: 0, size: 4096 }, [], MessageFlag.NO_REPLY)
   const { value } = rig.client.ask('REGION_READ', { region: RegionIndex.CONFIG, offset: 4, count: 2 })
   assert.deepEqual([...value.bytes], [6, 4])
   assert.equal(rig.logged.filter((line) => /DMA_UNMAP refused: nothing is mapped/.test(line)).length, 1)
   await rig.close()
 })
 
-test('a reset ends what is in flight, and then answers  @vfio-user DEVICE_RESET', { skip }, async () => {
+test('DEVICE_RESET is answered when the requests in flight are complete  @vfio-user DEVICE_RESET', {
+  skip,
+}, async () => {
   const device = new EchoDevice({ slow: true })
   const rig = echoRig(device)
   await rig.start()
   rig.send(0, [1])
   assert.equal(device.kept.length, 1)
-  rig.client.tell('DEVICE_RESET', undefined)
+  rig.client.send('DEVICE_RESET', undefined)
   rig.reactor.turn()
-  assert.equal(rig.client.next(), undefined, 'something is in flight')
+  assert.equal(rig.client.next(), undefined, 'a request is in flight')
   device.answer()
   await rig.reactor.idle()
   assert.equal(rig.client.next()?.command, 13)
@@ -215,7 +219,7 @@ test('a reset ends what is in flight, and then answers  @vfio-user DEVICE_RESET'
   await rig.close()
 })
 
-test('a driver may find the device where no BAR was ever placed', { skip }, async () => {
+test('a device works without addresses in its BARs', { skip }, async () => {
   const rig = echoRig()
   const driver = rig.plug()
   for (let bar = 0; bar < 6; bar++) driver.pci.configWrite(0x10 + 4 * bar, 4, 0)

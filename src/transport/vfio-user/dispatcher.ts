@@ -4,14 +4,14 @@ import { SystemCallError } from '../../host/linux/system-call-error.ts'
 import type { Connection } from '../../host/socket/connection.ts'
 import type { Receiver } from '../../host/socket/stream-connection.ts'
 import type { Pending } from '../../pending/pending.ts'
-import { type ConversationEvents, closeAll, RequestLoop, reasonOf } from '../socket/request-loop.ts'
+import { closeAll, RequestLoop, type RequestLoopEvents, reasonOf } from '../socket/request-loop.ts'
 import { CommandStream, encodeMessage, type RawMessage } from './command-stream.ts'
 import { ClientCommand, type CommandKind, clientCommandName, type ReplyOf, type RequestOf } from './messages.ts'
 import { MessageFlag } from './protocol.ts'
 import type { RegionAccess } from './region-access.ts'
 import { VfioUserError } from './vfio-user-error.ts'
 
-/** An answer with a descriptor beside it, which stays whose it is. */
+/** Answer with a descriptor, which is borrowed. */
 export class AnswerWithDescriptor<T> {
   constructor(
     readonly answer: T,
@@ -21,12 +21,12 @@ export class AnswerWithDescriptor<T> {
 
 type Answer<T> = T | AnswerWithDescriptor<T>
 
-/** Those taken apart by hand, since guests wait for them. */
+/** Commands that are parsed without a `Payload`, because each costs the guest an exit. */
 type AccessCommand = 'REGION_READ' | 'REGION_WRITE' | 'REGION_WRITE_MULTI'
 
 /**
- * What is done about each command. A handler owns the descriptors, and throws to refuse: all that came with the command
- * are closed then. Commands without a handler are refused.
+ * Handler of each command. A handler takes ownership of the descriptors. If it throws, the command is refused and its
+ * descriptors are closed. Commands without a handler are refused.
  */
 export type Handlers = {
   readonly [N in Exclude<ClientCommand, AccessCommand>]?: (
@@ -37,18 +37,19 @@ export type Handlers = {
 
 type AnyHandler = (request: unknown, descriptors: readonly Descriptor[]) => unknown
 
-export interface DispatcherEvents extends ConversationEvents {
-  /** @returns whether it answers something that was sent */
+export interface DispatcherEvents extends RequestLoopEvents {
+  /** Handles a reply of the client. @returns true if it answers a command that was sent */
   answered(message: RawMessage): boolean
 }
 
-/** Of a message that nothing is to be said to any more. */
+/** Result of `call` for a message that needs no further answer. */
 const ANSWERED = Symbol('answered')
 
 /**
- * A server's side of a conversation. A command that is refused is answered with an errno, unless the client wants no answers.
+ * Dispatches the commands of a client to handlers, and answers them. A refused command is answered with an errno,
+ * unless it has the NO_REPLY flag.
  *
- * The first has to be VERSION; nothing else is looked at before that was agreed on.
+ * The first command must be VERSION. Other commands are refused before the version is negotiated.
  * @vfio-user Protocol Specification
  */
 export class Dispatcher extends RequestLoop<RawMessage> {
@@ -65,12 +66,12 @@ export class Dispatcher extends RequestLoop<RawMessage> {
     this.#answered = events.answered
   }
 
-  /** Sends a command of ours. */
+  /** Sends a command to the client. */
   command(command: number, id: number, payload: Uint8Array): void {
     this.send(encodeMessage({ id, command, flags: MessageFlag.COMMAND, error: 0 }, payload))
   }
 
-  /** @returns whether it was an access to a region, which is answered then */
+  /** Handles and answers a region access. @returns false if the message is not one */
   #access({ id, command, flags, payload, descriptors }: RawMessage): boolean {
     if (!this.#agreed || descriptors.length > 0) return false
     let answer: Uint8Array
@@ -86,19 +87,22 @@ export class Dispatcher extends RequestLoop<RawMessage> {
     const { command, flags, payload, descriptors } = message
     if ((flags & MessageFlag.TYPE_MASK) === MessageFlag.REPLY) {
       closeAll(descriptors)
-      if (!this.#answered(message)) this.events.log(`a reply to ${message.id} without a request`)
+      if (!this.#answered(message)) this.events.log(`a reply to message ${message.id} without a request`)
       return ANSWERED
     }
     if (this.#access(message)) return ANSWERED
     const name = clientCommandName(command)
-    if (name === undefined) throw new VfioUserError(Errno.EOPNOTSUPP, 'there is no such command')
-    if (!this.#agreed && name !== 'VERSION') throw new VfioUserError(Errno.EINVAL, 'VERSION comes first')
+    if (name === undefined) throw new VfioUserError(Errno.EOPNOTSUPP, 'unknown command')
+    if (!this.#agreed && name !== 'VERSION') throw new VfioUserError(Errno.EINVAL, 'VERSION must come first')
     const kind: CommandKind<unknown, unknown> = ClientCommand[name]
     if (descriptors.length > kind.descriptors) {
-      throw new VfioUserError(Errno.EINVAL, `${descriptors.length} descriptors came with it`)
+      throw new VfioUserError(
+        Errno.EINVAL,
+        `at most ${kind.descriptors} descriptors are allowed, not ${descriptors.length}`,
+      )
     }
     const handler = (this.handlers as Readonly<Record<string, AnyHandler | undefined>>)[name]
-    if (!handler) throw new VfioUserError(Errno.EOPNOTSUPP, 'not served here')
+    if (!handler) throw new VfioUserError(Errno.EOPNOTSUPP, 'not supported')
     return handler(kind.request.parse(payload), descriptors)
   }
 
@@ -123,16 +127,17 @@ export class Dispatcher extends RequestLoop<RawMessage> {
       const header = { id, command, flags: MessageFlag.REPLY | MessageFlag.ERROR, error: errnoOf(error) }
       this.send(encodeMessage(header, NOTHING))
     }
-    // There is nothing to talk about with a client that cannot agree.
+    // Without a version, no further command can be served.
     if (this.#agreed) this.events.log(line)
     else this.ended(line)
   }
 
   #reply({ id, command }: RawMessage, payload: Uint8Array, fd?: number): void {
     const header = { id, command, flags: MessageFlag.REPLY, error: 0 }
-    const descriptor = fd === undefined ? undefined : new Descriptor(fd, `what goes with an answer to ${command}`)
+    const descriptor =
+      fd === undefined ? undefined : new Descriptor(fd, `the descriptor of a reply to command ${command}`)
     this.send(encodeMessage(header, payload), descriptor)
-    // It is only borrowed.
+    // The descriptor is borrowed: it must stay open.
     descriptor?.release()
   }
 }

@@ -3,30 +3,31 @@ import type { GuestMemory } from '../../memory/guest-memory.ts'
 import { PAGE } from './protocol.ts'
 import { VfioUserError } from './vfio-user-error.ts'
 
-/** Pages in one piece of the log. */
+/** Number of pages in one piece of the log. */
 const PIECE_PAGES = 1 << 15
-/** Bits in one report. */
+/** Maximum number of bits in one report. */
 const MAX_BITS = 1 << 23
 
 /**
- * Log of guest pages that devices write, while a client requests it: for copying memory of a running guest.
+ * Log of the guest pages that devices write, which a client requests to copy the memory of a running guest.
  *
  *     log.start(4096)
- *     log.report(0, 1 << 20, 4096)           // a bit a page, the lowest first; and they are forgotten
+ *     log.report(0, 1 << 20, 4096)           // one bit a page, the lowest first; clears them in the log
  *     log.stop()
  *
  * @vfio-user DMA_LOGGING_START, DMA_LOGGING_STOP, DMA_LOGGING_REPORT
  */
 export class DmaLog {
-  /** Bits of `PIECE_PAGES` pages each, by which pages those are; those without any are not there. */
+  /** Bitmaps of `PIECE_PAGES` pages each, by page number divided by `PIECE_PAGES`. Created at the first write. */
   readonly #pieces = new Map<number, Uint32Array>()
   #active = false
 
   constructor(private readonly memory: GuestMemory) {}
 
-  /** @returns the granularity of the log in bytes */
+  /** Starts logging. @returns the granularity of the log in bytes */
   start(pageSize: number): number {
-    if (!isPowerOfTwo(pageSize)) throw new VfioUserError(Errno.EINVAL, `pages of ${pageSize} bytes`)
+    if (!isPowerOfTwo(pageSize))
+      throw new VfioUserError(Errno.EINVAL, `the page size must be a power of two (${pageSize})`)
     this.#active = true
     this.memory.onWrite = (address, length) => this.#mark(address, length)
     return PAGE
@@ -38,13 +39,16 @@ export class DmaLog {
     this.#pieces.clear()
   }
 
-  /** @returns a bit for each `pageSize` bytes of the range, in whole 64-bit words; they are clear in the log then */
+  /** Returns one bit for each `pageSize` bytes of the range, in whole 64-bit words, and clears them in the log. */
   report(address: number, length: number, pageSize: number): Uint8Array {
-    if (!this.#active) throw new VfioUserError(Errno.EINVAL, 'nothing is logged')
+    if (!this.#active) throw new VfioUserError(Errno.EINVAL, 'logging is not active')
     const bits = Math.ceil(length / pageSize)
     const end = address + length
     if (!isPowerOfTwo(pageSize) || !(bits > 0 && bits <= MAX_BITS) || !Number.isSafeInteger(end)) {
-      throw new VfioUserError(Errno.EINVAL, `${length} bytes at ${address} in pages of ${pageSize}`)
+      throw new VfioUserError(
+        Errno.EINVAL,
+        `invalid range or page size: ${length} bytes at ${address}, page size ${pageSize}`,
+      )
     }
     const bitmap = new Uint8Array(Math.ceil(bits / 64) * 8)
     this.#take(address, end, (page) => {
@@ -70,11 +74,11 @@ export class DmaLog {
     }
   }
 
-  /** Calls `each` for the pages of a range that were written, and forgets them. */
+  /** Calls `each` for every written page of a range, and clears its bit. */
   #take(address: number, end: number, each: (page: number) => void): void {
     for (const [index, piece] of this.#pieces) {
       for (let at = 0; at < PIECE_PAGES; at++) {
-        // Most words are empty.
+        // Skips 32 pages: most words are 0.
         if (piece[at >>> 5] === 0) {
           at |= 31
           continue

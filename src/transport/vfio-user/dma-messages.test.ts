@@ -13,7 +13,7 @@ import type { VfioUserRig } from './testing/vfio-user-rig.ts'
 
 const skip = ffiMissing() ?? false
 
-/** An echo device before a client that shares nothing, up to queues that are served. */
+/** Starts an echo device for a client that shares no memory. */
 async function started(dataAt: 12 | 16 = 16, features = 0n, device = new EchoDevice()) {
   const rig = echoRig(device)
   const driver = rig.plug()
@@ -25,7 +25,7 @@ async function started(dataAt: 12 | 16 = 16, features = 0n, device = new EchoDev
   return { rig, memory, driver }
 }
 
-/** Has bytes echoed. */
+/** Sends bytes to the echo device. @returns the bytes that it returned */
 async function echo(rig: VfioUserRig, memory: PrivateMemory, queue: number, bytes: readonly number[]) {
   const at = rig.send(queue, bytes)
   await memory.serve()
@@ -34,25 +34,27 @@ async function echo(rig: VfioUserRig, memory: PrivateMemory, queue: number, byte
 }
 
 for (const dataAt of [12, 16] as const) {
-  test(`chains come and go by message, data from byte ${dataAt} on  @vfio-user DMA_READ`, { skip }, async () => {
+  test(`chains are read and written by messages, with data at byte ${dataAt}  @vfio-user DMA_READ`, {
+    skip,
+  }, async () => {
     const { rig, memory } = await started(dataAt)
     for (let i = 0; i < 20; i++) {
       const bytes = Array.from({ length: 100 + i }, (_, at) => (at * 7 + i) & 0xff)
       assert.deepEqual(await echo(rig, memory, i & 1, bytes), bytes)
     }
-    assert.equal(rig.logged.filter((line) => /shares no memory: .*slow.*share=on/.test(line)).length, 1)
+    assert.equal(rig.logged.filter((line) => /shares no memory: .*slow.*fix: .*share=on/.test(line)).length, 1)
     await rig.close()
   })
 }
 
-test('indirect tables are fetched too, and long data in pieces', { skip }, async () => {
+test('indirect tables are read by messages, and long data in pieces', { skip }, async () => {
   const { rig, memory } = await started(16, featureSet(Feature.INDIRECT_DESC))
   const bytes = Array.from({ length: 100_000 }, (_, at) => (at * 31) & 0xff)
   assert.deepEqual(await echo(rig, memory, 0, bytes), bytes)
   await rig.close()
 })
 
-test('the interrupt comes after the used index was written, and that after the data', { skip }, async () => {
+test('data is written before the used index, and the interrupt is signalled after both', { skip }, async () => {
   const { rig, memory, driver } = await started()
   const [, event] = rig.listen(IrqIndex.MSIX, 3)
   driver.pci.configWrite((driver.capabilities.find(({ id }) => id === 0x11)?.at ?? 0) + 2, 2, 0x8000)
@@ -72,7 +74,7 @@ test('the interrupt comes after the used index was written, and that after the d
   await rig.close()
 })
 
-test('event indices and packed rings are not offered where memory is not shared, nor taken', { skip }, async () => {
+test('EVENT_IDX and RING_PACKED are neither offered nor accepted without shared memory', { skip }, async () => {
   const { rig, driver } = await started()
   for (const feature of [Feature.EVENT_IDX, Feature.RING_PACKED]) {
     assert.equal(hasFeature(driver.offered(), feature), false)
@@ -82,7 +84,7 @@ test('event indices and packed rings are not offered where memory is not shared,
   await rig.close()
 })
 
-test('a device that reaches memory by itself is refused there', { skip }, async () => {
+test('a device that accesses guest memory itself is refused without shared memory', { skip }, async () => {
   const rig = echoRig(Object.assign(new EchoDevice(), { reachesMemory: true }))
   const driver = rig.plug()
   rig.unmap()
@@ -92,12 +94,12 @@ test('a device that reaches memory by itself is refused there', { skip }, async 
   await rig.close()
 })
 
-test('a client that never answers is served what it asks, and leaves nothing behind', { skip }, async () => {
+test('commands are served while DMA_READ is unanswered, and all resources are released', { skip }, async () => {
   const before = openDescriptors()
   const { rig, memory, driver } = await started()
   memory.answering = false
   assert.equal(await echo(rig, memory, 0, [1]), undefined)
-  assert.equal(memory.asked.length, 1)
+  assert.equal(memory.unanswered.length, 1)
   assert.equal(driver.get('num_queues'), 2)
   rig.client.ask('DEVICE_RESET', undefined)
   assert.equal(driver.get('device_status'), 0)
@@ -107,11 +109,11 @@ test('a client that never answers is served what it asks, and leaves nothing beh
 })
 
 for (const [what, answer] of [
-  ['an error', (memory: PrivateMemory) => memory.reply(memory.asked[0], new Uint8Array(0), 14)],
-  ['too little', (memory: PrivateMemory) => memory.reply(memory.asked[0], memory.asked[0].payload)],
-  ['too much', (memory: PrivateMemory) => memory.reply(memory.asked[0], new Uint8Array(1000))],
+  ['an error', (memory: PrivateMemory) => memory.reply(memory.unanswered[0], new Uint8Array(0), 14)],
+  ['too few bytes', (memory: PrivateMemory) => memory.reply(memory.unanswered[0], memory.unanswered[0].payload)],
+  ['too many bytes', (memory: PrivateMemory) => memory.reply(memory.unanswered[0], new Uint8Array(1000))],
 ] as const) {
-  test(`where a read is answered with ${what}, the device needs a reset`, { skip }, async () => {
+  test(`if a read is answered with ${what}, the device needs a reset`, { skip }, async () => {
     const { rig, memory, driver } = await started()
     memory.answering = false
     await echo(rig, memory, 0, [1])
@@ -119,7 +121,7 @@ for (const [what, answer] of [
     await memory.serve()
     assert.equal(driver.get('device_status') & Status.DEVICE_NEEDS_RESET, Status.DEVICE_NEEDS_RESET)
     assert.ok(rig.logged.some((line) => /cannot be read or written by message/.test(line)))
-    memory.asked.splice(0)
+    memory.unanswered.splice(0)
     memory.answering = true
     await driver.start()
     await memory.serve()
@@ -128,16 +130,16 @@ for (const [what, answer] of [
   })
 }
 
-test('a second answer is nobody’s', { skip }, async () => {
+test('a second reply to the same message is ignored and logged', { skip }, async () => {
   const { rig, memory } = await started()
   memory.answering = false
   await echo(rig, memory, 0, [1])
-  const [first] = memory.asked
+  const [first] = memory.unanswered
   memory.answer()
   memory.reply(first, new Uint8Array(20))
   memory.answering = true
   await memory.serve()
-  while (memory.asked.length > 0) {
+  while (memory.unanswered.length > 0) {
     memory.answer()
     await memory.serve()
   }
@@ -146,7 +148,7 @@ test('a second answer is nobody’s', { skip }, async () => {
   await rig.close()
 })
 
-test('an unmap is answered at once, and nothing more is written there', { skip }, async () => {
+test('DMA_UNMAP is answered at once, and no further writes go to the unmapped range', { skip }, async () => {
   const device = new EchoDevice({ slow: true })
   const { rig, memory } = await started(16, 0n, device)
   rig.send(0, [1, 2])
@@ -156,17 +158,17 @@ test('an unmap is answered at once, and nothing more is written there', { skip }
   device.answer()
   await memory.serve()
   assert.deepEqual(
-    memory.asked.map(({ command }) => command),
+    memory.unanswered.map(({ command }) => command),
     [ServerCommand.DMA_WRITE],
   )
   rig.unmap()
   memory.answer()
   await memory.serve()
-  assert.equal(memory.asked.length, 0)
+  assert.equal(memory.unanswered.length, 0)
   await rig.close()
 })
 
-test('a reset ends when what was written is in the guest’s memory', { skip }, async () => {
+test('a reset completes when all writes reached guest memory', { skip }, async () => {
   const device = new EchoDevice({ slow: true })
   const { rig, memory, driver } = await started(16, 0n, device)
   rig.send(0, [1, 2])
@@ -177,7 +179,7 @@ test('a reset ends when what was written is in the guest’s memory', { skip }, 
   await memory.serve()
   assert.notEqual(driver.get('device_status'), 0)
   memory.answering = true
-  while (memory.asked.length > 0) {
+  while (memory.unanswered.length > 0) {
     memory.answer()
     await memory.serve()
   }
@@ -185,13 +187,13 @@ test('a reset ends when what was written is in the guest’s memory', { skip }, 
   await rig.close()
 })
 
-test('memory that goes while it is read, and comes back, costs no request', { skip }, async () => {
+test('memory that is unmapped during a read and mapped again loses no request', { skip }, async () => {
   const { rig, memory, driver } = await started()
   assert.deepEqual(await echo(rig, memory, 0, [1]), [1])
   memory.answering = false
   const at = rig.send(0, [2, 3])
   await memory.serve()
-  assert.equal(memory.asked.length, 1)
+  assert.equal(memory.unanswered.length, 1)
   rig.unmap()
   memory.map()
   memory.answering = true

@@ -5,15 +5,15 @@ import { Pending } from '../../pending/pending.ts'
 import type { RawMessage } from './command-stream.ts'
 import { MessageFlag } from './protocol.ts'
 
-// DMA_READ and DMA_WRITE, and what answers the first                            @vfio-user DMA_READ, DMA_WRITE
+// DMA_READ with its reply, and DMA_WRITE                                        @vfio-user DMA_READ, DMA_WRITE
 //
 //   0         8       16
-//   | address | count | data                in the specification
+//   | address | count | data                specification
 //
 //   0         8       12     12 + count
-//   | address | count | data | 4 bytes      as QEMU has it, up to 11.1 at least
+//   | address | count | data | 4 bytes      QEMU, up to 11.1 at least
 //
-// Which one a client means shows in the first four bytes that are read and not all 0: they are in one place or the other.
+// The first DMA_READ reply with nonzero data shows which layout the client uses.
 const COUNT = 8
 const QEMU_DATA = 12
 const SPECIFIED_DATA = 16
@@ -23,49 +23,51 @@ const WORD = 4
 export const ServerCommand = { DMA_READ: 11, DMA_WRITE: 12 } as const
 export type ServerCommand = (typeof ServerCommand)[keyof typeof ServerCommand]
 
-/** Bytes one message moves at most: what a socket takes without waiting. */
+/** Maximum data bytes of one message: a socket accepts that many without waiting. */
 const MAX_TRANSFER_HERE = 0x8000
-/** Written bytes that wait for the client: more, and it does not keep up. */
+/** Limit of written bytes that the client has not yet confirmed. */
 const MAX_PENDING = 1 << 28
 
 const SLOW =
-  'the client shares no memory: what devices read and write goes by message, which is slow; share it (QEMU: memory-backend-memfd,share=on as memory-backend)'
+  'the client shares no memory: devices access it by messages, which is slow. ' +
+  'fix: share it (QEMU: memory-backend-memfd,share=on as memory-backend)'
 
-/** Something to be sent, or, without a command, to be done once all before it is answered. */
+/** Command to send. Without a command, `done` is called when all earlier transfers are answered. */
 interface Transfer {
   readonly command: ServerCommand | undefined
   readonly address: number
   readonly count: number
-  /** What is written. */
+  /** Data of a DMA_WRITE. */
   readonly data: Uint8Array | undefined
-  /** @param data what was read; undefined where nothing was */
+  /** @param data data of a DMA_READ; undefined for other transfers and after an error */
   done(data?: Uint8Array): void
 }
 
 export interface DmaMessagesEvents {
   send(command: ServerCommand, id: number, payload: Uint8Array): void
   settle(promise: Promise<unknown>): void
-  /** The client does what ends the connection. */
+  /** Ends the connection because of an error of the client. */
   fail(reason: string): void
   log(line: string): void
 }
 
 /**
- * Memory that a client keeps to itself, read and written by messages: one after the other, since one that was sent
- * may not be answered while the client waits for an answer of ours.
+ * Access by messages to memory that a client does not share. Only one message is sent at a time, because the client may
+ * not answer it while it waits for our reply to a command.
  */
 export class DmaMessages implements BounceMemory {
-  /** Bytes in one message. */
-  #most = MAX_TRANSFER_HERE
+  /** Maximum data bytes of one message for this client. */
+  #maxTransfer = MAX_TRANSFER_HERE
   readonly #queue: Transfer[] = []
   #current: Transfer | undefined
-  /** The current transfer was cancelled: its reply is discarded. */
+  /** True if the current transfer was cancelled: its reply is discarded. */
   #abandoned = false
   #id = 0
-  /** Where data begins in a message; undefined until something was read. */
+  /** Offset of data in the payload; undefined until a read shows it. */
   #dataAt: number | undefined
+  /** Written bytes that are not yet confirmed. */
   #pending = 0
-  #complained = false
+  #errorLogged = false
   #slowLogged = false
   #closed = false
 
@@ -74,9 +76,9 @@ export class DmaMessages implements BounceMemory {
     private readonly events: DmaMessagesEvents,
   ) {}
 
-  /** @param most bytes the client moves at once */
-  limit(most: number): void {
-    this.#most = Math.max(WORD, Math.min(MAX_TRANSFER_HERE, most))
+  /** Sets the maximum data bytes of one message that the client accepts. */
+  limit(bytes: number): void {
+    this.#maxTransfer = Math.max(WORD, Math.min(MAX_TRANSFER_HERE, bytes))
   }
 
   run(promise: Promise<unknown>): void {
@@ -87,8 +89,8 @@ export class DmaMessages implements BounceMemory {
     if (!this.#slowLogged) this.events.log(SLOW)
     this.#slowLogged = true
     const whole = new Uint8Array(length)
-    for (let done = 0; done < length; done += this.#most) {
-      const count = Math.min(this.#most, length - done)
+    for (let done = 0; done < length; done += this.#maxTransfer) {
+      const count = Math.min(this.#maxTransfer, length - done)
       const data = await new Promise<Uint8Array | undefined>((resolve) => {
         this.#add({ command: ServerCommand.DMA_READ, address: address + done, count, data: undefined, done: resolve })
       })
@@ -99,15 +101,17 @@ export class DmaMessages implements BounceMemory {
   }
 
   wrote(region: MemoryRegion, offset: number, length: number): void {
-    // A removed region is not guest memory any more, or other memory.
+    // The region may have been removed: its addresses are then unmapped or belong to other memory.
     if (length === 0 || this.memory.find(region.base) !== region) return
     this.#pending += length
     if (this.#pending > MAX_PENDING) {
-      this.events.fail(`${this.#pending} bytes wait to be written to the client's memory`)
+      this.events.fail(
+        `it does not keep up with DMA_WRITE: ${this.#pending} bytes are unconfirmed, the limit is ${MAX_PENDING}`,
+      )
       return
     }
-    for (let at = offset, end = offset + length; at < end; at += this.#most) {
-      const data = region.u8.slice(at, Math.min(at + this.#most, end))
+    for (let at = offset, end = offset + length; at < end; at += this.#maxTransfer) {
+      const data = region.u8.slice(at, Math.min(at + this.#maxTransfer, end))
       const done = () => {
         this.#pending -= data.length
       }
@@ -122,22 +126,22 @@ export class DmaMessages implements BounceMemory {
 
   flushed(): void | Pending {
     if (this.#idle) return
-    const settled = new Pending()
-    this.afterFlush(() => settled.finish())
-    return settled
+    const flushed = new Pending()
+    this.afterFlush(() => flushed.finish())
+    return flushed
   }
 
-  /** Takes an answer. @returns whether it is one to what was sent last */
+  /** Handles a reply. @returns true if it answers the current transfer */
   take({ id, command, flags, error, payload }: RawMessage): boolean {
     const current = this.#current
     if (!current || id !== this.#id || command !== current.command) return false
     this.#current = undefined
     let data: Uint8Array | undefined
     if ((flags & MessageFlag.ERROR) !== 0) {
-      this.#complain(`${error}`)
+      this.#logError(`the client answered errno ${error}`)
     } else if (command === ServerCommand.DMA_READ) {
       data = this.#dataOf(current, payload)
-      if (!data) this.#complain('an answer that makes no sense')
+      if (!data) this.#logError('invalid reply to DMA_READ')
     }
     current.done(data)
     this.#next()
@@ -146,13 +150,13 @@ export class DmaMessages implements BounceMemory {
 
   /** Cancels unsent transfers, and discards replies to sent ones, within a range. @default all memory */
   forget(address = 0, size = Number.POSITIVE_INFINITY): void {
-    const concerned = ({ command, address: at, count }: Transfer) =>
+    const isAffected = ({ command, address: at, count }: Transfer) =>
       size === Number.POSITIVE_INFINITY || (command !== undefined && at < address + size && address < at + count)
-    const dropped = this.#queue.filter(concerned)
-    const kept = this.#queue.filter((transfer) => !concerned(transfer))
+    const dropped = this.#queue.filter(isAffected)
+    const kept = this.#queue.filter((transfer) => !isAffected(transfer))
     this.#queue.splice(0, this.#queue.length, ...kept)
     const current = this.#current
-    if (current && concerned(current)) {
+    if (current && isAffected(current)) {
       this.#current = { ...current, done: () => {} }
       this.#abandoned = true
       dropped.unshift(current)
@@ -160,7 +164,7 @@ export class DmaMessages implements BounceMemory {
     for (const transfer of dropped) transfer.done()
   }
 
-  /** The client is gone. */
+  /** Cancels all transfers, present and future: the client disconnected. */
   close(): void {
     this.#closed = true
     this.forget()
@@ -186,7 +190,7 @@ export class DmaMessages implements BounceMemory {
       if (transfer.command === undefined) {
         transfer.done()
       } else if (transfer.data && this.#dataAt === undefined) {
-        this.#complain('how it lays out data is not known yet')
+        this.#logError('the layout of its messages is unknown until a read returns nonzero data')
         transfer.done()
       } else {
         this.#current = transfer
@@ -220,9 +224,9 @@ export class DmaMessages implements BounceMemory {
     return payload.slice(this.#dataAt, this.#dataAt + count)
   }
 
-  #complain(why: string): void {
-    if (this.#complained) return
-    this.#complained = true
+  #logError(why: string): void {
+    if (this.#errorLogged) return
+    this.#errorLogged = true
     this.events.log(`the client's memory cannot be read or written by message: ${why}`)
   }
 }

@@ -30,13 +30,13 @@ function rig(): { readonly memory: GuestMemory; readonly table: DmaTable; readon
   }
 }
 
-test('a buffer keeps its pages when the client unmaps them; of those no new one is made  @vfio-user DMA_UNMAP', {
+test('a buffer keeps its pages after DMA_UNMAP, and unmapped memory cannot be shared  @vfio-user DMA_UNMAP', {
   skip,
 }, () => {
   const before = openDescriptors()
   const { memory, table, buffers } = rig()
   table.map(whole, letteredFile(PAGES))
-  // Part of the same file, elsewhere.
+  // A second file, of which a part is mapped.
   table.map({ ...whole, offset: 4 * PAGE, address: 0x10_0000, size: 4 * PAGE }, letteredFile(PAGES, 'a'))
   const spans = spansOf(memory, [
     [9 * PAGE, PAGE],
@@ -57,7 +57,7 @@ test('a buffer keeps its pages when the client unmaps them; of those no new one 
   assert.equal(openDescriptors(), before)
 })
 
-test('what only stands for the client’s memory, or may not be written, is given to nobody', { skip }, () => {
+test('shadow memory and read-only memory cannot be shared', { skip }, () => {
   const { memory, table, buffers } = rig()
   table.map(whole, undefined)
   const shadow = buffers.share(spansOf(memory, [[PAGE, PAGE]]), REQUEST)

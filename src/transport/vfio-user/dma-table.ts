@@ -11,29 +11,32 @@ import { SharedFiles, type SharedPart } from './shared-files.ts'
 import { VfioUserError } from './vfio-user-error.ts'
 
 const FLAGS = DmaFlag.READ | DmaFlag.WRITE
-/** Bytes of one range, and of all that are shared; more is no guest's memory. */
+/** Maximum total bytes of shared ranges: more than any guest has. */
 const MAX_BYTES = 2 ** 42
 
-/** Memory of our own for what a client that shares nothing has; untouched it takes no space. */
+/** Limits of shadow memory for a client that shares no memory. Pages that are not accessed take no space. */
 const MAX_SHADOWS = 256
 const MAX_SHADOW_BYTES = 2 ** 36
 
 const UNSHARED =
-  'the driver uses memory that the client keeps to itself: share it (QEMU: memory-backend-memfd,share=on as memory-backend)'
+  'the driver uses memory that the client does not share. ' +
+  'fix: share it (QEMU: memory-backend-memfd,share=on as memory-backend)'
 
-/** QEMU (11.1) does this when the guest attaches the device to an IOMMU, and maps nothing from then on. */
+/** QEMU 11.1 unmaps all memory when the guest attaches the device to an IOMMU, and maps none afterwards. */
 const WITHDRAWN =
-  'the driver uses memory and the client unmapped all of it, as QEMU does behind an IOMMU. ' +
+  'the driver uses memory, but the client unmapped all of it, as QEMU does behind an IOMMU. ' +
   'fix: no IOMMU before this device (docs/qemu.md, "Behind an IOMMU")'
 
-/** A range the function may reach. */
+/** Range of guest memory that the client mapped for the function. */
 interface Range {
   readonly address: number
   readonly size: number
   readonly flags: number
-  /** Whether the client shares it. */
+  /** True if the client shares it. */
   readonly shared: boolean
-  /** Where its bytes are, or what stands for them while the client shares nothing at all. */
+  /**
+   * File part with its bytes, or shadow memory if the client shares no range; undefined if the range is inaccessible.
+   */
   part: SharedPart | undefined
   regions: readonly MemoryRegion[]
 }
@@ -45,24 +48,25 @@ interface Range {
  *     table.unmap(0, 1 << 30)
  *     table.releaseRetired()
  *
- * What is unmapped stays where it is until `releaseRetired`, since a device may be in the middle of using it. Ranges
- * without a file (ROM, BARs of other devices, memory the client keeps to itself) are known, and no device reaches them,
- * but for those of a client that shares nothing: they have shadows, and bytes come and go by message.
+ * Unmapped memory stays mapped in this process until `releaseRetired`, because a device may be using it. Ranges without
+ * a file (ROM, BARs of other devices, unshared memory) are recorded, but devices cannot access them. Exception: if the
+ * client shares no range at all, its ranges have shadow memory, and bytes are transferred by messages.
  * @vfio-user DMA_MAP, DMA_UNMAP
  */
 export class DmaTable {
   readonly #files: SharedFiles
-  /** By address. */
+  /** Mapped ranges by address. */
   #ranges = new Map<number, Range>()
   #retired: Mapping[] = []
   #warned = false
-  /** The client mapped a range, now or before. */
+  /** True if the client has ever mapped a range. */
   #mapped = false
 
   /**
-   * @param memory kept as the client describes it
-   * @param messages how to reach what a client that shares nothing has
-   * @param warn called once if memory could vanish while it is in use, and if a device needs memory that is not mapped or shared
+   * @param memory receives the regions of the mapped ranges
+   * @param messages access to the memory of a client that shares none
+   * @param warn called once if a file may shrink while it is in use, and once if a device uses memory that is not
+   *   mapped or shared
    */
   constructor(
     private readonly memory: GuestMemory,
@@ -81,12 +85,15 @@ export class DmaTable {
     }
   }
 
-  /** Ranges that are mapped. */
+  /** Number of mapped ranges. */
   get size(): number {
     return this.#ranges.size
   }
 
-  /** Adds a range. The descriptor is the table's, whatever happens. @throws where it cannot be; nothing is changed then */
+  /**
+   * Adds a range. Takes ownership of the descriptor, even if the call fails.
+   * @throws {VfioUserError | SystemCallError | RangeError} if it cannot be mapped; the table is unchanged then
+   */
   map(message: Omit<DmaMapMessage, 'argsz'>, descriptor: Descriptor | undefined): void {
     try {
       this.#check(message)
@@ -96,7 +103,7 @@ export class DmaTable {
     }
     const { flags, offset, address, size } = message
     const isPrivate = (flags & DmaFlag.WRITE) === 0
-    // Memory that must not be read counts as not shared.
+    // A range without the READ flag is treated as not shared.
     if ((flags & DmaFlag.READ) === 0) descriptor?.close()
     const isShared = descriptor && !descriptor.closed
     const part = isShared ? this.#files.open(descriptor, { offset, length: size, private: isPrivate }) : undefined
@@ -107,19 +114,19 @@ export class DmaTable {
   }
 
   /**
-   * Takes ranges out: those that lie in this one, of which there has to be one.
-   * @throws {VfioUserError} where there is none, or only part of one would go
+   * Removes all ranges within a range.
+   * @throws {VfioUserError} if it contains none, or only part of one
    */
   unmap(address: number, size: number): void {
-    const gone = [...this.#ranges.values()].filter(
+    const removed = [...this.#ranges.values()].filter(
       (range) => range.address < address + size && address < range.address + range.size,
     )
     const what = `${size} bytes at ${address.toString(16)}`
-    if (gone.length === 0) throw new VfioUserError(Errno.ENOENT, `nothing is mapped in ${what}`)
-    if (gone.some((range) => range.address < address || range.address + range.size > address + size)) {
-      throw new VfioUserError(Errno.EINVAL, `${what} are part of what was mapped`)
+    if (removed.length === 0) throw new VfioUserError(Errno.ENOENT, `nothing is mapped in ${what}`)
+    if (removed.some((range) => range.address < address || range.address + range.size > address + size)) {
+      throw new VfioUserError(Errno.EINVAL, `${what} contain only part of a mapped range`)
     }
-    this.#remove(gone)
+    this.#remove(removed)
   }
 
   unmapAll(): void {
@@ -137,12 +144,12 @@ export class DmaTable {
     this.releaseRetired()
   }
 
-  /** Whether something that was memory is not any more, and waits for `releaseRetired`. */
+  /** True if unmapped memory waits for `releaseRetired`. */
   get isRetiring(): boolean {
     return this.#retired.length > 0
   }
 
-  /** Whether it is the client's memory, which it keeps to itself. */
+  /** True if the address is in a mapped range that devices cannot access. */
   #isUnshared(address: number): boolean {
     for (const range of this.#ranges.values()) {
       if (address >= range.address && address - range.address < range.size) return range.part === undefined
@@ -152,25 +159,30 @@ export class DmaTable {
 
   #check({ flags, offset, address, size }: Omit<DmaMapMessage, 'argsz'>): void {
     const end = address + size
-    if ((flags & ~FLAGS) !== 0) throw new VfioUserError(Errno.EINVAL, `flags are 0x${flags.toString(16)}`)
+    if ((flags & ~FLAGS) !== 0) throw new VfioUserError(Errno.EINVAL, `invalid flags 0x${flags.toString(16)}`)
     if (size === 0 || address % PAGE !== 0 || size % PAGE !== 0 || offset % PAGE !== 0) {
-      throw new VfioUserError(Errno.EINVAL, `${size} bytes at ${address.toString(16)} are no pages`)
+      throw new VfioUserError(
+        Errno.EINVAL,
+        `${size} bytes at ${address.toString(16)}, offset ${offset}, are not whole pages`,
+      )
     }
     const shared = [...this.#ranges.values()].reduce((sum, range) => sum + (range.shared ? range.size : 0), size)
-    if (shared > MAX_BYTES) throw new VfioUserError(Errno.ENOSPC, `${shared} bytes are too many`)
+    if (shared > MAX_BYTES)
+      throw new VfioUserError(Errno.ENOSPC, `shared memory must not exceed ${MAX_BYTES} bytes (${shared})`)
     if (!Number.isSafeInteger(end) || !Number.isSafeInteger(offset + size)) {
-      throw new VfioUserError(Errno.EINVAL, `a range that ends at ${end.toString(16)}`)
+      throw new VfioUserError(Errno.EINVAL, `the end of the range is too large: ${end.toString(16)}`)
     }
-    if (this.#ranges.size >= MAX_MAPS) throw new VfioUserError(Errno.ENOSPC, `more than ${MAX_MAPS} ranges`)
+    if (this.#ranges.size >= MAX_MAPS)
+      throw new VfioUserError(Errno.ENOSPC, `the number of ranges must not exceed ${MAX_MAPS}`)
     for (const range of this.#ranges.values()) {
       if (range.address < end && address < range.address + range.size) {
-        throw new VfioUserError(Errno.EEXIST, `something is mapped at ${range.address.toString(16)}`)
+        throw new VfioUserError(Errno.EEXIST, `the range overlaps the one at ${range.address.toString(16)}`)
       }
     }
   }
 
-  #remove(gone: readonly Range[]): void {
-    for (const range of gone) {
+  #remove(ranges: readonly Range[]): void {
+    for (const range of ranges) {
       this.#ranges.delete(range.address)
       this.#retire(range)
     }
@@ -187,7 +199,7 @@ export class DmaTable {
   #publish(): void {
     const ranges = [...this.#ranges.values()]
     if (ranges.length > 0 && !ranges.some(({ shared }) => shared)) {
-      this.#cast(ranges)
+      this.#addShadows(ranges)
       this.memory.bounce = this.messages
     } else {
       for (const range of ranges) if (!range.shared) this.#retire(range)
@@ -196,8 +208,8 @@ export class DmaTable {
     this.memory.replace(ranges.flatMap(({ regions }) => regions))
   }
 
-  /** Gives shadows to ranges that have none. What a device may not both read and write is left out, and what is too much. */
-  #cast(ranges: readonly Range[]): void {
+  /** Adds shadow memory to readable and writable ranges that have none, up to the limits. */
+  #addShadows(ranges: readonly Range[]): void {
     let [count, bytes] = [0, 0]
     for (const range of ranges) {
       const { address, size, flags } = range
@@ -205,7 +217,7 @@ export class DmaTable {
       count++
       bytes += size
       if (range.part) continue
-      const file = MemoryFile.create('memory that is not shared', size)
+      const file = MemoryFile.create('shadow memory', size)
       range.part = this.#files.open(file.descriptor, { offset: 0, length: size, hidden: true })
       range.regions = range.part.regions(address)
     }

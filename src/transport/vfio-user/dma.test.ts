@@ -17,7 +17,7 @@ const NOTHING = new Uint8Array(0)
 const map = { argsz: 32, flags: 3, offset: 0, address: 0x10_0000, size: 0x1000 }
 const unmap = { argsz: 24, flags: 0, address: 0x10_0000, size: 0x1000 }
 
-test('a range is mapped once, in whole pages, of a file that is long enough  @vfio-user DMA_MAP', {
+test('DMA_MAP refuses overlapping ranges, partial pages, and files that are too short  @vfio-user DMA_MAP', {
   skip,
 }, async () => {
   const rig = echoRig()
@@ -46,11 +46,11 @@ test('a range is mapped once, in whole pages, of a file that is long enough  @vf
   }
   client.ask('DMA_MAP', { ...map, address: 0x10_1000 }, file)
   client.ask('DMA_MAP', { ...map, address: 0xf_f000 })
-  assert.equal(client.refusal('DMA_MAP', { ...map, address: 0xf_f000 }), EEXIST, 'without a file, too')
+  assert.equal(client.refusal('DMA_MAP', { ...map, address: 0xf_f000 }), EEXIST, 'also without a file')
   await rig.close()
 })
 
-test('what is unmapped has to be mapped, and whole  @vfio-user DMA_UNMAP', { skip }, async () => {
+test('DMA_UNMAP removes whole mapped ranges only  @vfio-user DMA_UNMAP', { skip }, async () => {
   const rig = echoRig()
   const { client } = rig
   rig.greet()
@@ -75,7 +75,7 @@ test('what is unmapped has to be mapped, and whole  @vfio-user DMA_UNMAP', { ski
   await rig.close()
 })
 
-test('a client cannot map without end, and can take it all back at once', { skip }, async () => {
+test('the number of ranges is limited, and UNMAP_ALL removes them all', { skip }, async () => {
   const rig = echoRig()
   const { client } = rig
   rig.greet()
@@ -86,7 +86,7 @@ test('a client cannot map without end, and can take it all back at once', { skip
   await rig.close()
 })
 
-test('a file is mapped once, whatever parts of it are: a thousand ranges are one descriptor', { skip }, async () => {
+test('a file is mapped once for all its ranges, with one descriptor', { skip }, async () => {
   const rig = echoRig()
   rig.greet()
   const before = openDescriptors()
@@ -102,7 +102,7 @@ test('a file is mapped once, whatever parts of it are: a thousand ranges are one
   await rig.close()
 })
 
-test('rings go on where they stood when their memory is mapped in other pieces', { skip }, async () => {
+test('rings continue at their positions when their memory is mapped again in other ranges', { skip }, async () => {
   const rig = echoRig()
   await rig.start()
   const half = MEMORY_BYTES / 2
@@ -122,17 +122,17 @@ test('rings go on where they stood when their memory is mapped in other pieces',
   await rig.close()
 })
 
-test('an unmap is answered when nothing is in flight there any more  @vfio-user DMA_UNMAP', { skip }, async () => {
+test('DMA_UNMAP is answered when the requests in flight are complete  @vfio-user DMA_UNMAP', { skip }, async () => {
   const device = new EchoDevice({ slow: true })
   const rig = echoRig(device)
   await rig.start()
   const at = rig.send(0, [7])
-  rig.client.tell('DMA_UNMAP', { argsz: 24, flags: 0, address: 0, size: MEMORY_BYTES })
+  rig.client.send('DMA_UNMAP', { argsz: 24, flags: 0, address: 0, size: MEMORY_BYTES })
   assert.equal(rig.client.next(), undefined)
   device.answer()
   await rig.reactor.idle()
   assert.equal(rig.client.next()?.command, 3)
-  assert.equal(rig.region.u8[at], 7, 'what was in flight reached memory')
+  assert.equal(rig.region.u8[at], 7, 'the request in flight reached memory')
   rig.map()
   rig.send(0, [8])
   device.answer()
@@ -140,24 +140,24 @@ test('an unmap is answered when nothing is in flight there any more  @vfio-user 
   await rig.close()
 })
 
-test('a client that is gone while its unmap waits harms nothing', { skip }, async () => {
+test('a client that disconnects while its DMA_UNMAP waits leaks no resources', { skip }, async () => {
   const before = openDescriptors()
   const device = new EchoDevice({ slow: true })
   const rig = echoRig(device)
   await rig.start()
   rig.send(0, [7])
-  rig.client.tell('DMA_UNMAP', { argsz: 24, flags: 0, address: 0, size: MEMORY_BYTES })
+  rig.client.send('DMA_UNMAP', { argsz: 24, flags: 0, address: 0, size: MEMORY_BYTES })
   rig.client.close()
   await new Promise((resolve) => setImmediate(resolve))
   device.answer()
   await rig.reactor.idle()
-  assert.equal(rig.over, true)
+  assert.equal(rig.closed, true)
   assert.equal(device.session, undefined)
   await rig.close()
   assert.equal(openDescriptors(), before)
 })
 
-test('what may only be read is not written, whatever a driver wants', { skip }, async () => {
+test('a range without the WRITE flag is not written', { skip }, async () => {
   const rig = echoRig()
   await rig.start()
   const page = 0x8_0000
@@ -175,7 +175,7 @@ test('what may only be read is not written, whatever a driver wants', { skip }, 
   await rig.close()
 })
 
-test('where other memory is shared, what is not is no memory to a device, and the log tells what to do', {
+test('if some memory is shared, using unshared memory fails the device, and the fix is logged', {
   skip,
 }, async () => {
   const rig = echoRig()
@@ -185,7 +185,11 @@ test('where other memory is shared, what is not is no memory to a device, and th
   rig.client.ask('DMA_MAP', { ...map, address: MEMORY_BYTES }, [rig.file.descriptor])
   await driver.start()
   assert.equal(driver.get('device_status') & 0x40, 0x40, 'DEVICE_NEEDS_RESET')
-  assert.equal(rig.logged.filter((line) => /keeps to itself: share it/.test(line)).length, 1, rig.logged.join('\n'))
+  assert.equal(
+    rig.logged.filter((line) => /does not share\. fix: share it/.test(line)).length,
+    1,
+    rig.logged.join('\n'),
+  )
   rig.unmap()
   rig.map()
   await driver.start()
@@ -193,7 +197,7 @@ test('where other memory is shared, what is not is no memory to a device, and th
   await rig.close()
 })
 
-test('a driver whose memory was all unmapped, as behind an IOMMU of QEMU, is named in the log', { skip }, async () => {
+test('if the client unmapped all memory, as QEMU behind an IOMMU, the cause is logged', { skip }, async () => {
   const rig = echoRig()
   const driver = rig.plug()
   rig.unmap()
@@ -206,7 +210,7 @@ test('a driver whose memory was all unmapped, as behind an IOMMU of QEMU, is nam
   await rig.close()
 })
 
-/** A command about a device feature. */
+/** Returns a DEVICE_FEATURE request. */
 function feature(flags: number, bytes: Uint8Array = NOTHING, argsz = 8 + bytes.length) {
   return { argsz, flags, bytes }
 }
@@ -223,7 +227,7 @@ function dirty(rig: VfioUserRig, address: number, length: number, pageSize: numb
   )
 }
 
-test('pages that a device wrote are told, once  @vfio-user DMA_LOGGING_REPORT', { skip }, async () => {
+test('pages that a device wrote are reported once  @vfio-user DMA_LOGGING_REPORT', { skip }, async () => {
   const rig = echoRig()
   await rig.start()
   const start = loggingStart.write({
@@ -246,13 +250,13 @@ test('pages that a device wrote are told, once  @vfio-user DMA_LOGGING_REPORT', 
   rig.client.ask('DEVICE_FEATURE', feature(DeviceFeature.DMA_LOGGING_STOP | FeatureFlag.SET))
   const report = loggingReport.write({ address: 0, length: 4096, pageSize: 4096, bytes: NOTHING })
   const flags = DeviceFeature.DMA_LOGGING_REPORT | FeatureFlag.GET
-  assert.equal(rig.client.refusal('DEVICE_FEATURE', feature(flags, report, 4096)), EINVAL, 'nothing is logged')
+  assert.equal(rig.client.refusal('DEVICE_FEATURE', feature(flags, report, 4096)), EINVAL, 'logging is not active')
   await rig.close()
 })
 
 const startOf = (pageSize: number) => loggingStart.write({ pageSize, ranges: 0, reserved: 0, elements: [] })
 
-test('features that are not there are refused, those that are can be probed  @vfio-user DEVICE_FEATURE', {
+test('unknown device features are refused, and known ones can be probed  @vfio-user DEVICE_FEATURE', {
   skip,
 }, async () => {
   const rig = echoRig()
@@ -262,7 +266,7 @@ test('features that are not there are refused, those that are can be probed  @vf
   for (const probe of [DMA_LOGGING_START | SET, DMA_LOGGING_STOP | SET, DMA_LOGGING_REPORT | GET, DMA_LOGGING_STOP]) {
     rig.client.ask('DEVICE_FEATURE', feature(probe | PROBE))
   }
-  // Migration, and the device's state in it.
+  // Features of migration.
   for (const flags of [1 | GET, 2 | GET, 2 | SET, 1 | PROBE, 0xffff | GET]) {
     assert.equal(rig.client.refusal('DEVICE_FEATURE', feature(flags)), EOPNOTSUPP)
   }
@@ -293,7 +297,7 @@ test('features that are not there are refused, those that are can be probed  @vf
   await rig.close()
 })
 
-test('a report in other pages than are logged says as much as it can', { skip }, () => {
+test('a report with another page size covers every written page', { skip }, () => {
   const memory = new GuestMemory([])
   const log = new DmaLog(memory)
   const bits = (address: number, length: number, pageSize: number) => {
@@ -310,7 +314,7 @@ test('a report in other pages than are logged says as much as it can', { skip },
   assert.deepEqual(bits(0x1_0000, 0x1_0000, 8192), [0, 3, 4])
   memory.onWrite?.(0x1_ffff, 2)
   assert.deepEqual(bits(0x1_0000, 0x1_0000, 4096), [15])
-  assert.deepEqual(bits(0x2_0000, 0x1000, 4096), [0], 'the other half is of another range')
+  assert.deepEqual(bits(0x2_0000, 0x1000, 4096), [0], 'the second page of the write is in another range')
   memory.onWrite?.(2 ** 40, 1)
   assert.deepEqual(bits(0, 2 ** 41, 2 ** 40), [1])
   memory.onWrite?.(0, 0)

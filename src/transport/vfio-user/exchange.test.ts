@@ -16,7 +16,7 @@ function hex(data: Uint8Array): string {
   return Array.from(data, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
-/** The next answer, whole. */
+/** Returns the next answer in hexadecimal. */
 function answer(rig: VfioUserRig): string {
   const message = rig.client.next()
   if (!message) return 'none'
@@ -33,13 +33,13 @@ const text = (said: string) => hex(new TextEncoder().encode(said))
 /** The header of VERSION, and its version: 0.0. */
 const GREETING = `0000 0100 d6000000 00000000 00000000 0000 0000 ${text(CAPABILITIES)}`
 
-test('what QEMU 11.1 says when it starts, and what it is answered', { skip }, async () => {
+test('the messages of a starting QEMU 11.1 are answered byte for byte', { skip }, async () => {
   const rig = echoRig()
   const shared = [rig.file.descriptor]
   const event = EventFd.create('an interrupt')
   const steps: [said: string, expected: string, descriptors?: typeof shared][] = [
     [GREETING, `0000 0100 8e000000 01000000 00000000 0000 0000 ${text(ANSWERED)}`],
-    // DMA_MAP: a MiB with a file, and ROM without.
+    // DMA_MAP: 1 MiB with a file, and ROM without one.
     [
       '0100 0200 30000000 00000000 00000000 20000000 03000000 0000000000000000 0000000000000000 0000100000000000',
       '0100 0200 10000000 01000000 00000000',
@@ -49,12 +49,12 @@ test('what QEMU 11.1 says when it starts, and what it is answered', { skip }, as
       '0200 0200 30000000 00000000 00000000 20000000 01000000 0000000000000000 0000fcff00000000 0000040000000000',
       '0200 0200 10000000 01000000 00000000',
     ],
-    // DEVICE_GET_INFO: it can be reset, and is a PCI device of 9 regions and 5 kinds of interrupts.
+    // DEVICE_GET_INFO: PCI device with reset, 9 regions and 5 interrupt indices.
     [
       '0300 0400 20000000 00000000 00000000 10000000 00000000 00000000 00000000',
       '0300 0400 20000000 01000000 00000000 10000000 03000000 09000000 05000000',
     ],
-    // DEVICE_GET_REGION_INFO: BAR 0, BAR 2, which is not there, and the configuration space.
+    // DEVICE_GET_REGION_INFO: BAR 0, BAR 2, which does not exist, and configuration space.
     [
       '0400 0500 30000000 00000000 00000000 20000000 00000000 00000000 00000000 0000000000000000 0000000000000000',
       '0400 0500 30000000 01000000 00000000 20000000 03000000 00000000 00000000 0040000000000000 0000000000000000',
@@ -81,7 +81,7 @@ test('what QEMU 11.1 says when it starts, and what it is answered', { skip }, as
       '1800 0a00 22000000 00000000 00000000 0400000000000000 07000000 02000000 0604',
       '1800 0a00 20000000 01000000 00000000 0400000000000000 07000000 02000000',
     ],
-    // DEVICE_SET_IRQS: an event for INTx; none any more; MSI-X is enabled with a vector 0 that has no event.
+    // DEVICE_SET_IRQS: an event for INTx; INTx disabled; MSI-X enabled, vector 0 without an event.
     [
       '1900 0800 24000000 00000000 00000000 14000000 24000000 00000000 00000000 01000000',
       '1900 0800 10000000 01000000 00000000',
@@ -96,7 +96,7 @@ test('what QEMU 11.1 says when it starts, and what it is answered', { skip }, as
       '9002 0800 10000000 01000000 00000000',
     ],
     ['4500 0d00 10000000 00000000 00000000', '4500 0d00 10000000 01000000 00000000'],
-    // DMA_UNMAP of what was mapped.
+    // DMA_UNMAP of the mapped range.
     [
       '4f00 0300 28000000 00000000 00000000 18000000 00000000 0000000000000000 0000100000000000',
       '4f00 0300 28000000 01000000 00000000 18000000 00000000 0000000000000000 0000100000000000',
@@ -110,7 +110,7 @@ test('what QEMU 11.1 says when it starts, and what it is answered', { skip }, as
   await rig.close()
 })
 
-test('firmware maps and unmaps in a hurry: what comes at once is answered in order, with its own descriptors', {
+test('several messages in one read are answered in order, each with its own descriptors', {
   skip,
 }, async () => {
   const rig = echoRig()
@@ -127,7 +127,7 @@ test('firmware maps and unmaps in a hurry: what comes at once is answered in ord
     joined.set(one, at)
     at += one.length
   }
-  // The descriptor is the last one's: those before have their answers all the same.
+  // The descriptor belongs to the last message. The earlier ones are answered without it.
   rig.client.raw(joined.subarray(0, all[0].length + all[1].length))
   rig.client.raw(all[2], [rig.file.descriptor])
   const answers = [answer(rig), answer(rig), answer(rig)]
@@ -138,7 +138,7 @@ test('firmware maps and unmaps in a hurry: what comes at once is answered in ord
   await rig.close()
 })
 
-test('a message may come in pieces of any size', { skip }, async () => {
+test('a message may arrive in pieces of any size', { skip }, async () => {
   const rig = echoRig()
   for (const byte of bytes(GREETING)) rig.client.raw(Uint8Array.of(byte))
   assert.equal(answer(rig).slice(0, 24), '000001008e00000001000000')

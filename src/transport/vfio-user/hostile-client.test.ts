@@ -19,15 +19,15 @@ const skip = ffiMissing() ?? false
 const NOTHING = new Uint8Array(0)
 const ENOSPC = 28
 
-/** A header that says what is not so. */
+/** Returns a header with any size and flags. */
 function header(size: number, flags = 0, command = 4): Uint8Array {
   const bytes = encodeMessage({ id: 1, command, flags, error: 0 }, NOTHING)
   new DataView(bytes.buffer).setUint32(4, size, true)
   return bytes
 }
 
-/** Everything a client does in its life, in steps after which it may be gone. */
-const LIFE: readonly ((rig: VfioUserRig) => unknown)[] = [
+/** Steps of a complete session of a client, after each of which it may disconnect. */
+const STEPS: readonly ((rig: VfioUserRig) => unknown)[] = [
   (rig) => rig.greet(),
   (rig) => rig.map(0, MEMORY_BYTES / 2),
   (rig) => rig.map(MEMORY_BYTES / 2, MEMORY_BYTES / 2),
@@ -35,7 +35,7 @@ const LIFE: readonly ((rig: VfioUserRig) => unknown)[] = [
   (rig) => rig.unmap(0, MEMORY_BYTES / 2),
   (rig) => rig.listen(IrqIndex.INTX, 1),
   (rig) => rig.listen(IrqIndex.MSIX, 3),
-  (rig) => rig.client.tell('DEVICE_RESET', undefined),
+  (rig) => rig.client.send('DEVICE_RESET', undefined),
   (rig) => rig.client.next(),
 ]
 
@@ -55,7 +55,7 @@ for (const [what, bytes] of [
     rig.client.raw(bytes, [rig.file.descriptor])
     assert.equal(rig.client.ended, true)
     await rig.close()
-    assert.equal(rig.over, true)
+    assert.equal(rig.closed, true)
     assert.equal(openDescriptors(), before)
   })
 }
@@ -69,7 +69,7 @@ test('a reply without a request is logged, and the next command is served', { sk
   await rig.close()
 })
 
-test('descriptors that belong to nothing are closed', { skip }, async () => {
+test('unexpected descriptors are closed', { skip }, async () => {
   const rig = echoRig()
   rig.greet()
   const event = EventFd.create('an event')
@@ -82,7 +82,7 @@ test('descriptors that belong to nothing are closed', { skip }, async () => {
   const range = { argsz: 32, flags: 3, offset: 0, address: 0, size: 4096 }
   assert.equal(rig.client.refusal('DMA_MAP', range, [rig.file.descriptor, event.descriptor]), 22)
   assert.equal(rig.client.refusal('DMA_MAP', range, [event.descriptor]), 22)
-  // Many before a message is whole, of which most are given up at once.
+  // Many descriptors before a message is complete: excess ones are closed at once.
   for (let i = 0; i < 4; i++) rig.client.raw(header(48, 0, 2).subarray(4 * i, 4 * i + 4), many)
   rig.client.raw(new Uint8Array(32))
   await rig.reactor.idle()
@@ -92,27 +92,27 @@ test('descriptors that belong to nothing are closed', { skip }, async () => {
   await rig.close()
 })
 
-test('a client may be gone after any step, in the middle of any message: the device is free again', {
+test('after a client disconnected at any step, in the middle of any message, all resources are released', {
   skip,
 }, async () => {
   const before = openDescriptors()
-  for (let steps = 0; steps <= LIFE.length; steps++) {
+  for (let steps = 0; steps <= STEPS.length; steps++) {
     for (const partial of [0, 1, 15, 16, 20]) {
       const device = new EchoDevice()
       const rig = echoRig(device)
-      for (const step of LIFE.slice(0, steps)) step(rig)
+      for (const step of STEPS.slice(0, steps)) step(rig)
       rig.client.raw(header(48, 0, 2).subarray(0, partial))
       if (partial === 20) rig.client.raw(Uint8Array.of(1, 2, 3, 4), [rig.file.descriptor])
       rig.reactor.turn()
       await rig.close()
-      assert.equal(rig.over, true)
+      assert.equal(rig.closed, true)
       assert.equal(rig.reactor.watches, 0)
     }
   }
   assert.equal(openDescriptors(), before)
 })
 
-test('a client that is gone with requests in flight leaves when they are done', { skip }, async () => {
+test('if a client disconnects with requests in flight, the session ends when they are complete', { skip }, async () => {
   const before = openDescriptors()
   const device = new EchoDevice({ slow: true })
   const rig = echoRig(device)
@@ -121,16 +121,16 @@ test('a client that is gone with requests in flight leaves when they are done', 
   rig.send(1, [2])
   rig.client.close()
   rig.reactor.turn()
-  assert.equal(device.resets, 1, 'only the one of the driver')
+  assert.equal(device.resets, 1, 'only the reset by the driver')
   device.answer()
   await rig.reactor.idle()
   assert.equal(device.session, undefined)
-  assert.equal(rig.over, true)
+  assert.equal(rig.closed, true)
   await rig.close()
   assert.equal(openDescriptors(), before)
 })
 
-test('memory that shrinks after it was mapped is warned of', { skip }, async () => {
+test('memory that may shrink after it is mapped is logged', { skip }, async () => {
   const rig = echoRig()
   rig.greet()
   const folder = mkdtempSync(path.join(tmpdir(), 'vfio-user-'))
@@ -145,7 +145,7 @@ test('memory that shrinks after it was mapped is warned of', { skip }, async () 
   await rig.close()
 })
 
-test('a client that begins a message and keeps silent is left', { skip }, async () => {
+test('a partial message that is not completed in time ends the connection', { skip }, async () => {
   for (const bytes of [1, 16, 20]) {
     const before = openDescriptors()
     const rig = echoRig()
@@ -158,7 +158,7 @@ test('a client that begins a message and keeps silent is left', { skip }, async 
     rig.reactor.elapse(1)
     assert.equal(rig.client.ended, true)
     await rig.close()
-    assert.equal(rig.over, true)
+    assert.equal(rig.closed, true)
     assert.equal(openDescriptors(), before)
   }
 })
@@ -170,7 +170,7 @@ test('memory of any size is mapped or refused at once', { skip }, async () => {
   const range = { argsz: 32, flags: 3, offset: 0, address: 2 ** 46, size: 4096 }
   for (let power = 40; power <= 46; power++) {
     const { descriptor, size } = MemoryFile.create('sparse', 2 ** power)
-    // The whole of it, and a page of it, for which a file is mapped as a whole.
+    // The whole file, and one page of it, for which the file is mapped as a whole.
     if (power >= 42) assert.equal(rig.client.refusal('DMA_MAP', { ...range, size }, [descriptor]), ENOSPC)
     else rig.client.ask('DMA_MAP', { ...range, size }, [descriptor])
     rig.client.ask('DMA_MAP', { ...range, address: 2 ** 50, offset: size - 4096 }, [descriptor])
@@ -183,7 +183,7 @@ test('memory of any size is mapped or refused at once', { skip }, async () => {
   assert.equal(openDescriptors(), before)
 })
 
-test('a thousand clients, one after the other, leave nothing behind', { skip }, async () => {
+test('a thousand clients one after another leak no resources', { skip }, async () => {
   const device = new EchoDevice()
   const before = openDescriptors()
   for (let i = 0; i < 1000; i++) {
@@ -193,12 +193,12 @@ test('a thousand clients, one after the other, leave nothing behind', { skip }, 
     rig.listen(IrqIndex.MSIX, 3)
     if (i % 3 === 0) rig.unmap()
     await rig.close()
-    assert.equal(rig.over, true)
+    assert.equal(rig.closed, true)
   }
   assert.equal(openDescriptors(), before)
 })
 
-test('whatever a client says, nothing throws, and the next is served', { skip }, async () => {
+test('arbitrary messages do not throw, and the next client is served', { skip }, async () => {
   const before = openDescriptors()
   const command = fc.oneof(
     { weight: 8, arbitrary: fc.integer({ min: 2, max: 18 }) },
@@ -236,7 +236,7 @@ test('whatever a client says, nothing throws, and the next is served', { skip },
       await rig.reactor.idle()
       event.close()
       await rig.close()
-      assert.equal(rig.over, true)
+      assert.equal(rig.closed, true)
     }),
     { numRuns: 60 },
   )

@@ -15,7 +15,7 @@ const { DATA_NONE, DATA_BOOL, DATA_EVENTFD, ACTION_MASK, ACTION_UNMASK, ACTION_T
 const MSIX_ENABLE = 0x8000_0000
 const MSIX_FUNCTION_MASK = 0x4000_0000
 
-/** A driver at work with a vector for each of two queues, and the events of three vectors. */
+/** Starts a driver with one vector for each of two queues, and the events of three vectors. */
 async function withVectors(): Promise<{ rig: VfioUserRig; events: EventFd[]; control: (bits: number) => void }> {
   const rig = echoRig()
   const driver = rig.plug()
@@ -35,12 +35,12 @@ function drained(rig: VfioUserRig, events: readonly EventFd[]): number[] {
   return events.map((event) => event.drain())
 }
 
-/** Pending bits of the vectors, which follow the table. */
+/** Reads the pending bits, which follow the MSI-X table. */
 function pending(rig: VfioUserRig): number {
   return rig.driver.pci.barRead(1, 3 * 16, 4)
 }
 
-test('each kind of interrupts has as many as the configuration space says  @vfio-user DEVICE_GET_IRQ_INFO', {
+test('the number of interrupts of each index is that in configuration space  @vfio-user DEVICE_GET_IRQ_INFO', {
   skip,
 }, async () => {
   const rig = echoRig()
@@ -61,7 +61,7 @@ test('each kind of interrupts has as many as the configuration space says  @vfio
   await rig.close()
 })
 
-test('the pin signals once, and again when it is unmasked and still asserted  @vfio-user DEVICE_SET_IRQS', {
+test('INTx is signalled once, and again when it is unmasked while asserted  @vfio-user DEVICE_SET_IRQS', {
   skip,
 }, async () => {
   const rig = echoRig()
@@ -72,7 +72,7 @@ test('the pin signals once, and again when it is unmasked and still asserted  @v
   rig.echo(0, [2])
   assert.deepEqual(drained(rig, events), [1], 'it masked itself')
   unmask()
-  assert.deepEqual(drained(rig, events), [1], 'nobody read the ISR status')
+  assert.deepEqual(drained(rig, events), [1], 'the ISR status was not read')
   rig.driver.isr()
   unmask()
   assert.deepEqual(drained(rig, events), [0])
@@ -83,15 +83,15 @@ test('the pin signals once, and again when it is unmasked and still asserted  @v
   rig.echo(0, [4])
   assert.deepEqual(drained(rig, events), [0], 'masked')
   const again = rig.listen(IrqIndex.INTX, 1)
-  assert.deepEqual(drained(rig, again), [1], 'another event hears of a pin that is asserted')
+  assert.deepEqual(drained(rig, again), [1], 'a new event is signalled while INTx is asserted')
   await rig.close()
 })
 
-test('the guest unmasks the pin by an event, without a word to us', { skip }, async () => {
+test('an unmask event unmasks INTx', { skip }, async () => {
   const rig = echoRig()
   await rig.start()
   const events = rig.listen(IrqIndex.INTX, 1)
-  const unmask = EventFd.create('the guest is done')
+  const unmask = EventFd.create('unmask')
   rig.setIrqs(DATA_EVENTFD | ACTION_UNMASK, IrqIndex.INTX, 0, 1, [unmask])
   rig.echo(0, [1])
   assert.deepEqual(drained(rig, events), [1])
@@ -103,12 +103,12 @@ test('the guest unmasks the pin by an event, without a word to us', { skip }, as
   rig.setIrqs(DATA_EVENTFD | ACTION_UNMASK, IrqIndex.INTX, 0, 1)
   unmask.signal()
   rig.reactor.turn()
-  assert.equal(unmask.drain(), 1, 'nobody listens any more')
+  assert.equal(unmask.drain(), 1, 'the event was removed')
   unmask.close()
   await rig.close()
 })
 
-test('a vector without an event stays pending, and is sent when it has one', { skip }, async () => {
+test('a vector without an event stays pending, and is signalled when it has one', { skip }, async () => {
   const { rig, events } = await withVectors()
   rig.setIrqs(DATA_EVENTFD | ACTION_TRIGGER, IrqIndex.MSIX, 1, 2)
   rig.echo(0, [1])
@@ -121,7 +121,7 @@ test('a vector without an event stays pending, and is sent when it has one', { s
   await rig.close()
 })
 
-test('vectors are masked one by one, or all by the function mask', { skip }, async () => {
+test('vectors are masked one by one by the client, or together by the function mask', { skip }, async () => {
   const { rig, events, control } = await withVectors()
   rig.setIrqs(DATA_NONE | ACTION_MASK, IrqIndex.MSIX, 1, 1)
   rig.echo(0, [1])
@@ -138,7 +138,7 @@ test('vectors are masked one by one, or all by the function mask', { skip }, asy
   await rig.close()
 })
 
-test('the client may trigger interrupts to see how they arrive', { skip }, async () => {
+test('ACTION_TRIGGER signals interrupts', { skip }, async () => {
   const { rig, events } = await withVectors()
   const trigger = DATA_BOOL | ACTION_TRIGGER
   rig.setIrqs(DATA_NONE | ACTION_TRIGGER, IrqIndex.MSIX, 1, 2)
@@ -149,7 +149,7 @@ test('the client may trigger interrupts to see how they arrive', { skip }, async
   await rig.close()
 })
 
-test('an event for errors is taken, which never come', { skip }, async () => {
+test('an event for the error interrupt is accepted and never signalled', { skip }, async () => {
   const rig = echoRig()
   rig.greet()
   const events = rig.listen(IrqIndex.ERR, 1)
@@ -157,7 +157,7 @@ test('an event for errors is taken, which never come', { skip }, async () => {
   await rig.close()
 })
 
-test('whatever makes no sense is refused, and its descriptors are closed', { skip }, async () => {
+test('invalid DEVICE_SET_IRQS is refused, and its descriptors are closed', { skip }, async () => {
   const { rig, events } = await withVectors()
   const one = EventFd.create('an event')
   const file = MemoryFile.create('no event', 4096)
@@ -206,7 +206,7 @@ test('whatever makes no sense is refused, and its descriptors are closed', { ski
   }
   assert.equal(openDescriptors(), before)
   rig.echo(0, [1])
-  assert.deepEqual(drained(rig, events), [0, 1, 0], 'and nothing was changed')
+  assert.deepEqual(drained(rig, events), [0, 1, 0], 'the interrupts are unchanged')
   one.close()
   file.close()
   await rig.close()

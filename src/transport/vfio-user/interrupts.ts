@@ -10,37 +10,38 @@ import { VfioUserError } from './vfio-user-error.ts'
 
 const DATA = IrqSet.DATA_NONE | IrqSet.DATA_BOOL | IrqSet.DATA_EVENTFD
 const ACTION = IrqSet.ACTION_MASK | IrqSet.ACTION_UNMASK | IrqSet.ACTION_TRIGGER
-/** Kinds that go by vector. */
+/** Indices with vectors, in the order in which `sendVector` tries them. */
 const MESSAGES = [IrqIndex.MSIX, IrqIndex.MSI]
 const IRQ_SET_BYTES = 20
-/** More entries a list of capabilities in 256 bytes cannot have. */
+/** Maximum number of capabilities in 256 bytes of configuration space. */
 const MAX_CAPABILITIES = 48
 
-/** One kind of interrupts of the function, as the client set it up. */
+/** State of the interrupts of one `IrqIndex`. */
 interface Kind {
-  /** By number: what to signal. */
+  /** Event of each interrupt, by number. */
   readonly events: (EventFd | undefined)[]
-  /** Those the client keeps from being signalled. */
+  /** Numbers of masked interrupts, which are not signalled. */
   readonly masked: Set<number>
 }
 
 /**
- * The bus of a function behind vfio-user: its interrupts are events of the client's.
+ * Bus of a function behind vfio-user: interrupts signal events of the client.
  *
- * INTx is level-triggered: while the pin is asserted and not masked the event is signalled once, and masks it; unmasking
- * it looks again. Of MSI-X the client has the table and the masks. A vector without an event is pending until it has one.
+ * INTx is level-triggered: when the pin is asserted and not masked, the event is signalled once and INTx is masked.
+ * Unmasking checks the pin again. The client has the MSI-X table and its mask bits. A vector without an event stays
+ * pending until it has one.
  * @vfio-user DEVICE_SET_IRQS
  */
 export class ClientInterrupts implements PciBus {
   #pci: PciFunction | undefined
   #asserted = false
   #kinds = makeKinds()
-  /** Unmasks INTx when signalled: how KVM says that the guest is done with it. */
+  /** Event that unmasks INTx. KVM signals it at the guest's end of interrupt. */
   #unmask: { readonly event: EventFd; readonly watch: Closable } | undefined
 
   constructor(private readonly reactor: Pick<Reactor, 'watch' | 'signal'>) {}
 
-  /** @param pci whose bus this is */
+  /** Sets the function that uses this bus. */
   attach(pci: PciFunction): void {
     this.#pci = pci
   }
@@ -61,11 +62,11 @@ export class ClientInterrupts implements PciBus {
     return false
   }
 
-  /** How many interrupts of a kind there are: what the function's configuration space says. */
+  /** Number of interrupts of an index, according to the function's configuration space. */
   count(index: number): number {
     const pci = this.#pci
     if (!pci) return 0
-    // An error event that never comes: QEMU warns where it cannot have one.
+    // QEMU warns if there is no error interrupt. It is never signalled.
     if (index === IrqIndex.ERR) return 1
     if (index === IrqIndex.INTX) return pci.configRead(0x3d, 1) === 0 ? 0 : 1
     const control = messageControl(pci, index === IrqIndex.MSIX ? CapabilityId.MSIX : CapabilityId.MSI)
@@ -74,25 +75,25 @@ export class ClientInterrupts implements PciBus {
     return index === IrqIndex.MSI ? 1 << ((control >>> 1) & 7) : 0
   }
 
-  /** @vfio-user DEVICE_GET_IRQ_INFO */
+  /** Returns the flags of an index. @vfio-user DEVICE_GET_IRQ_INFO */
   flags(index: number): number {
     if (index === IrqIndex.INTX) return IrqFlag.EVENTFD | IrqFlag.MASKABLE | IrqFlag.AUTOMASKED
     return index < IrqIndex.ERR ? IrqFlag.EVENTFD | IrqFlag.MASKABLE : IrqFlag.EVENTFD
   }
 
-  /** Does what the client says. The descriptors are taken. @throws {VfioUserError} */
+  /** Handles DEVICE_SET_IRQS. Takes ownership of the descriptors. @throws {VfioUserError} */
   set(message: IrqSetMessage, descriptors: readonly Descriptor[]): void {
     const { flags, index, start, count, bytes } = message
     this.#check(message, descriptors)
     const numbers = Array.from({ length: count }, (_, i) => start + i)
-    const meant = (flags & IrqSet.DATA_BOOL) === 0 ? numbers : numbers.filter((_, i) => bytes[i] !== 0)
+    const selected = (flags & IrqSet.DATA_BOOL) === 0 ? numbers : numbers.filter((_, i) => bytes[i] !== 0)
     switch (flags & (DATA | ACTION)) {
       case IrqSet.DATA_NONE | IrqSet.ACTION_TRIGGER:
         if (count === 0) this.#disable(index)
-        else this.#trigger(index, meant)
+        else this.#trigger(index, selected)
         break
       case IrqSet.DATA_BOOL | IrqSet.ACTION_TRIGGER:
-        this.#trigger(index, meant)
+        this.#trigger(index, selected)
         break
       case IrqSet.DATA_EVENTFD | IrqSet.ACTION_TRIGGER:
         this.#assign(index, numbers, descriptors)
@@ -102,18 +103,18 @@ export class ClientInterrupts implements PciBus {
         break
       case IrqSet.DATA_NONE | IrqSet.ACTION_MASK:
       case IrqSet.DATA_BOOL | IrqSet.ACTION_MASK:
-        for (const number of meant) this.#kinds[index].masked.add(number)
+        for (const number of selected) this.#kinds[index].masked.add(number)
         break
       case IrqSet.DATA_NONE | IrqSet.ACTION_UNMASK:
       case IrqSet.DATA_BOOL | IrqSet.ACTION_UNMASK:
-        this.#unmaskAll(index, meant)
+        this.#unmaskAll(index, selected)
         break
       default:
-        throw new VfioUserError(Errno.EINVAL, `events cannot tell that interrupts ${index} were masked`)
+        throw new VfioUserError(Errno.EINVAL, `interrupts of index ${index} cannot be masked by an eventfd`)
     }
   }
 
-  /** The client is gone, and its events with it. */
+  /** Closes all events: the client disconnected. */
   disconnect(): void {
     for (let index = 0; index < IRQS; index++) this.#disable(index)
     this.#closeUnmask()
@@ -124,22 +125,25 @@ export class ClientInterrupts implements PciBus {
     const refuse = (reason: string) => {
       throw new VfioUserError(Errno.EINVAL, reason)
     }
-    if (argsz < IRQ_SET_BYTES) refuse(`argsz is ${argsz}`)
+    if (argsz < IRQ_SET_BYTES) refuse(`argsz must be at least ${IRQ_SET_BYTES} (${argsz})`)
     if (!isOneOf(flags & DATA) || !isOneOf(flags & ACTION) || (flags & ~(DATA | ACTION)) !== 0) {
-      refuse(`flags are 0x${flags.toString(16)}`)
+      refuse(`invalid flags 0x${flags.toString(16)}`)
     }
-    if (index >= IRQS) refuse(`there are no interrupts ${index}`)
-    const there = this.count(index)
-    if (start + count > there) refuse(`interrupts ${start} to ${start + count} of ${there}`)
-    if (index >= IrqIndex.ERR && (flags & IrqSet.ACTION_TRIGGER) === 0) refuse(`interrupts ${index} have no mask`)
+    if (index >= IRQS) refuse(`no interrupt index ${index}`)
+    const available = this.count(index)
+    if (start + count > available) refuse(`${count} interrupts from ${start} exceed the count of ${available}`)
+    if (index >= IrqIndex.ERR && (flags & IrqSet.ACTION_TRIGGER) === 0)
+      refuse(`interrupts of index ${index} are not maskable`)
     if (count === 0 && (start !== 0 || flags !== (IrqSet.DATA_NONE | IrqSet.ACTION_TRIGGER)))
-      refuse('no interrupts named')
-    if (bytes.length !== ((flags & IrqSet.DATA_BOOL) === 0 ? 0 : count)) refuse(`${bytes.length} bytes of data`)
-    const most = (flags & IrqSet.DATA_EVENTFD) === 0 ? 0 : count
-    if (descriptors.length !== 0 && descriptors.length !== most) refuse(`${descriptors.length} descriptors for ${most}`)
+      refuse('count must not be 0')
+    if (bytes.length !== ((flags & IrqSet.DATA_BOOL) === 0 ? 0 : count))
+      refuse(`${bytes.length} bytes of data for ${count} interrupts`)
+    const expected = (flags & IrqSet.DATA_EVENTFD) === 0 ? 0 : count
+    if (descriptors.length !== 0 && descriptors.length !== expected)
+      refuse(`${descriptors.length} descriptors for ${expected} interrupts`)
   }
 
-  /** @param descriptors as many as numbers, or none to take the events away */
+  /** Sets the events of interrupts. @param descriptors one for each number, or none to remove the events */
   #assign(index: number, numbers: readonly number[], descriptors: readonly Descriptor[]): void {
     const events = eventsOf(descriptors)
     const kind = this.#kinds[index]
@@ -158,7 +162,7 @@ export class ClientInterrupts implements PciBus {
     if (index === IrqIndex.INTX) this.#closeUnmask()
   }
 
-  /** The client wants to see interrupts that did not happen. */
+  /** Signals interrupts that the client requested with ACTION_TRIGGER. */
   #trigger(index: number, numbers: readonly number[]): void {
     for (const number of numbers) {
       const event = this.#kinds[index].events[number]
@@ -173,7 +177,7 @@ export class ClientInterrupts implements PciBus {
   }
 
   #watchUnmask(index: number, descriptors: readonly Descriptor[]): void {
-    if (index !== IrqIndex.INTX) throw new VfioUserError(Errno.EINVAL, 'only INTx is unmasked by an event')
+    if (index !== IrqIndex.INTX) throw new VfioUserError(Errno.EINVAL, 'only INTx can be unmasked by an eventfd')
     const [event] = eventsOf(descriptors)
     this.#closeUnmask()
     if (!event) return
@@ -206,7 +210,7 @@ function isOneOf(bits: number): boolean {
   return bits !== 0 && (bits & (bits - 1)) === 0
 }
 
-/** All of them, or none: where one is no event, the others are closed too. */
+/** Wraps all descriptors. @throws {Error} if one is not an eventfd; the events opened before it are closed */
 function eventsOf(descriptors: readonly Descriptor[]): EventFd[] {
   const events: EventFd[] = []
   try {
@@ -218,7 +222,7 @@ function eventsOf(descriptors: readonly Descriptor[]): EventFd[] {
   return events
 }
 
-/** The control word of the function's capability for messages. */
+/** Returns the Message Control register of the MSI or MSI-X capability; undefined if the function has none. */
 function messageControl(pci: PciFunction, id: number): number | undefined {
   let at = pci.configRead(0x34, 1)
   for (let i = 0; i < MAX_CAPABILITIES && at !== 0; i++) {

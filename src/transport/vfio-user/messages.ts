@@ -3,10 +3,10 @@ import { anything, counted, fixed, followed, nothing, type Payload, withBytes } 
 import { struct } from '../../wire/struct.ts'
 import { MAX_DESCRIPTORS } from './protocol.ts'
 
-// What is in a message                                                          @vfio-user Protocol Specification
+// Payloads of the messages                                                      @vfio-user Protocol Specification
 //
-// `argsz` is, in a command, how long an answer the client has room for (where there is none: how long the command is); in
-// an answer, how long it is when it is whole.
+// `argsz` in a command is the maximum size of the reply (if there is none: the size of the command). In a reply, it is
+// the size of the complete reply.
 
 const version = followed(struct({ major: u16, minor: u16 }))
 const dmaMap = fixed(struct({ argsz: u32, flags: u32, offset: u64, address: u64, size: u64 }))
@@ -18,7 +18,7 @@ const irqInfo = followed(struct({ argsz: u32, flags: u32, index: u32, count: u32
 const irqSet = followed(struct({ argsz: u32, flags: u32, index: u32, start: u32, count: u32 }))
 const regionPart = struct({ offset: u64, region: u32, count: u32 })
 const regionData = withBytes(regionPart, (head) => head.count)
-/** Up to 8 bytes to write, in as many. */
+/** One write of REGION_WRITE_MULTI: `count` is at most 8, `data` always 8 bytes. */
 const smallWrite = struct({ offset: u64, region: u32, count: u32, data: bits64 })
 const smallWrites = counted(struct({ count: u64 }), (head) => head.count, smallWrite)
 const feature = followed(struct({ argsz: u32, flags: u32 }))
@@ -27,7 +27,7 @@ export type DmaMapMessage = ReturnType<typeof dmaMap.parse>
 export type IrqSetMessage = ReturnType<typeof irqSet.parse>
 export type FeatureMessage = ReturnType<typeof feature.parse>
 
-/** In DEVICE_FEATURE of DMA_LOGGING_START and DMA_LOGGING_REPORT. */
+/** Data of DEVICE_FEATURE for DMA_LOGGING_START; `loggingReport` for DMA_LOGGING_REPORT. */
 export const loggingStart = counted(
   struct({ pageSize: u64, ranges: u32, reserved: u32 }),
   (head) => head.ranges,
@@ -35,19 +35,19 @@ export const loggingStart = counted(
 )
 export const loggingReport = followed(struct({ address: u64, length: u64, pageSize: u64 }))
 
-/** After the head of an answer to DEVICE_GET_REGION_INFO. */
+/** Sparse mmap capability, after the fixed part of a reply to DEVICE_GET_REGION_INFO. */
 export const sparseAreas = counted(
   struct({ id: u16, version: u16, next: u32, areas: u32, reserved: u32 }),
   (head) => head.areas,
   struct({ offset: u64, size: u64 }),
 )
 
-/** What there is to know of a command before it is looked at. */
+/** Id, layouts and descriptor limit of a command. */
 export interface CommandKind<Q, R> {
   readonly id: number
   readonly request: Payload<Q>
   readonly reply: Payload<R>
-  /** The most descriptors that come with it. */
+  /** Maximum number of descriptors. */
   readonly descriptors: number
 }
 
@@ -61,7 +61,7 @@ function command<Q, R = void>(
 
 const NO_REPLY = { reply: nothing }
 
-/** What a client sends. @vfio-user Commands */
+/** Commands of a client. @vfio-user Commands */
 export const ClientCommand = {
   VERSION: command(1, version, { reply: version }),
   DMA_MAP: command(2, dmaMap, { ...NO_REPLY, descriptors: 1 }),
@@ -87,7 +87,7 @@ export type ReplyOf<N extends ClientCommand> = Kinds[N] extends CommandKind<infe
 
 const NAMES = new Map(Object.entries(ClientCommand).map(([name, { id }]) => [id, name as ClientCommand]))
 
-/** @returns undefined where the protocol has no such command from a client */
+/** Returns the name of a command; undefined if clients have no such command. */
 export function clientCommandName(id: number): ClientCommand | undefined {
   return NAMES.get(id)
 }

@@ -1,7 +1,7 @@
-// Numbers of the vfio-user protocol, as QEMU's docs/interop/vfio-user.rst and <linux/vfio.h> have them. Everything is
-// little-endian here.
+// Constants of the vfio-user protocol, from QEMU's docs/interop/vfio-user.rst and <linux/vfio.h>. All fields are
+// little-endian.
 
-// A message, either way                                                                         @vfio-user Header
+// Message in either direction                                                                   @vfio-user Header
 //
 //   0    2         4      8       12      16
 //   | id | command | size | flags | error | data |          size: of the whole message
@@ -21,19 +21,19 @@ export const MessageFlag = {
   ERROR: 1 << 5,
 } as const
 
-/** The only major version there is, and the newest minor one known here. */
+/** Supported version: the only major one of the protocol, and the newest supported minor one. */
 export const MAJOR = 0
 export const MINOR = 1
 
-/** What is said of ourselves in VERSION. @vfio-user VERSION */
+/** Limits of this server, sent in VERSION. Sizes in bytes. @vfio-user VERSION */
 export const MAX_TRANSFER = 1 << 20
-/** More QEMU takes for a mistake. Clients that send more at once, up to what the kernel passes, are served all the same. */
-export const TOLD_DESCRIPTORS = 16
+/** Sent as max_msg_fds: QEMU refuses larger values. Messages may nevertheless have up to MAX_DESCRIPTORS. */
+export const ADVERTISED_DESCRIPTORS = 16
 export const MAX_DESCRIPTORS = 253
 export const MAX_MAPS = 4096
 export const PAGE = 0x1000
 
-/** A region access with as much data as there can be; whatever else there is, is shorter. */
+/** Maximum message size in bytes: a region access with MAX_TRANSFER bytes of data. */
 export const MAX_MESSAGE = HEADER_BYTES + 16 + MAX_TRANSFER
 
 /** @vfio-user DEVICE_GET_INFO */
@@ -63,7 +63,7 @@ export const IrqSet = {
 
 /** @vfio-user DMA_MAP */
 export const DmaFlag = { READ: 1 << 0, WRITE: 1 << 1 } as const
-/** Of DMA_UNMAP: everything; address and size are 0 then. */
+/** Flag of DMA_UNMAP: unmaps all ranges; address and size must be 0. */
 export const UNMAP_ALL = 1 << 1
 
 /** @vfio-user DEVICE_FEATURE */

@@ -13,26 +13,26 @@ import {
 } from './protocol.ts'
 import { VfioUserError } from './vfio-user-error.ts'
 
-// REGION_READ and REGION_WRITE, and what answers them                               @vfio-user REGION_READ, REGION_WRITE
+// REGION_READ and REGION_WRITE, and their replies                                   @vfio-user REGION_READ, REGION_WRITE
 //
 //   0        8        12      16
-//   | offset | region | count | data: `count` bytes |           in a write, and in the answer to a read
+//   | offset | region | count | data: `count` bytes |           data only in a write, and in the reply to a read
 //
 const OFFSET = 0
 const REGION = 8
 const COUNT = 12
 const DATA = 16
-/** In REGION_WRITE_MULTI: the number of writes, then as many of them, each with 8 bytes for data. */
+/** REGION_WRITE_MULTI: the number of writes, then the writes, each with 8 bytes of data. */
 const MULTI_WRITES = 8
 const MULTI_STRIDE = 24
 const MULTI_DATA_BYTES = 8
 
-/** What a PCI function without extended configuration space has of it. */
+/** Size of configuration space without the extended part. */
 const CONFIG_BYTES = 0x100
 
 /**
- * The client's accesses to the regions of a function. Each costs the guest an exit and a message, so that these, of all
- * messages, are taken apart by hand.
+ * Accesses of the client to the regions of a function. Each costs the guest an exit and a message, so these messages
+ * are parsed without a `Payload`.
  */
 export class RegionAccess {
   #answer = new Uint8Array(HEADER_BYTES + DATA + 8)
@@ -40,15 +40,16 @@ export class RegionAccess {
 
   constructor(private readonly pci: PciFunction) {}
 
-  /** How many bytes a region has; 0 where it is not there. */
+  /** Size of a region in bytes; 0 if the function does not have it. */
   sizeOf(region: number): number {
     if (region === RegionIndex.CONFIG) return CONFIG_BYTES
     return this.pci.bars[region]?.size ?? 0
   }
 
-  /** @returns the whole answer, valid until the next access */
+  /** Handles REGION_READ. @returns the reply message, valid until the next access */
   read(id: number, command: number, payload: Uint8Array): Uint8Array {
-    if (payload.length !== DATA) throw new VfioUserError(Errno.EINVAL, `${payload.length} bytes instead of ${DATA}`)
+    if (payload.length !== DATA)
+      throw new VfioUserError(Errno.EINVAL, `payload of ${payload.length} bytes instead of ${DATA}`)
     const count = this.#check(payload, 0)
     this.#begin(id, command, payload, DATA + count)
     const region = word(payload, REGION)
@@ -66,25 +67,26 @@ export class RegionAccess {
     return this.#answer.subarray(0, HEADER_BYTES + DATA + count)
   }
 
-  /** @returns the whole answer, valid until the next access */
+  /** Handles REGION_WRITE. @returns the reply message, valid until the next access */
   write(id: number, command: number, payload: Uint8Array): Uint8Array {
     const count = this.#check(payload, 0)
     if (payload.length !== DATA + count) {
-      throw new VfioUserError(Errno.EINVAL, `${payload.length} bytes instead of ${DATA + count}`)
+      throw new VfioUserError(Errno.EINVAL, `payload of ${payload.length} bytes instead of ${DATA + count}`)
     }
     this.#writeAll(payload, 0, count)
     this.#begin(id, command, payload, DATA)
     return this.#answer.subarray(0, HEADER_BYTES + DATA)
   }
 
-  /** Makes one write after the other. @returns the whole answer, valid until the next access */
+  /** Handles REGION_WRITE_MULTI: all writes in order. @returns the reply message, valid until the next access */
   writeMulti(id: number, command: number, payload: Uint8Array): Uint8Array {
     const writes = payload.length < MULTI_WRITES ? Number.NaN : longWord(payload, 0)
     if (payload.length !== MULTI_WRITES + writes * MULTI_STRIDE) {
-      throw new VfioUserError(Errno.EINVAL, `${payload.length} bytes for ${writes} writes`)
+      throw new VfioUserError(Errno.EINVAL, `payload of ${payload.length} bytes for ${writes} writes`)
     }
     for (let i = 0, at = MULTI_WRITES; i < writes; i++, at += MULTI_STRIDE) {
-      if (this.#check(payload, at) > MULTI_DATA_BYTES) throw new VfioUserError(Errno.EINVAL, `write ${i} is too long`)
+      if (this.#check(payload, at) > MULTI_DATA_BYTES)
+        throw new VfioUserError(Errno.EINVAL, `write ${i} exceeds ${MULTI_DATA_BYTES} bytes`)
     }
     for (let i = 0, at = MULTI_WRITES; i < writes; i++, at += MULTI_STRIDE) {
       this.#writeAll(payload, at, word(payload, at + COUNT))
@@ -93,9 +95,10 @@ export class RegionAccess {
     return this.#answer.subarray(0, HEADER_BYTES + MULTI_WRITES)
   }
 
-  /** Whether the access whose description is at `at` can be made. @returns how many bytes it moves */
+  /** Checks the access whose fixed part is at `at`. @returns its data bytes. @throws {VfioUserError} */
   #check(payload: Uint8Array, at: number): number {
-    if (payload.length < at + DATA) throw new VfioUserError(Errno.EINVAL, `${payload.length} bytes are too few`)
+    if (payload.length < at + DATA)
+      throw new VfioUserError(Errno.EINVAL, `payload of ${payload.length} bytes is too short`)
     const offset = longWord(payload, at + OFFSET)
     const region = word(payload, at + REGION)
     const count = word(payload, at + COUNT)
@@ -125,7 +128,7 @@ export class RegionAccess {
     return this.pci.barRead(region, offset, width)
   }
 
-  /** Begins an answer with what the command began with. */
+  /** Begins a reply: the header, and the fixed part of the command. */
   #begin(id: number, command: number, payload: Uint8Array, length: number): void {
     const size = HEADER_BYTES + length
     if (size > this.#answer.length) {
@@ -142,10 +145,10 @@ export class RegionAccess {
   }
 }
 
-/** The widest access there is at an offset. */
-function widthAt(offset: number, left: number): number {
-  if (left >= 4 && offset % 4 === 0) return 4
-  return left >= 2 && offset % 2 === 0 ? 2 : 1
+/** Returns the widest aligned access at an offset: 4, 2 or 1 bytes, at most `length`. */
+function widthAt(offset: number, length: number): number {
+  if (length >= 4 && offset % 4 === 0) return 4
+  return length >= 2 && offset % 2 === 0 ? 2 : 1
 }
 
 function word(bytes: Uint8Array, at: number): number {

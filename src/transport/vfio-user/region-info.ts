@@ -5,15 +5,16 @@ import { CAP_SPARSE_MMAP, REGIONS, RegionFlag } from './protocol.ts'
 import type { RegionAccess } from './region-access.ts'
 import { VfioUserError } from './vfio-user-error.ts'
 
-/** What DEVICE_GET_REGION_INFO is answered with. */
+/** Answer to DEVICE_GET_REGION_INFO. */
 export interface RegionInfo {
   readonly answer: ReplyOf<'DEVICE_GET_REGION_INFO'>
-  /** The file that the region, or parts of it, can be mapped from. */
+  /** File from which the client can map the region, or parts of it. */
   readonly fd: number | undefined
 }
 
 /**
- * Region information for a client. If only parts of a region can be mapped, they are listed after it, if there is room.
+ * Returns information about a region. If only parts of it can be mapped, they are listed at the end, if `argsz` has
+ * room.
  * @vfio-user DEVICE_GET_REGION_INFO
  */
 export function regionInfo(
@@ -21,8 +22,9 @@ export function regionInfo(
   access: RegionAccess,
   { argsz, index }: RequestOf<'DEVICE_GET_REGION_INFO'>,
 ): RegionInfo {
-  if (argsz < REGION_INFO_BYTES) throw new VfioUserError(Errno.EINVAL, `argsz is ${argsz}`)
-  if (index >= REGIONS) throw new VfioUserError(Errno.EINVAL, `there is no region ${index}`)
+  if (argsz < REGION_INFO_BYTES)
+    throw new VfioUserError(Errno.EINVAL, `argsz must be at least ${REGION_INFO_BYTES} (${argsz})`)
+  if (index >= REGIONS) throw new VfioUserError(Errno.EINVAL, `no region ${index}`)
   const size = access.sizeOf(index)
   const parts = pci.bars[index]?.mappable
   const capabilities = parts ? sparse(parts, size) : new Uint8Array(0)
@@ -46,7 +48,7 @@ export function regionInfo(
   }
 }
 
-/** Which parts there are, where that is not all of it. */
+/** Returns the sparse mmap capability; empty if the whole region can be mapped. */
 function sparse({ areas }: MappableParts, size: number): Uint8Array {
   if (areas.length === 1 && areas[0].offset === 0 && areas[0].size === size) return new Uint8Array(0)
   return sparseAreas.write({

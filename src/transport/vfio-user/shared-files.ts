@@ -2,10 +2,10 @@ import { fstatSync } from 'node:fs'
 import type { Descriptor } from '../../host/linux/descriptor.ts'
 import { type MappedRegion, Mapping, type MappingRange } from '../../host/linux/mapping.ts'
 
-/** Larger files are not mapped as a whole: they are more than a guest's memory. */
+/** Maximum bytes of a file that is mapped as a whole. Larger files are not guest memory only. */
 const MAX_WHOLE = 2 ** 42
 
-/** A mapping, and how many parts of it are in use. */
+/** Mapping, and the number of its parts in use. */
 interface Shared {
   readonly mapping: Mapping
   /** Identity of the file; undefined if the mapping is for one region only. */
@@ -21,17 +21,17 @@ export interface SharedPart {
 }
 
 /**
- * Files of guest memory, each mapped once, however many parts of it the client names: firmware and IOMMUs make a client
- * map and unmap parts of the same file all the time.
+ * Files of guest memory. Each is mapped once as a whole, because firmware and IOMMUs make a client map and unmap parts
+ * of the same file frequently.
  */
 export class SharedFiles {
   readonly #byFile = new Map<string, Shared>()
 
-  /** @param warn called once if memory could vanish while it is in use */
+  /** @param warn called for each mapping of a file that may shrink while it is in use */
   constructor(private readonly warn: (line: string) => void) {}
 
   /**
-   * Part of a file. The descriptor is taken, even where this fails.
+   * Opens a part of a file. Takes ownership of the descriptor, even if the call fails.
    * @throws {SystemCallError | RangeError}
    */
   open(descriptor: Descriptor, range: MappingRange): SharedPart {

@@ -18,7 +18,7 @@ function request(argsz: number) {
   return { argsz, flags: 0, index: SHARED, capOffset: 0, size: 0, offset: 0, bytes: new Uint8Array(0) }
 }
 
-test('memory that a device shares is mapped by the client, and both see what the other writes', { skip }, async () => {
+test('the client maps memory that a device shares, and both see each other’s writes', { skip }, async () => {
   const size = 1 << 18
   const ours = Mapping.of(MemoryFile.create('shared memory', size).descriptor, { offset: 0, length: size })
   const before = openDescriptors()
@@ -40,7 +40,7 @@ test('memory that a device shares is mapped by the client, and both see what the
   ours.close()
 })
 
-test('where only parts can be mapped they are listed, if there is room  @vfio-user DEVICE_GET_REGION_INFO', {
+test('parts of a region that can be mapped are listed, if argsz has room  @vfio-user DEVICE_GET_REGION_INFO', {
   skip,
 }, async () => {
   const size = 0x3_0000

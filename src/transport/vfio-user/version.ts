@@ -1,28 +1,28 @@
 import { Errno } from '../../host/linux/errno.ts'
 import type { ReplyOf, RequestOf } from './messages.ts'
-import { MAJOR, MAX_MAPS, MAX_TRANSFER, MINOR, PAGE, TOLD_DESCRIPTORS } from './protocol.ts'
+import { ADVERTISED_DESCRIPTORS, MAJOR, MAX_MAPS, MAX_TRANSFER, MINOR, PAGE } from './protocol.ts'
 import { VfioUserError } from './vfio-user-error.ts'
 
-/** Maximum number of descriptors in one message that a client may ask for. */
+/** Maximum valid value of max_msg_fds of a client. */
 const MAX_CLIENT_DESCRIPTORS = 1024
 
 /**
- * Agrees on a version, which is the client's or an older one, and on what both sides can do.
+ * Negotiates version and capabilities. The minor version is the lower of both sides.
  * @vfio-user VERSION
- * @throws {VfioUserError} where that is not possible
+ * @throws {VfioUserError} if the major version differs or the capabilities are invalid
  */
 export function agree({ major, minor, bytes }: RequestOf<'VERSION'>): ReplyOf<'VERSION'> {
-  if (major !== MAJOR) throw new VfioUserError(Errno.EINVAL, `version ${major}.${minor}`)
+  if (major !== MAJOR) throw new VfioUserError(Errno.EINVAL, `unsupported version ${major}.${minor}`)
   const proposed = capabilitiesIn(bytes)
-  const expectNumber = (name: 'max_msg_fds' | 'max_data_xfer_size', most: number) => {
+  const expectNumber = (name: 'max_msg_fds' | 'max_data_xfer_size', max: number) => {
     const value = proposed[name]
-    if (value === undefined || (Number.isInteger(value) && Number(value) >= 0 && Number(value) <= most)) return
-    throw new VfioUserError(Errno.EINVAL, `${name} is ${JSON.stringify(value)}`)
+    if (value === undefined || (Number.isInteger(value) && Number(value) >= 0 && Number(value) <= max)) return
+    throw new VfioUserError(Errno.EINVAL, `${name} must be a number of 0 to ${max} (${JSON.stringify(value)})`)
   }
   expectNumber('max_msg_fds', MAX_CLIENT_DESCRIPTORS)
   expectNumber('max_data_xfer_size', 0xffff_ffff)
   const capabilities = {
-    max_msg_fds: TOLD_DESCRIPTORS,
+    max_msg_fds: ADVERTISED_DESCRIPTORS,
     max_data_xfer_size: MAX_TRANSFER,
     max_dma_maps: MAX_MAPS,
     pgsizes: PAGE,
@@ -31,17 +31,16 @@ export function agree({ major, minor, bytes }: RequestOf<'VERSION'>): ReplyOf<'V
   return {
     major,
     minor: Math.min(minor, MINOR),
-    // With its end.
     bytes: new TextEncoder().encode(`${JSON.stringify({ capabilities })}\0`),
   }
 }
 
-/** How many bytes a client moves at once. */
-export function mostTransfer({ bytes }: RequestOf<'VERSION'>): number {
+/** Maximum data bytes of one message that the client accepts. */
+export function maxTransfer({ bytes }: RequestOf<'VERSION'>): number {
   return Number(capabilitiesIn(bytes).max_data_xfer_size ?? MAX_TRANSFER)
 }
 
-/** What a client may say of itself. */
+/** Capabilities of a client, not yet checked. */
 interface Capabilities {
   readonly max_msg_fds?: unknown
   readonly max_data_xfer_size?: unknown
@@ -50,16 +49,16 @@ interface Capabilities {
 
 function capabilitiesIn(bytes: Uint8Array): Capabilities {
   if (bytes.length === 0) return {}
-  if (bytes[bytes.length - 1] !== 0) throw new VfioUserError(Errno.EINVAL, 'capabilities without an end')
+  if (bytes[bytes.length - 1] !== 0) throw new VfioUserError(Errno.EINVAL, 'the capabilities do not end with NUL')
   const text = new TextDecoder().decode(bytes.subarray(0, bytes.length - 1))
-  let said: { readonly capabilities?: unknown } | undefined
+  let parsed: { readonly capabilities?: unknown } | undefined
   try {
-    said = objectOf(JSON.parse(text))
+    parsed = objectOf(JSON.parse(text))
   } catch {
-    throw new VfioUserError(Errno.EINVAL, 'capabilities that are no JSON')
+    throw new VfioUserError(Errno.EINVAL, 'the capabilities are not JSON')
   }
-  const capabilities = said && objectOf(said.capabilities ?? {})
-  if (!capabilities) throw new VfioUserError(Errno.EINVAL, 'capabilities that are no object')
+  const capabilities = parsed && objectOf(parsed.capabilities ?? {})
+  if (!capabilities) throw new VfioUserError(Errno.EINVAL, 'the capabilities are not an object')
   return capabilities
 }
 

@@ -1,7 +1,7 @@
 import { errnoName } from '../../host/linux/system-call-error.ts'
 import { MessageError } from '../../wire/payload.ts'
 
-/** A command that is refused, and why. Whatever came with it is closed, and nothing else is changed. */
+/** Reason why a command is refused. Its descriptors are closed, and it changes nothing. */
 export class VfioUserError extends MessageError {
   override readonly name = 'VfioUserError'
 

@@ -25,16 +25,16 @@ for (const [name, features] of [
   ['split', 0n],
   ['packed', featureSet(Feature.RING_PACKED, Feature.EVENT_IDX)],
 ] as const) {
-  test(`a driver in another process uses a device as in this one: ${name}`, { skip }, async () => {
+  test(`a driver behind vfio-user uses a device: ${name}`, { skip }, async () => {
     const rig = echoRig()
     await rig.start(features)
     for (let i = 0; i < 200; i++) assert.deepEqual(rig.echo(i % 2, [i, 2, 3]), [i, 2, 3])
     await rig.close()
-    assert.equal(rig.over, true)
+    assert.equal(rig.closed, true)
   })
 }
 
-test('a queue interrupts through its vector, and its vector only  @vfio-user DEVICE_SET_IRQS', { skip }, async () => {
+test('a queue signals its own vector only  @vfio-user DEVICE_SET_IRQS', { skip }, async () => {
   const rig = echoRig()
   const driver = rig.plug()
   const events = rig.listen(IrqIndex.MSIX, 3)
@@ -52,7 +52,7 @@ test('a queue interrupts through its vector, and its vector only  @vfio-user DEV
   await rig.close()
 })
 
-test('a client that is gone leaves the device as before any driver', { skip }, async () => {
+test('the device is reset when the client disconnects', { skip }, async () => {
   const device = new EchoDevice()
   const before = openDescriptors()
   const rig = echoRig(device)
@@ -60,13 +60,13 @@ test('a client that is gone leaves the device as before any driver', { skip }, a
   assert.deepEqual(rig.echo(0, [1]), [1])
   await rig.hangUp()
   assert.equal(device.session, undefined)
-  assert.equal(rig.over, true)
+  assert.equal(rig.closed, true)
   await rig.close()
   assert.equal(openDescriptors(), before)
 })
 
 for (const { kind, skip } of KINDS) {
-  test(`one client after another is served over a socket: ${kind}`, { skip }, async (context) => {
+  test(`clients are served one after another over a socket: ${kind}`, { skip }, async (context) => {
     const folder = mkdtempSync(path.join(tmpdir(), 'vfio-user-'))
     context.after(() => rmSync(folder, { recursive: true }))
     const before = openDescriptors()
@@ -78,10 +78,10 @@ for (const { kind, skip } of KINDS) {
     await runWith(reactor, async () => {
       for (let round = 0; round < 5; round++) {
         const client = new Client(UnixStream.connect(socket), () => {})
-        client.tell('VERSION', versionRequest())
-        client.tell('DMA_MAP', { argsz: 32, flags: 3, offset: 0, address: 0, size: 4096 })
-        client.tell('REGION_READ', { region: 7, offset: 0, count: 4 })
-        client.tell('DEVICE_RESET', undefined)
+        client.send('VERSION', versionRequest())
+        client.send('DMA_MAP', { argsz: 32, flags: 3, offset: 0, address: 0, size: 4096 })
+        client.send('REGION_READ', { region: 7, offset: 0, count: 4 })
+        client.send('DEVICE_RESET', undefined)
         for (const command of [1, 2, 9, 13]) {
           let answer = client.next()
           for (; !answer; answer = client.next()) await setTimeout(1)
@@ -90,10 +90,10 @@ for (const { kind, skip } of KINDS) {
         client.close()
       }
       server.close()
-      await server.over
+      await server.closed
     })
     reactor.close()
     assert.equal(openDescriptors(), before)
-    assert.equal(logged.filter((line) => line === 'echo: a client is here').length, 5)
+    assert.equal(logged.filter((line) => line === 'echo: client connected').length, 5)
   })
 }

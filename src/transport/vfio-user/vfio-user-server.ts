@@ -13,11 +13,11 @@ export interface VfioUserOptions {
   readonly log: (line: string) => void
 }
 
-/** Makes the function that is served, on a bus and with the memory of whichever guest it is given to. */
+/** Creates the function to serve, on a bus and with the memory of the client's guest. */
 export type MakeFunction = (bus: PciBus, memory: GuestMemory) => PciFunction
 
 /**
- * Serves a PCI function to one client after another. Those that come meanwhile wait.
+ * Serves a PCI function to clients one after another. While one is served, further connections wait.
  *
  *     const server = serveVfioUser(
  *       (bus, memory) => new VirtioPciFunction(device, bus, { memory, log }),
@@ -27,13 +27,13 @@ export type MakeFunction = (bus: PciBus, memory: GuestMemory) => PciFunction
  *     )
  *     await reactor.run()
  *     ...
- *     server.close()                         // what is in flight ends first
- *     await server.over
+ *     server.close()                         // completes the requests in flight first
+ *     await server.closed
  */
 export class VfioUserServer {
-  /** Resolves when no client is served any more, and none will be. */
-  readonly over: Promise<void>
-  readonly #reception: AcceptLoop<ClientSession>
+  /** Resolves when the server is closed and no client is served. */
+  readonly closed: Promise<void>
+  readonly #acceptLoop: AcceptLoop<ClientSession>
 
   constructor(make: MakeFunction, clients: PeerSource, reactor: VfioUserReactor, { log }: VfioUserOptions) {
     const memory = new GuestMemory([])
@@ -41,7 +41,7 @@ export class VfioUserServer {
     const pci = make(interrupts, memory)
     interrupts.attach(pci)
     const print = limitedLog((line) => log(`${pci.name}: ${line}`))
-    this.#reception = new AcceptLoop(
+    this.#acceptLoop = new AcceptLoop(
       clients,
       'client',
       reactor,
@@ -59,16 +59,16 @@ export class VfioUserServer {
       return undefined
     })
     const poller = reactor.poll({ poll: () => pci.poll?.() === true, stopPolling: () => pci.stopPolling?.() })
-    this.over = this.#reception.over
-    void this.over.then(() => {
+    this.closed = this.#acceptLoop.closed
+    void this.closed.then(() => {
       hook.close()
       poller.close()
     })
   }
 
-  /** Serves no more: the client there is is left when what it asked for is done. */
+  /** Closes the server. Disconnects the present client after its requests in flight are completed. */
   close(): void {
-    this.#reception.close()
+    this.#acceptLoop.close()
   }
 }
 

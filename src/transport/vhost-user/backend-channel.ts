@@ -5,14 +5,14 @@ import { acknowledgement, BackEndMessage, type MessageKind, type RequestOf } fro
 import { MessageFlag } from './protocol.ts'
 import { encodeMessage, RequestStream } from './request-stream.ts'
 
-/** Maximum number of outstanding replies; a front-end that sends none receives no more requests. */
+/** Maximum number of outstanding replies. A front-end that owes more ends the channel. */
 const MAX_WAITING = 1024
 
 /** Waits for the reply to a message. */
 export interface Waiter {
   /** @param status 0 for success @param descriptors of the reply: closed after the call, unless released */
   answered(status: number, descriptors: readonly Descriptor[]): void
-  /** The channel closed before the reply. */
+  /** Called if the channel closes before the reply. */
   lost?(): void
 }
 
@@ -44,7 +44,7 @@ export class BackendChannel implements Receiver {
     if (this.#closed) return
     const kind = BackEndMessage[name] as unknown as MessageKind<RequestOf<N>, unknown>
     if (waiter && this.#waiting.length >= MAX_WAITING) {
-      this.ended('the front-end answers nothing')
+      this.ended('the front-end sends no replies')
       return
     }
     const bytes = encodeMessage(kind.id, waiter ? MessageFlag.NEED_REPLY : 0, kind.request.write(request))
@@ -60,12 +60,12 @@ export class BackendChannel implements Receiver {
     this.#stream.add(bytes, descriptors)
     for (let message = this.#stream.next(); message; message = this.#stream.next()) {
       const { request, payload, descriptors: sent } = message
-      const asked = this.#waiting.shift()
-      const answers = asked?.id === request && payload.length === acknowledgement.write(0).length
-      if (answers) asked.waiter.answered(acknowledgement.parse(payload), sent)
-      else asked?.waiter.lost?.()
+      const pending = this.#waiting.shift()
+      const isReply = pending?.id === request && payload.length === acknowledgement.write(0).length
+      if (isReply) pending.waiter.answered(acknowledgement.parse(payload), sent)
+      else pending?.waiter.lost?.()
       for (const descriptor of sent) descriptor.close()
-      if (!answers) {
+      if (!isReply) {
         this.ended(`a reply to message ${request} without a request`)
         return
       }
@@ -75,7 +75,7 @@ export class BackendChannel implements Receiver {
 
   ended(reason?: string): void {
     if (this.#closed) return
-    if (reason !== undefined) this.log(`the back-end's own channel: ${reason}`)
+    if (reason !== undefined) this.log(`back-end channel closed: ${reason}`)
     this.close()
   }
 

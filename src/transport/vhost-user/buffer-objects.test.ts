@@ -27,7 +27,7 @@ const RGBX = 2
 
 const UUID = Uint8Array.from({ length: 16 }, (_, i) => 0xf0 + i)
 
-/** One buffer that says it is a dma-buf, of a file: what is between the devices does not look at it. */
+/** One buffer of kind dma-buf that is a plain file: the exchange does not check it. */
 class OneBuffer implements Pick<GuestBuffers, 'buffers' | 'find' | 'watch'> {
   readonly file = MemoryFile.create('a dma-buf', 4096)
   readonly buffer: GuestBuffer
@@ -62,7 +62,7 @@ class OneBuffer implements Pick<GuestBuffers, 'buffers' | 'find' | 'watch'> {
   }
 }
 
-test('a buffer is offered to other devices from when it has a name until the guest takes it back', {
+test('a buffer is announced from the assignment of its name until the guest releases it', {
   skip,
 }, async () => {
   const before = openDescriptors()
@@ -76,19 +76,19 @@ test('a buffer is offered to other devices from when it has a name until the gue
   const added = channel.next()
   assert.equal(added?.request, BackEndMessage.SHARED_OBJECT_ADD.id)
   assert.deepEqual(added.payload, UUID)
-  assert.equal(channel.next(), undefined, 'said once')
+  assert.equal(channel.next(), undefined, 'announced once')
   const [given] = rig.frontEnd.ask('GET_SHARED_OBJECT', { uuid: UUID }).descriptors
   buffers.buffer.close()
   assert.equal(channel.next()?.request, BackEndMessage.SHARED_OBJECT_REMOVE.id)
   assert.equal(rig.frontEnd.ask('GET_SHARED_OBJECT', { uuid: UUID }).descriptors.length, 0)
-  assert.equal(fstatSync(given.fd).ino, ino, 'whoever has it keeps it')
+  assert.equal(fstatSync(given.fd).ino, ino, 'a received descriptor stays valid')
   given.close()
   channel.close()
   await rig.close()
   assert.equal(openDescriptors(), before)
 })
 
-test('a buffer that is no dma-buf is not offered, nor given to whoever knows its name, and the log says why', {
+test('a buffer that is not a dma-buf is neither announced nor passed on, and the reason is logged', {
   skip,
 }, async () => {
   const logged: string[] = []
@@ -104,7 +104,7 @@ test('a buffer that is no dma-buf is not offered, nor given to whoever knows its
   })
   assert.equal(channel.next(), undefined)
   assert.equal(rig.frontEnd.ask('GET_SHARED_OBJECT', { uuid: uuids[0] }).descriptors.length, 0)
-  const why = 'no dma-buf that devices of other processes could have: there is no /dev/there-is-no-udmabuf: '
+  const why = 'not a dma-buf, so other processes cannot import it: there is no /dev/there-is-no-udmabuf: '
   assert.equal(logged.length, 1, 'each reason once')
   assert.ok(logged[0].includes(`${uuidText(uuids[0])}, is ${why}`), logged[0])
   assert.ok(rig.logged[0].includes(`GET_SHARED_OBJECT refused: ${uuidText(uuids[0])}: ${why}`), rig.logged[0])
@@ -113,7 +113,7 @@ test('a buffer that is no dma-buf is not offered, nor given to whoever knows its
   buffers.close()
 })
 
-/** A device that is told the name of another's buffer, and answers with what is in it. */
+/** Device that answers a request with the name of a buffer by the bytes of that buffer. */
 class Peeping extends EchoDevice {
   constructor(private readonly buffers: GuestBuffers) {
     super()
@@ -133,7 +133,7 @@ class Peeping extends EchoDevice {
   }
 }
 
-test('two devices of one process meet by the name that the guest has of one, and gives to the other  @virtio 5.7.6.8', {
+test('a device finds a buffer of another device of the same process by its UUID  @virtio 5.7.6.8', {
   skip,
 }, async () => {
   const file = MemoryFile.create('guest memory', 1 << 20)
@@ -143,7 +143,7 @@ test('two devices of one process meet by the name that the guest has of one, and
   const other = activateDevice(new Peeping(buffers))
   const page = gpu.page(4096)
   gpu.poke(page, [0x0102_0304, 0x0506_0708])
-  // BLOB_MEM_GUEST with USE_CROSS_DEVICE, as a driver does before it exports one.
+  // BLOB_MEM_GUEST with USE_CROSS_DEVICE, as a driver creates a blob that it exports.
   assert.equal(gpu.createBlob(1, 4096, [page], 1, 4).type, GpuResponse.OK_NODATA)
   const named = gpu.control(GpuCommand.RESOURCE_ASSIGN_UUID, [1, 0])
   assert.equal(named.type, GpuResponse.OK_RESOURCE_UUID)
@@ -152,12 +152,14 @@ test('two devices of one process meet by the name that the guest has of one, and
   gpu.poke(page, [0x1112_1314])
   assert.deepEqual(peep().slice(0, 4), [0x14, 0x13, 0x12, 0x11], 'in place')
   gpu.unref(1)
-  assert.deepEqual(peep(), [], 'nobody has it any more')
+  assert.deepEqual(peep(), [], 'the buffer was released')
   buffers.close()
   mapping.close()
 })
 
-test('two devices of two processes meet by the name, over a front-end that keeps the table', { skip }, async () => {
+test('a device finds a buffer of a device of another process by its UUID, through the front-end’s table', {
+  skip,
+}, async () => {
   const buffers = new OneBuffer()
   const owner = new VhostUserRig(new EchoDevice(), { objects: new BufferObjects(buffers, assert.fail) })
   const seeker = new VhostUserRig(new EchoDevice(), { objects: new BufferObjects(new OneBuffer(), assert.fail) })

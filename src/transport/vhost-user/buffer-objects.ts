@@ -5,15 +5,15 @@ import type { Closable } from '../../host/linux/reactor/reactor.ts'
 import { type NotFound, type SharedObjects, type SharedObjectsListener, uuidText } from './shared-objects.ts'
 
 /**
- * A guest's buffers for its other devices: those that are dma-bufs, since that is what devices import. Who is in this
- * process finds all of them in `GuestBuffers` itself.
+ * Buffers of a guest as shared objects for its other devices. Only dma-bufs, because devices import no other kind. Code
+ * in this process finds all buffers in `GuestBuffers`.
  */
 export class BufferObjects implements SharedObjects {
   readonly #buffers: Pick<GuestBuffers, 'buffers' | 'find' | 'watch'>
-  /** Reasons that the log has. */
+  /** Problems that were logged. */
   readonly #logged = new Set<string>()
 
-  /** @param log takes a line for each reason why buffers with names are not for other devices */
+  /** @param log receives one line for each problem that keeps named buffers from other devices */
   constructor(
     buffers: Pick<GuestBuffers, 'buffers' | 'find' | 'watch'>,
     private readonly log: (line: string) => void,
@@ -26,7 +26,7 @@ export class BufferObjects implements SharedObjects {
       const { info, kind, name, uuid } = buffer
       if (!uuid) return
       if (kind === 'dma-buf') listener.added(uuid)
-      else this.#tell(info.problem ?? kind, `${name}, ${uuidText(uuid)}, is ${whyNot(buffer)}`)
+      else this.#logOnce(info.problem ?? kind, `${name}, ${uuidText(uuid)}, is ${whyNot(buffer)}`)
     }
     for (const buffer of this.#buffers.buffers) added(buffer)
     return this.#buffers.watch({
@@ -44,7 +44,7 @@ export class BufferObjects implements SharedObjects {
     return handles.kind === 'dma-buf' ? handles.descriptor : { reason: whyNot(buffer) }
   }
 
-  #tell(problem: string, line: string): void {
+  #logOnce(problem: string, line: string): void {
     if (this.#logged.has(problem)) return
     this.#logged.add(problem)
     this.log(line)
@@ -52,5 +52,5 @@ export class BufferObjects implements SharedObjects {
 }
 
 function whyNot({ reason }: GuestBuffer): string {
-  return `no dma-buf that devices of other processes could have: ${reason}`
+  return `not a dma-buf, so other processes cannot import it: ${reason}`
 }

@@ -6,8 +6,8 @@ import { KINDS } from '../../host/linux/reactor/testing/kinds.ts'
 const url = (name: string) => JSON.stringify(new URL(name, import.meta.url))
 
 /**
- * Closes reactors below the servers on them, in the middle of requests, and then the servers; again and again, in a process of
- * its own, since what is tested is that it lives.
+ * Repeatedly closes a reactor before the server on it, while requests are in flight, and then the server. Runs in a
+ * child process, because the test checks that the process survives.
  */
 const program = (kind: string) => `
   import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -23,7 +23,7 @@ const program = (kind: string) => `
   const write = Uint8Array.of(1, ...new Uint8Array(15))
   for (let round = 0; round < 30; round++) {
     const reactor = createReactor({ prefer: '${kind}' })
-    // What the kernel is in the middle of keeps the file, and its lock: each round has its own.
+    // Requests in flight in the kernel hold the file and its lock, so each round has its own.
     const image = folder + '/' + round + '.img'
     writeFileSync(image, new Uint8Array(1 << 20))
     const file = DiskFile.open(image)
@@ -40,13 +40,13 @@ const program = (kind: string) => `
       guest.queues[0].add([{ address: at, length: 16 }, { address: at + 16, length: 16384 }], [{ address: at + 16400, length: 1 }])
     }
     if (guest.queues[0].kick()) guest.kicks[0].signal()
-    // From right after the kick to when all is done.
+    // Stops at times from right after the kick until all requests are complete.
     reactor.timer(round / 10, () => reactor.stop())
     await run
     reactor.close()
     if (round % 2) driver.close()
     server.close()
-    await Promise.race([server.over, new Promise((resolve) => setTimeout(resolve, 5))])
+    await Promise.race([server.closed, new Promise((resolve) => setTimeout(resolve, 5))])
     disk.close()
     file.close()
     if (!(round % 2)) driver.close()
@@ -57,7 +57,7 @@ const program = (kind: string) => `
 `
 
 for (const { kind, skip } of KINDS) {
-  test(`a server may be closed after its reactor, whatever is under way: ${kind}`, { skip }, () => {
+  test(`a server may be closed after its reactor, also with requests in flight: ${kind}`, { skip }, () => {
     const args = ['--expose-gc', '--input-type=module', '-e', program(kind)]
     const child = spawnSync(process.execPath, args, { encoding: 'utf8', timeout: 60_000 })
     assert.equal(child.stderr, '')

@@ -17,13 +17,13 @@ export class DeviceConfig {
   }
 
   /**
-   * Writes bytes that differ, because some front-ends write all to change one. Writes of a migration are ignored: they hold
-   * the source's configuration, and this device has its own.
+   * Writes bytes that differ, because some front-ends write all to change one. Writes of a migration are ignored: they
+   * hold the source's configuration, and this device has its own.
    */
   write(offset: number, bytes: Uint8Array, flags: number): void {
     checkRange(offset, bytes.length)
     if (flags === ConfigFlag.MIGRATION) return
-    if (flags !== ConfigFlag.WRITABLE) throw new VhostUserError(`flags ${flags}`)
+    if (flags !== ConfigFlag.WRITABLE) throw new VhostUserError(`invalid flags ${flags}`)
     const { config } = this.device
     if (!config.writable) throw new VhostUserError('the configuration space is read-only')
     this.guard.call('config', () => {
@@ -35,5 +35,6 @@ export class DeviceConfig {
 }
 
 function checkRange(offset: number, size: number): void {
-  if (offset + size > MAX_CONFIG) throw new VhostUserError(`${size} bytes of configuration from ${offset}`)
+  if (offset + size > MAX_CONFIG)
+    throw new VhostUserError(`${size} bytes from ${offset} exceed the ${MAX_CONFIG} bytes of configuration space`)
 }

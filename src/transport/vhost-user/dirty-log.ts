@@ -2,7 +2,7 @@ import type { Mapping } from '../../host/linux/mapping.ts'
 import { LOG_PAGE } from './protocol.ts'
 
 /**
- * The log of pages a back-end wrote, for a migration: one bit a page of guest memory, in memory the front-end shares.
+ * Log of the guest pages that the back-end wrote, for a migration: one bit a page, in memory that the front-end shares.
  *
  *     byte 0: pages 0 to 7, the lowest bit first; byte 1: pages 8 to 15; ...
  *
@@ -13,8 +13,9 @@ export class DirtyLog {
   readonly #bytes: Uint8Array
 
   /**
-   * @param mapping the log from the bit of guest address 0 on; it is the log's from now on, whatever happens
-   * @throws {RangeError} where it is longer than one view: 1 GiB, which is the log of 32 TiB
+   * Takes ownership of the mapping, even if the call fails.
+   * @param mapping the log, starting with the bit of guest address 0
+   * @throws {RangeError} if it exceeds one view of 1 GiB, which logs 32 TiB
    */
   constructor(mapping: Mapping) {
     this.#mapping = mapping
@@ -26,7 +27,7 @@ export class DirtyLog {
     }
   }
 
-  /** Marks every page that holds a byte of the range. What the log has no bits for is not logged. */
+  /** Marks every page that contains a byte of the range. Pages past the end of the log are ignored. */
   mark(address: number, length: number): void {
     if (length === 0) return
     const bytes = this.#bytes
@@ -34,7 +35,7 @@ export class DirtyLog {
     for (let page = Math.floor(address / LOG_PAGE); page <= last; page++) {
       const byte = Math.floor(page / 8)
       const bit = 1 << (page % 8)
-      // The front-end takes bits away meanwhile.
+      // The front-end clears bits at the same time.
       if ((Atomics.load(bytes, byte) & bit) === 0) Atomics.or(bytes, byte, bit)
     }
   }

@@ -3,7 +3,7 @@ import type { Connection } from '../../host/socket/connection.ts'
 import type { Receiver } from '../../host/socket/stream-connection.ts'
 import type { Pending } from '../../pending/pending.ts'
 import { hasFeature } from '../../virtio/feature.ts'
-import { type ConversationEvents, closeAll, RequestLoop, reasonOf } from '../socket/request-loop.ts'
+import { closeAll, RequestLoop, type RequestLoopEvents, reasonOf } from '../socket/request-loop.ts'
 import {
   acknowledgement,
   FrontEndMessage,
@@ -27,8 +27,8 @@ export class AnswerWithDescriptor<T> {
 type Answer<T> = T | AnswerWithDescriptor<T>
 
 /**
- * Handlers by message. A handler owns the descriptors, and throws to refuse a message: all its descriptors are closed then.
- * Messages without a handler are refused.
+ * Handlers by message. A handler owns the descriptors, and throws to refuse a message: all its descriptors are closed
+ * then. Messages without a handler are refused.
  */
 export type Handlers = {
   readonly [N in FrontEndMessage]?: (
@@ -40,8 +40,9 @@ export type Handlers = {
 type AnyHandler = (request: unknown, descriptors: readonly Descriptor[]) => unknown
 
 /**
- * Dispatches the front-end's messages. A refused message is answered with a failure if its sender requested a reply; otherwise
- * the front-end could not know, and the connection ends. @vhost-user REPLY_ACK
+ * Dispatches the front-end's messages. A refused message is answered with a failure if the message has a reply or its
+ * sender requested one. Otherwise the front-end would not notice the failure, so the connection ends. @vhost-user
+ * REPLY_ACK
  */
 export class Dispatcher extends RequestLoop<RawMessage> {
   /** Negotiated protocol features, as bits of `ProtocolFeature`. */
@@ -50,29 +51,29 @@ export class Dispatcher extends RequestLoop<RawMessage> {
   constructor(
     connect: (receiver: Receiver) => Connection,
     private readonly handlers: Handlers,
-    events: ConversationEvents,
+    events: RequestLoopEvents,
   ) {
     super(connect, new RequestStream(), events)
   }
 
-  agreed(feature: ProtocolFeature): boolean {
+  isNegotiated(feature: ProtocolFeature): boolean {
     return hasFeature(this.protocolFeatures, feature)
   }
 
   protected call(message: RawMessage): unknown {
     const { request, flags, payload, descriptors } = message
     const name = frontEndMessageName(request)
-    if (name === undefined) throw new VhostUserError('there is no such message')
+    if (name === undefined) throw new VhostUserError('unknown message')
     const kind: MessageKind<unknown, unknown> = FrontEndMessage[name]
     const handler = this.handlers[name] as AnyHandler | undefined
-    if ((flags & MessageFlag.REPLY) !== 0) throw new VhostUserError('it is marked as an answer')
-    if (!handler) throw new VhostUserError('not served here')
-    if (kind.needs !== undefined && !this.agreed(kind.needs)) {
-      throw new VhostUserError(`protocol feature ${kind.needs} was not agreed on`)
+    if ((flags & MessageFlag.REPLY) !== 0) throw new VhostUserError('it has the REPLY flag')
+    if (!handler) throw new VhostUserError('not supported')
+    if (kind.needs !== undefined && !this.isNegotiated(kind.needs)) {
+      throw new VhostUserError(`protocol feature ${kind.needs} was not negotiated`)
     }
     const [least, most] = kind.descriptors
     if (descriptors.length < least || descriptors.length > most) {
-      throw new VhostUserError(`${descriptors.length} descriptors came with it`)
+      throw new VhostUserError(`it has ${descriptors.length} descriptors instead of ${least} to ${most}`)
     }
     return handler(kind.request.parse(payload), descriptors)
   }
@@ -103,7 +104,7 @@ export class Dispatcher extends RequestLoop<RawMessage> {
   }
 
   #wantsAcknowledgement({ flags }: RawMessage): boolean {
-    return (flags & MessageFlag.NEED_REPLY) !== 0 && this.agreed(ProtocolFeature.REPLY_ACK)
+    return (flags & MessageFlag.NEED_REPLY) !== 0 && this.isNegotiated(ProtocolFeature.REPLY_ACK)
   }
 
   #reply({ request }: RawMessage, payload: Uint8Array, descriptor?: Descriptor): void {

@@ -22,7 +22,7 @@ export class MemoryLog {
     private readonly reactor: Pick<Reactor, 'signal'>,
   ) {}
 
-  /** The log owns the descriptor in any case. */
+  /** Sets the log area. Takes ownership of the descriptor, even if the call fails. */
   setBase(descriptor: Descriptor, { size, offset }: RequestOf<'SET_LOG_BASE'>): void {
     const log = new DirtyLog(Mapping.of(descriptor, { offset, length: size }))
     this.#log?.close()
@@ -35,9 +35,7 @@ export class MemoryLog {
     this.#event = event
   }
 
-  /**
-   * Features or rings changed: starts or stops to listen to writes. Without logging, writes call nothing.
-   */
+  /** Starts or stops listening to writes, after features or rings changed. */
   update(): void {
     const wanted = this.#log && (this.all || this.rings.logged)
     this.memory.onWrite = wanted ? (address, length) => this.#wrote(address, length) : undefined
@@ -56,11 +54,13 @@ export class MemoryLog {
     this.#event?.close()
   }
 
-  /** Logging a page too many is harmless: used rings are also logged at their guest addresses. */
+  /**
+   * Logs a write. Used rings are logged both at their log addresses and at their guest addresses, which is harmless.
+   */
   #wrote(address: number, length: number): void {
     this.#log?.mark(address, length)
-    const elsewhere = this.rings.logAddress(address)
-    if (elsewhere !== undefined) this.#log?.mark(elsewhere, length)
+    const ringLog = this.rings.logAddress(address)
+    if (ringLog !== undefined) this.#log?.mark(ringLog, length)
     this.#dirty = true
   }
 }

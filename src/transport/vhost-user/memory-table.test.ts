@@ -10,7 +10,7 @@ const skip = ffiMissing() ?? false
 const PAGES = 16
 const REQUEST = { what: 'resource 7', owner: 'guest', dmaBufOnly: false } as const
 
-/** All of a file, as a front-end tells of it. */
+/** Describes a region that is a whole file. */
 function regionOf(guestAddress: number): Parameters<MemoryTable['add']>[0] {
   return { guestAddress, size: PAGES * PAGE, userAddress: 0x7f00_0000_0000 + guestAddress, mmapOffset: 0 }
 }
@@ -24,7 +24,7 @@ function lettersAt(table: MemoryTable, buffers: GuestBuffers, pages: readonly nu
   return 'kind' in buffer ? lettersOf(buffer.bytes) : buffer.reason
 }
 
-test('pages that the front-end’s memory is made of can be given to others, wherever its regions begin in their files', {
+test('pages of memory regions can be shared, whatever the offsets of the regions in their files', {
   skip,
 }, () => {
   const table = new MemoryTable(() => {})
@@ -36,7 +36,7 @@ test('pages that the front-end’s memory is made of can be given to others, whe
   table.close()
 })
 
-test('a buffer keeps its pages when the front-end sets other memory; of the old no new one is made  @vhost-user SET_MEM_TABLE', {
+test('a buffer keeps its pages after a new memory table, and removed memory cannot be shared  @vhost-user SET_MEM_TABLE', {
   skip,
 }, () => {
   const before = openDescriptors()
@@ -62,7 +62,7 @@ test('a buffer keeps its pages when the front-end sets other memory; of the old 
   assert.equal(openDescriptors(), before)
 })
 
-test('a region that is removed leaves its pages to the buffers of it  @vhost-user REM_MEM_REG', { skip }, () => {
+test('a buffer keeps the pages of a removed region  @vhost-user REM_MEM_REG', { skip }, () => {
   const buffers = GuestBuffers.open({ device: '/dev/there-is-none' })
   const table = new MemoryTable(() => {})
   const file: Descriptor = letteredFile(PAGES, 'A')

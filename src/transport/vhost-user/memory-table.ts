@@ -25,8 +25,8 @@ interface Slot extends MemoryRegionMessage {
  *     table.guestAddress(0x7f00_0000_1000)       // 0x1000
  *     table.memory.translate(0x1000, 16, spans)
  *
- * A removed region stays mapped until `releaseRetired`, because chains in flight may use it: often the same memory returns at
- * once, in other regions.
+ * A removed region stays mapped until `releaseRetired`, because chains in flight may use it: often the same memory
+ * returns at once, in other regions.
  * @vhost-user Memory access
  */
 export class MemoryTable {
@@ -35,7 +35,7 @@ export class MemoryTable {
   #retired: Mapping[] = []
   #warned = false
 
-  /** @param warn called once if memory could vanish while it is in use */
+  /** @param warn called once if a file may shrink while it is in use */
   constructor(private readonly warn: (line: string) => void) {}
 
   /** Number of removed mappings that were not released. */
@@ -47,11 +47,14 @@ export class MemoryTable {
     return this.#slots.length
   }
 
-  /** Adds a region. The table owns the descriptor in any case. @throws if it cannot be added; nothing changes then */
+  /**
+   * Adds a region. Takes ownership of the descriptor, even if the call fails.
+   * @throws {VhostUserError | SystemCallError | RangeError} if it cannot be added; the table is unchanged then
+   */
   add(region: MemoryRegionMessage, descriptor: Descriptor): void {
     if (this.#slots.length >= MAX_SLOTS) {
       descriptor.close()
-      throw new VhostUserError(`more than ${MAX_SLOTS} regions`)
+      throw new VhostUserError(`the number of regions must not exceed ${MAX_SLOTS}`)
     }
     const slot = openSlot(region, descriptor)
     this.#change([...this.#slots, slot], [slot])
@@ -59,12 +62,12 @@ export class MemoryTable {
 
   /** Removes a region. @throws {VhostUserError} if there is no such region */
   remove({ guestAddress, userAddress, size }: MemoryRegionMessage): void {
-    const gone = this.#slots.find(
+    const removed = this.#slots.find(
       (slot) => slot.guestAddress === guestAddress && slot.userAddress === userAddress && slot.size === size,
     )
-    if (!gone) throw new VhostUserError(`no region of ${size} bytes at ${guestAddress.toString(16)}`)
+    if (!removed) throw new VhostUserError(`no region of ${size} bytes at ${guestAddress.toString(16)}`)
     this.#change(
-      this.#slots.filter((slot) => slot !== gone),
+      this.#slots.filter((slot) => slot !== removed),
       [],
     )
   }
@@ -72,10 +75,10 @@ export class MemoryTable {
   /** Replaces all regions. Regions that exist already stay mapped. */
   set(regions: readonly MemoryRegionMessage[], descriptors: readonly Descriptor[]): void {
     const opened: Slot[] = []
-    const left = [...descriptors]
+    const unused = [...descriptors]
     try {
       const slots = regions.map((region) => {
-        const descriptor = left.shift()
+        const descriptor = unused.shift()
         if (!descriptor) throw new VhostUserError('a region without a descriptor')
         const known = this.#slots.find((slot) => isSame(slot, region) && slot.file === fileOf(descriptor))
         if (known) {
@@ -88,7 +91,7 @@ export class MemoryTable {
       })
       this.#change(slots, opened)
     } catch (error) {
-      for (const descriptor of left) descriptor.close()
+      for (const descriptor of unused) descriptor.close()
       for (const slot of opened) slot.mapping.close()
       throw error
     }
@@ -117,10 +120,10 @@ export class MemoryTable {
       const ends = slots.map(({ userAddress, size }) => [userAddress, userAddress + size] as const)
       ends.sort(([a], [b]) => a - b)
       for (let i = 1; i < ends.length; i++) {
-        if (ends[i][0] < ends[i - 1][1]) throw new VhostUserError('regions overlap in the front-end')
+        if (ends[i][0] < ends[i - 1][1]) throw new VhostUserError('regions overlap in the front-end’s address space')
       }
       const bytes = slots.reduce((sum, { size }) => sum + size, 0)
-      if (bytes > MAX_BYTES) throw new VhostUserError(`${bytes} bytes of memory`)
+      if (bytes > MAX_BYTES) throw new VhostUserError(`memory must not exceed ${MAX_BYTES} bytes (${bytes})`)
       this.memory.replace(slots.flatMap((slot) => slot.regions))
     } catch (error) {
       for (const slot of opened) slot.mapping.close()
@@ -134,19 +137,19 @@ export class MemoryTable {
   }
 }
 
-/** Closes the descriptor if it throws. */
+/** Maps a region. Takes ownership of the descriptor, even if the call fails. */
 function openSlot(region: MemoryRegionMessage, descriptor: Descriptor): Slot {
   const { guestAddress, userAddress, mmapOffset } = region
   // Views are of whole words; drivers do not use the remaining bytes.
   const size = region.size - (region.size % 4)
   if (region.size > MAX_BYTES) {
     descriptor.close()
-    throw new VhostUserError(`a region of ${region.size} bytes`)
+    throw new VhostUserError(`a region must not exceed ${MAX_BYTES} bytes (${region.size})`)
   }
   for (const end of [guestAddress + region.size, userAddress + region.size, mmapOffset + region.size]) {
     if (!Number.isSafeInteger(end)) {
       descriptor.close()
-      throw new VhostUserError(`a region that ends at ${end.toString(16)}`)
+      throw new VhostUserError(`the end of a region is too large: ${end.toString(16)}`)
     }
   }
   let mapping: Mapping | undefined

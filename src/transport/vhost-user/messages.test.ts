@@ -6,7 +6,7 @@ import { BackEndMessage, FrontEndMessage, frontEndMessageName } from './messages
 /** Bytes from hexadecimal, gaps ignored. */
 const bytes = (hex: string) => Uint8Array.from(hex.match(/[0-9a-f]{2}/g) ?? [], (pair) => Number.parseInt(pair, 16))
 
-test('every message has a number of its own, without gaps  @vhost-user Front-end message types', () => {
+test('message ids are unique and contiguous  @vhost-user Front-end message types', () => {
   const ids = Object.values(FrontEndMessage).map(({ id }) => id)
   assert.deepEqual(
     ids,
@@ -34,7 +34,7 @@ test('ring addresses on the wire  @vhost-user A vring address description', () =
   assert.deepEqual(FrontEndMessage.SET_VRING_ADDR.request.write(value), wire)
 })
 
-test('a table of memory regions has as many as it says, and no more  @vhost-user Multiple Memory regions description', () => {
+test('a memory table contains exactly the announced number of regions  @vhost-user Multiple Memory regions description', () => {
   const { request } = FrontEndMessage.SET_MEM_TABLE
   const region = { guestAddress: 0, size: 0x1000, userAddress: 0x7f00_0000_0000, mmapOffset: 0 }
   const wire = request.write({ regions: 2, elements: [region, region] })
@@ -47,7 +47,7 @@ test('a table of memory regions has as many as it says, and no more  @vhost-user
   assert.throws(() => request.parse(wire.subarray(0, 4)), { name: 'MessageError' })
 })
 
-test('a description of what is in flight comes with or without the four bytes C adds to it', () => {
+test('an in-flight description is accepted with and without the four bytes of padding that C adds', () => {
   const { request } = FrontEndMessage.GET_INFLIGHT_FD
   const value = { mmapSize: 0x1000, mmapOffset: 0, queues: 2, queueSize: 128 }
   const wire = request.write(value)
@@ -58,7 +58,7 @@ test('a description of what is in flight comes with or without the four bytes C 
   assert.throws(() => request.parse(wire.subarray(0, 22)), { name: 'MessageError' })
 })
 
-test('sizes of shared memory regions go out for all 256 ids  @vhost-user VIRTIO Shared Memory Region configuration', () => {
+test('the sizes of shared memory regions are sent for all 256 ids  @vhost-user VIRTIO Shared Memory Region configuration', () => {
   const elements = new Array<number>(256).fill(0)
   elements[1] = 0x10_0000
   const wire = FrontEndMessage.GET_SHMEM_CONFIG.reply?.write({ regions: 1, elements })
@@ -71,7 +71,7 @@ test('a request to map shared memory on the wire  @vhost-user MMAP request', () 
   assert.deepEqual(wire, bytes('0100000000000000 0200000000000000 0300000000000000 0400000000000000 0100000000000000'))
 })
 
-test('no bytes make a parser do anything but give a value or refuse', () => {
+test('a parser returns a value or refuses, for arbitrary bytes', () => {
   fc.assert(
     fc.property(fc.constantFrom(...Object.values(FrontEndMessage)), fc.uint8Array({ maxLength: 300 }), (kind, wire) => {
       try {
@@ -83,7 +83,7 @@ test('no bytes make a parser do anything but give a value or refuse', () => {
   )
 })
 
-test('a number that is not exact stays too large for anything when it is passed on', () => {
+test('a number above the exact integers stays out of every valid range when it is passed on', () => {
   const { request } = FrontEndMessage.SET_VRING_ADDR
   const address = { index: 0, flags: 0, descriptor: 2 ** 64, used: 2 ** 53, available: 4096, log: 0 }
   const again = request.parse(request.write(address))

@@ -144,7 +144,7 @@ export type ReplyOf<N extends Name> = Kinds[N] extends MessageKind<infer _, infe
 
 const FRONT_END_NAMES = new Map(Object.entries(FrontEndMessage).map(([name, { id }]) => [id, name as FrontEndMessage]))
 
-/** @returns undefined if the protocol has no such message */
+/** Returns the name of a message; undefined if the protocol has no such message. */
 export function frontEndMessageName(id: number): FrontEndMessage | undefined {
   return FRONT_END_NAMES.get(id)
 }

@@ -12,7 +12,7 @@ import { VhostUserRig } from './testing/vhost-user-rig.ts'
 const skip = ffiMissing() ?? false
 const OTHER = [2, 0, 0, 0, 0, 7]
 
-/** Adds a buffer or a packet of one part to a ring, and kicks. */
+/** Adds a buffer or packet of one descriptor to a ring, and kicks. */
 function add(rig: VhostUserRig, queue: number, bytes: Uint8Array, writable: boolean): number {
   const { allocator, region } = rig.guest
   const part = { address: allocator.allocate(bytes.length), length: bytes.length }
@@ -23,12 +23,14 @@ function add(rig: VhostUserRig, queue: number, bytes: Uint8Array, writable: bool
   return part.address
 }
 
-test('features whose need is met by the front-end alone are served, and nothing is filtered', { skip }, async () => {
+test('features that depend on one that the front-end keeps are accepted, and nothing is filtered', {
+  skip,
+}, async () => {
   const port = new HeldPort({ pairs: 2 })
   const device = new NetDevice(port)
   const network = { announce: (mac: Uint8Array) => device.sendRarp(mac), setMtu: (mtu: number) => device.setMtu(mtu) }
   const rig = new VhostUserRig(device, { extension: networkExtension(network) })
-  // As QEMU does, which answers the guest's commands itself.
+  // QEMU handles the guest's control commands itself.
   rig.negotiate(featureSet(NetFeature.MRG_RXBUF, NetFeature.MQ, NetFeature.GUEST_ANNOUNCE))
   rig.shareMemory()
   for (let index = 0; index < 4; index++) rig.startRing(index)
@@ -42,7 +44,7 @@ test('features whose need is met by the front-end alone are served, and nothing 
   port.arrive(frame(60, 2, OTHER), header(), 1)
   assert.deepEqual(region.u8.slice(buffer + 12 - region.base, buffer + 72 - region.base), frame(60, 2, OTHER))
 
-  // A ring that stops gives back what the device held of it, so that none of the driver's buffers are lost.
+  // When a ring stops, the device returns the buffers that it holds, so that the driver loses none.
   add(rig, 0, new Uint8Array(200), true)
   assert.equal(rig.stopRing(0), 1)
   assert.ok(rig.guest.queues[0].collect())
@@ -54,7 +56,7 @@ test('features whose need is met by the front-end alone are served, and nothing 
   await rig.close()
 })
 
-test('a control queue that comes after the others is obeyed, and filters from then on', { skip }, async () => {
+test('a control queue that starts after the others is served, and enables filtering', { skip }, async () => {
   const port = new HeldPort({ pairs: 2 })
   const device = new NetDevice(port)
   const rig = new VhostUserRig(device)
@@ -70,11 +72,11 @@ test('a control queue that comes after the others is obeyed, and filters from th
   const filter = device.inspect().filter as Record<string, unknown>
   assert.equal(filter['promiscuous'], false)
   add(rig, 4, Uint8Array.of(0, 0, 1), false)
-  assert.equal(device.counters.refusedCommands, 1, 'no room for an answer')
+  assert.equal(device.counters.refusedCommands, 1, 'no room for the status')
   await rig.close()
 })
 
-test('a legacy driver’s header ends before num_buffers, unless buffers are merged  @virtio 5.1.6.1', {
+test('a legacy driver’s header has num_buffers only with MRG_RXBUF  @virtio 5.1.6.1', {
   skip,
 }, async () => {
   for (const [features, headerBytes] of [
@@ -84,7 +86,7 @@ test('a legacy driver’s header ends before num_buffers, unless buffers are mer
     const port = new HeldPort()
     const rig = new VhostUserRig(new NetDevice(port))
     rig.features = features
-    rig.frontEnd.tell('SET_FEATURES', features)
+    rig.frontEnd.send('SET_FEATURES', features)
     rig.shareMemory()
     rig.startRing(0)
     rig.startRing(1)

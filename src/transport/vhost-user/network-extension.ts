@@ -19,7 +19,7 @@ export function networkExtension(network: NetworkServices): VhostUserExtension {
     handlers: {
       SEND_RARP: ({ mac }) => network.announce(mac),
       NET_SET_MTU: (mtu) => {
-        if (!network.setMtu(mtu)) throw new VhostUserError(`frames of ${mtu} bytes cannot be carried`)
+        if (!network.setMtu(mtu)) throw new VhostUserError(`MTU ${mtu} is not supported`)
       },
     },
   }

@@ -50,7 +50,7 @@ export class ObjectExchange {
     this.#unanswered = 0
     this.#announced.clear()
     for (const name of this.#present.keys()) this.#due.add(name)
-    this.#tell()
+    this.#announce()
   }
 
   /** Returns the descriptor for GET_SHARED_OBJECT, borrowed. @throws {VhostUserError} if there is no such object */
@@ -72,29 +72,31 @@ export class ObjectExchange {
       return
     }
     if (this.#lookups >= MAX_LOOKUPS) {
-      found({ reason: `the front-end has not answered ${MAX_LOOKUPS} searches` })
+      found({ reason: `the front-end has not answered ${MAX_LOOKUPS} lookups` })
       return
     }
     this.#lookups++
-    let over = false
+    let finished = false
     const finish: Found = (result) => {
-      over = true
+      finished = true
       timer.close()
       found(result)
     }
-    const timer = this.reactor.timer(TIMEOUT_MS, () => finish({ reason: `no answer about ${name} for too long` }))
+    const timer = this.reactor.timer(TIMEOUT_MS, () =>
+      finish({ reason: `no answer about ${name} within ${TIMEOUT_MS} ms` }),
+    )
     channel.send('SHARED_OBJECT_LOOKUP', { uuid }, undefined, {
       answered: (status, [descriptor]) => {
         this.#lookups--
         // A late descriptor is closed.
-        if (over) return
+        if (finished) return
         if (status !== 0) finish({ reason: `no device has ${name}` })
         else if (descriptor) finish(new Descriptor(descriptor.release(), `shared object ${name}`))
-        else finish({ reason: `the front-end found ${name}, and sent no descriptor` })
+        else finish({ reason: `the front-end found ${name}, but sent no descriptor` })
       },
       lost: () => {
         this.#lookups--
-        if (!over) finish({ reason: 'the front-end is gone' })
+        if (!finished) finish({ reason: 'the back-end channel closed' })
       },
     })
   }
@@ -110,10 +112,11 @@ export class ObjectExchange {
     else this.#present.delete(name)
     if (this.#present.has(name) === this.#announced.has(name)) this.#due.delete(name)
     else this.#due.add(name)
-    this.#tell()
+    this.#announce()
   }
 
-  #tell(): void {
+  /** Sends due messages, while fewer than `MAX_UNANSWERED` are unanswered. */
+  #announce(): void {
     for (const name of this.#due) {
       if (!this.#channel || this.#unanswered >= MAX_UNANSWERED) return
       this.#due.delete(name)
@@ -128,7 +131,7 @@ export class ObjectExchange {
     this.#announced.set(name, uuid)
     this.#send(channel, 'SHARED_OBJECT_ADD', uuid, (status) => {
       if (status === 0) return
-      this.log(`the front-end does not take ${name}: no other device will find it`)
+      this.log(`the front-end refused shared object ${name}: other devices cannot find it`)
       if (this.#announced.get(name) === uuid) this.#announced.delete(name)
     })
   }
@@ -136,7 +139,7 @@ export class ObjectExchange {
   #remove(channel: BackendChannel, name: string, uuid: Uint8Array): void {
     this.#announced.delete(name)
     this.#send(channel, 'SHARED_OBJECT_REMOVE', uuid, (status) => {
-      if (status !== 0) this.log(`the front-end did not know ${name}, which is gone`)
+      if (status !== 0) this.log(`the front-end did not know shared object ${name} when it was removed`)
     })
   }
 
@@ -151,7 +154,7 @@ export class ObjectExchange {
       answered: (status) => {
         this.#unanswered--
         answered(status)
-        this.#tell()
+        this.#announce()
       },
     })
   }

@@ -18,7 +18,7 @@ import { VhostUserRig } from './testing/vhost-user-rig.ts'
 
 const skip = ffiMissing() ?? false
 
-test('the configuration space is read whole, with zeroes past its end, and written where it can be', {
+test('the configuration space is read with zeroes past its end, and written if it is writable', {
   skip,
 }, async () => {
   const device = new EchoDevice()
@@ -32,16 +32,16 @@ test('the configuration space is read whole, with zeroes past its end, and writt
   const change = (second: number, flags: number) =>
     rig.frontEnd.acknowledged('SET_CONFIG', { offset: 0, size: 3, flags, bytes: Uint8Array.of(1, second, 3) })
   assert.equal(change(9, 0), 0)
-  assert.deepEqual(written, [9], 'only what differs is written')
-  assert.equal(change(7, 1), 0, 'a migration brings what was the source device its own')
+  assert.deepEqual(written, [9], 'only bytes that differ are written')
+  assert.equal(change(7, 1), 0, 'the configuration of a migration source is ignored')
   assert.deepEqual(written, [9])
   assert.equal(change(7, 2), 1)
-  rig.frontEnd.tell('GET_CONFIG', { offset: 200, size: 100, flags: 0, bytes: new Uint8Array(100) })
-  assert.equal(rig.frontEnd.next()?.payload.length, 0, 'an empty answer is an error')
+  rig.frontEnd.send('GET_CONFIG', { offset: 200, size: 100, flags: 0, bytes: new Uint8Array(100) })
+  assert.equal(rig.frontEnd.next()?.payload.length, 0, 'an empty reply is an error')
   await rig.close()
 })
 
-test('a change of the configuration is told on the channel, once a turn, and not while all rings are stopped', {
+test('a configuration change is sent on the channel once a turn, and not while all rings are stopped', {
   skip,
 }, async () => {
   const device = new EchoDevice()
@@ -61,12 +61,12 @@ test('a change of the configuration is told on the channel, once a turn, and not
   await rig.close()
 })
 
-test('a driver that another back-end served before is told to look at the configuration', { skip }, async () => {
+test('a driver that another back-end served before receives a configuration change', { skip }, async () => {
   const description = { mmapSize: 0, mmapOffset: 0, queues: 2, queueSize: 64 }
   const maker = new VhostUserRig(new EchoDevice())
   maker.negotiate()
   const { value, descriptors } = maker.frontEnd.ask('GET_INFLIGHT_FD', description)
-  for (const [rig, told] of [
+  for (const [rig, expected] of [
     [maker, undefined],
     [new VhostUserRig(new EchoDevice()), BackEndMessage.CONFIG_CHANGE_MSG.id],
   ] as const) {
@@ -75,14 +75,14 @@ test('a driver that another back-end served before is told to look at the config
     assert.equal(rig.frontEnd.acknowledged('SET_INFLIGHT_FD', value, descriptors), 0)
     rig.shareMemory()
     rig.startRing(0)
-    assert.equal(channel.next()?.request, told)
+    assert.equal(channel.next()?.request, expected)
     channel.close()
     await rig.close()
   }
   for (const descriptor of descriptors) descriptor.close()
 })
 
-test('kicks and calls in band, for front-ends without eventfds  @vhost-user In-band notifications', {
+test('rings without eventfds are kicked and called by messages  @vhost-user In-band notifications', {
   skip,
 }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
@@ -92,9 +92,9 @@ test('kicks and calls in band, for front-ends without eventfds  @vhost-user In-b
   const queue = rig.guest.makeQueue(0, 64, rig.features)
   const { descriptorArea, driverArea, deviceArea } = queue.addresses
   const [descriptor, available, used] = [descriptorArea, driverArea, deviceArea].map((area) => USER_BASE + area)
-  rig.frontEnd.tell('SET_VRING_NUM', { index: 0, num: 64 })
-  rig.frontEnd.tell('SET_VRING_ADDR', { index: 0, flags: 0, descriptor, available, used, log: 0 })
-  rig.frontEnd.tell('SET_VRING_ENABLE', { index: 0, num: 1 })
+  rig.frontEnd.send('SET_VRING_NUM', { index: 0, num: 64 })
+  rig.frontEnd.send('SET_VRING_ADDR', { index: 0, flags: 0, descriptor, available, used, log: 0 })
+  rig.frontEnd.send('SET_VRING_ENABLE', { index: 0, num: 1 })
   assert.equal(rig.echo(0, [1]), undefined)
   assert.equal(rig.frontEnd.acknowledged('VRING_KICK', { index: 0, num: 0 }), 0)
   assert.ok(queue.collect())
@@ -105,10 +105,10 @@ test('kicks and calls in band, for front-ends without eventfds  @vhost-user In-b
   await rig.close()
 })
 
-test('a ring without a kick descriptor is polled without a pause  @vhost-user SET_VRING_KICK', { skip }, async () => {
+test('a ring without a kick descriptor is busy-polled  @vhost-user SET_VRING_KICK', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
   rig.start()
-  rig.frontEnd.tell('SET_PROTOCOL_FEATURES', featureSet(ProtocolFeature.REPLY_ACK))
+  rig.frontEnd.send('SET_PROTOCOL_FEATURES', featureSet(ProtocolFeature.REPLY_ACK))
   assert.equal(rig.reactor.turn(), false)
   assert.equal(rig.frontEnd.acknowledged('SET_VRING_KICK', VRING_NO_FD), 0)
   assert.equal(rig.reactor.turn(), true)
@@ -119,9 +119,9 @@ test('a ring without a kick descriptor is polled without a pause  @vhost-user SE
   await rig.close()
 })
 
-test('notifications in band without a channel and acknowledgements end the connection', { skip }, async () => {
+test('in-band notifications without BACKEND_REQ or REPLY_ACK end the connection', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
-  rig.frontEnd.tell(
+  rig.frontEnd.send(
     'SET_PROTOCOL_FEATURES',
     featureSet(ProtocolFeature.INBAND_NOTIFICATIONS, ProtocolFeature.REPLY_ACK),
   )
@@ -129,7 +129,7 @@ test('notifications in band without a channel and acknowledgements end the conne
   await rig.close()
 })
 
-test('memory comes and goes in slots, and a descriptor with a removal is closed', { skip }, async () => {
+test('memory is added and removed in slots, and a descriptor with a removal is closed', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
   rig.negotiate()
   const { frontEnd, guest } = rig
@@ -138,18 +138,18 @@ test('memory comes and goes in slots, and a descriptor with a removal is closed'
   const odd = MemoryFile.create('odd', 10_002)
   const region = { guestAddress: 2 ** 32, size: 10_002, userAddress: 2 ** 40, mmapOffset: 0 }
   assert.equal(frontEnd.acknowledged('ADD_MEM_REG', { region: whole }, [guest.file.descriptor]), 0)
-  assert.equal(frontEnd.acknowledged('ADD_MEM_REG', { region }, [odd.descriptor]), 0, 'a size of no whole pages')
-  assert.equal(frontEnd.acknowledged('ADD_MEM_REG', { region }, [odd.descriptor]), 1, 'there already')
+  assert.equal(frontEnd.acknowledged('ADD_MEM_REG', { region }, [odd.descriptor]), 0, 'a size that is not whole pages')
+  assert.equal(frontEnd.acknowledged('ADD_MEM_REG', { region }, [odd.descriptor]), 1, 'added twice')
   rig.startRing(0)
   assert.deepEqual(rig.echo(0, [1]), [1])
   assert.equal(frontEnd.acknowledged('REM_MEM_REG', { region }, [odd.descriptor]), 0)
-  assert.equal(frontEnd.acknowledged('REM_MEM_REG', { region }), 1, 'gone already')
+  assert.equal(frontEnd.acknowledged('REM_MEM_REG', { region }), 1, 'removed twice')
   assert.deepEqual(rig.echo(0, [2]), [2])
   odd.close()
   await rig.close()
 })
 
-test('a ring whose memory is taken away waits, and goes on where it stood when it comes back', { skip }, async () => {
+test('a ring whose memory is removed continues at its position when the memory is added again', { skip }, async () => {
   for (const features of [0n, featureSet(Feature.RING_PACKED)]) {
     const rig = new VhostUserRig(new EchoDevice())
     const { frontEnd, guest } = rig
@@ -165,7 +165,9 @@ test('a ring whose memory is taken away waits, and goes on where it stood when i
   }
 })
 
-test('a table that says the same again changes nothing; one cut another way moves the rings', { skip }, async () => {
+test('the same memory table again changes nothing; other regions of the same memory move the rings', {
+  skip,
+}, async () => {
   const device = new EchoDevice({ slow: true })
   const rig = new VhostUserRig(device)
   const { frontEnd, guest } = rig
@@ -179,10 +181,10 @@ test('a table that says the same again changes nothing; one cut another way move
     { guestAddress: 0, size: cut, userAddress: USER_BASE, mmapOffset: 0 },
     { guestAddress: cut, size: cut, userAddress: USER_BASE + cut, mmapOffset: cut },
   ]
-  frontEnd.tell('SET_MEM_TABLE', { regions: 2, elements: halves }, [descriptor, descriptor])
+  frontEnd.send('SET_MEM_TABLE', { regions: 2, elements: halves }, [descriptor, descriptor])
   device.answer()
   await rig.reactor.idle()
-  assert.ok(guest.queues[1].collect(), 'what was in flight arrived')
+  assert.ok(guest.queues[1].collect(), 'the chain in flight completed')
   rig.send(0, [2])
   device.answer()
   await rig.reactor.idle()
@@ -191,26 +193,26 @@ test('a table that says the same again changes nothing; one cut another way move
   await rig.close()
 })
 
-test('with GPA_ADDRESSES rings have the addresses of the guest', { skip }, async () => {
+test('with GPA_ADDRESSES, ring addresses are guest addresses', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
   rig.negotiate(0n, featureSet(ProtocolFeature.GPA_ADDRESSES, ProtocolFeature.REPLY_ACK))
   const { file } = rig.guest
   const region = { guestAddress: 0, size: file.size, userAddress: 0, mmapOffset: 0 }
-  rig.frontEnd.tell('SET_MEM_TABLE', { regions: 1, elements: [region] }, [file.descriptor])
+  rig.frontEnd.send('SET_MEM_TABLE', { regions: 1, elements: [region] }, [file.descriptor])
   const queue = rig.guest.makeQueue(0, 64, rig.features)
   const { descriptorArea: descriptor, driverArea: available, deviceArea: used } = queue.addresses
-  rig.frontEnd.tell('SET_VRING_NUM', { index: 0, num: 64 })
+  rig.frontEnd.send('SET_VRING_NUM', { index: 0, num: 64 })
   assert.equal(
     rig.frontEnd.acknowledged('SET_VRING_ADDR', { index: 0, flags: 0, descriptor, available, used, log: 0 }),
     0,
   )
-  rig.frontEnd.tell('SET_VRING_KICK', 0, [rig.guest.kicks[0].descriptor])
-  rig.frontEnd.tell('SET_VRING_ENABLE', { index: 0, num: 1 })
+  rig.frontEnd.send('SET_VRING_KICK', 0, [rig.guest.kicks[0].descriptor])
+  rig.frontEnd.send('SET_VRING_ENABLE', { index: 0, num: 1 })
   assert.deepEqual(rig.echo(0, [1]), [1])
   await rig.close()
 })
 
-test('what a device writes is logged page by page while LOG_ALL is on, and the front-end is told', {
+test('pages that a device writes are logged while LOG_ALL is set, and the log event is signalled', {
   skip,
 }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
@@ -219,15 +221,15 @@ test('what a device writes is logged page by page while LOG_ALL is on, and the f
   const log = MemoryFile.create('log', 4096)
   const event = EventFd.create('log event')
   assert.equal(frontEnd.ask('SET_LOG_BASE', { size: 2048, offset: 2048 }, [log.descriptor]).value, 0)
-  frontEnd.tell('SET_LOG_FD', undefined, [event.descriptor])
+  frontEnd.send('SET_LOG_FD', undefined, [event.descriptor])
   const { bytes } = Mapping.of(log.descriptor, { offset: 0, length: 4096 })
   const dirty = () =>
     [...bytes.entries()].flatMap(([i, byte]) =>
       [...Array(8).keys()].filter((bit) => byte & (1 << bit)).map((bit) => i * 8 + bit),
     )
   rig.echo(0, [1])
-  assert.deepEqual(dirty(), [], 'not on yet')
-  frontEnd.tell('SET_FEATURES', rig.features | featureSet(VhostFeature.LOG_ALL))
+  assert.deepEqual(dirty(), [], 'LOG_ALL is not set')
+  frontEnd.send('SET_FEATURES', rig.features | featureSet(VhostFeature.LOG_ALL))
   assert.equal(rig.logged.filter((line) => /a migration began/.test(line)).length, 1)
   const at = guest.allocator.allocate(4096, 4096)
   const queue = guest.queues[0]
@@ -241,26 +243,26 @@ test('what a device writes is logged page by page while LOG_ALL is on, and the f
   assert.ok(pages.includes(first + Math.floor(queue.addresses.deviceArea / 4096)), 'the used ring')
   assert.ok(
     pages.every((page) => page >= first),
-    'nothing before the log begins',
+    'no bit before the offset of the log',
   )
-  // The used ring may be logged elsewhere.
+  // The used ring may be logged at an address of its own.
   const { descriptorArea, driverArea, deviceArea } = queue.addresses
   const [descriptor, available, used] = [descriptorArea, driverArea, deviceArea].map((area) => USER_BASE + area)
-  frontEnd.tell('SET_VRING_ADDR', { index: 0, flags: 1, descriptor, available, used, log: 0x80_0000 })
+  frontEnd.send('SET_VRING_ADDR', { index: 0, flags: 1, descriptor, available, used, log: 0x80_0000 })
   queue.collect()
   rig.echo(0, [2])
   assert.ok(dirty().includes(first + 0x80_0000 / 4096))
-  frontEnd.tell('SET_VRING_ADDR', { index: 0, flags: 0, descriptor, available, used, log: 0 })
-  frontEnd.tell('SET_FEATURES', rig.features)
+  frontEnd.send('SET_VRING_ADDR', { index: 0, flags: 0, descriptor, available, used, log: 0 })
+  frontEnd.send('SET_FEATURES', rig.features)
   bytes.fill(0)
   rig.echo(0, [3])
-  assert.deepEqual(dirty(), [], 'off again')
+  assert.deepEqual(dirty(), [], 'LOG_ALL is cleared')
   log.close()
   event.close()
   await rig.close()
 })
 
-test('shared memory of a device is described, and mapped when its rings are served', { skip }, async () => {
+test('shared memory regions are described, and mapped when rings are served', { skip }, async () => {
   const file = MemoryFile.create('shared', 0x3000)
   const mapping = Mapping.of(file.descriptor, { offset: 0x1000, length: 0x2000 })
   const device = new EchoDevice({ sharedMemory: [{ id: 3, memory: mapping.regions(0)[0] }] })
@@ -292,15 +294,15 @@ test('shared memory of a device is described, and mapped when its rings are serv
   await rig.close()
 })
 
-test('what only network devices have is refused by others, and served by those', { skip }, async () => {
+test('messages for network devices are accepted by network devices only', { skip }, async () => {
   const plain = new VhostUserRig(new EchoDevice())
   plain.negotiate()
   assert.equal(plain.frontEnd.acknowledged('NET_SET_MTU', 1500), 1)
   await plain.close()
 
-  const told: unknown[] = []
+  const announced: unknown[] = []
   const network = {
-    announce: (mac: Uint8Array) => told.push([...mac]),
+    announce: (mac: Uint8Array) => announced.push([...mac]),
     setMtu: (mtu: number) => mtu <= 9000,
   }
   const echo: VirtioDevice = new EchoDevice({ queueSizes: [8, 8, 8] })
@@ -309,22 +311,22 @@ test('what only network devices have is refused by others, and served by those',
   assert.equal(rig.frontEnd.acknowledged('NET_SET_MTU', 1500), 0)
   assert.equal(rig.frontEnd.acknowledged('NET_SET_MTU', 90_000), 1)
   assert.equal(rig.frontEnd.acknowledged('SEND_RARP', { mac: Uint8Array.of(2, 0, 0, 1, 2, 3) }), 0)
-  assert.deepEqual(told, [[2, 0, 0, 1, 2, 3]])
-  assert.equal(rig.frontEnd.ask('GET_QUEUE_NUM', undefined).value, 1, 'in pairs')
+  assert.deepEqual(announced, [[2, 0, 0, 1, 2, 3]])
+  assert.equal(rig.frontEnd.ask('GET_QUEUE_NUM', undefined).value, 1, 'queue pairs')
   await rig.close()
 })
 
-test('a GPU whose screen is the front-end hands it the socket for pictures, and says when it is gone', {
+test('a GPU passes the socket of GPU_SET_SOCKET to its screen, and disconnects it when the connection ends', {
   skip,
 }, async () => {
   const device: VirtioDevice = new EchoDevice()
   const streams: UnixStream[] = []
-  let gone = 0
-  const screen = { connect: (stream: UnixStream) => streams.push(stream), disconnect: () => gone++ }
+  let disconnected = 0
+  const screen = { connect: (stream: UnixStream) => streams.push(stream), disconnect: () => disconnected++ }
   const rig = new VhostUserRig(device, { extension: gpuExtension(screen) })
   for (const text of ['first', 'again']) {
     const [ours, theirs] = socketPair('pictures')
-    rig.frontEnd.tell('GPU_SET_SOCKET', undefined, [theirs.descriptor])
+    rig.frontEnd.send('GPU_SET_SOCKET', undefined, [theirs.descriptor])
     theirs.close()
     streams.at(-1)?.send(Buffer.from(text))
     const received = ours.receive()
@@ -332,18 +334,20 @@ test('a GPU whose screen is the front-end hands it the socket for pictures, and 
     assert.equal(Buffer.from(received.bytes).toString(), text)
     ours.close()
   }
-  assert.equal(gone, 0)
+  assert.equal(disconnected, 0)
   await rig.close()
-  assert.equal(gone, 1)
+  assert.equal(disconnected, 1)
   assert.equal(streams.length, 2)
   for (const stream of streams) stream.close()
 })
 
-test('a GPU with a screen elsewhere keeps the socket for pictures, of which it sends none', { skip }, async () => {
+test('a GPU without a front-end screen keeps the socket of GPU_SET_SOCKET open and sends nothing on it', {
+  skip,
+}, async () => {
   const device: VirtioDevice = new EchoDevice()
   const rig = new VhostUserRig(device, { extension: gpuExtension(undefined) })
   const [ours, theirs] = socketPair('pictures')
-  rig.frontEnd.tell('GPU_SET_SOCKET', undefined, [theirs.descriptor])
+  rig.frontEnd.send('GPU_SET_SOCKET', undefined, [theirs.descriptor])
   theirs.close()
   assert.equal(ours.receive(), undefined)
   await rig.close()
@@ -351,7 +355,7 @@ test('a GPU with a screen elsewhere keeps the socket for pictures, of which it s
   ours.close()
 })
 
-test('messages that need an answer and are not ours are answered with a failure', { skip }, async () => {
+test('unsupported messages that have a reply are answered with a failure', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
   rig.negotiate()
   assert.equal(rig.frontEnd.ask('IOTLB_MSG', new Uint8Array(32)).value, 1)

@@ -15,11 +15,11 @@ interface Kept {
   readonly descriptor: Descriptor
 }
 
-/** Up to rings that are served, with an area for what is in flight: the one kept, or a new one. */
+/** Starts ring 0 with an in-flight area: the kept one, or a new one. */
 function begin(rig: VhostUserRig, features: bigint, kept?: Kept): Kept {
   rig.negotiate(features)
   const known = kept ?? newArea(rig)
-  rig.frontEnd.tell('SET_INFLIGHT_FD', known.description, [known.descriptor])
+  rig.frontEnd.send('SET_INFLIGHT_FD', known.description, [known.descriptor])
   rig.shareMemory()
   rig.startRing(0)
   return known
@@ -39,7 +39,7 @@ for (const [ring, features] of [
   ['split', 0n],
   ['packed', featureSet(Feature.RING_PACKED)],
 ] as const) {
-  test(`${ring}: what a dead back-end had in flight is served by the next, and nothing is answered twice`, {
+  test(`${ring}: requests in flight of a dead back-end are served once by the next`, {
     skip,
   }, async () => {
     const before = openDescriptors()
@@ -53,7 +53,7 @@ for (const [ring, features] of [
       assert.ok(guest.queues[0].collect())
     }
     for (const value of [71, 72, 73]) rig.send(0, [value])
-    // The second of three is answered; the others are in flight.
+    // The second of three requests is answered; the others stay in flight.
     const [answered] = first.kept.splice(1, 1)
     first.session?.queues[0]?.push(answered.chain, answered.chain.reader.copyTo(answered.chain.writer))
     rig.reactor.turn()
@@ -62,8 +62,8 @@ for (const [ring, features] of [
     rig.reactor.turn()
     first.answer()
     await rig.reactor.idle()
-    assert.ok(rig.over)
-    assert.equal(guest.queues[0].collect(), false, 'what ends after the front-end is gone leaves no trace')
+    assert.ok(rig.closed)
+    assert.equal(guest.queues[0].collect(), false, 'a completion after the connection ended is not written to the ring')
 
     const second = new VhostUserRig(new EchoDevice(), { guest })
     begin(second, features, kept)
@@ -71,27 +71,27 @@ for (const [ring, features] of [
     assert.equal(guest.queues[0].collect(), false)
     assert.ok(guest.calls[0].drain() > 0)
     assert.deepEqual(second.echo(0, [74]), [74])
-    assert.deepEqual(second.logged, ['echo: ring 0: 2 in flight are served again'])
+    assert.deepEqual(second.logged, ['echo: ring 0: resuming 2 requests in flight'])
     await second.close()
     kept.descriptor.close()
     assert.equal(openDescriptors(), before)
   })
 
-  test(`${ring}: a back-end that was left properly hands on a ring with nothing in flight`, { skip }, async () => {
+  test(`${ring}: after an orderly close, the next back-end finds no requests in flight`, { skip }, async () => {
     const rig = new VhostUserRig(new EchoDevice())
     const kept = begin(rig, features)
     for (let i = 0; i < 70; i++) rig.echo(0, [i])
     rig.backend.close()
     await rig.reactor.idle()
     const second = new VhostUserRig(new EchoDevice(), { guest: rig.guest })
-    // The base is what the front-end knew at the start: the area knows better.
+    // The base is that of the first start: the position in the area is used instead.
     begin(second, features, kept)
     assert.deepEqual(second.echo(0, [1]), [1])
     await second.close()
     kept.descriptor.close()
   })
 
-  test(`${ring}: a ring that was stopped and begins anew is not taken for the one in the area`, { skip }, async () => {
+  test(`${ring}: a ring that starts anew after a stop ignores the position in the area`, { skip }, async () => {
     const rig = new VhostUserRig(new EchoDevice())
     const kept = begin(rig, features)
     for (let i = 0; i < 70; i++) rig.echo(0, [i])
@@ -104,7 +104,7 @@ for (const [ring, features] of [
   })
 }
 
-test('one front-end after another, none with anything of the one before', { skip }, async () => {
+test('a device serves front-ends one after another, and is reset in between', { skip }, async () => {
   const before = openDescriptors()
   const device = new EchoDevice()
   for (let i = 0; i < 5; i++) {
@@ -118,7 +118,7 @@ test('one front-end after another, none with anything of the one before', { skip
   assert.equal(openDescriptors(), before)
 })
 
-test('an area that is none is refused: too short a file, more queues than there are, queues of no length', {
+test('an invalid in-flight area is refused: a file that is too short, or queues of no length', {
   skip,
 }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
@@ -131,7 +131,7 @@ test('an area that is none is refused: too short a file, more queues than there 
   assert.equal(set({ mmapOffset: 4096 }), 1)
   assert.equal(set({ mmapSize: 0 }), 1)
   assert.equal(set({}), 0)
-  rig.frontEnd.tell('GET_INFLIGHT_FD', { mmapSize: 0, mmapOffset: 0, queues: 2, queueSize: 0 })
+  rig.frontEnd.send('GET_INFLIGHT_FD', { mmapSize: 0, mmapOffset: 0, queues: 2, queueSize: 0 })
   assert.ok(rig.frontEnd.ended)
   area.descriptor.close()
   await rig.close()

@@ -8,7 +8,7 @@ import { encodeMessage, RequestStream } from './request-stream.ts'
 
 const descriptor = () => new Descriptor(openSync('/dev/null', 'r'), 'something')
 
-test('messages come out as they were, however the bytes are cut', () => {
+test('messages are restored from bytes in pieces of any size', () => {
   const message = fc.record({
     request: fc.nat(50),
     flags: fc.constantFrom(0, 8),
@@ -35,7 +35,7 @@ test('messages come out as they were, however the bytes are cut', () => {
   )
 })
 
-test('descriptors belong to the last message of the bytes they came with, whole or not', () => {
+test('descriptors belong to the last message of the bytes they arrived with, complete or not', () => {
   const [first, second] = [descriptor(), descriptor()]
   const one = encodeMessage(1, 0, new Uint8Array(8))
   const two = encodeMessage(2, 0, new Uint8Array(8))
@@ -49,7 +49,7 @@ test('descriptors belong to the last message of the bytes they came with, whole 
   second.close()
 })
 
-test('another version and an endless message are faults, after which nothing comes out', () => {
+test('a wrong version or an excessive size is a fault, after which no message is returned', () => {
   for (const wire of [
     [1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0],
     [1, 0, 0, 0, 1, 0, 0, 0, 1, 16, 0, 0],
@@ -61,7 +61,7 @@ test('another version and an endless message are faults, after which nothing com
   }
 })
 
-test('descriptors of messages that never come are closed, and so are more than anybody needs', () => {
+test('descriptors of incomplete messages and excess descriptors are closed', () => {
   const before = openDescriptors()
   const stream = new RequestStream()
   for (let i = 0; i < 100; i++) stream.add(Uint8Array.of(1), [descriptor()])

@@ -8,25 +8,25 @@ export interface RawMessage {
   readonly flags: number
   /** Payload; valid until the next bytes arrive. */
   readonly payload: Uint8Array
-  /** The receiver of the message closes them. */
+  /** Owned by the receiver of the message. */
   readonly descriptors: readonly Descriptor[]
 }
 
 /** Maximum number of descriptors that arrive before their message is complete. */
 const MAX_DESCRIPTORS = 64
 
-/** @vhost-user Communication */
+/** Splits a stream into vhost-user messages. @vhost-user Communication */
 export class RequestStream extends MessageStream<RawMessage> {
-  /** @param version what messages say of themselves */
+  /** @param version required version bits. @default version 1 */
   constructor(private readonly version: number = MessageFlag.VERSION) {
     super(HEADER_BYTES, MAX_DESCRIPTORS)
   }
 
   protected measure(view: DataView, at: number): number | string {
     const version = view.getUint32(at + HEADER_FLAGS, true) & MessageFlag.VERSION_MASK
-    if (version !== this.version) return `a message of version ${version}`
+    if (version !== this.version) return `invalid message version ${version}`
     const size = view.getUint32(at + HEADER_SIZE, true)
-    return size > MAX_PAYLOAD ? `a message of ${size} bytes` : HEADER_BYTES + size
+    return size > MAX_PAYLOAD ? `invalid payload size ${size}` : HEADER_BYTES + size
   }
 
   protected decode(view: DataView, at: number, payload: Uint8Array, descriptors: readonly Descriptor[]): RawMessage {
@@ -39,7 +39,7 @@ export class RequestStream extends MessageStream<RawMessage> {
   }
 }
 
-/** A message, whole. */
+/** Returns the bytes of a message. */
 export function encodeMessage(
   request: number,
   flags: number,

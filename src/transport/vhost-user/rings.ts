@@ -29,8 +29,8 @@ export type RingReactor = Pick<Reactor, 'watch' | 'signal'>
 /**
  * Rings of a device: translates the front-end's messages about rings into calls of the life cycle.
  *
- * A ring is served while it is started, enabled, and has addresses in guest memory. Each change of these ends in `settle`, which
- * opens rings and sets gates accordingly.
+ * A ring is served while it is started, enabled, and has addresses in guest memory. Each change of these ends in
+ * `settle`, which opens rings and sets gates accordingly.
  */
 export class Rings {
   readonly #rings: readonly Vring[]
@@ -82,9 +82,9 @@ export class Rings {
   }
 
   /**
-   * Sets the addresses of a ring. While it is served, only its logging may change. The guest chooses the addresses, and the
-   * front-end passes them on: if they are not in guest memory, the message is accepted, and the device fails when the ring
-   * starts.
+   * Sets the addresses of a ring. While it is served, only its logging may change. The guest chooses the addresses, and
+   * the front-end passes them on: if they are not in guest memory, the message is accepted, and the device fails when
+   * the ring starts.
    */
   setAddresses(addresses: VringAddressMessage): void | Pending {
     const ring = this.ring(addresses.index)
@@ -161,7 +161,8 @@ export class Rings {
 
   /** Creates an in-flight area. Chains that are in flight now are not recorded in it. */
   createInflight(queues: number, queueSize: number): InflightArea {
-    if (queues > this.count) throw new VhostUserError(`an area for ${queues} rings of ${this.count}`)
+    if (queues > this.count)
+      throw new VhostUserError(`an in-flight area for ${queues} rings: the device has ${this.count}`)
     return this.#useInflight(InflightArea.create(queues, queueSize, this.#packed ? PACKED_LAYOUT : SPLIT_LAYOUT))
   }
 
@@ -169,7 +170,9 @@ export class Rings {
     this.#useInflight(InflightArea.adopt(descriptor, description))
   }
 
-  /** The memory table changed: rings in removed regions are drained, and continue when their addresses are mapped again. */
+  /**
+   * The memory table changed: rings in removed regions are drained, and continue when their addresses are mapped again.
+   */
   memoryChanged(tidy: boolean): void | Pending {
     const { memory } = this.table
     const moved = this.#rings.filter(({ live, place }) => {
@@ -195,8 +198,8 @@ export class Rings {
     const wanted = this.#rings.filter((ring) => ring.started && ring.enabled && ring.addresses && !ring.live)
     const misplaced = wanted.find((ring) => !ring.displaced && ring.addresses && !this.#place(ring.addresses))
     if (misplaced) {
-      this.lifecycle.fail(`ring ${misplaced.index}: its addresses are not in memory`)
-      // The next driver sets other addresses, which end the failure.
+      this.lifecycle.fail(`ring ${misplaced.index}: its addresses are not in guest memory`)
+      // The next driver sets other addresses, and the device is reset first.
       this.#stale = true
       return
     }
@@ -283,7 +286,7 @@ export class Rings {
   /** Returns the ring of a message with a descriptor. */
   #named(number: number, descriptor: Descriptor | undefined): Vring {
     if (((number & VRING_NO_FD) === 0) !== (descriptor !== undefined)) {
-      throw new VhostUserError(descriptor ? 'a descriptor with a message that announces none' : 'no descriptor')
+      throw new VhostUserError(descriptor ? 'unexpected descriptor' : 'the descriptor is missing')
     }
     return this.ring(number & VRING_INDEX_MASK)
   }
@@ -291,7 +294,7 @@ export class Rings {
   #open(ring: Vring): void {
     const place = ring.addresses && this.#place(ring.addresses)
     if (!place || !this.lifecycle.negotiated) {
-      const reason = this.lifecycle.negotiated ? 'its addresses are not in memory' : 'no features were set'
+      const reason = this.lifecycle.negotiated ? 'its addresses are not in guest memory' : 'no features were set'
       if (!ring.loggedRefusal) this.events.log(`ring ${ring.index} waits: ${reason}`)
       ring.loggedRefusal = true
       return
@@ -315,7 +318,7 @@ export class Rings {
     ring.journal = journal
     ring.loggedRefusal = false
     const unfinished = journal?.unfinished.length ?? 0
-    if (unfinished > 0) this.events.log(`ring ${ring.index}: ${unfinished} in flight are served again`)
+    if (unfinished > 0) this.events.log(`ring ${ring.index}: resuming ${unfinished} requests in flight`)
     this.lifecycle.start()
     this.events.opened()
     // An earlier back-end may have ended between using buffers and interrupting the driver.
@@ -335,15 +338,15 @@ export class Rings {
 
   /**
    * Drains a ring and closes it. It may be opened again at its position.
-   * @param release true if the front-end receives the position, so that the journal must not hold it any more
+   * @param release true if the front-end receives the position: the journal is cleared
    */
   #close(ring: Vring, release: boolean): void | Pending {
     const { live } = ring
     if (!live) return
     return after(this.lifecycle.stop(ring.index), () => {
-      // A reset meanwhile ended the ring.
+      // A reset ended the ring meanwhile.
       if (ring.live !== live) return
-      // Not at the end of the turn: a stopped ring must not interrupt any more.
+      // Signalled now, not at the end of the turn, because a stopped ring must not interrupt.
       ring.call?.signal()
       ring.base = encodeBase(live.position, this.#packed, live.size)
       if (release && live.position.inFlight === 0) ring.journal?.release()
@@ -378,7 +381,7 @@ export class Rings {
     if (!area || !region) return undefined
     const { queueSize } = area.description
     if (ring.size > queueSize) {
-      this.events.log(`ring ${ring.index} of ${ring.size} does not fit an area for in-flight requests of ${queueSize}`)
+      this.events.log(`ring ${ring.index}: ${ring.size} descriptors exceed the ${queueSize} of the in-flight area`)
       return undefined
     }
     return packed
@@ -387,7 +390,7 @@ export class Rings {
   }
 }
 
-/** Used index of a split ring; meaningless for a packed one. */
+/** Returns the used index of a split ring. The result is not used for a packed one. */
 function usedIndex({ deviceArea, regions }: RingPlace): number {
   const region = regions[2]
   return region && deviceArea % 4 === 0 ? Atomics.load(region.u16, (deviceArea - region.base) / 2 + 1) : 0

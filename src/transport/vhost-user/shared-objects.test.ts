@@ -17,7 +17,7 @@ import { VhostUserRig } from './testing/vhost-user-rig.ts'
 
 const skip = ffiMissing() ?? false
 
-/** A name that is told from others by one number. */
+/** Returns a UUID that contains a number. */
 function uuidOf(number: number): Uint8Array {
   const uuid = Uint8Array.from({ length: 16 }, (_, i) => i * 17)
   new DataView(uuid.buffer).setUint32(12, number)
@@ -28,14 +28,14 @@ const ADD = BackEndMessage.SHARED_OBJECT_ADD.id
 const REMOVE = BackEndMessage.SHARED_OBJECT_REMOVE.id
 const LOOKUP = BackEndMessage.SHARED_OBJECT_LOOKUP.id
 
-/** What a message says, in short: its number, and that of the name. */
-function said(message: RawMessage | undefined): readonly [number, number] | undefined {
+/** Returns the id of a message, and the number in its UUID. */
+function summary(message: RawMessage | undefined): readonly [number, number] | undefined {
   if (!message) return undefined
   const { uuid } = BackEndMessage.SHARED_OBJECT_ADD.request.parse(message.payload)
   return [message.request, new DataView(uuid.buffer).getUint32(12)]
 }
 
-/** A rig with a file for some names, and all there was before when it is over. */
+/** Runs a test body with a rig and a file for objects, and checks that it leaks no descriptor. */
 async function withRig(
   what: (rig: VhostUserRig, objects: NamedFiles, file: Descriptor) => void | Promise<void>,
 ): Promise<void> {
@@ -50,14 +50,14 @@ async function withRig(
   assert.equal(openDescriptors(), before)
 }
 
-test('a name on the wire is 16 bytes in the order they are written in  @vhost-user VhostUserShared', () => {
+test('a UUID on the wire is 16 bytes in the order of its text  @vhost-user VhostUserShared', () => {
   const wire = BackEndMessage.SHARED_OBJECT_ADD.request.write({ uuid: uuidOf(0x0102_0304) })
   assert.equal(Buffer.from(wire).toString('hex'), '00112233445566778899aabb01020304')
   assert.equal(uuidText(wire), '00112233-4455-6677-8899-aabb01020304')
   assert.deepEqual([ADD, REMOVE, LOOKUP, FrontEndMessage.GET_SHARED_OBJECT.id], [6, 7, 8, 41])
 })
 
-test('the feature is offered where there may be objects, and nowhere else  @vhost-user SHARED_OBJECT', {
+test('SHARED_OBJECT is offered only by devices that may have objects  @vhost-user SHARED_OBJECT', {
   skip,
 }, async () => {
   const offers = (rig: VhostUserRig): boolean =>
@@ -68,31 +68,31 @@ test('the feature is offered where there may be objects, and nowhere else  @vhos
   await plain.close()
 })
 
-test('objects are told of that come and go, and those that were there before the channel  @vhost-user SHARED_OBJECT_ADD', {
+test('additions and removals are announced, and so are objects that existed before the channel  @vhost-user SHARED_OBJECT_ADD', {
   skip,
 }, async () => {
   await withRig((rig, objects, file) => {
     objects.add(uuidOf(1), file)
     rig.negotiate()
     const channel = new OtherChannel(rig)
-    assert.deepEqual(said(channel.next()), [ADD, 1])
+    assert.deepEqual(summary(channel.next()), [ADD, 1])
     objects.add(uuidOf(2), file)
-    assert.deepEqual(said(channel.next()), [ADD, 2])
+    assert.deepEqual(summary(channel.next()), [ADD, 2])
     objects.remove(uuidOf(1))
-    assert.deepEqual(said(channel.next()), [REMOVE, 1])
+    assert.deepEqual(summary(channel.next()), [REMOVE, 1])
     assert.equal(channel.next(), undefined)
     for (const request of [ADD, ADD, REMOVE]) channel.answer({ request }, 0)
     assert.deepEqual(rig.logged, [])
-    // Another channel is another table.
+    // A new channel means a new table.
     channel.close()
     const again = new OtherChannel(rig)
-    assert.deepEqual(said(again.next()), [ADD, 2])
+    assert.deepEqual(summary(again.next()), [ADD, 2])
     assert.equal(again.next(), undefined)
     again.close()
   })
 })
 
-test('a front-end that comes back hears of all objects again', { skip }, async () => {
+test('all objects are announced again to a front-end that reconnects', { skip }, async () => {
   const objects = new NamedFiles()
   const file = MemoryFile.create('an object', 4096)
   for (let round = 1; round <= 3; round++) {
@@ -100,7 +100,7 @@ test('a front-end that comes back hears of all objects again', { skip }, async (
     const rig = new VhostUserRig(new EchoDevice(), { objects })
     rig.negotiate()
     const channel = new OtherChannel(rig)
-    for (let i = 1; i <= round; i++) assert.deepEqual(said(channel.next()), [ADD, i])
+    for (let i = 1; i <= round; i++) assert.deepEqual(summary(channel.next()), [ADD, i])
     assert.equal(channel.next(), undefined)
     channel.close()
     await rig.close()
@@ -108,7 +108,7 @@ test('a front-end that comes back hears of all objects again', { skip }, async (
   file.close()
 })
 
-test('without the feature, or acknowledgements, nothing is told', { skip }, async () => {
+test('without SHARED_OBJECT or REPLY_ACK, nothing is announced', { skip }, async () => {
   const { BACKEND_REQ, REPLY_ACK, SHARED_OBJECT } = ProtocolFeature
   await withRig((rig, objects, file) => {
     objects.add(uuidOf(1), file)
@@ -117,28 +117,28 @@ test('without the feature, or acknowledgements, nothing is told', { skip }, asyn
     assert.equal(channel.next(), undefined)
     rig.backend.lookup(uuidOf(2), (result) => assert.match(String('reason' in result && result.reason), /no table/))
     assert.equal(channel.next(), undefined)
-    // Agreed on later, it takes effect.
-    rig.frontEnd.tell('SET_PROTOCOL_FEATURES', featureSet(BACKEND_REQ, REPLY_ACK, SHARED_OBJECT))
-    assert.deepEqual(said(channel.next()), [ADD, 1])
+    // A later negotiation takes effect.
+    rig.frontEnd.send('SET_PROTOCOL_FEATURES', featureSet(BACKEND_REQ, REPLY_ACK, SHARED_OBJECT))
+    assert.deepEqual(summary(channel.next()), [ADD, 1])
     channel.close()
   })
 })
 
-test('what the front-end does not take is logged, and never removed', { skip }, async () => {
+test('an object that the front-end refuses is logged, and its removal is not announced', { skip }, async () => {
   await withRig((rig, objects, file) => {
     rig.negotiate()
     const channel = new OtherChannel(rig)
     objects.add(uuidOf(1), file)
     channel.answer({ request: ADD }, 1)
-    assert.match(rig.logged[0], /does not take 00112233-4455-6677-8899-aabb00000001/)
-    assert.deepEqual(said(channel.next()), [ADD, 1])
+    assert.match(rig.logged[0], /refused shared object 00112233-4455-6677-8899-aabb00000001/)
+    assert.deepEqual(summary(channel.next()), [ADD, 1])
     objects.remove(uuidOf(1))
     assert.equal(channel.next(), undefined)
     channel.close()
   })
 })
 
-test('however many names a guest makes, few messages are on their way, and none about what is gone by then', {
+test('a guest that creates many names causes few messages, and none about objects already removed', {
   skip,
 }, async () => {
   await withRig((rig, objects, file) => {
@@ -151,7 +151,7 @@ test('however many names a guest makes, few messages are on their way, and none 
     const names = new Set<number>()
     let messages = 0
     for (let message = channel.next(); message; message = channel.next()) {
-      const [request, name] = said(message) ?? []
+      const [request, name] = summary(message) ?? []
       if (request === ADD) names.add(name ?? -1)
       else names.delete(name ?? -1)
       messages++
@@ -166,7 +166,7 @@ test('however many names a guest makes, few messages are on their way, and none 
   })
 })
 
-test('an object is given to whoever asks for its name, and no descriptor where there is none  @vhost-user GET_SHARED_OBJECT', {
+test('GET_SHARED_OBJECT returns the descriptor of an object, or none for an unknown name  @vhost-user GET_SHARED_OBJECT', {
   skip,
 }, async () => {
   await withRig((rig, objects, file) => {
@@ -183,7 +183,9 @@ test('an object is given to whoever asks for its name, and no descriptor where t
   })
 })
 
-test('whoever asks wrongly gets an answer without a descriptor, and leaves none here', { skip }, async () => {
+test('an invalid GET_SHARED_OBJECT is answered without a descriptor, and its descriptors are closed', {
+  skip,
+}, async () => {
   await withRig((rig, objects, file) => {
     objects.add(uuidOf(1), file)
     const { id, request } = FrontEndMessage.GET_SHARED_OBJECT
@@ -199,14 +201,14 @@ test('whoever asks wrongly gets an answer without a descriptor, and leaves none 
     ask(right, [file])
     ask(right, [file, file, file])
     const { descriptors } = rig.frontEnd.ask('GET_SHARED_OBJECT', { uuid: uuidOf(1) })
-    assert.equal(descriptors.length, 1, 'whoever asks rightly gets it as before')
+    assert.equal(descriptors.length, 1, 'a valid request is answered as before')
     descriptors[0].close()
     assert.deepEqual(rig.echo(1, [9, 8]), [9, 8])
   })
 })
 
-/** Collects what a search ends with. */
-function search(rig: VhostUserRig, name: number): (Descriptor | NotFound)[] {
+/** Starts a lookup. @returns its results */
+function lookUp(rig: VhostUserRig, name: number): (Descriptor | NotFound)[] {
   const results: (Descriptor | NotFound)[] = []
   rig.backend.lookup(uuidOf(name), (result) => results.push(result))
   return results
@@ -218,40 +220,40 @@ function reasonOf([result, ...more]: readonly (Descriptor | NotFound)[]): string
   return result.reason
 }
 
-test('an object of another device is looked for by name  @vhost-user SHARED_OBJECT_LOOKUP', { skip }, async () => {
+test('lookup returns an object of another device by name  @vhost-user SHARED_OBJECT_LOOKUP', { skip }, async () => {
   await withRig((rig, _, file) => {
     rig.negotiate()
-    assert.match(reasonOf(search(rig, 1)), /keeps no table/)
+    assert.match(reasonOf(lookUp(rig, 1)), /keeps no table/)
     const channel = new OtherChannel(rig)
-    const results = search(rig, 7)
+    const results = lookUp(rig, 7)
     const message = channel.take()
-    assert.deepEqual(said(message), [LOOKUP, 7])
-    assert.equal(results.length, 0, 'nobody waited')
+    assert.deepEqual(summary(message), [LOOKUP, 7])
+    assert.equal(results.length, 0, 'lookup does not wait')
     channel.answer({ request: LOOKUP }, 0, [file])
     const [found] = results
     assert.ok(found instanceof Descriptor)
     assert.equal(fstatSync(found.fd).ino, fstatSync(file.fd).ino)
     found.close()
 
-    const absent = search(rig, 8)
+    const absent = lookUp(rig, 8)
     channel.answer({ request: LOOKUP }, 1)
     assert.match(reasonOf(absent), /no device has 00112233-4455-6677-8899-aabb00000008/)
-    const lost = search(rig, 9)
+    const lost = lookUp(rig, 9)
     channel.answer({ request: LOOKUP }, 0)
     assert.match(reasonOf(lost), /sent no descriptor/)
     channel.close()
   })
 })
 
-test('the front-end may ask us while we ask it: neither waits for the other', { skip }, async () => {
+test('requests of both directions at the same time do not wait for each other', { skip }, async () => {
   await withRig((rig, objects, file) => {
     rig.negotiate()
     objects.add(uuidOf(1), file)
     const channel = new OtherChannel(rig)
-    assert.deepEqual(said(channel.next()), [ADD, 1])
+    assert.deepEqual(summary(channel.next()), [ADD, 1])
     channel.answer({ request: ADD }, 0)
-    const results = search(rig, 1)
-    assert.deepEqual(said(channel.take()), [LOOKUP, 1])
+    const results = lookUp(rig, 1)
+    assert.deepEqual(summary(channel.take()), [LOOKUP, 1])
     rig.frontEnd.raw(encodeMessage(41, 0, FrontEndMessage.GET_SHARED_OBJECT.request.write({ uuid: uuidOf(1) })))
     channel.answer({ request: LOOKUP }, 0, [file])
     for (const descriptor of [results[0], rig.frontEnd.answerTo('GET_SHARED_OBJECT').descriptors[0]]) {
@@ -262,42 +264,42 @@ test('the front-end may ask us while we ask it: neither waits for the other', { 
   })
 })
 
-test('a search ends when the front-end answers too late, wrongly, or not at all', { skip }, async () => {
+test('a lookup ends if the front-end answers late, wrongly, or not at all', { skip }, async () => {
   await withRig(async (rig, _, file) => {
     rig.negotiate()
     const channel = new OtherChannel(rig)
-    const late = search(rig, 1)
+    const late = lookUp(rig, 1)
     rig.reactor.elapse(2000)
     assert.match(reasonOf(late), /no answer about 00112233-4455-6677-8899-aabb00000001/)
     channel.answer({ request: LOOKUP }, 0, [file])
-    assert.equal(late.length, 1, 'and what comes after that is closed')
+    assert.equal(late.length, 1, 'the late descriptor is closed')
 
-    const many = search(rig, 2)
+    const many = lookUp(rig, 2)
     channel.answer({ request: LOOKUP }, 0, [file, file, file])
     const [found] = many
     assert.ok(found instanceof Descriptor)
     found.close()
 
-    const wrong = search(rig, 3)
+    const wrong = lookUp(rig, 3)
     channel.answer({ request: ADD }, 0, [file])
-    assert.match(reasonOf(wrong), /the front-end is gone/)
+    assert.match(reasonOf(wrong), /the back-end channel closed/)
     assert.match(rig.logged.at(-1) ?? '', /a reply to message 6 without a request/)
-    assert.match(reasonOf(search(rig, 4)), /no table/)
+    assert.match(reasonOf(lookUp(rig, 4)), /no table/)
     channel.close()
 
     const again = new OtherChannel(rig)
-    const last = search(rig, 5)
+    const last = lookUp(rig, 5)
     await rig.hangUp()
-    assert.match(reasonOf(last), /gone|no answer/)
+    assert.match(reasonOf(last), /channel closed|no answer/)
     again.close()
   })
 })
 
-test('a front-end that answers no search is asked for few', { skip }, async () => {
+test('the number of unanswered lookups is limited', { skip }, async () => {
   await withRig((rig) => {
     rig.negotiate()
     const channel = new OtherChannel(rig)
-    const all = Array.from({ length: 70 }, (_, i) => search(rig, i))
+    const all = Array.from({ length: 70 }, (_, i) => lookUp(rig, i))
     assert.equal(all.filter((results) => results.length === 0).length, 64)
     assert.match(reasonOf(all[69]), /has not answered 64/)
     channel.close()

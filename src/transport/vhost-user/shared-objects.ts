@@ -14,8 +14,8 @@ export interface SharedObjectsListener {
 }
 
 /**
- * Shared objects of a device, which other devices of the guest look up by name, in any process. Every object is a dma-buf.
- * Nothing here throws.
+ * Shared objects of a device, which other devices of the guest look up by name, in any process. Every object is a
+ * dma-buf. The methods do not throw.
  */
 export interface SharedObjects {
   /** Reports every existing name within the call, and later additions and removals. */

@@ -15,7 +15,7 @@ const RINGS = [
 ] as const
 
 for (const [ring, features] of RINGS) {
-  test(`${ring}: what a front-end sets up is served, ring by ring`, { skip }, async () => {
+  test(`${ring}: rings that a front-end sets up are served`, { skip }, async () => {
     const rig = new VhostUserRig(new EchoDevice())
     rig.start(features)
     assert.deepEqual(rig.echo(0, [1, 2, 3]), [1, 2, 3])
@@ -24,13 +24,13 @@ for (const [ring, features] of RINGS) {
     assert.ok(rig.guest.calls[0].drain() > 0)
     await rig.close()
     assert.deepEqual(rig.logged, [])
-    assert.ok(rig.over)
+    assert.ok(rig.closed)
     assert.equal(rig.reason, undefined)
     assert.equal(rig.reactor.watches, 0)
   })
 }
 
-test('a ring that stops goes on where it stood, and its driver keeps what it made', { skip }, async () => {
+test('a stopped ring restarts at its position, without a reset of the device', { skip }, async () => {
   for (const [, features] of RINGS) {
     const device = new EchoDevice()
     const rig = new VhostUserRig(device)
@@ -45,7 +45,7 @@ test('a ring that stops goes on where it stood, and its driver keeps what it mad
   }
 })
 
-test('a ring that begins anew after all have stopped is another driver: the device forgets the one before', {
+test('a ring at another position, after all rings stopped, is a new driver, and the device is reset', {
   skip,
 }, async () => {
   const device = new EchoDevice()
@@ -62,7 +62,7 @@ test('a ring that begins anew after all have stopped is another driver: the devi
   await rig.close()
 })
 
-test('a stopped ring is not looked at, and what came meanwhile is served when it goes on', { skip }, async () => {
+test('a stopped ring is not served, and requests made meanwhile are served when it restarts', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
   rig.start()
   const base = rig.stopRing(0)
@@ -75,9 +75,9 @@ test('a stopped ring is not looked at, and what came meanwhile is served when it
 test('a disabled ring keeps its requests until it is enabled  @vhost-user Ring states', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
   rig.start()
-  rig.frontEnd.tell('SET_VRING_ENABLE', { index: 0, num: 0 })
+  rig.frontEnd.send('SET_VRING_ENABLE', { index: 0, num: 0 })
   assert.equal(rig.echo(0, [1]), undefined)
-  rig.frontEnd.tell('SET_VRING_ENABLE', { index: 0, num: 1 })
+  rig.frontEnd.send('SET_VRING_ENABLE', { index: 0, num: 1 })
   assert.ok(rig.guest.queues[0].collect())
   await rig.close()
 })
@@ -85,21 +85,21 @@ test('a disabled ring keeps its requests until it is enabled  @vhost-user Ring s
 test('without PROTOCOL_FEATURES all rings are enabled at once  @vhost-user SET_FEATURES', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
   rig.features = featureSet(Feature.VERSION_1)
-  rig.frontEnd.tell('SET_FEATURES', rig.features)
+  rig.frontEnd.send('SET_FEATURES', rig.features)
   rig.shareMemory()
   rig.startRing(0)
   assert.deepEqual(rig.echo(0, [1, 2]), [1, 2])
   await rig.close()
 })
 
-test('a ring stops when what is in flight is done, and nothing else is looked at before that', { skip }, async () => {
+test('GET_VRING_BASE waits for the requests in flight, and later messages wait for it', { skip }, async () => {
   const device = new EchoDevice({ slow: true })
   const rig = new VhostUserRig(device)
   rig.start()
   rig.send(0, [1])
   rig.send(0, [2])
-  rig.frontEnd.tell('GET_VRING_BASE', { index: 0, num: 0 })
-  rig.frontEnd.tell('GET_FEATURES', undefined)
+  rig.frontEnd.send('GET_VRING_BASE', { index: 0, num: 0 })
+  rig.frontEnd.send('GET_FEATURES', undefined)
   assert.equal(rig.frontEnd.next(), undefined)
   assert.equal(device.kept.length, 2)
   device.answer()
@@ -111,9 +111,9 @@ test('a ring stops when what is in flight is done, and nothing else is looked at
   await rig.close()
 })
 
-test('a legacy driver, which cannot see a refusal, is served  @virtio 2.2.3', { skip }, async () => {
+test('a legacy driver, which cannot see a refusal of features, is served  @virtio 2.2.3', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
-  rig.frontEnd.tell('SET_FEATURES', 0n)
+  rig.frontEnd.send('SET_FEATURES', 0n)
   rig.shareMemory()
   rig.startRing(0)
   assert.deepEqual(rig.echo(0, [1]), [1])
@@ -121,31 +121,31 @@ test('a legacy driver, which cannot see a refusal, is served  @virtio 2.2.3', { 
   await rig.close()
 })
 
-test('the reset of one queue, of which a back-end is not notified, is not offered  @virtio 2.6.1', {
+test('RING_RESET is not offered, because a back-end is not notified of a queue reset  @virtio 2.6.1', {
   skip,
 }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
   assert.equal(rig.frontEnd.ask('GET_FEATURES', undefined).value & featureSet(Feature.RING_RESET), 0n)
   const features = featureSet(Feature.VERSION_1, Feature.RING_RESET)
   rig.negotiate()
-  // QEMU's GPU has it all the same.
+  // QEMU's GPU sets the bit nevertheless.
   assert.equal(rig.frontEnd.acknowledged('SET_FEATURES', features), 0)
   await rig.close()
 })
 
-test('no ring is served before features are set, and the log says so once', { skip }, async () => {
+test('no ring is served before features are set, which is logged once', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
   rig.shareMemory()
   rig.startRing(0)
-  rig.frontEnd.tell('SET_VRING_ENABLE', { index: 0, num: 1 })
+  rig.frontEnd.send('SET_VRING_ENABLE', { index: 0, num: 1 })
   assert.equal(rig.echo(0, [1]), undefined)
   assert.deepEqual(rig.logged, ['echo: ring 0 waits: no features were set'])
-  rig.frontEnd.tell('SET_FEATURES', 0n)
+  rig.frontEnd.send('SET_FEATURES', 0n)
   assert.ok(rig.guest.queues[0].collect())
   await rig.close()
 })
 
-test('a message that is refused is answered with a failure where that was agreed on, and changes nothing', {
+test('with REPLY_ACK, a refused message is answered with a failure, and changes nothing', {
   skip,
 }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
@@ -160,23 +160,23 @@ test('a message that is refused is answered with a failure where that was agreed
   await rig.close()
 })
 
-test('a message that is refused without anybody to tell ends the connection', { skip }, async () => {
+test('a refused message that requests no acknowledgement ends the connection', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
   rig.start()
-  rig.frontEnd.tell('SET_VRING_ENABLE', { index: 7, num: 1 })
+  rig.frontEnd.send('SET_VRING_ENABLE', { index: 7, num: 1 })
   assert.ok(rig.frontEnd.ended)
   await rig.close()
   assert.match(rig.reason ?? '', /SET_VRING_ENABLE refused/)
 })
 
-test('as many rings as the device has  @vhost-user GET_QUEUE_NUM', { skip }, async () => {
+test('GET_QUEUE_NUM returns the number of rings of the device  @vhost-user GET_QUEUE_NUM', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice({ queueSizes: [8, 8, 8] }))
   rig.negotiate()
   assert.equal(rig.frontEnd.ask('GET_QUEUE_NUM', undefined).value, 3)
   await rig.close()
 })
 
-test('RESET_DEVICE makes everything new, and what called the driver before still can', { skip }, async () => {
+test('RESET_DEVICE resets device and rings, and keeps the call descriptors', { skip }, async () => {
   const device = new EchoDevice()
   const rig = new VhostUserRig(device)
   rig.start()
@@ -190,60 +190,62 @@ test('RESET_DEVICE makes everything new, and what called the driver before still
   await rig.close()
 })
 
-test('the status is the virtio status, and 0 resets what is served  @vhost-user SET_STATUS', { skip }, async () => {
+test('SET_STATUS sets the virtio status, and 0 resets a device with served rings  @vhost-user SET_STATUS', {
+  skip,
+}, async () => {
   const device = new EchoDevice()
   const rig = new VhostUserRig(device)
   const status = () => rig.frontEnd.ask('GET_STATUS', undefined).value
   rig.start()
-  rig.frontEnd.tell('SET_STATUS', 1 | 2 | 8)
-  rig.frontEnd.tell('SET_STATUS', 4)
+  rig.frontEnd.send('SET_STATUS', 1 | 2 | 8)
+  rig.frontEnd.send('SET_STATUS', 4)
   assert.equal(status(), 15)
   device.session?.needsReset('it is broken')
   assert.equal(status(), 15 | 64)
   assert.ok(rig.guest.errors[0].drain() > 0)
-  rig.frontEnd.tell('SET_STATUS', 0)
+  rig.frontEnd.send('SET_STATUS', 0)
   assert.equal(status(), 0)
   assert.equal(device.resets, 1)
   await rig.close()
 })
 
-test('FEATURES_OK stays out of the status until features are set', { skip }, async () => {
+test('FEATURES_OK is not set in the status before features are set', { skip }, async () => {
   const rig = new VhostUserRig(new EchoDevice())
-  rig.frontEnd.tell('SET_PROTOCOL_FEATURES', 1n << 16n)
-  rig.frontEnd.tell('SET_STATUS', 1 | 2 | 8)
+  rig.frontEnd.send('SET_PROTOCOL_FEATURES', 1n << 16n)
+  rig.frontEnd.send('SET_STATUS', 1 | 2 | 8)
   assert.equal(rig.frontEnd.ask('GET_STATUS', undefined).value, 3)
-  rig.frontEnd.tell('SET_FEATURES', 0n)
-  rig.frontEnd.tell('SET_STATUS', 1 | 2 | 8)
+  rig.frontEnd.send('SET_FEATURES', 0n)
+  rig.frontEnd.send('SET_STATUS', 1 | 2 | 8)
   assert.equal(rig.frontEnd.ask('GET_STATUS', undefined).value, 11)
   await rig.close()
 })
 
-test('a paused machine says status 0 with all rings stopped, and its driver keeps what it made', { skip }, async () => {
+test('status 0 with all rings stopped, as of a paused machine, does not reset the device', { skip }, async () => {
   const device = new EchoDevice()
   const rig = new VhostUserRig(device)
   rig.start()
   rig.echo(0, [1])
   const bases = [rig.stopRing(0), rig.stopRing(1)]
-  rig.frontEnd.tell('SET_STATUS', 0)
-  rig.frontEnd.tell('SET_FEATURES', rig.features)
+  rig.frontEnd.send('SET_STATUS', 0)
+  rig.frontEnd.send('SET_FEATURES', rig.features)
   for (const [index, base] of bases.entries()) rig.startRing(index, base)
   assert.equal(device.resets, 0)
   assert.deepEqual(rig.echo(0, [2]), [2])
   await rig.close()
 })
 
-test('other features are another driver', { skip }, async () => {
+test('other features reset the device', { skip }, async () => {
   const device = new EchoDevice()
   const rig = new VhostUserRig(device)
   rig.start()
   rig.stopRing(0)
   rig.stopRing(1)
-  rig.frontEnd.tell('SET_FEATURES', rig.features | featureSet(Feature.EVENT_IDX))
+  rig.frontEnd.send('SET_FEATURES', rig.features | featureSet(Feature.EVENT_IDX))
   assert.equal(device.resets, 1)
   await rig.close()
 })
 
-test('a device that fails stops all rings, until its driver begins anew', { skip }, async () => {
+test('a failed device stops all rings until its driver starts anew', { skip }, async () => {
   const device = new EchoDevice()
   const rig = new VhostUserRig(device)
   rig.start()
@@ -262,18 +264,18 @@ test('a device that fails stops all rings, until its driver begins anew', { skip
   await rig.close()
 })
 
-test('a back-end that is closed finishes what is in flight, says so, and leaves', { skip }, async () => {
+test('close completes the requests in flight, then ends the connection', { skip }, async () => {
   const device = new EchoDevice({ slow: true })
   const rig = new VhostUserRig(device)
   rig.start()
   rig.guest.calls[0].drain()
   rig.send(0, [1])
   rig.backend.close()
-  rig.frontEnd.tell('GET_FEATURES', undefined)
+  rig.frontEnd.send('GET_FEATURES', undefined)
   assert.equal(rig.frontEnd.next(), undefined)
   device.answer()
   await rig.reactor.idle()
-  assert.ok(rig.over)
+  assert.ok(rig.closed)
   assert.ok(rig.frontEnd.ended)
   assert.ok(rig.guest.queues[0].collect())
   assert.ok(rig.guest.calls[0].drain() > 0)

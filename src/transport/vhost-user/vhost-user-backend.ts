@@ -39,7 +39,7 @@ export interface VhostUserBackendOptions {
 export type BackendReactor = Pick<Reactor, 'watch' | 'signal' | 'timer' | 'onTurn' | 'poll' | 'settle'>
 
 const MIGRATION =
-  'a migration began, and writes to guest memory are logged; docs/qemu.md, "Migration", says what can be its destination'
+  'a migration began: writes to guest memory are logged. Possible destinations: docs/qemu.md, "Migration"'
 
 /** Maximum number of removed mappings that are kept for chains in flight; one more drains all rings to release them. */
 const MAX_RETIRED = 64
@@ -66,13 +66,14 @@ const BASIC_FEATURES = featureSet(
  *
  *     const backend = new VhostUserBackend(device, connect, reactor, { log })
  *     await reactor.run()                    // the front-end describes memory and rings, and they are served
- *     await backend.over                     // the connection ended; the device is reset, and may be served again
+ *     await backend.closed                   // the connection ended; the device is reset, and may be served again
  *
- * Every message is checked before it takes effect, and one that fails changes nothing. When the connection ends, chains in
- * flight complete without a trace in the rings: the next back-end finds them in the in-flight area, or in the ring.
+ * Every message is checked before it takes effect, and a refused one changes nothing. When the connection ends,
+ * completions of chains in flight are not written to the rings. The next back-end finds those chains in the in-flight
+ * area.
  */
 export class VhostUserBackend implements Service {
-  readonly over: Promise<string | undefined>
+  readonly closed: Promise<string | undefined>
   readonly #device: VirtioDevice
   readonly #reactor: BackendReactor
   readonly #options: VhostUserBackendOptions
@@ -93,8 +94,8 @@ export class VhostUserBackend implements Service {
   #status = 0
   /** True if the configuration changed and CONFIG_CHANGE_MSG is due. */
   #configDue = false
-  /** The in-flight area was created by this connection, not inherited. */
-  #ownAccount = false
+  /** True if the in-flight area was created by this connection. */
+  #createdInflight = false
   #finished: (reason: string | undefined) => void = () => {}
 
   /** @param connect creates the connection, which passes messages to the receiver */
@@ -104,7 +105,7 @@ export class VhostUserBackend implements Service {
     reactor: BackendReactor,
     options: VhostUserBackendOptions,
   ) {
-    this.over = new Promise((resolve) => {
+    this.closed = new Promise((resolve) => {
       this.#finished = resolve
     })
     this.#device = device
@@ -114,14 +115,14 @@ export class VhostUserBackend implements Service {
     this.#table = new MemoryTable(log)
     this.#lifecycle = new Lifecycle(device, this.#table.memory, {
       failed: () => this.#rings.failed(),
-      // Each turn of the reactor ends with a publication.
+      // `#turn` publishes once in each turn of the reactor.
       batchEnds: () => {},
       log: options.log,
     })
     this.#guard = this.#lifecycle.guard
     this.#rings = new Rings(device.queueSizes, this.#lifecycle, this.#table, reactor, {
       inBand: (what, index) => {
-        if (this.#agreedInBand) this.#channel?.send(what, { index, num: 0 })
+        if (this.#isInBand) this.#channel?.send(what, { index, num: 0 })
       },
       opened: () => this.#mapShared(),
       log,
@@ -142,7 +143,10 @@ export class VhostUserBackend implements Service {
     })
   }
 
-  /** Few front-ends send the whole status: a served ring implies a driver that is ready. */
+  /**
+   * Returns the state of the device. Few front-ends send the whole status: a served ring implies a driver that is
+   * ready.
+   */
   inspect(): DeviceStateInspection {
     const { session, features } = this.#lifecycle
     const status = this.#status | (session ? READY : 0)
@@ -221,14 +225,14 @@ export class VhostUserBackend implements Service {
       SET_VRING_BASE: ({ index, num }) => rings.setBase(index, num),
       GET_VRING_BASE: ({ index }) => after(rings.stop(index), (num) => ({ index, num })),
       SET_VRING_KICK: (ring, [descriptor]) => {
-        if (!descriptor && !this.#agreedInBand)
+        if (!descriptor && !this.#isInBand)
           this.#guard.log(`ring ${ring & VRING_INDEX_MASK} has no kick descriptor: busy polling`)
         return rings.setKick(ring, descriptor)
       },
       SET_VRING_CALL: (ring, [descriptor]) => rings.setCall(ring, descriptor),
       SET_VRING_ERR: (ring, [descriptor]) => rings.setError(ring, descriptor),
       SET_VRING_ENABLE: ({ index, num }) => {
-        if (num > 1) throw new VhostUserError(`neither enabled nor disabled: ${num}`)
+        if (num > 1) throw new VhostUserError(`num must be 0 or 1 (${num})`)
         return rings.enable(index, num === 1)
       },
       VRING_KICK: ({ index }) => rings.start(index),
@@ -240,18 +244,18 @@ export class VhostUserBackend implements Service {
       RESET_DEVICE: () => this.#reset(),
 
       GET_INFLIGHT_FD: ({ queues, queueSize }) => {
-        this.#ownAccount = true
+        this.#createdInflight = true
         const area = rings.createInflight(queues, queueSize)
         return new AnswerWithDescriptor(area.description, area.descriptor)
       },
       SET_INFLIGHT_FD: (description, [descriptor]) => {
         rings.adoptInflight(descriptor, description)
-        // Another process served this driver, and its device may have had another configuration.
-        if (!this.#ownAccount) this.#configDue = true
+        // Another process may have served this driver, with a different configuration.
+        if (!this.#createdInflight) this.#configDue = true
       },
       SET_BACKEND_REQ_FD: (_, [descriptor]) => this.#setChannel(descriptor),
       GET_SHARED_OBJECT: ({ uuid }) => {
-        if (!this.#exchange) throw new VhostUserError('not served here')
+        if (!this.#exchange) throw new VhostUserError('not supported')
         return new AnswerWithDescriptor(undefined, this.#exchange.give(uuid))
       },
       GET_SHMEM_CONFIG: () => this.#shared.describe(),
@@ -263,7 +267,7 @@ export class VhostUserBackend implements Service {
     return Math.floor(this.#rings.count / (this.#options.extension?.ringsPerQueue ?? 1))
   }
 
-  /** @vhost-user SET_FEATURES without PROTOCOL_FEATURES all rings are enabled */
+  /** Without PROTOCOL_FEATURES, enables all rings. @vhost-user SET_FEATURES */
   #setFeatures(features: bigint): void | Pending {
     // QEMU's GPU sends RING_RESET even if the back-end does not offer it.
     const unknown = features & ~this.#features & ~featureSet(Feature.RING_RESET)
@@ -277,13 +281,14 @@ export class VhostUserBackend implements Service {
     })
   }
 
-  /** Ends the session of a driver with other features first. @returns a wait, if something of it was in flight */
+  /** Ends the session of a driver with other features first. @returns a wait, if requests of it were in flight */
   #negotiate(features: bigint): void | Pending {
     const lifecycle = this.#lifecycle
     if (lifecycle.negotiated && features === lifecycle.features) return
     return after(this.#lifecycle.reset(), () => {
-      // The driver cannot see a refusal, so every subset is served: a front-end may keep a feature that another needs
-      // (QEMU itself has the control queue of a network device), and a legacy driver accepts no VERSION_1.
+      // Every subset is accepted, because the driver cannot see a refusal. A front-end may implement a feature itself
+      // that another one depends on (QEMU has the control queue of a network device), and a legacy driver lacks
+      // VERSION_1.
       if (!this.#isLost) lifecycle.negotiate(features)
     })
   }
@@ -296,7 +301,7 @@ export class VhostUserBackend implements Service {
       hasFeature(features, INBAND_NOTIFICATIONS) &&
       !(hasFeature(features, BACKEND_REQ) && hasFeature(features, REPLY_ACK))
     ) {
-      throw new VhostUserError('notifications in band need BACKEND_REQ and REPLY_ACK')
+      throw new VhostUserError('INBAND_NOTIFICATIONS needs BACKEND_REQ and REPLY_ACK')
     }
     this.#dispatcher.protocolFeatures = features
     this.#rings.guestAddresses = hasFeature(features, GPA_ADDRESSES)
@@ -304,8 +309,8 @@ export class VhostUserBackend implements Service {
   }
 
   /**
-   * Bits are only added, until 0 clears all. QEMU sends 0 whenever it stops the device, which includes a paused machine: if all
-   * rings are stopped, the next messages show whether there is a new driver.
+   * Adds status bits; 0 clears all. QEMU also sends 0 when it stops the device of a paused machine: if all rings are
+   * stopped, the next messages show whether there is a new driver.
    */
   #setStatus(status: number): void | Pending {
     if (status === 0) {
@@ -340,32 +345,33 @@ export class VhostUserBackend implements Service {
   #mapShared(): void {
     if (!this.#channel || !this.#lifecycle.session || !this.#shared.any) return
     const { BACKEND_SEND_FD, SHMEM } = ProtocolFeature
-    if (this.#dispatcher.agreed(SHMEM) && this.#dispatcher.agreed(BACKEND_SEND_FD)) this.#shared.map(this.#channel)
+    if (this.#dispatcher.isNegotiated(SHMEM) && this.#dispatcher.isNegotiated(BACKEND_SEND_FD))
+      this.#shared.map(this.#channel)
   }
 
   #openExchange(): void {
-    if (!this.#exchange || !this.#channel || !this.#dispatcher.agreed(ProtocolFeature.SHARED_OBJECT)) return
-    if (this.#dispatcher.agreed(ProtocolFeature.REPLY_ACK)) this.#exchange.open(this.#channel)
+    if (!this.#exchange || !this.#channel || !this.#dispatcher.isNegotiated(ProtocolFeature.SHARED_OBJECT)) return
+    if (this.#dispatcher.isNegotiated(ProtocolFeature.REPLY_ACK)) this.#exchange.open(this.#channel)
   }
 
-  get #agreedInBand(): boolean {
-    return this.#dispatcher.agreed(ProtocolFeature.INBAND_NOTIFICATIONS)
+  get #isInBand(): boolean {
+    return this.#dispatcher.isNegotiated(ProtocolFeature.INBAND_NOTIFICATIONS)
   }
 
   /** Called before each sleep: publishes chains and sends due messages. @returns true if the reactor must not sleep */
   #turn(): boolean {
-    const looks = !this.#agreedInBand && this.#rings.serveWithoutKick()
+    const isPolling = !this.#isInBand && this.#rings.serveWithoutKick()
     this.#lifecycle.publish()
     this.#log.signal()
-    this.#tellConfig()
-    return looks
+    this.#sendConfigChange()
+    return isPolling
   }
 
-  /** A device whose rings are all stopped sends nothing. @vhost-user Suspended device state */
-  #tellConfig(): void {
+  /** Sends CONFIG_CHANGE_MSG if it is due and any ring is served. @vhost-user Suspended device state */
+  #sendConfigChange(): void {
     if (!this.#configDue || !this.#channel || !this.#rings.live) return
     this.#configDue = false
-    if (this.#dispatcher.agreed(ProtocolFeature.CONFIG)) this.#channel.send('CONFIG_CHANGE_MSG', undefined)
+    if (this.#dispatcher.isNegotiated(ProtocolFeature.CONFIG)) this.#channel.send('CONFIG_CHANGE_MSG', undefined)
   }
 
   #lost(reason: string | undefined): void {
@@ -382,7 +388,7 @@ export class VhostUserBackend implements Service {
       this.#rings.close()
       this.#table.close()
       this.#finished(reason)
-      this.#reactor.settle(this.over)
+      this.#reactor.settle(this.closed)
     })
   }
 }

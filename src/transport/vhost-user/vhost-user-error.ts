@@ -1,6 +1,6 @@
 import { MessageError } from '../../wire/payload.ts'
 
-/** A message that is refused, and why. Whatever came with it is closed, and nothing else is changed. */
+/** Reason why a message is refused. Its descriptors are closed, and it changes nothing. */
 export class VhostUserError extends MessageError {
   override readonly name = 'VhostUserError'
 }

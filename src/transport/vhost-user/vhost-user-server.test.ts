@@ -25,7 +25,7 @@ function scratch(context: TestContext): string {
   return folder
 }
 
-/** A reactor that runs until the test is over. */
+/** Creates a reactor that runs until the end of the test. */
 function running(context: TestContext) {
   const reactor = createReactor()
   const run = reactor.run()
@@ -39,7 +39,7 @@ function running(context: TestContext) {
 
 const header = (type: number, sector: number) => Uint8Array.of(type, 0, 0, 0, 0, 0, 0, 0, sector, 0, 0, 0, 0, 0, 0, 0)
 
-test('a disk is written and read over a Unix socket, by one front-end after another', { skip }, async (context) => {
+test('front-ends one after another write and read a disk over a Unix socket', { skip }, async (context) => {
   const before = openDescriptors()
   const socket = path.join(scratch(context), 'disk.sock')
   const reactor = createReactor()
@@ -60,15 +60,15 @@ test('a disk is written and read over a Unix socket, by one front-end after anot
     driver.close()
   }
   server.close()
-  await server.over
+  await server.closed
   reactor.stop()
   await run
   reactor.close()
-  assert.equal(logged.filter((line) => line === 'block: a front-end is here').length, 3)
+  assert.equal(logged.filter((line) => line === 'block: front-end connected').length, 3)
   assert.equal(openDescriptors(), before)
 })
 
-test('what a front-end made of the device can be looked at', { skip }, async (context) => {
+test('inspect returns the state of the device as the front-end set it up', { skip }, async (context) => {
   const socket = path.join(scratch(context), 'disk.sock')
   const reactor = running(context)
   const device = new BlockDevice(new MemoryDisk(new Uint8Array(1 << 20)), { queues: 2 })
@@ -93,10 +93,10 @@ test('what a front-end made of the device can be looked at', { skip }, async (co
   assert.deepEqual(state, device.inspect())
   driver.close()
   server.close()
-  await server.over
+  await server.closed
 })
 
-test('a front-end that comes while another is served waits for its turn', { skip }, async (context) => {
+test('a front-end that connects while another is served waits', { skip }, async (context) => {
   const socket = path.join(scratch(context), 'echo.sock')
   const reactor = running(context)
   const server = serveVhostUser(new EchoDevice(), UnixListener.listen(socket), reactor, { log: () => {} })
@@ -107,21 +107,23 @@ test('a front-end that comes while another is served waits for its turn', { skip
   const driver = await second
   assert.deepEqual(await driver.request(1, [Uint8Array.of(2)], [1]), [Uint8Array.of(2)])
   server.close()
-  await server.over
+  await server.closed
   driver.close()
 })
 
-test('a connection that was made before is served once', { skip }, async (context) => {
+test('a server of a connected socket serves that connection only', { skip }, async (context) => {
   const reactor = running(context)
   const [ours, theirs] = socketPair('a connection')
   const server = serveVhostUser(new EchoDevice(), theirs, reactor, { log: () => {} })
   const driver = await RemoteDriver.start(ours, { queues: 2, queueSize: 16 })
   assert.deepEqual(await driver.request(0, [Uint8Array.of(1)], [1]), [Uint8Array.of(1)])
   driver.close()
-  await server.over
+  await server.closed
 })
 
-test('a front-end that listens is called until it is there, and again when it was gone', { skip }, async (context) => {
+test('a server connects to a listening front-end, retries until it listens, and reconnects after a disconnection', {
+  skip,
+}, async (context) => {
   const socket = path.join(scratch(context), 'front-end.sock')
   const reactor = running(context)
   const logged: string[] = []
@@ -140,10 +142,10 @@ test('a front-end that listens is called until it is there, and again when it wa
     driver.close()
   }
   server.close()
-  await server.over
+  await server.closed
 })
 
-test('front-ends that come and go without end do not fill the log', { skip }, async (context) => {
+test('the number of log lines about connections is limited', { skip }, async (context) => {
   const socket = path.join(scratch(context), 'echo.sock')
   const lines: string[] = []
   const reactor = running(context)
@@ -158,9 +160,9 @@ test('front-ends that come and go without end do not fill the log', { skip }, as
     await once(peer, 'close')
   }
   server.close()
-  await server.over
+  await server.closed
   release.close()
-  // 20 at once, and one more for each five seconds that this took.
+  // 20 at once, and one more for every five seconds.
   assert.ok(lines.length >= 20 && lines.length < 100, `${lines.length} lines`)
   assert.match(lines[19] ?? '', /suppressed for a while\)$/)
 })

@@ -16,17 +16,17 @@ export type ServerReactor = Pick<Reactor, 'watch' | 'signal' | 'onTurn' | 'poll'
  *     const server = serveVhostUser(device, UnixListener.listen('/run/disk.sock'), reactor, { log })
  *     await reactor.run()
  *     ...
- *     server.close()                         // what is in flight ends first
- *     await server.over
+ *     server.close()                         // completes the requests in flight first
+ *     await server.closed
  */
 export class VhostUserServer {
   readonly #device: VirtioDevice
-  readonly #reception: AcceptLoop<VhostUserBackend>
+  readonly #acceptLoop: AcceptLoop<VhostUserBackend>
 
   constructor(device: VirtioDevice, frontEnds: PeerSource, reactor: ServerReactor, options: VhostUserBackendOptions) {
     this.#device = device
     const log = limitedLog(options.log)
-    this.#reception = new AcceptLoop(
+    this.#acceptLoop = new AcceptLoop(
       frontEnds,
       'front-end',
       reactor,
@@ -40,25 +40,25 @@ export class VhostUserServer {
   }
 
   /** Resolves when the server is closed and the last connection ended. */
-  get over(): Promise<void> {
-    return this.#reception.over
+  get closed(): Promise<void> {
+    return this.#acceptLoop.closed
   }
 
   /** Returns the state of the device, and of the current connection. */
   inspect(): DeviceStateInspection {
-    return this.#reception.service?.inspect() ?? inspectUnserved(this.#device)
+    return this.#acceptLoop.service?.inspect() ?? inspectUnserved(this.#device)
   }
 
   /** @see VhostUserBackend.lookup */
   lookup(uuid: Uint8Array, found: Found): void {
-    const { service } = this.#reception
+    const { service } = this.#acceptLoop
     if (service) service.lookup(uuid, found)
-    else found({ reason: 'no front-end is here' })
+    else found({ reason: 'no front-end is connected' })
   }
 
-  /** Closes the server. The current connection ends when nothing is in flight. */
+  /** Closes the server. The current connection ends when no request is in flight. */
   close(): void {
-    this.#reception.close()
+    this.#acceptLoop.close()
   }
 }
 

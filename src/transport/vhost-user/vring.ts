@@ -36,7 +36,7 @@ export class Vring {
   live: QueueControl | undefined
   place: RingPlace | undefined
   journal: Releasable | undefined
-  /** Set when its memory was removed while it was served: it continues when the memory returns. */
+  /** True if its memory was removed while the ring was served. It continues when the memory is mapped again. */
   displaced = false
   /** True if the reason why it cannot be served was logged. */
   loggedRefusal = false
@@ -66,7 +66,8 @@ export class Vring {
   }
 
   setSize(size: number): void {
-    if (size < 1 || size > MAX_SIZE) throw new VhostUserError(`ring ${this.index} of ${size} descriptors`)
+    if (size < 1 || size > MAX_SIZE)
+      throw new VhostUserError(`the size of ring ${this.index} must be 1 to ${MAX_SIZE} (${size})`)
     this.size = size
   }
 
@@ -116,7 +117,7 @@ export class Vring {
 //   packed   bits 0-14: next available descriptor, 15: its wrap counter, 16-30: next used one, 31: its wrap counter
 //
 
-/** @param used used index of a split ring, which is in guest memory */
+/** Decodes a position. @param used used index of a split ring, which is in guest memory */
 export function decodeBase(base: number, packed: boolean, size: number, used: number): RingPosition {
   if (!packed) return { available: base & 0xffff, used }
   return { available: position(base & 0xffff, size), used: position(base >>> 16, size) }

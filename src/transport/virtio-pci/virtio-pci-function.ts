@@ -28,8 +28,8 @@ export interface VirtioPciOptions {
    */
   readonly log: (line: string) => void
   /**
-   * Calls `publish` at the end of the current batch of host completions. A host that calls `VirtioPciFunction.publish` in each
-   * turn of its own may do nothing. @default queueMicrotask
+   * Calls `publish` at the end of the current batch of host completions. A host that calls `VirtioPciFunction.publish`
+   * in each turn of its own may do nothing. @default queueMicrotask
    */
   readonly batchEnds?: (publish: () => void) => void
   /** BAR addresses after a reset, by BAR number, for a bus without firmware that assigns them. @default unassigned */

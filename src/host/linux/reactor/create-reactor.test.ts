@@ -7,13 +7,13 @@ import { KINDS } from './testing/kinds.ts'
 
 const skip = ffiMissing() ?? false
 
-/** A program whose thread may make no io_uring, refused the way containers do it. */
+/** Program whose thread gets EPERM from io_uring_setup, as in containers. */
 const refusing = (program: string) => `
   import { addressOf } from ${url('../ffi.js')}
   import { systemCall } from ${url('../system-call.js')}
   import { createReactor, uringRefused } from ${url('create-reactor.js')}
   const prctl = systemCall('int prctl(int option, uint64_t a, uint64_t b, uint64_t c, uint64_t d)')
-  // A seccomp filter: load the number of the call; where it is 425, go on to refuse with EPERM; else allow. seccomp(2)
+  // A seccomp filter: load the number of the system call; if it is 425, return EPERM; else allow. seccomp(2)
   // Each instruction is a code of 16 bits, two jumps of 8, and a value of 32.
   const filter = new Uint32Array([0x20, 0, 0x15 | (0 << 16) | (1 << 24), 425, 0x06, 0x0005_0001, 0x06, 0x7fff_0000])
   const program = new BigUint64Array([4n, BigInt(addressOf(filter))])
@@ -30,7 +30,7 @@ function run(program: string): string {
   return child.stdout
 }
 
-test('where io_uring is refused a reactor is on epoll, and the reason is told', { skip }, () => {
+test('a reactor uses epoll if io_uring is refused, and reports the reason', { skip }, () => {
   const output = run(`
     const reactor = createReactor({ refused: (reason) => console.log(reason) })
     console.log(reactor.kind)
@@ -44,7 +44,7 @@ test('where io_uring is refused a reactor is on epoll, and the reason is told', 
 })
 
 for (const { kind, skip: refused } of KINDS) {
-  test(`what is preferred is taken where it is there: ${kind}`, { skip: refused }, () => {
+  test(`the preferred kind is used if it is available: ${kind}`, { skip: refused }, () => {
     const reasons: string[] = []
     const reactor = createReactor({ prefer: kind, refused: (reason) => reasons.push(reason) })
     assert.equal(reactor.kind, kind)

@@ -6,9 +6,12 @@ import { TurnReactor } from './turn-reactor.ts'
 import { UringBackend } from './uring-backend.ts'
 
 export interface ReactorOptions {
-  /** `epoll` even where there is `io_uring`; the default is the best the kernel offers. */
+  /** Kernel interface to use. @default `io_uring`, or `epoll` if the kernel refuses it */
   readonly prefer?: ReactorKind
-  /** Time of polling before each sleep, in microseconds, while that finds work; 0 for never. @default as QEMU's threads */
+  /**
+   * Time of polling before each sleep, in microseconds, while that finds work; 0 to disable.
+   * @default 32, as QEMU's threads
+   */
   readonly spinMicroseconds?: number
   /** Called with the reason why the reactor uses epoll although io_uring was preferred. */
   readonly refused?: (reason: string) => void
@@ -16,7 +19,7 @@ export interface ReactorOptions {
 
 const SPIN_MICROSECONDS = 32
 
-/** A reactor for this thread, which has to be the one to run it. */
+/** Creates a reactor, which only this thread may run. */
 export function createReactor(options: ReactorOptions = {}): Reactor {
   const spin = new Spin(options.spinMicroseconds ?? SPIN_MICROSECONDS)
   if (options.prefer === 'epoll') return new TurnReactor(new EpollBackend(), spin)
@@ -28,7 +31,7 @@ export function createReactor(options: ReactorOptions = {}): Reactor {
   }
 }
 
-/** Why this process gets no io_uring, in words for people; undefined where it does. */
+/** Returns why this process cannot use io_uring, for messages; undefined if it can. */
 export function uringRefused(): string | undefined {
   try {
     new UringBackend().close()
@@ -47,5 +50,5 @@ function reasonOf(error: unknown): string {
 const HINTS: Readonly<Record<string, string>> = {
   EPERM: 'by the sysctl kernel.io_uring_disabled, or by the container this runs in',
   ENOSYS: 'by the container this runs in, or the kernel is built without it',
-  ENOMEM: 'there is no memory for it, or the limit of locked memory (ulimit -l) is too low',
+  ENOMEM: 'not enough memory, or the limit of locked memory (ulimit -l) is too low',
 }

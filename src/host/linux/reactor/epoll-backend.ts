@@ -8,7 +8,7 @@ import { SystemCallError } from '../system-call-error.ts'
 import { FileCalls } from './file-calls.ts'
 import { type Operation, OperationKind } from './operation.ts'
 import { Interest } from './reactor.ts'
-import type { PortWatch, ReactorBackend } from './reactor-backend.ts'
+import type { BackendWatch, ReactorBackend } from './reactor-backend.ts'
 
 const EPOLL_CLOEXEC = 0x8_0000
 const EPOLL_CTL_ADD = 1
@@ -29,7 +29,7 @@ const EPOLLET = 0x8000_0000
 //
 const EVENT_WORDS = process.arch === 'x64' ? 3 : 4
 const DATA = EVENT_WORDS - 2
-/** Taken at once; the rest at the next turn. */
+/** Maximum number of events in one turn. */
 const MAX_EVENTS = 64
 
 const epollCreate = systemCall<[flags: number]>('int epoll_create1(int flags)')
@@ -37,18 +37,18 @@ const epollCtl = systemCall<[epoll: number, operation: number, fd: number, event
   'int epoll_ctl(int epoll, int operation, int fd, void *event)',
 )
 
-/** All watches of one descriptor, which the kernel keeps as one. */
+/** All watches of one descriptor: the kernel has one entry for them. */
 interface Entry {
   readonly fd: number
-  /** Tells it from others that had this descriptor before, whose events may still be on their way. */
+  /** Distinguishes this entry from earlier ones with the same descriptor number, whose events may be pending. */
   readonly generation: number
-  readonly watches: PortWatch[]
+  readonly watches: BackendWatch[]
 }
 
-/** Waits with `epoll`, and does everything else at once. */
+/** Backend that waits with `epoll` and performs each operation with its own system call. */
 export class EpollBackend implements ReactorBackend {
   readonly kind = 'epoll'
-  readonly #epoll = new Descriptor(epollCreate('making an epoll', EPOLL_CLOEXEC), 'epoll')
+  readonly #epoll = new Descriptor(epollCreate('creating an epoll', EPOLL_CLOEXEC), 'epoll')
   readonly #wait: CFunction = cFunction('int epoll_wait(int epoll, void *events, int most, int timeout)')
   readonly #events = new Uint32Array(EVENT_WORDS * MAX_EVENTS)
   readonly #event = new Uint32Array(EVENT_WORDS)
@@ -61,7 +61,7 @@ export class EpollBackend implements ReactorBackend {
     return this.#calls.slow
   }
 
-  watch(watch: PortWatch): void {
+  watch(watch: BackendWatch): void {
     const { fd } = watch
     const entry = this.#entries.get(fd)
     if (entry) {
@@ -75,7 +75,7 @@ export class EpollBackend implements ReactorBackend {
     this.#entries.set(fd, made)
   }
 
-  unwatch(watch: PortWatch): void {
+  unwatch(watch: BackendWatch): void {
     const entry = this.#entries.get(watch.fd)
     const index = entry?.watches.indexOf(watch) ?? -1
     if (!entry || index < 0) return
@@ -95,14 +95,14 @@ export class EpollBackend implements ReactorBackend {
   start(operation: Operation): void {
     switch (operation.kind) {
       case OperationKind.SYNC:
-        // What may take long goes to Node's threads, whose event loop tells when it is done.
+        // fdatasync may take long: one of Node's threads runs it, and the event loop calls back.
         fdatasync(operation.fd, (error) => {
-          if (operation.took(error ? -(error.errno === undefined ? Errno.EIO : Math.abs(error.errno)) : 0))
+          if (operation.advance(error ? -(error.errno === undefined ? Errno.EIO : Math.abs(error.errno)) : 0))
             this.start(operation)
         })
         break
       case OperationKind.ALLOCATE:
-        while (operation.took(this.#allocate(operation))) {}
+        while (operation.advance(this.#allocate(operation))) {}
         break
       default:
         this.#calls.add(operation)
@@ -112,9 +112,9 @@ export class EpollBackend implements ReactorBackend {
   turn(timeout: number): 1 | 0 | -1 {
     const events = this.#events
     const moved = this.#calls.turn()
-    // Rounded up: who wakes too early would turn without sleep until the time has come.
-    const forEver = timeout === Number.POSITIVE_INFINITY
-    const milliseconds = moved ? 0 : forEver ? -1 : Math.min(Math.ceil(timeout), 0x7fff_ffff)
+    // Rounded up: after a wake-up before the deadline, turns would not sleep until it is reached.
+    const unlimited = timeout === Number.POSITIVE_INFINITY
+    const milliseconds = moved ? 0 : unlimited ? -1 : Math.min(Math.ceil(timeout), 0x7fff_ffff)
     const count = this.#wait(this.#epoll.fd, events, MAX_EVENTS, milliseconds)
     if (count < 0) {
       const reason = errno()
@@ -132,7 +132,7 @@ export class EpollBackend implements ReactorBackend {
     this.#epoll.close()
   }
 
-  /** @returns what the system call does, or -errno */
+  /** @returns result of the system call, or -errno */
   #allocate({ fd, mode, offset, length }: Operation): number {
     const result = this.#fallocate(fd, mode, offset, length)
     return result < 0 ? -errno() : result
@@ -147,7 +147,7 @@ export class EpollBackend implements ReactorBackend {
     try {
       epollCtl('watching a descriptor', this.#epoll.fd, operation, entry.fd, this.#event)
     } catch (error) {
-      // A descriptor that was closed before its watch: the kernel took it out by itself.
+      // The descriptor was closed before its watch, so the kernel removed it from the epoll.
       if (operation === EPOLL_CTL_ADD) throw error
     }
   }
@@ -161,7 +161,7 @@ const EVENTS = {
 
 function dispatch(entry: Entry, events: number): void {
   for (let i = entry.watches.length - 1; i >= 0; i--) {
-    // Each may close any of them.
+    // A listener may close any watch.
     const watch = entry.watches.at(i)
     if (watch && (events & (EVENTS[watch.interest] | EPOLLERR | EPOLLHUP)) !== 0) watch.ready()
   }

@@ -21,14 +21,14 @@ after(() => rmSync(folder, { recursive: true }))
 const BLOCK = 4096
 const BLOCKS = 2000
 
-/** Every block has another content. */
+/** Returns bytes that differ in each block. */
 function content(): Uint8Array {
   const bytes = new Uint8Array(BLOCKS * BLOCK)
   for (let i = 0; i < bytes.length; i++) bytes[i] = (i >>> 12) * 31 + i * 7
   return bytes
 }
 
-test('what waits is done in turns, in its order, to the last byte', { skip: ffiMissing() ?? false }, () => {
+test('waiting operations complete over several turns, in order and completely', { skip: ffiMissing() ?? false }, () => {
   const path = join(folder, 'turns')
   writeFileSync(path, new Uint8Array(BLOCKS * BLOCK))
   const fd = openSync(path, 'r+')
@@ -56,7 +56,7 @@ test('what waits is done in turns, in its order, to the last byte', { skip: ffiM
   close()
 })
 
-test('what is done is not kept, though there is always something that waits', { skip: ffiMissing() ?? false }, () => {
+test('completed operations are not retained while others always wait', { skip: ffiMissing() ?? false }, () => {
   const { region, close } = mappedMemory(BLOCK)
   const spans = new SpanList(1)
   spans.add(region, 0, BLOCK)
@@ -80,17 +80,19 @@ test('what is done is not kept, though there is always something that waits', { 
   add()
   const before = run(20_000)
   const grown = run(200_000) - before
-  assert.ok(grown < 200_000, `${grown} bytes for what is done`)
+  assert.ok(grown < 200_000, `${grown} bytes retained`)
   close()
 })
 
-test('once a write had to wait, the ring makes those that come', { skip: uringRefused() ?? false }, async () => {
-  const path = join(folder, 'wary')
+test('after a write that waited for the disk, the ring does the writes', {
+  skip: uringRefused() ?? false,
+}, async () => {
+  const path = join(folder, 'slow')
   writeFileSync(path, new Uint8Array(BLOCKS * BLOCK))
   const fd = openSync(path, 'r+')
   const { region, close } = mappedMemory(BLOCKS * BLOCK)
   region.u8.set(content())
-  // For which each call is a slow one.
+  // With a limit of 0 ms, every call counts as slow.
   const calls = new FileCalls(0)
   const reactor = new TurnReactor(new UringBackend(calls), new Spin(0))
   const results: number[] = []

@@ -4,20 +4,20 @@ import { type Operation, OperationKind } from './operation.ts'
 /** Maximum time of file calls in a turn, so that the first completion is not delayed by the last. */
 const TURN_MS = 0.2
 
-/** Reading and writing by system calls that return when it is done, some in each turn, in the order in which they came. */
+/** Blocking reads and writes: a few in each turn, in the order in which they were added. */
 export class FileCalls {
   readonly #preadv: CFunction = cFunction('int64_t preadv(int fd, intptr_t vectors, int count, int64_t offset)')
   readonly #pwritev: CFunction = cFunction('int64_t pwritev(int fd, intptr_t vectors, int count, int64_t offset)')
-  /** Calls that had to wait for the disk. */
+  /** Number of calls that waited for the disk. */
   slow = 0
   readonly #slowMs: number
-  /** What is at hand; those before `#next` are done. */
+  /** Operations of the current pass; those before `#next` are done. */
   #queue: Operation[] = []
   #next = 0
-  /** What came since: its turn comes when the queue is done, so that neither list grows while there is always something. */
+  /** Operations of the next pass. Two lists, so that neither grows without limit under constant load. */
   #added: Operation[] = []
 
-  /** @param slowMs a call that takes as long has waited for the disk */
+  /** @param slowMs a call that takes at least this many milliseconds counts as slow */
   constructor(slowMs = 2) {
     this.#slowMs = slowMs
   }
@@ -30,14 +30,14 @@ export class FileCalls {
     this.#added.push(operation)
   }
 
-  /** Does some of what waits. @returns whether anything did */
+  /** Performs waiting operations for up to `TURN_MS`. @returns true if there were any */
   turn(): boolean {
     if (!this.waiting) return false
     const start = performance.now()
     let before = start
     do {
       const operation = this.#first()
-      if (operation.took(this.#call(operation))) this.#added.push(operation)
+      if (operation.advance(this.#call(operation))) this.#added.push(operation)
       const now = performance.now()
       if (now - before >= this.#slowMs) this.slow++
       before = now
@@ -45,7 +45,7 @@ export class FileCalls {
     return true
   }
 
-  /** Takes back what waits. */
+  /** Removes and returns the waiting operations. */
   take(): readonly Operation[] {
     const waiting = [...this.#queue.slice(this.#next), ...this.#added]
     this.#queue = []
@@ -54,7 +54,7 @@ export class FileCalls {
     return waiting
   }
 
-  /** Takes the one that waited longest. */
+  /** Removes and returns the operation that was added first. */
   #first(): Operation {
     if (this.#next === this.#queue.length) {
       const done = this.#queue
@@ -66,7 +66,7 @@ export class FileCalls {
     return this.#queue[this.#next++]
   }
 
-  /** @returns what the system call does, or -errno */
+  /** @returns result of the system call, or -errno */
   #call({ kind, fd, offset, vectorsAddress, vectorCount }: Operation): number {
     const call = kind === OperationKind.READ ? this.#preadv : this.#pwritev
     const result = call(fd, vectorsAddress, vectorCount, offset)

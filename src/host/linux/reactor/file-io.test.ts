@@ -25,7 +25,7 @@ function fileOf(content: Uint8Array): string {
   return path
 }
 
-/** The outcome of one operation. */
+/** Result of one operation. */
 function outcome(start: (completion: Completion) => void): Promise<number> {
   return new Promise((resolve) => start({ done: resolve }))
 }
@@ -63,7 +63,7 @@ for (const { kind, skip } of KINDS) {
     closeSync(fd)
   })
 
-  withReactor('a file that ends gives what it has', async (reactor) => {
+  withReactor('a read past the end of the file returns the bytes up to the end', async (reactor) => {
     const fd = openSync(fileOf(bytes(1000)), 'r')
     const { region, close } = mappedMemory(65536)
     const spans = new SpanList()
@@ -75,7 +75,7 @@ for (const { kind, skip } of KINDS) {
     closeSync(fd)
   })
 
-  withReactor('more operations than the queue of the kernel is long complete, each once', async (reactor) => {
+  withReactor('more operations than the submission queue holds complete, each once', async (reactor) => {
     const content = bytes(4096)
     const fd = openSync(fileOf(content), 'r')
     const { region, close } = mappedMemory(2 << 20)
@@ -94,14 +94,14 @@ for (const { kind, skip } of KINDS) {
     closeSync(fd)
   })
 
-  withReactor('a device that is full, broken or not there is a result', async (reactor) => {
+  withReactor('a full device, an I/O error and a closed descriptor are results', async (reactor) => {
     const { region, close } = mappedMemory(65536)
     const spans = new SpanList()
     spans.add(region, 0, 512)
     const full = openSync('/dev/full', 'r+')
     assert.equal(await outcome((done) => reactor.writeSpans(full, 0, spans, done)), -28) // ENOSPC
     closeSync(full)
-    // Nothing is mapped at the bottom of an address space: its file cannot read there.
+    // The bottom of the address space is not mapped: reading it through /proc/self/mem fails.
     const broken = openSync('/proc/self/mem', 'r')
     assert.equal(await outcome((done) => reactor.readSpans(broken, 0, spans, done)), -5) // EIO
     closeSync(broken)
@@ -114,13 +114,13 @@ for (const { kind, skip } of KINDS) {
     close()
   })
 
-  withReactor('holes are punched in files', async (reactor) => {
+  withReactor('allocate punches holes in files', async (reactor) => {
     const content = bytes(16384)
     const path = fileOf(content)
     const fd = openSync(path, 'r+')
     const mode = FallocateMode.KEEP_SIZE | FallocateMode.PUNCH_HOLE
     const result = await outcome((done) => reactor.allocate(fd, mode, 4096, 8192, done))
-    // A file system without holes says so.
+    // EOPNOTSUPP: this file system has no holes.
     if (result !== -95) {
       assert.equal(result, 0)
       content.fill(0, 4096, 12288)
@@ -129,7 +129,7 @@ for (const { kind, skip } of KINDS) {
     closeSync(fd)
   })
 
-  withReactor('memory that its peer took away is a result, not an end', async (reactor) => {
+  withReactor('I/O to memory that a peer removed fails with EFAULT', async (reactor) => {
     const create = systemCall<[name: Uint8Array, flags: number]>('int memfd_create(const void *name, uint32_t flags)')
     const descriptor = new Descriptor(create('a test', Uint8Array.of(0x78, 0), 0), 'guest memory')
     ftruncateSync(descriptor.fd, 65536)
@@ -144,7 +144,7 @@ for (const { kind, skip } of KINDS) {
     mapping.close()
   })
 
-  withReactor('memory that is let go while it is read to harms nobody', async (reactor) => {
+  withReactor('a mapping can be closed while a read into it is in flight', async (reactor) => {
     const fd = openSync(fileOf(bytes(1 << 20)), 'r')
     const { region, close } = mappedMemory(1 << 20)
     const spans = new SpanList()

@@ -5,7 +5,7 @@ import { NodeLoop } from './node-loop.ts'
 
 const skip = ffiMissing() ?? false
 
-test('the event loop tells how long it would sleep, also from where it calls back', { skip }, async () => {
+test('timeout is the time that the event loop would sleep, also within its callbacks', { skip }, async () => {
   const loop = new NodeLoop()
   await breath(loop)
   const idle = loop.timeout
@@ -17,13 +17,13 @@ test('the event loop tells how long it would sleep, also from where it calls bac
   const waiting = loop.timeout
   clearTimeout(timer)
   loop.close()
-  // The test runner has timers of its own, but none so short.
+  // The test runner has timers too, all longer than a second.
   assert.ok(idle > 1000, `${idle}`)
   assert.equal(busy, 0)
   assert.ok(waiting > 900 && waiting <= 1000, `${waiting}`)
 })
 
-test('what follows a breath runs when no microtask is left', { skip }, async () => {
+test('the callback of runNodeLoop runs when no microtask is pending', { skip }, async () => {
   const loop = new NodeLoop()
   const order: string[] = []
   const handler = () => void Promise.resolve().then(() => order.push('microtask of a signal handler'))
@@ -34,14 +34,14 @@ test('what follows a breath runs when no microtask is left', { skip }, async () 
     const follow = (): void => {
       if (order.length === 0) loop.runNodeLoop(follow)
       else resolve()
-      // A microtask that is left behind would run after this.
-      if (order.length > 0) order.push('what follows')
+      // A pending microtask would run after this.
+      if (order.length > 0) order.push('callback')
     }
     loop.runNodeLoop(follow)
   })
   process.off('SIGCONT', handler)
   loop.close()
-  assert.deepEqual(order, ['microtask of a signal handler', 'what follows'])
+  assert.deepEqual(order, ['microtask of a signal handler', 'callback'])
 })
 
 function breath(loop: NodeLoop): Promise<void> {

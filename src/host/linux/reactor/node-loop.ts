@@ -4,9 +4,9 @@ import { type CFunction, cFunction, eventLoopAddress, pollInEventLoop } from '..
 const POLLIN = 1
 
 /**
- * This thread's event loop of Node's, seen from outside, so that another loop can sleep for both of them.
+ * Node's event loop in this thread, as an event source of the reactor, which sleeps for both.
  *
- * libuv is made for that: the descriptor it sleeps on can be watched, and it tells how long it would sleep.
+ * libuv supports this: the descriptor that it sleeps on can be watched, and it returns how long it would sleep.
  */
 export class NodeLoop {
   /** Readable when the event loop has something to do. */
@@ -15,14 +15,14 @@ export class NodeLoop {
   readonly #timeout: CFunction
   readonly #updateTime: CFunction
   readonly #pollCall: CFunction
-  /** What `poll` is asked about: struct pollfd. */
+  /** struct pollfd of `fd`. */
   readonly #descriptors: Int32Array
   /**
-   * What brings a breath to its end. Not `setImmediate`: as long as one of those runs, libuv says that it would not sleep.
-   * The watch also keeps the event loop from being one that has nothing to wait for, which says the same.
+   * Event that calls `#then` from the event loop. `setImmediate` would not do: while one is pending, libuv's timeout is
+   * 0. The timeout is also 0 for a loop that waits for nothing, which the poll of this event prevents.
    */
-  readonly #breath = EventFd.create('a breath')
-  readonly #poll = pollInEventLoop(this.#breath.descriptor.fd, () => this.#breathed())
+  readonly #wakeUp = EventFd.create('the wake-up of the event loop')
+  readonly #poll = pollInEventLoop(this.#wakeUp.descriptor.fd, () => this.#wokenUp())
   #then: (() => void) | undefined
 
   constructor() {
@@ -34,39 +34,39 @@ export class NodeLoop {
     this.#updateTime = cFunction('void uv_update_time(intptr_t loop)')
   }
 
-  /** Whether it has something to do with its descriptors now; what made `fd` readable may be done already. */
+  /** True if a descriptor of the event loop is ready now. A readable `fd` alone may be out of date. */
   get busy(): boolean {
     return this.#pollCall(this.#descriptors, 1, 0) > 0
   }
 
-  /** How many milliseconds it would sleep; 0 where it has something to do now. */
+  /** How many milliseconds the event loop would sleep; 0 if it has work now. */
   get timeout(): number {
     const timeout = this.#timeout(this.#address)
     if (timeout <= 0) return timeout < 0 ? Number.POSITIVE_INFINITY : 0
-    // Counted from when it last looked at the clock, which may be long ago.
+    // libuv counts from its last reading of the clock, which may be long ago.
     this.#updateTime(this.#address)
-    const left = this.#timeout(this.#address)
-    return left < 0 ? Number.POSITIVE_INFINITY : left
+    const updated = this.#timeout(this.#address)
+    return updated < 0 ? Number.POSITIVE_INFINITY : updated
   }
 
   /**
-   * Lets it do what it has to do now, and calls `then` from it.
+   * Runs the event loop's current work, then calls `then` from the loop.
    *
-   * Not a promise: what follows would run among the microtasks, before others that its callbacks left behind. Called from
-   * the event loop, it runs when all of those are done, and may sleep.
+   * Does not return a promise: its continuation would be a microtask and run before other pending ones. `then` runs
+   * when no microtask is pending, so it may sleep.
    */
   runNodeLoop(then: () => void): void {
     this.#then = then
-    this.#breath.signal()
+    this.#wakeUp.signal()
   }
 
   close(): void {
     this.#poll.close()
-    this.#breath.close()
+    this.#wakeUp.close()
   }
 
-  #breathed(): void {
-    this.#breath.drain()
+  #wokenUp(): void {
+    this.#wakeUp.drain()
     const then = this.#then
     this.#then = undefined
     then?.()

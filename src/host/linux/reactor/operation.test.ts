@@ -19,7 +19,7 @@ function spansOf(region: MemoryRegion, pieces: readonly (readonly [offset: numbe
   return spans
 }
 
-/** What the kernel would be told: all bytes of memory that the vectors cover, in order. */
+/** Returns the memory offsets of all bytes that the vectors cover, in order. */
 function covered(operation: Operation, region: { readonly address: number }): number[] {
   const words = new BigUint64Array(memoryAt(operation.vectorsAddress, operation.vectorCount * 16))
   const bytes: number[] = []
@@ -30,7 +30,7 @@ function covered(operation: Operation, region: { readonly address: number }): nu
   return bytes
 }
 
-test('what moves less than it should goes on where it stopped, to the last byte', { skip }, () => {
+test('after a partial transfer, an operation continues at the next byte until all are moved', { skip }, () => {
   const memory = mappedMemory(65536)
   const piece = fc.tuple(fc.nat(60000), fc.integer({ min: 1, max: 300 }))
   fc.assert(
@@ -50,8 +50,8 @@ test('what moves less than it should goes on where it stopped, to the last byte'
         const [step] = steps.take(1)
         const take = Math.min(step, left.length)
         moved.push(...left.slice(0, take))
-        // Nothing moved is a signal that came between, here.
-        again = operation.took(take === 0 ? (step % 2 === 0 ? EINTR : EAGAIN) : take)
+        // 0 stands for an interrupted call here.
+        again = operation.advance(take === 0 ? (step % 2 === 0 ? EINTR : EAGAIN) : take)
       }
       assert.deepEqual(moved, wanted)
       assert.deepEqual(results, [wanted.length])
@@ -62,7 +62,7 @@ test('what moves less than it should goes on where it stopped, to the last byte'
   memory.close()
 })
 
-test('a file that ends and an error end an operation, whatever moved before', { skip }, () => {
+test('the end of the file and an error end an operation, also after a partial transfer', { skip }, () => {
   const memory = mappedMemory(65536)
   const spans = spansOf(memory.region, [
     [0, 100],
@@ -76,14 +76,14 @@ test('a file that ends and an error end an operation, whatever moved before', { 
     const results: number[] = []
     const operation = new Operation(() => {})
     operation.beginMove(OperationKind.WRITE, 3, 0, spans, { done: (result) => results.push(result) })
-    assert.ok(operation.took(30))
-    assert.ok(!operation.took(last))
+    assert.ok(operation.advance(30))
+    assert.ok(!operation.advance(last))
     assert.deepEqual(results, [outcome])
   }
   memory.close()
 })
 
-test('more pieces than one system call takes are several', { skip }, () => {
+test('more pieces than one system call takes are split into several calls', { skip }, () => {
   const memory = mappedMemory(65536)
   const pieces = Array.from({ length: 2500 }, (_, i): [number, number] => [i * 16, 8])
   const results: number[] = []
@@ -91,16 +91,16 @@ test('more pieces than one system call takes are several', { skip }, () => {
   const completion = { done: (result: number) => results.push(result) }
   operation.beginMove(OperationKind.READ, 3, 0, spansOf(memory.region, pieces), completion)
   assert.equal(operation.vectorCount, 1024)
-  assert.ok(operation.took(1024 * 8))
+  assert.ok(operation.advance(1024 * 8))
   assert.equal(operation.vectorCount, 1024)
-  assert.ok(operation.took(1024 * 8))
+  assert.ok(operation.advance(1024 * 8))
   assert.equal(operation.vectorCount, 2500 - 2048)
-  assert.ok(!operation.took((2500 - 2048) * 8))
+  assert.ok(!operation.advance((2500 - 2048) * 8))
   assert.deepEqual(results, [2500 * 8])
   memory.close()
 })
 
-test('memory that is no mapping is refused before anything is done', { skip }, () => {
+test('memory that is not mapped is refused before any I/O', { skip }, () => {
   const operation = new Operation(() => {})
   const spans = spansOf(MemoryRegion.over(0, new Uint8Array(64)), [[0, 64]])
   assert.throws(() => operation.beginMove(OperationKind.READ, 3, 0, spans, { done() {} }), RangeError)

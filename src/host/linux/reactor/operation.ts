@@ -8,7 +8,7 @@ export type OperationKind = (typeof OperationKind)[keyof typeof OperationKind]
 
 /** Receives the result of an operation. One object serves all operations of a request, so that none is allocated. */
 export interface Completion {
-  /** @param result bytes moved, fewer only where the file ended; 0 where nothing is counted; or -errno */
+  /** @param result bytes moved, fewer than requested only at the end of the file; 0 for SYNC and ALLOCATE; or -errno */
   done(result: number): void
 }
 
@@ -18,52 +18,52 @@ export interface Completion {
 //   | address | length |
 //
 const VECTOR_WORDS = 4
-/** The most vectors one system call takes. */
+/** Maximum number of vectors of one system call. */
 const MAX_VECTORS = 1024
-/** The most bytes one system call moves. */
+/** Maximum bytes that one system call moves. */
 const MAX_BYTES = 0x7fff_0000
 
 const NO_COMPLETION: Completion = { done() {} }
 const NO_SPANS = { count: 0, byteLength: 0, regions: [], offsets: new Uint32Array(0), lengths: new Uint32Array(0) }
 
 /**
- * Something to be done with a file, until it is all done: what moved less than it should is started again for the rest.
- * Operations are used again and again.
+ * File operation: read, write, sync or allocate. After a system call that moved fewer bytes than requested, the
+ * operation is started again for the rest. Operations are reused.
  */
 export class Operation {
   kind: OperationKind = OperationKind.SYNC
   fd = -1
-  /** Where in the file what is left begins. */
+  /** Offset in the file of the remaining part, in bytes. */
   offset = 0
-  /** WRITE: whether it goes to the disk, rather than to the page cache. */
+  /** WRITE: true if the file was opened with O_DIRECT, so that data bypasses the page cache. */
   direct = false
-  /** ALLOCATE: the range, and how; fallocate(2). */
+  /** ALLOCATE: length in bytes, and flags of fallocate(2). */
   length = 0
   mode = 0
-  /** READ and WRITE: vectors of what is left, or of as much of it as one system call takes. */
+  /** READ and WRITE: vectors of the remaining bytes, up to the limits of one system call. */
   vectorsAddress = 0
   vectorCount = 0
-  /** What the port knows it by; -1 before the first time. */
+  /** Tag that the backend assigned; -1 before the first start. */
   tag = -1
-  /** Of what is left, the first vector. */
+  /** First vector: address and length in bytes. */
   firstAddress = 0
   firstLength = 0
   #vectors = new Uint32Array(0)
   #completion = NO_COMPLETION
   #spans: Pick<SpanList, 'count' | 'byteLength' | 'regions' | 'offsets' | 'lengths'> = NO_SPANS
-  /** Bytes moved so far, and where what is left begins. */
+  /** Bytes moved so far. The remaining bytes begin at byte `#skip` of span `#span`. */
   #moved = 0
   #span = 0
   #skip = 0
   readonly #release: (operation: Operation) => void
 
-  /** @param release called when it is free to be used again */
+  /** @param release called when the operation can be reused */
   constructor(release: (operation: Operation) => void) {
     this.#release = release
     this.#grow(16)
   }
 
-  /** Becomes reading or writing all of the spans, each in a mapping, from `offset` in the file on. */
+  /** Becomes a READ or WRITE of all spans, each in a mapping, at byte `offset` of the file. */
   beginMove(
     kind: typeof OperationKind.READ | typeof OperationKind.WRITE,
     fd: number,
@@ -99,17 +99,17 @@ export class Operation {
     this.#completion = completion
   }
 
-  /** READ and WRITE: bytes still to be moved. */
-  get left(): number {
+  /** READ and WRITE: remaining bytes. */
+  get remaining(): number {
     return this.#spans.byteLength - this.#moved
   }
 
   /**
-   * Takes what a system call did.
-   * @param result what it returned, or -errno
-   * @returns whether there is more to do: it is to be started again
+   * Handles the result of a system call. Calls the completion if the operation is finished.
+   * @param result result of the call, or -errno
+   * @returns true if the operation must be started again for the rest
    */
-  took(result: number): boolean {
+  advance(result: number): boolean {
     if (result === -Errno.EINTR || result === -Errno.EAGAIN) return true
     if (this.kind > OperationKind.WRITE || result <= 0) {
       this.#finish(result < 0 ? result : this.#moved)
@@ -146,7 +146,8 @@ export class Operation {
     for (; used < vectors && left > 0; used++) {
       const i = this.#span + used
       const region = regions[i]
-      if (!(region instanceof MappedRegion)) throw new RangeError('the kernel cannot reach memory that is no mapping')
+      if (!(region instanceof MappedRegion))
+        throw new RangeError('I/O needs mapped memory: the kernel cannot access other regions')
       const address = region.address + offsets[i] + skip
       const length = Math.min(lengths[i] - skip, left)
       const at = used * VECTOR_WORDS

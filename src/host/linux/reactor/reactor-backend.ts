@@ -2,31 +2,31 @@ import type { EventFd } from '../event-fd.ts'
 import type { Operation } from './operation.ts'
 import type { Interest, ReactorKind } from './reactor.ts'
 
-/** A watch as a port sees it. */
-export interface PortWatch {
+/** Watch of one descriptor. */
+export interface BackendWatch {
   readonly fd: number
   readonly interest: Interest
   readonly closed: boolean
   readonly ready: () => void
 }
 
-/** What a reactor needs of the kernel; what differs between `io_uring` and `epoll`. */
+/** Kernel interface of a reactor, implemented with `io_uring` and with `epoll`. */
 export interface ReactorBackend {
   readonly kind: ReactorKind
-  /** Reads and writes that kept the thread waiting for the disk. */
+  /** Number of reads and writes that blocked the thread until the disk answered. */
   readonly slowCalls: number
-  /** Calls the watch's `ready` from now on, within `turn`. */
-  watch(watch: PortWatch): void
-  /** The watch is closed. */
-  unwatch(watch: PortWatch): void
+  /** Starts a watch, whose `ready` is called within `turn`. */
+  watch(watch: BackendWatch): void
+  /** Ends a watch that was closed. */
+  unwatch(watch: BackendWatch): void
   /** Signals now or at the start of the next `turn`. */
   signal(event: EventFd): void
-  /** Starts an operation, and starts it again until it `took` its last result, within this call or `turn`. */
+  /** Starts an operation, and again while `advance` returns true, within this call or `turn`. */
   start(operation: Operation): void
   /**
    * Starts all operations, sleeps until an event or the timeout, and calls the listeners.
-   * @param timeout milliseconds; 0 not to sleep, Infinity for as long as it takes
-   * @returns whether something happened; -1 where a signal to this process came between
+   * @param timeout milliseconds; 0 to return at once, Infinity for no limit
+   * @returns 1 if an event happened, 0 if not, -1 if a signal interrupted the sleep
    */
   turn(timeout: number): 1 | 0 | -1
   close(): void

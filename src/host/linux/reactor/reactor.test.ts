@@ -20,7 +20,7 @@ for (const { kind, skip } of KINDS) {
     })
   }
 
-  withReactor('a watch calls for as long as there is something to read', async (reactor) => {
+  withReactor('a watch calls its listener while there is something to read', async (reactor) => {
     const [near, far] = socketPair('a test')
     far.send(Uint8Array.of(1, 2, 3))
     let calls = 0
@@ -38,7 +38,7 @@ for (const { kind, skip } of KINDS) {
     far.close()
   })
 
-  withReactor('a watch calls at the end of a stream', async (reactor) => {
+  withReactor('a watch calls its listener at the end of a stream', async (reactor) => {
     const [near, far] = socketPair('a test')
     const watch = reactor.watch(near.fd, () => {
       assert.equal(near.receive(), END)
@@ -50,7 +50,7 @@ for (const { kind, skip } of KINDS) {
     near.close()
   })
 
-  withReactor('one descriptor has a watch for reading and one for writing', async (reactor) => {
+  withReactor('one descriptor can have a watch for reading and one for writing', async (reactor) => {
     const [near, far] = socketPair('a test')
     const seen: string[] = []
     const writing = reactor.watch(
@@ -73,7 +73,7 @@ for (const { kind, skip } of KINDS) {
     far.close()
   })
 
-  withReactor('news come each time something came, and nobody has to drain it', async (reactor) => {
+  withReactor('an EDGE watch calls its listener for each event without draining', async (reactor) => {
     const event = EventFd.create('a test')
     let calls = 0
     const watch = reactor.watch(
@@ -91,7 +91,7 @@ for (const { kind, skip } of KINDS) {
     event.close()
   })
 
-  withReactor('an event is signalled once a turn, when the turn ends', async (reactor) => {
+  withReactor('an event is signalled once, at the end of the turn', async (reactor) => {
     const event = EventFd.create('a test')
     reactor.timer(0, () => {
       for (let i = 0; i < 10; i++) reactor.signal(event)
@@ -103,7 +103,7 @@ for (const { kind, skip } of KINDS) {
     event.close()
   })
 
-  withReactor('an event that is closed before the turn ends is not signalled', async (reactor) => {
+  withReactor('an event that is closed before the end of the turn is not signalled', async (reactor) => {
     const event = EventFd.create('a test')
     reactor.timer(0, () => {
       reactor.signal(event)
@@ -113,7 +113,7 @@ for (const { kind, skip } of KINDS) {
     await reactor.run()
   })
 
-  withReactor('a watch may be closed in the turn that made it, and its descriptor too', async (reactor) => {
+  withReactor('a watch and its descriptor may be closed in the turn that created it', async (reactor) => {
     for (const interest of Object.values(Interest)) {
       reactor.timer(0, () => {
         const event = EventFd.create('a test')
@@ -126,7 +126,7 @@ for (const { kind, skip } of KINDS) {
     await reactor.run()
   })
 
-  withReactor('a watch that is closed calls no more, not even for what had come already', async (reactor) => {
+  withReactor('a closed watch does not call its listener, not even for earlier events', async (reactor) => {
     const events = [EventFd.create('a test'), EventFd.create('a test')]
     let calls = 0
     const watches = events.map((event) =>
@@ -142,7 +142,7 @@ for (const { kind, skip } of KINDS) {
     for (const event of events) event.close()
   })
 
-  withReactor('a descriptor that takes the number of another gets only its own news', async (reactor) => {
+  withReactor('a watch on a reused descriptor number receives only its own events', async (reactor) => {
     let stale = 0
     for (let i = 0; i < 50; i++) {
       const old = EventFd.create('old')
@@ -160,24 +160,21 @@ for (const { kind, skip } of KINDS) {
     assert.equal(stale, 0)
   })
 
-  withReactor(
-    'a hook is called before each sleep, and keeps from sleeping while there is more to do',
-    async (reactor) => {
-      let turns = 0
-      const hook = reactor.onTurn(() => {
-        if (++turns === 1000) reactor.stop()
-        return true
-      })
-      await reactor.run()
-      assert.equal(turns, 1000)
-      hook.close()
-      reactor.timer(1, () => reactor.stop())
-      await reactor.run()
-      assert.equal(turns, 1000)
-    },
-  )
+  withReactor('a hook is called before each sleep, and prevents sleeping while it returns true', async (reactor) => {
+    let turns = 0
+    const hook = reactor.onTurn(() => {
+      if (++turns === 1000) reactor.stop()
+      return true
+    })
+    await reactor.run()
+    assert.equal(turns, 1000)
+    hook.close()
+    reactor.timer(1, () => reactor.stop())
+    await reactor.run()
+    assert.equal(turns, 1000)
+  })
 
-  withReactor('timers fire in their order, and not when they are closed', async (reactor) => {
+  withReactor('timers fire in order, except closed ones', async (reactor) => {
     const seen: number[] = []
     reactor.timer(6, () => {
       seen.push(6)
@@ -192,7 +189,7 @@ for (const { kind, skip } of KINDS) {
     assert.deepEqual(seen, [1, 6])
   })
 
-  withReactor('Node gets to run while a reactor does', async (reactor) => {
+  withReactor('Node’s timers, immediates and signal handlers run while a reactor runs', async (reactor) => {
     const seen: string[] = []
     setTimeout(() => {
       seen.push('timer')
@@ -209,7 +206,7 @@ for (const { kind, skip } of KINDS) {
     assert.deepEqual(seen, ['timer', 'immediate', 'signal'])
   })
 
-  withReactor('a hook that closes itself keeps no other from its turn', async (reactor) => {
+  withReactor('a hook that closes itself does not skip the next hook', async (reactor) => {
     const seen: string[] = []
     const first = reactor.onTurn(() => {
       seen.push('first')
@@ -226,7 +223,7 @@ for (const { kind, skip } of KINDS) {
     second.close()
   })
 
-  withReactor('nothing to do is no turn, also after promises ran', async (reactor) => {
+  withReactor('an idle reactor takes no turns, also after a promise settled', async (reactor) => {
     let turns = 0
     const hook = reactor.onTurn(() => {
       turns++
@@ -235,10 +232,10 @@ for (const { kind, skip } of KINDS) {
     reactor.timer(0, () => reactor.settle(Promise.resolve().then(() => reactor.timer(200, () => reactor.stop()))))
     await reactor.run()
     hook.close()
-    assert.ok(turns < 20, `${turns} turns with nothing to do`)
+    assert.ok(turns < 20, `${turns} turns without work`)
   })
 
-  withReactor('promises run until the one that was to be settled is', async (reactor) => {
+  withReactor('settle runs microtasks until the promise settles', async (reactor) => {
     const seen: number[] = []
     const several = async () => {
       for (let i = 0; i < 5; i++) {
@@ -251,7 +248,7 @@ for (const { kind, skip } of KINDS) {
     assert.deepEqual(seen, [0, 1, 2, 3, 4])
   })
 
-  withReactor('what a callback throws ends the run, and the next one goes on', async (reactor) => {
+  withReactor('run rejects with the error of a callback, and can be called again', async (reactor) => {
     const event = EventFd.create('a test')
     const watch = reactor.watch(event.descriptor.fd, () => {
       event.drain()
@@ -265,7 +262,7 @@ for (const { kind, skip } of KINDS) {
     event.close()
   })
 
-  withReactor('many watches at once fit', async (reactor) => {
+  withReactor('more watches than the submission queue holds work', async (reactor) => {
     const events = Array.from({ length: 600 }, () => EventFd.create('a test'))
     let calls = 0
     const watches = events.map((event, i) =>
@@ -284,7 +281,7 @@ for (const { kind, skip } of KINDS) {
     for (const event of events) event.close()
   })
 
-  test(`after work pollers look for more, and rest before the sleep: ${kind}`, { skip }, async () => {
+  test(`after work, pollers poll, and stop polling before the sleep: ${kind}`, { skip }, async () => {
     const reactor = createReactor({ prefer: kind, spinMicroseconds: 2000 })
     const event = EventFd.create('a test')
     const seen: string[] = []
@@ -312,7 +309,7 @@ for (const { kind, skip } of KINDS) {
     reactor.close()
   })
 
-  test(`without a moment to look in, pollers are never asked: ${kind}`, { skip }, async () => {
+  test(`with a polling time of 0, pollers are never called: ${kind}`, { skip }, async () => {
     const reactor = createReactor({ prefer: kind, spinMicroseconds: 0 })
     let polled = 0
     reactor.poll({
@@ -328,14 +325,14 @@ for (const { kind, skip } of KINDS) {
     reactor.close()
   })
 
-  test(`a reactor that is closed refuses what it is asked for, and what it gave out can be closed: ${kind}`, {
+  test(`a closed reactor refuses all calls, and its watches, hooks and timers can still be closed: ${kind}`, {
     skip,
   }, async () => {
     const reactor = createReactor({ prefer: kind })
     const event = EventFd.create('a test')
     const watches = Object.values(Interest).map((interest) => reactor.watch(event.descriptor.fd, () => {}, interest))
     const hook = reactor.onTurn(() => {
-      assert.throws(() => reactor.close(), /a reactor that runs cannot be closed/)
+      assert.throws(() => reactor.close(), /a running reactor cannot be closed/)
       reactor.stop()
       return undefined
     })
@@ -353,7 +350,7 @@ for (const { kind, skip } of KINDS) {
     event.close()
   })
 
-  test(`a reactor that is closed leaves no descriptor: ${kind}`, { skip }, async () => {
+  test(`a closed reactor leaves no open descriptor: ${kind}`, { skip }, async () => {
     const count = () => readdirSync('/proc/self/fd').length
     const before = count()
     for (let i = 0; i < 20; i++) {

@@ -12,10 +12,10 @@ export const Interest = {
   /** While there is room to write. */
   WRITABLE: 'writable',
   /**
-   * Once for each event, whether earlier ones were read or not, and possibly once more. For an EventFd whose counter does not
-   * matter: it need not be drained.
+   * Once for each event, whether earlier ones were read or not, and possibly once more. For an EventFd whose counter
+   * does not matter: it need not be drained.
    */
-  EDGE: 'news',
+  EDGE: 'edge',
 } as const
 export type Interest = (typeof Interest)[keyof typeof Interest]
 
@@ -33,7 +33,7 @@ export interface Poller {
 }
 
 /**
- * Reactor: the only place where a thread waits, for kicks, sockets, interrupts, disk I/O, timers and the signal to stop.
+ * Reactor: the only place where a thread waits, for kicks, sockets, interrupts, disk I/O, timers and the stop signal.
  *
  *     const reactor = createReactor()
  *     reactor.watch(stream.fd, () => receiveFrom(stream))
@@ -41,9 +41,10 @@ export interface Poller {
  *     await reactor.run()                    // until stop()
  *     reactor.close()
  *
- * A turn calls the hooks, sleeps until an event happens, and calls its listeners. While a turn sleeps, nothing else runs in
- * this thread except Node's event loop, when it has work: timers, messages, signals, callbacks of `node:fs`. Microtasks run
- * only then. `settle(promise)` runs them after every turn until the promise settles, `keepMicrotasksRunning()` until closed.
+ * A turn calls the hooks, sleeps until an event happens, and calls its listeners. While a turn sleeps, nothing else
+ * runs in this thread except Node's event loop, when it has work: timers, messages, signals, callbacks of `node:fs`.
+ * Microtasks run only then. `settle(promise)` runs them after every turn until the promise settles,
+ * `keepMicrotasksRunning()` until closed.
  */
 export interface Reactor {
   readonly kind: ReactorKind
@@ -70,8 +71,8 @@ export interface Reactor {
   /** Calls `fire` once, after `milliseconds` or a little later. */
   timer(milliseconds: number, fire: () => void): Closable
   /**
-   * Calls `hook` before each sleep, for work that is done once for many events. If it returns true, there is more to do, and
-   * the turn does not sleep.
+   * Calls `hook` before each sleep, for work that is done once for many events. If it returns true, there is more to
+   * do, and the turn does not sleep.
    */
   onTurn(hook: () => boolean | undefined): Closable
   /** Polls this source before each sleep, if the reactor was created with a polling time. */

@@ -2,29 +2,29 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Spin } from './spin.ts'
 
-/** Has a thread sleep so often, with no request in any poll. @returns before which of the sleeps it polled */
+/** Sleeps several times without a request in any poll. @returns for each sleep, whether a poll preceded it */
 function polledBefore(spin: Spin, sleeps: number, completion: boolean): boolean[] {
   return Array.from({ length: sleeps }, () => {
     const polls = spin.polls(true, false)
-    // What was in flight completes within the poll, and the next request comes long after it.
+    // The request in flight completes within the poll, and the next request comes long after it.
     if (polls && completion) spin.polls(true, false)
     while (polls && spin.polls(false, false)) {}
     return polls
   })
 }
 
-test('after work it polls for more, for as long as there is', () => {
+test('after work, polling continues while there is work', () => {
   const spin = new Spin(10_000_000)
   assert.equal(spin.polls(true, false), true)
   for (let turn = 0; turn < 50; turn++) assert.equal(spin.polls(turn % 10 === 0, false), true)
 })
 
-test('without work there is no poll', () => {
+test('without work, there is no poll', () => {
   assert.equal(new Spin(10_000_000).polls(false, false), false)
 })
 
 for (const completion of [false, true]) {
-  test(`polling pauses, each time longer, while no request comes${completion ? ', though what was in flight completes' : ''}`, () => {
+  test(`polling pauses, each time longer, while no request comes${completion ? ', even if requests in flight complete' : ''}`, () => {
     const spin = new Spin(1)
     const polled = polledBefore(spin, 4 + 64 + 4 + 128 + 1, completion)
     const [four, pause, again] = [Array(4).fill(true), Array(64).fill(false), Array(128).fill(false)]
@@ -32,13 +32,13 @@ for (const completion of [false, true]) {
   })
 }
 
-test('a pause has an end, however many there were', () => {
+test('the length of a pause is limited', () => {
   const spin = new Spin(1)
   const polled = polledBefore(spin, 20_000, false)
   assert.ok(polled.slice(-1100).includes(true))
 })
 
-test('a request that a poll finds makes the next pause a short one again', () => {
+test('a request that a poll finds makes the next pause short again', () => {
   const spin = new Spin(1)
   polledBefore(spin, 4 + 64, false)
   assert.equal(spin.polls(true, false), true)
@@ -48,7 +48,7 @@ test('a request that a poll finds makes the next pause a short one again', () =>
   assert.deepEqual(polled, [...Array(4).fill(true), ...Array(64).fill(false), true])
 })
 
-test('while polls find requests, it polls before every sleep', () => {
+test('while polls find requests, there is a poll before every sleep', () => {
   const spin = new Spin(1000)
   for (let sleep = 0; sleep < 20; sleep++) {
     assert.equal(spin.polls(true, false), true)
@@ -57,6 +57,6 @@ test('while polls find requests, it polls before every sleep', () => {
   }
 })
 
-test('of 0 microseconds there is no poll', () => {
+test('a polling time of 0 microseconds disables polling', () => {
   assert.equal(new Spin(0).polls(true, false), false)
 })

@@ -5,19 +5,19 @@ const MIN_PAUSE = 64
 const MAX_PAUSE = 1024
 
 /**
- * Polls for work some microseconds before a thread sleeps, while that pays: to wake it takes tens of microseconds, on an
- * idle processor more than the work itself.
+ * Polls for work some microseconds before a thread sleeps, while that pays: to wake it takes tens of microseconds, on
+ * an idle processor more than the work itself.
  *
  * A poll pays if a driver made a new request within it. The completion of what is in flight only makes the poll last
  * longer: with a slow driver it comes in every poll, and the next request in none.
  */
 export class Spin {
-  /** When the poll is over, in milliseconds; 0 outside of one. */
+  /** End of the current poll on the clock of `performance.now`, in milliseconds; 0 if there is none. */
   #end = 0
-  /** A request came within it. */
+  /** True if polling found a request within the current poll. */
   #fruitful = false
   #fruitless = 0
-  /** Sleeps left of a pause. */
+  /** Remaining sleeps of the current pause. */
   #pause = 0
   #nextPause = MIN_PAUSE
 
@@ -25,10 +25,10 @@ export class Spin {
   constructor(private readonly microseconds: number) {}
 
   /**
-   * To be called before each sleep.
-   * @param worked whether there was any work since the last call
-   * @param found whether polling found some of it
-   * @returns whether to poll instead of sleeping
+   * Call this before each sleep.
+   * @param worked true if there was any work since the last call
+   * @param found true if polling found some of it
+   * @returns true to poll instead of sleeping
    */
   polls(worked: boolean, found: boolean): boolean {
     if (this.microseconds === 0) return false
@@ -40,7 +40,7 @@ export class Spin {
       return true
     }
     if (now < this.#end) return true
-    this.#over()
+    this.#endPoll()
     return false
   }
 
@@ -54,7 +54,7 @@ export class Spin {
     return true
   }
 
-  #over(): void {
+  #endPoll(): void {
     this.#end = 0
     if (this.#fruitful) {
       this.#fruitless = 0

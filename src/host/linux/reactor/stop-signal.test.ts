@@ -7,7 +7,7 @@ import { createReactor } from './create-reactor.ts'
 import { StopSignal, stopAt } from './stop-signal.ts'
 import { KINDS } from './testing/kinds.ts'
 
-/** A reactor with nothing to do but to wait for the signal that `setUp` makes. */
+/** Program with a reactor that waits only for the signal that `setUp` creates. */
 const program = (kind: string, setUp: string) => `
   import { workerData } from 'node:worker_threads'
   import { createReactor } from '${new URL('create-reactor.js', import.meta.url)}'
@@ -21,7 +21,7 @@ const program = (kind: string, setUp: string) => `
 `
 
 for (const { kind, skip } of KINDS) {
-  test(`another thread stops a reactor that sleeps: ${kind}`, { skip }, async () => {
+  test(`another thread stops a sleeping reactor: ${kind}`, { skip }, async () => {
     const stop = StopSignal.create()
     const source = program(kind, 'const watch = stopAt(workerData, reactor); console.log("running")')
     const url = new URL(`data:text/javascript,${encodeURIComponent(source)}`)
@@ -37,7 +37,9 @@ for (const { kind, skip } of KINDS) {
   })
 
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    test(`${signal} stops a reactor in the main thread, and the process ends well: ${kind}`, { skip }, async () => {
+    test(`${signal} stops a reactor in the main thread, and the process exits with code 0: ${kind}`, {
+      skip,
+    }, async () => {
       const setUp = `
         const stop = StopSignal.create()
         stop.onProcessSignals(['SIGTERM', 'SIGINT'])
@@ -55,7 +57,7 @@ for (const { kind, skip } of KINDS) {
     })
   }
 
-  test(`promises of a signal handler stop a reactor that sleeps: ${kind}`, { skip }, async () => {
+  test(`a promise of a signal handler stops a sleeping reactor: ${kind}`, { skip }, async () => {
     const setUp = `
       process.on('SIGTERM', () => void Promise.resolve().then(() => {}).then(() => reactor.stop()))
       const watch = reactor.timer(0, () => console.log('running'))`
@@ -70,7 +72,7 @@ for (const { kind, skip } of KINDS) {
     assert.equal(output, 'running\nstopped\n')
   })
 
-  test(`a signal that was raised stops every reactor that comes later: ${kind}`, { skip }, async () => {
+  test(`a raised signal stops every later reactor: ${kind}`, { skip }, async () => {
     const stop = StopSignal.create()
     stop.raise()
     for (let i = 0; i < 2; i++) {

@@ -2,7 +2,7 @@ import { EventFd } from '../event-fd.ts'
 import { type Closable, Interest, type Reactor } from './reactor.ts'
 
 /**
- * Stops reactors from outside: from another thread of this process, or when a signal tells the process to end.
+ * Stops reactors from another thread of this process, or when the process receives a signal to end.
  *
  *     const stop = StopSignal.create()                        // main thread
  *     stop.onProcessSignals(['SIGTERM', 'SIGINT'])
@@ -20,7 +20,7 @@ export class StopSignal {
     return new StopSignal(EventFd.create('the signal to stop'))
   }
 
-  /** What threads are given. */
+  /** Descriptor to pass to the threads, for `stopAt`. */
   get fd(): number {
     return this.event.descriptor.fd
   }
@@ -29,7 +29,7 @@ export class StopSignal {
     this.event.signal()
   }
 
-  /** Raises it when the process gets one of these, which then no longer end it at once. */
+  /** Raises the stop signal when the process receives one of these signals, which then no longer end the process. */
   onProcessSignals(names: readonly NodeJS.Signals[]): Closable {
     const raise = () => this.raise()
     for (const name of names) process.on(name, raise)
@@ -40,7 +40,7 @@ export class StopSignal {
     }
   }
 
-  /** Not before the reactors that watch it. */
+  /** Call this after the reactors that watch it are closed. */
   close(): void {
     this.event.close()
   }

@@ -5,10 +5,10 @@ interface Timer {
   readonly fire: () => void
 }
 
-/** Timers of one reactor: few, so that the next is found by looking at all. */
+/** Timers of one reactor. They are few, so a linear search finds the next one. */
 export class Timers {
   readonly #timers = new Set<Timer>()
-  /** When the next fires, on the clock of `performance.now`. */
+  /** Time of the next timer on the clock of `performance.now`, in milliseconds; Infinity if there is none. */
   #next = Number.POSITIVE_INFINITY
 
   add(milliseconds: number, fire: () => void): Closable {
@@ -18,20 +18,20 @@ export class Timers {
     return { close: () => this.#remove(timer) }
   }
 
-  /** Milliseconds until the next; Infinity where there is none. */
-  get left(): number {
+  /** Milliseconds until the next timer; Infinity if there is none. */
+  get untilNext(): number {
     if (this.#next === Number.POSITIVE_INFINITY) return this.#next
     return Math.max(0, this.#next - performance.now())
   }
 
-  /** Fires those whose time has come. */
+  /** Fires all timers that are due. */
   fire(): void {
     if (this.#next === Number.POSITIVE_INFINITY) return
     const now = performance.now()
     if (now < this.#next) return
     const due = [...this.#timers].filter((timer) => timer.at <= now).sort((a, b) => a.at - b.at)
     for (const timer of due) {
-      // One of those before may have closed it.
+      // An earlier callback may have closed it.
       if (!this.#timers.has(timer)) continue
       this.#remove(timer)
       timer.fire()

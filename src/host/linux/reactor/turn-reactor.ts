@@ -3,40 +3,40 @@ import type { EventFd } from '../event-fd.ts'
 import { NodeLoop } from './node-loop.ts'
 import { type Completion, Operation, OperationKind } from './operation.ts'
 import { type Closable, Interest, type Poller, type Reactor, type ReactorKind } from './reactor.ts'
-import type { PortWatch, ReactorBackend } from './reactor-backend.ts'
+import type { BackendWatch, ReactorBackend } from './reactor-backend.ts'
 import type { Spin } from './spin.ts'
 import { Timers } from './timers.ts'
 
-/** A reactor over whichever port the kernel offers. */
+/** Reactor over a backend. */
 export class TurnReactor implements Reactor {
   readonly kind: ReactorKind
-  #port: ReactorBackend
+  #backend: ReactorBackend
   readonly #node = new NodeLoop()
   readonly #timers = new Timers()
-  /** Each may close any of them, and none of the others is passed over. */
+  /** Hooks by `onTurn`. A set, because a hook may remove any of them without another being skipped. */
   readonly #hooks = new Set<() => boolean | undefined>()
   readonly #pollers = new Set<Poller>()
-  /** To be signalled when the turn ends. */
+  /** Events to signal at the end of the turn. */
   readonly #signals: EventFd[] = []
-  /** Operations not in use. */
+  /** Operations that can be reused. */
   readonly #free: Operation[] = []
   readonly #release = (operation: Operation) => {
     this.#free.push(operation)
   }
-  /** Node's event loop is to run before the next turn. */
-  #breathe = false
-  /** Those who want promises to run after every turn. */
-  readonly #attentive = new Set<object>()
+  /** True if Node's event loop must run before the next turn. */
+  #nodeHasWork = false
+  /** Holders of `keepMicrotasksRunning`: while there are any, microtasks run after every turn. */
+  readonly #microtaskHolders = new Set<object>()
   #stopped = false
-  /** What ends `run`, while it runs. */
+  /** Promise functions of `run`; undefined while it is not active. */
   #running: { resolve(): void; reject(error: unknown): void } | undefined
-  /** Takes turns until Node's event loop has something to do, which calls it again. */
+  /** Takes turns until Node's event loop must run. The loop then calls this again. */
   readonly #takeTurns = () => {
     try {
       while (!this.#stopped) {
         this.#turn()
-        if (!this.#breathe && this.#attentive.size === 0) continue
-        this.#breathe = false
+        if (!this.#nodeHasWork && this.#microtaskHolders.size === 0) continue
+        this.#nodeHasWork = false
         this.#node.runNodeLoop(this.#takeTurns)
         return
       }
@@ -47,27 +47,27 @@ export class TurnReactor implements Reactor {
     this.#running = undefined
   }
 
-  /** Something happened in the turn before; polling found some of it. */
+  /** True if the last turn had events, and if polling found work since. */
   #worked = false
   #found = false
   readonly #spin: Spin
 
-  constructor(port: ReactorBackend, spin: Spin) {
-    this.kind = port.kind
-    this.#port = port
+  constructor(backend: ReactorBackend, spin: Spin) {
+    this.kind = backend.kind
+    this.#backend = backend
     this.#spin = spin
     this.watch(this.#node.fd, () => {
-      if (this.#node.busy) this.#breathe = true
+      if (this.#node.busy) this.#nodeHasWork = true
     })
   }
 
   get slowCalls(): number {
-    return this.#port.slowCalls
+    return this.#backend.slowCalls
   }
 
   watch(fd: number, ready: () => void, interest: Interest = Interest.READABLE): Closable {
-    const watch = new Watch(this.#port, fd, ready, interest)
-    this.#port.watch(watch)
+    const watch = new Watch(this.#backend, fd, ready, interest)
+    this.#backend.watch(watch)
     return watch
   }
 
@@ -86,13 +86,13 @@ export class TurnReactor implements Reactor {
   sync(fd: number, completion: Completion): void {
     const operation = this.#operation()
     operation.beginSync(fd, completion)
-    this.#port.start(operation)
+    this.#backend.start(operation)
   }
 
   allocate(fd: number, mode: number, offset: number, length: number, completion: Completion): void {
     const operation = this.#operation()
     operation.beginAllocate(fd, mode, offset, length, completion)
-    this.#port.start(operation)
+    this.#backend.start(operation)
   }
 
   timer(milliseconds: number, fire: () => void): Closable {
@@ -108,23 +108,23 @@ export class TurnReactor implements Reactor {
   }
 
   keepMicrotasksRunning(): Closable {
-    const attention = {}
-    this.#attentive.add(attention)
-    return { close: () => this.#attentive.delete(attention) }
+    const holder = {}
+    this.#microtaskHolders.add(holder)
+    return { close: () => this.#microtaskHolders.delete(holder) }
   }
 
   settle(promise: Promise<unknown>): void {
-    const attention = this.keepMicrotasksRunning()
-    const settled = () => attention.close()
+    const holder = this.keepMicrotasksRunning()
+    const settled = () => holder.close()
     promise.then(settled, settled)
   }
 
   run(): Promise<void> {
     this.#stopped = false
     return new Promise((resolve, reject) => {
-      if (this.#port === CLOSED) refuse()
+      if (this.#backend === CLOSED) refuse()
       this.#running = { resolve, reject }
-      // Microtasks that the caller left behind run before the first turn sleeps.
+      // Runs pending microtasks of the caller before the first turn sleeps.
       this.#node.runNodeLoop(this.#takeTurns)
     })
   }
@@ -134,10 +134,10 @@ export class TurnReactor implements Reactor {
   }
 
   close(): void {
-    if (this.#running) throw new Error('a reactor that runs cannot be closed: stop it, and wait for `run`')
-    if (this.#port === CLOSED) return
-    this.#port.close()
-    this.#port = CLOSED
+    if (this.#running) throw new Error('a running reactor cannot be closed: stop it, and wait for `run`')
+    if (this.#backend === CLOSED) return
+    this.#backend.close()
+    this.#backend = CLOSED
     this.#node.close()
   }
 
@@ -155,27 +155,26 @@ export class TurnReactor implements Reactor {
   ): void {
     const operation = this.#operation()
     operation.beginMove(kind, fd, offset, spans, completion, direct)
-    this.#port.start(operation)
+    this.#backend.start(operation)
   }
 
   #turn(): void {
-    const looks = this.#poll()
-    let more = looks
+    let more = this.#poll()
     for (const hook of this.#hooks) {
       if (hook() === true) more = true
     }
     for (const event of this.#signals) {
-      // The watch may have been closed since.
-      if (!event.descriptor.closed) this.#port.signal(event)
+      // The event may have been closed since `signal`.
+      if (!event.descriptor.closed) this.#backend.signal(event)
     }
     this.#signals.length = 0
     const node = this.#node.timeout
-    if (node === 0) this.#breathe = true
-    const sleepless = more || this.#breathe || this.#stopped
-    const happened = this.#port.turn(sleepless ? 0 : Math.min(node, this.#timers.left))
+    if (node === 0) this.#nodeHasWork = true
+    const sleepless = more || this.#nodeHasWork || this.#stopped
+    const happened = this.#backend.turn(sleepless ? 0 : Math.min(node, this.#timers.untilNext))
     if (happened > 0) this.#worked = true
-    // Node tells its signal handlers from its event loop.
-    else if (happened < 0) this.#breathe = true
+    // Node calls its signal handlers from its event loop.
+    else if (happened < 0) this.#nodeHasWork = true
     this.#timers.fire()
   }
 
@@ -192,7 +191,7 @@ export class TurnReactor implements Reactor {
   }
 }
 
-/** What is left of the port of a reactor that is closed. */
+/** Backend of a closed reactor. */
 const CLOSED: ReactorBackend = {
   kind: 'epoll',
   slowCalls: 0,
@@ -208,17 +207,17 @@ function refuse(): never {
   throw new Error('the reactor is closed')
 }
 
-/** Adds something until it is closed. */
+/** Adds an item to a list until the result is closed. */
 function listed<T>(list: Set<T>, item: T): Closable {
   list.add(item)
   return { close: () => void list.delete(item) }
 }
 
-class Watch implements PortWatch, Closable {
+class Watch implements BackendWatch, Closable {
   closed = false
 
   constructor(
-    private readonly port: ReactorBackend,
+    private readonly backend: ReactorBackend,
     readonly fd: number,
     readonly ready: () => void,
     readonly interest: Interest,
@@ -227,6 +226,6 @@ class Watch implements PortWatch, Closable {
   close(): void {
     if (this.closed) return
     this.closed = true
-    this.port.unwatch(this)
+    this.backend.unwatch(this)
   }
 }

@@ -4,7 +4,7 @@ import { addressOf } from '../ffi.ts'
 import { FileCalls } from './file-calls.ts'
 import { type Operation, OperationKind } from './operation.ts'
 import { Interest } from './reactor.ts'
-import type { PortWatch, ReactorBackend } from './reactor-backend.ts'
+import type { BackendWatch, ReactorBackend } from './reactor-backend.ts'
 import { SKIP_SUCCESS, type Target, Uring } from './uring.ts'
 
 const OP_READV = 1
@@ -20,7 +20,7 @@ const POLL_ADD_MULTI = 1
 const POLLIN = 0x001
 const POLLOUT = 0x004
 const POLLRDHUP = 0x2000
-/** The position of a file that has one of its own, or none. */
+/** Offset for files that cannot seek. */
 const CURRENT_POSITION = -1
 
 const EVENTS = {
@@ -29,32 +29,32 @@ const EVENTS = {
   [Interest.EDGE]: POLLIN,
 } as const
 
-/** Larger writes keep this thread from everything else for too long. */
+/** Maximum bytes of a write by this thread: a larger one would delay other work too long. */
 const MAX_CALL_BYTES = 256 << 10
-/** For so long after a call that had to wait for the disk, writes are the ring's. */
-const WARY_MS = 250
+/** Time after a call that waited for the disk during which the ring does all writes. */
+const WRITES_IN_RING_MS = 250
 
 /** Tag of entries whose result is ignored. */
 const NO_TARGET_TAG = 0
 const NO_TARGET: Target = { completed() {} }
 
 /**
- * Everything through one `io_uring`: a turn is one system call.
+ * Backend with one `io_uring`: a turn is one system call.
  *
- * But for writes to the page cache. Many file systems cannot say at once that such a write would have to wait (ext4 can not), so
- * that the ring gives each to a thread of the kernel's, and to wake that costs more than the write. They are made by system calls
- * of this thread, as long as none has to wait for the disk.
+ * Writes to the page cache are an exception. Many file systems (ext4 is one) cannot do them without blocking, so the
+ * ring passes each to a kernel thread, whose wake-up costs more than the write. This thread does them with system calls
+ * instead, unless one recently waited for the disk.
  */
 export class UringBackend implements ReactorBackend {
   readonly kind = 'io_uring'
   readonly #ring = new Uring()
   readonly #calls: FileCalls
-  /** Until when writes are the ring's; 0 where they are not. */
-  #wary = 0
-  /** By tag. */
+  /** Time until which the ring does all writes, on the clock of `performance.now`; 0 if it does not. */
+  #writesInRingUntil = 0
+  /** Receivers of results, by tag. */
   readonly #targets: Target[] = [NO_TARGET]
   readonly #freeTags: number[] = []
-  readonly #polls = new Map<PortWatch, Poll>()
+  readonly #polls = new Map<BackendWatch, Poll>()
   readonly #event = addressOf(EVENT)
   readonly #rearm = (poll: Poll) => this.#arm(poll)
   readonly #forget = (poll: Poll) => {
@@ -71,7 +71,7 @@ export class UringBackend implements ReactorBackend {
     return this.#calls.slow
   }
 
-  watch(watch: PortWatch): void {
+  watch(watch: BackendWatch): void {
     const tag = this.#freeTags.pop() ?? this.#targets.length
     const poll = new Poll(watch, tag, this.#rearm, this.#forget)
     this.#targets[tag] = poll
@@ -79,14 +79,14 @@ export class UringBackend implements ReactorBackend {
     this.#arm(poll)
   }
 
-  unwatch(watch: PortWatch): void {
+  unwatch(watch: BackendWatch): void {
     const poll = this.#polls.get(watch)
-    // While one that has fired is not armed again there is nothing to remove: it sees that the watch is closed.
+    // A poll that has fired and is not armed again need not be removed: it checks whether the watch is closed.
     if (poll?.armed) this.#ring.add(OP_POLL_REMOVE, -1, 0, poll.tag, 0, 0, NO_TARGET_TAG, SKIP_SUCCESS)
   }
 
   signal(event: EventFd): void {
-    // Writing to one that may block would take a thread of the kernel's; and it shall not wait behind what is to be moved.
+    // A kernel thread would write to a blocking eventfd, and behind a full batch the signal would wait for it.
     if (event.blocking || this.#ring.behind) event.signal()
     else {
       const fd = event.descriptor.fd
@@ -95,8 +95,9 @@ export class UringBackend implements ReactorBackend {
   }
 
   start(operation: Operation): void {
-    const { kind, direct, left } = operation
-    if (kind === OperationKind.WRITE && !direct && left <= MAX_CALL_BYTES && !this.#isWary()) this.#calls.add(operation)
+    const { kind, direct, remaining } = operation
+    if (kind === OperationKind.WRITE && !direct && remaining <= MAX_CALL_BYTES && !this.#ringDoesWrites())
+      this.#calls.add(operation)
     else this.#start(operation)
   }
 
@@ -112,7 +113,7 @@ export class UringBackend implements ReactorBackend {
     const { slow } = this.#calls
     const called = this.#calls.turn()
     if (this.#calls.slow > slow) {
-      this.#wary = performance.now() + WARY_MS
+      this.#writesInRingUntil = performance.now() + WRITES_IN_RING_MS
       for (const operation of this.#calls.take()) this.#start(operation)
     }
     const calm = this.#ring.enter(called ? 0 : timeout)
@@ -123,14 +124,14 @@ export class UringBackend implements ReactorBackend {
 
   close(): void {
     this.#ring.close()
-    // There is nothing to remove from any more.
+    // The ring is closed: `unwatch` must not add an entry.
     for (const poll of this.#polls.values()) poll.armed = false
   }
 
-  /** Whether writes had to wait lately. */
-  #isWary(): boolean {
-    if (this.#wary > 0 && performance.now() >= this.#wary) this.#wary = 0
-    return this.#wary > 0
+  /** True if a write waited for the disk recently. */
+  #ringDoesWrites(): boolean {
+    if (this.#writesInRingUntil > 0 && performance.now() >= this.#writesInRingUntil) this.#writesInRingUntil = 0
+    return this.#writesInRingUntil > 0
   }
 
   #arm(poll: Poll): void {
@@ -159,19 +160,19 @@ export class UringBackend implements ReactorBackend {
         ring.add(OP_FSYNC, fd, 0, 0, 0, FSYNC_DATASYNC, tag)
         break
       case OperationKind.ALLOCATE:
-        // The length goes where other operations have an address. io_uring_enter(2)
+        // The length takes the place of the address. io_uring_enter(2)
         ring.add(OP_FALLOCATE, fd, offset, operation.length, operation.mode, 0, tag)
     }
   }
 }
 
-/** A watch in the ring. Its tag is free again only when the last of its results is there. */
+/** Watch in the ring. Its tag can be reused only after its last result. */
 class Poll implements Target {
-  /** The kernel has it. */
+  /** True while the kernel holds the poll. */
   armed = false
 
   constructor(
-    readonly watch: PortWatch,
+    readonly watch: BackendWatch,
     readonly tag: number,
     private readonly rearm: (poll: Poll) => void,
     private readonly forget: (poll: Poll) => void,
@@ -181,13 +182,13 @@ class Poll implements Target {
     if (!more) this.armed = false
     if (!this.watch.closed) this.watch.ready()
     if (more) return
-    // A descriptor that cannot be watched counts as closed: reading from it gives the reason.
+    // EBADF ends the watch. `ready` was called, and reading from the descriptor returns the error.
     if (this.watch.closed || result === -Errno.EBADF) this.forget(this)
     else this.rearm(this)
   }
 }
 
-/** An operation in the ring. */
+/** Operation in the ring. */
 class Started implements Target {
   constructor(
     private readonly operation: Operation,
@@ -195,6 +196,6 @@ class Started implements Target {
   ) {}
 
   completed(result: number): void {
-    if (this.operation.took(result)) this.again(this.operation)
+    if (this.operation.advance(result)) this.again(this.operation)
   }
 }

@@ -4,7 +4,7 @@ import { Errno } from '../errno.ts'
 import { addressOf, type CFunction, cFunction, errno, memoryAt } from '../ffi.ts'
 import { SystemCallError } from '../system-call-error.ts'
 
-// The same on all architectures but alpha.
+// System call numbers of all architectures except alpha.
 const IO_URING_SETUP = 425
 const IO_URING_ENTER = 426
 
@@ -16,17 +16,19 @@ const FEAT_SINGLE_MMAP = 1 << 0
 const FEAT_NODROP = 1 << 1
 const FEAT_EXT_ARG = 1 << 8
 const FEAT_CQE_SKIP = 1 << 11
-/** What the port relies on: Linux 5.17 has it all. */
+/** Required features, all present since Linux 5.17. */
 const NEEDED = FEAT_SINGLE_MMAP | FEAT_NODROP | FEAT_EXT_ARG | FEAT_CQE_SKIP
 const ENTER_GETEVENTS = 1 << 0
 const ENTER_EXT_ARG = 1 << 3
 const OFF_SQES = 0x1000_0000
 
-/** Ways to set a ring up, the best first. A kernel refuses those it does not know. */
-const WAYS = [SETUP_COOP_TASKRUN | SETUP_SINGLE_ISSUER | SETUP_DEFER_TASKRUN, SETUP_COOP_TASKRUN, 0] as const
+/** Set-up flags, the best first. A kernel refuses flags that it does not know. */
+const SETUP_FLAGS = [SETUP_COOP_TASKRUN | SETUP_SINGLE_ISSUER | SETUP_DEFER_TASKRUN, SETUP_COOP_TASKRUN, 0] as const
 
 const SQ_ENTRIES = 512
-/** Entries submitted at once. What the page cache has is moved while they are: the first results shall not wait for hundreds. */
+/**
+ * Maximum number of entries submitted at once. Cached data is copied during submission, which delays the first results.
+ */
 const BATCH = 32
 const CQ_ENTRIES = 8192
 
@@ -39,7 +41,7 @@ const PARAM_SQ_ENTRIES = 0
 const PARAM_CQ_ENTRIES = 1
 const PARAM_FLAGS = 2
 const PARAM_FEATURES = 5 // u32 indices
-// In sq_off and cq_off, where in the mapped ring these are:
+// Members of sq_off and cq_off: byte offsets in the mapped ring.
 const SQ_HEAD = 10
 const SQ_TAIL = 11
 const SQ_ARRAY = 16
@@ -58,27 +60,27 @@ const SQE_BYTES = 64
 const CQE_WORDS = 4
 const CQE_BYTES = 16
 
-/** More results of the same entry will come. */
+/** Completion flag: more results of the same entry follow. */
 const CQE_MORE = 2
-/** To a submission entry: no result is wanted but a failure. */
+/** Submission flag: the entry has a result only if it fails. */
 export const SKIP_SUCCESS = 1 << 6
 
-/** What the submission of an entry comes back as. */
+/** Receives the results of an entry. */
 export interface Target {
   /**
    * @param result what the system call would return, or -errno
-   * @param more whether this entry's results go on
+   * @param more true if more results of this entry follow
    */
   completed(result: number, more: boolean): void
 }
 
-/** The rings a program and the kernel share: entries go in with one system call a turn, results are there to be read. */
+/** io_uring: a submission queue and a completion queue, shared with the kernel. */
 export class Uring {
   readonly #descriptor: Descriptor
   readonly #enter: CFunction
   readonly #ringPages: Pages
   readonly #entryPages: Pages
-  /** Heads and tails, and the results. */
+  /** Heads and tails of both queues, and the completion queue entries. */
   #ring: Int32Array
   #entries: Int32Array
   readonly #sqHead: number
@@ -88,23 +90,23 @@ export class Uring {
   readonly #cqTail: number
   readonly #cqes: number
   readonly #cqMask: number
-  /** Entries made, and results taken, since the beginning; 32 bits, as in the ring. */
+  /** Free-running 32-bit counts of entries added and of results taken, as in the ring. */
   #tail: number
   #head: number
-  /** Number of entries that were not submitted. */
+  /** Number of entries not yet submitted. */
   #unsubmitted = 0
-  /** How long to sleep: struct __kernel_timespec, and the argument that points to it. */
+  /** Timeout: struct __kernel_timespec, and the argument that points to it, struct io_uring_getevents_arg. */
   readonly #time = new Float64Array(2)
   readonly #timeWords = new Uint32Array(this.#time.buffer)
   readonly #argument = new BigUint64Array(3)
 
-  /** @throws {SystemCallError} where the kernel refuses, {Error} where its `io_uring` lacks something */
+  /** @throws {SystemCallError | Error} if the kernel refuses io_uring, or it lacks a required feature */
   constructor() {
     const params = new Uint32Array(30)
     this.#descriptor = new Descriptor(setUp(params), 'io_uring')
     const fd = this.#descriptor.fd
     try {
-      if ((params[PARAM_FEATURES] & NEEDED) !== NEEDED) throw new Error('its io_uring lacks what Linux 5.17 has')
+      if ((params[PARAM_FEATURES] & NEEDED) !== NEEDED) throw new Error('io_uring lacks features of Linux 5.17')
       const sqEntries = params[PARAM_SQ_ENTRIES]
       const cqEntries = params[PARAM_CQ_ENTRIES]
       const length = Math.max(params[SQ_ARRAY] + sqEntries * 4, params[CQ_CQES] + cqEntries * CQE_BYTES)
@@ -114,7 +116,7 @@ export class Uring {
       this.#entries = new Int32Array(memoryAt(this.#entryPages.address, sqEntries * SQE_BYTES))
       this.#sqEntries = sqEntries
       this.#cqMask = cqEntries - 1
-      // Entries are submitted in the order in which they lie.
+      // The index array is the identity: entries are submitted in their order in memory.
       for (let i = 0; i < sqEntries; i++) this.#ring[(params[SQ_ARRAY] >>> 2) + i] = i
     } catch (error) {
       this.#descriptor.close()
@@ -134,10 +136,10 @@ export class Uring {
   }
 
   /**
-   * Makes an entry, to be submitted with the next `enter`.
-   * @param tag comes back with the results
-   * @param flags what the operation knows as its flags
-   * @param options of the entry itself
+   * Adds an entry, which a later `enter` submits.
+   * @param tag index of the target that receives the results
+   * @param flags flags of the operation
+   * @param options flags of the entry: `SKIP_SUCCESS`. @default none
    */
   add(
     operation: number,
@@ -166,15 +168,15 @@ export class Uring {
     this.#unsubmitted++
   }
 
-  /** Whether there are entries for more than the next `enter`. */
+  /** True if there are more entries than the next `enter` submits. */
   get behind(): boolean {
     return this.#unsubmitted > BATCH
   }
 
   /**
-   * Submits the entries made, or the first of many; where that is all, sleeps until there is a result or the time is over.
-   * @param timeout milliseconds; 0 not to sleep, Infinity for as long as it takes
-   * @returns false where a signal to this process came between
+   * Submits up to `BATCH` entries. If these are all, sleeps until there is a result or the timeout.
+   * @param timeout milliseconds; 0 to return at once, Infinity for no limit
+   * @returns false if a signal interrupted the sleep
    */
   enter(timeout: number): boolean {
     const sleeps = timeout > 0 && !this.behind && Atomics.load(this.#ring, this.#cqTail) === this.#head
@@ -188,7 +190,7 @@ export class Uring {
     return this.#call(1, ENTER_GETEVENTS | ENTER_EXT_ARG, this.#argument, this.#argument.byteLength)
   }
 
-  /** Gives each result that is there to its target. @returns whether there was one */
+  /** Passes each available result to its target. @returns true if there was one */
   reap(targets: readonly Target[]): boolean {
     const ring = this.#ring
     const tail = Atomics.load(ring, this.#cqTail)
@@ -214,10 +216,10 @@ export class Uring {
     unmap(this.#entryPages)
   }
 
-  /** The submission queue is full: its entries go before their time. */
+  /** Submits entries of a full submission queue before the next `enter`. */
   #makeRoom(): void {
     this.#call(0, 0, null, 8)
-    if (this.#unsubmitted === this.#sqEntries) throw new Error('io_uring takes no more entries')
+    if (this.#unsubmitted === this.#sqEntries) throw new Error('the submission queue of io_uring is full')
   }
 
   #call(wait: number, flags: number, argument: BigUint64Array | null, size: number): boolean {
@@ -225,7 +227,7 @@ export class Uring {
     const fd = this.#descriptor.fd
     const result = this.#enter(IO_URING_ENTER, fd, Math.min(this.#unsubmitted, BATCH), wait, flags, argument, size)
     const reason = result < 0 ? errno() : 0
-    // Whatever it says it did, the head tells what it took.
+    // The head says how many entries the kernel took, also if the call failed.
     this.#unsubmitted = (this.#tail - Atomics.load(this.#ring, this.#sqHead)) | 0
     if (reason === 0 || reason === Errno.ETIME || reason === Errno.EAGAIN || reason === Errno.EBUSY) return true
     if (reason === Errno.EINTR) return false
@@ -236,14 +238,14 @@ export class Uring {
 function setUp(params: Uint32Array): number {
   const setup = cFunction('int64_t syscall(int64_t number, uint32_t entries, void *params)')
   let reason = 0
-  for (const way of WAYS) {
+  for (const flags of SETUP_FLAGS) {
     params.fill(0)
-    params[PARAM_FLAGS] = way | SETUP_CQSIZE
+    params[PARAM_FLAGS] = flags | SETUP_CQSIZE
     params[PARAM_CQ_ENTRIES] = CQ_ENTRIES
     const fd = setup(IO_URING_SETUP, SQ_ENTRIES, params)
     if (fd >= 0) return fd
     reason = errno()
     if (reason !== Errno.EINVAL) break
   }
-  throw new SystemCallError('io_uring_setup', reason, 'making an io_uring')
+  throw new SystemCallError('io_uring_setup', reason, 'creating an io_uring')
 }

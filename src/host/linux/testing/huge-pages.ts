@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 
-/** The system's huge pages of 2 MiB. */
+/** Folder of the system's huge pages of 2 MiB. */
 export const POOL = '/sys/kernel/mm/hugepages/hugepages-2048kB'
 
-/** How many of them are free, or NaN where there are never any. */
+/** Number of huge pages that are neither in use nor reserved; NaN if the system has no such pool. */
 export function freeHugePages(): number {
   const [free, promised] = ['free_hugepages', 'resv_hugepages'].map((name) => {
     try {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after } from 'node:test'
 
-/** A new folder for a test file's images, gone when its tests are done. */
+/** Folder for the images of a test file, removed after its tests. */
 export class Scratch {
   readonly #folder: string
   #files = 0
@@ -13,14 +13,14 @@ export class Scratch {
     after(() => rmSync(this.#folder, { recursive: true }))
   }
 
-  /** A new image with this content. */
+  /** Creates an image with this content. @returns its path */
   image(content: Uint8Array): string {
     const path = join(this.#folder, `${this.#files++}.img`)
     writeFileSync(path, content)
     return path
   }
 
-  /** The name of a file that is not there. */
+  /** Path of a file that does not exist. */
   get missing(): string {
     return join(this.#folder, 'missing.img')
   }
@@ -30,19 +30,19 @@ export class Scratch {
   }
 }
 
-/** This process's descriptor of an open file, for tests that break it. */
+/** Returns this process's descriptor of an open file, for tests that tamper with it. */
 export function descriptorOf(path: string): number {
   for (const name of readdirSync('/proc/self/fd')) {
     try {
       if (readlinkSync(`/proc/self/fd/${name}`) === path) return Number(name)
     } catch {
-      // The descriptor that listed the folder is gone.
+      // The descriptor that listed the folder is closed.
     }
   }
   throw new Error(`${path} is not open`)
 }
 
-/** Whether a folder is in memory: such a file system punches holes and cannot zero ranges. */
+/** True if a folder is on tmpfs, which punches holes but cannot zero ranges. */
 export function isTmpfs(folder: string): boolean {
   try {
     return statfsSync(folder).type === 0x0102_1994

@@ -4,11 +4,11 @@ import { END, UnixStream } from '../../../host/linux/unix-stream.ts'
 import { FrameStream, type RawMessage } from '../frame-stream.ts'
 import { encode, HELLO, MAGIC, MAX_FILES, MAX_MESSAGE_BYTES, REFUSED, VERSION, Wanted } from '../protocol.ts'
 
-/** A consumer that sends what the test says, right or wrong, and reads when the test does. */
+/** Consumer controlled by a test: sends valid or invalid messages, and reads when requested. */
 export class RawConsumer {
   readonly stream: UnixStream
   readonly #messages = new FrameStream(MAX_MESSAGE_BYTES, MAX_FILES)
-  /** The server closed the connection. */
+  /** True if the server closed the connection. */
   ended = false
 
   constructor(path: string) {
@@ -19,12 +19,15 @@ export class RawConsumer {
     this.send(encode(HELLO, { magic: MAGIC, version, flags }))
   }
 
-  /** What is no longer taken is lost. */
+  /** Sends bytes. Bytes that the server does not accept are dropped. */
   send(bytes: Uint8Array, descriptors: readonly Descriptor[] = []): void {
     this.stream.write(bytes, 0, descriptors)
   }
 
-  /** The next message; undefined where none comes any more. Those before that are of another type are left out. */
+  /**
+   * Returns the next message, of a type if given; undefined if the connection ended. Messages of other types are
+   * dropped.
+   */
   async next(type?: number): Promise<RawMessage | undefined> {
     for (;;) {
       for (let message = this.#messages.next(); message; message = this.#messages.next()) {
@@ -39,7 +42,7 @@ export class RawConsumer {
     }
   }
 
-  /** What the server says last. */
+  /** Returns the reason in the server's REFUSED message. */
   async refusal(): Promise<string | undefined> {
     const message = await this.next(REFUSED.type)
     return message && new TextDecoder().decode(REFUSED.payload.parse(message.payload).bytes)

@@ -2,7 +2,9 @@ import { setImmediate } from 'node:timers/promises'
 import type { EventFd } from '../../../host/linux/event-fd.ts'
 import type { Closable, Poller, Reactor } from '../../../host/linux/reactor/reactor.ts'
 
-/** What comes in pieces takes a turn for each. */
+/**
+ * Consecutive turns without a pending promise that `idle` requires: data that arrives in pieces takes a turn for each.
+ */
 const CALM_TURNS = 4
 const MAX_TURNS = 100
 
@@ -12,11 +14,12 @@ interface Watch extends Closable {
 }
 
 /**
- * A reactor that a test turns by hand, and whose clock stands until `elapse`. It calls every watch each turn, whether there
- * is something or not: who is called for nothing has to cope. Pollers look in every second turn, and rest in the others.
+ * Reactor that a test turns manually, and whose clock advances only by `elapse`. Each turn calls every watch, even if
+ * its descriptor is not ready, so listeners must accept spurious calls. Pollers poll in every second turn, and stop
+ * polling in the others.
  *
- *     reactor.turn()                         // all that can happen now happens
- *     await reactor.idle()                   // and all that promises have to do with
+ *     reactor.turn()                         // handles all events that are ready
+ *     await reactor.idle()                   // and everything that waits for promises
  */
 export class HandReactor implements Pick<Reactor, 'watch' | 'signal' | 'timer' | 'onTurn' | 'poll' | 'settle'> {
   readonly #watches = new Set<Watch>()
@@ -25,10 +28,10 @@ export class HandReactor implements Pick<Reactor, 'watch' | 'signal' | 'timer' |
   readonly #signals = new Set<EventFd>()
   readonly #timers = new Set<{ readonly at: number; readonly fire: () => void }>()
   #now = 0
-  #looks = false
+  #polls = false
   #unsettled = 0
 
-  /** Descriptors and timers that are being watched. */
+  /** Number of open watches and timers. */
   get watches(): number {
     return this.#watches.size + this.#timers.size
   }
@@ -56,7 +59,7 @@ export class HandReactor implements Pick<Reactor, 'watch' | 'signal' | 'timer' |
     return { close: () => void this.#timers.delete(timer) }
   }
 
-  /** Time passes, and a turn with it. */
+  /** Advances the clock, and takes a turn. */
   elapse(milliseconds: number): void {
     this.#now += milliseconds
     this.turn()
@@ -80,27 +83,27 @@ export class HandReactor implements Pick<Reactor, 'watch' | 'signal' | 'timer' |
     promise.then(settled, settled)
   }
 
-  /** @returns whether there is more to do at once: a reactor that runs would not sleep */
+  /** Takes a turn. @returns true if a hook has more work: a running reactor would not sleep */
   turn(): boolean {
     for (const watch of [...this.#watches]) if (!watch.closed) watch.ready()
     for (const timer of [...this.#timers]) {
       if (timer.at <= this.#now && this.#timers.delete(timer)) timer.fire()
     }
-    this.#looks = !this.#looks
+    this.#polls = !this.#polls
     for (const poller of this.#pollers) {
-      if (this.#looks) poller.poll()
+      if (this.#polls) poller.poll()
       else poller.stopPolling()
     }
-    const wishes = [...this.#hooks].map((hook) => hook())
+    const more = [...this.#hooks].map((hook) => hook())
     for (const event of this.#signals) if (!event.descriptor.closed) event.signal()
     this.#signals.clear()
-    return wishes.includes(true)
+    return more.includes(true)
   }
 
-  /** Turns until no promise is waited for, a few turns long. @throws where that takes for ever */
+  /** Takes turns until no promise is pending for `CALM_TURNS` turns. @throws {Error} after `MAX_TURNS` turns */
   async idle(): Promise<void> {
     for (let turns = 0, calm = 0; calm < CALM_TURNS; turns++) {
-      if (turns > MAX_TURNS) throw new Error('promises that are never settled')
+      if (turns > MAX_TURNS) throw new Error(`a promise is still pending after ${MAX_TURNS} turns`)
       this.turn()
       await setImmediate()
       calm = this.#unsettled === 0 ? calm + 1 : 0

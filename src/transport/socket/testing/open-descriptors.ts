@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs'
 
-/** How many descriptors this process has open. */
+/** Number of open descriptors of this process. */
 export function openDescriptors(): number {
   return readdirSync('/proc/self/fd').length
 }

@@ -2,16 +2,16 @@ import type { Descriptor } from '../../../host/linux/descriptor.ts'
 import { END, type UnixStream } from '../../../host/linux/unix-stream.ts'
 import type { MessageStream } from '../../../host/socket/message-stream.ts'
 
-/** What came back, as it is on the wire. */
+/** Answer with its descriptors. */
 export interface Answer<T> {
   readonly value: T
   readonly descriptors: readonly Descriptor[]
 }
 
 /**
- * The other end of a connection, played by a test: sends bytes, right or wrong, and reads messages.
+ * Peer of a connection, controlled by a test: sends valid or invalid bytes, and reads messages.
  *
- * `turn` is called until a message is there, so that the end under test makes progress.
+ * `turn` is called until a message arrives, so that the end under test makes progress.
  */
 export abstract class PeerEnd<M> {
   protected readonly turn: () => void
@@ -25,14 +25,14 @@ export abstract class PeerEnd<M> {
     this.turn = turn
   }
 
-  /** The end under test closed the connection. */
+  /** True if the end under test closed the connection. */
   get ended(): boolean {
     this.turn()
     this.#receive()
     return this.#ended
   }
 
-  /** Sends bytes as they are. What is no longer taken is lost. */
+  /** Sends bytes unchanged. Bytes that the end under test does not accept are dropped. */
   raw(bytes: Uint8Array, descriptors: readonly Descriptor[] = []): void {
     try {
       this.#stream.send(bytes, descriptors)
@@ -41,7 +41,7 @@ export abstract class PeerEnd<M> {
     }
   }
 
-  /** The next message; undefined where there is none. */
+  /** Returns the next message; undefined if none arrives. */
   next(): M | undefined {
     for (let tries = 0; tries < 3; tries++) {
       const message = this.take()
@@ -57,7 +57,7 @@ export abstract class PeerEnd<M> {
     this.#stream.close()
   }
 
-  /** A message that is here already. */
+  /** Returns the next message that has arrived; undefined if there is none. */
   protected take(): M | undefined {
     return this.#messages.next()
   }

@@ -7,13 +7,13 @@ import { ClientCommand, type CommandKind, type ReplyOf, type RequestOf } from '.
 import { MessageFlag } from '../protocol.ts'
 
 /**
- * The client's end of a connection: sends commands, right or wrong, and reads answers.
+ * Client controlled by a test: sends valid or invalid commands, and reads answers.
  *
  *     const { value } = client.ask('DEVICE_GET_INFO', { argsz: 16, flags: 0, regions: 0, irqs: 0, bytes: new Uint8Array() })
  *     client.refusal('DMA_UNMAP', { argsz: 24, flags: 0, address: 0, size: 4096 })     // ENOENT
  */
 export class Client extends PeerEnd<RawMessage> {
-  /** Called with commands of the server, which `next` then does not return. */
+  /** Called with commands of the server. While it is set, `next` does not return them. */
   onCommand: ((message: RawMessage) => void) | undefined
   #id = 0x1000
 
@@ -21,8 +21,8 @@ export class Client extends PeerEnd<RawMessage> {
     super(stream, new CommandStream(), turn)
   }
 
-  /** Sends a command, and does not look for an answer. @returns its id */
-  tell<N extends ClientCommand>(
+  /** Sends a command without reading an answer. @returns its id */
+  send<N extends ClientCommand>(
     name: N,
     request: RequestOf<N>,
     descriptors: readonly Descriptor[] = [],
@@ -35,21 +35,21 @@ export class Client extends PeerEnd<RawMessage> {
     return id
   }
 
-  /** Sends a command, and reads what answers it. @throws where it is refused, or not answered */
+  /** Sends a command. @returns its answer. @throws {Error} if it is refused or not answered */
   ask<N extends ClientCommand>(
     name: N,
     request: RequestOf<N>,
     descriptors: readonly Descriptor[] = [],
   ): Answer<ReplyOf<N>> {
     const kind = ClientCommand[name] as unknown as CommandKind<RequestOf<N>, ReplyOf<N>>
-    const answer = this.#answerTo(name, this.tell(name, request, descriptors))
+    const answer = this.#answerTo(name, this.send(name, request, descriptors))
     if ((answer.flags & MessageFlag.ERROR) !== 0) throw new Error(`${name} was refused with ${answer.error}`)
     return { value: kind.reply.parse(answer.payload), descriptors: answer.descriptors }
   }
 
-  /** Sends a command that is wrong. @returns the errno it is answered with */
+  /** Sends an invalid command. @returns the errno of the reply. @throws {Error} if it is accepted or not answered */
   refusal<N extends ClientCommand>(name: N, request: RequestOf<N>, descriptors: readonly Descriptor[] = []): number {
-    const { flags, error, payload } = this.#answerTo(name, this.tell(name, request, descriptors))
+    const { flags, error, payload } = this.#answerTo(name, this.send(name, request, descriptors))
     if ((flags & MessageFlag.ERROR) === 0) throw new Error(`${name} was accepted`)
     if (payload.length > 0) throw new Error(`${name} was refused with more than a header`)
     return error

@@ -8,38 +8,38 @@ const NOTHING = new Uint8Array(0)
 const HEAD = 16
 
 /**
- * A client that keeps the guest's memory of a rig to itself, and reads and writes it when it is asked to.
+ * Client that does not share the guest memory of a rig, and reads and writes it on DMA_READ and DMA_WRITE.
  *
  *     const memory = new PrivateMemory(rig, 16)
  *     rig.send(0, [1, 2])
  *     await memory.serve()
  */
 export class PrivateMemory {
-  /** Commands that were not answered yet, oldest first. */
-  readonly asked: RawMessage[] = []
-  /** Where was written, in order. */
+  /** Commands that are not yet answered, oldest first. */
+  readonly unanswered: RawMessage[] = []
+  /** Addresses of all writes, in order. */
   readonly written: number[] = []
-  /** Whether commands are answered when they come. */
+  /** True to answer commands when they arrive. */
   answering = true
 
-  /** @param dataAt where data is in a message: 16 as specified, 12 as QEMU has it */
+  /** @param dataAt offset of data in the payload: 16 as specified, 12 as in QEMU */
   constructor(
     private readonly rig: VfioUserRig,
     private readonly dataAt: 12 | 16,
   ) {
     rig.client.onCommand = (message) => {
-      this.asked.push({ ...message, payload: message.payload.slice() })
+      this.unanswered.push({ ...message, payload: message.payload.slice() })
       if (this.answering) this.answer()
     }
   }
 
-  /** Says where the memory is, and no more. */
+  /** Maps the memory without sharing it. */
   map(): void {
     const range = { argsz: 32, flags: 3, offset: 0, address: 0, size: MEMORY_BYTES }
     this.rig.client.ask('DMA_MAP', range)
   }
 
-  /** Lets happen what can. */
+  /** Takes turns and answers commands for a while. */
   async serve(): Promise<void> {
     for (let i = 0; i < 60; i++) {
       if (this.rig.client.next()) throw new Error('a reply without a request')
@@ -49,8 +49,8 @@ export class PrivateMemory {
 
   /** Answers the oldest command. */
   answer(): void {
-    const message = this.asked.shift()
-    if (!message) throw new Error('nothing was asked')
+    const message = this.unanswered.shift()
+    if (!message) throw new Error('there is no unanswered command')
     const view = new DataView(message.payload.buffer)
     const address = Number(view.getBigUint64(0, true))
     const count = view.getUint32(8, true)

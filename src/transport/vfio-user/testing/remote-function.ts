@@ -2,7 +2,7 @@ import type { PciBar, PciFunction } from '../../../pci/pci-function.ts'
 import { RegionIndex } from '../protocol.ts'
 import type { Client } from './client.ts'
 
-/** A function behind vfio-user as a bus in the client sees it. */
+/** Function behind vfio-user, as the client's PCI bus uses it. */
 export class RemoteFunction implements PciFunction {
   readonly name = 'remote'
   readonly bars: readonly (PciBar | undefined)[]

@@ -15,23 +15,23 @@ import { Client } from './client.ts'
 import { RemoteFunction } from './remote-function.ts'
 
 export const MEMORY_BYTES = 1 << 20
-/** Everything DMA_MAP may allow. */
+/** DMA_MAP flags: READ and WRITE. */
 const READ_WRITE = 3
 
-/** What a client says of itself, as QEMU does. */
+/** Capabilities that QEMU sends. */
 const CAPABILITIES = { capabilities: { max_msg_fds: 16, max_data_xfer_size: 1 << 20, write_multiple: true } }
 
-export function versionRequest(said: string = JSON.stringify(CAPABILITIES), major = 0, minor = 0) {
-  return { major, minor, bytes: new TextEncoder().encode(`${said}\0`) }
+export function versionRequest(json: string = JSON.stringify(CAPABILITIES), major = 0, minor = 0) {
+  return { major, minor, bytes: new TextEncoder().encode(`${json}\0`) }
 }
 
-/** Makes the function of a virtio device. */
+/** Returns the factory of a virtio device's PCI function. */
 export function virtioFunction(device: VirtioDevice, log: (line: string) => void): MakeFunction {
   return (bus, memory) => new VirtioPciFunction(device, bus, { memory, log })
 }
 
 /**
- * A function behind a server, a client before it, and a guest whose memory both share: real descriptors, turned by hand.
+ * Server with a function, client, and guest memory that both share. Uses real descriptors and a `HandReactor`.
  *
  *     const rig = new VfioUserRig(virtioFunction(new EchoDevice(), log))
  *     await rig.start()
@@ -45,7 +45,7 @@ export class VfioUserRig {
   readonly file = MemoryFile.create('guest memory', MEMORY_BYTES)
   readonly region: MemoryRegion
   readonly logged: string[] = []
-  over = false
+  closed = false
   readonly #mapping = Mapping.of(this.file.descriptor, { offset: 0, length: MEMORY_BYTES })
   readonly #allocator: GuestAllocator
   readonly #events: EventFd[] = []
@@ -57,24 +57,24 @@ export class VfioUserRig {
     this.#allocator = new GuestAllocator(this.region, 4096)
     const [ours, theirs] = socketPair('a connection')
     this.server = new VfioUserServer(make, theirs, this.reactor, { log: (line) => this.logged.push(line) })
-    void this.server.over.then(() => {
-      this.over = true
+    void this.server.closed.then(() => {
+      this.closed = true
     })
     this.client = new Client(ours, () => this.reactor.turn())
   }
 
-  /** The driver; only after `plug`. */
+  /** Driver of the function. @throws {Error} before `plug` */
   get driver(): VirtioPciDriver {
-    if (!this.#driver) throw new Error('nothing is plugged in')
+    if (!this.#driver) throw new Error('call plug first')
     return this.#driver
   }
 
-  /** Agrees on a version. */
+  /** Negotiates the version. */
   greet(): void {
     this.client.ask('VERSION', versionRequest())
   }
 
-  /** Shares the guest's memory, or part of it. */
+  /** Maps the guest memory, or part of it, and shares it. */
   map(address = 0, size = MEMORY_BYTES, flags = READ_WRITE): void {
     const range = { argsz: 32, flags, offset: address, address, size }
     this.client.ask('DMA_MAP', range, [this.file.descriptor])
@@ -84,7 +84,7 @@ export class VfioUserRig {
     this.client.ask('DMA_UNMAP', { argsz: 24, flags: 0, address, size })
   }
 
-  /** New events for interrupts of a kind, from the first on. */
+  /** Creates events for the first `count` interrupts of an index. */
   listen(index: IrqIndex, count: number): EventFd[] {
     const events = Array.from({ length: count }, (_, i) => EventFd.create(`interrupt ${i}`))
     this.#events.push(...events)
@@ -101,7 +101,7 @@ export class VfioUserRig {
     )
   }
 
-  /** Everything up to where a driver can begin. */
+  /** Negotiates the version, maps the memory and enables the function. @returns its driver */
   plug(): VirtioPciDriver {
     this.greet()
     this.map()
@@ -112,14 +112,14 @@ export class VfioUserRig {
     return driver
   }
 
-  /** Everything, up to queues that are served. @param features besides VERSION_1 */
+  /** Calls `plug` and starts the device with its queues. @param features besides VERSION_1 */
   async start(features = 0n): Promise<void> {
     await this.plug().start(features)
   }
 
   /** @see EchoClient.send */
   send(queue: number, bytes: readonly number[]): number {
-    if (!this.#echoes) throw new Error('nothing is plugged in')
+    if (!this.#echoes) throw new Error('call plug first')
     return this.#echoes.send(queue, bytes)
   }
 
@@ -128,13 +128,13 @@ export class VfioUserRig {
     return this.#echoes?.echo(queue, bytes)
   }
 
-  /** The client goes without a word; what the server has to do about that is done. */
+  /** Closes the client's connection, and waits until the server has handled it. */
   async hangUp(): Promise<void> {
     this.client.close()
     await this.reactor.idle()
   }
 
-  /** All of it ends. */
+  /** Closes client, events and memory. */
   async close(): Promise<void> {
     await this.hangUp()
     for (const event of this.#events) event.close()

@@ -20,7 +20,7 @@ const BGRX = 2
 const RGBX = 134
 const [CURSOR_POS, CURSOR_HIDE, CURSOR_UPDATE, SCANOUT, UPDATE] = [4, 5, 6, 7, 8]
 
-/** A picture of the guest's, and its surface. */
+/** Picture of the guest, and its surface. */
 class Picture {
   readonly surface: ResourceSurface
   readonly words: Uint32Array
@@ -37,7 +37,7 @@ class Picture {
     this.words = new Uint32Array(resource.shadow.buffer)
   }
 
-  /** Fills a rectangle with numbers that were nowhere before. */
+  /** Fills a rectangle with consecutive numbers, starting at `first`. */
   paint({ x, y, width, height }: Rect, first: number): void {
     for (let row = 0; row < height; row++) {
       for (let column = 0; column < width; column++) {
@@ -57,7 +57,7 @@ class Rig {
   readonly display = new FrontEndDisplay(this.reactor, [{ width: 1024, height: 768 }], (line) => this.logged.push(line))
   frontEnd = this.connect()
 
-  /** Another front-end, as QEMU makes one each time the machine goes on. */
+  /** Connects a new front-end, as QEMU does each time the machine continues. */
   connect(prepare: (frontEnd: GpuFrontEnd) => void = () => {}): GpuFrontEnd {
     const [ours, theirs] = socketPair('pictures')
     this.frontEnd = new GpuFrontEnd(ours)
@@ -73,8 +73,8 @@ class Rig {
     }
   }
 
-  /** Messages that came since this was asked for the last time, but the first questions. */
-  get news(): number[] {
+  /** Takes the ids of messages received since the last call, without the initial requests. */
+  get updates(): number[] {
     return this.frontEnd.requests.splice(0).filter((request) => request > 3)
   }
 
@@ -84,26 +84,26 @@ class Rig {
   }
 }
 
-test('a surface is shown whole, then what changed of it, without a copy', { skip }, () => {
+test('a surface is sent completely, then its damage, without a copy', { skip }, () => {
   const rig = new Rig()
   const picture = new Picture(64, 32)
   picture.paint(picture.whole, 1)
   rig.display.scanout(0, picture.surface)
   rig.settle()
-  assert.deepEqual(rig.news, [SCANOUT, UPDATE])
+  assert.deepEqual(rig.updates, [SCANOUT, UPDATE])
   assert.deepEqual(rig.frontEnd.scanouts[0]?.pixels, picture.words)
 
   const rect = { x: 5, y: 7, width: 9, height: 3 }
   picture.paint(rect, 0x10_0000)
   rig.display.damage(0, rect)
   rig.settle()
-  assert.deepEqual(rig.news, [UPDATE])
+  assert.deepEqual(rig.updates, [UPDATE])
   assert.deepEqual(rig.frontEnd.scanouts[0]?.pixels, picture.words)
   rig.close()
-  assert.match(rig.logged.join(), /got 8300 bytes of pixels, 0 of them copied/)
+  assert.match(rig.logged.join(), /: 8300 bytes of pixels sent, 0 of them copied/)
 })
 
-test('another surface of the same size is another picture, of another size another mode, and none is none', {
+test('a new surface of the same size is an update, one of another size changes the mode, and none turns the scanout off', {
   skip,
 }, () => {
   const rig = new Rig()
@@ -111,35 +111,35 @@ test('another surface of the same size is another picture, of another size anoth
   second.paint(second.whole, 7)
   rig.display.scanout(0, first.surface)
   rig.settle()
-  rig.news
+  rig.updates
   rig.display.scanout(0, second.surface)
   rig.settle()
-  assert.deepEqual(rig.news, [UPDATE])
+  assert.deepEqual(rig.updates, [UPDATE])
   assert.deepEqual(rig.frontEnd.scanouts[0]?.pixels, second.words)
   rig.display.scanout(0, larger.surface)
   rig.settle()
-  assert.deepEqual(rig.news, [SCANOUT, UPDATE])
+  assert.deepEqual(rig.updates, [SCANOUT, UPDATE])
   assert.deepEqual([rig.frontEnd.scanouts[0]?.width, rig.frontEnd.scanouts[0]?.height], [80, 40])
   rig.display.scanout(0, undefined)
   rig.display.scanout(1, undefined)
   rig.settle()
-  assert.deepEqual(rig.news, [SCANOUT])
+  assert.deepEqual(rig.updates, [SCANOUT])
   assert.equal(rig.frontEnd.scanouts[0], undefined)
   rig.close()
 })
 
-test('a mode that lasted no longer than a turn is never shown', { skip }, () => {
+test('a surface that is removed in the same turn is never sent', { skip }, () => {
   const rig = new Rig()
   rig.display.scanout(0, new Picture(64, 32).surface)
   rig.display.scanout(0, undefined)
   rig.display.scanout(0, new Picture(16, 16).surface)
   rig.display.scanout(0, undefined)
   rig.settle()
-  assert.deepEqual(rig.news, [])
+  assert.deepEqual(rig.updates, [])
   rig.close()
 })
 
-test('pixels in another order are copied, and turned', { skip }, () => {
+test('pixels in another order are converted in a copy', { skip }, () => {
   const rig = new Rig()
   const picture = new Picture(64, 32, RGBX)
   picture.words.fill(0x00_11_22_33)
@@ -150,7 +150,7 @@ test('pixels in another order are copied, and turned', { skip }, () => {
   assert.match(rig.logged.join(), /8192 of them copied/)
 })
 
-test('a large picture comes in pieces of whole rows, the widest row in one', { skip }, () => {
+test('a large picture is sent in pieces of whole rows, at least one row each', { skip }, () => {
   const rig = new Rig()
   for (const [width, height, pieces] of [
     [1024, 768, 24],
@@ -161,13 +161,13 @@ test('a large picture comes in pieces of whole rows, the widest row in one', { s
     picture.paint(picture.whole, 1)
     rig.display.scanout(0, picture.surface)
     rig.settle()
-    assert.deepEqual(rig.news, [SCANOUT, ...Array(pieces).fill(UPDATE)])
+    assert.deepEqual(rig.updates, [SCANOUT, ...Array(pieces).fill(UPDATE)])
     assert.deepEqual(rig.frontEnd.scanouts[0]?.pixels, picture.words)
   }
   rig.close()
 })
 
-test('while the front-end is slow, changes become one, and it gets the newest when it is ready', { skip }, () => {
+test('while the front-end is slow, damage is merged, and the newest pixels are sent when it is ready', { skip }, () => {
   const rig = new Rig()
   const picture = new Picture(1024, 768)
   rig.display.scanout(0, picture.surface)
@@ -178,14 +178,14 @@ test('while the front-end is slow, changes become one, and it gets the newest wh
     rig.reactor.turn()
   }
   rig.settle()
-  assert.ok(rig.news.length < 2 * 26, 'a frame and its pieces, not a thousand')
+  assert.ok(rig.updates.length < 2 * 26, 'the pieces of two frames, not of a thousand')
   assert.deepEqual(rig.frontEnd.scanouts[0]?.pixels, picture.words)
   assert.equal(rig.display.merged, 1000)
   rig.close()
-  assert.match(rig.logged.join(), /it was full [1-9]\d* times, and 1000 changes/)
+  assert.match(rig.logged.join(), /socket was full [1-9]\d* times, and 1000 damage reports/)
 })
 
-test('a scanout that changes all the time leaves room for the other', { skip }, () => {
+test('a scanout that changes constantly does not starve another', { skip }, () => {
   const rig = new Rig()
   const busy = new Picture(1024, 768)
   const quiet = new Picture(64, 64)
@@ -203,7 +203,7 @@ test('a scanout that changes all the time leaves room for the other', { skip }, 
   rig.close()
 })
 
-test('whatever is drawn, shown, and read in whatever pieces, the front-end ends with the same picture', {
+test('after any sequence of damage, surfaces, reads and reconnections, the front-end has the guest’s picture', {
   skip,
 }, () => {
   const step = fc.oneof(
@@ -253,44 +253,44 @@ const CURSOR: CursorPicture = {
   data: new Uint8Array(64 * 64 * 4).fill(0x80, 0, 4).fill(0xff, 4, 8),
 }
 
-test('a cursor is a picture once, then a position, which may lie outside', { skip }, () => {
+test('a cursor picture is sent once, then positions, which may be outside of the scanout', { skip }, () => {
   const rig = new Rig()
   rig.display.cursor(0, CURSOR)
   rig.display.moveCursor(0, 10, 20)
   rig.settle()
-  assert.deepEqual(rig.news, [CURSOR_UPDATE])
+  assert.deepEqual(rig.updates, [CURSOR_UPDATE])
   const { pixels, ...rest } = rig.frontEnd.cursors[0] ?? { pixels: [] }
   assert.deepEqual(rest, { x: 10, y: 20, visible: true, hotX: 3, hotY: 4 })
-  // Half of each colour, at half of alpha.
+  // Premultiplied: half of each colour at half of alpha.
   assert.deepEqual([...pixels.slice(0, 3)], [0x80_40_40_40, 0xffff_ffff, 0])
   assert.equal(pixels.length, 64 * 64)
 
   for (let i = 0; i < 100; i++) rig.display.moveCursor(0, -i, i)
   rig.settle()
-  assert.deepEqual(rig.news, [CURSOR_POS])
+  assert.deepEqual(rig.updates, [CURSOR_POS])
   assert.deepEqual([rig.frontEnd.cursors[0]?.x, rig.frontEnd.cursors[0]?.y], [-99, 99])
   rig.close()
 })
 
-test('a cursor that is hidden stays so while it moves, and has its place when it is there again', { skip }, () => {
+test('a hidden cursor stays hidden while it moves, and appears at its new position', { skip }, () => {
   const rig = new Rig()
   rig.display.cursor(1, CURSOR)
   rig.settle()
-  rig.news
+  rig.updates
   rig.display.cursor(1, undefined)
   rig.settle()
-  assert.deepEqual(rig.news, [CURSOR_HIDE])
+  assert.deepEqual(rig.updates, [CURSOR_HIDE])
   assert.equal(rig.frontEnd.cursors[1]?.visible, false)
   rig.display.moveCursor(1, 7, 8)
   rig.settle()
-  assert.deepEqual(rig.news, [])
+  assert.deepEqual(rig.updates, [])
   rig.display.cursor(1, CURSOR)
   rig.settle()
   assert.deepEqual([rig.frontEnd.cursors[1]?.x, rig.frontEnd.cursors[1]?.visible], [7, true])
   rig.close()
 })
 
-test('another front-end is shown all there is', { skip }, () => {
+test('a new front-end receives the whole surface and the cursor', { skip }, () => {
   const rig = new Rig()
   const picture = new Picture(64, 32)
   picture.paint(picture.whole, 3)
@@ -303,46 +303,46 @@ test('another front-end is shown all there is', { skip }, () => {
   rig.display.damage(0, picture.whole)
   rig.connect()
   rig.settle()
-  assert.deepEqual(rig.news, [CURSOR_UPDATE, SCANOUT, UPDATE])
+  assert.deepEqual(rig.updates, [CURSOR_UPDATE, SCANOUT, UPDATE])
   assert.deepEqual(rig.frontEnd.scanouts[0]?.pixels, picture.words)
   rig.close()
 })
 
-test("the guest's question is answered by the front-end", { skip }, () => {
+test('the guest receives the preferred modes of the front-end', { skip }, () => {
   const rig = new Rig()
   rig.connect((frontEnd) => {
     frontEnd.features = 0n
     frontEnd.sizes[1] = { width: 640, height: 480 }
   })
-  const told: PreferredModes[] = []
-  rig.display.preferredModes((wishes) => told.push(wishes))
-  assert.equal(told.length, 0)
+  const answers: PreferredModes[] = []
+  rig.display.preferredModes((modes) => answers.push(modes))
+  assert.equal(answers.length, 0)
   rig.settle()
-  assert.equal(told.length, 1)
-  assert.deepEqual(told[0].slice(0, 3), [{ width: 1280, height: 800 }, { width: 640, height: 480 }, undefined])
+  assert.equal(answers.length, 1)
+  assert.deepEqual(answers[0].slice(0, 3), [{ width: 1280, height: 800 }, { width: 640, height: 480 }, undefined])
   rig.close()
 })
 
-test('without an answer, or without a front-end, the guest is told what was known', { skip }, () => {
+test('without an answer or a front-end, the guest receives the previous preferred modes', { skip }, () => {
   const rig = new Rig()
   rig.connect((frontEnd) => {
     frontEnd.answers = false
   })
-  const told: PreferredModes[] = []
+  const answers: PreferredModes[] = []
   const known: PreferredModes = [{ width: 1024, height: 768 }]
-  rig.display.preferredModes((wishes) => told.push(wishes))
+  rig.display.preferredModes((modes) => answers.push(modes))
   rig.reactor.elapse(10_000)
-  assert.deepEqual(told, [known])
+  assert.deepEqual(answers, [known])
   assert.match(rig.logged.join(), /did not send its preferred modes in time/)
-  rig.display.preferredModes((wishes) => told.push(wishes))
+  rig.display.preferredModes((modes) => answers.push(modes))
   rig.display.disconnect()
-  assert.deepEqual(told, [known, known])
-  rig.display.preferredModes((wishes) => told.push(wishes))
-  assert.deepEqual(told, [known, known, known])
+  assert.deepEqual(answers, [known, known])
+  rig.display.preferredModes((modes) => answers.push(modes))
+  assert.deepEqual(answers, [known, known, known])
   rig.close()
 })
 
-test('a front-end that sent no socket shows nothing, which is logged once', { skip }, () => {
+test('a missing GPU_SET_SOCKET is logged once', { skip }, () => {
   const rig = new Rig()
   rig.display.disconnect()
   rig.display.scanout(0, new Picture(8, 8).surface)
@@ -352,7 +352,7 @@ test('a front-end that sent no socket shows nothing, which is logged once', { sk
   rig.close()
 })
 
-test('a device with this display learns its size from the front-end, and shows what its driver draws', { skip }, () => {
+test('a GPU device with this display reports the front-end’s modes, and sends what its driver draws', { skip }, () => {
   const rig = new Rig()
   rig.connect((frontEnd) => {
     frontEnd.features = 0n

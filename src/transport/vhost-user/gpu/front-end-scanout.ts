@@ -4,23 +4,23 @@ import type { Size } from '../../../services/rect.ts'
 import type { GpuChannel } from './gpu-channel.ts'
 import type { PixelPieces } from './pixel-pieces.ts'
 
-/** Cursor state that the front-end must receive. */
-const CursorNews = { NONE: 0, POSITION: 1, PICTURE: 2 } as const
-type CursorNews = (typeof CursorNews)[keyof typeof CursorNews]
+/** Part of the cursor that must be sent. */
+const CursorChange = { NONE: 0, POSITION: 1, PICTURE: 2 } as const
+type CursorChange = (typeof CursorChange)[keyof typeof CursorChange]
 
-/** One scanout at a front-end: its surface and cursor, and which of that must be sent. */
+/** One scanout at a front-end: its surface and cursor, and the changes that must be sent. */
 export class FrontEndScanout {
   readonly #index: number
   #surface: Surface | undefined
-  /** Size that the front-end knows; undefined if the scanout is off there. */
+  /** Size that was sent to the front-end; undefined if the scanout is off there. */
   #shown: Size | undefined
-  /** Damage since pieces were last cut, and the rest of those pieces. */
+  /** Damage since rectangles were last taken, and the rest of those rectangles. */
   readonly #damage = new Damage()
   #rects: Rect[] = []
   #cursor: CursorPicture | undefined
   #x = 0
   #y = 0
-  #cursorNews: CursorNews = CursorNews.NONE
+  #cursorChange: CursorChange = CursorChange.NONE
 
   constructor(index: number) {
     this.#index = index
@@ -33,60 +33,60 @@ export class FrontEndScanout {
   }
 
   /** Adds damage. @returns true if it was merged with damage that is not sent yet */
-  change(rect: Rect): boolean {
-    const waits = !this.#damage.isEmpty || this.#rects.length > 0
+  addDamage(rect: Rect): boolean {
+    const isMerged = !this.#damage.isEmpty || this.#rects.length > 0
     this.#damage.add(rect)
-    return waits
+    return isMerged
   }
 
-  pointWith(cursor: CursorPicture | undefined): void {
+  setCursor(cursor: CursorPicture | undefined): void {
     this.#cursor = cursor
-    this.#cursorNews = CursorNews.PICTURE
+    this.#cursorChange = CursorChange.PICTURE
   }
 
-  pointTo(x: number, y: number): void {
+  moveCursor(x: number, y: number): void {
     this.#x = x
     this.#y = y
-    if (this.#cursor && this.#cursorNews === CursorNews.NONE) this.#cursorNews = CursorNews.POSITION
+    if (this.#cursor && this.#cursorChange === CursorChange.NONE) this.#cursorChange = CursorChange.POSITION
   }
 
-  /** Another front-end connected: everything must be sent again. */
-  forget(): void {
+  /** Marks everything to be sent again: another front-end connected. */
+  resend(): void {
     this.#shown = undefined
     this.show(this.#surface)
-    this.#cursorNews = this.#cursor ? CursorNews.PICTURE : CursorNews.NONE
+    this.#cursorChange = this.#cursor ? CursorChange.PICTURE : CursorChange.NONE
   }
 
   /** Sends the next message. @returns false if there was none */
-  tell(channel: GpuChannel, pieces: PixelPieces): boolean {
-    return this.#tellCursor(channel) || this.#tellPicture(channel, pieces)
+  sendNext(channel: GpuChannel, pieces: PixelPieces): boolean {
+    return this.#sendCursor(channel) || this.#sendPixels(channel, pieces)
   }
 
-  #tellCursor(channel: GpuChannel): boolean {
-    const news = this.#cursorNews
-    if (news === CursorNews.NONE) return false
-    this.#cursorNews = CursorNews.NONE
+  #sendCursor(channel: GpuChannel): boolean {
+    const change = this.#cursorChange
+    if (change === CursorChange.NONE) return false
+    this.#cursorChange = CursorChange.NONE
     const position = { scanout: this.#index, x: this.#x, y: this.#y }
     const cursor = this.#cursor
-    if (!cursor) channel.tell('CURSOR_POS_HIDE', position)
-    else if (news === CursorNews.POSITION) channel.tell('CURSOR_POS', position)
+    if (!cursor) channel.send('CURSOR_POS_HIDE', position)
+    else if (change === CursorChange.POSITION) channel.send('CURSOR_POS', position)
     else {
       const { hotX, hotY } = cursor
-      channel.tell('CURSOR_UPDATE', { ...position, hotX, hotY, pixels: multiplied(cursor.data) })
+      channel.send('CURSOR_UPDATE', { ...position, hotX, hotY, pixels: multiplied(cursor.data) })
     }
     return true
   }
 
-  #tellPicture(channel: GpuChannel, pieces: PixelPieces): boolean {
+  #sendPixels(channel: GpuChannel, pieces: PixelPieces): boolean {
     const surface = this.#surface
-    if (!surface) return this.#tellOff(channel)
+    if (!surface) return this.#sendOff(channel)
     if (this.#rects.length === 0) this.#rects = this.#damage.take(surface)
     const [rect] = this.#rects
     if (!rect) return false
     const { width, height } = surface
     if (this.#shown?.width !== width || this.#shown.height !== height) {
       // Pixels follow: QEMU allocates a surface of the new size now, and shows it at the next update.
-      channel.tell('SCANOUT', { scanout: this.#index, width, height })
+      channel.send('SCANOUT', { scanout: this.#index, width, height })
       this.#shown = { width, height }
     }
     const piece = pieces.first(rect)
@@ -97,15 +97,15 @@ export class FrontEndScanout {
     return true
   }
 
-  #tellOff(channel: GpuChannel): boolean {
+  #sendOff(channel: GpuChannel): boolean {
     if (!this.#shown) return false
     this.#shown = undefined
-    channel.tell('SCANOUT', { scanout: this.#index, width: 0, height: 0 })
+    channel.send('SCANOUT', { scanout: this.#index, width: 0, height: 0 })
     return true
   }
 }
 
-/** Converts straight alpha to premultiplied alpha. Exact for a guest that had premultiplied alpha. */
+/** Converts straight alpha to premultiplied alpha. Exact if the guest's pixels were premultiplied before. */
 function multiplied(straight: Uint8Array): Uint8Array {
   const pixels = straight.slice()
   for (let i = 0; i < pixels.length; i += 4) {

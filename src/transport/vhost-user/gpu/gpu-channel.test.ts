@@ -15,9 +15,9 @@ interface Rig {
   readonly reactor: HandReactor
   readonly channel: GpuChannel
   readonly frontEnd: GpuFrontEnd
-  /** Why it ended, in the order of its ends. */
+  /** Reasons of all calls of `onEnd`, in order. */
   readonly ends: (string | undefined)[]
-  /** Everything that can happen. */
+  /** Takes turns until no message is pending. */
   settle(): void
 }
 
@@ -39,7 +39,7 @@ function rig(prepare: (frontEnd: GpuFrontEnd) => void = () => {}): Rig {
   }
 }
 
-/** Pixels whose words say where they are, one span a row, `gap` bytes apart. */
+/** Returns pixels whose words contain their coordinates: one span a row, `gap` bytes apart. */
 function pixels(width: number, height: number, gap: number): SpanList {
   const stride = width * 4 + gap
   const bytes = new Uint8Array(stride * height)
@@ -53,7 +53,7 @@ function pixels(width: number, height: number, gap: number): SpanList {
   return spans
 }
 
-test('EDID is agreed on where the front-end has it, and nothing that needs a dma-buf', { skip }, () => {
+test('EDID is negotiated if the front-end offers it, and DMABUF2 never', { skip }, () => {
   for (const [features, agreed] of [
     [0b11n, 0b01n],
     [0b10n, 0n],
@@ -70,15 +70,15 @@ test('EDID is agreed on where the front-end has it, and nothing that needs a dma
   }
 })
 
-test('the front-end is asked for sizes, and for the EDID of each scanout that is on', { skip }, () => {
+test('askDisplays requests sizes, and the EDID of each enabled scanout', { skip }, () => {
   const { channel, frontEnd, settle } = rig((one) => {
     one.sizes.push(undefined, { width: 640, height: 480 })
   })
-  const told: (readonly (DisplayInfo | undefined)[])[] = []
-  channel.askDisplays((displays) => told.push(displays))
+  const answers: (readonly (DisplayInfo | undefined)[])[] = []
+  channel.askDisplays((displays) => answers.push(displays))
   settle()
-  assert.equal(told.length, 1)
-  const [displays] = told
+  assert.equal(answers.length, 1)
+  const [displays] = answers
   assert.equal(displays.length, 16)
   assert.deepEqual([displays[0]?.width, displays[0]?.height], [1280, 800])
   assert.deepEqual(displays[0]?.edid, new Uint8Array(256).fill(1))
@@ -88,7 +88,7 @@ test('the front-end is asked for sizes, and for the EDID of each scanout that is
   frontEnd.close()
 })
 
-test('a front-end without EDID is asked for sizes only, and one with nothing on for no EDID', { skip }, () => {
+test('askDisplays requests no EDID without the feature or for a disabled scanout', { skip }, () => {
   for (const [features, size] of [
     [0n, { width: 800, height: 600 }],
     [1n, undefined],
@@ -97,19 +97,19 @@ test('a front-end without EDID is asked for sizes only, and one with nothing on 
       one.features = features
       one.sizes[0] = size
     })
-    const told: unknown[] = []
-    channel.askDisplays((displays) => told.push(displays[0]))
+    const answers: unknown[] = []
+    channel.askDisplays((displays) => answers.push(displays[0]))
     settle()
-    assert.deepEqual(told, [size])
+    assert.deepEqual(answers, [size])
     assert.ok(!frontEnd.requests.includes(11))
     channel.close()
     frontEnd.close()
   }
 })
 
-test('an update is its pixels, wherever they lie, byte for byte', { skip }, () => {
+test('an update contains the exact pixels, from any memory', { skip }, () => {
   const { channel, frontEnd, settle } = rig()
-  channel.tell('SCANOUT', { scanout: 1, width: 32, height: 16 })
+  channel.send('SCANOUT', { scanout: 1, width: 32, height: 16 })
   channel.update(1, { x: 3, y: 2, width: 8, height: 5 }, pixels(8, 5, 12))
   settle()
   const shown = frontEnd.scanouts[1]
@@ -124,20 +124,20 @@ test('an update is its pixels, wherever they lie, byte for byte', { skip }, () =
   frontEnd.close()
 })
 
-test('a front-end that does not read makes nobody wait, and gets the rest when it does', { skip }, () => {
+test('a front-end that does not read does not block the device, and receives the rest when it reads', { skip }, () => {
   const { channel, frontEnd, reactor, settle } = rig()
   settle()
   const [width, height] = [1024, 1500]
-  channel.tell('SCANOUT', { scanout: 0, width, height })
+  channel.send('SCANOUT', { scanout: 0, width, height })
   const picture = pixels(width, height, 4)
   channel.update(0, { x: 0, y: 0, width, height }, picture)
   assert.ok(channel.busy)
   for (let i = 0; i < 10; i++) reactor.turn()
   assert.ok(channel.busy)
   assert.ok(channel.stalls > 0)
-  // What is told meanwhile comes behind it.
-  channel.tell('CURSOR_POS', { scanout: 0, x: -5, y: 7 })
-  // Pixels are read when there is room for them: what the guest drew by then is what comes.
+  // Messages sent meanwhile follow the update.
+  channel.send('CURSOR_POS', { scanout: 0, x: -5, y: 7 })
+  // Pixels are read when the socket has room, with what the guest drew until then.
   const last = picture.offsets[height - 1]
   picture.regions[0].u8.fill(0xab, last, last + width * 4)
   settle()
@@ -153,71 +153,71 @@ test('a front-end that does not read makes nobody wait, and gets the rest when i
   frontEnd.close()
 })
 
-test('a front-end that leaves is told of once, with nothing for people to know', { skip }, () => {
+test('a front-end that closes the socket is reported once, without a reason', { skip }, () => {
   const { channel, frontEnd, ends, settle } = rig()
   settle()
   frontEnd.close()
-  channel.tell('CURSOR_POS', { scanout: 0, x: 0, y: 0 })
-  channel.tell('CURSOR_POS', { scanout: 0, x: 0, y: 0 })
-  channel.askDisplays(() => assert.fail('nobody answers'))
+  channel.send('CURSOR_POS', { scanout: 0, x: 0, y: 0 })
+  channel.send('CURSOR_POS', { scanout: 0, x: 0, y: 0 })
+  channel.askDisplays(() => assert.fail('the channel is closed'))
   channel.update(0, { x: 0, y: 0, width: 1, height: 1 }, pixels(1, 1, 0))
   assert.deepEqual(ends, [undefined])
   channel.close()
 })
 
-test('answers that answer nothing, or are none, end the channel', { skip }, () => {
+test('unexpected and invalid replies end the channel', { skip }, () => {
   const cases: [RegExp, (frontEnd: GpuFrontEnd) => void][] = [
-    [/message 3 is not a reply to any request/, (one) => one.say(3, new Uint8Array(408))],
-    [/message 1 is not a reply to any request/, (one) => one.say(1, new Uint8Array(8), 0)],
-    [/7 bytes instead of 8/, (one) => one.say(1, new Uint8Array(7))],
-    [/a message of 5000 bytes/, (one) => one.say(1, new Uint8Array(5000))],
-    [/a message of version 1/, (one) => one.say(1, new Uint8Array(8), 5)],
+    [/message 3 is not a reply to any request/, (one) => one.reply(3, new Uint8Array(408))],
+    [/message 1 is not a reply to any request/, (one) => one.reply(1, new Uint8Array(8), 0)],
+    [/7 bytes instead of 8/, (one) => one.reply(1, new Uint8Array(7))],
+    [/invalid payload size 5000/, (one) => one.reply(1, new Uint8Array(5000))],
+    [/invalid message version 1/, (one) => one.reply(1, new Uint8Array(8), 5)],
   ]
-  for (const [says, act] of cases) {
+  for (const [message, act] of cases) {
     const { frontEnd, ends, settle } = rig((one) => {
       one.answers = false
     })
     act(frontEnd)
     settle()
     assert.equal(ends.length, 1)
-    assert.match(ends[0] ?? '', says)
+    assert.match(ends[0] ?? '', message)
     assert.ok(frontEnd.ended)
     frontEnd.close()
   }
 })
 
-test('an EDID that is none is left out', { skip }, () => {
+test('an EDID of invalid size is left out', { skip }, () => {
   for (const size of [0, 127, 129, 1152, 0xffff_ff80]) {
     const { channel, frontEnd, settle } = rig((one) => {
       one.answers = false
     })
-    const told: (readonly (DisplayInfo | undefined)[])[] = []
-    channel.askDisplays((displays) => told.push(displays))
-    frontEnd.say(1, new Uint8Array(BigUint64Array.of(1n).buffer))
+    const answers: (readonly (DisplayInfo | undefined)[])[] = []
+    channel.askDisplays((displays) => answers.push(displays))
+    frontEnd.reply(1, new Uint8Array(BigUint64Array.of(1n).buffer))
     const info = new Uint32Array(102)
     info.set([0, 0, 640, 480, 1, 0], 6)
-    frontEnd.say(3, new Uint8Array(info.buffer))
+    frontEnd.reply(3, new Uint8Array(info.buffer))
     const edid = new Uint32Array(264)
     edid[6] = size
-    frontEnd.say(11, new Uint8Array(edid.buffer))
+    frontEnd.reply(11, new Uint8Array(edid.buffer))
     settle()
-    assert.deepEqual(told[0]?.[0], { width: 640, height: 480 })
+    assert.deepEqual(answers[0]?.[0], { width: 640, height: 480 })
     channel.close()
     frontEnd.close()
   }
 })
 
-test('a front-end that answers nothing is not asked for ever', { skip }, () => {
+test('too many unanswered requests end the channel', { skip }, () => {
   const { channel, frontEnd, ends, settle } = rig((one) => {
     one.answers = false
   })
   for (let i = 0; i < 100; i++) channel.askDisplays(() => {})
   settle()
-  assert.deepEqual(ends, ['the front-end answers nothing'])
+  assert.deepEqual(ends, ['the front-end sends no replies'])
   frontEnd.close()
 })
 
-test('a channel leaves no descriptor and no watch behind', { skip }, () => {
+test('a closed channel leaves no open descriptor and no watch', { skip }, () => {
   const before = openDescriptors()
   for (let i = 0; i < 50; i++) {
     const { channel, frontEnd, reactor, settle } = rig()

@@ -16,12 +16,12 @@ import { encodeMessage, type RawMessage, RequestStream } from '../request-stream
 import { VhostUserError } from '../vhost-user-error.ts'
 import {
   GPU_UPDATE,
-  type GpuAnswerOf,
   GpuChannelFeature,
-  GpuQuestion,
-  type GpuQuestionOf,
-  GpuStatement,
-  type GpuStatementOf,
+  GpuMessage,
+  type GpuMessageOf,
+  type GpuReplyOf,
+  GpuRequest,
+  type GpuRequestOf,
   UPDATE_HEIGHT,
   UPDATE_REGION_BYTES,
   UPDATE_REQUEST,
@@ -40,7 +40,7 @@ export interface DisplayInfo {
   readonly edid?: Uint8Array
 }
 
-interface Asked {
+interface PendingRequest {
   readonly id: number
   readonly answer: (payload: Uint8Array) => void
 }
@@ -48,7 +48,7 @@ interface Asked {
 /** Version bits of the header flags: 0, other than in vhost-user. */
 const NO_VERSION = 0
 /** Maximum number of outstanding replies. A front-end that owes this many sends none. */
-const MAX_ASKED = 64
+const MAX_PENDING = 64
 const EDID_BLOCK = 128
 const MAX_EDID = 1024
 
@@ -56,7 +56,7 @@ const MAX_EDID = 1024
  * Socket on which a GPU sends surfaces to its front-end, and asks for preferred modes. The device never blocks on it.
  *
  *     const channel = new GpuChannel(stream, reactor, () => ...)
- *     channel.tell('SCANOUT', { scanout: 0, width: 1024, height: 768 })
+ *     channel.send('SCANOUT', { scanout: 0, width: 1024, height: 768 })
  *     if (!channel.busy) channel.update(0, rect, pixels)
  *     channel.askDisplays((displays) => ...)
  *
@@ -69,7 +69,7 @@ export class GpuChannel implements Receiver {
   readonly #connection: StreamConnection
   readonly #writable: Readiness
   readonly #answers = new RequestStream(NO_VERSION)
-  readonly #asked: Asked[] = []
+  readonly #pending: PendingRequest[] = []
   readonly #vectors = new IoVectors()
   /** Message that is not sent completely; its rest starts at `#sent`. */
   readonly #out = new SpanList()
@@ -82,35 +82,36 @@ export class GpuChannel implements Receiver {
 
   /**
    * Takes ownership of the stream.
-   * @param left called once when the connection ends, with a reason if the log should have one
+   * @param onEnd called once when the connection ends, with the reason if it must be logged
    */
   constructor(
     stream: UnixStream,
     reactor: Pick<Reactor, 'watch'>,
-    private readonly left: (reason: string | undefined) => void,
+    private readonly onEnd: (reason: string | undefined) => void,
   ) {
     this.#stream = stream
     this.#connection = new StreamConnection(stream, reactor, this)
     this.#writable = new Readiness(reactor, stream.fd, Interest.WRITABLE, () => this.#flush())
     this.#ask('GET_PROTOCOL_FEATURES', undefined, (features) => {
       this.#edid = hasFeature(features, GpuChannelFeature.EDID)
-      this.tell('SET_PROTOCOL_FEATURES', features & BigInt(1 << GpuChannelFeature.EDID))
+      this.send('SET_PROTOCOL_FEATURES', features & BigInt(1 << GpuChannelFeature.EDID))
     })
   }
 
-  /** True while the last message is not sent completely. Pixels are better sent afterwards. */
+  /** True while the last message is not sent completely. `update` must not be called then. */
   get busy(): boolean {
     return this.#out.count > 0
   }
 
-  tell<N extends GpuStatement>(name: N, request: GpuStatementOf<N>): void {
-    const kind = GpuStatement[name] as unknown as { readonly id: number; readonly request: Payload<GpuStatementOf<N>> }
+  /** Sends a message without a reply. */
+  send<N extends GpuMessage>(name: N, request: GpuMessageOf<N>): void {
+    const kind = GpuMessage[name] as unknown as { readonly id: number; readonly request: Payload<GpuMessageOf<N>> }
     this.#send(kind.id, kind.request.write(request))
   }
 
   /**
-   * Sends pixels from where they are. Call it only while it is not `busy`, and for a scanout that has a size.
-   * @param pixels of the rectangle; they are read when there is room for them
+   * Sends pixels without copying them. Call it only while the channel is not `busy`, and for a scanout that has a size.
+   * @param pixels of the rectangle; they are read when the socket has room
    */
   update(
     scanout: number,
@@ -169,7 +170,7 @@ export class GpuChannel implements Receiver {
   ended(reason?: string): void {
     if (this.#closed) return
     this.close()
-    this.left(reason)
+    this.onEnd(reason)
   }
 
   close(): void {
@@ -178,31 +179,31 @@ export class GpuChannel implements Receiver {
     this.#writable.close()
     this.#answers.close()
     this.#connection.close()
-    this.#asked.length = 0
+    this.#pending.length = 0
   }
 
-  #ask<N extends GpuQuestion>(name: N, request: GpuQuestionOf<N>, answered: (answer: GpuAnswerOf<N>) => void): void {
+  #ask<N extends GpuRequest>(name: N, request: GpuRequestOf<N>, answered: (answer: GpuReplyOf<N>) => void): void {
     if (this.#closed) return
-    if (this.#asked.length >= MAX_ASKED) {
-      this.ended('the front-end answers nothing')
+    if (this.#pending.length >= MAX_PENDING) {
+      this.ended('the front-end sends no replies')
       return
     }
-    const kind = GpuQuestion[name] as unknown as {
+    const kind = GpuRequest[name] as unknown as {
       readonly id: number
-      readonly request: Payload<GpuQuestionOf<N>>
-      readonly reply: Payload<GpuAnswerOf<N>>
+      readonly request: Payload<GpuRequestOf<N>>
+      readonly reply: Payload<GpuReplyOf<N>>
     }
-    this.#asked.push({ id: kind.id, answer: (payload) => answered(kind.reply.parse(payload)) })
+    this.#pending.push({ id: kind.id, answer: (payload) => answered(kind.reply.parse(payload)) })
     this.#send(kind.id, kind.request.write(request))
   }
 
   /** @throws {MessageError} if it is not a reply to the oldest request */
   #take({ request, flags, payload }: RawMessage): void {
-    const asked = this.#asked.shift()
-    if (asked?.id !== request || (flags & MessageFlag.REPLY) === 0) {
+    const pending = this.#pending.shift()
+    if (pending?.id !== request || (flags & MessageFlag.REPLY) === 0) {
       throw new VhostUserError(`message ${request} is not a reply to any request`)
     }
-    asked.answer(payload)
+    pending.answer(payload)
   }
 
   #send(id: number, payload: Uint8Array): void {
@@ -226,7 +227,7 @@ export class GpuChannel implements Receiver {
       this.#sent += Math.max(0, result)
       if (result < vectors.byteLength) {
         this.stalls++
-        this.#writable.ask()
+        this.#writable.request()
         return
       }
     }
@@ -235,7 +236,7 @@ export class GpuChannel implements Receiver {
   }
 }
 
-/** Undefined if a guest could not use it. */
-function edidOf({ size, edid }: GpuAnswerOf<'GET_EDID'>): Uint8Array | undefined {
+/** Returns the EDID of a reply; undefined if its size is invalid. */
+function edidOf({ size, edid }: GpuReplyOf<'GET_EDID'>): Uint8Array | undefined {
   return size >= EDID_BLOCK && size <= MAX_EDID && size % EDID_BLOCK === 0 ? edid.subarray(0, size) : undefined
 }

@@ -2,8 +2,8 @@ import { bits64, byteArray, padding, u32 } from '../../../wire/field.ts'
 import { counted, fixed, nothing, type Payload } from '../../../wire/payload.ts'
 import { struct } from '../../../wire/struct.ts'
 
-// Messages of the vhost-user-gpu protocol; QEMU's docs/interop/vhost-user-gpu.rst. The header is that of vhost-user without a
-// version. The back-end sends requests and updates, the front-end replies.
+// Messages of the vhost-user-gpu protocol; QEMU's docs/interop/vhost-user-gpu.rst. The header is that of vhost-user
+// without a version. The back-end sends requests and updates, the front-end replies.
 
 /** Bits of GET_PROTOCOL_FEATURES. */
 export const GpuChannelFeature = { EDID: 0, DMABUF2: 1 } as const
@@ -29,38 +29,40 @@ interface MessageKind<Q, R> {
   readonly reply: Payload<R>
 }
 
-function question<Q, R>(id: number, request: Payload<Q>, reply: Payload<R>): MessageKind<Q, R> {
+function request<Q, R>(id: number, request: Payload<Q>, reply: Payload<R>): MessageKind<Q, R> {
   return { id, request, reply }
 }
 
-function statement<Q>(id: number, request: Payload<Q>): MessageKind<Q, void> {
+function message<Q>(id: number, request: Payload<Q>): MessageKind<Q, void> {
   return { id, request, reply: nothing }
 }
 
 /** Requests of the back-end. */
-export const GpuQuestion = {
-  GET_PROTOCOL_FEATURES: question(1, nothing, fixed(bits64)),
-  GET_DISPLAY_INFO: question(3, nothing, displayInfo),
+export const GpuRequest = {
+  GET_PROTOCOL_FEATURES: request(1, nothing, fixed(bits64)),
+  GET_DISPLAY_INFO: request(3, nothing, displayInfo),
   /** Only for an existing scanout: QEMU does not reply about others. */
-  GET_EDID: question(11, fixed(struct({ scanout: u32 })), edid),
+  GET_EDID: request(11, fixed(struct({ scanout: u32 })), edid),
 } as const
-export type GpuQuestion = keyof typeof GpuQuestion
+export type GpuRequest = keyof typeof GpuRequest
 
 /** Messages without a reply, except UPDATE. */
-export const GpuStatement = {
-  SET_PROTOCOL_FEATURES: statement(2, fixed(bits64)),
-  CURSOR_POS: statement(4, fixed(struct(position))),
-  CURSOR_POS_HIDE: statement(5, fixed(struct(position))),
-  /** Pixels are words A << 24 | R << 16 | G << 8 | B, with alpha multiplied into the colours, as in `PIXMAN_a8r8g8b8`. */
-  CURSOR_UPDATE: statement(6, fixed(struct(cursor))),
+export const GpuMessage = {
+  SET_PROTOCOL_FEATURES: message(2, fixed(bits64)),
+  CURSOR_POS: message(4, fixed(struct(position))),
+  CURSOR_POS_HIDE: message(5, fixed(struct(position))),
+  /**
+   * Pixels are words A << 24 | R << 16 | G << 8 | B, with alpha multiplied into the colours, as in `PIXMAN_a8r8g8b8`.
+   */
+  CURSOR_UPDATE: message(6, fixed(struct(cursor))),
   /** Size of a scanout; 0 by 0 turns it off. */
-  SCANOUT: statement(7, fixed(struct({ scanout: u32, width: u32, height: u32 }))),
+  SCANOUT: message(7, fixed(struct({ scanout: u32, width: u32, height: u32 }))),
 } as const
-export type GpuStatement = keyof typeof GpuStatement
+export type GpuMessage = keyof typeof GpuMessage
 
-export type GpuQuestionOf<N extends GpuQuestion> = Parameters<(typeof GpuQuestion)[N]['request']['write']>[0]
-export type GpuAnswerOf<N extends GpuQuestion> = ReturnType<(typeof GpuQuestion)[N]['reply']['parse']>
-export type GpuStatementOf<N extends GpuStatement> = Parameters<(typeof GpuStatement)[N]['request']['write']>[0]
+export type GpuRequestOf<N extends GpuRequest> = Parameters<(typeof GpuRequest)[N]['request']['write']>[0]
+export type GpuReplyOf<N extends GpuRequest> = ReturnType<(typeof GpuRequest)[N]['reply']['parse']>
+export type GpuMessageOf<N extends GpuMessage> = Parameters<(typeof GpuMessage)[N]['request']['write']>[0]
 
 // UPDATE, sent with every frame: its head, then the pixels as B, G, R, X rows without gaps. Native byte order.
 //

@@ -9,7 +9,7 @@ export type InflightDescription = RequestOf<'SET_INFLIGHT_FD'>
 /** Alignment of regions in bytes: one cache line. */
 const REGION_ALIGNMENT = 64
 const MAX_QUEUE_SIZE = 32768
-/** 256 of the longest packed queues. */
+/** Maximum size of an area in bytes: 256 packed queues of the maximum size. */
 const MAX_BYTES = 1 << 29
 
 /** Region of one queue, as bytes, halves and words. */
@@ -26,7 +26,8 @@ export interface RegionLayout {
 }
 
 /**
- * In-flight area: memory kept by the front-end, in which each queue records its chains in flight beyond the life of this process.
+ * In-flight area: memory kept by the front-end, in which each queue records its chains in flight beyond the life of
+ * this process.
  *
  *     | queue 0 | queue 1 | ...
  *
@@ -47,23 +48,23 @@ export class InflightArea {
   /** Creates an empty area. */
   static create(queues: number, queueSize: number, layout: RegionLayout): InflightArea {
     if (queues < 1 || queueSize < 1 || queueSize > MAX_QUEUE_SIZE) {
-      throw new VhostUserError(`an area for ${queues} queues of ${queueSize}`)
+      throw new VhostUserError(`invalid in-flight area: ${queues} queues of ${queueSize} descriptors`)
     }
     const mmapSize = queues * regionBytes(queueSize, layout)
     const file = MemoryFile.create('inflight', mmapSize)
     return new InflightArea(file.descriptor, { mmapSize, mmapOffset: 0, queues, queueSize })
   }
 
-  /** Maps the area that the front-end kept. Owns the descriptor in any case. */
+  /** Maps the area that the front-end kept. Takes ownership of the descriptor, even if the call fails. */
   static adopt(descriptor: Descriptor, description: InflightDescription): InflightArea {
     if (description.mmapSize > MAX_BYTES) {
       descriptor.close()
-      throw new VhostUserError(`an area of ${description.mmapSize} bytes`)
+      throw new VhostUserError(`an in-flight area must not exceed ${MAX_BYTES} bytes (${description.mmapSize})`)
     }
     return new InflightArea(descriptor, description)
   }
 
-  /** Returns the region of a queue; undefined if the area has none */
+  /** Returns the region of a queue; undefined if the area has none. */
   region(queue: number, layout: RegionLayout): InflightRegion | undefined {
     const { queues, queueSize } = this.description
     const size = regionBytes(queueSize, layout)

@@ -21,14 +21,14 @@ function regionOver(bytes: Uint8Array): InflightRegion {
 
 const regionBytes = ({ head, entry }: RegionLayout) => head + SIZE * entry
 
-/** Calls the journal within, and `moment` wherever this process could end. */
-class Mortal implements ChainJournal {
+/** Journal that calls `moment` after each step at which the process could end. */
+class InterruptedJournal implements ChainJournal {
   #batch: number[] = []
 
   constructor(
     private readonly journal: ChainJournal,
     private readonly moment: () => void,
-    /** Chains became visible as used. */
+    /** Called with the ids of chains that became visible as used. */
     private readonly visible: (ids: readonly number[]) => void,
   ) {}
 
@@ -70,11 +70,11 @@ class Mortal implements ChainJournal {
   }
 }
 
-/** What a front-end still has when a back-end is gone: the guest's memory, and the area for what is in flight. */
-interface Remains {
+/** State that survives a back-end: guest memory and in-flight area. */
+interface Snapshot {
   readonly memory: Uint8Array
   readonly area: Uint8Array
-  /** Requests the driver made and cannot have got back. */
+  /** Requests that the driver made and that are not visible as used. */
   readonly outstanding: readonly number[]
 }
 
@@ -82,7 +82,7 @@ class World {
   readonly bytes = new Uint8Array(MEMORY)
   readonly area: Uint8Array
   readonly pair: BarePair
-  readonly moments: Remains[] = []
+  readonly moments: Snapshot[] = []
   readonly outstanding = new Set<number>()
   readonly queue: QueueControl
 
@@ -95,7 +95,7 @@ class World {
   serve(bytes: Uint8Array, area: Uint8Array, base: RingPosition): QueueControl {
     const memory = new GuestMemory([MemoryRegion.over(0, bytes)])
     const journal = openJournal(this.packed, memory, area, base, this.pair)
-    const mortal = new Mortal(
+    const interrupted = new InterruptedJournal(
       journal,
       () => {
         if (bytes !== this.bytes) return
@@ -116,13 +116,13 @@ class World {
       memory,
       ...this.pair.driver.addresses,
       start: journal.start,
-      journal: mortal,
+      journal: interrupted,
       interrupt: () => {},
       onBroken: (reason) => assert.fail(reason),
     })
   }
 
-  /** The driver makes a request of so many parts available, if it has the descriptors. */
+  /** Makes a request of `parts` descriptors available, if the driver has enough. */
   add(parts: number): void {
     const { driver } = this.pair
     while (driver.free < parts && driver.collect());
@@ -147,11 +147,11 @@ function openJournal(packed: boolean, memory: GuestMemory, area: Uint8Array, bas
 }
 
 /**
- * A step: the driver adds a request of so many parts, or the device takes one, or uses the n-th it has, or publishes.
+ * Step: the driver adds a request of n descriptors, or the device takes one, uses the n-th that it holds, or publishes.
  */
 type Step = readonly ['add', number] | readonly ['take'] | readonly ['use', number] | readonly ['publish']
 
-/** Publications are rare enough for batches of several. */
+/** Publications are rare, so that batches contain several chains. */
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fc.tuple(fc.constant('add' as const), fc.integer({ min: 1, max: 3 })) },
   { weight: 5, arbitrary: fc.tuple(fc.constant('take' as const)) },
@@ -162,7 +162,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 for (const packed of [false, true]) {
   const ring = packed ? 'packed' : 'split'
 
-  test(`${ring}: wherever a back-end ends, the next serves exactly what the driver has not got back`, () => {
+  test(`${ring}: wherever a back-end ends, the next serves exactly the requests that are not visible as used`, () => {
     fc.assert(
       fc.property(fc.array(step, { minLength: 20, maxLength: 80 }), (steps) => {
         const world = new World(packed)
@@ -197,7 +197,7 @@ for (const packed of [false, true]) {
     )
   })
 
-  test(`${ring}: chains come again in the order they were taken in`, () => {
+  test(`${ring}: unfinished chains return in the order in which they were taken`, () => {
     const world = new World(packed)
     const { driver } = world.pair
     const ids = [1, 2, 1, 1].map((count) =>
@@ -215,7 +215,7 @@ for (const packed of [false, true]) {
     assert.deepEqual([next.pop()?.id, next.pop()?.id, next.pop()?.id, next.pop()], [ids[0], ids[2], ids[3], undefined])
   })
 
-  test(`${ring}: a journal that was released says nothing, and the front-end's word counts`, () => {
+  test(`${ring}: after the release of a journal, the position from the front-end is used`, () => {
     const world = new World(packed)
     const { driver } = world.pair
     driver.add([], [{ address: 0x8000, length: 8 }])
@@ -232,16 +232,16 @@ for (const packed of [false, true]) {
     assert.deepEqual(openJournal(packed, memory, world.area, base, world.pair).start, base)
   })
 
-  test(`${ring}: whatever an area says, a queue opens on it and serves without a fault of its own`, () => {
+  test(`${ring}: a queue opens on arbitrary area contents, and does not throw`, () => {
     const area = fc.uint8Array({ minLength: 32, maxLength: regionBytes(packed ? PACKED_LAYOUT : SPLIT_LAYOUT) })
     fc.assert(
-      fc.property(area, fc.boolean(), fc.integer({ min: 0, max: 5 }), (words, looksRight, requests) => {
+      fc.property(area, fc.boolean(), fc.integer({ min: 0, max: 5 }), (words, hasValidHeader, requests) => {
         const world = new World(packed)
         const { driver } = world.pair
         for (let i = 0; i < requests; i++) driver.add([], [{ address: 0x8000, length: 8 }])
         driver.kick()
         world.area.set(words)
-        if (looksRight) new Uint16Array(world.area.buffer).set([1, SIZE], 4)
+        if (hasValidHeader) new Uint16Array(world.area.buffer).set([1, SIZE], 4)
         const memory = new GuestMemory([MemoryRegion.over(0, world.bytes)])
         const journal = openJournal(packed, memory, world.area, { available: 0, used: 0 }, world.pair)
         assert.ok(journal.unfinished.length <= SIZE)

@@ -46,12 +46,12 @@ interface FoundChain {
 /**
  * Journal of a packed queue: chains in flight with their descriptors, because those in the ring are overwritten.
  *
- * Each change updates `free_head` and `used_idx` first and their old values last: if they differ, the process ended in between.
- * Used chains are linked into the free list only when they become visible, because chains may be taken and used in any order
- * before that.
+ * Each change updates `free_head` and `used_idx` first and their old values last: if they differ, the process ended in
+ * between. Used chains are linked into the free list only when they become visible, because chains may be taken and
+ * used in any order before that.
  *
- * Other processes can write to the region. Its content is used once, when a queue opens; afterwards only this object's copy of
- * the links counts.
+ * Other processes can write to the region. Its content is used once, when a queue opens; afterwards only the private
+ * copy of the links is used.
  */
 export class PackedJournal implements ChainJournal {
   readonly unfinished: readonly SavedChain[]
@@ -77,7 +77,7 @@ export class PackedJournal implements ChainJournal {
 
   /**
    * @param size queue size, at most that of the region
-   * @param base position from the front-end; if the region was in use, its own position counts
+   * @param base position from the front-end; if the region was in use, the position in the region is used
    * @param isAvailable returns true if the descriptor at a position (as in `RingPosition`) is still available
    */
   constructor(region: InflightRegion, size: number, base: RingPosition, isAvailable: (position: number) => boolean) {
@@ -105,7 +105,7 @@ export class PackedJournal implements ChainJournal {
   descriptor(words: Uint32Array, at: number): void {
     const { u8, u16, u32 } = this.#region
     const entry = this.#freeHead
-    // There is an entry for each descriptor, and the words of the region were checked.
+    // Always true for valid rings: the region has an entry for each descriptor.
     if (entry >= this.#size) return
     if (this.#reading === 0) {
       this.#head = entry
@@ -162,7 +162,7 @@ export class PackedJournal implements ChainJournal {
     this.#makeOld()
   }
 
-  /** Clears the region: nothing is in flight, and the position of the next owner counts. */
+  /** Invalidates the region: no chain is in flight, and the next owner starts at the position from its front-end. */
   release(): void {
     this.#region.u16[VERSION] = 0
   }

@@ -28,8 +28,8 @@ const NO_DESCRIPTORS = new Uint32Array(0)
 /**
  * Journal of a split queue: chains in flight, in a region that the next process reads.
  *
- * A batch is linked into a list before the used index moves, and its entries are cleared afterwards: if the process ends in
- * between, the difference of the indices is the number of completed chains of that list.
+ * A batch is linked into a list before the used index moves, and its entries are cleared afterwards: if the process
+ * ends in between, the difference of the indices is the number of completed chains of that list.
  *
  * Other processes can write to the region. Its content is used once, when a queue opens, and every index is checked.
  */
@@ -50,7 +50,7 @@ export class SplitJournal implements ChainJournal {
    * @param size queue size, at most `regionSize`
    * @param regionSize descriptors that the region has entries for
    * @param used used index that the driver sees
-   * @param available position from the front-end; if the region was in use, its own position counts
+   * @param available position from the front-end; if the region was in use, the position in the region is used
    */
   constructor(region: InflightRegion, size: number, regionSize: number, used: number, available: number) {
     this.#region = region
@@ -104,7 +104,7 @@ export class SplitJournal implements ChainJournal {
     u16[USED_IDX] = this.#used
   }
 
-  /** Clears the region: nothing is in flight, and the position of the next owner counts. */
+  /** Invalidates the region: no chain is in flight, and the next owner starts at the position from its front-end. */
   release(): void {
     this.#region.u16[VERSION] = 0
   }
@@ -147,7 +147,7 @@ export class SplitJournal implements ChainJournal {
   }
 }
 
-/** Limit below which counters are exact: a region above it is renumbered in the order of its chains. */
+/** Returns the counter after `last`; 0 if it is undefined or would soon exceed the exact integers. */
 export function nextCounter(last: number | undefined): number {
   return last !== undefined && last < Number.MAX_SAFE_INTEGER / 2 ? last + 1 : 0
 }

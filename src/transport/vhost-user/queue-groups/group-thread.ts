@@ -20,15 +20,15 @@ export interface GroupHost {
 export interface GroupDevice {
   /** Device with all rings. */
   readonly device: VirtioDevice
-  /** The backend may have changed. */
+  /** Called when the backend may have changed. */
   refresh?(): void
-  /** Releases the backend. Nothing is in flight. */
+  /** Releases the backend. Called when no request is in flight. */
   close?(): void
 }
 
 /** Runs the thread of a queue group; `ThreadGroup` is its other side. */
 export async function runGroupThread(make: (host: GroupHost) => GroupDevice): Promise<void> {
-  if (!parentPort) throw new Error('a queue group is a thread')
+  if (!parentPort) throw new Error('runGroupThread must be called in a worker thread')
   await new GroupThread(parentPort, make).run()
 }
 
@@ -49,8 +49,8 @@ class GroupThread {
   }
 
   async run(): Promise<void> {
-    this.#port.on('message', ({ id, order }: NumberedOrder) => this.#take(id, order))
-    // A thread that ends before its reactor is closed can end the process without a message.
+    this.#port.on('message', ({ id, order }: NumberedOrder) => this.#receive(id, order))
+    // A thread that ends before its reactor is closed may end the whole process without a message.
     process.on('uncaughtException', (error) => this.#die(error))
     this.#report({ type: 'ready' })
     await this.#reactor.run().catch((error: unknown) => this.#die(error))
@@ -74,14 +74,14 @@ class GroupThread {
     this.#port.postMessage(message)
   }
 
-  #take(id: number, order: Order): void {
+  #receive(id: number, order: Order): void {
     const failed = (error: unknown): void => {
       const { name, message } = error instanceof Error ? error : new Error(String(error))
       this.#report({ type: 'failed', id, name, message })
     }
     const done = (value: unknown): void => this.#report({ type: 'done', id, value })
     try {
-      const result = this.#obey(order)
+      const result = this.#execute(order)
       if (result instanceof Promise) void result.then(done, failed)
       else done(result)
     } catch (error) {
@@ -89,11 +89,11 @@ class GroupThread {
     }
   }
 
-  #obey(order: Order): unknown {
+  #execute(order: Order): unknown {
     const { device } = this.#served
     switch (order.type) {
       case 'serve':
-        return this.#serve(new UnixStream(new Descriptor(order.fd, 'the way to the front-end')))
+        return this.#serve(new UnixStream(new Descriptor(order.fd, 'the front-end')))
       case 'leave':
         return this.#backend?.close()
       case 'inspect':
@@ -114,7 +114,7 @@ class GroupThread {
       { log: this.#log, withheld: WITHHELD },
     )
     this.#backend = backend
-    return backend.over.finally(() => {
+    return backend.closed.finally(() => {
       this.#backend = undefined
     })
   }

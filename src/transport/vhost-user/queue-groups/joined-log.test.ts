@@ -2,21 +2,21 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { JoinedLog } from './joined-log.ts'
 
-test('a line that all say is told once, and again when one says it again', () => {
+test('a line of all groups is logged once, and again when a group repeats it', () => {
   const log = new JoinedLog(3)
   assert.deepEqual(
-    [0, 1, 2].map((speaker) => log.isNews(speaker, 'refused')),
+    [0, 1, 2].map((speaker) => log.isNew(speaker, 'refused')),
     [true, false, false],
   )
   assert.deepEqual(
-    [2, 0, 1].map((speaker) => log.isNews(speaker, 'refused')),
+    [2, 0, 1].map((speaker) => log.isNew(speaker, 'refused')),
     [true, false, false],
   )
-  assert.ok(log.isNews(1, 'ring 1 failed'))
+  assert.ok(log.isNew(1, 'ring 1 failed'))
 })
 
-test('one who says something else each time is told, and nothing grows with it', () => {
+test('different lines are all logged, with bounded memory', () => {
   const log = new JoinedLog(2)
-  for (let i = 0; i < 100_000; i++) assert.ok(log.isNews(i % 2, `line ${i}`))
-  assert.ok(!log.isNews(0, 'line 99999'))
+  for (let i = 0; i < 100_000; i++) assert.ok(log.isNew(i % 2, `line ${i}`))
+  assert.ok(!log.isNew(0, 'line 99999'))
 })

@@ -5,7 +5,7 @@ import { EchoDevice } from '../../../virtio/testing/echo-device.ts'
 import { inspectUnserved } from '../vhost-user-server.ts'
 import { mergeInspections } from './merged-inspection.ts'
 
-test('a ring is shown as the group shows it that serves it', { skip: ffiMissing() ?? false }, () => {
+test('the inspection of a ring is that of its group', { skip: ffiMissing() ?? false }, () => {
   const [first, second, third] = [0, 1, 2].map((group) => {
     const inspection = inspectUnserved(new EchoDevice({ queueSizes: [16, 16, 16, 16, 16] }))
     const queues = inspection.queues.map((queue) => ({ ...queue, pushed: group + 1 }))

@@ -23,7 +23,7 @@ export interface QueueGroupServerOptions {
  */
 export class QueueGroupServer {
   readonly #groups: readonly InspectedGroup[]
-  readonly #reception: AcceptLoop<Splitter>
+  readonly #acceptLoop: AcceptLoop<Splitter>
 
   constructor(
     groups: readonly InspectedGroup[],
@@ -33,7 +33,7 @@ export class QueueGroupServer {
   ) {
     const log = limitedLog((line) => options.log(`${options.name}: ${line}`))
     this.#groups = groups
-    this.#reception = new AcceptLoop(
+    this.#acceptLoop = new AcceptLoop(
       frontEnds,
       'front-end',
       reactor,
@@ -43,8 +43,8 @@ export class QueueGroupServer {
   }
 
   /** Resolves when the server is closed and the last connection ended. */
-  get over(): Promise<void> {
-    return this.#reception.over
+  get closed(): Promise<void> {
+    return this.#acceptLoop.closed
   }
 
   /** Returns the state of the device, and of the current connection. */
@@ -52,8 +52,8 @@ export class QueueGroupServer {
     return mergeInspections(await Promise.all(this.#groups.map((group) => group.inspect())))
   }
 
-  /** Closes the server. The current connection ends when nothing is in flight. */
+  /** Closes the server. The current connection ends when no request is in flight. */
   close(): void {
-    this.#reception.close()
+    this.#acceptLoop.close()
   }
 }

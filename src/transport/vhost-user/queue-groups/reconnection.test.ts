@@ -17,7 +17,7 @@ for (const [ring, features] of [
   ['split', 0n],
   ['packed', featureSet(Feature.RING_PACKED)],
 ] as const) {
-  test(`${ring}: what groups had in flight when they died is served by others, however many there are`, {
+  test(`${ring}: requests in flight of dead groups are served by any number of new groups`, {
     skip,
   }, async () => {
     const before = openDescriptors()
@@ -35,11 +35,11 @@ for (const [ring, features] of [
     }
     for (let i = 0; i < 12; i++) rig.send(i % 4, [i])
     rig.frontEnd.close()
-    // The groups know of it a turn later than the splitter.
+    // The groups notice the disconnection a turn later than the splitter.
     for (let turns = 0; turns < 3; turns++) rig.reactor.turn()
     for (const device of first) device.answer()
     await rig.reactor.idle()
-    assert.ok(rig.over)
+    assert.ok(rig.closed)
     for (const queue of guest.queues) assert.equal(queue.collect(), false)
 
     const next = new QueueGroupsRig(devices(3, false), guest)

@@ -9,40 +9,40 @@ import { VhostUserError } from '../vhost-user-error.ts'
 /** Reply of a back-end. */
 export interface RemoteAnswer<T> {
   readonly value: T
-  /** The caller closes them. */
+  /** Owned by the caller. */
   readonly descriptors: readonly Descriptor[]
 }
 
-/** Message without a reply yet. */
-interface Asked {
+/** Sent message that waits for its reply. */
+interface PendingRequest {
   readonly kind: MessageKind<unknown, unknown>
   resolve(answer: RemoteAnswer<unknown>): void
   reject(error: Error): void
 }
 
 /**
- * Back-end at the other end of a connection, for our front-end side.
+ * Front-end side of a connection to a back-end.
  *
  *     const backEnd = new RemoteBackEnd(connect, (reason) => ...)
  *     const { value } = await backEnd.ask('GET_FEATURES', undefined)
  *     await backEnd.ask('SET_FEATURES', value)        // rejects if it is refused
  *
- * It negotiates REPLY_ACK first, so that every message has exactly one reply.
+ * The constructor negotiates REPLY_ACK, so that every message has exactly one reply.
  */
 export class RemoteBackEnd implements Receiver {
   readonly #connection: Connection
   readonly #stream = new RequestStream()
-  /** In the order of their replies. */
-  readonly #waiting: Asked[] = []
+  /** Requests in the order of their replies. */
+  readonly #waiting: PendingRequest[] = []
   #closed = false
 
-  /** @param gone called once when the back-end ends the connection */
+  /** @param onEnd called once when the back-end ends the connection */
   constructor(
     connect: (receiver: Receiver) => Connection,
-    private readonly gone: (reason: string | undefined) => void,
+    private readonly onEnd: (reason: string | undefined) => void,
   ) {
     this.#connection = connect(this)
-    // If this is refused, everything that follows is refused, too.
+    // A refusal needs no handling: all later messages are refused too.
     this.ask('SET_PROTOCOL_FEATURES', REPLY_ACK).catch(() => {})
   }
 
@@ -54,9 +54,9 @@ export class RemoteBackEnd implements Receiver {
   ): Promise<RemoteAnswer<ReplyOf<N>>> {
     const kind = FrontEndMessage[name] as unknown as MessageKind<RequestOf<N>, ReplyOf<N>>
     return new Promise((resolve, reject) => {
-      if (this.#closed) throw new VhostUserError(HUNG_UP)
+      if (this.#closed) throw new VhostUserError(CONNECTION_CLOSED)
       this.#connection.send(encodeMessage(kind.id, MessageFlag.NEED_REPLY, kind.request.write(request)), descriptors)
-      this.#waiting.push({ kind, resolve, reject } as Asked)
+      this.#waiting.push({ kind, resolve, reject } as PendingRequest)
     })
   }
 
@@ -69,7 +69,7 @@ export class RemoteBackEnd implements Receiver {
   ended(reason?: string): void {
     if (this.#closed) return
     this.close()
-    this.gone(reason)
+    this.onEnd(reason)
   }
 
   close(): void {
@@ -77,22 +77,22 @@ export class RemoteBackEnd implements Receiver {
     this.#closed = true
     this.#stream.close()
     this.#connection.close()
-    for (const { reject } of this.#waiting.splice(0)) reject(new VhostUserError(HUNG_UP))
+    for (const { reject } of this.#waiting.splice(0)) reject(new VhostUserError(CONNECTION_CLOSED))
   }
 
   #take({ request, payload, descriptors }: RawMessage): void {
-    const asked = this.#waiting.shift()
+    const pending = this.#waiting.shift()
     try {
-      if (asked?.kind.id !== request) throw new VhostUserError(`a reply to message ${request} without a request`)
-      if (asked.kind.reply) asked.resolve({ value: asked.kind.reply.parse(payload), descriptors })
-      else if (acknowledgement.parse(payload) === 0) asked.resolve({ value: undefined, descriptors })
+      if (pending?.kind.id !== request) throw new VhostUserError(`a reply to message ${request} without a request`)
+      if (pending.kind.reply) pending.resolve({ value: pending.kind.reply.parse(payload), descriptors })
+      else if (acknowledgement.parse(payload) === 0) pending.resolve({ value: undefined, descriptors })
       else throw new VhostUserError('refused by the queue group')
     } catch (error) {
       for (const descriptor of descriptors) descriptor.close()
-      asked?.reject(error instanceof Error ? error : new VhostUserError(String(error)))
+      pending?.reject(error instanceof Error ? error : new VhostUserError(String(error)))
     }
   }
 }
 
 const REPLY_ACK = 1n << BigInt(ProtocolFeature.REPLY_ACK)
-const HUNG_UP = 'the queue group closed the connection'
+const CONNECTION_CLOSED = 'the queue group closed the connection'

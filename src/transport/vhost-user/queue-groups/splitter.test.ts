@@ -21,7 +21,7 @@ function pair(options = {}): [EchoDevice, EchoDevice] {
   return [new EchoDevice({ ...QUEUES, ...options }), new EchoDevice({ ...QUEUES, ...options })]
 }
 
-/** Which rings a device was told of. */
+/** Returns the indices of a device's served rings. */
 function rings({ session }: EchoDevice): number[] {
   return (session?.queues ?? []).flatMap((queue, index) => (queue ? [index] : []))
 }
@@ -30,7 +30,7 @@ for (const [ring, features] of [
   ['split', featureSet(Feature.EVENT_IDX)],
   ['packed', featureSet(Feature.RING_PACKED)],
 ] as const) {
-  test(`${ring}: each group serves its rings and knows of no other`, { skip }, async () => {
+  test(`${ring}: each group serves its own rings only`, { skip }, async () => {
     const before = openDescriptors()
     const devices = pair()
     const rig = new QueueGroupsRig(devices)
@@ -42,7 +42,7 @@ for (const [ring, features] of [
     for (let i = 0; i < 200; i++) assert.deepEqual(rig.echo(i % 4, [i]), [i])
     for (const call of rig.guest.calls) assert.ok(call.drain() > 0)
     await rig.close()
-    assert.ok(rig.over)
+    assert.ok(rig.closed)
     assert.equal(rig.reason, undefined)
     assert.deepEqual([rig.logged, ...rig.groupLogged], [[], [], []])
     assert.deepEqual(
@@ -57,7 +57,7 @@ for (const [ring, features] of [
   })
 }
 
-test('a message of one ring is answered by the group that has it, and one that fits no ring is refused', {
+test('a message about a ring is answered by its group, and one about no existing ring is refused', {
   skip,
 }, async () => {
   const rig = new QueueGroupsRig(pair())
@@ -65,15 +65,15 @@ test('a message of one ring is answered by the group that has it, and one that f
   for (let i = 0; i < 5; i++) rig.echo(3, [i])
   assert.equal((await rig.ask('GET_VRING_BASE', { index: 3, num: 0 })).value.num, 5)
   assert.equal((await rig.ask('GET_VRING_BASE', { index: 1, num: 0 })).value.num, 0)
-  assert.equal(rig.echo(3, [1]), undefined, 'a ring that was stopped is served')
+  assert.equal(rig.echo(3, [1]), undefined, 'a stopped ring is served')
   assert.deepEqual(rig.echo(2, [1]), [1])
   assert.equal(await rig.acknowledged('SET_VRING_NUM', { index: 5, num: 16 }), 1)
   assert.deepEqual(rig.groupLogged, [[], ['echo: SET_VRING_NUM refused: no ring 5: the device has 4']])
-  assert.deepEqual(rig.logged, [], 'what a group told is told again')
+  assert.deepEqual(rig.logged, [], 'the splitter repeats a line of a group')
   await rig.close()
 })
 
-test('what concerns the device is done by every group before it is answered', { skip }, async () => {
+test('a message about the device is answered after every group handled it', { skip }, async () => {
   const devices = pair()
   const rig = new QueueGroupsRig(devices)
   await rig.start()
@@ -88,7 +88,7 @@ test('what concerns the device is done by every group before it is answered', { 
   await rig.close()
 })
 
-test('a device of which one group failed needs a reset', { skip }, async () => {
+test('the device needs a reset if one group failed', { skip }, async () => {
   const devices = pair()
   const rig = new QueueGroupsRig(devices)
   await rig.start()
@@ -100,31 +100,31 @@ test('a device of which one group failed needs a reset', { skip }, async () => {
   await rig.close()
 })
 
-test('a message that is refused without anybody to tell ends the connection', {
+test('a refused message that requests no acknowledgement ends the connection', {
   skip,
 }, async () => {
   const rig = new QueueGroupsRig(pair())
   await rig.start()
-  rig.frontEnd.tell('SET_VRING_ENABLE', { index: 7, num: 1 })
+  rig.frontEnd.send('SET_VRING_ENABLE', { index: 7, num: 1 })
   await rig.reactor.idle()
   assert.ok(rig.frontEnd.ended)
   await rig.close()
   assert.match(rig.reason ?? '', /SET_VRING_ENABLE refused/)
 })
 
-test('a question that cannot be answered ends the connection with the reason of whoever was asked', {
+test('a request that a group refuses ends the connection with the reason of that group', {
   skip,
 }, async () => {
   const rig = new QueueGroupsRig(pair())
   await rig.start()
-  rig.frontEnd.tell('GET_VRING_BASE', { index: 9, num: 0 })
+  rig.frontEnd.send('GET_VRING_BASE', { index: 9, num: 0 })
   await rig.reactor.idle()
   assert.ok(rig.frontEnd.ended)
   await rig.close()
   assert.equal(rig.reason, 'GET_VRING_BASE refused: no ring 9: the device has 4')
 })
 
-test('what some groups accept and others refuse is answered as refused, and ends the connection', {
+test('a message that only some groups accept is answered with a failure, and ends the connection', {
   skip,
 }, async () => {
   const before = openDescriptors()
@@ -138,7 +138,7 @@ test('what some groups accept and others refuse is answered as refused, and ends
   })
   await rig.startRings()
   for (const ring of [1, 3]) await rig.ask('GET_VRING_BASE', { index: ring, num: 0 })
-  // Rings of the first group are in use, those of the second are not.
+  // The rings of the first group are in use, those of the second are stopped.
   assert.equal(await rig.acknowledged('SET_INFLIGHT_FD', value, descriptors), 1)
   assert.ok(rig.frontEnd.ended)
   for (const descriptor of descriptors) descriptor.close()
@@ -147,30 +147,32 @@ test('what some groups accept and others refuse is answered as refused, and ends
   assert.equal(openDescriptors(), before)
 })
 
-test('protocol features are those of the groups, without notifications in band', { skip }, async () => {
+test('protocol features are those of the groups, without INBAND_NOTIFICATIONS', { skip }, async () => {
   const rig = new QueueGroupsRig(pair())
   const offered = (await rig.ask('GET_PROTOCOL_FEATURES', undefined)).value
   const { CONFIG, INBAND_NOTIFICATIONS, INFLIGHT_SHMFD, MQ, REPLY_ACK } = ProtocolFeature
   for (const bit of [MQ, REPLY_ACK, CONFIG, INFLIGHT_SHMFD]) assert.ok(hasFeature(offered, bit), `${bit}`)
   assert.ok(!hasFeature(offered, INBAND_NOTIFICATIONS))
-  rig.frontEnd.tell('SET_PROTOCOL_FEATURES', featureSet(REPLY_ACK))
+  rig.frontEnd.send('SET_PROTOCOL_FEATURES', featureSet(REPLY_ACK))
   assert.equal(await rig.acknowledged('SET_PROTOCOL_FEATURES', featureSet(REPLY_ACK, INBAND_NOTIFICATIONS)), 1)
   assert.equal(await rig.acknowledged('SET_PROTOCOL_FEATURES', featureSet(REPLY_ACK, MQ)), 0)
   await rig.close()
 })
 
-test('a front-end that did not agree on acknowledgements gets none, though groups give them', { skip }, async () => {
+test('a front-end without REPLY_ACK receives no acknowledgements, although the groups send them', {
+  skip,
+}, async () => {
   const rig = new QueueGroupsRig(pair())
-  rig.frontEnd.tell('SET_PROTOCOL_FEATURES', 0n)
-  rig.frontEnd.tell('SET_OWNER', undefined, [], MessageFlag.NEED_REPLY)
-  rig.frontEnd.tell('SET_FEATURES', featureSet(Feature.VERSION_1, VhostFeature.PROTOCOL_FEATURES))
+  rig.frontEnd.send('SET_PROTOCOL_FEATURES', 0n)
+  rig.frontEnd.send('SET_OWNER', undefined, [], MessageFlag.NEED_REPLY)
+  rig.frontEnd.send('SET_FEATURES', featureSet(Feature.VERSION_1, VhostFeature.PROTOCOL_FEATURES))
   await rig.reactor.idle()
   assert.equal(rig.frontEnd.next(), undefined)
   assert.equal((await rig.ask('GET_FEATURES', undefined)).value > 0n, true)
   await rig.close()
 })
 
-test('a change of the configuration is told once, on the channel that the first group has', { skip }, async () => {
+test('a configuration change is sent once, on the channel of the first group', { skip }, async () => {
   const devices = pair()
   const rig = new QueueGroupsRig(devices)
   await rig.start()
@@ -179,12 +181,12 @@ test('a change of the configuration is told once, on the channel that the first 
   theirs.close()
   for (const { config } of devices.toReversed()) config.update((view) => view.setUint8(0, 7))
   await rig.reactor.idle()
-  const told = new RequestStream()
+  const messages = new RequestStream()
   const received = ours.receive()
   assert.ok(typeof received === 'object')
-  told.add(received.bytes)
-  assert.equal(told.next()?.request, 2)
-  assert.equal(told.next(), undefined)
+  messages.add(received.bytes)
+  assert.equal(messages.next()?.request, 2)
+  assert.equal(messages.next(), undefined)
   assert.equal(ours.receive(), undefined)
   assert.deepEqual(
     (await rig.ask('GET_CONFIG', { offset: 0, size: 1, flags: 0, bytes: Uint8Array.of(0) })).value.bytes,
@@ -194,7 +196,7 @@ test('a change of the configuration is told once, on the channel that the first 
   ours.close()
 })
 
-test('dirty pages of all groups are in one log', { skip }, async () => {
+test('all groups log dirty pages in the same log', { skip }, async () => {
   const rig = new QueueGroupsRig(pair())
   await rig.start()
   const file = MemoryFile.create('log', 4096)
@@ -216,7 +218,7 @@ test('dirty pages of all groups are in one log', { skip }, async () => {
   event.close()
 })
 
-test('a close takes what is in flight in every group to its end, and then leaves', { skip }, async () => {
+test('close completes the requests in flight of every group, then ends the connection', { skip }, async () => {
   const before = openDescriptors()
   const devices = pair({ slow: true })
   const rig = new QueueGroupsRig(devices)
@@ -224,7 +226,7 @@ test('a close takes what is in flight in every group to its end, and then leaves
   for (const queue of [0, 1]) rig.send(queue, [5])
   rig.splitter.close()
   for (let i = 0; i < 5; i++) rig.reactor.turn()
-  assert.ok(!rig.over)
+  assert.ok(!rig.closed)
   for (const device of devices) {
     assert.ok(!rig.frontEnd.ended)
     device.answer()
@@ -233,11 +235,11 @@ test('a close takes what is in flight in every group to its end, and then leaves
   assert.ok(rig.frontEnd.ended)
   for (const queue of [0, 1]) assert.ok(rig.guest.queues[queue].collect())
   await rig.close()
-  assert.ok(rig.over)
+  assert.ok(rig.closed)
   assert.equal(openDescriptors(), before)
 })
 
-test('descriptors that do not belong to a message are closed, and so are those of one that is refused', {
+test('unexpected descriptors and descriptors of a refused message are closed', {
   skip,
 }, async () => {
   const before = openDescriptors()
@@ -259,19 +261,19 @@ test('descriptors that do not belong to a message are closed, and so are those o
   }
 })
 
-test('a front-end that goes in the middle of a message that takes long leaves nothing behind', { skip }, async () => {
+test('a front-end that disconnects while a message is pending leaks no resources', { skip }, async () => {
   const before = openDescriptors()
   const devices = pair({ slow: true })
   const rig = new QueueGroupsRig(devices)
   await rig.start()
   rig.send(1, [5])
-  rig.frontEnd.tell('GET_VRING_BASE', { index: 1, num: 0 })
-  rig.frontEnd.tell('SET_VRING_ENABLE', { index: 0, num: 0 })
+  rig.frontEnd.send('GET_VRING_BASE', { index: 1, num: 0 })
+  rig.frontEnd.send('SET_VRING_ENABLE', { index: 0, num: 0 })
   rig.frontEnd.close()
   for (let i = 0; i < 5; i++) rig.reactor.turn()
   devices[1].answer()
   await rig.reactor.idle()
-  assert.ok(rig.over)
+  assert.ok(rig.closed)
   rig.guest.close()
   assert.equal(openDescriptors(), before)
 })

@@ -15,11 +15,14 @@ import { type RemoteAnswer, RemoteBackEnd } from './remote-back-end.ts'
  * Each group has a device with all rings, so that none is renumbered, and receives only messages about its own.
  */
 export interface QueueGroup {
-  /** Serves a connection, on which nothing of `WITHHELD` is offered. Owns the stream. */
+  /** Serves a connection, without offering the features in `WITHHELD`. Takes ownership of the stream. */
   serve(stream: UnixStream): Service
 }
 
-/** Features that groups do not offer: VRING_CALL and VRING_ERR use one channel, which the first group has. */
+/**
+ * Features that groups do not offer: VRING_CALL and VRING_ERR need the back-end channel, which only the first group
+ * has.
+ */
 export const WITHHELD = featureSet(ProtocolFeature.INBAND_NOTIFICATIONS)
 
 /** Messages about one ring, whose index is the low byte of a number. */
@@ -28,26 +31,26 @@ const NUMBERED: readonly FrontEndMessage[] = ['SET_VRING_KICK', 'SET_VRING_CALL'
 const FIRST_ONLY: readonly FrontEndMessage[] = ['GET_INFLIGHT_FD', 'SET_BACKEND_REQ_FD', 'GPU_SET_SOCKET']
 
 /**
- * Splitter: connects one front-end to several back-ends, each with some of the rings. Messages are passed to the groups that they
- * concern, and answered when all of them answered.
+ * Splitter: connects one front-end to several back-ends, each with some of the rings. Messages are passed to the groups
+ * that they concern, and answered when all of them answered.
  *
  *     front-end ---- Dispatcher ---+--- RemoteBackEnd ---- group 0: rings 0, 2
  *                                  +--- RemoteBackEnd ---- group 1: rings 1, 3
  *
- * Only messages come through here. Guest memory, rings, kicks, interrupts and the in-flight area are descriptors, which
- * the groups use directly.
+ * The splitter passes messages only. The groups use the descriptors in them directly: guest memory with the rings,
+ * kicks, interrupts and the in-flight area.
  */
 export class Splitter implements Service {
-  readonly over: Promise<string | undefined>
+  readonly closed: Promise<string | undefined>
   readonly #remotes: readonly RemoteBackEnd[]
   readonly #services: readonly Service[]
   readonly #dispatcher: Dispatcher
-  /** Descriptor of the last reply that had one. */
+  /** Descriptor of the last reply to GET_INFLIGHT_FD. */
   #sent: Descriptor | undefined
-  /** The groups already logged the reason of the next refusal. */
+  /** True if the groups already logged the reason of the next refusal. */
   #refusalLogged = false
   /** True while groups close their connections on request. */
-  #leaving = false
+  #closing = false
   #reason: string | undefined
 
   /** Takes ownership of the stream. */
@@ -57,16 +60,16 @@ export class Splitter implements Service {
     private readonly reactor: AcceptReactor,
     log: (line: string) => void,
   ) {
-    const ends = groups.map((_, i) => socketPair(`the way to queue group ${i}`))
+    const ends = groups.map((_, i) => socketPair(`queue group ${i}`))
     this.#remotes = ends.map(
       ([ours]) =>
         new RemoteBackEnd(
           (receiver) => new StreamConnection(ours, reactor, receiver),
-          (reason) => this.#hungUp(reason),
+          (reason) => this.#remoteEnded(reason),
         ),
     )
     this.#services = groups.map((group, i) => group.serve(ends[i][1]))
-    this.over = Promise.all(this.#services.map((service) => service.over)).then(
+    this.closed = Promise.all(this.#services.map((service) => service.closed)).then(
       (reasons) => reasons.find((reason) => reason !== undefined) ?? this.#reason,
     )
     this.#dispatcher = new Dispatcher((receiver) => new StreamConnection(stream, reactor, receiver), this.#handlers(), {
@@ -81,11 +84,11 @@ export class Splitter implements Service {
 
   close(): void {
     this.#dispatcher.stop(() => {
-      this.#leaving = true
+      this.#closing = true
       for (const service of this.#services) service.close()
-      const over = new Pending()
-      this.reactor.settle(this.over.then(() => over.finish()))
-      return over
+      const closed = new Pending()
+      this.reactor.settle(this.closed.then(() => closed.finish()))
+      return closed
     })
   }
 
@@ -121,8 +124,8 @@ export class Splitter implements Service {
     descriptors: readonly Descriptor[],
   ): Promise<RemoteAnswer<ReplyOf<N>>[]> {
     this.#refusalLogged = false
-    const concerned = this.#concerned(name, request)
-    const outcomes = await Promise.allSettled(concerned.map((remote) => remote.ask(name, request, descriptors)))
+    const remotes = this.#remotesFor(name, request)
+    const outcomes = await Promise.allSettled(remotes.map((remote) => remote.ask(name, request, descriptors)))
     const answers = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []))
     const refused = outcomes.find((outcome) => outcome.status === 'rejected')
     if (!refused) {
@@ -132,13 +135,13 @@ export class Splitter implements Service {
     this.#refusalLogged = true
     if (answers.length > 0) {
       // Groups that accepted cannot revert, and a device in two states cannot be served.
-      this.#reason = `${name} was refused by some queue groups and not by others`
+      this.#reason = `${name} was refused by some queue groups and accepted by others`
       this.#dispatcher.stop(() => {})
     }
     throw refused.reason
   }
 
-  #concerned(name: FrontEndMessage, request: unknown): readonly RemoteBackEnd[] {
+  #remotesFor(name: FrontEndMessage, request: unknown): readonly RemoteBackEnd[] {
     if (FIRST_ONLY.includes(name)) return this.#remotes.slice(0, 1)
     const ring = NUMBERED.includes(name) ? Number(request) & VRING_INDEX_MASK : ringOf(request)
     if (ring === undefined) return this.#remotes
@@ -146,16 +149,16 @@ export class Splitter implements Service {
     return this.#remotes.slice(group, group + 1)
   }
 
-  #hungUp(reason: string | undefined): void {
-    if (!this.#leaving) this.#dispatcher.ended(reason ?? 'a queue group closed the connection')
+  #remoteEnded(reason: string | undefined): void {
+    if (!this.#closing) this.#dispatcher.ended(reason ?? 'a queue group closed the connection')
   }
 
   #lost(reason: string | undefined): void {
-    this.#leaving = true
+    this.#closing = true
     this.#reason ??= reason
     for (const remote of this.#remotes) remote.close()
     this.#sent?.close()
-    this.reactor.settle(this.over)
+    this.reactor.settle(this.closed)
   }
 }
 

@@ -22,7 +22,7 @@ interface Started {
   readonly deaths: string[]
 }
 
-async function start(threads: number, refresh: EchoThreadData['refresh'] = 'says so'): Promise<Started> {
+async function start(threads: number, refresh: EchoThreadData['refresh'] = 'logs'): Promise<Started> {
   const logged: string[] = []
   const deaths: string[] = []
   const data: EchoThreadData = { queueSizes: new Array(QUEUES).fill(32), refresh }
@@ -44,14 +44,14 @@ function socketPath(context: TestContext): string {
   return path.join(folder, 'echo.sock')
 }
 
-test('threads serve the rings of one front-end after another, and leave nothing behind', { skip }, async (context) => {
+test('threads serve the rings of front-ends one after another, and leak no descriptors', { skip }, async (context) => {
   const socket = socketPath(context)
   const before = openDescriptors()
   const { groups, logged, deaths } = await start(2)
   const reactor = createReactor()
   const run = reactor.run()
-  const told: string[] = []
-  const options = { name: 'echo', log: (line: string) => told.push(line) }
+  const lines: string[] = []
+  const options = { name: 'echo', log: (line: string) => lines.push(line) }
   const server = new QueueGroupServer(groups, UnixListener.listen(socket), reactor, options)
   for (let round = 0; round < 3; round++) {
     const driver = await RemoteDriver.start(UnixStream.connect(socket), { queues: QUEUES, queueSize: 16 })
@@ -68,27 +68,27 @@ test('threads serve the rings of one front-end after another, and leave nothing 
     driver.close()
   }
   server.close()
-  await server.over
+  await server.closed
   reactor.stop()
   await run
   await Promise.all(groups.map((group) => group.end()))
   reactor.close()
-  assert.deepEqual(told.filter((line) => line === 'echo: the front-end is gone').length, 3)
+  assert.deepEqual(lines.filter((line) => line === 'echo: front-end disconnected').length, 3)
   assert.deepEqual(deaths, [])
   assert.deepEqual(logged.toSorted(), ['0: warning: closed', '1: warning: closed'])
   assert.equal(openDescriptors(), before)
 })
 
-test('a thread that dies is told of, and ends no more', { skip }, async () => {
+test('the death of a thread is reported once, and end() then resolves', { skip }, async () => {
   const { groups, deaths } = await start(1, 'kills')
   const [group] = groups
   await group.refresh()
   while (deaths.length === 0) await new Promise(setImmediate)
   await group.end()
-  assert.deepEqual(deaths, ['0: of a test'])
+  assert.deepEqual(deaths, ['0: killed by a test'])
 })
 
-test('what fails in a thread fails here, by the same name, and it goes on', { skip }, async () => {
+test('an error in a thread rejects the order with the same name, and the thread continues', { skip }, async () => {
   const { groups, deaths } = await start(1, 'fails')
   const [group] = groups
   await assert.rejects(group.refresh(), { name: 'RangeError', message: 'no' })
@@ -98,7 +98,7 @@ test('what fails in a thread fails here, by the same name, and it goes on', { sk
   assert.deepEqual(deaths, [])
 })
 
-test('a thread that cannot start says why', { skip }, async () => {
+test('start rejects with the reason if the thread cannot start', { skip }, async () => {
   const died: string[] = []
   const starting = ThreadGroup.start({
     file: new URL('./testing/nothing.js', import.meta.url),

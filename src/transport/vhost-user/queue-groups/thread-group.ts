@@ -6,13 +6,13 @@ import type { InspectedGroup } from './queue-group-server.ts'
 import type { Order, ThreadReport } from './thread-messages.ts'
 
 export interface ThreadGroupOptions {
-  /** Module of the thread, which calls `runGroupThread`. */
+  /** Module of the thread. It must call `runGroupThread`. */
   readonly file: URL
-  /** Its `workerData`. */
+  /** `workerData` of the thread. */
   readonly data: unknown
   readonly log: (line: string) => void
   readonly warn: (line: string) => void
-  /** The thread ended without an order. */
+  /** Called if the thread ended without an order. */
   readonly died: (error: Error) => void
 }
 
@@ -26,11 +26,11 @@ interface Waiting {
  *
  *     const group = await ThreadGroup.start({ file: new URL('./thread.js', import.meta.url), data, log, died })
  *     ...
- *     await group.end()                      // its rings are served no more
+ *     await group.end()                      // ends the thread and closes its device
  */
 export class ThreadGroup implements InspectedGroup {
   readonly #worker: Worker
-  readonly #gone: Promise<void>
+  readonly #exited: Promise<void>
   /** Orders that did not complete, by number. */
   readonly #waiting = new Map<number, Waiting>()
   #orders = 0
@@ -71,24 +71,24 @@ export class ThreadGroup implements InspectedGroup {
       }
     })
     worker.on('error', died)
-    this.#gone = new Promise((resolve) => {
+    this.#exited = new Promise((resolve) => {
       worker.on('exit', () => {
-        died(new Error('it ended'))
+        died(new Error('the thread ended'))
         resolve()
       })
     })
   }
 
   serve(stream: UnixStream): Service {
-    const over = this.#order({ type: 'serve', fd: stream.descriptor.release() }) as Promise<string | undefined>
-    return { over, close: () => void this.#order({ type: 'leave' }) }
+    const closed = this.#order({ type: 'serve', fd: stream.descriptor.release() }) as Promise<string | undefined>
+    return { closed, close: () => void this.#order({ type: 'leave' }) }
   }
 
   async inspect(): Promise<DeviceStateInspection> {
     return (await this.#order({ type: 'inspect' })) as DeviceStateInspection
   }
 
-  /** The device's backend may have changed. */
+  /** Notifies the device that its backend may have changed. */
   async refresh(): Promise<void> {
     await this.#order({ type: 'refresh' })
   }
@@ -96,20 +96,20 @@ export class ThreadGroup implements InspectedGroup {
   /** Ends the thread. Rejects if its device reports that data may be lost. */
   async end(): Promise<void> {
     if (this.#dead) {
-      await this.#gone
+      await this.#exited
       return
     }
     const ended = this.#order({ type: 'end' })
     this.#dead = true
     try {
-      // A thread that dies of this sends no report.
-      await Promise.race([ended, this.#gone])
+      // A thread that dies while it ends sends no result.
+      await Promise.race([ended, this.#exited])
     } finally {
-      await this.#gone
+      await this.#exited
     }
   }
 
-  /** Rejects all orders of a thread that ended. */
+  /** Sends an order. @returns its result; rejects if it fails */
   #order(order: Order): Promise<unknown> {
     const id = this.#orders++
     this.#worker.postMessage({ id, order })

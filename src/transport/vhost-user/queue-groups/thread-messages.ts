@@ -17,6 +17,7 @@ export interface NumberedOrder {
   readonly order: Order
 }
 
+/** Reports of the thread of a group to the main thread. */
 export type ThreadReport =
   /** The device is built. */
   | { readonly type: 'ready' }

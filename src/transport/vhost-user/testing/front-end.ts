@@ -7,10 +7,10 @@ import { MessageFlag } from '../protocol.ts'
 import { encodeMessage, type RawMessage, RequestStream } from '../request-stream.ts'
 
 /**
- * The front-end's end of a connection: sends messages, right or wrong, and reads answers.
+ * Front-end controlled by a test: sends valid or invalid messages, and reads answers.
  *
  *     const features = frontEnd.ask('GET_FEATURES', undefined).value
- *     frontEnd.tell('SET_FEATURES', features)
+ *     frontEnd.send('SET_FEATURES', features)
  *     frontEnd.acknowledged('SET_VRING_NUM', { index: 0, num: 256 })     // 0: it was accepted
  */
 export class FrontEnd extends PeerEnd<RawMessage> {
@@ -18,8 +18,8 @@ export class FrontEnd extends PeerEnd<RawMessage> {
     super(stream, new RequestStream(), turn)
   }
 
-  /** Sends a message, and does not look for an answer. */
-  tell<N extends FrontEndMessage>(
+  /** Sends a message without reading an answer. */
+  send<N extends FrontEndMessage>(
     name: N,
     request: RequestOf<N>,
     descriptors: readonly Descriptor[] = [],
@@ -30,17 +30,17 @@ export class FrontEnd extends PeerEnd<RawMessage> {
     this.turn()
   }
 
-  /** Sends a message that has an answer of its own, and reads that. */
+  /** Sends a message that has a reply. @returns the reply */
   ask<N extends FrontEndMessage>(
     name: N,
     request: RequestOf<N>,
     descriptors: readonly Descriptor[] = [],
   ): Answer<ReplyOf<N>> {
-    this.tell(name, request, descriptors)
+    this.send(name, request, descriptors)
     return this.answerTo(name)
   }
 
-  /** Reads the answer to a message that was sent. */
+  /** Reads the reply to a message that was sent. */
   answerTo<N extends FrontEndMessage>(name: N): Answer<ReplyOf<N>> {
     const kind = FrontEndMessage[name] as unknown as MessageKind<RequestOf<N>, ReplyOf<N>>
     const message = this.next()
@@ -52,17 +52,17 @@ export class FrontEnd extends PeerEnd<RawMessage> {
     return { value: kind.reply.parse(message.payload), descriptors: message.descriptors }
   }
 
-  /** Sends a message and asks for an acknowledgement. @returns 0 where it was accepted */
+  /** Sends a message and requests an acknowledgement. @returns 0 if the message was accepted */
   acknowledged<N extends FrontEndMessage>(
     name: N,
     request: RequestOf<N>,
     descriptors: readonly Descriptor[] = [],
   ): number {
-    this.tell(name, request, descriptors, MessageFlag.NEED_REPLY)
+    this.send(name, request, descriptors, MessageFlag.NEED_REPLY)
     return this.acknowledgementOf(name)
   }
 
-  /** Reads the acknowledgement of a message that was sent and asked for it. */
+  /** Reads the acknowledgement of a message that requested it. */
   acknowledgementOf(name: FrontEndMessage): number {
     const message = this.next()
     if (message?.request !== FrontEndMessage[name].id) {

@@ -8,8 +8,7 @@ import { GuestAllocator, PackedDriver, type QueueDriver, SplitDriver } from '../
 const MEMORY_BYTES = 1 << 20
 
 /**
- * A guest that outlives connections and back-ends: memory in a file, rings in it, and events to kick and be called
- * with.
+ * Guest that outlives connections and back-ends: memory in a file, rings in it, and kick, call and error events.
  */
 export class GuestSide {
   readonly file = MemoryFile.create('guest memory', MEMORY_BYTES)
@@ -26,7 +25,7 @@ export class GuestSide {
     this.allocator = new GuestAllocator(this.region, 4096)
   }
 
-  /** Makes a ring, and the events that belong to it. */
+  /** Creates a ring and its events. */
   makeQueue(index: number, size: number, features: bigint): QueueDriver {
     const Driver = hasFeature(features, Feature.RING_PACKED) ? PackedDriver : SplitDriver
     const queue = new Driver(this.allocator, {
@@ -42,7 +41,7 @@ export class GuestSide {
   }
 
   close(): void {
-    // Not every ring needs to be there.
+    // `Object.values` skips rings that were not created.
     for (const events of [this.kicks, this.calls, this.errors]) for (const event of Object.values(events)) event.close()
     this.#mapping.close()
   }

@@ -8,7 +8,7 @@ import { USER_BASE } from './start-ring.ts'
 
 const MEMORY = 1 << 20
 
-/** A number that may well be an address, a size, an index or a set of flags; or anything. */
+/** Number that is often a plausible address, size, index or set of flags. */
 const number = fc.oneof(
   fc.nat(2),
   fc.nat(300),
@@ -18,25 +18,25 @@ const number = fc.oneof(
   fc.maxSafeNat(),
 )
 
-/** A payload in the shape of a message's: words of 4 or 8 bytes, cut to a length that is right more often than not. */
+/** Payload of words of 4 or 8 bytes, cut to a length that is often valid. */
 const payload = fc.tuple(
   fc.array(fc.tuple(number, fc.boolean()), { maxLength: 12 }),
   fc.constantFrom(0, 8, 8, 8, 16, 24, 40, 40, 40, 72, 12, 13),
 )
 
-/** What a hostile front-end and guest do. */
+/** Action of a hostile front-end or guest. */
 export const hostileAct = fc.oneof(
   {
     weight: 8,
     arbitrary: fc.record({
-      do: fc.constant('say' as const),
+      do: fc.constant('message' as const),
       kind: fc.nat(44),
       payload,
       fds: fc.array(fc.nat(3), { maxLength: 3 }),
       ack: fc.boolean(),
     }),
   },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant('babble' as const), bytes: fc.uint8Array({ maxLength: 40 }) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('bytes' as const), bytes: fc.uint8Array({ maxLength: 40 }) }) },
   {
     weight: 3,
     arbitrary: fc.record({
@@ -65,7 +65,7 @@ function wire([words, length]: readonly [readonly (readonly [number, boolean])[]
   return bytes.subarray(0, length)
 }
 
-/** What acts are done to. */
+/** Front-end and guest that perform the actions. */
 export interface Target {
   readonly frontEnd: FrontEnd
   readonly guest: GuestSide
@@ -73,10 +73,10 @@ export interface Target {
   kick(ring: number): void
 }
 
-/** Does one. @param answer has the device give back what it keeps */
+/** Performs an action. @param answer makes the device return the chains that it keeps */
 export function perform(target: Target, answer: () => void, what: HostileAct): void {
   const { guest, frontEnd } = target
-  if (what.do === 'say') {
+  if (what.do === 'message') {
     const fds = [
       guest.file.descriptor,
       guest.kicks[0].descriptor,
@@ -89,7 +89,7 @@ export function perform(target: Target, answer: () => void, what: HostileAct): v
       what.fds.map((i) => fds[i]),
     )
     for (const descriptor of frontEnd.next()?.descriptors ?? []) descriptor.close()
-  } else if (what.do === 'babble') {
+  } else if (what.do === 'bytes') {
     frontEnd.raw(what.bytes)
   } else if (what.do === 'scribble') {
     const { descriptorArea, driverArea } = guest.queues[what.ring].addresses
@@ -109,8 +109,7 @@ export function perform(target: Target, answer: () => void, what: HostileAct): v
 }
 
 /**
- * The seed is printed with what fails, and `FUZZ_SEED` repeats it; `FUZZ_RUNS` makes it longer than it is for
- * everybody.
+ * Parameters of a fuzz test. A failure prints its seed, which `FUZZ_SEED` repeats; `FUZZ_RUNS` sets the number of runs.
  */
 export function fuzzParameters(runs: number): { readonly numRuns: number; readonly seed?: number } {
   const { FUZZ_RUNS, FUZZ_SEED } = process.env

@@ -2,7 +2,7 @@ import type { Descriptor } from '../../../host/linux/descriptor.ts'
 import type { Closable } from '../../../host/linux/reactor/reactor.ts'
 import { type NotFound, type SharedObjects, type SharedObjectsListener, uuidText } from '../shared-objects.ts'
 
-/** Any files by name, standing for dma-bufs: what is between the devices does not look at them. */
+/** Shared objects that are arbitrary files instead of dma-bufs: the exchange does not check their kind. */
 export class NamedFiles implements SharedObjects {
   readonly #files = new Map<string, { readonly uuid: Uint8Array; readonly file: Descriptor }>()
   readonly #listeners = new Set<SharedObjectsListener>()

@@ -5,7 +5,7 @@ import { MessageFlag } from '../protocol.ts'
 import { encodeMessage, type RawMessage, RequestStream } from '../request-stream.ts'
 import type { VhostUserRig } from './vhost-user-rig.ts'
 
-/** The front-end's end of the back-end's own channel. */
+/** Front-end's side of the back-end channel. */
 export class OtherChannel {
   readonly #ours: UnixStream
   readonly #stream = new RequestStream()
@@ -17,20 +17,20 @@ export class OtherChannel {
     theirs.close()
   }
 
-  /** The next message, after a turn. */
+  /** Takes a turn. @returns the next message */
   next(): RawMessage | undefined {
     this.rig.reactor.turn()
     return this.take()
   }
 
-  /** The next message that was sent already. */
+  /** Returns the next message that has arrived. */
   take(): RawMessage | undefined {
     const received = this.#ours.receive()
     if (received !== undefined && received !== END) this.#stream.add(received.bytes, received.descriptors)
     return this.#stream.next()
   }
 
-  /** @param descriptors borrowed */
+  /** Sends a reply. @param descriptors borrowed */
   answer({ request }: Pick<RawMessage, 'request'>, status: number, descriptors: readonly Descriptor[] = []): void {
     const payload = new Uint8Array(8)
     payload[0] = status

@@ -16,11 +16,11 @@ export interface RemoteDriverOptions {
   readonly features?: bigint
 }
 
-/** How long anything may take before it counts as never. */
+/** Timeout of each request and message. */
 const TIMEOUT_MS = 120_000
 
 /**
- * A driver and its front-end against a back-end that runs by itself: another process, or a reactor in this one.
+ * Driver and front-end of a back-end in another process, or on a reactor in this one.
  *
  *     const driver = await RemoteDriver.start(UnixStream.connect('/run/disk.sock'), { queues: 1, queueSize: 64 })
  *     const [data, status] = await driver.request(0, [header], [512, 1])
@@ -41,19 +41,19 @@ export class RemoteDriver {
     const features = wanted & (await driver.#ask('GET_FEATURES', undefined))
     const protocol = await driver.#ask('GET_PROTOCOL_FEATURES', undefined)
     const slots = featureSet(ProtocolFeature.REPLY_ACK, ProtocolFeature.CONFIGURE_MEM_SLOTS)
-    driver.#frontEnd.tell('SET_PROTOCOL_FEATURES', protocol & slots)
-    driver.#frontEnd.tell('SET_OWNER', undefined)
-    driver.#frontEnd.tell('SET_FEATURES', features)
+    driver.#frontEnd.send('SET_PROTOCOL_FEATURES', protocol & slots)
+    driver.#frontEnd.send('SET_OWNER', undefined)
+    driver.#frontEnd.send('SET_FEATURES', features)
     const region = { guestAddress: 0, size: guest.file.size, userAddress: USER_BASE, mmapOffset: 0 }
-    driver.#frontEnd.tell('ADD_MEM_REG', { region }, [guest.file.descriptor])
+    driver.#frontEnd.send('ADD_MEM_REG', { region }, [guest.file.descriptor])
     const size = options.queueSize
     for (let index = 0; index < options.queues; index++) startRing(driver.#frontEnd, guest, { index, size, features })
-    // An answer says that everything before was done.
+    // The reply shows that all earlier messages were handled.
     await driver.#ask('GET_FEATURES', undefined)
     return driver
   }
 
-  /** Sends a request and waits for it. @param writable lengths @returns what came back, part by part */
+  /** Sends a request and waits for it. @param writable lengths in bytes @returns the bytes of each writable part */
   async request(queue: number, readable: readonly Uint8Array[], writable: readonly number[]): Promise<Uint8Array[]> {
     const { guest } = this
     const { allocator, region } = guest
@@ -67,14 +67,14 @@ export class RemoteDriver {
     const driver = guest.queues[queue]
     if (driver.add(inputs, outputs) < 0) throw new Error('the queue is full')
     if (driver.kick()) guest.kicks[queue].signal()
-    await patiently(() => guest.calls[queue].drain() > 0 && driver.collect(), 'the device does not answer')
+    await poll(() => guest.calls[queue].drain() > 0 && driver.collect(), 'the device does not answer')
     driver.enableInterrupts()
     const answer = outputs.map(({ address, length }) => region.u8.slice(address, address + length))
     for (const { address } of [...inputs, ...outputs]) allocator.free(address)
     return answer
   }
 
-  /** Hangs up without a word. */
+  /** Closes the connection without stopping the rings. */
   close(): void {
     this.#frontEnd.close()
     this.guest.close()
@@ -86,20 +86,20 @@ export class RemoteDriver {
     descriptors: readonly Descriptor[] = [],
   ): Promise<ReplyOf<N>> {
     const kind = FrontEndMessage[name] as unknown as MessageKind<RequestOf<N>, ReplyOf<N>>
-    this.#frontEnd.tell(name, request, descriptors)
-    const message = await patiently(() => this.#frontEnd.next(), `${name} is not answered`)
+    this.#frontEnd.send(name, request, descriptors)
+    const message = await poll(() => this.#frontEnd.next(), `${name} is not answered`)
     if (!kind.reply) throw new Error(`${name} has no answer`)
     return kind.reply.parse(message.payload)
   }
 }
 
-/** Looks again and again until there is something. */
-async function patiently<T>(look: () => T | undefined | false, complaint: string): Promise<T> {
+/** Calls `find` until it returns a value. @throws {Error} with `message` after `TIMEOUT_MS` */
+async function poll<T>(find: () => T | undefined | false, message: string): Promise<T> {
   const end = Date.now() + TIMEOUT_MS
   for (;;) {
-    const found = look()
+    const found = find()
     if (found !== undefined && found !== false) return found
-    if (Date.now() > end) throw new Error(complaint)
+    if (Date.now() > end) throw new Error(message)
     await setTimeout(1)
   }
 }

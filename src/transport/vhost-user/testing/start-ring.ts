@@ -3,33 +3,33 @@ import { VhostFeature } from '../protocol.ts'
 import type { FrontEnd } from './front-end.ts'
 import type { GuestSide } from './guest-side.ts'
 
-/** Where the front-end has the guest's memory, as it says. */
+/** Address of guest memory in the front-end. */
 export const USER_BASE = 0x7f12_3400_0000
 
 export interface StartedRing {
   readonly index: number
-  /** Descriptors, where the guest has no such ring yet. */
+  /** Queue size, used if the guest has no such ring yet. */
   readonly size: number
-  /** What was agreed on. */
+  /** Negotiated features. */
   readonly features: bigint
   /** Position to start at. @default 0 */
   readonly base?: number | undefined
 }
 
-/** Says all of the guest's memory at once. */
+/** Sends SET_MEM_TABLE with the whole guest memory. */
 export function shareMemory(frontEnd: FrontEnd, { file }: GuestSide): void {
   const region = { guestAddress: 0, size: file.size, userAddress: USER_BASE, mmapOffset: 0 }
-  frontEnd.tell('SET_MEM_TABLE', { regions: 1, elements: [region] }, [file.descriptor])
+  frontEnd.send('SET_MEM_TABLE', { regions: 1, elements: [region] }, [file.descriptor])
 }
 
-/** Says all there is to say of a ring, so that it is served. */
+/** Sets up, starts and enables a ring. */
 export function startRing(frontEnd: FrontEnd, guest: GuestSide, { index, size, features, base }: StartedRing): void {
   const queue = guest.queues[index] ?? guest.makeQueue(index, size, features)
   const { descriptorArea, driverArea, deviceArea } = queue.addresses
   const beginning = hasFeature(features, Feature.RING_PACKED) ? 0x8000_8000 : 0
-  frontEnd.tell('SET_VRING_NUM', { index, num: queue.size })
-  frontEnd.tell('SET_VRING_BASE', { index, num: base ?? beginning })
-  frontEnd.tell('SET_VRING_ADDR', {
+  frontEnd.send('SET_VRING_NUM', { index, num: queue.size })
+  frontEnd.send('SET_VRING_BASE', { index, num: base ?? beginning })
+  frontEnd.send('SET_VRING_ADDR', {
     index,
     flags: 0,
     descriptor: USER_BASE + descriptorArea,
@@ -37,8 +37,8 @@ export function startRing(frontEnd: FrontEnd, guest: GuestSide, { index, size, f
     available: USER_BASE + driverArea,
     log: deviceArea,
   })
-  frontEnd.tell('SET_VRING_CALL', index, [guest.calls[index].descriptor])
-  frontEnd.tell('SET_VRING_ERR', index, [guest.errors[index].descriptor])
-  frontEnd.tell('SET_VRING_KICK', index, [guest.kicks[index].descriptor])
-  if (hasFeature(features, VhostFeature.PROTOCOL_FEATURES)) frontEnd.tell('SET_VRING_ENABLE', { index, num: 1 })
+  frontEnd.send('SET_VRING_CALL', index, [guest.calls[index].descriptor])
+  frontEnd.send('SET_VRING_ERR', index, [guest.errors[index].descriptor])
+  frontEnd.send('SET_VRING_KICK', index, [guest.kicks[index].descriptor])
+  if (hasFeature(features, VhostFeature.PROTOCOL_FEATURES)) frontEnd.send('SET_VRING_ENABLE', { index, num: 1 })
 }

@@ -11,15 +11,14 @@ import { GuestSide } from './guest-side.ts'
 import { shareMemory, startRing } from './start-ring.ts'
 
 export interface RigOptions {
-  /** A guest that was there before. */
+  /** Existing guest. @default a new one */
   readonly guest?: GuestSide
   readonly extension?: VhostUserBackendOptions['extension']
   readonly objects?: VhostUserBackendOptions['objects']
 }
 
 /**
- * A device behind a back-end, a front-end before it, and a guest whose memory both share: real descriptors, turned by
- * hand.
+ * Device behind a back-end, front-end, and guest memory that both share. Uses real descriptors and a `HandReactor`.
  *
  *     const rig = new VhostUserRig(new EchoDevice())
  *     rig.start()
@@ -32,8 +31,8 @@ export class VhostUserRig {
   readonly frontEnd: FrontEnd
   readonly guest: GuestSide
   readonly logged: string[] = []
-  over = false
-  /** Why it is over, as far as that is for people to know. */
+  closed = false
+  /** Reason why the connection ended; undefined if the front-end closed it. */
   reason: string | undefined
   features = 0n
   readonly #device: VirtioDevice
@@ -50,8 +49,8 @@ export class VhostUserRig {
       this.reactor,
       { log: (line) => this.logged.push(line), extension, objects },
     )
-    void this.backend.over.then((reason) => {
-      this.over = true
+    void this.backend.closed.then((reason) => {
+      this.closed = true
       this.reason = reason
     })
     this.frontEnd = new FrontEnd(ours, () => this.reactor.turn())
@@ -65,34 +64,34 @@ export class VhostUserRig {
    */
   negotiate(wanted = 0n, protocol?: bigint): void {
     const { frontEnd } = this
-    frontEnd.tell('SET_OWNER', undefined)
+    frontEnd.send('SET_OWNER', undefined)
     const offered = frontEnd.ask('GET_FEATURES', undefined).value
     const protocolOffered = frontEnd.ask('GET_PROTOCOL_FEATURES', undefined).value
-    frontEnd.tell('SET_PROTOCOL_FEATURES', protocol ?? protocolOffered & ~featureSet(ProtocolFeature.GPA_ADDRESSES))
+    frontEnd.send('SET_PROTOCOL_FEATURES', protocol ?? protocolOffered & ~featureSet(ProtocolFeature.GPA_ADDRESSES))
     this.features = (wanted | featureSet(Feature.VERSION_1, VhostFeature.PROTOCOL_FEATURES)) & offered
-    frontEnd.tell('SET_FEATURES', this.features)
+    frontEnd.send('SET_FEATURES', this.features)
   }
 
   shareMemory(): void {
     shareMemory(this.frontEnd, this.guest)
   }
 
-  /** Sets a ring up, starts and enables it. @param base where it goes on */
+  /** Sets up, starts and enables a ring. @param base position to start at. @default the first */
   startRing(index: number, base?: number): void {
     const { features } = this
     startRing(this.frontEnd, this.guest, { index, size: this.#device.queueSizes[index], features, base })
   }
 
-  /** Everything, up to rings that are served. @param wanted virtio features besides VERSION_1 */
+  /** Negotiates, shares memory and starts all rings. @param wanted virtio features besides VERSION_1 */
   start(wanted = 0n): void {
     this.negotiate(wanted)
     this.shareMemory()
     for (let index = 0; index < this.#device.queueSizes.length; index++) this.startRing(index)
   }
 
-  /** Stops a ring as a front-end does. @returns where it stands */
+  /** Stops a ring as a front-end does. @returns its position */
   stopRing(index: number): number {
-    this.frontEnd.tell('SET_VRING_ENABLE', { index, num: 0 })
+    this.frontEnd.send('SET_VRING_ENABLE', { index, num: 0 })
     return this.frontEnd.ask('GET_VRING_BASE', { index, num: 0 }).value.num
   }
 
@@ -111,13 +110,13 @@ export class VhostUserRig {
     return this.#client.echo(queue, bytes)
   }
 
-  /** The front-end goes without a word; what the back-end has to do about that is done. */
+  /** Closes the front-end's connection, and waits until the back-end has handled it. */
   async hangUp(): Promise<void> {
     this.frontEnd.close()
     await this.reactor.idle()
   }
 
-  /** All of it ends. */
+  /** Closes front-end and guest. */
   async close(): Promise<void> {
     await this.hangUp()
     this.guest.close()

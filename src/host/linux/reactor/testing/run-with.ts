@@ -1,6 +1,6 @@
 import type { Reactor } from '../reactor.ts'
 
-/** Runs a reactor for as long as `body` does. */
+/** Runs a reactor while `body` runs. */
 export async function runWith(reactor: Reactor, body: () => Promise<void>): Promise<void> {
   const work = body().finally(() => reactor.stop())
   reactor.settle(work)
@@ -8,7 +8,7 @@ export async function runWith(reactor: Reactor, body: () => Promise<void>): Prom
   try {
     await Promise.all([run, work])
   } finally {
-    // A body that fails stops the reactor, which has to end before it can be closed.
+    // A body that fails stops the reactor, which must end before the caller closes it.
     await run
   }
 }

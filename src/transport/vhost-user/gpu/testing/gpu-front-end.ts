@@ -8,11 +8,11 @@ const OK_EDID = 0x1104
 const MODES = 16
 const HEADER_BYTES = 12
 
-/** What the front-end shows of a scanout. */
+/** Scanout as the front-end shows it. */
 export interface ShownScanout {
   readonly width: number
   readonly height: number
-  /** Words, X << 24 | R << 16 | G << 8 | B. */
+  /** Pixels as words: X << 24 | R << 16 | G << 8 | B. */
   readonly pixels: Uint32Array
 }
 
@@ -26,24 +26,24 @@ export interface ShownCursor {
 }
 
 /**
- * Plays the front-end of a GPU, as QEMU does: takes what is sent, draws it, answers questions. It takes bytes apart by hand,
- * as the protocol draws them, and asserts what QEMU relies on.
+ * Front-end of a GPU that behaves as QEMU's: receives messages, draws them, and answers requests. It parses bytes
+ * without the product's message tables, and asserts what QEMU relies on.
  *
  *     const frontEnd = new GpuFrontEnd(stream)
- *     frontEnd.receive()                     // all that came until now
+ *     frontEnd.receive()                     // all bytes that have arrived
  *     frontEnd.scanouts[0].pixels
  */
 export class GpuFrontEnd {
-  /** Numbers of the messages that came, in their order. */
+  /** Numbers of the received messages, in order. */
   readonly requests: number[] = []
   readonly scanouts: (ShownScanout | undefined)[] = []
   readonly cursors: (ShownCursor | undefined)[] = []
-  /** What the back-end agreed to. */
+  /** Protocol features that the back-end set. */
   agreed: bigint | undefined
-  /** What it offers, and what it answers about each scanout. */
+  /** Protocol features to offer, and the size to report of each scanout. */
   features = 0b11n
   readonly sizes: ({ readonly width: number; readonly height: number } | undefined)[] = [{ width: 1280, height: 800 }]
-  /** Whether questions are answered at all. */
+  /** True to answer requests. */
   answers = true
   ended = false
   readonly #stream: UnixStream
@@ -53,7 +53,7 @@ export class GpuFrontEnd {
     this.#stream = stream
   }
 
-  /** Takes up to so many bytes, or all there are, and does what they say. @returns how many bytes came */
+  /** Receives and handles messages, up to `most` bytes. @returns number of bytes received */
   receive(most = Number.POSITIVE_INFINITY): number {
     let taken = 0
     while (taken < most) {
@@ -73,8 +73,8 @@ export class GpuFrontEnd {
     return taken
   }
 
-  /** Answers with these bytes, whatever was asked. */
-  say(request: number, payload: Uint8Array, flags: number = MessageFlag.REPLY): void {
+  /** Sends a reply with these bytes, even if it matches no request. */
+  reply(request: number, payload: Uint8Array, flags: number = MessageFlag.REPLY): void {
     this.#stream.send(encodeMessage(request, flags, payload, 0))
   }
 
@@ -98,13 +98,13 @@ export class GpuFrontEnd {
     const words = wordsOf(payload, 0, payload.length >>> 2)
     switch (request) {
       case 1:
-        if (this.answers) this.say(request, new Uint8Array(BigUint64Array.of(this.features).buffer))
+        if (this.answers) this.reply(request, new Uint8Array(BigUint64Array.of(this.features).buffer))
         return
       case 2:
         this.agreed = new BigUint64Array(payload.slice().buffer)[0]
         return
       case 3:
-        if (this.answers) this.say(request, this.#displayInfo())
+        if (this.answers) this.reply(request, this.#displayInfo())
         return
       case 4:
       case 5:
@@ -121,7 +121,7 @@ export class GpuFrontEnd {
         this.#draw(words)
         return
       case 11:
-        if (this.answers) this.say(request, this.#edid(words[0]))
+        if (this.answers) this.reply(request, this.#edid(words[0]))
         return
       default:
         throw new Error(`message ${request}`)
@@ -131,7 +131,7 @@ export class GpuFrontEnd {
   #draw(words: Uint32Array): void {
     const [scanout, x, y, width, height, ...pixels] = words
     const shown = this.scanouts[scanout]
-    if (!shown) throw new Error('an update of what has no size: QEMU would crash')
+    if (!shown) throw new Error('an update of a scanout without a size: QEMU would crash')
     if (pixels.length !== width * height) throw new Error(`${pixels.length} pixels for ${width} by ${height}`)
     if (x + width > shown.width || y + height > shown.height) throw new Error('an update outside its scanout')
     for (let row = 0; row < height; row++) {

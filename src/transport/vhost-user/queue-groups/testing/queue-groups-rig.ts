@@ -15,7 +15,7 @@ import { VhostUserBackend } from '../../vhost-user-backend.ts'
 import { type QueueGroup, Splitter, WITHHELD } from '../splitter.ts'
 
 /**
- * Groups in this thread, a splitter before them, a front-end before that, and a guest whose memory all share.
+ * Queue groups in this thread, splitter, front-end, and guest memory that all share.
  *
  *     const rig = new QueueGroupsRig([new EchoDevice(), new EchoDevice()])
  *     await rig.start()
@@ -28,10 +28,10 @@ export class QueueGroupsRig {
   readonly splitter: Splitter
   readonly frontEnd: FrontEnd
   readonly guest: GuestSide
-  /** Lines of the splitter, and of each group. */
+  /** Log lines of the splitter, and of each group. */
   readonly logged: string[] = []
   readonly groupLogged: string[][]
-  over = false
+  closed = false
   reason: string | undefined
   features = 0n
   readonly #queueSizes: readonly number[]
@@ -44,48 +44,48 @@ export class QueueGroupsRig {
     const [ours, theirs] = socketPair('a connection')
     const groups = devices.map((device, i) => this.#group(device, this.groupLogged[i]))
     this.splitter = new Splitter(groups, theirs, this.reactor, (line) => this.logged.push(line))
-    void this.splitter.over.then((reason) => {
-      this.over = true
+    void this.splitter.closed.then((reason) => {
+      this.closed = true
       this.reason = reason
     })
     this.frontEnd = new FrontEnd(ours, () => this.reactor.turn())
     this.#client = new EchoClient(guest.allocator, guest.queues, (queue) => this.kick(queue))
   }
 
-  /** Sends a message that has an answer of its own, and reads that. */
+  /** Sends a message that has a reply. @returns the reply */
   async ask<N extends FrontEndMessage>(
     name: N,
     request: RequestOf<N>,
     descriptors: readonly Descriptor[] = [],
   ): Promise<Answer<ReplyOf<N>>> {
-    this.frontEnd.tell(name, request, descriptors)
+    this.frontEnd.send(name, request, descriptors)
     await this.reactor.idle()
     return this.frontEnd.answerTo(name)
   }
 
-  /** Sends a message and asks for an acknowledgement. @returns 0 where it was accepted */
+  /** Sends a message and requests an acknowledgement. @returns 0 if the message was accepted */
   async acknowledged<N extends FrontEndMessage>(
     name: N,
     request: RequestOf<N>,
     descriptors: readonly Descriptor[] = [],
   ): Promise<number> {
-    this.frontEnd.tell(name, request, descriptors, MessageFlag.NEED_REPLY)
+    this.frontEnd.send(name, request, descriptors, MessageFlag.NEED_REPLY)
     await this.reactor.idle()
     return this.frontEnd.acknowledgementOf(name)
   }
 
-  /** Agrees on features. @param wanted virtio features besides VERSION_1 */
+  /** Negotiates features. @param wanted virtio features besides VERSION_1 */
   async negotiate(wanted = 0n): Promise<void> {
-    this.frontEnd.tell('SET_OWNER', undefined)
+    this.frontEnd.send('SET_OWNER', undefined)
     const offered = (await this.ask('GET_FEATURES', undefined)).value
     const protocol = (await this.ask('GET_PROTOCOL_FEATURES', undefined)).value
-    this.frontEnd.tell('SET_PROTOCOL_FEATURES', protocol & ~featureSet(ProtocolFeature.GPA_ADDRESSES))
+    this.frontEnd.send('SET_PROTOCOL_FEATURES', protocol & ~featureSet(ProtocolFeature.GPA_ADDRESSES))
     this.features = (wanted | featureSet(Feature.VERSION_1, VhostFeature.PROTOCOL_FEATURES)) & offered
-    this.frontEnd.tell('SET_FEATURES', this.features)
+    this.frontEnd.send('SET_FEATURES', this.features)
     await this.reactor.idle()
   }
 
-  /** Shares the guest's memory, and starts all rings. */
+  /** Shares the guest memory, and starts all rings. */
   async startRings(): Promise<void> {
     const { features, frontEnd, guest } = this
     shareMemory(frontEnd, guest)
@@ -93,7 +93,7 @@ export class QueueGroupsRig {
     await this.reactor.idle()
   }
 
-  /** Everything, up to rings that are served. @param wanted virtio features besides VERSION_1 */
+  /** Negotiates, shares memory and starts all rings. @param wanted virtio features besides VERSION_1 */
   async start(wanted = 0n): Promise<void> {
     await this.negotiate(wanted)
     await this.startRings()
@@ -114,13 +114,13 @@ export class QueueGroupsRig {
     return this.#client.echo(queue, bytes)
   }
 
-  /** The front-end goes without a word; what is to be done about that is done. */
+  /** Closes the front-end's connection, and waits until the groups have handled it. */
   async hangUp(): Promise<void> {
     this.frontEnd.close()
     await this.reactor.idle()
   }
 
-  /** All of it ends. */
+  /** Closes front-end and guest. */
   async close(): Promise<void> {
     await this.hangUp()
     this.guest.close()
