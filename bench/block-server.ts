@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import type { Program } from '../src/guest-image/debian/program.ts'
 import { prepareQemuTools, type QemuTools } from '../src/engines/qemu/qemu.ts'
+import type { Program } from '../src/guest-image/debian/program.ts'
 import type { Figures } from './figures.ts'
 
 const IMAGE_BYTES = 512 << 20

@@ -1,7 +1,8 @@
 import { openSync, readdirSync, realpathSync } from 'node:fs'
 import { mapFile } from '../../src/host/linux/address-space.ts'
 import { memoryAt } from '../../src/host/linux/ffi.ts'
-import { ioctl, words } from './ioctl.ts'
+import { ioctl } from '../../src/host/linux/posix.ts'
+import { words } from './ioctl.ts'
 
 // Requests of drm/drm.h, with the sizes of their arguments.
 const GEM_CLOSE = 0x4008_6409

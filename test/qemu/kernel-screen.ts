@@ -1,6 +1,7 @@
 import { readSync } from 'node:fs'
+import { ioctl } from '../../src/host/linux/posix.ts'
 import type { Rect } from '../../src/services/rect.ts'
-import { ioctl, pointer, words } from './ioctl.ts'
+import { pointer, words } from './ioctl.ts'
 
 // Requests of drm/drm.h, with the sizes of their arguments.
 const MODE_GETRESOURCES = 0xc040_64a0

@@ -2,10 +2,12 @@
  * What a program of the guest does to have memory of a virtio GPU's, as Mesa and minigbm do: it makes a context of capability set
  * 5, and a query ring that answers come in.
  */
+
 import { openSync, readdirSync } from 'node:fs'
 import { mapFile } from '../../src/host/linux/address-space.ts'
 import { memoryAt } from '../../src/host/linux/ffi.ts'
-import { ioctl, pointer, words } from './ioctl.ts'
+import { ioctl } from '../../src/host/linux/posix.ts'
+import { pointer, words } from './ioctl.ts'
 
 // Requests of drm/virtgpu_drm.h, with the sizes of their arguments.
 const VIRTGPU_MAP = 0xc010_6441

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
-import { FallocateMode, fallocate } from '../../host/linux/fallocate.ts'
 import { Mapping } from '../../host/linux/mapping.ts'
 import { MemoryFile } from '../../host/linux/memory-file.ts'
+import { FallocateMode, fallocate } from '../../host/linux/posix.ts'
 import { SystemCallError } from '../../host/linux/system-call-error.ts'
 import type { MemoryRegion } from '../../memory/memory-region.ts'
 import { HEAP_PAGE, type HeapMemory } from '../../services/heap-memory.ts'

@@ -1,11 +1,7 @@
 import { fstatSync } from 'node:fs'
 import { Descriptor } from '../../host/linux/descriptor.ts'
-import { systemCall } from '../../host/linux/system-call.ts'
+import { FcntlCommand, fcntl } from '../../host/linux/posix.ts'
 import type { FileExtent } from '../../host/linux/udmabuf/protocol.ts'
-
-const F_DUPFD_CLOEXEC = 1030
-
-const fcntl = systemCall<[fd: number, command: number, least: number]>('int fcntl(int fd, int command, int64_t least)')
 
 /** Part of a memory file that may be sent to consumers. */
 export interface HeldExtent {
@@ -61,7 +57,10 @@ export class HeldFiles {
     if (!file) {
       const what = 'memory of buffers'
       file = {
-        descriptor: new Descriptor(fcntl(`duplicating the descriptor of ${what}`, fd, F_DUPFD_CLOEXEC, 0), what),
+        descriptor: new Descriptor(
+          fcntl(`duplicating the descriptor of ${what}`, fd, FcntlCommand.DUPFD_CLOEXEC, 0),
+          what,
+        ),
         key,
         users: 0,
       }

@@ -1,6 +1,6 @@
 import { discardBlocks } from '../../host/linux/block-ioctl.ts'
-import { FallocateMode, fallocate } from '../../host/linux/fallocate.ts'
 import { ffiMissing } from '../../host/linux/ffi.ts'
+import { FallocateMode, fallocate } from '../../host/linux/posix.ts'
 import { SystemCallError } from '../../host/linux/system-call-error.ts'
 
 /** Methods of the kernel to erase a range without writing zeroes. */

@@ -1,6 +1,6 @@
 import { closeSync, constants, openSync } from 'node:fs'
 import { Descriptor } from '../../host/linux/descriptor.ts'
-import { systemCall } from '../../host/linux/system-call.ts'
+import { ioctl, ioctlNumber } from '../../host/linux/posix.ts'
 import { SystemCallError } from '../../host/linux/system-call-error.ts'
 import { unixSocket } from '../../host/linux/unix-stream.ts'
 import { errorCode } from '../../host/node/error-code.ts'
@@ -41,13 +41,6 @@ const REQUEST_BYTES = 40
 const REQUEST_VALUE = 16
 /** Longest name of an interface. */
 const NAME_BYTES = 15
-
-const ioctl = systemCall<[fd: number, request: number, argument: Uint8Array | Int32Array]>(
-  'int ioctl(int fd, unsigned long request, void *argument)',
-)
-const ioctlNumber = systemCall<[fd: number, request: number, argument: number]>(
-  'int ioctl(int fd, unsigned long request, unsigned long argument)',
-)
 
 /** Sets of `Offload`s kernels have known, the newest first; the numbers are those of linux/if_tun.h. */
 const KNOWN_OFFLOADS = [

@@ -1,12 +1,8 @@
-import { systemCall } from './system-call.ts'
+import { ioctl } from './posix.ts'
 
 // Requests of linux/fs.h, with the numbers of most architectures. On PowerPC and MIPS, whose numbers differ, calls fail.
 const BLKDISCARD = 0x1277
 const BLKGETSIZE64 = 0x8008_1272
-
-const ioctl = systemCall<[fd: number, request: number, argument: BigUint64Array]>(
-  'int ioctl(int fd, unsigned long request, void *argument)',
-)
 
 /** Size of a block device in bytes. */
 export function blockDeviceSize(purpose: string, fd: number): number {

@@ -5,19 +5,17 @@ import { Descriptor } from './descriptor.ts'
 import { EventFd } from './event-fd.ts'
 import { ffiMissing } from './ffi.ts'
 import { MemoryFile } from './memory-file.ts'
+import { eventfd, FcntlCommand, fcntl } from './posix.ts'
 import { createReactor } from './reactor/create-reactor.ts'
 import { Interest } from './reactor/reactor.ts'
 import { KINDS } from './reactor/testing/kinds.ts'
 import { systemCall } from './system-call.ts'
 
 const skip = ffiMissing() ?? false
-const eventfd = systemCall<[initial: number, flags: number]>('int eventfd(uint32_t initial, int flags)')
 const write = systemCall<[fd: number, value: BigUint64Array, length: number]>(
   'int64_t write(int fd, const void *value, size_t length)',
 )
 
-const fcntl = systemCall<[fd: number, command: number, value: number]>('int fcntl(int fd, int command, int64_t value)')
-const F_SETFL = 4
 const O_PATH = 0x20_0000
 
 const openDescriptors = () => readdirSync('/proc/self/fd').length
@@ -29,7 +27,7 @@ function fill(event: EventFd): void {
 
 /** Makes writes block, as a peer that shares the event can at any time. */
 function unsetNonBlocking(event: EventFd): void {
-  fcntl('a test', event.descriptor.fd, F_SETFL, 0)
+  fcntl('a test', event.descriptor.fd, FcntlCommand.SETFL, 0)
 }
 
 /** Creates a blocking event, as a peer may have created it. */

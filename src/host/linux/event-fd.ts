@@ -2,7 +2,7 @@ import { readlinkSync } from 'node:fs'
 import { Descriptor } from './descriptor.ts'
 import { Errno } from './errno.ts'
 import { addressOf, type CFunction, cFunction, errno } from './ffi.ts'
-import { systemCall } from './system-call.ts'
+import { eventfd, FcntlCommand, fcntl, PollEvent } from './posix.ts'
 import { SystemCallError } from './system-call-error.ts'
 
 const EFD_CLOEXEC = 0x8_0000
@@ -11,12 +11,7 @@ const O_NONBLOCK = 0x800
 const O_ACCMODE = 3
 const O_RDWR = 2
 const O_PATH = 0x20_0000
-const F_GETFL = 3
 export const RWF_NOWAIT = 8
-const POLLOUT = 4
-
-const eventfd = systemCall<[initial: number, flags: number]>('int eventfd(uint32_t initial, int flags)')
-const fcntl = systemCall<[fd: number, command: number]>('int fcntl(int fd, int command)')
 
 /** Link of every eventfd in `/proc/self/fd`. */
 const EVENT_KIND = 'anon_inode:[eventfd]'
@@ -57,7 +52,7 @@ export class EventFd {
       const { fd, what } = descriptor
       const kind = readlinkSync(`/proc/self/fd/${fd}`)
       if (kind !== EVENT_KIND) throw new Error(`expected an eventfd, not ${kind}`)
-      const flags = fcntl(`reading the flags of ${what}`, fd, F_GETFL)
+      const flags = fcntl(`reading the flags of ${what}`, fd, FcntlCommand.GETFL, 0)
       if ((flags & (O_ACCMODE | O_PATH)) !== O_RDWR) throw new Error('the eventfd is not readable and writable')
       return new EventFd(descriptor)
     } catch (error) {
@@ -68,7 +63,11 @@ export class EventFd {
 
   /** True if a write may block now. Every process that holds the event can change that at any time. */
   get blocking(): boolean {
-    return (fcntl(`reading the flags of ${this.descriptor.what}`, this.descriptor.fd, F_GETFL) & O_NONBLOCK) === 0
+    return (
+      (fcntl(`reading the flags of ${this.descriptor.what}`, this.descriptor.fd, FcntlCommand.GETFL, 0) &
+        O_NONBLOCK) ===
+      0
+    )
   }
 
   /** Adds 1 to the counter. Does nothing if the counter is full, because a write to a blocking eventfd would wait. */
@@ -76,7 +75,7 @@ export class EventFd {
     const { write, poll } = calls()
     const fd = this.descriptor.fd
     POLL[0] = fd
-    POLL[1] = POLLOUT
+    POLL[1] = PollEvent.OUT
     if (poll(POLL, 1, 0) === 0) return
     while (write(fd, EVENT, EVENT_BYTES) < 0) {
       const reason = errno()

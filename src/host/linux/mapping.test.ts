@@ -8,12 +8,11 @@ import { Descriptor } from './descriptor.ts'
 import { ffiMissing } from './ffi.ts'
 import { MappedRegion, Mapping } from './mapping.ts'
 import { MemoryFile, Seal } from './memory-file.ts'
-import { systemCall } from './system-call.ts'
+import { dup, memfdCreate } from './posix.ts'
 
 const skip = ffiMissing() ?? false
 const GIB = 1 << 30
-const dupCall = systemCall<[fd: number]>('int dup(int fd)')
-const dup = (fd: number) => dupCall('a test', fd)
+const duplicate = (fd: number) => dup('a test', fd)
 
 test('a memory file has the requested size, and cannot be shrunk or grown', { skip }, () => {
   const file = MemoryFile.create('a test', 65536)
@@ -39,7 +38,7 @@ test('writes to a mapping reach the file, and writes to the file reach the mappi
 
 test('writes to a private mapping reach neither the file nor other mappings', { skip }, () => {
   const file = MemoryFile.create('a test', 65536)
-  const other = Mapping.of(new Descriptor(dup(file.descriptor.fd), 'the same'), { offset: 0, length: 65536 })
+  const other = Mapping.of(new Descriptor(duplicate(file.descriptor.fd), 'the same'), { offset: 0, length: 65536 })
   const mapping = Mapping.of(file.descriptor, { offset: 4096, length: 4096, private: true })
   other.bytes[4096] = 7
   assert.equal(mapping.bytes[0], 7)
@@ -142,8 +141,6 @@ test('a mapping that is not accessed takes no time and no addresses, whatever it
   }
 })
 
-const memfdCreate = systemCall<[name: Uint8Array, flags: number]>('int memfd_create(const void *name, uint32_t flags)')
-
 test('mayShrink is the reason why a file may shrink', { skip }, async () => {
   const { Descriptor } = await import('./descriptor.ts')
   const descriptor = new Descriptor(memfdCreate('a test', Uint8Array.of(0x78, 0), 3), 'guest memory')
@@ -159,9 +156,8 @@ test('access past the end of a shrunk file ends only the accessing process', { s
     import { ftruncateSync, writeSync } from 'node:fs'
     import { Descriptor } from ${url('descriptor.js')}
     import { Mapping } from ${url('mapping.js')}
-    import { systemCall } from ${url('system-call.js')}
-    const create = systemCall('int memfd_create(const void *name, uint32_t flags)')
-    const fd = create('a test', Uint8Array.of(0x78, 0), 0)
+    import { memfdCreate } from ${url('posix.js')}
+    const fd = memfdCreate('a test', Uint8Array.of(0x78, 0), 0)
     ftruncateSync(fd, 65536)
     const mapping = Mapping.of(new Descriptor(fd, 'memory'), { offset: 0, length: 65536 })
     mapping.bytes[0] = 1

@@ -1,15 +1,12 @@
 import { fstatSync, ftruncateSync } from 'node:fs'
 import { Descriptor } from './descriptor.ts'
-import { fallocate } from './fallocate.ts'
-import { systemCall } from './system-call.ts'
+import { FcntlCommand, fallocate, fcntl, memfdCreate } from './posix.ts'
 
 const MFD_CLOEXEC = 1
 const MFD_ALLOW_SEALING = 2
 const MFD_HUGETLB = 4
 /** Bit position of the binary logarithm of the huge page size in the flags. */
 const MFD_HUGE_SHIFT = 26
-const F_ADD_SEALS = 1033
-const F_GET_SEALS = 1034
 
 /** Seals of a memory file: changes that are no longer possible; fcntl(2). */
 export const Seal = {
@@ -18,9 +15,6 @@ export const Seal = {
   GROW: 4,
   WRITE: 8,
 } as const
-
-const memfdCreate = systemCall<[name: Uint8Array, flags: number]>('int memfd_create(const void *name, uint32_t flags)')
-const fcntl = systemCall<[fd: number, command: number, value: number]>('int fcntl(int fd, int command, int64_t value)')
 
 /**
  * Memory with a descriptor (memfd), so that other processes can map it too.
@@ -50,7 +44,7 @@ export class MemoryFile {
     try {
       ftruncateSync(fd, size)
       if (hugePage !== undefined) fallocate(`allocating huge pages for ${name}`, fd, 0, 0, size)
-      fcntl(`sealing ${name}`, fd, F_ADD_SEALS, Seal.SHRINK | Seal.GROW)
+      fcntl(`sealing ${name}`, fd, FcntlCommand.ADD_SEALS, Seal.SHRINK | Seal.GROW)
     } catch (error) {
       descriptor.close()
       throw error
@@ -76,7 +70,7 @@ export class MemoryFile {
 /** Seals of a file, which is borrowed; 0 if it does not support seals. */
 export function sealsOf(descriptor: Descriptor): number {
   try {
-    return fcntl(`reading the seals of ${descriptor.what}`, descriptor.fd, F_GET_SEALS, 0)
+    return fcntl(`reading the seals of ${descriptor.what}`, descriptor.fd, FcntlCommand.GET_SEALS, 0)
   } catch {
     return 0
   }

@@ -1,5 +1,5 @@
 import type { Descriptor } from './descriptor.ts'
-import { systemCall } from './system-call.ts'
+import { getsockopt } from './posix.ts'
 
 const SOL_SOCKET = 1
 const SO_PEERCRED = 17
@@ -12,10 +12,6 @@ const SO_PEERCRED = 17
 const PID = 0
 const UID = 1
 const GID = 2 // u32 indices
-
-const getsockopt = systemCall<[fd: number, level: number, option: number, value: Uint32Array, length: Uint32Array]>(
-  'int getsockopt(int fd, int level, int option, void *value, void *length)',
-)
 
 /** Process, user and group of the peer of a Unix socket. */
 export interface PeerCredentials {

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { FallocateMode, fallocate } from './fallocate.ts'
 import { ffiMissing } from './ffi.ts'
-import { FlockOperation, flock } from './flock.ts'
+import { FallocateMode, FlockOperation, fallocate, flock } from './posix.ts'
 import { systemCall } from './system-call.ts'
 
 const skip = ffiMissing() ?? false

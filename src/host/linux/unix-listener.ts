@@ -1,24 +1,13 @@
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
 import { Descriptor } from './descriptor.ts'
+import { accept4, bind, listen, PollEvent, poll } from './posix.ts'
 import { unixAddress } from './socket-address.ts'
-import { systemCall } from './system-call.ts'
 import { SystemCallError } from './system-call-error.ts'
 import { UnixStream, unixSocket } from './unix-stream.ts'
 
 const SOCK_CLOEXEC = 0x8_0000
-const POLLIN = 1
 const BACKLOG = 16
 
-const bind = systemCall<[fd: number, address: Uint8Array, length: number]>(
-  'int bind(int fd, const void *address, uint32_t length)',
-)
-const listen = systemCall<[fd: number, backlog: number]>('int listen(int fd, int backlog)')
-const accept4 = systemCall<[fd: number, address: number, length: number, flags: number]>(
-  'int accept4(int fd, intptr_t address, intptr_t length, int flags)',
-)
-const poll = systemCall<[descriptors: Int32Array, count: number, timeout: number]>(
-  'int poll(void *descriptors, uint64_t count, int timeout)',
-)
 /**
  * Listening Unix socket.
  *
@@ -67,7 +56,7 @@ export class UnixListener {
   accept(): UnixStream | undefined {
     const what = this.path ?? this.descriptor.what
     // An inherited socket may be blocking, and that setting is shared with its creator.
-    if (poll(`waiting on ${what}`, Int32Array.of(this.fd, POLLIN), 1, 0) === 0) return undefined
+    if (poll(`waiting on ${what}`, Int32Array.of(this.fd, PollEvent.IN), 1, 0) === 0) return undefined
     try {
       const fd = accept4(`accepting on ${what}`, this.fd, 0, 0, SOCK_CLOEXEC)
       return new UnixStream(new Descriptor(fd, `the peer on ${what}`))

@@ -2,8 +2,8 @@ import { Descriptor } from './descriptor.ts'
 import { Errno } from './errno.ts'
 import { type CFunction, cFunction, errno } from './ffi.ts'
 import { MessageHeader } from './message-header.ts'
+import { connect, getsockopt, PollEvent, poll, socket, socketpair } from './posix.ts'
 import { unixAddress } from './socket-address.ts'
-import { systemCall } from './system-call.ts'
 import { SystemCallError } from './system-call-error.ts'
 
 const AF_UNIX = 1
@@ -13,7 +13,6 @@ const SOCK_NONBLOCK = 0x800
 const MSG_DONTWAIT = 0x40
 const MSG_NOSIGNAL = 0x4000
 const MSG_CMSG_CLOEXEC = 0x4000_0000
-const POLLOUT = 4
 const SOL_SOCKET = 1
 const SO_TYPE = 3
 const SO_ACCEPTCONN = 30
@@ -24,22 +23,6 @@ const SO_DOMAIN = 39
  */
 const TIMEOUT_MS = 1000
 const BUFFER_BYTES = 0x1_0000
-
-const socket = systemCall<[domain: number, type: number, protocol: number]>(
-  'int socket(int domain, int type, int protocol)',
-)
-const connect = systemCall<[fd: number, address: Uint8Array, length: number]>(
-  'int connect(int fd, const void *address, uint32_t length)',
-)
-const socketpair = systemCall<[domain: number, type: number, protocol: number, fds: Int32Array]>(
-  'int socketpair(int domain, int type, int protocol, void *fds)',
-)
-const getsockopt = systemCall<[fd: number, level: number, option: number, value: Int32Array, length: Uint32Array]>(
-  'int getsockopt(int fd, int level, int option, void *value, void *length)',
-)
-const pollOne = systemCall<[descriptors: Int32Array, count: number, timeout: number]>(
-  'int poll(void *descriptors, uint64_t count, int timeout)',
-)
 
 /** Bytes and descriptors that `UnixStream.receive` returns. */
 export interface Received {
@@ -174,8 +157,8 @@ export class UnixStream {
   }
 
   #waitForRoom(milliseconds: number): void {
-    const waiting = Int32Array.of(this.fd, POLLOUT)
-    if (milliseconds > 0 && pollOne('waiting for room', waiting, 1, Math.ceil(milliseconds)) > 0) return
+    const waiting = Int32Array.of(this.fd, PollEvent.OUT)
+    if (milliseconds > 0 && poll('waiting for room', waiting, 1, Math.ceil(milliseconds)) > 0) return
     throw new SystemCallError('sendmsg', Errno.EAGAIN, `sending to ${this.descriptor.what}, which does not read`)
   }
 }

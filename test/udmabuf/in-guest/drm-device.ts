@@ -1,7 +1,7 @@
 import { closeSync, openSync, readdirSync, realpathSync } from 'node:fs'
 import { Descriptor } from '../../../src/host/linux/descriptor.ts'
+import { ioctl } from '../../../src/host/linux/posix.ts'
 import { DmaBuf } from '../../../src/host/linux/udmabuf/dma-buf.ts'
-import { ioctl } from '../../../src/host/linux/udmabuf/protocol.ts'
 
 // Requests of drm/drm.h and drm/vgem_drm.h.
 const DRM_IOCTL_GEM_CLOSE = 0x4008_6409

@@ -1,13 +1,13 @@
 import { openSync, readFileSync, writeFileSync } from 'node:fs'
 import { Descriptor } from '../../../src/host/linux/descriptor.ts'
 import { Errno } from '../../../src/host/linux/errno.ts'
+import { ioctl } from '../../../src/host/linux/posix.ts'
 import { SystemCallError } from '../../../src/host/linux/system-call-error.ts'
 import { DmaBuf } from '../../../src/host/linux/udmabuf/dma-buf.ts'
 import {
   createArgument,
   createListArgument,
   type FileExtent,
-  ioctl,
   Request,
 } from '../../../src/host/linux/udmabuf/protocol.ts'
 

@@ -16,9 +16,9 @@ import {
 } from '../../../src/backends/buffers/testing/test-memory.ts'
 import { mapFile, unmap } from '../../../src/host/linux/address-space.ts'
 import { Descriptor } from '../../../src/host/linux/descriptor.ts'
-import { FallocateMode, fallocate } from '../../../src/host/linux/fallocate.ts'
 import { Seal } from '../../../src/host/linux/memory-file.ts'
-import { DmaBufAccess, ioctl, Request } from '../../../src/host/linux/udmabuf/protocol.ts'
+import { FallocateMode, fallocate, ioctl } from '../../../src/host/linux/posix.ts'
+import { DmaBufAccess, Request } from '../../../src/host/linux/udmabuf/protocol.ts'
 import { UdmabufProblem } from '../../../src/host/linux/udmabuf/udmabuf-error.ts'
 import { create, createList, creating, creatingList, device, outcome } from './kernel.ts'
 

@@ -13,18 +13,13 @@ import {
   spansOf,
 } from '../../../src/backends/buffers/testing/test-memory.ts'
 import { Descriptor } from '../../../src/host/linux/descriptor.ts'
-import { systemCall } from '../../../src/host/linux/system-call.ts'
+import { PollEvent, poll } from '../../../src/host/linux/posix.ts'
 import { fileExtents } from '../../../src/host/linux/udmabuf/file-extents.ts'
 import { DmaBufAccess } from '../../../src/host/linux/udmabuf/protocol.ts'
 import { Udmabuf } from '../../../src/host/linux/udmabuf/udmabuf.ts'
 import { UdmabufProblem } from '../../../src/host/linux/udmabuf/udmabuf-error.ts'
 import { DrmDevice } from './drm-device.ts'
 import { allBuffers, outcome } from './kernel.ts'
-
-const POLLIN = 1
-const poll = systemCall<[descriptors: Int32Array, count: number, timeout: number]>(
-  'int poll(void *descriptors, uint64_t count, int timeout)',
-)
 
 const udmabuf = Udmabuf.open()
 const LOW = 0x10_0000
@@ -154,7 +149,7 @@ test('a buffer is not idle until the fence of the device is signalled', () => {
 
   const writing = vgem.begin(handle, true)
   const fence = buffer.exportSyncFile(DmaBufAccess.READ)
-  const signalled = () => poll('a test', Int32Array.of(fence.fd, POLLIN), 1, 0) === 1
+  const signalled = () => poll('a test', Int32Array.of(fence.fd, PollEvent.IN), 1, 0) === 1
   other.importSyncFile(fence, DmaBufAccess.WRITE)
   assert.deepEqual(states(), [
     [false, false],

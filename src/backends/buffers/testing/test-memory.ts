@@ -2,7 +2,7 @@ import { ftruncateSync, readdirSync, writeSync } from 'node:fs'
 import { Descriptor } from '../../../host/linux/descriptor.ts'
 import { Mapping } from '../../../host/linux/mapping.ts'
 import { Seal } from '../../../host/linux/memory-file.ts'
-import { systemCall } from '../../../host/linux/system-call.ts'
+import { dup, FcntlCommand, fcntl, memfdCreate } from '../../../host/linux/posix.ts'
 import type { FileExtent } from '../../../host/linux/udmabuf/protocol.ts'
 import { GuestMemory } from '../../../memory/guest-memory.ts'
 import { ScatterList } from '../../../memory/scatter-list.ts'
@@ -11,11 +11,6 @@ import { SpanList } from '../../../memory/span-list.ts'
 export const PAGE = 4096
 
 export const MemfdFlag = { CLOEXEC: 1, ALLOW_SEALING: 2, HUGETLB: 4 } as const
-const F_ADD_SEALS = 1033
-
-const memfdCreate = systemCall<[name: Uint8Array, flags: number]>('int memfd_create(const void *name, uint32_t flags)')
-const fcntl = systemCall<[fd: number, command: number, value: number]>('int fcntl(int fd, int command, int64_t value)')
-const dup = systemCall<[fd: number]>('int dup(int fd)')
 
 /** Creates a memory file, by default sealed against shrinking and closed on exec. */
 export function memfd(
@@ -33,7 +28,7 @@ export function memfd(
 }
 
 export function addSeals({ fd }: Descriptor, seals: number): void {
-  fcntl('a test', fd, F_ADD_SEALS, seals)
+  fcntl('a test', fd, FcntlCommand.ADD_SEALS, seals)
 }
 
 /** Creates a memory file whose pages begin with consecutive letters, from `first`. */

@@ -1,4 +1,4 @@
-import { systemCall } from '../../../host/linux/system-call.ts'
+import { statx } from '../../../host/linux/posix.ts'
 
 const AT_EMPTY_PATH = 0x1000
 const STATX_DIOALIGN = 0x2000
@@ -9,10 +9,6 @@ const STX_DIO_OFFSET_ALIGN = 39
 const STATX_WORDS = 64
 /** Good for every disk there is, where the kernel does not tell: before Linux 6.1. */
 const USUAL_BYTES = 4096
-
-const statx = systemCall<[folder: number, path: Uint8Array, flags: number, mask: number, result: Uint32Array]>(
-  'int statx(int folder, const void *path, int flags, uint32_t mask, void *result)',
-)
 
 /** What direct I/O on a file asks for, in bytes. */
 export interface DirectAlignment {

@@ -1,6 +1,6 @@
 import { discardBlocks } from '../../../host/linux/block-ioctl.ts'
 import { Errno } from '../../../host/linux/errno.ts'
-import { FallocateMode } from '../../../host/linux/fallocate.ts'
+import { FallocateMode } from '../../../host/linux/posix.ts'
 import type { Completion } from '../../../host/linux/reactor/operation.ts'
 import type { Reactor } from '../../../host/linux/reactor/reactor.ts'
 import { errnoName, SystemCallError } from '../../../host/linux/system-call-error.ts'

@@ -3,7 +3,7 @@ import { Descriptor } from '../descriptor.ts'
 import { Errno } from '../errno.ts'
 import type { EventFd } from '../event-fd.ts'
 import { type CFunction, cFunction, errno } from '../ffi.ts'
-import { systemCall } from '../system-call.ts'
+import { epollCreate, epollCtl } from '../posix.ts'
 import { SystemCallError } from '../system-call-error.ts'
 import { FileCalls } from './file-calls.ts'
 import { type Operation, OperationKind } from './operation.ts'
@@ -31,11 +31,6 @@ const EVENT_WORDS = process.arch === 'x64' ? 3 : 4
 const DATA = EVENT_WORDS - 2
 /** Maximum number of events in one turn. */
 const MAX_EVENTS = 64
-
-const epollCreate = systemCall<[flags: number]>('int epoll_create1(int flags)')
-const epollCtl = systemCall<[epoll: number, operation: number, fd: number, event: Uint32Array]>(
-  'int epoll_ctl(int epoll, int operation, int fd, void *event)',
-)
 
 /** All watches of one descriptor: the kernel has one entry for them. */
 interface Entry {

@@ -1,23 +1,14 @@
 import { readFileSync, statfsSync } from 'node:fs'
 import { mapFile } from '../address-space.ts'
 import { Descriptor } from '../descriptor.ts'
-import { systemCall } from '../system-call.ts'
+import { ioctl, lseek, PollEvent, poll } from '../posix.ts'
 import { MAX_VIEW_BYTES, PageView } from './page-view.ts'
-import { DMA_BUF_NAME_LEN, DMA_BUF_SYNC_END, DmaBufAccess, ioctl, Request } from './protocol.ts'
+import { DMA_BUF_NAME_LEN, DMA_BUF_SYNC_END, DmaBufAccess, Request } from './protocol.ts'
 
 /** Magic number of the file system of dma-bufs; linux/magic.h. */
 const DMA_BUF_MAGIC = 0x444d_4142
 const SEEK_SET = 0
 const SEEK_END = 2
-const POLLIN = 1
-const POLLOUT = 4
-
-const lseek = systemCall<[fd: number, offset: number, whence: number]>(
-  'int64_t lseek(int fd, int64_t offset, int whence)',
-)
-const poll = systemCall<[descriptors: Int16Array, count: number, timeout: number]>(
-  'int poll(void *descriptors, uint64_t count, int timeout)',
-)
 
 /**
  * A dma-buf: a buffer that drivers of this machine share. A GPU, a compositor or an encoder imports its descriptor.
@@ -105,7 +96,7 @@ export class DmaBuf {
 
   /** True if the access does not have to wait for a device. */
   idle(access: DmaBufAccess): boolean {
-    const events = access === DmaBufAccess.READ ? POLLIN : POLLOUT
+    const events = access === DmaBufAccess.READ ? PollEvent.IN : PollEvent.OUT
     const [low, high] = new Int16Array(Int32Array.of(this.descriptor.fd).buffer)
     return poll(`asking whether ${this.descriptor.what} is in use`, Int16Array.of(low, high, events, 0), 1, 0) > 0
   }

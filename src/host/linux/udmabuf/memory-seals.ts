@@ -1,16 +1,12 @@
 import { Seal } from '../memory-file.ts'
-import { systemCall } from '../system-call.ts'
+import { FcntlCommand, fcntl } from '../posix.ts'
 import { SystemCallError } from '../system-call-error.ts'
 import { checkInFiles } from './file-extents.ts'
 import type { FileExtent } from './protocol.ts'
 import { UdmabufError, UdmabufProblem } from './udmabuf-error.ts'
 
-const F_ADD_SEALS = 1033
-const F_GET_SEALS = 1034
 /** Like `Seal.WRITE`, but existing mappings stay writable. */
 const F_SEAL_FUTURE_WRITE = 0x10
-
-const fcntl = systemCall<[fd: number, command: number, value: number]>('int fcntl(int fd, int command, int64_t value)')
 
 /** Owner of memory. Files that are `OURS` are sealed if necessary. */
 export const MemoryOwner = { OURS: 'ours', PEER: 'peer' } as const
@@ -38,7 +34,7 @@ function checkSeals(fd: number, what: string, owner: MemoryOwner): void {
     throw new UdmabufError(UdmabufProblem.NOT_SEALED, open, 'its creator must add F_SEAL_SHRINK (in QEMU: seal=on)')
   }
   try {
-    fcntl(`sealing the memory of ${what}`, fd, F_ADD_SEALS, Seal.SHRINK)
+    fcntl(`sealing the memory of ${what}`, fd, FcntlCommand.ADD_SEALS, Seal.SHRINK)
   } catch (cause) {
     const remedy = 'create it with MFD_ALLOW_SEALING, and without F_SEAL_SEAL'
     throw new UdmabufError(UdmabufProblem.NOT_SEALED, `${open}, and accepts no seal`, remedy, { cause })
@@ -47,7 +43,7 @@ function checkSeals(fd: number, what: string, owner: MemoryOwner): void {
 
 function sealsOf(fd: number, what: string): number {
   try {
-    return fcntl(`reading the seals of ${what}`, fd, F_GET_SEALS, 0)
+    return fcntl(`reading the seals of ${what}`, fd, FcntlCommand.GET_SEALS, 0)
   } catch (cause) {
     if (!(cause instanceof SystemCallError)) throw cause
     const reason = cause.code === 'EBADF' ? 'a file that is closed' : 'not a memory file'

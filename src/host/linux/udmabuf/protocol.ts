@@ -1,5 +1,3 @@
-import { systemCall } from '../system-call.ts'
-
 // Requests of linux/udmabuf.h (type 'u') and linux/dma-buf.h (type 'b'). Number of an ioctl; dir is 1 if the kernel
 // reads the argument, 3 if it also writes it:
 //
@@ -26,11 +24,6 @@ export type DmaBufAccess = (typeof DmaBufAccess)[keyof typeof DmaBufAccess]
 export const DMA_BUF_SYNC_END = 4
 /** Longest name of a dma-buf in bytes, including NUL. */
 export const DMA_BUF_NAME_LEN = 32
-
-/** ioctl(2); the first argument is the purpose, for messages. */
-export const ioctl = systemCall<[fd: number, request: number, argument: ArrayBufferView]>(
-  'int ioctl(int fd, unsigned long request, void *argument)',
-)
 
 /** Part of a memory file: offset and length in bytes. */
 export interface FileExtent {
