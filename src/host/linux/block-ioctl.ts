@@ -1,6 +1,6 @@
 import { ioctl } from './posix.ts'
 
-// Requests of linux/fs.h, with the numbers of most architectures. On PowerPC and MIPS, whose numbers differ, calls fail.
+// Requests of linux/fs.h, with the numbers of most architectures. On PowerPC and MIPS the calls fail.
 const BLKDISCARD = 0x1277
 const BLKGETSIZE64 = 0x8008_1272
 
