@@ -1,4 +1,4 @@
-/** A port that cannot be: what was wanted, why not, and what to do. */
+/** A network port cannot be opened. The message states which one, why, and how to fix it. */
 export class NetworkPortError extends Error {
   override readonly name = 'NetworkPortError'
 }

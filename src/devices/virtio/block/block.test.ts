@@ -81,7 +81,7 @@ test('a request without room for a status comes back with length 0, and the next
   const reply = rig.send(0, [header(BlkType.OUT, 0), new Uint8Array(512)])
   assert.equal(reply.written, 0)
   assert.deepEqual(bytes, before)
-  assert.equal(device.inspect().lastError, 'request without room for its status')
+  assert.equal(device.inspect().lastError, 'request without a byte for its status')
   assert.equal(status(rig.send(0, [header(BlkType.IN, 0)], [512, 1])), BlkStatus.OK)
 })
 

@@ -188,5 +188,5 @@ test('a port that cannot do what it offered is a failure the driver is told of',
   const port = new HeldPort({ offloads: ALL })
   port.unwilling = true
   const { rig } = new NetDriver(new NetDevice(port))
-  assert.deepEqual(rig.failures, ['the port cannot give packets as agreed'])
+  assert.deepEqual(rig.failures, ['the port refuses the negotiated receive offloads'])
 })

@@ -85,7 +85,7 @@ const CLAIMS: readonly (readonly [what: string, length: number, fields: HeaderFi
   ['an unknown segmentation', 900, { flags: NEEDS_CSUM, gsoType: 2, gsoSize: 100 }],
   ['a reserved segmentation', 900, { flags: NEEDS_CSUM, gsoType: 0x41, gsoSize: 100 }],
   ['segments without a checksum', 900, { gsoType: GsoType.TCPV4, gsoSize: 100 }],
-  ['segments of no size', 900, { flags: NEEDS_CSUM, gsoType: GsoType.TCPV4 }],
+  ['segment size 0', 900, { flags: NEEDS_CSUM, gsoType: GsoType.TCPV4 }],
   ['congestion marks and nothing to segment', 900, { flags: NEEDS_CSUM, gsoType: GsoType.ECN, gsoSize: 100 }],
   ['congestion marks in UDP', 900, { flags: NEEDS_CSUM, gsoType: GsoType.UDP | GsoType.ECN, gsoSize: 100 }],
 ]
