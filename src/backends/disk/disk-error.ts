@@ -1,4 +1,4 @@
-/** A disk image that cannot be used: one line that says what is wrong with which file, and what to do. */
+/** A disk image cannot be used. The message states in one line which file, why, and how to fix it. */
 export class DiskError extends Error {
   override readonly name = 'DiskError'
 }

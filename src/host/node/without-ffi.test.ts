@@ -32,6 +32,6 @@ test('without system calls a disk works, with no locks and no discards, and says
   await disk.close()
   assert.deepEqual(new Uint8Array(readFileSync(path)), expected)
   assert.deepEqual(lines, [
-    `${path}: not locked against other programs, and discards do nothing: this is elsewhere, not Linux`,
+    `${path}: not locked, and discards have no effect: this is elsewhere, not Linux`,
   ])
 })
