@@ -1,12 +1,11 @@
 import type { SpanList } from '../memory/span-list.ts'
 
-/** Unit of a disk's size and of its addresses, whatever its blocks. @virtio 5.2.4 */
+/** Unit of a disk's size and addresses, for every logical block size. @virtio 5.2.4 */
 export const SECTOR_BYTES = 512
 
 /**
  * Disk: persistent bytes behind a block device. The host's block sizes are not part of it, because a guest writes the sizes
- * that it finds into its partition tables and file systems: a disk accepts requests in multiples of 512 bytes, whatever its
- * host prefers.
+ * that it finds into its partition tables and file systems: a disk accepts every request in multiples of 512 bytes.
  *
  * Nothing here throws because of a request: errors are passed to the request's `complete`.
  */

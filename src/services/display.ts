@@ -69,7 +69,7 @@ export interface Surface {
   /**
    * Copies a rectangle as rows of B, G, R, X bytes, `targetStride` bytes apart. Never throws: a rectangle that is not inside the
    * surface, or does not fit into `target`, copies nothing.
-   * @returns bytes copied: those of the rectangle without the parts that have no backing any more, which become 0
+   * @returns bytes copied: those of the rectangle except parts without backing pages, which become 0
    */
   read(rect: Rect, target: Uint8Array, targetOffset: number, targetStride: number): number
   /**
@@ -87,7 +87,7 @@ export type SurfacePath = 'dma-buf' | 'linear' | 'scatter' | 'copy'
 
 /**
  * Cursor, copied when the driver sets it: rows of B, G, R, A bytes without gaps, with straight alpha (not multiplied into the
- * colours) whatever the driver's convention is.
+ * colours), for both conventions of drivers.
  */
 export interface CursorPicture {
   readonly width: number

@@ -1,4 +1,4 @@
-/** A rectangle of pixels. 0,0 is top left, larger x moves right, larger y moves down. @virtio 5.7.6.8 */
+/** Rectangle in pixels. The origin is top left; x increases to the right, y downwards. @virtio 5.7.6.8 */
 export interface Rect {
   readonly x: number
   readonly y: number
