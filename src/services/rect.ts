@@ -12,7 +12,10 @@ export type Size = Pick<Rect, 'width' | 'height'>
 /** Rectangle object that is reused from request to request. */
 export type MutableRect = { -readonly [K in keyof Rect]: Rect[K] }
 
-/** True if `rect` has pixels, and all are within `width` by `height`. Correct for any number, NaN and infinities included. */
+/**
+ * True if `rect` has pixels, and all are within `width` by `height`. Correct for any number, NaN and infinities
+ * included.
+ */
 export function fits(rect: Rect, width: number, height: number): boolean {
   return (
     rect.x >= 0 &&

@@ -12,8 +12,8 @@ export type ControlRecord = readonly [
 ]
 
 /**
- * Driver of a console device that behaves like Linux: uses buffers of a page, adds
- * buffers for control messages again when it has read them, and answers DEVICE_ADD with PORT_READY, and CONSOLE_PORT with PORT_OPEN.
+ * Driver of a console device that behaves like Linux: uses buffers of a page, adds buffers for control messages again
+ * when it has read them, and answers DEVICE_ADD with PORT_READY, and CONSOLE_PORT with PORT_OPEN.
  *
  *     const driver = new ConsoleDriver(device)
  *     driver.start()

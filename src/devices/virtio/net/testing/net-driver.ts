@@ -71,7 +71,8 @@ export class NetDriver {
       const first = replies[i].bytes
       const buffers = headerNumber(first, HEADER_NUM_BUFFERS)
       const group = replies.slice(i, i + buffers)
-      if (buffers === 0 || group.length < buffers) throw new Error(`num_buffers is ${buffers}, but ${group.length} buffers were returned`)
+      if (buffers === 0 || group.length < buffers)
+        throw new Error(`num_buffers is ${buffers}, but ${group.length} buffers were returned`)
       const bytes = join(group.map((reply) => reply.bytes))
       packets.push({
         header: bytes.slice(0, HEADER_BYTES),
