@@ -18,14 +18,14 @@ import {
 const skip = ffiMissing() ?? false
 const MIB = 1 << 20
 
-/** Performs a handshake with a server that sends `words`, and then disconnects if `leaves` is set. */
-async function meet(words: readonly Uint8Array[], leaves = false) {
+/** Performs a handshake with a server that sends `words`, and then disconnects if `disconnects` is set. */
+async function meet(words: readonly Uint8Array[], disconnects = false) {
   const server = await NbdServer.listen(words)
   const stream = server.connect()
   try {
     const peer = new Peer(stream, 300)
     const entered = enterExport(peer)
-    if (leaves) setTimeout(() => server.hangUp(), 50)
+    if (disconnects) setTimeout(() => server.hangUp(), 50)
     return { about: await entered, said: await server.heard }
   } finally {
     stream.close()
@@ -70,80 +70,90 @@ test('a maximum above that of the specification is reduced to it', { skip }, asy
   assert.equal((await meet(words(1000))).about.maxBytes, 512)
 })
 
-const wrong: Readonly<Record<string, { words: Uint8Array[]; says: RegExp; leaves?: boolean }>> = {
+const invalid: Readonly<Record<string, { words: Uint8Array[]; message: RegExp; disconnects?: boolean }>> = {
   'speaks another protocol': {
     words: [new TextEncoder().encode('HTTP/1.1 400 Bad Request\r\n')],
-    says: /not an NBD server/,
+    message: /not an NBD server/,
   },
-  'supports only the old handshake': { words: [openingBytes().fill(0, 17)], says: /not an NBD server/ },
-  'sends nothing': { words: [], says: /does not answer/ },
-  'disconnects within its greeting': { words: [openingBytes().subarray(0, 7)], says: /disconnected/, leaves: true },
+  'supports only the old handshake': { words: [openingBytes().fill(0, 17)], message: /not an NBD server/ },
+  'sends nothing': { words: [], message: /does not answer/ },
+  'disconnects within its greeting': {
+    words: [openingBytes().subarray(0, 7)],
+    message: /disconnected/,
+    disconnects: true,
+  },
   'replies with a wrong magic number': {
     words: [openingBytes(), optionReplyBytes(OptionReply.ACK, undefined, { magic: 1n })],
-    says: /invalid reply/,
+    message: /invalid reply/,
   },
   'announces a reply of gigabytes': {
     words: [openingBytes(), optionReplyBytes(OptionReply.INFO, new Uint8Array(0)).fill(0xff, 16)],
-    says: /reply of 4294967295 bytes/,
+    message: /reply of 4294967295 bytes/,
   },
-  'sends another reply than information': { words: [openingBytes(), optionReplyBytes(2)], says: /type 2/ },
-  'sends empty information': { words: [openingBytes(), optionReplyBytes(OptionReply.INFO)], says: /type 3/ },
+  'sends another reply than information': { words: [openingBytes(), optionReplyBytes(2)], message: /type 2/ },
+  'sends empty information': { words: [openingBytes(), optionReplyBytes(OptionReply.INFO)], message: /type 3/ },
   'sends truncated information about its export': {
     words: [openingBytes(), optionReplyBytes(OptionReply.INFO, new Uint8Array(4))],
-    says: /invalid length \(4\)/,
+    message: /invalid length \(4\)/,
   },
   'sends no information about its export': {
     words: [openingBytes(), acknowledgement()],
-    says: /no information about its export/,
+    message: /no information about its export/,
   },
   'sends replies without end': {
     words: [openingBytes(), ...Array(100).fill(exportBytes(MIB))],
-    says: /more than 64 replies/,
+    message: /more than 64 replies/,
   },
   'refuses with a message': {
     words: [
       openingBytes(),
       optionReplyBytes(OptionReply.ERROR_BIT + 6, new TextEncoder().encode('no\x1b[2Jsuch\nthing')),
     ],
-    says: /^the server refuses: no \[2Jsuch thing$/,
+    message: /^the server refuses: no \[2Jsuch thing$/,
   },
   'refuses without a message': {
     words: [openingBytes(), optionReplyBytes(OptionReply.ERROR_BIT + 2)],
-    says: /error 2$/,
+    message: /error 2$/,
   },
   'sends data after the handshake': {
     words: [openingBytes(), exportBytes(MIB), acknowledgement(), Uint8Array.of(0)],
-    says: /unexpected data/,
+    message: /unexpected data/,
   },
-  'exports less than a sector': { words: [openingBytes(), exportBytes(511), acknowledgement()], says: /smaller than/ },
+  'exports less than a sector': {
+    words: [openingBytes(), exportBytes(511), acknowledgement()],
+    message: /smaller than/,
+  },
   'exports more bytes than a safe integer': {
     words: [openingBytes(), exportBytes(2n ** 60n), acknowledgement()],
-    says: /too large/,
+    message: /too large/,
   },
   'does not support FLUSH': {
     words: [openingBytes(), exportBytes(MIB, WRITABLE & ~4), acknowledgement()],
-    says: /must support FLUSH/,
+    message: /must support FLUSH/,
   },
   'sends no transmission flags': {
     words: [openingBytes(), exportBytes(MIB, 0), acknowledgement()],
-    says: /no transmission flags/,
+    message: /no transmission flags/,
   },
   'requires blocks of 513 bytes': {
     words: [openingBytes(), blockSizeBytes(513, 4096, MIB), exportBytes(MIB), acknowledgement()],
-    says: /blocks of 513 bytes/,
+    message: /blocks of 513 bytes/,
   },
   'requires blocks larger than a sector': {
     words: [openingBytes(), blockSizeBytes(4096, 4096, MIB), exportBytes(MIB), acknowledgement()],
-    says: /blocks of 4096 bytes; blocks of 512/,
+    message: /blocks of 4096 bytes; blocks of 512/,
   },
   'accepts less than a sector': {
     words: [openingBytes(), blockSizeBytes(1, 4096, 100), exportBytes(MIB), acknowledgement()],
-    says: /at most 100 bytes/,
+    message: /at most 100 bytes/,
   },
 }
 
-for (const [what, { words, says, leaves }] of Object.entries(wrong)) {
+for (const [what, { words, message, disconnects }] of Object.entries(invalid)) {
   test(`a server that ${what} is refused in one line`, { skip }, async () => {
-    await assert.rejects(meet(words, leaves), (error: Error) => error.name === 'DiskError' && says.test(error.message))
+    await assert.rejects(
+      meet(words, disconnects),
+      (error: Error) => error.name === 'DiskError' && message.test(error.message),
+    )
   })
 }

@@ -265,33 +265,35 @@ for (const { kind, skip } of KINDS) {
     })
   })
 
-  const lies: Readonly<Record<string, { answer: (request: ReceivedRequest) => Uint8Array; says: RegExp }>> = {
+  const invalidReplies: Readonly<
+    Record<string, { answer: (request: ReceivedRequest) => Uint8Array; message: RegExp }>
+  > = {
     'a wrong magic number': {
       answer: ({ cookie }) => simpleReply(cookie, 0, undefined, 0x668e_33ef),
-      says: /reply with the magic number 0x668e33ef/,
+      message: /reply with the magic number 0x668e33ef/,
     },
-    'an unknown cookie': { answer: () => simpleReply(77n), says: /reply without a request/ },
+    'an unknown cookie': { answer: () => simpleReply(77n), message: /reply without a request/ },
     'a wrong generation': {
       answer: ({ cookie }) => simpleReply(cookie + (1n << 32n)),
-      says: /reply without a request/,
+      message: /reply without a request/,
     },
     'the same cookie twice': {
       answer: ({ cookie }) => Buffer.concat([simpleReply(cookie, 5), simpleReply(cookie, 5)]),
-      says: /reply without a request/,
+      message: /reply without a request/,
     },
     'more data than requested': {
       answer: ({ cookie, length }) => simpleReply(cookie, 0, new Uint8Array(length + 16)),
-      says: /reply with the magic number 0x0/,
+      message: /reply with the magic number 0x0/,
     },
   }
-  for (const [what, { answer, says }] of Object.entries(lies)) {
+  for (const [what, { answer, message }] of Object.entries(invalidReplies)) {
     test(`a server that replies with ${what} is disconnected: ${kind}`, { skip }, async () => {
       await meet({ kind }, async ({ disk, server, lines }) => {
         server.onRequest = (request) => server.say(answer(request))
         guest.region.u8.fill(0x55, 1024, 8192)
         await send(disk, { op: DiskOp.READ, length: 1024 })
         await until('the invalid reply is logged', () => lines.length > 0)
-        assert.match((await send(disk, { op: DiskOp.READ, length: 512 })) ?? '', says)
+        assert.match((await send(disk, { op: DiskOp.READ, length: 512 })) ?? '', message)
         assert.match(lines.at(-1) ?? '', /: connection to the image server lost \(/)
         assert.ok(
           guest.region.u8.subarray(1024, 8192).every((byte) => byte === 0x55),

@@ -29,7 +29,7 @@ test('a reset returns held requests, drops waiting input, and closes the guestâ€
   const next = new ConsoleDriver(device)
   next.start()
   next.offer(0, 4, 4)
-  assert.deepEqual(next.read(0), [], 'what waited for one driver is not given to another')
+  assert.deepEqual(next.read(0), [], 'input that waited for one driver is not given to another')
   next.write(0, [4])
   assert.deepEqual(host.bytes, [1, 4])
 })

@@ -92,7 +92,7 @@ export class ConsoleDevice implements VirtioDevice {
       CONFIG_BYTES,
       emergencyWrite &&
         ((offset, width) => {
-          // Valid at any time, whatever is negotiated. @virtio 5.3.5.1
+          // Valid at any time, even before negotiation. @virtio 5.3.5.1
           if (offset <= CONFIG_EMERG_WR && offset + width > CONFIG_EMERG_WR) {
             emergencyWrite(this.config.view.getUint8(CONFIG_EMERG_WR))
           }

@@ -21,7 +21,7 @@ import { InputDevice } from './input.ts'
 export const ABS_MAX = 32767
 
 /**
- * Creates a mouse with absolute positions: the guest's pointer is where the viewer's pointer is.
+ * Creates a mouse with absolute positions: the guest's pointer has the position of the viewer's pointer.
  *
  * Linux classifies the device by its events. With positions and BTN_LEFT, but no touch, finger or pen, it is a mouse to
  * udev (ID_INPUT_MOUSE) and an absolute pointer to libinput, like QEMU's tablet. It has no properties, because
