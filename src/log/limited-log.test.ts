@@ -22,7 +22,7 @@ test('lines below the rate limit are written unchanged', () => {
   assert.equal(lines[999], 'line 999')
 })
 
-test('a burst is cut to 20 lines, and the last one says that lines are suppressed', () => {
+test('a burst is limited to 20 lines, and the last one states that lines are suppressed', () => {
   const { lines, log } = setUp()
   for (let i = 0; i < 5000; i++) log(`line ${i}`)
   assert.equal(lines.length, 20)

@@ -25,7 +25,7 @@ function covers(outer: Rect, inner: Rect): boolean {
   )
 }
 
-test('whatever is damaged, a handful of rectangles within the screen cover all of it', () => {
+test('a few rectangles within the scanout cover all damage', () => {
   fc.assert(
     fc.property(rects, (added) => {
       const damage = new Damage()
@@ -60,7 +60,7 @@ test('all is damaged up to the size the screen has when it is taken', () => {
   assert.ok(damage.isEmpty)
 })
 
-test('what lies outside the screen, or has no area, is no damage', () => {
+test('rectangles outside the scanout or without area are ignored', () => {
   const damage = new Damage()
   damage.add({ x: 0, y: 0, width: 0, height: 9 })
   assert.ok(damage.isEmpty)

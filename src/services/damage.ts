@@ -18,7 +18,7 @@ export class Damage {
     return this.#rects.length === 0
   }
 
-  /** Damages the whole scanout, whatever its size is when the damage is taken. */
+  /** Damages the whole scanout. Its size counts when the damage is taken. */
   addAll(): void {
     this.#rects = [{ x: 0, y: 0, width: Number.MAX_SAFE_INTEGER, height: Number.MAX_SAFE_INTEGER }]
   }

@@ -1,12 +1,12 @@
 import type { SpanList } from '../memory/span-list.ts'
 
-/** Unit of a disk's size and of its addresses, whatever its blocks. @virtio 5.2.4 */
+/** Unit of a disk's size and addresses, for every logical block size. @virtio 5.2.4 */
 export const SECTOR_BYTES = 512
 
 /**
- * Disk: persistent bytes behind a block device. The host's block sizes are not part of it, because a guest writes the sizes
- * that it finds into its partition tables and file systems: a disk accepts requests in multiples of 512 bytes, whatever its
- * host prefers.
+ * Disk: persistent bytes behind a block device. The host's block sizes are not part of it, because a guest writes the
+ * sizes that it finds into its partition tables and file systems: a disk accepts every request in multiples of 512
+ * bytes.
  *
  * Nothing here throws because of a request: errors are passed to the request's `complete`.
  */
@@ -38,8 +38,8 @@ export type DiskOp = (typeof DiskOp)[keyof typeof DiskOp]
  */
 export interface DiskRequest {
   /**
-   * FLUSH: requests that completed earlier are on stable storage when this one completes. DISCARD: the range is no longer
-   * needed. WRITE_ZEROES: the range reads as zeroes afterwards.
+   * FLUSH: requests that completed earlier are on stable storage when this one completes. DISCARD: the range is no
+   * longer needed. WRITE_ZEROES: the range reads as zeroes afterwards.
    */
   readonly op: DiskOp
   /** First byte on the disk, a multiple of 512. */

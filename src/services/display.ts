@@ -26,12 +26,14 @@ export interface Display {
   damage(index: number, rect: Rect): void
   /** A scanout's cursor changed; undefined if it is hidden. */
   cursor(index: number, cursor: CursorPicture | undefined): void
-  /** The cursor's top left corner moved. Either coordinate may be negative, because the cursor may lie partly outside. */
+  /**
+   * The cursor's top left corner moved. Either coordinate may be negative, because the cursor may lie partly outside.
+   */
   moveCursor(index: number, x: number, y: number): void
   /**
-   * Asks the viewers for their preferred modes, for displays that must be asked at each GET_DISPLAY_INFO and GET_EDID. The
-   * driver's request waits until `answer` is called, within this call or later. Without this method, the preferred modes are
-   * those of the last `GpuDevice.resize`.
+   * Asks the viewers for their preferred modes, for displays that must be asked at each GET_DISPLAY_INFO and GET_EDID.
+   * The driver's request waits until `answer` is called, within this call or later. Without this method, the preferred
+   * modes are those of the last `GpuDevice.resize`.
    */
   preferredModes?(answer: (modes: PreferredModes) => void): void
 }
@@ -49,7 +51,8 @@ export interface PreferredMode {
 /**
  * Surface: the pixels that a scanout shows. Reads return the pixels at that moment.
  *
- * A surface may be kept and read after the scanout shows another one: pixels whose memory the guest took back read as black.
+ * A surface may be kept and read after the scanout shows another one: pixels whose memory the guest took back read as
+ * black.
  */
 export interface Surface {
   readonly width: number
@@ -58,8 +61,8 @@ export interface Surface {
   /** Reason for `path`, in one line. */
   readonly reason: string
   /**
-   * Buffer of the surface for other devices and processes; undefined if it cannot be shared. The GPU closes it. If the guest
-   * shows the same resource again, this is the same object.
+   * Buffer of the surface for other devices and processes; undefined if it cannot be shared. The GPU closes it. If the
+   * guest shows the same resource again, this is the same object.
    */
   readonly buffer: SharedBuffer | undefined
   /** Layout of the whole framebuffer in the buffer. */
@@ -67,14 +70,15 @@ export interface Surface {
   /** Part of the framebuffer that the scanout shows. */
   readonly source: Rect
   /**
-   * Copies a rectangle as rows of B, G, R, X bytes, `targetStride` bytes apart. Never throws: a rectangle that is not inside the
-   * surface, or does not fit into `target`, copies nothing.
-   * @returns bytes copied: those of the rectangle without the parts that have no backing any more, which become 0
+   * Copies a rectangle as rows of B, G, R, X bytes, `targetStride` bytes apart. Never throws: a rectangle that is not
+   * inside the surface, or does not fit into `target`, copies nothing.
+   * @returns bytes copied: those of the rectangle except parts without backing pages, which become 0
    */
   read(rect: Rect, target: Uint8Array, targetOffset: number, targetStride: number): number
   /**
    * Appends the spans of a rectangle's pixels, row after row, for viewers that can use them in place.
-   * @returns false if the pixels have another format or no backing: the appended spans are invalid, and `read` must be used
+   * @returns false if the pixels have another format or no backing: the appended spans are invalid, and `read` must be
+   *   used
    */
   locate(rect: Rect, into: SpanList): boolean
 }
@@ -86,8 +90,8 @@ export interface Surface {
 export type SurfacePath = 'dma-buf' | 'linear' | 'scatter' | 'copy'
 
 /**
- * Cursor, copied when the driver sets it: rows of B, G, R, A bytes without gaps, with straight alpha (not multiplied into the
- * colours) whatever the driver's convention is.
+ * Cursor, copied when the driver sets it: rows of B, G, R, A bytes without gaps, with straight alpha (not multiplied
+ * into the colours), for both conventions of drivers.
  */
 export interface CursorPicture {
   readonly width: number

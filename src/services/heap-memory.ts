@@ -7,7 +7,9 @@ export const HEAP_PAGE = 0x1000
 export interface HeapMemory {
   /** Window that the guest maps, in whole pages. The guest chooses where in it a block is mapped. */
   readonly window: MemoryRegion
-  /** Memory of blocks that are not in the window. As large as the window, so that blocks fit unless it is fragmented. */
+  /**
+   * Memory of blocks that are not in the window. As large as the window, so that blocks fit unless it is fragmented.
+   */
   readonly store: MemoryRegion
   /** Alignment of blocks in bytes, a power of two. @default 4096 */
   readonly pageSize?: number

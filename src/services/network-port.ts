@@ -18,8 +18,9 @@ export const Offload = {
 /**
  * Network port: connects a network device to a network.
  *
- * A packet is a list of spans: the first one is its 12-byte header (`packet.ts`), alone, in memory of the device; the Ethernet
- * frame follows, without its frame check sequence. The list belongs to the device and is valid during the call only.
+ * A packet is a list of spans: the first one is its 12-byte header (`packet.ts`), alone, in memory of the device; the
+ * Ethernet frame follows, without its frame check sequence. The list belongs to the device and is valid during the call
+ * only.
  *
  * Nothing here throws because of a packet. A packet that cannot be sent is dropped, and counted by the port.
  */
@@ -30,7 +31,10 @@ export interface NetworkPort {
   readonly mtu: number | undefined
   /** Speed of the link in Mbit/s, if known. */
   readonly speed: number | undefined
-  /** Set of `Offload`s that the port performs on transmitted packets, and that it may leave to the driver on received ones. */
+  /**
+   * Set of `Offload`s that the port performs on transmitted packets, and that it may leave to the driver on received
+   * ones.
+   */
   readonly transmitOffloads: number
   readonly receiveOffloads: number
   /** True if the link is up. */
@@ -43,7 +47,8 @@ export interface NetworkPort {
   setReceiveOffloads(offloads: number): boolean
   /**
    * Sends a packet.
-   * @returns false if the port has no room: the packet was not taken, and `PortListener.writable` is called when there is room
+   * @returns false if the port has no room: the packet was not taken, and `PortListener.writable` is called when there
+   *   is room
    */
   transmit(pair: number, packet: SpanList): boolean
   /**

@@ -19,13 +19,13 @@ export const LEGACY_HEADER_BYTES = 10
 /** Bits of a header's `flags`. @virtio 5.1.6 */
 export const HeaderFlag = { NEEDS_CSUM: 1, DATA_VALID: 2 } as const
 
-/** A header's `gso_type`; ECN is a bit that goes with the TCP ones. @virtio 5.1.6 */
+/** Values of a header's `gso_type`. ECN is a flag in addition to the TCP types. @virtio 5.1.6 */
 export const GsoType = { NONE: 0, TCPV4: 1, UDP: 3, TCPV6: 4, UDP_L4: 5, ECN: 0x80 } as const
 
 /** Ethernet: two addresses and a type. */
 export const ETHERNET_BYTES = 14
 export const VLAN_TAG_BYTES = 4
-/** Type of an 802.1Q tag, which stands where the frame's own type would. */
+/** Type of an 802.1Q tag, which replaces the frame's own type. */
 export const VLAN_TYPE = 0x8100
 export const ADDRESS_BYTES = 6
 /** Limits of the MTU of a device. @virtio 5.1.4.1 */

@@ -10,8 +10,8 @@ const $piece = new Uint8Array(4096)
 /**
  * The host's cryptographic random number generator, in a browser as in Node.
  *
- * Bytes pass through a buffer of the source: `getRandomValues` refuses memory that is shared or can grow, which the memory of
- * an engine may be.
+ * Bytes pass through a buffer of the source: `getRandomValues` refuses memory that is shared or can grow, which the
+ * memory of an engine may be.
  */
 export const cryptoRandomSource: RandomSource = {
   fill(bytes) {

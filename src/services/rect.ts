@@ -1,4 +1,4 @@
-/** A rectangle of pixels. 0,0 is top left, larger x moves right, larger y moves down. @virtio 5.7.6.8 */
+/** Rectangle in pixels. The origin is top left; x increases to the right, y downwards. @virtio 5.7.6.8 */
 export interface Rect {
   readonly x: number
   readonly y: number
@@ -12,7 +12,10 @@ export type Size = Pick<Rect, 'width' | 'height'>
 /** Rectangle object that is reused from request to request. */
 export type MutableRect = { -readonly [K in keyof Rect]: Rect[K] }
 
-/** True if `rect` has pixels, and all are within `width` by `height`. Correct for any number, NaN and infinities included. */
+/**
+ * True if `rect` has pixels, and all are within `width` by `height`. Correct for any number, NaN and infinities
+ * included.
+ */
 export function fits(rect: Rect, width: number, height: number): boolean {
   return (
     rect.x >= 0 &&

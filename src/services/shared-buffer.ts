@@ -3,8 +3,8 @@ import type { FramebufferLayout } from './framebuffer-layout.ts'
 import type { Rect } from './rect.ts'
 
 /**
- * Kind of a shared buffer: devices and processes import a `dma-buf`; a `linear` buffer lies in memory files that processes map,
- * and devices cannot import it.
+ * Kind of a shared buffer: devices and processes import a `dma-buf`; a `linear` buffer lies in memory files that
+ * processes map, and devices cannot import it.
  */
 export type BufferKind = 'dma-buf' | 'linear'
 
@@ -23,11 +23,14 @@ export interface SharedBuffer {
   assignUuid(uuid: Uint8Array): void
   /** Sets the layout that consumers receive. */
   describe(layout: FramebufferLayout): void
-  /** Notifies consumers of changed pixels, for a buffer that no scanout shows. The rectangle may reach beyond the buffer. */
+  /**
+   * Notifies consumers of changed pixels, for a buffer that no scanout shows. The rectangle may reach beyond the
+   * buffer.
+   */
   present(damage: Rect): void
   /**
-   * True while a consumer may read the bytes in place, before and after `close`: the heap must not reuse their place. Always
-   * false if consumers keep their pages when those are discarded.
+   * True while a consumer may read the bytes in place, before and after `close`: the heap must not reuse their place.
+   * Always false if consumers keep their pages when those are discarded.
    */
   readonly inUse: boolean
   /** Ends the sharing. Consumers are notified, and keep what they imported. */
@@ -52,8 +55,8 @@ export interface ShareRequest {
 }
 
 /**
- * Shares buffers of the guest with other devices and processes of the host, without a copy. A GPU without this service shares
- * nothing outside its own process. Nothing here throws.
+ * Shares buffers of the guest with other devices and processes of the host, without a copy. A GPU without this service
+ * shares nothing outside its own process. Nothing here throws.
  *
  *     const buffer = sharing.share(spans, { what: 'resource 7', owner: 'guest', dmaBufOnly: false })
  *     if (!('kind' in buffer)) return refuse(buffer.reason)

@@ -9,7 +9,8 @@ import type { ChainJournal } from './chain-journal.ts'
  *     queue.publish()
  *
  * Chains may be pushed later and in any order. A malformed chain never reaches the device: it is returned to the driver
- * with length 0 and counted. A ring that can no longer be followed becomes `broken`: nothing is popped or pushed any more.
+ * with length 0 and counted. A ring that can no longer be followed becomes `broken`: nothing is popped or pushed any
+ * more.
  */
 export interface DeviceQueue {
   readonly index: number
@@ -17,13 +18,13 @@ export interface DeviceQueue {
   /** Reason why the ring can no longer be followed; undefined while it can. */
   readonly broken: string | undefined
   /**
-   * Returns the next available chain. If there is none, asks the driver to notify of the next one and looks at the ring once
-   * more, so that a device may go to sleep on undefined.
+   * Returns the next available chain. If there is none, asks the driver to notify of the next one and looks at the ring
+   * once more, so that a device may go to sleep on undefined.
    */
   pop(): Chain | undefined
   /**
-   * Returns a chain to the driver, with the number of bytes written from its writable start. Visible after `publish`. With
-   * IN_ORDER, a chain waits for those that were popped before it.
+   * Returns a chain to the driver, with the number of bytes written from its writable start. Visible after `publish`.
+   * With IN_ORDER, a chain waits for those that were popped before it.
    */
   push(chain: Chain, written: number): void
   /** Makes all pushed chains visible at once, and interrupts the driver unless it suppressed the interrupt. */
@@ -36,7 +37,10 @@ export interface QueueControl extends DeviceQueue {
   readonly position: QueuePosition
   /** Gate of the queue: while false, `pop` returns nothing. @default true */
   open: boolean
-  /** True while the queue is polled: driver notifications are disabled. After clearing it, `pop` until empty to enable them. */
+  /**
+   * True while the queue is polled: driver notifications are disabled. After clearing it, `pop` until empty to enable
+   * them.
+   */
   polled: boolean
   /** Returns true if the driver made chains available that no earlier call reported and that were not popped. */
   hasWork(): boolean

@@ -95,7 +95,7 @@ for (const { kind, skip } of KINDS) {
 test('a passt that cannot start says why, and leaves nothing behind', { skip: skipPasst }, async () => {
   await assert.rejects(PasstProcess.start({ options: ['--no-such-option'] }), {
     name: 'NetworkPortError',
-    message: /^passt ended \(1\): .*no-such-option/,
+    message: /^passt exited \(1\): .*no-such-option/,
   })
   const passt = await PasstProcess.start({ options: NETWORK })
   passt.stop()

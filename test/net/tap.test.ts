@@ -131,8 +131,8 @@ withTap(
   'an interface in use, one of another kind, and no name at all are told apart',
   1,
   async (port, _device, reactor) => {
-    assert.throws(() => TapPort.open({ name: port.name }, reactor), /another process has it/)
-    assert.throws(() => TapPort.open({ name: 'lo' }, reactor), /no TAP interface/)
+    assert.throws(() => TapPort.open({ name: port.name }, reactor), /is in use by another process/)
+    assert.throws(() => TapPort.open({ name: 'lo' }, reactor), /not a TAP interface/)
     assert.throws(() => TapPort.open({ name: 'a name too long to be' }, reactor), /not a name/)
     assert.throws(() => TapPort.open({ name: port.name, pairs: 2 }, reactor), /multi_queue|another process/)
   },

@@ -53,8 +53,8 @@ test('what is wrong is one line and exit code 2', { skip }, async () => {
     [['net', '--socket-path=x.sock'], /name one network: --tap/],
     [['net', '--socket-path=x.sock', '--tap=tap0', '--passt'], /name one network/],
     [['net', '--socket-path=x.sock', '--passt', '--queue-pairs=2'], /--queue-pairs is for --tap/],
-    [['net', '--socket-path=x.sock', '--tap=a name too long to be'], /not a name of an interface/],
-    [['net', '--socket-path=x.sock', '--passt', '--mac=01:00:00:00:00:00'], /--mac.* no address of one station/],
+    [['net', '--socket-path=x.sock', '--tap=a name too long to be'], /not a valid interface name/],
+    [['net', '--socket-path=x.sock', '--passt', '--mac=01:00:00:00:00:00'], /--mac.* not the address of one station/],
     [['toaster'], /unknown command/],
   ]
   for (const [args, says] of cases) {

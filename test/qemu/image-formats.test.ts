@@ -158,12 +158,16 @@ test('kill -9 of the server under load: errors at once, one line, and nobody han
   const [status] = await ended
   assert.equal(status, 1)
   await assert.rejects(io(disk.client, 'read 0 512'))
-  assert.equal(disk.log.filter((line) => line.includes('its server is gone')).length, 1, disk.log.join('\n'))
+  assert.equal(
+    disk.log.filter((line) => line.includes('connection to the image server lost')).length,
+    1,
+    disk.log.join('\n'),
+  )
   // It says that something may be lost.
   assert.equal(await disk.stop(), 2)
   assert.match(
     disk.log.at(-1) ?? '',
-    /killed\.qcow2: what the guest wrote may be lost: the server of the image is gone/,
+    /killed\.qcow2: data that the guest wrote may be lost: connection to the image server lost/,
   )
 })
 
@@ -203,7 +207,7 @@ test('an image that is missing, in use or of another format is one line and exit
   const disk = await serve(image, '--format=qcow2')
   const cases: [string, RegExp][] = [
     [image, /another process using the image/],
-    [file('missing.qcow2'), /no disk image .*missing\.qcow2: make one/],
+    [file('missing.qcow2'), /no disk image .*missing\.qcow2: create it/],
     [file('not.qcow2'), /not in qcow2 format/],
     [folder, /regular file|directory/],
   ]

@@ -29,7 +29,7 @@ function setUp(content: Uint8Array, options: { readOnly?: boolean; ring?: bigint
 }
 
 for (const [name, ring] of Object.entries({ split: 0n, packed: featureSet(Feature.RING_PACKED) })) {
-  test(`random requests leave in the file what they leave in a model of it: ${name}`, async () => {
+  test(`random requests change the file as they change a model of it: ${name}`, async () => {
     const step = fc.record({
       type: fc.constantFrom(BlkType.IN, BlkType.OUT, BlkType.OUT, BlkType.FLUSH, BlkType.WRITE_ZEROES, BlkType.DISCARD),
       sector: fc.nat(SECTORS - 1),
@@ -92,7 +92,7 @@ test('closing waits for flushes in flight', async () => {
   assert.equal(disk.close(), disk.close())
 })
 
-test('a disk that is closed does nothing more', async () => {
+test('a closed disk fails every request', async () => {
   const { disk, read, flush, write, path } = setUp(new Uint8Array(8192))
   await disk.close()
   for (const reply of [await read(0, 1), await write(0, pattern(512, 1)), await flush()]) {
@@ -101,7 +101,7 @@ test('a disk that is closed does nothing more', async () => {
   assert.deepEqual(new Uint8Array(readFileSync(path)), new Uint8Array(8192))
 })
 
-test('a read-only image is read, and not changed by a byte', async () => {
+test('a read-only image is never changed', async () => {
   const content = pattern(8192, 6)
   const { disk, read, write, flush, path } = setUp(content, { readOnly: true })
   assert.deepEqual((await read(3, 2)).parts[0], content.slice(3 * 512, 5 * 512))
@@ -111,7 +111,7 @@ test('a read-only image is read, and not changed by a byte', async () => {
   assert.deepEqual(new Uint8Array(readFileSync(path)), content)
 })
 
-test('what is discarded or unmapped takes no space any more', { skip: onLinux }, async (t) => {
+test('discarded and unmapped ranges are deallocated', { skip: onLinux }, async (t) => {
   const { disk, write, flush, erase, path, read } = setUp(new Uint8Array(1 << 20))
   if (!disk.canDiscard) {
     t.skip('the file system of the temporary folder cannot punch holes')
@@ -132,7 +132,7 @@ test('what is discarded or unmapped takes no space any more', { skip: onLinux },
 })
 
 const shm = isTmpfs('/dev/shm') ? new Scratch('/dev/shm') : undefined
-test('where the file system cannot zero ranges, zeroes are written, and that is told once', {
+test('if the file system cannot zero ranges, zeroes are written, with one log line', {
   skip: shm ? onLinux : 'needs /dev/shm in memory, a file system that cannot zero ranges',
 }, async () => {
   const { disk, write, erase, read, lines, path } = setUp(new Uint8Array(1 << 20), { ...(shm && { folder: shm }) })
@@ -144,21 +144,21 @@ test('where the file system cannot zero ranges, zeroes are written, and that is 
   }
   assert.deepEqual((await read(0, 1)).parts[0], pattern(1 << 20, 1).slice(0, 512))
   assert.equal(statSync(path).blocks, before)
-  assert.deepEqual(lines, [`${path}: zeroing ranges is not possible here (EOPNOTSUPP)`])
+  assert.deepEqual(lines, [`${path}: zeroing ranges is not supported (EOPNOTSUPP)`])
   assert.equal(disk.inspect().zeroesWritten, 600 * 512)
   await disk.close()
 })
 
-test('a file that was cut short is an I/O error where it ends, with a line for people', async () => {
+test('a request past the end of a truncated file fails, with a log line', async () => {
   const { disk, read, lines, path } = setUp(pattern(8192, 2))
   truncateSync(path, 1000)
   assert.equal(status(await read(0, 1)), BlkStatus.OK)
   assert.equal(status(await read(1, 1)), BlkStatus.IOERR)
-  assert.deepEqual(lines, [`${path}: read of 512 bytes at 512: the file has become shorter`])
+  assert.deepEqual(lines, [`${path}: read of 512 bytes at 512: the file became shorter`])
   await disk.close()
 })
 
-test('errors of the file are I/O errors, and fill no log', { skip: onLinux }, async () => {
+test('I/O errors fail requests, with a limited number of log lines', { skip: onLinux }, async () => {
   const { disk, read, write, erase, lines, path, device } = setUp(new Uint8Array(8192))
   closeSync(descriptorOf(path))
   assert.equal(status(await write(0, pattern(512, 1))), BlkStatus.IOERR)
@@ -168,21 +168,21 @@ test('errors of the file are I/O errors, and fill no log', { skip: onLinux }, as
   for (let i = 0; i < 50; i++) assert.equal(status(await read(0, 1)), BlkStatus.IOERR)
   assert.equal(lines.length, 20)
   assert.match(lines[19], /EBADF \(more lines like this are suppressed for a while\)$/)
-  await assert.rejects(disk.close(), /what the guest wrote may be lost/)
+  await assert.rejects(disk.close(), /data that the guest wrote may be lost/)
 })
 
-test('once a flush failed no later one succeeds, and closing says so', { skip: onLinux }, async () => {
+test('after a failed flush all later ones fail, and close throws', { skip: onLinux }, async () => {
   const { disk, write, flush, path, lines } = setUp(new Uint8Array(8192))
   await write(0, pattern(512, 1))
   const fd = descriptorOf(path)
   closeSync(fd)
   assert.equal(status(await flush()), BlkStatus.IOERR)
-  // The descriptor works again, as after an error of the medium.
+  // The descriptor works again, as after a temporary error of the medium.
   const again = FileDisk.open(path, { readOnly: true })
   assert.equal(descriptorOf(path), fd)
   assert.equal(status(await flush()), BlkStatus.IOERR)
   assert.equal(lines.length, 1)
-  assert.match(lines[0], /flush: EBADF; what the guest wrote may be lost, and no flush succeeds any more/)
+  assert.match(lines[0], /flush: EBADF: data that the guest wrote may be lost, and all later flushes fail/)
   await assert.rejects(disk.close(), { name: 'DiskError' })
   await again.close().catch(() => {})
 })

@@ -8,25 +8,26 @@ import { moveSpans } from './move-spans.ts'
 import { type Image, openImage } from './open-image.ts'
 import { RangeEraser } from './range-eraser.ts'
 
-/** Zeroes to write where nothing better works. */
+/** Zeroes to write if the kernel supports no faster method. */
 const ZEROES = new Uint8Array(1 << 16)
 
 export interface FileDiskOptions {
+  /** @default false */
   readonly readOnly?: boolean
-  /** Takes a line about what goes wrong, or less well than it might. */
+  /** Receives a line about each error or missing capability. @default no log */
   readonly log?: (line: string) => void
 }
 
 /**
- * A disk in a raw image file or on a block device.
+ * Disk in a raw image file or on a block device.
  *
  *     const disk = FileDisk.open('data.img', { log: console.error })
  *     const device = new BlockDevice(disk)
  *     ...
- *     await disk.close()                        // flushed
+ *     await disk.close()                        // flushes
  *
- * Data moves between guest memory and the page cache within `submit`, with no copy of ours; a flush completes later. Two
- * disks never write to one image: it is locked. Without that, and the system calls for holes, everything else works.
+ * Data moves between guest memory and the page cache within `submit`, without another copy; a flush completes later.
+ * The image is locked, so that two disks never write to it. Without native calls there are no locks and no discards.
  */
 export class FileDisk implements Disk {
   readonly byteLength: number
@@ -36,18 +37,18 @@ export class FileDisk implements Disk {
   readonly #image: Image
   readonly #eraser: RangeEraser
   readonly #log: (line: string) => void
-  /** For what is said once. */
-  readonly #logLast: (line: string) => void
-  /** Flushes in flight, and who waits for there to be none. */
+  /** Unlimited log, for a line that is written once. */
+  readonly #logOnce: (line: string) => void
+  /** Number of flushes in flight, and the callback of `close`, called when there are none. */
   #flushes = 0
   #flushed: (() => void) | undefined
-  /** Why a flush failed. What the page cache lost is lost: no later flush may succeed. */
+  /** Error of the first flush that failed. The page cache may have dropped data, so no later flush may succeed. */
   #flushFailure: string | undefined
-  /** Bytes of zeroes written because nothing better worked. */
+  /** Bytes of zeroes written because the kernel supports no faster method. */
   #zeroesWritten = 0
   #closing: Promise<void> | undefined
 
-  /** @throws {DiskError} in one line what is wrong with the file, and what to do */
+  /** Opens and locks an image. @throws {DiskError} */
   static open(path: string, options: FileDiskOptions = {}): FileDisk {
     const { readOnly = false, log = () => {} } = options
     return new FileDisk(path, openImage(path, readOnly, log), readOnly, log)
@@ -57,7 +58,7 @@ export class FileDisk implements Disk {
     this.#path = path
     this.#image = image
     this.#log = limitedLog(log)
-    this.#logLast = log
+    this.#logOnce = log
     this.byteLength = image.byteLength
     this.readOnly = readOnly
     this.#eraser = new RangeEraser(path, image.fd, image.blockDevice, this.#log)
@@ -80,8 +81,8 @@ export class FileDisk implements Disk {
   }
 
   /**
-   * Flushes, and gives up the file and its lock.
-   * @throws {DiskError} where something written may be lost
+   * Flushes, then closes the file and releases its lock.
+   * @throws {DiskError} if written data may be lost
    */
   close(): Promise<void> {
     this.#closing ??= this.#close()
@@ -92,7 +93,7 @@ export class FileDisk implements Disk {
     return {
       path: this.#path,
       locked: this.#image.locked,
-      erasesBy: this.#eraser.ways,
+      erasesBy: this.#eraser.methods,
       zeroesWritten: this.#zeroesWritten,
       flushFailure: this.#flushFailure,
     }
@@ -107,7 +108,7 @@ export class FileDisk implements Disk {
         moveSpans(this.#image.fd, request)
         break
       case DiskOp.DISCARD:
-        // Where it cannot be done nothing is: a discard is no more than a hint. @virtio 5.2.6.2
+        // A discard that is not supported does nothing, because discards are hints. @virtio 5.2.6.2
         this.#eraser.discard(offset, length)
         break
       case DiskOp.WRITE_ZEROES:
@@ -140,7 +141,7 @@ export class FileDisk implements Disk {
     if (this.#flushFailure !== undefined) return
     this.#flushFailure = `flush: ${errorCode(error)}`
     const what = `${this.#path}: ${this.#flushFailure}`
-    this.#logLast(`${what}; what the guest wrote may be lost, and no flush succeeds any more`)
+    this.#logOnce(`${what}: data that the guest wrote may be lost, and all later flushes fail`)
   }
 
   async #close(): Promise<void> {
@@ -161,7 +162,7 @@ export class FileDisk implements Disk {
       this.#flushFailure ??= `close: ${errorCode(error)}`
     }
     if (this.#flushFailure !== undefined) {
-      throw new DiskError(`${this.#path}: what the guest wrote may be lost: ${this.#flushFailure}`)
+      throw new DiskError(`${this.#path}: data that the guest wrote may be lost: ${this.#flushFailure}`)
     }
   }
 }

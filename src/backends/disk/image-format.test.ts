@@ -14,7 +14,7 @@ function imageWith(text: string, at = 0): string {
   return scratch.image(bytes)
 }
 
-test('the name of a file can say its format, in any case', () => {
+test('a file name extension denotes a format, in upper or lower case', () => {
   const names = ['a.qcow2', 'b.QCOW2', 'c.vhd', 'd.vhdx', 'e.vdi', 'f.vmdk', 'g.img', 'qcow2', '.qcow2', 'h.qcow2.bak']
   assert.deepEqual(names.map(formatByName), [
     ...['qcow2', 'qcow2', 'vpc', 'vhdx', 'vdi', 'vmdk'],
@@ -22,7 +22,7 @@ test('the name of a file can say its format, in any case', () => {
   ])
 })
 
-test('an image is recognized by its first bytes', () => {
+test('formatByContent recognizes an image by its first bytes', () => {
   assert.equal(formatByContent(imageWith('QFI\xfb\0\0\0\x03')), 'qcow2')
   assert.equal(formatByContent(imageWith('QFI\xfb\0\0\0\x01')), undefined)
   assert.equal(formatByContent(imageWith('\x7f\x10\xda\xbe', 64)), 'vdi')
@@ -34,7 +34,7 @@ test('an image is recognized by its first bytes', () => {
   assert.equal(formatByContent(scratch.image(Uint8Array.of(0x51, 0x46))), undefined)
 })
 
-test('what cannot be read looks like nothing', () => {
+test('formatByContent returns undefined for a file that cannot be read', () => {
   assert.equal(formatByContent(scratch.missing), undefined)
   assert.equal(formatByContent(scratch.folder), undefined)
 })

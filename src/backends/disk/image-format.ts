@@ -1,7 +1,7 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import { extname } from 'node:path'
 
-/** Formats of disk images that are served as QEMU understands them, and how their names end. */
+/** Formats of disk images that qemu-nbd serves, with QEMU's names for them. */
 export const ImageFormat = {
   QCOW2: 'qcow2',
   VDI: 'vdi',
@@ -11,12 +11,12 @@ export const ImageFormat = {
 } as const
 export type ImageFormat = (typeof ImageFormat)[keyof typeof ImageFormat]
 
-/** How a file is read: as its bytes are, or as an image of a format. */
+/** Format of a disk: raw bytes, or an image format. */
 export type DiskFormat = 'raw' | ImageFormat
 
 export const DISK_FORMATS: readonly DiskFormat[] = ['raw', ...Object.values(ImageFormat)]
 
-/** Ends of names that say a format by custom. */
+/** Conventional file name extensions of the formats. */
 const EXTENSIONS: Readonly<Partial<Record<string, ImageFormat>>> = {
   '.qcow2': ImageFormat.QCOW2,
   '.vdi': ImageFormat.VDI,
@@ -25,8 +25,8 @@ const EXTENSIONS: Readonly<Partial<Record<string, ImageFormat>>> = {
   '.vmdk': ImageFormat.VMDK,
 }
 
-/** What images of a format have at a place near their beginning. */
-const MARKS: readonly { readonly at: number; readonly text: string; readonly format: ImageFormat }[] = [
+/** Magic numbers of the formats, and their offsets. */
+const MAGICS: readonly { readonly at: number; readonly text: string; readonly format: ImageFormat }[] = [
   { at: 0, text: 'QFI\xfb\0\0\0\x02', format: ImageFormat.QCOW2 },
   { at: 0, text: 'QFI\xfb\0\0\0\x03', format: ImageFormat.QCOW2 },
   { at: 0x40, text: '\x7f\x10\xda\xbe', format: ImageFormat.VDI },
@@ -35,19 +35,19 @@ const MARKS: readonly { readonly at: number; readonly text: string; readonly for
   { at: 0, text: '# Disk DescriptorFile', format: ImageFormat.VMDK },
   { at: 0, text: 'conectix', format: ImageFormat.VPC },
 ]
-const MARKED_BYTES = 128
+const MAGIC_AREA_BYTES = 128
 
-/** The format that the name of a file says, which is its owner's word. */
+/** Returns the format that the file name extension denotes. The name can be trusted: the guest cannot change it. */
 export function formatByName(path: string): ImageFormat | undefined {
   return EXTENSIONS[extname(path).toLowerCase()]
 }
 
 /**
- * The format that the bytes of a file look like, to warn of. Never a reason to open it as that: what the guest of a raw disk
- * writes there is the guest's word, and an image can name other files of the host.
+ * Returns the format that the first bytes of a file indicate, for warnings only. Never open a file by this format: the
+ * guest of a raw disk can write these bytes, and an image can refer to other files of the host.
  */
 export function formatByContent(path: string): ImageFormat | undefined {
-  const bytes = new Uint8Array(MARKED_BYTES)
+  const bytes = new Uint8Array(MAGIC_AREA_BYTES)
   let fd: number
   try {
     fd = openSync(path, 'r')
@@ -56,13 +56,13 @@ export function formatByContent(path: string): ImageFormat | undefined {
     return undefined
   }
   try {
-    readSync(fd, bytes, 0, MARKED_BYTES, 0)
+    readSync(fd, bytes, 0, MAGIC_AREA_BYTES, 0)
   } catch {
     return undefined
   } finally {
     closeSync(fd)
   }
-  return MARKS.find(({ at, text }) => isAt(bytes, at, text))?.format
+  return MAGICS.find(({ at, text }) => isAt(bytes, at, text))?.format
 }
 
 function isAt(bytes: Uint8Array, at: number, text: string): boolean {

@@ -2,6 +2,7 @@ import { copyBytes } from '../../memory/copy-bytes.ts'
 import { type Disk, DiskOp, type DiskRequest, SECTOR_BYTES } from '../../services/disk.ts'
 
 export interface MemoryDiskOptions {
+  /** @default false */
   readonly readOnly?: boolean
 }
 

@@ -2,15 +2,15 @@ import { readSync, writeSync } from 'node:fs'
 import { DiskOp, type DiskRequest } from '../../services/disk.ts'
 import { DiskError } from './disk-error.ts'
 
-/** Most that one read or write moves; Node takes lengths below 2^31. */
+/** Maximum bytes of one read or write. Node accepts lengths below 2^31. */
 const MAX_AT_ONCE = 1 << 30
 
-/** What reading and writing a file at a position have in common. */
+/** Signature that `readSync` and `writeSync` have in common. */
 type Move = (fd: number, bytes: Uint8Array, offset: number, length: number, position: number) => number
 
 /**
- * Reads or writes all of a request's spans, wherever they lie, within this call.
- * @throws what the system call failed with, or {DiskError} where the file ends
+ * Reads or writes all spans of a request within this call.
+ * @throws the error of the system call, or {DiskError} at the end of the file
  */
 export function moveSpans(fd: number, request: DiskRequest): void {
   const { regions, offsets, lengths, count } = request.data
@@ -27,5 +27,5 @@ export function moveSpans(fd: number, request: DiskRequest): void {
   }
 }
 
-/** Why a request moved less than it should. */
-export const FILE_SHRANK = 'the file has become shorter'
+/** Error of a request that reached the end of the file. */
+export const FILE_SHRANK = 'the file became shorter'

@@ -10,7 +10,7 @@ import { FileDisk } from './file-disk.ts'
 
 const scratch = new Scratch()
 const onLinux = process.platform === 'linux' ? false : 'needs the locks of Linux'
-/** Root may write to everything: for as long as `act` takes, this process is nobody. */
+/** Runs `act` as the user `nobody`, because root may write to every file. */
 function asNobody(act: () => void): void {
   const root = process.geteuid?.() === 0
   if (root) process.seteuid?.(65534)
@@ -21,7 +21,7 @@ function asNobody(act: () => void): void {
   }
 }
 
-/** Opening it is refused, in one line that fits `message`. */
+/** Asserts that opening the image throws a DiskError of one line that matches `message`. */
 function refused(path: string, message: RegExp, readOnly = false): void {
   assert.throws(
     () => FileDisk.open(path, { readOnly }),
@@ -35,16 +35,16 @@ function refused(path: string, message: RegExp, readOnly = false): void {
   )
 }
 
-test('what is wrong with an image is said in one line, with what to do', () => {
-  refused(scratch.missing, /there is no disk image .*: make one.*truncate -s 1G/)
+test('an image that cannot be opened is refused in one line, with a remedy', () => {
+  refused(scratch.missing, /there is no disk image .*: create it.*truncate -s 1G/)
   refused(join(scratch.image(new Uint8Array(512)), 'below'), /cannot open the disk image .*: ENOTDIR/)
   refused(scratch.folder, /is a directory: name a raw disk image or a block device/)
-  refused(scratch.image(new Uint8Array(0)), /smaller than one sector: give it a size first/)
+  refused(scratch.image(new Uint8Array(0)), /smaller than one sector \(512 bytes\): set its size/)
   refused(scratch.image(new Uint8Array(511)), /smaller than one sector/)
   if (process.platform !== 'win32') refused('/dev/null', /neither a file nor a block device/)
 })
 
-test('an image that may not be written can be opened to be read', async () => {
+test('an image without write permission can be opened read-only', async () => {
   const path = scratch.image(new Uint8Array(512))
   chmodSync(scratch.folder, 0o755)
   chmodSync(path, 0o444)
@@ -52,19 +52,19 @@ test('an image that may not be written can be opened to be read', async () => {
   await FileDisk.open(path, { readOnly: true }).close()
 })
 
-test('an image is whole sectors: the rest of the file is left out, and that is said', async () => {
+test('an incomplete last sector is not part of the disk, with a log line', async () => {
   const path = scratch.image(new Uint8Array(1300))
   const lines: string[] = []
   const disk = FileDisk.open(path, { log: (line) => lines.push(line) })
   assert.equal(disk.byteLength, 1024)
-  assert.deepEqual(lines, [`${path}: its last 276 bytes are no whole sector of 512 and not part of the disk`])
+  assert.deepEqual(lines, [`${path}: the last 276 bytes are not part of the disk: not a whole sector (512 bytes)`])
   await disk.close()
 })
 
-test('an image that is written has one user, one that is read has many', { skip: onLinux }, async () => {
+test('a writable image has one user, a read-only one several', { skip: onLinux }, async () => {
   const path = scratch.image(new Uint8Array(512))
   const writer = FileDisk.open(path)
-  refused(path, /is being used by another program \(.+, process \d+\): stop that one first, or use a copy/)
+  refused(path, /is being used by another program \(.+, process \d+\): stop that program, or use a copy/)
   refused(path, /is being written by another program/, true)
   await writer.close()
   const readers = [FileDisk.open(path, { readOnly: true }), FileDisk.open(path, { readOnly: true })]
@@ -73,9 +73,9 @@ test('an image that is written has one user, one that is read has many', { skip:
   await FileDisk.open(path).close()
 })
 
-test('the lock of a process that was killed is waited for', { skip: onLinux }, async () => {
+test('opening waits for the lock of a killed process', { skip: onLinux }, async () => {
   const path = scratch.image(new Uint8Array(512))
-  // The shell inherits the locked file, and holds it until the pipe ends. Standard input would end with `flock`.
+  // The shell inherits the locked file, and holds it until the pipe closes. Standard input would close with `flock`.
   const locker = spawn('flock', [path, 'sh', '-c', 'echo locked; read rest <&3'], {
     stdio: ['ignore', 'pipe', 'inherit', 'pipe'],
   })

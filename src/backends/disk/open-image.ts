@@ -9,22 +9,23 @@ import { printableText } from '../../log/printable-text.ts'
 import { SECTOR_BYTES } from '../../services/disk.ts'
 import { DiskError } from './disk-error.ts'
 
-/** How long a lock may outlive its process. */
+/** Maximum time that a lock stays after its process ended. */
 const LOCK_TIMEOUT_MS = 10_000
-/** The same for exclusive use of a block device, of which the kernel does not say who has it. */
+/** Maximum time that a block device stays busy after its process ended. The kernel does not name that process. */
 const BUSY_TIMEOUT_MS = 1000
 
-/** A raw image that is open and, where that can be, locked. */
+/** Open raw image. */
 export interface Image {
   readonly fd: number
-  /** Bytes of whole sectors. */
+  /** Size in bytes, without an incomplete last sector. */
   readonly byteLength: number
   readonly blockDevice: boolean
+  /** False if the host or the file system does not support locks. */
   readonly locked: boolean
 }
 
 /**
- * Opens a raw image file or block device for exclusive use, or shared where it is only read.
+ * Opens and locks a raw image file or block device: shared if `readOnly`, otherwise exclusively.
  * @param log called with warnings
  * @throws {DiskError}
  */
@@ -37,10 +38,10 @@ export function openImage(path: string, readOnly: boolean, log: (line: string) =
     const rest = size % SECTOR_BYTES
     if (size < SECTOR_BYTES) {
       throw new DiskError(
-        `${path} is smaller than one sector: give it a size first, for example: truncate -s 1G ${path}`,
+        `${path} is smaller than one sector (512 bytes): set its size, for example: truncate -s 1G ${path}`,
       )
     }
-    if (rest > 0) log(`${path}: its last ${rest} bytes are no whole sector of 512 and not part of the disk`)
+    if (rest > 0) log(`${path}: the last ${rest} bytes are not part of the disk: not a whole sector (512 bytes)`)
     return { fd, byteLength: size - rest, blockDevice, locked }
   } catch (error) {
     closeSync(fd)
@@ -55,7 +56,7 @@ function kindOf(path: string): Stats {
   } catch (error) {
     const code = errorCode(error)
     if (code === 'ENOENT') {
-      throw new DiskError(`there is no disk image ${path}: make one, for example with: truncate -s 1G ${path}`)
+      throw new DiskError(`there is no disk image ${path}: create it, for example: truncate -s 1G ${path}`)
     }
     throw new DiskError(`cannot open the disk image ${path}: ${code}`)
   }
@@ -67,7 +68,7 @@ function kindOf(path: string): Stats {
 }
 
 function openDescriptor(path: string, readOnly: boolean, blockDevice: boolean): number {
-  // A block device that is mounted, or part of something that is, refuses to be opened exclusively.
+  // O_EXCL fails on a block device that is mounted, or of which a part is mounted.
   const flags = readOnly ? constants.O_RDONLY : constants.O_RDWR | (blockDevice ? constants.O_EXCL : 0)
   try {
     return retry(
@@ -85,11 +86,11 @@ function openDescriptor(path: string, readOnly: boolean, blockDevice: boolean): 
   }
 }
 
-/** A lock that others who lock the same way respect; it ends with the descriptor. @returns whether there is one now */
+/** Takes an advisory lock, which ends when the descriptor is closed. @returns false if locks are not supported */
 function lock(path: string, fd: number, readOnly: boolean, log: (line: string) => void): boolean {
   const missing = ffiMissing()
   if (missing !== undefined) {
-    log(`${path}: not locked against other programs, and discards do nothing: ${missing}`)
+    log(`${path}: not locked, and discards have no effect: ${missing}`)
     return false
   }
   const operation = (readOnly ? FlockOperation.SH : FlockOperation.EX) | FlockOperation.NB
@@ -113,15 +114,15 @@ function lock(path: string, fd: number, readOnly: boolean, log: (line: string) =
     if (code === 'EAGAIN') {
       const how = readOnly ? 'written' : 'used'
       throw new DiskError(
-        `${path} is being ${how} by ${holder ?? 'another program'}: stop that one first, or use a copy`,
+        `${path} is being ${how} by ${holder ?? 'another program'}: stop that program, or use a copy of the image`,
       )
     }
-    log(`${path}: not locked against other programs: ${code}`)
+    log(`${path}: not locked: ${code}`)
     return false
   }
 }
 
-/** Name and id of a living process as a message has them. */
+/** Describes a running process in a message. @returns undefined if it has ended */
 function describeProcess(id: number): string | undefined {
   const name = livingProcess(id)
   return name === undefined ? undefined : `another program (${printableText(name)}, process ${id})`
@@ -129,10 +130,10 @@ function describeProcess(id: number): string | undefined {
 
 function sizeOfDevice(path: string, fd: number): number {
   const missing = ffiMissing()
-  if (missing !== undefined) throw new DiskError(`the size of the block device ${path} cannot be read: ${missing}`)
+  if (missing !== undefined) throw new DiskError(`cannot read the size of the block device ${path}: ${missing}`)
   try {
     return blockDeviceSize(`reading the size of ${path}`, fd)
   } catch (error) {
-    throw new DiskError(`the size of the block device ${path} cannot be read: ${errorCode(error)}`)
+    throw new DiskError(`cannot read the size of the block device ${path}: ${errorCode(error)}`)
   }
 }

@@ -4,7 +4,7 @@ import type { SpanList } from '../../memory/span-list.ts'
 const LENGTH_BYTES = 4
 
 /**
- * Packets that wait, as many as fit, in one circle of bytes that is used again and again.
+ * FIFO of packets in a ring buffer of fixed size.
  *
  *     | length | packet | length | packet | ...
  */
@@ -13,7 +13,7 @@ export class ByteRing {
   #first = 0
   #used = 0
 
-  /** @param capacity bytes, room for at least one packet */
+  /** @param capacity size in bytes; must have room for at least one packet */
   constructor(capacity: number) {
     this.#bytes = new Uint8Array(capacity)
   }
@@ -22,7 +22,7 @@ export class ByteRing {
     return this.#used === 0
   }
 
-  /** Adds a packet, whole. @returns false where there is no room for it */
+  /** Appends a packet. @returns false if there is no room for all of it */
   write(packet: SpanList): boolean {
     const { count, lengths, offsets, regions, byteLength } = packet
     if (byteLength + LENGTH_BYTES > this.#bytes.length - this.#used) return false
@@ -36,7 +36,7 @@ export class ByteRing {
     return true
   }
 
-  /** Moves the oldest packet to spans; what they have no room for is lost. @returns its length, 0 where there is none */
+  /** Moves the oldest packet to spans; bytes past their end are dropped. @returns its length; 0 if there is none */
   read(packet: SpanList): number {
     if (this.#used === 0) return 0
     let length = 0

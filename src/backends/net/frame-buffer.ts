@@ -3,19 +3,19 @@ import { MemoryRegion } from '../../memory/memory-region.ts'
 import { SpanList } from '../../memory/span-list.ts'
 import { HEADER_BYTES, MAX_FRAME_BYTES } from '../../services/packet.ts'
 
-/** In front of each frame: its length, most significant byte first. */
+/** Size of the length that precedes each frame, most significant byte first. */
 export const LENGTH_BYTES = 4
-/** Several of the largest frames, so that one read brings many small ones. */
+/** Capacity in bytes: several of the largest frames, so that one read receives many small ones. */
 const CAPACITY = 4 * 65536
 
 /**
- * What came from a stream of frames and was not taken yet.
+ * Bytes received from a stream of frames and not taken yet.
  *
  *     | taken | length | frame | length | frame | length | fra        |
  *             ^ start                                    end ^
  */
 export class FrameBuffer {
-  /** Where the next bytes are to be read to: one span. */
+  /** Destination of the next read: one span. */
   readonly room = new SpanList(1)
   readonly #region = MemoryRegion.over(0, new Uint8Array(CAPACITY))
   #start = 0
@@ -31,13 +31,13 @@ export class FrameBuffer {
     this.#makeRoom()
   }
 
-  /** So many bytes were read to `room`. */
+  /** Adds `length` bytes that were read to `room`. */
   filled(length: number): void {
     this.#end += length
     this.#makeRoom()
   }
 
-  /** Length of the next frame; undefined where it is not all there. One that no frame can have is given at once. */
+  /** Length of the next frame; undefined if it is incomplete. An invalid length is returned at once. */
   get next(): number | undefined {
     const here = this.#end - this.#start
     if (here < LENGTH_BYTES) return undefined
@@ -47,7 +47,7 @@ export class FrameBuffer {
     return length <= MAX_FRAME_BYTES && length > here - LENGTH_BYTES ? undefined : length
   }
 
-  /** Moves the next frame, which is all there, to a packet, behind a header that asks for nothing. */
+  /** Moves the next frame to a packet, after an empty header. The frame must be complete (see `next`). */
   take(length: number, packet: SpanList): void {
     const { count, regions, offsets, lengths } = packet
     const bytes = this.#region.u8
@@ -62,7 +62,7 @@ export class FrameBuffer {
     this.#makeRoom()
   }
 
-  /** There is always room for the rest of the next frame. */
+  /** Updates `room`. Moves the bytes if there would be no room for the rest of the next frame. */
   #makeRoom(): void {
     if (this.#start === this.#end) {
       this.#start = 0

@@ -3,24 +3,26 @@ import type { NetworkPort, PortListener } from '../../services/network-port.ts'
 import { HEADER_BYTES, MAX_FRAME_BYTES } from '../../services/packet.ts'
 import { ByteRing } from './byte-ring.ts'
 
-/** Bytes on their way in one direction of one pair: several packets of the largest size. */
+/** Bytes that one direction of one pair can hold: several packets of the largest size. */
 const CAPACITY = 4 * (HEADER_BYTES + MAX_FRAME_BYTES + 4)
 
 export interface NetworkLinkOptions {
+  /** Number of queue pairs. @default 1 */
   readonly pairs?: number
+  /** Largest payload of a frame in bytes. @default no limit */
   readonly mtu?: number
   /**
-   * `Offload`s that packets may use. @default 0. A link does not finish packets: a device drops what its
-   * driver did not agree to, so name only what the drivers at both ends do.
+   * `Offload`s that packets may use. A link does not segment packets or fill in checksums, and a device drops packets
+   * with offloads that its driver did not negotiate: set only those that the drivers at both ends support. @default 0
    */
   readonly offloads?: number
 }
 
 /**
- * A cable between two network devices, of which each has one end as its port: a network of two guests, or of a guest and
- * a test.
+ * Creates a virtual cable between two network devices, and returns the port for each device. It connects two guests, or
+ * a guest and a test.
  *
- * What does not fit waits at the sender. Each pair of the one end leads to the same pair of the other.
+ * A packet that does not fit waits at the sender. Each pair of one end is connected to the same pair of the other end.
  */
 export function createNetworkLink(options: NetworkLinkOptions = {}): readonly [NetworkPort, NetworkPort] {
   return LinkEnd.pair(options)
@@ -35,20 +37,20 @@ class LinkEnd implements NetworkPort {
   linkUp = true
   #other: LinkEnd = this
   #listener: PortListener | undefined
-  /** What came in, of each pair. */
+  /** Packets that wait for this end's device, by pair. */
   readonly #arrived: readonly ByteRing[]
-  /** Pairs whose device waits for a packet, or for room at the other end. */
+  /** True for pairs whose device waits for a packet, or for room at the other end. */
   readonly #wantsPacket: boolean[]
   readonly #wantsRoom: boolean[]
   #scheduled = false
-  readonly #tell = () => {
+  readonly #notify = () => {
     this.#scheduled = false
     for (let pair = 0; pair < this.pairs; pair++) {
       if (this.#wantsPacket[pair] && !this.#arrived[pair].empty) {
         this.#wantsPacket[pair] = false
         this.#listener?.readable(pair)
       }
-      // The other end takes its packets until it has none.
+      // The other end takes packets until none is left, so this becomes true.
       if (this.#wantsRoom[pair] && this.#other.#arrived[pair].empty) {
         this.#wantsRoom[pair] = false
         this.#listener?.writable(pair)
@@ -106,7 +108,7 @@ class LinkEnd implements NetworkPort {
     if (!this.#arrived[pair].empty) this.#schedule()
   }
 
-  /** The cable is gone, and what was on its way. */
+  /** Takes the link of both ends down, and drops all waiting packets. */
   close(): void {
     for (const end of [this, this.#other]) {
       if (!end.linkUp) continue
@@ -119,6 +121,6 @@ class LinkEnd implements NetworkPort {
   #schedule(): void {
     if (this.#scheduled) return
     this.#scheduled = true
-    queueMicrotask(this.#tell)
+    queueMicrotask(this.#notify)
   }
 }

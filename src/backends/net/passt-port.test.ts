@@ -16,7 +16,7 @@ import { MAX_FRAME_BYTES } from '../../services/packet.ts'
 import { PasstPort } from './passt-port.ts'
 import { PacketRoom, packetOf } from './testing/packets.ts'
 
-/** What passt does with the other end of the stream. */
+/** Other end of the stream, in the role of passt. */
 class Peer {
   readonly #listener: UnixListener
   #stream: UnixStream | undefined
@@ -36,7 +36,7 @@ class Peer {
   }
 
   get stream(): UnixStream {
-    assert.ok(this.#stream, 'nobody is connected')
+    assert.ok(this.#stream, 'no client is connected')
     return this.#stream
   }
 
@@ -44,7 +44,7 @@ class Peer {
     for (const bytes of frames) this.stream.send(framed(bytes))
   }
 
-  /** Frames that are all there. */
+  /** Returns the complete frames that were received. */
   receive(): Uint8Array[] {
     for (let got = this.stream.receive(); got !== undefined && got !== END; got = this.stream.receive()) {
       this.#bytes = new Uint8Array(Buffer.concat([this.#bytes, got.bytes]))
@@ -78,8 +78,8 @@ function framed(bytes: Uint8Array): Uint8Array {
   return whole
 }
 
-/** Counts what a port tells. */
-class Told implements PortListener {
+/** Listener that counts the calls of a port. */
+class RecordingListener implements PortListener {
   readable_ = 0
   writable_ = 0
   links: boolean[] = []
@@ -105,19 +105,19 @@ class Told implements PortListener {
 for (const { kind, skip } of KINDS) {
   const withPort = (
     name: string,
-    body: (port: PasstPort, peer: Peer, reactor: Reactor, told: Told) => void | Promise<void>,
+    body: (port: PasstPort, peer: Peer, reactor: Reactor, listener: RecordingListener) => void | Promise<void>,
   ) => {
     test(`${name}: ${kind}`, { skip }, async () => {
       const folder = mkdtempSync(path.join(tmpdir(), 'passt-port-'))
       const reactor = createReactor({ prefer: kind })
       const peer = new Peer(path.join(folder, 'passt.sock'))
       const port = PasstPort.connect({ path: peer.path }, reactor)
-      const told = new Told()
-      told.port = port
-      port.attach(told)
+      const listener = new RecordingListener()
+      listener.port = port
+      port.attach(listener)
       assert.ok(peer.accept())
       try {
-        await body(port, peer, reactor, told)
+        await body(port, peer, reactor, listener)
       } finally {
         port.close()
         peer.close()
@@ -127,7 +127,7 @@ for (const { kind, skip } of KINDS) {
     })
   }
 
-  withPort('frames go to the peer with their lengths in front, cut as they may be', (port, peer) => {
+  withPort('frames are sent with their lengths first, whatever their spans are', (port, peer) => {
     assert.ok(port.linkUp)
     const sent = [frame(14, 1), frame(60, 2), frame(1514, 3), frame(MAX_FRAME_BYTES, 4)]
     for (const bytes of sent) assert.ok(port.transmit(0, packetOf(bytes, [1, 13, 700])))
@@ -135,7 +135,7 @@ for (const { kind, skip } of KINDS) {
     assert.equal(port.counters.sent, 4)
   })
 
-  withPort('frames come from the peer behind a header that asks for nothing', (port, peer) => {
+  withPort('received frames follow an empty header', (port, peer) => {
     const room = new PacketRoom()
     const sent = [frame(14, 1), frame(60, 2), frame(1514, 3), frame(MAX_FRAME_BYTES, 4), new Uint8Array(0)]
     peer.send(...sent)
@@ -149,7 +149,7 @@ for (const { kind, skip } of KINDS) {
     assert.equal(port.receive(0, room.packet), 0)
   })
 
-  withPort('a frame that comes in pieces is there when the last piece is', (port, peer) => {
+  withPort('a frame that arrives in parts is received when it is complete', (port, peer) => {
     const room = new PacketRoom()
     const bytes = framed(frame(70, 1))
     for (let i = 0; i < bytes.length; i++) {
@@ -160,7 +160,7 @@ for (const { kind, skip } of KINDS) {
     assert.deepEqual(room.frame(length), frame(70, 1))
   })
 
-  withPort('many frames pass through one buffer, whatever their lengths', (port, peer) => {
+  withPort('many frames of any length pass through one buffer', (port, peer) => {
     const room = new PacketRoom()
     const lengths = Array.from({ length: 300 }, (_, i) => 14 + ((i * 7919) % 9000))
     let next = 0
@@ -175,8 +175,8 @@ for (const { kind, skip } of KINDS) {
   })
 
   withPort(
-    'what the peer does not take waits, and a frame it took half of is finished first',
-    async (port, peer, reactor, told) => {
+    'packets wait while the peer takes none, and a partly sent frame is completed first',
+    async (port, peer, reactor, listener) => {
       const sent: Uint8Array[] = []
       for (let seed = 0; ; seed++) {
         const bytes = frame(20_000, seed & 0xff)
@@ -186,78 +186,81 @@ for (const { kind, skip } of KINDS) {
       assert.ok(sent.length > 2)
       assert.ok(!port.transmit(0, packetOf(frame(60, 1))))
       const got = peer.receive()
-      told.onChange = () => reactor.stop()
+      listener.onChange = () => reactor.stop()
       await reactor.run()
-      assert.equal(told.writable_, 1)
+      assert.equal(listener.writable_, 1)
       assert.ok(port.transmit(0, packetOf(frame(60, 9))))
       got.push(...peer.receive())
       assert.deepEqual(got, [...sent, frame(60, 9)])
-      assert.equal(told.readable_, 0)
+      assert.equal(listener.readable_, 0)
     },
   )
 
-  withPort('a frame is told of once, after somebody waits for it', async (port, peer, reactor, told) => {
+  withPort('readable is called once after each expect', async (port, peer, reactor, listener) => {
     peer.send(frame(60, 1), frame(60, 2))
     reactor.timer(5, () => reactor.stop())
     await reactor.run()
-    assert.equal(told.readable_, 0, 'nobody waits')
+    assert.equal(listener.readable_, 0, 'without expect')
     port.expect()
     reactor.timer(5, () => reactor.stop())
     await reactor.run()
-    assert.equal(told.readable_, 1)
+    assert.equal(listener.readable_, 1)
     port.receive(0, new PacketRoom().packet)
-    // The second one is no longer in the socket.
+    // The second frame was already read from the socket.
     port.expect()
     port.expect()
-    assert.equal(told.readable_, 1, 'not within the call')
+    assert.equal(listener.readable_, 1, 'not within the call')
     reactor.timer(5, () => reactor.stop())
     await reactor.run()
-    assert.equal(told.readable_, 2)
+    assert.equal(listener.readable_, 2)
   })
 
-  withPort('a peer that leaves takes the link down, and brings it back', async (port, peer, reactor, told) => {
-    port.expect()
-    peer.stream.send(framed(frame(60, 1)).subarray(0, 30))
-    assert.equal(port.receive(0, new PacketRoom().packet), 0)
-    peer.hangUp()
-    told.onChange = () => {
-      if (told.readable_ > 0) assert.equal(port.receive(0, new PacketRoom().packet), 0)
-      if (told.links.length === 2) reactor.stop()
-    }
-    await reactor.run()
-    assert.deepEqual(told.links, [false, true])
-    assert.ok(peer.accept())
-    // Nothing is left of what was half there.
-    peer.send(frame(60, 2))
-    const room = new PacketRoom()
-    assert.deepEqual(room.frame(port.receive(0, room.packet)), frame(60, 2))
-    assert.equal(port.counters.connections, 2)
-  })
+  withPort(
+    'the link goes down when the peer disconnects, and up when it returns',
+    async (port, peer, reactor, listener) => {
+      port.expect()
+      peer.stream.send(framed(frame(60, 1)).subarray(0, 30))
+      assert.equal(port.receive(0, new PacketRoom().packet), 0)
+      peer.hangUp()
+      listener.onChange = () => {
+        if (listener.readable_ > 0) assert.equal(port.receive(0, new PacketRoom().packet), 0)
+        if (listener.links.length === 2) reactor.stop()
+      }
+      await reactor.run()
+      assert.deepEqual(listener.links, [false, true])
+      assert.ok(peer.accept())
+      // The incomplete frame was dropped.
+      peer.send(frame(60, 2))
+      const room = new PacketRoom()
+      assert.deepEqual(room.frame(port.receive(0, room.packet)), frame(60, 2))
+      assert.equal(port.counters.connections, 2)
+    },
+  )
 
-  withPort('to a peer that left, packets are lost and nothing fails', (port, peer, _reactor, told) => {
+  withPort('packets sent while the peer is disconnected are dropped', (port, peer, _reactor, listener) => {
     peer.hangUp()
     assert.ok(port.transmit(0, packetOf(frame(60, 1))))
     assert.ok(port.transmit(0, packetOf(frame(60, 1))))
-    assert.deepEqual(told.links, [false])
+    assert.deepEqual(listener.links, [false])
     port.expect()
     assert.equal(port.receive(0, new PacketRoom().packet), 0)
   })
 
   withPort(
-    'a length no frame has ends the connection, since nobody knows where the next begins',
-    (port, peer, _reactor, told) => {
+    'an invalid frame length closes the connection, because the start of the next frame is unknown',
+    (port, peer, _reactor, listener) => {
       peer.send(frame(60, 1))
       peer.stream.send(Uint8Array.of(0, 1, 0, 0x60))
       const room = new PacketRoom()
       assert.equal(port.receive(0, room.packet), 72)
       assert.equal(port.receive(0, room.packet), 0)
-      assert.deepEqual(told.links, [false])
-      assert.equal(port.inspect()['lastError'], 'a frame of 65632 bytes')
+      assert.deepEqual(listener.links, [false])
+      assert.equal(port.inspect()['lastError'], 'it sent a frame of 65632 bytes, more than 65593')
     },
   )
 
   withPort(
-    'with a device on it, frames go from driver to peer and back, and the driver sees the link',
+    'with a device, frames pass between driver and peer, and the driver sees the link state',
     async (port, peer, reactor) => {
       const device = new NetDevice(port, { mac: STATION_TEXT })
       const driver = new NetDriver(device)
@@ -286,7 +289,7 @@ for (const { kind, skip } of KINDS) {
     },
   )
 
-  test(`a peer that comes later is found, and a thousand that come and go leave no descriptor: ${kind}`, {
+  test(`a peer that listens later is connected, and a thousand connections leave no descriptor: ${kind}`, {
     skip,
   }, async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'passt-port-'))
@@ -295,12 +298,12 @@ for (const { kind, skip } of KINDS) {
     const lines: string[] = []
     const socket = path.join(folder, 'passt.sock')
     const port = PasstPort.connect({ path: socket, log: (line) => lines.push(line) }, reactor)
-    const told = new Told()
-    told.port = port
-    port.attach(told)
+    const listener = new RecordingListener()
+    listener.port = port
+    port.attach(listener)
     assert.ok(!port.linkUp)
     const peer = new Peer(socket)
-    told.onChange = () => reactor.stop()
+    listener.onChange = () => reactor.stop()
     await reactor.run()
     assert.ok(port.linkUp)
     assert.match(lines[0], /ENOENT/)
@@ -312,7 +315,7 @@ for (const { kind, skip } of KINDS) {
       const again = PasstPort.connect({ path: socket }, reactor)
       peer.accept()
       peer.hangUp()
-      again.attach(new Told())
+      again.attach(new RecordingListener())
       again.expect()
       again.close()
     }

@@ -12,25 +12,25 @@ import { HEADER_BYTES, MAX_FRAME_BYTES } from '../../services/packet.ts'
 import { FrameBuffer, LENGTH_BYTES } from './frame-buffer.ts'
 import { SpanVectors } from './span-vectors.ts'
 
-/** How long until a peer that is not there is looked for again. */
+/** Time between attempts to connect. */
 const RETRY_MS = 300
 
 export interface PasstPortOptions {
-  /** The Unix socket passt listens on. */
+  /** Path of the Unix socket on which passt listens. */
   readonly path: string
-  /** Takes a line when the peer comes and goes, and about what is wrong. */
+  /** Receives a line on each connect and disconnect, and on errors. @default no log */
   readonly log?: (line: string) => void
 }
 
-/** Counts since the port was made. */
+/** Counters since the port was created. */
 export interface PasstCounters {
   sent: number
   received: number
-  /** Times the peer was there. */
+  /** Successful connects. */
   connections: number
 }
 
-/** A connection, and all that ends with it. */
+/** Resources of one connection. */
 interface Connection {
   readonly stream: UnixStream
   readonly readable: Readiness
@@ -38,14 +38,15 @@ interface Connection {
 }
 
 /**
- * Stream of frames to a program with network access, such as passt: the guest reaches what the host reaches, and no process
- * needs to be root.
+ * Network port over a stream of frames to a program with network access, such as passt: the guest reaches the networks
+ * that the host reaches, and no process needs root privileges.
  *
  *     const port = PasstPort.connect({ path: '/run/user/1000/passt.sock' }, reactor)
  *     const device = new NetDevice(port)
  *
- * Each frame has its length in front, 4 bytes, most significant first: what QEMU calls `-netdev stream`. The peer may come
- * later, go, and come back; meanwhile the link is down. What it does not take waits in the guest.
+ * Each frame is preceded by its length, 4 bytes, most significant first, as in QEMU's `-netdev stream`. While the peer
+ * is not connected, the link is down and the port tries to connect. Packets that the peer does not take wait in the
+ * guest.
  */
 export class PasstPort implements NetworkPort {
   readonly pairs = 1
@@ -60,18 +61,18 @@ export class PasstPort implements NetworkPort {
   readonly #vectors = new SpanVectors()
   readonly #frames = new FrameBuffer()
   readonly #length = new Uint8Array(new ArrayBuffer(LENGTH_BYTES))
-  /** The end of a frame of which the peer took the beginning. */
+  /** Unsent end of a frame of which a part was written to the socket. */
   readonly #rest = new Uint8Array(LENGTH_BYTES + MAX_FRAME_BYTES)
   #restStart = 0
   #restEnd = 0
   #listener: PortListener | undefined
   #connection: Connection | undefined
-  /** What happens next by itself: another try, or telling the device of a frame that is there already. */
+  /** Timer of the next attempt to connect, or of a `readable` call for a frame that was already received. */
   #timer: Closable | undefined
   #closed = false
   #lastError: string | undefined
 
-  /** Looks for the peer, now and until it is there. */
+  /** Connects to the peer, now or when it listens. */
   static connect(options: PasstPortOptions, reactor: Reactor): PasstPort {
     const port = new PasstPort(options, reactor)
     port.#connect()
@@ -131,7 +132,7 @@ export class PasstPort implements NetworkPort {
         else this.#disconnect(result === 0 ? undefined : getSystemErrorName(result))
       } else if (length > MAX_FRAME_BYTES) {
         // The start of the next frame is unknown.
-        this.#disconnect(`a frame of ${length} bytes`)
+        this.#disconnect(`it sent a frame of ${length} bytes, more than ${MAX_FRAME_BYTES}`)
       } else {
         this.#frames.take(length, packet)
         this.counters.received++
@@ -144,13 +145,13 @@ export class PasstPort implements NetworkPort {
   expect(): void {
     if (!this.#connection) return
     if (this.#frames.next === undefined) this.#connection.readable.request()
-    else this.#timer ??= this.#reactor.timer(0, () => this.#tellReadable())
+    else this.#timer ??= this.#reactor.timer(0, () => this.#reportReadable())
   }
 
   close(): void {
     this.#closed = true
     this.#timer?.close()
-    this.#hangUp()
+    this.#closeConnection()
   }
 
   inspect(): Record<string, unknown> {
@@ -164,7 +165,7 @@ export class PasstPort implements NetworkPort {
       stream = UnixStream.connect(this.#path)
     } catch (error) {
       if (!(error instanceof SystemCallError)) throw error
-      if (this.#lastError !== error.message) this.#log(`${error.message}; trying again`)
+      if (this.#lastError !== error.message) this.#log(`${error.message}; retrying`)
       this.#lastError = error.message
       this.#retry()
       return
@@ -180,17 +181,17 @@ export class PasstPort implements NetworkPort {
     this.#listener?.linkChanged()
   }
 
-  /** @param reason what is wrong; undefined where the peer left */
+  /** Closes the connection and schedules a new attempt. @param reason error; undefined if the peer disconnected */
   #disconnect(reason: string | undefined): void {
-    this.#lastError = reason ?? 'the peer left'
-    this.#log(`${this.#path}: ${this.#lastError}; connecting again`)
-    this.#hangUp()
+    this.#lastError = reason ?? 'the peer disconnected'
+    this.#log(`${this.#path}: ${this.#lastError}; reconnecting`)
+    this.#closeConnection()
     this.#timer?.close()
     this.#retry()
     this.#listener?.linkChanged()
   }
 
-  #hangUp(): void {
+  #closeConnection(): void {
     const connection = this.#connection
     this.#connection = undefined
     this.#frames.clear()
@@ -205,7 +206,7 @@ export class PasstPort implements NetworkPort {
     if (!this.#closed) this.#timer = this.#reactor.timer(RETRY_MS, () => this.#connect())
   }
 
-  #tellReadable(): void {
+  #reportReadable(): void {
     this.#timer = undefined
     this.#listener?.readable(0)
   }
@@ -219,7 +220,7 @@ export class PasstPort implements NetworkPort {
     return this.#vectors.writeAfter(connection.stream.fd, this.#length, packet)
   }
 
-  /** Keeps what follows the first `written` bytes of length and frame. */
+  /** Keeps the bytes of length and frame that follow the first `written` ones. */
   #keepRest(packet: SpanList, written: number): void {
     const { count, regions, offsets, lengths } = packet
     const rest = this.#rest

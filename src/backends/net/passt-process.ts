@@ -5,22 +5,22 @@ import { setTimeout } from 'node:timers/promises'
 import { makeScratchFolder } from '../../host/node/scratch-folder.ts'
 import { NetworkPortError } from './network-port-error.ts'
 
-/** How long it may take to be ready. */
+/** Maximum time from the start of passt until it listens. */
 const TIMEOUT_MS = 10_000
-/** The user and group passt becomes where it is started by root. */
+/** User and group that passt changes to if root starts it. */
 const NOBODY_ID = 65534
-/** Of what it says, as much is kept as tells why it ended. */
+/** Characters kept of its error output, to report why it exited. */
 const MAX_KEPT = 16384
 
 export interface PasstProcessOptions {
-  /** More options of passt's own, such as `-t 2222:22` to reach a port of the guest's. */
+  /** Additional options of passt, for example `-t 2222:22` to forward a port to the guest. @default [] */
   readonly options?: readonly string[]
-  /** Takes a line when it ends by itself. */
+  /** Receives a line if passt exits without `stop`. @default no log */
   readonly log?: (line: string) => void
 }
 
 /**
- * passt, as a child of this process, on a socket of its own: the host's network for a guest, without root.
+ * passt as a child process, listening on a private socket: gives a guest access to the host's network, without root.
  *
  *     const passt = await PasstProcess.start()
  *     const port = PasstPort.connect({ path: passt.path }, reactor)
@@ -28,20 +28,20 @@ export interface PasstProcessOptions {
  *     port.close()
  *     passt.stop()
  *
- * It serves one connection and ends with it.
+ * It serves one connection and exits when the connection ends.
  */
 export class PasstProcess {
-  /** The socket it listens on. */
+  /** Path of the socket on which it listens. */
   readonly path: string
   readonly #folder: string
   readonly #child: ChildProcess
   readonly #exited: Promise<void>
   readonly #log: (line: string) => void
-  #said = ''
-  #ended: string | undefined
+  #errorOutput = ''
+  #exitReason: string | undefined
   #stopped = false
 
-  /** Resolves when it listens. @throws {NetworkPortError} with what to install, or why it ended */
+  /** Resolves when passt listens. @throws {NetworkPortError} if it is not installed, or exits */
   static async start(options: PasstProcessOptions = {}): Promise<PasstProcess> {
     const passt = new PasstProcess(options)
     try {
@@ -53,7 +53,7 @@ export class PasstProcess {
     return passt
   }
 
-  /** Why none can be had with these options, tried out; undefined where one can. */
+  /** Starts and stops passt to check it. @returns why it cannot start with these options; undefined if it can */
   static async refused(options: readonly string[] = []): Promise<string | undefined> {
     try {
       const passt = await PasstProcess.start({ options })
@@ -70,16 +70,16 @@ export class PasstProcess {
     this.#folder = makeScratchFolder('passt')
     this.path = path.join(this.#folder, 'passt.sock')
     if (process.getuid?.() === 0) {
-      // passt makes its socket as user `nobody`, or, in newer versions, as root without the right to ignore permissions.
+      // passt creates its socket as user `nobody`, or, in newer versions, as root without CAP_DAC_OVERRIDE.
       chownSync(this.#folder, NOBODY_ID, 0)
       chmodSync(this.#folder, 0o770)
     }
-    const words = ['--foreground', '--stderr', '--one-off', '--socket', this.path, ...options]
-    this.#child = spawn('passt', words, { stdio: ['ignore', 'ignore', 'pipe'] })
+    const args = ['--foreground', '--stderr', '--one-off', '--socket', this.path, ...options]
+    this.#child = spawn('passt', args, { stdio: ['ignore', 'ignore', 'pipe'] })
     this.#child.stderr
       ?.setEncoding('utf8')
       .on('data', (text: string) => {
-        this.#said = (this.#said + text).slice(-MAX_KEPT)
+        this.#errorOutput = (this.#errorOutput + text).slice(-MAX_KEPT)
       })
       .on('error', () => {})
     this.#exited = new Promise((resolve) => {
@@ -89,11 +89,11 @@ export class PasstProcess {
       }
       this.#child
         .on('error', (error) => end('code' in error && error.code === 'ENOENT' ? PASST_MISSING : error.message))
-        .on('close', (code, signal) => end(`passt ended (${signal ?? code}): ${lastLine(this.#said)}`))
+        .on('close', (code, signal) => end(`passt exited (${signal ?? code}): ${lastLine(this.#errorOutput)}`))
     })
   }
 
-  /** Resolves when it is gone, and ports it had are free. */
+  /** Stops passt. Resolves when it has exited, and the ports that it forwarded are free. */
   stop(): Promise<void> {
     this.#stopped = true
     this.#child.kill()
@@ -103,43 +103,48 @@ export class PasstProcess {
 
   async #ready(): Promise<void> {
     for (let waited = 0; !isListening(this.path); waited += 10) {
-      if (this.#ended !== undefined) throw new NetworkPortError(this.#ended)
-      if (waited >= TIMEOUT_MS) throw new NetworkPortError(`passt does not listen: ${lastLine(this.#said)}`)
+      if (this.#exitReason !== undefined) throw new NetworkPortError(this.#exitReason)
+      if (waited >= TIMEOUT_MS) {
+        throw new NetworkPortError(`passt did not listen within ${TIMEOUT_MS / 1000} s: ${lastLine(this.#errorOutput)}`)
+      }
       await setTimeout(10)
     }
   }
 
   #end(reason: string): void {
-    if (this.#ended !== undefined) return
-    this.#ended = reason
+    if (this.#exitReason !== undefined) return
+    this.#exitReason = reason
     if (!this.#stopped) this.#log(reason)
   }
 }
 
-/** The reason where there is none. */
+/** Exit reason if the program does not exist. */
 export const PASST_MISSING = 'passt is not installed: install the package passt'
 
-/** Column of listening sockets in the kernel's table of Unix sockets. */
+/** Flags of listening sockets in /proc/net/unix. */
 const LISTENS = ' 00010000 '
 
-/** A socket has its path a moment before it can be connected to: the kernel tells which it is, without a connection. */
+/**
+ * True if the socket accepts connections. Its path exists slightly earlier. Connecting would not do as a test, because
+ * passt serves one connection only.
+ */
 function isListening(path: string): boolean {
   if (!existsSync(path)) return false
   const table = readFileSync('/proc/net/unix', 'latin1').split('\n')
   return table.some((line) => line.includes(LISTENS) && line.endsWith(` ${path}`))
 }
 
-/** Options as one writes them in a line. */
+/** Splits a line of options at white space. */
 export function passtOptions(line: string): string[] {
   return line.split(/\s+/).filter((word) => word !== '')
 }
 
 /**
- * Why it ended: what is wrong with an option stands before a list of all there are. Where there is no system log, it
- * complains of that too.
+ * Returns the last line of passt's error output before the list of options, which follows an error in an option.
+ * Ignores its line about a missing system log.
  */
 function lastLine(text: string): string {
-  const [said = ''] = text.split(/^Usage:/m)
-  const lines = said.split('\n').filter((line) => line !== '' && !line.includes('bytes to syslog'))
-  return lines.at(-1)?.trim() ?? 'it said nothing'
+  const [errors = ''] = text.split(/^Usage:/m)
+  const lines = errors.split('\n').filter((line) => line !== '' && !line.includes('bytes to syslog'))
+  return lines.at(-1)?.trim() ?? 'no error output'
 }

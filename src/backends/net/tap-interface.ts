@@ -11,7 +11,7 @@ import { NetworkPortError } from './network-port-error.ts'
 
 export const TUN_DEVICE = '/dev/net/tun'
 
-// Requests of linux/if_tun.h and linux/sockios.h, as most architectures number them.
+// Requests of linux/if_tun.h and linux/sockios.h, with the numbers of most architectures.
 const TUNSETIFF = 0x4004_54ca
 const TUNSETOFFLOAD = 0x4004_54d0
 const TUNSETVNETHDRSZ = 0x4004_54d8
@@ -21,7 +21,7 @@ const SIOCGIFFLAGS = 0x8913
 const SIOCSIFFLAGS = 0x8914
 const SIOCGIFMTU = 0x8921
 
-/** How long an interface may stay taken after its process was killed. */
+/** Maximum time that an interface stays busy after its process was killed. */
 const BUSY_TIMEOUT_MS = 1000
 
 const IFF_UP = 0x0001
@@ -35,14 +35,14 @@ const IFF_VNET_HDR = 0x4000
 // struct ifreq on 64-bit systems, 40 bytes                                                     netdevice(7)
 //
 //   0      16                 40
-//   | name | flags, or number |
+//   | name | flags or number  |
 //
 const REQUEST_BYTES = 40
 const REQUEST_VALUE = 16
-/** Longest name of an interface. */
+/** Maximum length of an interface name. */
 const NAME_BYTES = 15
 
-/** Sets of `Offload`s kernels have known, the newest first; the numbers are those of linux/if_tun.h. */
+/** Sets of `Offload`s that kernel versions support, newest first. `Offload` has the numbers of linux/if_tun.h. */
 const KNOWN_OFFLOADS = [
   Offload.CSUM | Offload.TSO4 | Offload.TSO6 | Offload.ECN | Offload.UFO | Offload.USO4 | Offload.USO6,
   Offload.CSUM | Offload.TSO4 | Offload.TSO6 | Offload.ECN | Offload.UFO,
@@ -50,14 +50,14 @@ const KNOWN_OFFLOADS = [
 ]
 
 /**
- * Opens one queue of a TAP interface, which comes to be with the first. Packets have virtio's header in front.
- * @param name of the interface; with `%d` in it, the kernel gives it a number
- * @param multiQueue whether it is to have several; it has to be the same for all
- * @throws {NetworkPortError} with what to do
+ * Opens one queue of a TAP interface. Creates the interface if it does not exist. Packets begin with virtio's header.
+ * @param name name of the interface; the kernel replaces `%d` with a number
+ * @param multiQueue true if the interface has several queues; must be the same for all queues
+ * @throws {NetworkPortError} with a fix, if the interface cannot be opened
  */
 export function openTapQueue(name: string, multiQueue: boolean): { readonly queue: Descriptor; readonly name: string } {
   if (!/^[!-.0-~]+$/.test(name) || name.length > NAME_BYTES) {
-    throw new NetworkPortError(`'${name}' is not a name of an interface`)
+    throw new NetworkPortError(`'${name}' is not a valid interface name`)
   }
   const queue = new Descriptor(openTun(), `interface ${name}`)
   try {
@@ -76,18 +76,18 @@ export function openTapQueue(name: string, multiQueue: boolean): { readonly queu
   }
 }
 
-/** Which `Offload`s the kernel does, and takes. */
+/** Returns the set of `Offload`s that the kernel supports, in both directions. */
 export function probeOffloads(queue: Descriptor): number {
   for (const offloads of KNOWN_OFFLOADS) if (setTapOffloads(queue, offloads)) return offloads
   return 0
 }
 
 /**
- * What packets that come in may leave undone.
- * @returns whether the kernel does that
+ * Sets the `Offload`s that received packets may leave to the driver.
+ * @returns false if the kernel does not support one of them
  */
 export function setTapOffloads(queue: Descriptor, offloads: number): boolean {
-  // The kernel knows these in company only; what is not set it does itself.
+  // The kernel accepts ECN only with TSO, and USO only for both IP versions. It performs the offloads that are not set.
   let known = offloads
   if ((known & (Offload.TSO4 | Offload.TSO6)) === 0) known &= ~Offload.ECN
   if ((known & Offload.USO4) === 0 || (known & Offload.USO6) === 0) known &= ~(Offload.USO4 | Offload.USO6)
@@ -100,7 +100,7 @@ export function setTapOffloads(queue: Descriptor, offloads: number): boolean {
   }
 }
 
-/** Attaches one of several queues, or detaches it. @returns false if the kernel refuses */
+/** Attaches or detaches one of several queues. @returns false if the kernel refuses */
 export function attachQueue(queue: Descriptor, attached: boolean): boolean {
   const request = interfaceRequest('', attached ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE)
   try {
@@ -112,7 +112,7 @@ export function attachQueue(queue: Descriptor, attached: boolean): boolean {
   }
 }
 
-/** Largest payload of the interface's frames, in bytes. */
+/** Returns the largest payload of the interface's frames, in bytes. */
 export function interfaceMtu(name: string): number {
   return withSocket(name, (fd) => {
     const request = interfaceRequest(name, 0)
@@ -121,7 +121,7 @@ export function interfaceMtu(name: string): number {
   })
 }
 
-/** Switches the interface on, if it is not. @returns whether it is on */
+/** Sets the interface up. @returns false if it is down and the kernel refuses */
 export function bringUp(name: string): boolean {
   return withSocket(name, (fd) => {
     const request = interfaceRequest(name, 0)
@@ -140,12 +140,12 @@ export function bringUp(name: string): boolean {
   })
 }
 
-/** Why no TAP interface can be opened here, whatever its name; undefined where one may be. */
+/** Returns why no TAP interface can be opened on this host; undefined if nothing prevents it. */
 export function tunRefused(): string | undefined {
   return refusalOf(() => closeSync(openTun()))
 }
 
-/** Why this one cannot be opened, tried out; undefined where it can. */
+/** Opens and closes an interface to check it. @returns why it cannot be opened; undefined if it can */
 export function tapRefused(name: string): string | undefined {
   return refusalOf(() => openTapQueue(name, false).queue.close())
 }
@@ -165,7 +165,9 @@ function openTun(): number {
     return openSync(TUN_DEVICE, constants.O_RDWR | constants.O_NONBLOCK)
   } catch (error) {
     const reason = error instanceof Error && 'code' in error ? error.code : error
-    throw new NetworkPortError(`${TUN_DEVICE}: ${reason}; TAP interfaces need the kernel's module tun, and this file`)
+    throw new NetworkPortError(
+      `${TUN_DEVICE}: ${reason}: load the kernel module tun, and allow this user to open the file`,
+    )
   }
 }
 
@@ -177,10 +179,10 @@ function explained(error: unknown, name: string): unknown {
         `interface ${name}: not permitted; as root: ip tuntap add dev ${name} mode tap user YOU && ip link set ${name} up`,
       )
     case 'EBUSY':
-      return new NetworkPortError(`interface ${name}: another process has it`)
+      return new NetworkPortError(`interface ${name} is in use by another process`)
     case 'EINVAL':
       return new NetworkPortError(
-        `interface ${name}: it is no TAP interface, or was made for another number of queues (ip tuntap ... multi_queue)`,
+        `interface ${name}: not a TAP interface, or its multi_queue setting does not match (ip tuntap ... multi_queue)`,
       )
     default:
       return new NetworkPortError(error.message)

@@ -9,31 +9,31 @@ import { SpanVectors } from './span-vectors.ts'
 import { attachQueue, bringUp, interfaceMtu, openTapQueue, probeOffloads, setTapOffloads } from './tap-interface.ts'
 
 export interface TapPortOptions {
-  /** The interface, which comes to be if there is none; with `%d`, the kernel gives it a number. */
+  /** Name of the interface, which is created if it does not exist. The kernel replaces `%d` with a number. */
   readonly name: string
-  /** Number of queue pairs. An existing interface must have been created with multi_queue for several. @default 1 */
+  /** Number of queue pairs. Several need an interface with multi_queue, or a new one. @default 1 */
   readonly pairs?: number
-  /** Takes a line about what does not work. */
+  /** Receives a line about each problem. @default no log */
   readonly log?: (line: string) => void
 }
 
-/** Counts since the port was opened. */
+/** Counters since the port was opened. */
 export interface TapCounters {
   sent: number
   received: number
-  /** Packets the kernel refused. */
+  /** Packets that the kernel refused. */
   refused: number
 }
 
 /**
- * A TAP interface of the host as a network device's port: the guest is a station on whatever network the host gives it to.
+ * TAP interface of the host as the port of a network device: the guest is a station on a network of the host.
  *
  *     const port = TapPort.open({ name: 'tap0' }, reactor)
  *     const device = new NetDevice(port)
  *
- * Packets move between guest memory and the kernel in one system call each, with no copy of ours. Checksums and
- * segmentation are the kernel's, or the guest's at the other end. Which of several queues a packet comes in on the kernel
- * learns from where the guest sends packets of the same flow.
+ * Packets move between guest memory and the kernel in one system call each, without another copy. Checksums and
+ * segmentation are left to the kernel, or to a guest at the other end. With several queues, the kernel delivers the
+ * packets of a flow on the queue on which the guest sends packets of that flow.
  */
 export class TapPort implements NetworkPort {
   readonly name: string
@@ -49,12 +49,12 @@ export class TapPort implements NetworkPort {
   readonly #vectors = new SpanVectors()
   readonly #log: (line: string) => void
   #listener: PortListener | undefined
-  /** Queues in use: the first ones. */
+  /** Number of queues in use: the first ones. */
   #attached: number
   #linkUp = true
   #lastError: string | undefined
 
-  /** @throws {NetworkPortError} in one line what is wrong with the interface, and what to do */
+  /** Opens an interface. @throws {NetworkPortError} with a fix, in one line, if it cannot be opened */
   static open(options: TapPortOptions, reactor: Reactor): TapPort {
     const { pairs = 1, log = () => {} } = options
     const queues: Descriptor[] = []
@@ -65,7 +65,7 @@ export class TapPort implements NetworkPort {
         queues.push(opened.queue)
         name = opened.name
       }
-      if (!bringUp(name)) log(`interface ${name} is down: as root: ip link set ${name} up`)
+      if (!bringUp(name)) log(`interface ${name} is down; fix: as root: ip link set ${name} up`)
       return new TapPort(name, queues, reactor, log)
     } catch (error) {
       for (const queue of queues) queue.close()
@@ -123,7 +123,7 @@ export class TapPort implements NetworkPort {
       this.#writable[pair].request()
       return false
     } else {
-      // A header that lies about its frame, an interface that is down: as on any network, the packet is gone.
+      // The header does not match the frame, or the interface is down: the packet is dropped.
       this.#refuse(result)
     }
     return true
@@ -136,7 +136,7 @@ export class TapPort implements NetworkPort {
       this.counters.received++
       return result
     }
-    // Guest memory that is not there any more costs the packet, and not the interface.
+    // If guest memory is no longer mapped, only this packet is lost.
     if (result === -Errno.EFAULT) this.#refuse(result)
     else if (result !== -Errno.EAGAIN) this.#lost(result)
     return 0
@@ -159,15 +159,15 @@ export class TapPort implements NetworkPort {
 
   #refuse(result: number): void {
     this.counters.refused++
-    this.#lastError = result === 0 ? 'nothing was read' : getSystemErrorName(result)
+    this.#lastError = result === 0 ? 'end of file' : getSystemErrorName(result)
   }
 
-  /** The interface is gone, and stays so: asking it again would tell the same at once, for ever. */
+  /** Takes the link down permanently: the interface was removed, and its descriptor would stay readable. */
   #lost(result: number): void {
     this.#refuse(result)
     this.#linkUp = false
     for (const readiness of [...this.#readable, ...this.#writable]) readiness.close()
-    this.#log(`interface ${this.name} is gone: ${this.#lastError}`)
+    this.#log(`interface ${this.name} failed, so its link is down: ${this.#lastError}`)
     this.#listener?.linkChanged()
   }
 }

@@ -16,10 +16,10 @@ import { acknowledgement, exportBytes, openingBytes, simpleReply } from './testi
 
 const ROUNDS = 2000
 const DATA_BYTES = 4096
-/** What `enterExport` says. */
+/** Export that `enterExport` would return. */
 const CLIENT_HANDSHAKE_BYTES = 26
 
-/** A reactor whose turns are taken by hand. */
+/** Reactor whose turns the test runs. */
 class Turns {
   readonly ready: (() => void)[] = []
   hook: () => boolean | undefined = () => false
@@ -36,7 +36,7 @@ class Turns {
   }
 }
 
-test('requests in a steady state leave no garbage', { skip: ffiMissing() ?? false }, async () => {
+test('requests in a steady state allocate no memory', { skip: ffiMissing() ?? false }, async () => {
   const path = `${new Scratch().folder}/nbd.sock`
   const listener = UnixListener.listen(path)
   const stream = UnixStream.connect(path)
@@ -45,7 +45,7 @@ test('requests in a steady state leave no garbage', { skip: ffiMissing() ?? fals
   server.send(Buffer.concat([openingBytes(), exportBytes(1 << 20), acknowledgement()]))
   const turns = new Turns()
   const disk = await NbdDisk.open(stream, turns, { name: 'x' })
-  // All else that is used is made once.
+  // Everything else is created once.
   const { region } = mappedMemory(1 << 20)
   const data = new SpanList()
   data.add(region, 0, 1000)
@@ -70,7 +70,7 @@ test('requests in a steady state leave no garbage', { skip: ffiMissing() ?? fals
     vectors.clear()
     vectors.addBytes(received, 0, received.length)
     if (vectors.read(server.fd) !== 2 * REQUEST_BYTES + DATA_BYTES) throw new Error('the requests did not come at once')
-    // Each answer has the cookie of its request.
+    // Each reply contains the cookie of its request.
     for (let i = 0; i < 8; i++) {
       said[8 + i] = received[8 + i]
       said[REPLY_BYTES + DATA_BYTES + 8 + i] = received[REQUEST_BYTES + 8 + i]

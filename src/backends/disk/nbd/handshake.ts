@@ -17,25 +17,25 @@ import {
   TransmissionFlag,
 } from './protocol.ts'
 
-/** More than any answer to one option needs: replies, and bytes in one of them. */
+/** Limits of an answer to one option: replies, and bytes of one reply. No valid answer reaches them. */
 const MAX_REPLIES = 64
 const MAX_REPLY_BYTES = 8192
 
-/** What a server says of what it exports, checked. */
+/** Validated properties of a server's export. */
 export interface NbdExport {
-  /** A multiple of 512. */
+  /** Size in bytes, a multiple of 512. */
   readonly byteLength: number
   readonly readOnly: boolean
   readonly canDiscard: boolean
-  /** The longest request, a multiple of 512. */
-  readonly mostBytes: number
+  /** Maximum length of a request in bytes, a multiple of 512. */
+  readonly maxBytes: number
 }
 
 /**
- * Speaks with a server until it serves its export without a name. The server is not asked for block sizes, so that it has
- * to serve requests of any size, whatever its host wants. @nbd Block size constraints
+ * Performs the handshake with a server, and selects the default export (empty name). The client does not request block
+ * sizes, so the server must accept requests of every size. @nbd Block size constraints
  *
- * @throws {DiskError} where it does not, or not what a disk needs
+ * @throws {DiskError} if the server refuses, breaks the protocol, or lacks a feature that a disk needs
  */
 export async function enterExport(peer: Peer): Promise<NbdExport> {
   const { magic, optionMagic, flags } = greeting.decode(await peer.read(greeting.size))
@@ -54,11 +54,11 @@ export async function enterExport(peer: Peer): Promise<NbdExport> {
     }),
   )
   const about = await readInfos(peer)
-  if (peer.saysMore) throw new DiskError('unexpected data after the handshake')
+  if (peer.hasUnreadBytes) throw new DiskError('unexpected data after the handshake')
   return about
 }
 
-/** What comes before the data of an option. */
+/** Bytes of an option before its data. */
 const optionHeaderBytes = 16
 
 async function readInfos(peer: Peer): Promise<NbdExport> {
@@ -67,25 +67,28 @@ async function readInfos(peer: Peer): Promise<NbdExport> {
   for (let replies = 0; replies < MAX_REPLIES; replies++) {
     const { type, payload } = await readReply(peer)
     if (type === OptionReply.ACK) {
-      if (!about) throw new DiskError('the server does not say what it exports')
+      if (!about) throw new DiskError('the server sent no information about its export')
       return checkedExport(about, sizes)
     }
     if (type >= OptionReply.ERROR_BIT) throw new DiskError(refusal(type, payload))
-    if (type !== OptionReply.INFO || payload.length < 2) throw new DiskError(`the server answers with type ${type}`)
+    if (type !== OptionReply.INFO || payload.length < 2)
+      throw new DiskError(`the server sent an unexpected reply of type ${type}`)
     const info = (payload[0] << 8) | payload[1]
     if (info === Info.EXPORT && payload.length === infoExport.size) about = infoExport.decode(payload)
     else if (info === Info.BLOCK_SIZE && payload.length === infoBlockSize.size) sizes = infoBlockSize.decode(payload)
     else if (info === Info.EXPORT || info === Info.BLOCK_SIZE) {
-      throw new DiskError(`the server says ${payload.length} bytes about its export`)
+      throw new DiskError(`the server sent export information of an invalid length (${payload.length})`)
     }
   }
-  throw new DiskError('the server does not come to an end')
+  throw new DiskError(`the server sent more than ${MAX_REPLIES} replies to one option`)
 }
 
 async function readReply(peer: Peer): Promise<{ type: number; payload: Uint8Array }> {
   const { magic, option, type, length } = optionReply.decode(await peer.read(optionReply.size))
-  if (magic !== Magic.OPTION_REPLY || option !== NBD_OPT_GO) throw new DiskError('the server answers something else')
-  if (length > MAX_REPLY_BYTES) throw new DiskError(`the server answers with ${length} bytes`)
+  if (magic !== Magic.OPTION_REPLY || option !== NBD_OPT_GO) throw new DiskError('the server sent an invalid reply')
+  if (length > MAX_REPLY_BYTES) {
+    throw new DiskError(`the server sent a reply of ${length} bytes, more than ${MAX_REPLY_BYTES}`)
+  }
   return { type, payload: await peer.read(length) }
 }
 
@@ -98,19 +101,23 @@ function checkedExport(
   { size, flags }: { readonly size: bigint; readonly flags: number },
   { minimum, maximum }: { readonly minimum: number; readonly maximum: number },
 ): NbdExport {
-  if ((flags & TransmissionFlag.HAS_FLAGS) === 0) throw new DiskError('the server does not say what it can do')
-  if (size < SECTOR_BYTES) throw new DiskError('it is smaller than one sector of 512 bytes')
-  if (size > Number.MAX_SAFE_INTEGER) throw new DiskError(`it is too large: ${size} bytes`)
-  if (SECTOR_BYTES % minimum !== 0) throw new DiskError(`the server takes blocks of ${minimum} bytes, not of 512`)
-  const mostBytes = Math.min(maximum, MAX_PAYLOAD)
-  if (mostBytes < SECTOR_BYTES) throw new DiskError(`the server takes at most ${maximum} bytes`)
+  if ((flags & TransmissionFlag.HAS_FLAGS) === 0) throw new DiskError('the server sent no transmission flags')
+  if (size < SECTOR_BYTES) throw new DiskError(`the export is smaller than one sector of 512 bytes (${size})`)
+  if (size > Number.MAX_SAFE_INTEGER) throw new DiskError(`the export is too large (${size} bytes)`)
+  if (SECTOR_BYTES % minimum !== 0) {
+    throw new DiskError(`the server requires blocks of ${minimum} bytes; blocks of 512 bytes are needed`)
+  }
+  const maxBytes = Math.min(maximum, MAX_PAYLOAD)
+  if (maxBytes < SECTOR_BYTES) {
+    throw new DiskError(`the server accepts at most ${maximum} bytes for one request; 512 are needed`)
+  }
   const readOnly = (flags & TransmissionFlag.READ_ONLY) !== 0
   const needed = TransmissionFlag.SEND_FLUSH | TransmissionFlag.SEND_WRITE_ZEROES
-  if (!readOnly && (flags & needed) !== needed) throw new DiskError('the server cannot flush, or not write zeroes')
+  if (!readOnly && (flags & needed) !== needed) throw new DiskError('the server must support FLUSH and WRITE_ZEROES')
   return {
     byteLength: Number(size - (size % BigInt(SECTOR_BYTES))),
     readOnly,
     canDiscard: !readOnly && (flags & TransmissionFlag.SEND_TRIM) !== 0,
-    mostBytes: mostBytes - (mostBytes % SECTOR_BYTES),
+    maxBytes: maxBytes - (maxBytes % SECTOR_BYTES),
   }
 }

@@ -13,37 +13,39 @@ import { DiskError } from '../disk-error.ts'
 import type { ImageFormat } from '../image-format.ts'
 import { NbdDisk } from './nbd-disk.ts'
 
-/** How long it may take to close its image when it has been left. */
+/** Maximum time for the program to close its image after the disconnect. */
 const TIMEOUT_MS = 10_000
-/** As systemd would start it: the socket is descriptor 3, for the process of this number. The shell becomes the program. */
+/** Starts the program with systemd's socket activation: the socket is descriptor 3. `exec` keeps the process id. */
 const ACTIVATE = 'LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"'
 
 export interface ImageServerOptions {
-  /** How `qemu-nbd` is started. */
+  /** Command that starts `qemu-nbd`. */
   readonly program: {
     readonly command: string
     readonly args: readonly string[]
     readonly env: Readonly<Record<string, string>>
   }
   readonly path: string
-  /** Never found out from the image: a guest could have written there what it likes. */
+  /** Format of the image. Never detect it from the contents, because a guest can write them. */
   readonly format: ImageFormat
+  /** @default false */
   readonly readOnly?: boolean
-  /** Past the page cache. */
+  /** Bypasses the page cache. @default false */
   readonly direct?: boolean
+  /** Receives lines of the program and of the disk. @default no log */
   readonly log?: (line: string) => void
 }
 
 /**
- * A disk image of any format that QEMU knows, served to this process by `qemu-nbd`, its child.
+ * Disk image of any format that QEMU supports, served by a child process, `qemu-nbd`.
  *
  *     const server = await ImageServer.start({ program, path: 'data.qcow2', format: 'qcow2' }, reactor)
  *     const device = new BlockDevice(server.disk)
  *     ...
  *     await server.close()
  *
- * The socket between the two has no name when it is used: no other process reaches the image. The child ends when its only
- * client is gone, also one that was killed, and closes the image properly.
+ * The socket's path is removed after the connection, so no other process can connect to it. The child closes the image
+ * properly and exits when its only client disconnects, even if the client was killed.
  */
 export class ImageServer {
   private constructor(
@@ -51,26 +53,26 @@ export class ImageServer {
     private readonly child: Child,
   ) {}
 
-  /** @throws {DiskError} in one line what is wrong with the image, or with the program */
+  /** Starts the program and connects to it. @throws {DiskError} */
   static async start(options: ImageServerOptions, reactor: Reactor): Promise<ImageServer> {
     const { path: file, log = () => {} } = options
     const blockDevice = statusOf(file).isBlockDevice()
     const { child, stream } = startChild(options, blockDevice)
     try {
       const disk = await NbdDisk.open(stream, reactor, { name: file, log })
-      child.tell = limitedLog((line) => log(`${file}: ${line}`))
+      child.onLine = limitedLog((line) => log(`${file}: ${line}`))
       return new ImageServer(disk, child)
     } catch (error) {
       await child.end()
-      // It says itself why it left.
+      // The program's last line is the reason of its exit.
       if (child.lastLine !== undefined) throw new DiskError(`${file}: ${child.lastLine}`)
       throw error
     }
   }
 
   /**
-   * Flushes, and waits until the image is closed.
-   * @throws {DiskError} where something written may be lost
+   * Flushes, and waits until the program has closed the image.
+   * @throws {DiskError} if written data may be lost
    */
   async close(): Promise<void> {
     try {
@@ -85,16 +87,16 @@ function statusOf(file: string): Stats {
   try {
     return statSync(file)
   } catch (error) {
-    const remedy = `make one, for example with: qemu-img create -f qcow2 ${file} 10G`
+    const remedy = `create it, for example: qemu-img create -f qcow2 ${file} 10G`
     if (errorCode(error) === 'ENOENT') throw new DiskError(`there is no disk image ${file}: ${remedy}`)
     throw new DiskError(`cannot open the disk image ${file}: ${errorCode(error)}`)
   }
 }
 
-/** Starts the program on a socket on which we are the first and only caller. */
+/** Starts the program on a listening socket to which this process is already connected, as its only client. */
 function startChild(options: ImageServerOptions, blockDevice: boolean): { child: Child; stream: UnixStream } {
   const { command, args, env } = options.program
-  // Only its owner can enter it.
+  // Only the owner can access this folder.
   const folder = makeScratchFolder('nbd')
   try {
     const listener = UnixListener.listen(path.join(folder, 'nbd.sock'))
@@ -104,12 +106,12 @@ function startChild(options: ImageServerOptions, blockDevice: boolean): { child:
       const child = spawn('sh', ['-c', ...words], {
         env: { ...process.env, ...env },
         stdio: ['ignore', 'ignore', 'pipe', listener.fd],
-        // A Ctrl-C at the terminal is for us, who flush first.
+        // Ctrl-C in the terminal must reach this process only, which flushes first.
         detached: true,
       })
       return { child: new Child(child), stream }
     } finally {
-      // The child alone has it now, so that its end is the end of the connection.
+      // Only the child may keep the listener open, so that its exit closes the connection.
       listener.close()
     }
   } finally {
@@ -118,7 +120,7 @@ function startChild(options: ImageServerOptions, blockDevice: boolean): { child:
 }
 
 function serverArguments({ path: file, format, readOnly, direct }: ImageServerOptions, blockDevice: boolean): string[] {
-  // Word for word, since a plain name could be taken for another protocol's. A comma ends a value, unless it is doubled.
+  // A plain file name could be parsed as a protocol. In options, a comma in a value must be doubled.
   const image = `driver=${format},file.driver=${blockDevice ? 'host_device' : 'file'},file.filename=${file.replaceAll(',', ',,')}`
   return [
     ...['--discard=unmap', ...(readOnly ? ['--read-only'] : []), ...(direct ? ['--cache=none'] : [])],
@@ -126,31 +128,31 @@ function serverArguments({ path: file, format, readOnly, direct }: ImageServerOp
   ]
 }
 
-/** The process, and what it says. */
+/** Process of qemu-nbd, and its error output. */
 class Child {
-  /** Takes what it says from now on. */
-  tell: (line: string) => void = () => {}
-  /** The last line it said. */
+  /** Called with each line of error output. */
+  onLine: (line: string) => void = () => {}
+  /** Last line of error output. */
   lastLine: string | undefined
   readonly #process: ChildProcess
   readonly #ended: Promise<unknown>
 
   constructor(child: ChildProcess) {
     this.#process = child
-    if (child.stderr) readLines(child.stderr, (line) => this.#line(line.replace(/^\S*qemu-nbd: /, '')))
-    // `close`: when all that it said was heard.
+    if (child.stderr) readLines(child.stderr, (line) => this.#receiveLine(line.replace(/^\S*qemu-nbd: /, '')))
+    // `close` follows the end of the error output, `exit` need not.
     this.#ended = Promise.race([once(child, 'close'), once(child, 'error')])
   }
 
-  /** Waits until it is gone. */
+  /** Waits until the process has exited; kills it after `TIMEOUT_MS`. */
   async end(): Promise<void> {
-    const late = setTimeout(() => this.#process.kill('SIGKILL'), TIMEOUT_MS)
+    const timer = setTimeout(() => this.#process.kill('SIGKILL'), TIMEOUT_MS)
     await this.#ended.catch(() => {})
-    clearTimeout(late)
+    clearTimeout(timer)
   }
 
-  #line(line: string): void {
+  #receiveLine(line: string): void {
     this.lastLine = line
-    this.tell(line)
+    this.onLine(line)
   }
 }

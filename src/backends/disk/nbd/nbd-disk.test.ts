@@ -39,16 +39,16 @@ interface Served {
   readonly kind: Reactor['kind']
   readonly byteLength?: number
   readonly flags?: number
-  /** The longest request it takes. */
-  readonly mostBytes?: number
+  /** Maximum bytes of a request. */
+  readonly maxBytes?: number
 }
 
-/** A disk and its server, while `body` runs in the reactor; what it returns is done when that stands still. */
+/** Connects a disk to a server, and runs `body` in the reactor. Calls the function that `body` returns after that. */
 async function meet(
-  { kind, byteLength = MIB, flags = WRITABLE, mostBytes = MIB }: Served,
+  { kind, byteLength = MIB, flags = WRITABLE, maxBytes = MIB }: Served,
   body: (meeting: Meeting) => Promise<(() => Promise<void>) | void>,
 ): Promise<void> {
-  const sizes = blockSizeBytes(1, 4096, mostBytes)
+  const sizes = blockSizeBytes(1, 4096, maxBytes)
   const server = await NbdServer.listen([openingBytes(), sizes, exportBytes(byteLength, flags), acknowledgement()])
   const reactor = createReactor({ prefer: kind })
   const lines: string[] = []
@@ -66,7 +66,7 @@ async function meet(
   }
 }
 
-/** Serves `content` as a server should. @returns the requests it had */
+/** Serves `content` according to the protocol. @returns the requests that it received */
 function serve(server: NbdServer, content: Uint8Array): ReceivedRequest[] {
   const requests: ReceivedRequest[] = []
   server.onRequest = (request) => {
@@ -76,7 +76,7 @@ function serve(server: NbdServer, content: Uint8Array): ReceivedRequest[] {
   return requests
 }
 
-/** Does what is asked. @returns what is read */
+/** Executes a request on `content`. @returns the data of a read */
 function perform(content: Uint8Array, { type, offset, length, data }: ReceivedRequest): Uint8Array {
   if (type === NbdCommand.READ) return content.slice(offset, offset + length)
   if (type === NbdCommand.WRITE) content.set(data, offset)
@@ -89,12 +89,12 @@ interface Sent {
   readonly offset?: number
   readonly length?: number
   readonly mayUnmap?: boolean
-  /** Where in the guest's memory its data is, one piece after the other; each has so many bytes. */
+  /** Lengths of consecutive pieces of guest memory that hold the data. */
   readonly at?: number
   readonly pieces?: number
 }
 
-/** @returns what went wrong */
+/** Sends a request to a disk. @returns its error, if it fails */
 function send(disk: Disk, { op, offset = 0, length = 0, mayUnmap = false, at = 0, pieces = length }: Sent) {
   const data = new SpanList()
   const moves = op === DiskOp.READ || op === DiskOp.WRITE
@@ -106,7 +106,9 @@ function send(disk: Disk, { op, offset = 0, length = 0, mayUnmap = false, at = 0
 }
 
 for (const { kind, skip } of KINDS) {
-  test(`an image is what was written to it, however its server answers: ${kind}`, { skip }, async () => {
+  test(`an image holds what was written, in whatever order and pieces the server replies: ${kind}`, {
+    skip,
+  }, async () => {
     const image = pattern(MIB, 1)
     const expected = image.slice()
     const sectors = MIB / 512
@@ -122,7 +124,7 @@ for (const { kind, skip } of KINDS) {
       order: fc.infiniteStream(fc.nat(100)),
       tears: fc.array(fc.integer({ min: 1, max: 40 }), { maxLength: 10 }),
     })
-    await meet({ kind, mostBytes: 65536 }, async ({ disk, server, lines }) => {
+    await meet({ kind, maxBytes: 65536 }, async ({ disk, server, lines }) => {
       await fc.assert(
         fc.asyncProperty(fc.array(batch, { minLength: 1, maxLength: 4 }), async (batches) => {
           for (const { parts, start, order, tears } of batches) {
@@ -164,8 +166,10 @@ for (const { kind, skip } of KINDS) {
     })
   })
 
-  test(`what is longer than the server takes goes there in parts, one after the other: ${kind}`, { skip }, async () => {
-    await meet({ kind, mostBytes: 8192 }, async ({ disk, server }) => {
+  test(`a request that exceeds the server’s maximum is sent in parts, one after the other: ${kind}`, {
+    skip,
+  }, async () => {
+    await meet({ kind, maxBytes: 8192 }, async ({ disk, server }) => {
       const content = pattern(MIB, 3)
       const requests = serve(server, content)
       const ranges = () => requests.splice(0).map(({ type, offset, length }) => [type, offset, length])
@@ -185,13 +189,13 @@ for (const { kind, skip } of KINDS) {
         [NbdCommand.WRITE, 12_288, 4096],
       ])
       assert.deepEqual(content.slice(4096, 16_384), guest.region.u8.slice(512, 12_800))
-      // Only payloads are limited.
+      // The maximum applies to payloads only.
       assert.equal(await send(disk, { op: DiskOp.DISCARD, length: 65_536 }), undefined)
       assert.deepEqual(ranges(), [[NbdCommand.TRIM, 0, 65_536]])
     })
   })
 
-  test(`zeroes stay allocated unless the driver says that they need not  @nbd NBD_CMD_FLAG_NO_HOLE: ${kind}`, {
+  test(`zeroed ranges stay allocated unless the driver allows unmapping  @nbd NBD_CMD_FLAG_NO_HOLE: ${kind}`, {
     skip,
   }, async () => {
     await meet({ kind }, async ({ disk, server }) => {
@@ -205,7 +209,7 @@ for (const { kind, skip } of KINDS) {
     })
   })
 
-  test(`an error of the server is that request's, and no other's: ${kind}`, { skip }, async () => {
+  test(`an error reply fails only its request: ${kind}`, { skip }, async () => {
     await meet({ kind }, async ({ disk, server, lines }) => {
       const content = pattern(MIB, 5)
       server.onRequest = (request) => {
@@ -229,13 +233,13 @@ for (const { kind, skip } of KINDS) {
     })
   })
 
-  test(`when the server goes, all that is in flight fails, and all that comes later, with one line: ${kind}`, {
+  test(`when the server disconnects, requests in flight and later ones fail, with one log line: ${kind}`, {
     skip,
   }, async () => {
     await meet({ kind }, async ({ disk, server, lines }) => {
       let seen = 0
       server.onRequest = (request) => {
-        // The second answer breaks off in its data.
+        // The second reply ends within its data.
         if (++seen === 2) {
           server.say(simpleReply(request.cookie, 0, new Uint8Array(100)))
           server.hangUp()
@@ -247,57 +251,62 @@ for (const { kind, skip } of KINDS) {
         send(disk, { op: DiskOp.WRITE, length: 512 }),
         send(disk, { op: DiskOp.FLUSH }),
       ])
-      const failure = 'the server of the image is gone (it closed the connection)'
+      const failure = 'connection to the image server lost (it closed the connection)'
       assert.deepEqual(outcomes, [failure, failure, failure, failure])
       assert.equal(await send(disk, { op: DiskOp.READ, length: 512 }), failure)
       assert.deepEqual(lines, [
-        'x.qcow2: its server is gone (it closed the connection): every request fails from now on',
+        'x.qcow2: connection to the image server lost (it closed the connection): all requests fail',
       ])
       assert.equal(disk.inspect().requests, 0)
-      await assert.rejects(disk.close(), { name: 'DiskError', message: /^x.qcow2: what the guest wrote may be lost: / })
+      await assert.rejects(disk.close(), {
+        name: 'DiskError',
+        message: /^x.qcow2: data that the guest wrote may be lost: /,
+      })
     })
   })
 
-  const lies: Readonly<Record<string, { answer: (request: ReceivedRequest) => Uint8Array; says: RegExp }>> = {
-    'another number before it': {
+  const invalidReplies: Readonly<
+    Record<string, { answer: (request: ReceivedRequest) => Uint8Array; message: RegExp }>
+  > = {
+    'a wrong magic number': {
       answer: ({ cookie }) => simpleReply(cookie, 0, undefined, 0x668e_33ef),
-      says: /it answers with 0x668e33ef/,
+      message: /reply with the magic number 0x668e33ef/,
     },
-    'a request that was not made': { answer: () => simpleReply(77n), says: /reply without a request/ },
-    'a request of the far future': {
+    'an unknown cookie': { answer: () => simpleReply(77n), message: /reply without a request/ },
+    'a wrong generation': {
       answer: ({ cookie }) => simpleReply(cookie + (1n << 32n)),
-      says: /reply without a request/,
+      message: /reply without a request/,
     },
-    'the same request twice': {
+    'the same cookie twice': {
       answer: ({ cookie }) => Buffer.concat([simpleReply(cookie, 5), simpleReply(cookie, 5)]),
-      says: /reply without a request/,
+      message: /reply without a request/,
     },
-    'more data than was asked for': {
+    'more data than requested': {
       answer: ({ cookie, length }) => simpleReply(cookie, 0, new Uint8Array(length + 16)),
-      says: /it answers with 0x0/,
+      message: /reply with the magic number 0x0/,
     },
   }
-  for (const [what, { answer, says }] of Object.entries(lies)) {
-    test(`a server that answers with ${what} is left: ${kind}`, { skip }, async () => {
+  for (const [what, { answer, message }] of Object.entries(invalidReplies)) {
+    test(`a server that replies with ${what} is disconnected: ${kind}`, { skip }, async () => {
       await meet({ kind }, async ({ disk, server, lines }) => {
         server.onRequest = (request) => server.say(answer(request))
         guest.region.u8.fill(0x55, 1024, 8192)
         await send(disk, { op: DiskOp.READ, length: 1024 })
-        await until('the lie is told', () => lines.length > 0)
-        assert.match((await send(disk, { op: DiskOp.READ, length: 512 })) ?? '', says)
-        assert.match(lines.at(-1) ?? '', /: its server is gone \(/)
+        await until('the invalid reply is logged', () => lines.length > 0)
+        assert.match((await send(disk, { op: DiskOp.READ, length: 512 })) ?? '', message)
+        assert.match(lines.at(-1) ?? '', /: connection to the image server lost \(/)
         assert.ok(
           guest.region.u8.subarray(1024, 8192).every((byte) => byte === 0x55),
-          'memory was written to',
+          'guest memory was written',
         )
       })
     })
   }
 
-  test(`an answer to what is not all sent yet is a lie: ${kind}`, { skip }, async () => {
-    await meet({ kind, byteLength: 16 * MIB, mostBytes: 16 * MIB }, async ({ disk, server, lines }) => {
+  test(`a reply to a request that is not completely sent is invalid: ${kind}`, { skip }, async () => {
+    await meet({ kind, byteLength: 16 * MIB, maxBytes: 16 * MIB }, async ({ disk, server, lines }) => {
       server.onRequest = (request) => {
-        // The next one is longer than what fits between the two.
+        // The next request is longer than the socket buffer.
         server.pause()
         server.say(simpleReply(request.cookie))
         server.say(simpleReply((1n << 32n) | 1n))
@@ -312,8 +321,10 @@ for (const { kind, skip } of KINDS) {
     })
   })
 
-  test(`what a server does not take yet waits, and no answer is missed meanwhile: ${kind}`, { skip }, async () => {
-    await meet({ kind, byteLength: 16 * MIB, mostBytes: MIB }, async ({ disk, server }) => {
+  test(`requests wait while the socket has no room, and replies are received meanwhile: ${kind}`, {
+    skip,
+  }, async () => {
+    await meet({ kind, byteLength: 16 * MIB, maxBytes: MIB }, async ({ disk, server }) => {
       const content = new Uint8Array(16 * MIB)
       const requests = serve(server, content)
       guest.region.u8.set(pattern(16 * MIB, 9))
@@ -329,7 +340,7 @@ for (const { kind, skip } of KINDS) {
     })
   })
 
-  test(`a disk that is closed flushed first, and took its leave: ${kind}`, { skip }, async () => {
+  test(`closing a disk flushes, then disconnects from the server: ${kind}`, { skip }, async () => {
     await meet({ kind }, async ({ disk, server }) => {
       const seen = serve(server, new Uint8Array(MIB))
       assert.equal(await send(disk, { op: DiskOp.WRITE, length: 512 }), undefined)
@@ -337,7 +348,7 @@ for (const { kind, skip } of KINDS) {
         await disk.close()
         await disk.close()
         assert.equal(await send(disk, { op: DiskOp.READ, length: 512 }), 'the disk is closed')
-        await until('the server was told to end', () => seen.length === 3)
+        await until('the server receives the disconnect', () => seen.length === 3)
         assert.deepEqual(
           seen.map(({ type }) => type),
           [NbdCommand.WRITE, NbdCommand.FLUSH, NbdCommand.DISC],
@@ -346,25 +357,25 @@ for (const { kind, skip } of KINDS) {
     })
   })
 
-  test(`a last flush that fails is told by who closes: ${kind}`, { skip }, async () => {
+  test(`close throws if its flush fails: ${kind}`, { skip }, async () => {
     await meet({ kind }, async ({ disk, server }) => {
       server.onRequest = ({ cookie }) => server.say(simpleReply(cookie, 5))
       return () =>
         assert.rejects(disk.close(), {
           name: 'DiskError',
-          message: 'x.qcow2: what the guest wrote may be lost: flush: EIO',
+          message: 'x.qcow2: data that the guest wrote may be lost: flush: EIO',
         })
     })
   })
 
-  test(`an export that is read-only is a read-only disk, which needs no flush: ${kind}`, { skip }, async () => {
+  test(`a read-only export is a read-only disk, and is not flushed: ${kind}`, { skip }, async () => {
     await meet({ kind, flags: READABLE }, async ({ disk, server }) => {
       const requests = serve(server, new Uint8Array(MIB))
       assert.ok(disk.readOnly && !disk.canDiscard)
       assert.equal(await send(disk, { op: DiskOp.FLUSH }), undefined)
       return async () => {
         await disk.close()
-        await until('the server was told to end', () => requests.length === 1)
+        await until('the server receives the disconnect', () => requests.length === 1)
         assert.deepEqual(
           requests.map(({ type }) => type),
           [NbdCommand.DISC],
@@ -373,7 +384,7 @@ for (const { kind, skip } of KINDS) {
     })
   })
 
-  test(`no descriptor is left of disks that came and went: ${kind}`, { skip }, async () => {
+  test(`closed disks leave no open descriptor: ${kind}`, { skip }, async () => {
     const round = () =>
       meet({ kind }, async ({ disk, server }) => {
         serve(server, new Uint8Array(MIB))
@@ -386,7 +397,7 @@ for (const { kind, skip } of KINDS) {
   })
 }
 
-/** Answers when it has a few requests, in an order of its own, and in torn pieces. */
+/** Replies after a few requests, in another order, and in arbitrary pieces. */
 function answerAnyhow(
   server: NbdServer,
   content: Uint8Array,

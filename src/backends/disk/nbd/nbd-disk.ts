@@ -12,32 +12,33 @@ import { NbdRequest, Stage } from './nbd-request.ts'
 import { Peer, readable } from './peer.ts'
 import { Magic, NbdCommand, REPLY_BYTES, REQUEST_BYTES, requestHeader } from './protocol.ts'
 
-/** So many answers without data are read at once. */
+/** Maximum replies without data that one read receives. */
 const MAX_REPLIES = 64
-/** The longest range that is trimmed at once. Servers limit payloads only. */
+/** Maximum length of a trim in bytes. The server's limit is for payloads only. */
 const MAX_TRIM = 1 << 30
-/** How long the last flush may take. */
+/** Maximum time of the flush in `close`. */
 const FLUSH_TIMEOUT_MS = 60_000
 
-/** What it uses of a reactor. */
+/** Part of a reactor that the disk uses. */
 type Carrier = Pick<Reactor, 'watch' | 'onTurn'>
 
 export interface NbdDiskOptions {
-  /** What it is called in messages: the name of the image. */
+  /** Name of the image, for messages. */
   readonly name: string
+  /** Receives a line about each error. @default no log */
   readonly log?: (line: string) => void
 }
 
 /**
- * A disk that another program serves over NBD: any image format there is a server for, without one of ours.
+ * Disk that another program serves over NBD: supports every image format for which a server exists.
  *
  *     const disk = await NbdDisk.open(stream, reactor, { name: 'data.qcow2' })
  *     const device = new BlockDevice(disk)
  *     await reactor.run()
  *     await disk.close()
  *
- * Requests of one turn leave together, and data is read from the socket to the guest's memory. A server that goes, or says
- * what it should not, is gone for good: whatever is in flight fails, and whatever comes later.
+ * Requests of one turn are sent together, and data is read from the socket to guest memory. If the server disconnects
+ * or breaks the protocol, requests in flight and all later ones fail; the disk does not reconnect.
  */
 export class NbdDisk implements Disk {
   readonly byteLength: number
@@ -45,35 +46,36 @@ export class NbdDisk implements Disk {
   readonly canDiscard: boolean
   readonly #stream: UnixStream
   readonly #name: string
-  readonly #mostBytes: number
+  readonly #maxBytes: number
   readonly #log: (line: string) => void
-  readonly #logLast: (line: string) => void
+  /** Unlimited log, for a line that is written once. */
+  readonly #logOnce: (line: string) => void
   readonly #reactor: Carrier
   readonly #vectors = new IoVectors()
-  /** By slot; those not in use. */
+  /** All request objects by slot, and those that are not in use. */
   readonly #requests: NbdRequest[] = []
   readonly #free: NbdRequest[] = []
-  /** What is to be sent, in order, and how much of the first one is. */
+  /** Linked list of requests to send, and the number of bytes of the first one that were sent. */
   #first: NbdRequest | undefined
   #last: NbdRequest | undefined
   #firstSent = 0
-  /** Reads that the server has: any answer may be followed by data. */
+  /** Number of reads that were sent and not answered: data can follow any reply. */
   #reads = 0
-  /** Answers as they come, and how many bytes of the next one are there. */
+  /** Buffer for replies, and the number of bytes in it. */
   readonly #replies = new Uint8Array(new ArrayBuffer(MAX_REPLIES * REPLY_BYTES))
   #replyBytes = 0
-  /** Whose data is being received, and how much of it came. */
+  /** Read request whose data is being received, and the number of bytes received. */
   #receiving: NbdRequest | undefined
   #received = 0
   readonly #readable: Closable
-  /** There while the server takes no more. */
+  /** Set while the socket has no room. */
   #writable: Closable | undefined
   readonly #hook: Closable
-  /** Why nothing is done any more. */
+  /** Reason why every request fails; undefined while the server is connected. */
   #failure: string | undefined
   #closed = false
 
-  /** Agrees with a server on what it serves. The stream is the disk's from then on. @throws {DiskError} */
+  /** Performs the handshake with a server. The disk owns the stream, also if this fails. @throws {DiskError} */
   static async open(stream: UnixStream, reactor: Carrier, options: NbdDiskOptions): Promise<NbdDisk> {
     try {
       return new NbdDisk(stream, await enterExport(new Peer(stream)), reactor, options)
@@ -93,18 +95,18 @@ export class NbdDisk implements Disk {
     this.#name = name
     this.#reactor = reactor
     this.#log = limitedLog(log)
-    this.#logLast = log
+    this.#logOnce = log
     this.byteLength = about.byteLength
     this.readOnly = about.readOnly
     this.canDiscard = about.canDiscard
-    this.#mostBytes = about.mostBytes
+    this.#maxBytes = about.maxBytes
     this.#readable = reactor.watch(stream.fd, () => this.#receive())
     this.#hook = reactor.onTurn(() => this.#send())
   }
 
   submit(request: DiskRequest): void {
     if (this.#failure !== undefined) request.complete(this.#failure)
-    else if (this.#isDone(request)) request.complete()
+    else if (this.#needsNoCommand(request)) request.complete()
     else {
       const entry = this.#free.pop() ?? this.#makeRequest()
       entry.begin(request)
@@ -113,8 +115,8 @@ export class NbdDisk implements Disk {
   }
 
   /**
-   * Flushes, and leaves the server.
-   * @throws {DiskError} where something written may be lost
+   * Flushes, and disconnects from the server.
+   * @throws {DiskError} if written data may be lost
    */
   async close(): Promise<void> {
     if (this.#closed) return
@@ -124,11 +126,11 @@ export class NbdDisk implements Disk {
       if (!this.readOnly) failure = await this.#flush()
       if (this.#failure === undefined) {
         this.#stream.write(DISCONNECT)
-        this.#leave('the disk is closed')
+        this.#disconnect('the disk is closed')
       }
     }
     if (failure !== undefined && !this.readOnly) {
-      throw new DiskError(`${this.#name}: what the guest wrote may be lost: ${failure}`)
+      throw new DiskError(`${this.#name}: data that the guest wrote may be lost: ${failure}`)
     }
   }
 
@@ -137,12 +139,12 @@ export class NbdDisk implements Disk {
       image: this.#name,
       server: this.#failure ?? 'connected',
       requests: this.#requests.length - this.#free.length,
-      mostBytes: this.#mostBytes,
+      maxBytes: this.#maxBytes,
     }
   }
 
-  /** True if there is nothing to do: a discard that the server lacks is only a hint, and the protocol has no empty range. */
-  #isDone({ op, length }: DiskRequest): boolean {
+  /** True if there is nothing to send: the protocol has no empty ranges, and an unsupported discard is only a hint. */
+  #needsNoCommand({ op, length }: DiskRequest): boolean {
     if (op === DiskOp.FLUSH) return this.readOnly
     return length === 0 || (op === DiskOp.DISCARD && !this.canDiscard)
   }
@@ -154,7 +156,7 @@ export class NbdDisk implements Disk {
   }
 
   #enqueue(entry: NbdRequest): void {
-    entry.prepare(entry.command === NbdCommand.TRIM ? MAX_TRIM : this.#mostBytes)
+    entry.prepare(entry.command === NbdCommand.TRIM ? MAX_TRIM : this.#maxBytes)
     entry.stage = Stage.QUEUED
     entry.next = undefined
     if (this.#last) this.#last.next = entry
@@ -162,24 +164,23 @@ export class NbdDisk implements Disk {
     this.#last = entry
   }
 
-  /** Sends what the server takes. @returns whether there is more to do at once */
+  /** Sends queued requests while the socket has room. @returns true if the reactor must run another turn at once */
   #send(): boolean {
     while (this.#first && !this.#writable && this.#failure === undefined) {
       const whole = this.#gather()
       const result = this.#vectors.write(this.#stream.fd)
       if (result < 0 && result !== -Errno.EAGAIN) {
-        this.#lose(errnoName(-result))
-        // Others have heard of this turn already.
+        this.#failAll(errnoName(-result))
+        // Failed requests may have work for turn hooks that already ran.
         return true
       }
       this.#sent(Math.max(result, 0))
-      if (result < whole)
-        this.#writable = this.#reactor.watch(this.#stream.fd, () => this.#roomAgain(), Interest.WRITABLE)
+      if (result < whole) this.#writable = this.#reactor.watch(this.#stream.fd, () => this.#resume(), Interest.WRITABLE)
     }
     return false
   }
 
-  /** Adds up what is to be sent, as much as one call takes. @returns its bytes */
+  /** Sets the vectors to queued headers and data, as many as one call takes. @returns their length in bytes */
   #gather(): number {
     const vectors = this.#vectors
     vectors.clear()
@@ -209,7 +210,8 @@ export class NbdDisk implements Disk {
     this.#firstSent = left
   }
 
-  #roomAgain(): void {
+  /** Continues to send when the socket has room again. */
+  #resume(): void {
     this.#writable?.close()
     this.#writable = undefined
     this.#send()
@@ -221,23 +223,23 @@ export class NbdDisk implements Disk {
       const result = this.#vectors.read(this.#stream.fd)
       if (result === -Errno.EAGAIN) return
       if (result <= 0) {
-        this.#lose(result === 0 ? 'it closed the connection' : errnoName(-result))
+        this.#failAll(result === 0 ? 'it closed the connection' : errnoName(-result))
         return
       }
       this.#take(result)
-      // Less than there was room for: nothing more is there.
+      // A short read: the socket is empty.
       if (result < wanted) return
     }
   }
 
-  /** Makes room for the rest of the data that is coming, and for answers. @returns its bytes */
+  /** Sets the vectors to the room for the rest of a read's data and for replies. @returns their length in bytes */
   #expect(): number {
     const vectors = this.#vectors
     vectors.clear()
     const entry = this.#receiving
     const left = entry ? entry.length - this.#received : 0
     if (entry?.request) vectors.addSpans(entry.request.data, entry.done + this.#received, left)
-    // While reads are under way data may follow an answer, and is not to end up here.
+    // While reads are in flight, data can follow a reply. It must not be read to the buffer for replies.
     const room = this.#reads > 0 ? REPLY_BYTES : this.#replies.length
     if (vectors.byteLength === left) vectors.addBytes(this.#replies, this.#replyBytes, room - this.#replyBytes)
     return vectors.byteLength
@@ -254,7 +256,7 @@ export class NbdDisk implements Disk {
       this.#finish(entry, 0)
     } else this.#replyBytes += bytes
     let at = 0
-    // An answer with data is the last of those that are here.
+    // A reply with data is the last one in the buffer.
     while (this.#replyBytes - at >= REPLY_BYTES && this.#failure === undefined) {
       this.#answer(at)
       at += REPLY_BYTES
@@ -263,15 +265,15 @@ export class NbdDisk implements Disk {
     this.#replyBytes -= at
   }
 
-  /** Takes the answer at `at`. */
+  /** Handles the reply at `at`. */
   #answer(at: number): void {
     const magic = this.#word(at)
     const error = this.#word(at + 4)
     const generation = this.#word(at + 8)
     const entry = this.#requests[this.#word(at + 12)]
-    if (magic !== Magic.SIMPLE_REPLY) this.#lose(`it answers with 0x${magic.toString(16)}`)
+    if (magic !== Magic.SIMPLE_REPLY) this.#failAll(`it sent a reply with the magic number 0x${magic.toString(16)}`)
     else if (entry?.stage !== Stage.SENT || entry.generation !== generation)
-      this.#lose('it sent a reply without a request')
+      this.#failAll('it sent a reply without a request')
     else if (entry.command !== NbdCommand.READ || error !== 0) this.#finish(entry, error)
     else {
       this.#receiving = entry
@@ -284,7 +286,7 @@ export class NbdDisk implements Disk {
     return ((bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3]) >>> 0
   }
 
-  /** A part of a request came to its end. @param error the server's number for it, 0 for none */
+  /** Completes a part of a request. @param error error number of the reply; 0 for success */
   #finish(entry: NbdRequest, error: number): void {
     if (entry.command === NbdCommand.READ) this.#reads--
     entry.done += entry.length
@@ -301,16 +303,16 @@ export class NbdDisk implements Disk {
     }
     const { op, offset, length } = request
     const what = op === DiskOp.FLUSH ? op : `${op} of ${length} bytes at ${offset}`
-    // The protocol's numbers are Linux's. @nbd Error values
+    // The protocol's error numbers are those of Linux. @nbd Error values
     const failure = `${what}: ${errnoName(error)}`
     this.#log(`${this.#name}: ${failure}`)
     request.complete(failure)
   }
 
-  /** The server is of no more use. */
-  #lose(why: string): void {
-    this.#logLast(`${this.#name}: its server is gone (${why}): every request fails from now on`)
-    this.#leave(`the server of the image is gone (${why})`)
+  /** Disconnects, and fails all requests in flight. */
+  #failAll(reason: string): void {
+    this.#logOnce(`${this.#name}: connection to the image server lost (${reason}): all requests fail`)
+    this.#disconnect(`connection to the image server lost (${reason})`)
     for (const entry of this.#requests) {
       if (entry.stage === Stage.FREE) continue
       const request = entry.free()
@@ -319,8 +321,8 @@ export class NbdDisk implements Disk {
     }
   }
 
-  #leave(why: string): void {
-    this.#failure = why
+  #disconnect(reason: string): void {
+    this.#failure = reason
     this.#readable.close()
     this.#writable?.close()
     this.#hook.close()
@@ -330,21 +332,21 @@ export class NbdDisk implements Disk {
     this.#receiving = undefined
   }
 
-  /** Flushes when the reactor runs no more. @returns what went wrong */
+  /** Flushes when the reactor no longer runs. @returns the error, if it fails */
   async #flush(): Promise<string | undefined> {
-    let over = false
+    let completed = false
     let failure: string | undefined
     this.submit({
       ...{ op: DiskOp.FLUSH, offset: 0, length: 0, mayUnmap: false, data: new SpanList() },
-      complete(why) {
-        over = true
-        failure = why
+      complete(reason) {
+        completed = true
+        failure = reason
       },
     })
     this.#send()
-    while (!over) {
+    while (!completed) {
       if (await readable(this.#stream.fd, FLUSH_TIMEOUT_MS)) this.#receive()
-      else this.#lose('it does not answer')
+      else this.#failAll(`no reply within ${FLUSH_TIMEOUT_MS / 1000} s`)
     }
     return failure
   }

@@ -9,36 +9,36 @@ const COMMANDS: Readonly<Record<DiskOp, NbdCommand>> = {
   [DiskOp.WRITE_ZEROES]: NbdCommand.WRITE_ZEROES,
 }
 
-/** Where a request is. */
+/** State of a request. */
 export const Stage = {
   /** Not in use. */
   FREE: 0,
-  /** Not all of it is sent. */
+  /** Not completely sent. */
   QUEUED: 1,
-  /** The server has it. */
+  /** Sent and not answered. */
   SENT: 2,
 } as const
 export type Stage = (typeof Stage)[keyof typeof Stage]
 
 /**
- * A request of the device on its way to the server and back. One that is longer than the server takes goes there in parts,
- * one after the other. Each is reused; a generation number distinguishes its uses.
+ * Request of the device, as commands to the server. A request that exceeds the server's maximum is sent in parts, one
+ * after the other. Objects are reused; a generation number distinguishes the commands.
  */
 export class NbdRequest {
-  /** What is sent before the data. */
+  /** Encoded header of the current part. */
   readonly header = new Uint8Array(new ArrayBuffer(REQUEST_BYTES))
   stage: Stage = Stage.FREE
   request: DiskRequest | undefined
   command: NbdCommand = NbdCommand.FLUSH
-  /** How often it was sent. */
+  /** Number of commands sent with this object. */
   generation = 0
-  /** Bytes of the parts that are done, and of the one that is under way. */
+  /** Bytes of completed parts, and length of the current part in bytes. */
   done = 0
   length = 0
-  /** What is to be sent after it. */
+  /** Next request of the send queue. */
   next: NbdRequest | undefined
 
-  /** @param slot what the server knows it by, together with its generation */
+  /** @param slot first part of the cookie that identifies a command to the server; the generation is the other part */
   constructor(readonly slot: number) {
     writeU32(this.header, 0, Magic.REQUEST)
     writeU32(this.header, 12, slot)
@@ -50,14 +50,14 @@ export class NbdRequest {
     this.done = 0
   }
 
-  /** Makes the next part, of at most so many bytes, what is sent. */
-  prepare(mostBytes: number): void {
+  /** Encodes the command for the next part, of at most `maxBytes` bytes. */
+  prepare(maxBytes: number): void {
     const { header, request, command, done } = this
     if (!request) return
     const offset = request.offset + done
     this.generation = (this.generation + 1) >>> 0
-    this.length = Math.min(request.length - done, mostBytes)
-    // The range is to stay allocated unless the driver says that it need not.
+    this.length = Math.min(request.length - done, maxBytes)
+    // The range must stay allocated unless the driver allows that it is deallocated.
     header[5] = command === NbdCommand.WRITE_ZEROES && !request.mayUnmap ? NBD_CMD_FLAG_NO_HOLE : 0
     header[7] = command
     writeU32(header, 8, this.generation)
@@ -66,12 +66,12 @@ export class NbdRequest {
     writeU32(header, 24, this.length)
   }
 
-  /** Bytes that go to the server. */
+  /** Bytes of the current part that are sent to the server. */
   get sentBytes(): number {
     return REQUEST_BYTES + (this.command === NbdCommand.WRITE ? this.length : 0)
   }
 
-  /** Ends its use. @returns the request of the device that it was for */
+  /** Releases the object for reuse. @returns the request of the device */
   free(): DiskRequest | undefined {
     const { request } = this
     this.request = undefined

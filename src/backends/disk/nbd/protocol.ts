@@ -1,7 +1,7 @@
 import { bits64be, u16be, u32be } from '../../../wire/field.ts'
 import { struct } from '../../../wire/struct.ts'
 
-/** Magic numbers, by what begins with them. */
+/** Magic numbers at the start of each kind of message. */
 export const Magic = {
   GREETING: 0x4e42_444d_4147_4943n,
   OPTION: 0x4948_4156_454f_5054n,
@@ -22,7 +22,7 @@ export const Info = { EXPORT: 0, BLOCK_SIZE: 3 } as const
 
 export const greeting = struct({ magic: bits64be, optionMagic: bits64be, flags: u16be })
 export const clientFlags = struct({ flags: u32be })
-/** For the export without a name, with nothing but its size wanted to be known. */
+/** NBD_OPT_GO for the default export, without requests for additional information. */
 export const goOption = struct({ magic: bits64be, option: u32be, length: u32be, nameLength: u32be, infos: u16be })
 export const optionReply = struct({ magic: bits64be, option: u32be, type: u32be, length: u32be })
 export const infoExport = struct({ info: u16be, size: bits64be, flags: u16be })
@@ -64,5 +64,5 @@ export type NbdCommand = (typeof NbdCommand)[keyof typeof NbdCommand]
 
 export const NBD_CMD_FLAG_NO_HOLE = 1 << 1
 
-/** Lengths of payloads below this are no attack to any server. @nbd Block size constraints */
+/** Maximum payload in bytes that every server must accept by default. @nbd Block size constraints */
 export const MAX_PAYLOAD = 1 << 25

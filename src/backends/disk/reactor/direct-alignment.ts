@@ -7,18 +7,18 @@ const STX_MASK = 0
 const STX_DIO_MEM_ALIGN = 38
 const STX_DIO_OFFSET_ALIGN = 39
 const STATX_WORDS = 64
-/** Good for every disk there is, where the kernel does not tell: before Linux 6.1. */
+/** Alignment that every disk accepts, for kernels that do not report it (before Linux 6.1). */
 const USUAL_BYTES = 4096
 
-/** What direct I/O on a file asks for, in bytes. */
+/** Alignment that direct I/O on a file requires, in bytes. */
 export interface DirectAlignment {
-  /** Of where in the file it begins, and of its lengths. */
+  /** Alignment of offsets in the file and of lengths. */
   readonly offset: number
-  /** Of addresses in memory. */
+  /** Alignment of memory addresses. */
   readonly memory: number
 }
 
-/** What direct I/O on an open file asks for; undefined where the file has none. */
+/** Returns the alignment for direct I/O on an open file; undefined if the file does not support it. */
 export function directAlignment(purpose: string, fd: number): DirectAlignment | undefined {
   const result = new Uint32Array(STATX_WORDS)
   statx(purpose, fd, new Uint8Array(1), AT_EMPTY_PATH, STATX_DIOALIGN, result)

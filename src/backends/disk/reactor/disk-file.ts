@@ -10,29 +10,30 @@ import { type DirectAlignment, directAlignment } from './direct-alignment.ts'
 import { DiskState } from './disk-state.ts'
 
 export interface DiskFileOptions {
+  /** @default false */
   readonly readOnly?: boolean
-  /** Past the page cache (O_DIRECT), where requests are aligned as the file asks for. */
+  /** Bypasses the page cache (O_DIRECT) for requests with the alignment that the file requires. @default false */
   readonly direct?: boolean
-  /** Takes a line about what goes wrong, or less well than it might. */
+  /** Receives a line about each error or missing capability. @default no log */
   readonly log?: (line: string) => void
 }
 
-/** An open image as other threads get to know it: plain values, to be posted. */
+/** Open image as plain values, which can be posted to other threads. */
 export interface SharedDiskFile {
   readonly path: string
   readonly fd: number
-  /** The same file, opened for direct I/O, and what that asks for. */
+  /** The same file opened for direct I/O, with its alignment; undefined without direct I/O. */
   readonly direct: { readonly fd: number; readonly alignment: DirectAlignment } | undefined
   readonly readOnly: boolean
   readonly blockDevice: boolean
   readonly canDiscard: boolean
   readonly locked: boolean
-  /** What `DiskState` shows. */
+  /** Memory of `DiskState`. */
   readonly state: SharedArrayBuffer
 }
 
 /**
- * A raw image file or block device, open and locked, for the disks of one thread or several.
+ * Raw image file or block device, opened and locked for the disks of one or several threads.
  *
  *     const file = DiskFile.open('data.img', { direct: true })
  *     const disk = new ReactorDisk(file.shared, reactor)        // here, or in each worker
@@ -44,7 +45,7 @@ export class DiskFile {
   readonly #state: DiskState
   #closed = false
 
-  /** @throws {DiskError} in one line what is wrong with the file, and what to do */
+  /** Opens and locks an image. @throws {DiskError} */
   static open(path: string, options: DiskFileOptions = {}): DiskFile {
     const { readOnly = false, direct = false, log = () => {} } = options
     const image = openImage(path, readOnly, log)
@@ -71,7 +72,7 @@ export class DiskFile {
     this.shared = { path, fd, direct, readOnly, blockDevice, locked, canDiscard, state: state.buffer }
   }
 
-  /** Looks at the size of the file again. @returns whether it has changed: each thread's device is to tell its driver */
+  /** Reads the size of the file again. @returns true if it changed: call `resize` of the device in each thread */
   refreshSize(): boolean {
     const { path, fd, blockDevice } = this.shared
     const size = blockDevice ? blockDeviceSize(`reading the size of ${path}`, fd) : fstatSync(fd).size
@@ -82,8 +83,8 @@ export class DiskFile {
   }
 
   /**
-   * Flushes, and gives up the file and its lock.
-   * @throws {DiskError} where something written may be lost
+   * Flushes, then closes the file and releases its lock.
+   * @throws {DiskError} if written data may be lost
    */
   close(): void {
     if (this.#closed) return
@@ -97,22 +98,22 @@ export class DiskFile {
     }
     if (direct) closeSync(direct.fd)
     closeSync(fd)
-    if (failure !== undefined) throw new DiskError(`${path}: what the guest wrote may be lost: flush: ${failure}`)
+    if (failure !== undefined) throw new DiskError(`${path}: data that the guest wrote may be lost: flush: ${failure}`)
   }
 }
 
-/** Opens an open image once more, for direct I/O. The lock stays with the first. */
+/** Opens an image a second time, for direct I/O. The lock belongs to the first descriptor. */
 function openDirect(path: string, image: Image, readOnly: boolean): SharedDiskFile['direct'] {
-  const none = `${path}: there is no direct I/O on it: leave that option out`
+  const unsupported = `${path}: the file does not support direct I/O: omit that option`
   let fd: number
   try {
     fd = openSync(`/proc/self/fd/${image.fd}`, (readOnly ? constants.O_RDONLY : constants.O_RDWR) | constants.O_DIRECT)
   } catch (error) {
-    throw new DiskError(`${none} (${errorCode(error)})`)
+    throw new DiskError(`${unsupported} (${errorCode(error)})`)
   }
   try {
-    const alignment = directAlignment(`looking at ${path}`, fd)
-    if (!alignment) throw new DiskError(none)
+    const alignment = directAlignment(`reading the alignment of ${path}`, fd)
+    if (!alignment) throw new DiskError(unsupported)
     return { fd, alignment }
   } catch (error) {
     closeSync(fd)

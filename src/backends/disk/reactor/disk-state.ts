@@ -4,7 +4,7 @@ const FLUSH_ERRNO = 0 // i32 index
 const BYTE_LENGTH = 1 // i64 index
 const STATE_BYTES = 16
 
-/** What all threads that use one image have to agree on as it changes. */
+/** State of an image that changes, shared by all threads that use it. */
 export class DiskState {
   readonly #words: Int32Array
   readonly #longs: BigInt64Array
@@ -29,15 +29,15 @@ export class DiskState {
   }
 
   /**
-   * Why a flush failed, the first time. What the page cache lost is lost, and it tells only one of those who ask: no later
-   * flush of any thread may succeed.
+   * Error of the first flush that failed; undefined if none did. The page cache may have dropped data, and reports that
+   * only once, so no later flush of any thread may succeed.
    */
   get flushFailure(): string | undefined {
     const errno = Atomics.load(this.#words, FLUSH_ERRNO)
     return errno === 0 ? undefined : errnoName(errno)
   }
 
-  /** @returns whether it is the first */
+  /** Records a flush that failed. @returns true if it is the first one */
   flushFailed(errno: number): boolean {
     return Atomics.compareExchange(this.#words, FLUSH_ERRNO, 0, errno) === 0
   }

@@ -22,12 +22,12 @@ const guest = mappedMemory(4 << 20)
 
 interface Spans {
   readonly region?: MemoryRegion
-  /** Lengths, laid out one after the other from `start` on. */
+  /** Lengths of consecutive pieces of memory from `start`. */
   readonly cuts: readonly number[]
   readonly start?: number
 }
 
-/** Sends a request to a disk. @returns what went wrong */
+/** Sends a request to a disk. @returns its error, if it fails */
 function send(
   disk: Disk,
   op: DiskOp,
@@ -67,7 +67,7 @@ async function withDisk(
   return path
 }
 
-/** Whether the temporary folder's file system has direct I/O. */
+/** Reason to skip if the temporary folder's file system does not support direct I/O. */
 const noDirect = (() => {
   try {
     DiskFile.open(scratch.image(new Uint8Array(4096)), { direct: true, readOnly: true }).close()
@@ -80,7 +80,7 @@ const noDirect = (() => {
 for (const { kind, skip } of KINDS) {
   for (const direct of [false, true]) {
     const name = `${kind}${direct ? ', direct' : ''}`
-    test(`random requests leave in the file what they leave in a model of it: ${name}`, {
+    test(`random requests change the file as they change a model of it: ${name}`, {
       skip: skip || (direct && noDirect),
     }, async () => {
       const step = fc.record({
@@ -112,7 +112,7 @@ for (const { kind, skip } of KINDS) {
               assert.equal(await send(disk, op, offset, length, spans), undefined)
               if (op === DiskOp.READ) assert.deepEqual(memory, model.subarray(offset, offset + length))
             }
-            assert.deepEqual(lines, direct ? lines.filter((line) => line.includes('direct I/O takes')) : [])
+            assert.deepEqual(lines, direct ? lines.filter((line) => line.includes('direct I/O requires')) : [])
             disk.close()
             file.close()
           })
@@ -138,7 +138,7 @@ for (const { kind, skip } of KINDS) {
     })
   })
 
-  test(`memory that is no mapping is served and counted: ${kind}`, { skip }, async () => {
+  test(`requests whose memory is not mapped are executed and counted: ${kind}`, { skip }, async () => {
     await withDisk(kind, pattern(4096, 2), {}, async (disk, file) => {
       const region = MemoryRegion.over(0, new Uint8Array(4096))
       assert.equal(await send(disk, DiskOp.READ, 512, 1024, { region, cuts: [1000, 24] }), undefined)
@@ -149,7 +149,7 @@ for (const { kind, skip } of KINDS) {
     })
   })
 
-  test(`what direct I/O does not take goes through the page cache, is seen at once, and counted: ${kind}`, {
+  test(`unaligned requests use the page cache, are coherent with direct I/O, and counted: ${kind}`, {
     skip: skip || noDirect,
   }, async () => {
     await withDisk(kind, new Uint8Array(65536), { direct: true }, async (disk, file) => {
@@ -158,7 +158,7 @@ for (const { kind, skip } of KINDS) {
       assert.equal(await send(disk, DiskOp.WRITE, 0, 65536, whole), undefined)
       assert.equal(disk.inspect().unaligned, 0)
       guest.region.u8.set(pattern(1024, 6), 100_001)
-      // Not aligned in memory, in three pieces.
+      // Unaligned in memory, in three pieces.
       const odd = { start: 100_001, cuts: [1, 1022, 1] }
       assert.equal(await send(disk, DiskOp.WRITE, 8192, 1024, odd), undefined)
       assert.equal(disk.inspect().unaligned, 1)
@@ -172,8 +172,8 @@ for (const { kind, skip } of KINDS) {
     })
   })
 
-  test(`sectors are read and written where direct I/O takes larger blocks, counted, and told once: ${kind}`, {
-    skip: skip || (shm ? false : 'needs /dev/shm in memory, a file system that does not say what direct I/O asks for'),
+  test(`requests smaller than the blocks of direct I/O succeed, counted, with one log line: ${kind}`, {
+    skip: skip || (shm ? false : 'needs /dev/shm on tmpfs, which does not report the alignment for direct I/O'),
   }, async () => {
     const content = pattern(65536, 5)
     const options = { direct: true, ...(shm && { folder: shm }) }
@@ -186,18 +186,18 @@ for (const { kind, skip } of KINDS) {
       assert.equal(await send(disk, DiskOp.READ, 0, 4096, { cuts: [4096] }), undefined)
       assert.equal(disk.inspect().unaligned, 2)
       assert.equal(lines.length, 1)
-      assert.match(lines[0], /direct I\/O takes multiples of 4096 bytes.*page cache$/)
+      assert.match(lines[0], /direct I\/O requires multiples of 4096 bytes.*page cache$/)
       disk.close()
       file.close()
     })
     assert.deepEqual(new Uint8Array(readFileSync(path)), content)
   })
 
-  test(`a file that became shorter is an error of the requests behind its end: ${kind}`, { skip }, async () => {
+  test(`a request past the end of a truncated file fails: ${kind}`, { skip }, async () => {
     const path = await withDisk(kind, pattern(8192, 3), {}, async (disk, file, lines) => {
       truncateSync(file.shared.path, 4096)
       assert.equal(await send(disk, DiskOp.READ, 0, 4096, { cuts: [4096] }), undefined)
-      const failure = 'read of 1024 bytes at 3584: the file has become shorter'
+      const failure = 'read of 1024 bytes at 3584: the file became shorter'
       assert.equal(await send(disk, DiskOp.READ, 3584, 1024, { cuts: [1024] }), failure)
       assert.deepEqual(lines, [`${file.shared.path}: ${failure}`])
       disk.close()
@@ -206,7 +206,7 @@ for (const { kind, skip } of KINDS) {
     assert.equal(statSync(path).size, 4096)
   })
 
-  test(`a disk that is full fails the write, and no other: ${kind}`, { skip }, async () => {
+  test(`a write to a full disk fails, and requests of other disks succeed: ${kind}`, { skip }, async () => {
     await withDisk(kind, pattern(8192, 3), {}, async (disk, file, lines, reactor) => {
       const shared = { ...file.shared, fd: openSync('/dev/full', 'r+'), path: '/dev/full' }
       const full = new ReactorDisk(shared, reactor, (line) => lines.push(line))
@@ -219,21 +219,21 @@ for (const { kind, skip } of KINDS) {
     })
   })
 
-  test(`a flush that failed fails for good, for all that share the file: ${kind}`, { skip }, async () => {
+  test(`after a failed flush all later ones fail, for every disk that shares the file: ${kind}`, { skip }, async () => {
     await withDisk(kind, pattern(8192, 3), {}, async (disk, file, lines, reactor) => {
-      // This is nothing that can be flushed.
+      // This descriptor cannot be flushed.
       const fd = openSync('/dev/null', 'r+')
       const broken = new ReactorDisk({ ...file.shared, fd }, reactor, (line) => lines.push(line))
       assert.match((await send(broken, DiskOp.FLUSH)) ?? '', /^flush: EINVAL$/)
       assert.equal(lines.length, 1)
-      assert.match(lines[0], /what the guest wrote may be lost, and no flush succeeds any more/)
+      assert.match(lines[0], /data that the guest wrote may be lost, and all later flushes fail/)
       assert.equal(await send(disk, DiskOp.FLUSH), 'flush: EINVAL')
       assert.throws(() => disk.close(), { name: 'DiskError' })
       assert.throws(() => file.close(), { name: 'DiskError' })
     })
   })
 
-  test(`what is discarded or unmapped takes no space any more: ${kind}`, { skip }, async (t) => {
+  test(`discarded and unmapped ranges are deallocated: ${kind}`, { skip }, async (t) => {
     await withDisk(kind, pattern(1 << 20, 1), {}, async (disk, file) => {
       if (!disk.canDiscard) {
         t.skip('the file system of the temporary folder cannot punch holes')
@@ -248,7 +248,7 @@ for (const { kind, skip } of KINDS) {
     })
   })
 
-  test(`where the file system cannot zero ranges, zeroes are written, and that is told once: ${kind}`, {
+  test(`if the file system cannot zero ranges, zeroes are written, with one log line: ${kind}`, {
     skip: skip || (shm ? false : 'needs /dev/shm in memory, a file system that cannot zero ranges'),
   }, async () => {
     const content = pattern(3 << 20, 1)
@@ -258,14 +258,14 @@ for (const { kind, skip } of KINDS) {
         content.fill(0, offset, offset + (1 << 20) - 512)
       }
       assert.equal(disk.inspect().zeroesWritten, 2 * ((1 << 20) - 512))
-      assert.deepEqual(lines, [`${file.shared.path}: zeroing ranges is not possible here (EOPNOTSUPP)`])
+      assert.deepEqual(lines, [`${file.shared.path}: zeroing ranges is not supported (EOPNOTSUPP)`])
       disk.close()
       file.close()
     })
     assert.deepEqual(new Uint8Array(readFileSync(path)), content)
   })
 
-  test(`a file that grows makes its disks larger once somebody looks: ${kind}`, { skip }, async () => {
+  test(`refreshSize makes the disks of a grown file larger: ${kind}`, { skip }, async () => {
     await withDisk(kind, pattern(8192, 3), {}, async (disk, file) => {
       assert.equal(file.refreshSize(), false)
       truncateSync(file.shared.path, 16384 + 100)
@@ -277,7 +277,7 @@ for (const { kind, skip } of KINDS) {
     })
   })
 
-  test(`a disk that is closed does nothing more: ${kind}`, { skip }, async () => {
+  test(`a closed disk fails every request: ${kind}`, { skip }, async () => {
     await withDisk(kind, pattern(8192, 3), { readOnly: true }, async (disk, file) => {
       assert.equal(await send(disk, DiskOp.FLUSH), undefined)
       disk.close()
@@ -289,7 +289,7 @@ for (const { kind, skip } of KINDS) {
   })
 }
 
-/** Lengths that are together `length`, cut where `cuts` say. */
+/** Splits `length` into lengths at the positions `cuts`. */
 function cutUp(length: number, cuts: readonly number[]): number[] {
   const lengths: number[] = []
   let left = length

@@ -13,7 +13,7 @@ import { DiskState } from './disk-state.ts'
 import { RangeZeroing } from './zero-range.ts'
 
 /**
- * A disk in a raw image, through a reactor: guest memory to file and back without a copy of ours, many requests at once.
+ * Disk in a raw image, with I/O through a reactor: many requests in flight, directly between guest memory and the file.
  *
  *     const file = DiskFile.open('data.img')
  *     const disk = new ReactorDisk(file.shared, reactor)
@@ -22,8 +22,8 @@ import { RangeZeroing } from './zero-range.ts'
  *     disk.close()
  *     file.close()
  *
- * Requests whose memory the kernel cannot reach are served within `submit`; those that are not aligned as direct I/O asks
- * for go through the page cache. Both are counted.
+ * Requests whose memory the kernel cannot access are executed within `submit`. Requests without the alignment that
+ * direct I/O requires use the page cache. Both are counted.
  */
 export class ReactorDisk implements Disk {
   readonly readOnly: boolean
@@ -31,14 +31,14 @@ export class ReactorDisk implements Disk {
   readonly #file: SharedDiskFile
   readonly #state: DiskState
   readonly #reactor: Reactor
-  readonly #erasure: RangeZeroing
+  readonly #zeroing: RangeZeroing
   readonly #log: (line: string) => void
-  /** For what is said once. */
-  readonly #logLast: (line: string) => void
-  /** Tasks not in use. */
+  /** Unlimited log, for a line that is written once. */
+  readonly #logOnce: (line: string) => void
+  /** Tasks that are not in use. */
   readonly #free: Task[] = []
   readonly #done = (task: Task, result: number) => this.#finish(task, result)
-  /** Requests whose memory is no mapping, and those that direct I/O does not take. */
+  /** Number of requests whose memory is not mapped, and of those without the alignment for direct I/O. */
   #unmapped = 0
   #unaligned = 0
   #closed = false
@@ -48,8 +48,8 @@ export class ReactorDisk implements Disk {
     this.#state = new DiskState(file.state)
     this.#reactor = reactor
     this.#log = limitedLog(log)
-    this.#logLast = log
-    this.#erasure = new RangeZeroing(file, reactor, this.#log)
+    this.#logOnce = log
+    this.#zeroing = new RangeZeroing(file, reactor, this.#log)
     this.readOnly = file.readOnly
     this.canDiscard = file.canDiscard
   }
@@ -73,13 +73,13 @@ export class ReactorDisk implements Disk {
         else this.#reactor.sync(this.#file.fd, this.#task(request))
         break
       default:
-        this.#erasure.start(request, this.#task(request))
+        this.#zeroing.start(request, this.#task(request))
     }
   }
 
   /**
-   * Flushes. The file stays open, for other disks.
-   * @throws {DiskError} where something written may be lost
+   * Flushes. The file stays open for the disks of other threads.
+   * @throws {DiskError} if written data may be lost
    */
   close(): void {
     if (this.#closed) return
@@ -88,7 +88,7 @@ export class ReactorDisk implements Disk {
     try {
       fdatasyncSync(this.#file.fd)
     } catch (error) {
-      throw new DiskError(`${this.#file.path}: what the guest wrote may be lost: flush: ${errorCode(error)}`)
+      throw new DiskError(`${this.#file.path}: data that the guest wrote may be lost: flush: ${errorCode(error)}`)
     }
     if (this.#flushFailure !== undefined) throw new DiskError(`${this.#file.path}: ${this.#flushFailure}`)
   }
@@ -101,8 +101,8 @@ export class ReactorDisk implements Disk {
       reactor: this.#reactor.kind,
       slowCalls: this.#reactor.slowCalls,
       direct: direct !== undefined,
-      erasesBy: this.#erasure.ways,
-      zeroesWritten: this.#erasure.zeroesWritten,
+      erasesBy: this.#zeroing.methods,
+      zeroesWritten: this.#zeroing.zeroesWritten,
       unmapped: this.#unmapped,
       unaligned: this.#unaligned,
       flushFailure: this.#flushFailure,
@@ -127,8 +127,9 @@ export class ReactorDisk implements Disk {
       if (isAligned(request, direct.alignment.offset, direct.alignment.memory)) fd = direct.fd
       else if (this.#unaligned++ === 0) {
         const { path } = this.#file
-        const multiples = `${direct.alignment.offset} bytes, in memory of ${direct.alignment.memory}`
-        this.#log(`${path}: direct I/O takes multiples of ${multiples}; other requests go through the page cache`)
+        const { offset: block, memory } = direct.alignment
+        const needed = `multiples of ${block} bytes, and memory aligned to ${memory} bytes`
+        this.#log(`${path}: direct I/O requires ${needed}; requests without that use the page cache`)
       }
     }
     if (op === DiskOp.READ) this.#reactor.readSpans(fd, offset, data, this.#task(request))
@@ -150,7 +151,7 @@ export class ReactorDisk implements Disk {
     return task
   }
 
-  /** The reactor is done with a task. */
+  /** Completes a request with the result of its task. */
   #finish(task: Task, result: number): void {
     const { request } = task
     task.request = undefined
@@ -159,7 +160,7 @@ export class ReactorDisk implements Disk {
     if (request.op === DiskOp.FLUSH) {
       if (result < 0 && this.#state.flushFailed(-result)) {
         const what = `${this.#file.path}: ${this.#flushFailure}`
-        this.#logLast(`${what}; what the guest wrote may be lost, and no flush succeeds any more`)
+        this.#logOnce(`${what}: data that the guest wrote may be lost, and all later flushes fail`)
       }
       // Another thread may have received the write error.
       request.complete(this.#flushFailure)
@@ -175,7 +176,7 @@ export class ReactorDisk implements Disk {
   }
 }
 
-/** A request on its way through the reactor. */
+/** Request in flight in the reactor. Reused. */
 class Task implements Completion {
   request: DiskRequest | undefined
 
@@ -191,7 +192,7 @@ function isMapped({ data }: DiskRequest): boolean {
   return true
 }
 
-/** Whether a request whose memory is mapped fits direct I/O. */
+/** True if a request whose memory is mapped has the alignment for direct I/O. */
 function isAligned({ offset, data }: DiskRequest, block: number, memory: number): boolean {
   if (offset % block !== 0) return false
   for (let i = 0; i < data.count; i++) {

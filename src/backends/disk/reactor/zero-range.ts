@@ -8,98 +8,98 @@ import { DiskOp, type DiskRequest } from '../../../services/disk.ts'
 import type { SharedDiskFile } from './disk-file.ts'
 import { zeroSpans } from './zeroes.ts'
 
-/** Ways of erasing a range, each with what it is called in messages. */
-const Way = {
-  /** Deallocate; reads as zeroes. */
+/** Methods to erase a range, with their names in log lines. */
+const Method = {
+  /** Deallocates the range, which then reads as zeroes. */
   PUNCH: 'punching holes',
-  /** Keep it allocated; reads as zeroes. */
+  /** Keeps the range allocated; it then reads as zeroes. */
   ZERO: 'zeroing ranges',
-  /** Block devices: deallocate; reads as anything. */
+  /** Block devices only: deallocates the range, whose contents are then undefined. */
   DISCARD: 'discarding blocks',
-  /** The last resort for what has to read as zeroes. */
+  /** Fallback if the range must read as zeroes. */
   WRITE: 'writing zeroes',
 } as const
-type Way = (typeof Way)[keyof typeof Way]
+type Method = (typeof Method)[keyof typeof Method]
 
-/** What is tried, in this order. A discard that nothing can do is done: it is no more than a hint. @virtio 5.2.6.2 */
-const DISCARD_WAYS: readonly Way[] = [Way.PUNCH, Way.DISCARD]
-const UNMAP_WAYS: readonly Way[] = [Way.PUNCH, Way.ZERO, Way.WRITE]
-const ZERO_WAYS: readonly Way[] = [Way.ZERO, Way.WRITE]
+/** Methods in the order of their use. A discard without a supported method succeeds: it is a hint. @virtio 5.2.6.2 */
+const DISCARD_METHODS: readonly Method[] = [Method.PUNCH, Method.DISCARD]
+const UNMAP_METHODS: readonly Method[] = [Method.PUNCH, Method.ZERO, Method.WRITE]
+const ZERO_METHODS: readonly Method[] = [Method.ZERO, Method.WRITE]
 
 const NOT_SUPPORTED: readonly number[] = [Errno.EOPNOTSUPP, Errno.ENOSYS, Errno.ENOTTY]
 
-/** Discards and zeroes ranges through a reactor, by the methods that the file supports. An unsupported one is tried and logged once. */
+/** Discards and zeroes ranges through a reactor. A method that the file does not support is tried and logged once. */
 export class RangeZeroing {
-  /** Bytes of zeroes written because nothing better worked. */
+  /** Bytes of zeroes written because the file supports no faster method. */
   zeroesWritten = 0
   readonly #file: SharedDiskFile
   readonly #reactor: Reactor
   readonly #log: (line: string) => void
-  readonly #missing = new Set<Way>()
-  /** Attempts not in use. */
+  readonly #unsupported = new Set<Method>()
+  /** Attempts that are not in use. */
   readonly #free: Attempt[] = []
-  readonly #took = (attempt: Attempt, result: number) => this.#finish(attempt, result)
+  readonly #done = (attempt: Attempt, result: number) => this.#finish(attempt, result)
 
   constructor(file: SharedDiskFile, reactor: Reactor, log: (line: string) => void) {
     this.#file = file
     this.#reactor = reactor
     this.#log = log
-    if (!file.blockDevice) this.#missing.add(Way.DISCARD)
+    if (!file.blockDevice) this.#unsupported.add(Method.DISCARD)
   }
 
-  /** The ways that have not failed yet. */
-  get ways(): string[] {
-    return Object.values(Way).filter((way) => !this.#missing.has(way))
+  /** Methods that have not failed as unsupported. */
+  get methods(): string[] {
+    return Object.values(Method).filter((method) => !this.#unsupported.has(method))
   }
 
   /** Starts a discard or write of zeroes. `completion` receives 0, or -errno of the last method. */
   start(request: DiskRequest, completion: Completion): void {
-    const attempt = this.#free.pop() ?? new Attempt(this.#took)
+    const attempt = this.#free.pop() ?? new Attempt(this.#done)
     attempt.request = request
     attempt.completion = completion
-    attempt.ways = request.op === DiskOp.DISCARD ? DISCARD_WAYS : request.mayUnmap ? UNMAP_WAYS : ZERO_WAYS
+    attempt.methods = request.op === DiskOp.DISCARD ? DISCARD_METHODS : request.mayUnmap ? UNMAP_METHODS : ZERO_METHODS
     attempt.next = 0
     this.#advance(attempt)
   }
 
-  /** Tries the next way there is. */
+  /** Tries the next method that may be supported. */
   #advance(attempt: Attempt): void {
-    const { request, ways } = attempt
-    while (attempt.next < ways.length && this.#missing.has(ways[attempt.next])) attempt.next++
-    if (!request || attempt.next === ways.length) {
+    const { request, methods } = attempt
+    while (attempt.next < methods.length && this.#unsupported.has(methods[attempt.next])) attempt.next++
+    if (!request || attempt.next === methods.length) {
       this.#end(attempt, 0)
       return
     }
     const { offset, length } = request
     const { fd, path } = this.#file
-    switch (ways[attempt.next]) {
-      case Way.PUNCH:
+    switch (methods[attempt.next]) {
+      case Method.PUNCH:
         this.#reactor.allocate(fd, FallocateMode.KEEP_SIZE | FallocateMode.PUNCH_HOLE, offset, length, attempt)
         break
-      case Way.ZERO:
+      case Method.ZERO:
         this.#reactor.allocate(fd, FallocateMode.KEEP_SIZE | FallocateMode.ZERO_RANGE, offset, length, attempt)
         break
-      case Way.DISCARD:
+      case Method.DISCARD:
         attempt.done(discardNow(`discarding blocks of ${path}`, fd, offset, length))
         break
-      case Way.WRITE:
+      case Method.WRITE:
         this.zeroesWritten += length
         this.#reactor.writeSpans(fd, offset, zeroSpans(length), attempt)
     }
   }
 
   #finish(attempt: Attempt, result: number): void {
-    const way = attempt.ways[attempt.next]
+    const method = attempt.methods[attempt.next]
     const unsupported = NOT_SUPPORTED.includes(-result)
-    // A block device with blocks of more than 512 bytes refuses a range that does not end with one, this time.
-    if (way !== Way.WRITE && (unsupported || result === -Errno.EINVAL)) {
-      if (unsupported && !this.#missing.has(way)) {
-        this.#missing.add(way)
-        this.#log(`${this.#file.path}: ${way} is not possible here (${errnoName(-result)})`)
+    // EINVAL: a block device with blocks larger than 512 bytes refuses a range that is not a multiple of them.
+    if (method !== Method.WRITE && (unsupported || result === -Errno.EINVAL)) {
+      if (unsupported && !this.#unsupported.has(method)) {
+        this.#unsupported.add(method)
+        this.#log(`${this.#file.path}: ${method} is not supported (${errnoName(-result)})`)
       }
       attempt.next++
       this.#advance(attempt)
-    } else if (way === Way.WRITE && result >= 0 && result < (attempt.request?.length ?? 0))
+    } else if (method === Method.WRITE && result >= 0 && result < (attempt.request?.length ?? 0))
       this.#end(attempt, -Errno.EIO)
     else this.#end(attempt, Math.min(result, 0))
   }
@@ -113,22 +113,22 @@ export class RangeZeroing {
   }
 }
 
-/** A request on its way through the ways. */
+/** Request for which methods are being tried. Reused. */
 class Attempt implements Completion {
   request: DiskRequest | undefined
   completion: Completion | undefined
-  ways: readonly Way[] = DISCARD_WAYS
-  /** The way that is being tried. */
+  methods: readonly Method[] = DISCARD_METHODS
+  /** Index of the method that is being tried. */
   next = 0
 
-  constructor(private readonly took: (attempt: Attempt, result: number) => void) {}
+  constructor(private readonly finished: (attempt: Attempt, result: number) => void) {}
 
   done(result: number): void {
-    this.took(this, result)
+    this.finished(this, result)
   }
 }
 
-/** @returns 0, or -errno */
+/** Discards blocks within this call. @returns 0, or -errno */
 function discardNow(purpose: string, fd: number, offset: number, length: number): number {
   try {
     discardBlocks(purpose, fd, offset, length)

@@ -6,7 +6,7 @@ const ZEROES_BYTES = 1 << 20
 
 let region: MappedRegion | undefined
 
-/** Spans of zeroes to write, `length` bytes in all: the same ones over and over. */
+/** Returns spans of zeroes, `length` bytes in total. All spans are of one region. */
 export function zeroSpans(length: number): SpanList {
   region ??= makeZeroes()
   const spans = new SpanList()

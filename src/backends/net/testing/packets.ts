@@ -2,7 +2,7 @@ import { MemoryRegion } from '../../../memory/memory-region.ts'
 import { SpanList } from '../../../memory/span-list.ts'
 import { HEADER_BYTES, MAX_FRAME_BYTES } from '../../../services/packet.ts'
 
-/** A packet to send: an empty header, then a frame, cut into spans of these lengths and a last one. */
+/** Returns a packet: an empty header, then a frame, in spans of these lengths and one with the rest. */
 export function packetOf(frame: Uint8Array, cuts: readonly number[] = []): SpanList {
   const packet = new SpanList()
   packet.add(MemoryRegion.over(0, new Uint8Array(HEADER_BYTES)), 0, HEADER_BYTES)
@@ -19,7 +19,7 @@ export function packetOf(frame: Uint8Array, cuts: readonly number[] = []): SpanL
   return packet
 }
 
-/** Room for any packet, in several spans, and what came into it. */
+/** Room for any packet, in several spans. */
 export class PacketRoom {
   readonly packet = new SpanList()
   readonly #header = MemoryRegion.over(0, new Uint8Array(HEADER_BYTES))
@@ -36,7 +36,7 @@ export class PacketRoom {
     return this.#header.u8.slice()
   }
 
-  /** @param length of the packet, header included */
+  /** @param length length of the packet, with its header */
   frame(length: number): Uint8Array {
     return this.#region.u8.slice(0, length - HEADER_BYTES)
   }

@@ -11,12 +11,12 @@ import { HeldDisk } from './testing/held-disk.ts'
 
 const SECTORS = 32
 
-/** One request of the driver, how it is cut into descriptors, and when the disk does one. */
+/** Request of the driver, its descriptors, and when the disk executes a request. */
 interface Step {
   readonly type: number
   readonly sector: number
   readonly sectors: number
-  /** Bytes of the header and data in the first descriptors; a rest goes into one more. */
+  /** Lengths of the first descriptors of header and data; one more descriptor has the rest. */
   readonly cuts: readonly number[]
   readonly layout: Layout
   readonly seed: number
@@ -46,7 +46,7 @@ for (const [name, extra] of Object.entries({
   packed: featureSet(Feature.RING_PACKED),
   'packed, in order': featureSet(Feature.RING_PACKED, Feature.IN_ORDER, Feature.EVENT_IDX),
 })) {
-  test(`random requests, cut anyhow and done in any order, leave the disk as a model of it: ${name}`, async () => {
+  test(`random requests and completions change the disk as they change a model: ${name}`, async () => {
     await fc.assert(
       fc.asyncProperty(steps, async (list) => {
         const bytes = pattern(SECTORS * 512, 5)
@@ -56,7 +56,7 @@ for (const [name, extra] of Object.entries({
         const features = device.features | extra | featureSet(Feature.VERSION_1, Feature.INDIRECT_DESC)
         const rig = activateDevice(device, { features, memorySize: 1 << 20, queueSize: 64 })
         const checks: (() => void)[] = []
-        // The model takes a request's effect when the disk does it, which is the order that counts.
+        // The model executes a request when the disk does, because this order decides the contents.
         const effects = new Map<number, () => void>()
         let order = 0
         const submitted: number[] = []
@@ -112,10 +112,10 @@ for (const [name, extra] of Object.entries({
   })
 }
 
-test('random bytes in random chains never take the device down', () => {
+test('random bytes in random chains never break the device', () => {
   const chain = fc.record({
     readable: fc.array(fc.uint8Array({ maxLength: 60 }), { maxLength: 4 }),
-    // Type numbers that exist, to get past the first check.
+    // Defined types, to pass the first check.
     type: fc.option(fc.constantFrom(0, 1, 4, 8, 10, 11, 13, 14)),
     writable: fc.array(fc.nat(1100), { maxLength: 4 }),
   })
@@ -129,7 +129,7 @@ test('random bytes in random chains never take the device down', () => {
         const length = writable.reduce((sum, part) => sum + part, 0)
         const request = rig.submit(0, [...start, ...readable], writable)
         while (disk.held.length > 0) disk.release()
-        // What completed late is published in a microtask, which this test does not wait for.
+        // Late completions are published in a microtask, for which this test does not wait.
         device.notify(0)
         const reply = request.reply as Reply
         assert.ok(reply)

@@ -7,28 +7,28 @@ import type { RequestQueue } from './request-queue.ts'
 import { SegmentList } from './segment-list.ts'
 
 /**
- * A driver's request as its disk sees it. One of the driver's may be several of the disk's, one after the other: each
- * segment of a discard, and the flush that follows a write while the cache writes through.
+ * Request of a driver, as requests to its disk. One request of the driver can become several of the disk, in sequence:
+ * one for each segment of a discard, and a flush after each write in writethrough mode.
  */
 export class BlockRequest implements DiskRequest {
-  /** What the driver asked for, as it said it. */
+  /** Request type in the header; may be unknown. @virtio 5.2.6 */
   type = 0
   op: DiskOp = DiskOp.FLUSH
   offset = 0
   length = 0
   mayUnmap = false
   readonly data = new SpanList()
-  /** The disk has it. */
+  /** True while the disk executes a part of the request. */
   submitted = false
-  /** Made when first needed: most requests have none. */
+  /** Created when first needed, because most requests have no segments. */
   #segments: SegmentList | undefined
-  /** Segments not yet given to the disk start here. */
+  /** Index of the next segment to submit, and the end of the segments. */
   #nextSegment = 0
   #endSegment = 0
 
   /**
-   * @param requests where the chain came from
-   * @param done called each time the disk is done with what it was given
+   * @param requests queue from which the chain was popped
+   * @param done called each time the disk completes a part of the request
    */
   constructor(
     public requests: RequestQueue,
@@ -36,7 +36,7 @@ export class BlockRequest implements DiskRequest {
     private readonly done: (request: BlockRequest, failure: string | undefined) => void,
   ) {}
 
-  /** Another use, for another chain. */
+  /** Reuses the object for another chain. */
   begin(requests: RequestQueue, chain: Chain): void {
     this.requests = requests
     this.chain = chain
@@ -44,7 +44,7 @@ export class BlockRequest implements DiskRequest {
     this.#endSegment = 0
   }
 
-  /** Whether it is a kind of write, which a cache that writes through has to flush. */
+  /** True for write requests, which writethrough mode must flush. */
   get writes(): boolean {
     return this.type === BlkType.OUT || this.type === BlkType.WRITE_ZEROES
   }
@@ -65,7 +65,7 @@ export class BlockRequest implements DiskRequest {
     this.data.clear()
   }
 
-  /** Becomes a discard, or writing zeroes, of the segments in its data. @returns why not */
+  /** Becomes a discard or write of zeroes of the segments in its data. @returns the refusal if they are invalid */
   readSegments(capacity: number): Refusal | undefined {
     const discard = this.type === BlkType.DISCARD
     this.#segments ??= new SegmentList()
@@ -77,7 +77,7 @@ export class BlockRequest implements DiskRequest {
     return undefined
   }
 
-  /** Goes on to the next segment. @returns false where there is none */
+  /** Becomes a request for the next segment. @returns false if there is none */
   nextSegment(): boolean {
     const segments = this.#segments
     if (!segments || this.#nextSegment === this.#endSegment) return false
@@ -94,7 +94,7 @@ export class BlockRequest implements DiskRequest {
     this.done(this, failure)
   }
 
-  /** Points at `length` bytes of the chain, from `skip` bytes after the start of span `first`; neighbours are merged. */
+  /** Sets `data` to `length` bytes of the chain, from `skip` bytes after the start of span `first`. Merges spans. */
   #take(first: number, skip: number, length: number): void {
     const { regions, offsets, lengths } = this.chain.spans
     this.data.clear()

@@ -22,11 +22,11 @@ interface Setup {
   readonly disk?: MemoryDiskOptions
   readonly device?: BlockDeviceOptions
   readonly rig?: DeviceRigOptions
-  /** Features the driver does not accept. */
+  /** Features that the driver does not accept. */
   readonly without?: readonly number[]
 }
 
-/** A device over 64 sectors of pattern, with a driver. */
+/** Creates a device with a disk of 64 sectors of pattern, and a driver. */
 function setUp(setup: Setup = {}): { bytes: Uint8Array; device: BlockDevice; rig: DeviceRig } {
   const bytes = pattern(SECTORS * 512, 1)
   const device = new BlockDevice(new MemoryDisk(bytes, setup.disk), setup.device)
@@ -36,7 +36,7 @@ function setUp(setup: Setup = {}): { bytes: Uint8Array; device: BlockDevice; rig
   return { bytes, device, rig }
 }
 
-test('a read fills the buffers from the sector on, and writes data and status  @virtio 5.2.6', () => {
+test('a read writes the data from the sector, and the status  @virtio 5.2.6', () => {
   const { rig, bytes, device } = setUp()
   const reply = rig.send(0, [header(BlkType.IN, 3)], [1024, 1])
   assert.equal(reply.written, 1025)
@@ -58,11 +58,11 @@ test('a write stores the data at the sector, and writes the status only  @virtio
   assert.equal(device.counters.bytesWritten, 1024)
 })
 
-test('the layout of a request carries no meaning  @virtio 2.7.4.1', () => {
+test('the descriptors of a request can have any layout  @virtio 2.7.4.1', () => {
   const { rig, bytes } = setUp()
   const head = header(BlkType.OUT, 5)
   const data = pattern(512, 4)
-  // Header in three pieces, the last of which begins the data.
+  // Header in three pieces, the last of which also contains data.
   const third = new Uint8Array([...head.slice(9), ...data.slice(0, 100)])
   const write = rig.send(0, [head.slice(0, 1), head.slice(1, 9), third, data.slice(100)], [1])
   assert.equal(status(write), BlkStatus.OK)
@@ -75,17 +75,17 @@ test('the layout of a request carries no meaning  @virtio 2.7.4.1', () => {
   assert.deepEqual(pieces.bytes, new Uint8Array([...data, BlkStatus.OK]))
 })
 
-test('a request without room for a status comes back with length 0, and the next is served', () => {
+test('a request without a byte for its status is returned with length 0, and the next is served', () => {
   const { rig, bytes, device } = setUp()
   const before = bytes.slice()
   const reply = rig.send(0, [header(BlkType.OUT, 0), new Uint8Array(512)])
   assert.equal(reply.written, 0)
   assert.deepEqual(bytes, before)
-  assert.equal(device.inspect().lastError, 'request without room for its status')
+  assert.equal(device.inspect().lastError, 'request without a byte for its status')
   assert.equal(status(rig.send(0, [header(BlkType.IN, 0)], [512, 1])), BlkStatus.OK)
 })
 
-test('a header that is too short is an error', () => {
+test('a request with a short header fails', () => {
   const { rig } = setUp()
   for (const readable of [[], [header(BlkType.IN).slice(0, 15)]]) {
     const reply = rig.send(0, readable, [512, 1])
@@ -94,7 +94,7 @@ test('a header that is too short is an error', () => {
   }
 })
 
-test('sectors past the end are an error, whatever number the driver makes up  @virtio 5.2.6.1', () => {
+test('requests past the end of the disk fail, for every sector number  @virtio 5.2.6.1', () => {
   const { rig, bytes } = setUp()
   const before = bytes.slice()
   const past = [SECTORS - 1, SECTORS, 2 ** 32, 2n ** 53n, 2n ** 55n - 1n, 2n ** 64n - 1n, 2n ** 64n - 2n]
@@ -109,7 +109,7 @@ test('sectors past the end are an error, whatever number the driver makes up  @v
   assert.equal(status(rig.send(0, [header(BlkType.IN, SECTORS - 1)], [512, 1])), BlkStatus.OK)
 })
 
-test('the driver learns the block size that the disk was given, and no other size of the host  @virtio 5.2.4', () => {
+test('the configuration has the logical block size of the options  @virtio 5.2.4', () => {
   for (const [logicalBlockSize, exponent] of [
     [512, 3],
     [4096, 0],
@@ -119,12 +119,12 @@ test('the driver learns the block size that the disk was given, and no other siz
     assert.equal(view.getUint32(CONFIG_BLK_SIZE, true), logicalBlockSize)
     assert.equal(view.getUint8(CONFIG_PHYSICAL_BLOCK_EXP), exponent)
     assert.equal(view.getUint32(CONFIG_DISCARD_SECTOR_ALIGNMENT, true), 8)
-    // A last incomplete block is not used.
+    // An incomplete last block is not used.
     assert.equal(view.getBigUint64(CONFIG_CAPACITY, true), logicalBlockSize === 512 ? 9n : 8n)
   }
 })
 
-test('data that is no whole number of sectors is an error  @virtio 5.2.6.1', () => {
+test('a request whose data is not a whole number of sectors fails  @virtio 5.2.6.1', () => {
   const { rig, bytes } = setUp()
   const before = bytes.slice()
   for (const length of [1, 511, 513, 1000]) {
@@ -134,7 +134,7 @@ test('data that is no whole number of sectors is an error  @virtio 5.2.6.1', () 
   assert.deepEqual(bytes, before)
 })
 
-test('the length given back never covers what was not written  @virtio 2.7.8.2', () => {
+test('the used length never covers unwritten bytes  @virtio 2.7.8.2', () => {
   const { rig } = setUp()
   assert.equal(rig.send(0, [header(BlkType.IN, SECTORS)], [512, 1]).written, 0)
   assert.equal(rig.send(0, [header(BlkType.OUT, SECTORS), new Uint8Array(512)], [1]).written, 1)
@@ -143,7 +143,7 @@ test('the length given back never covers what was not written  @virtio 2.7.8.2',
   assert.equal(status(flush), BlkStatus.OK)
 })
 
-test('a read-only disk says so and refuses every write  @virtio 5.2.6.2', () => {
+test('a read-only disk offers RO and fails every write  @virtio 5.2.6.2', () => {
   const { rig, bytes, device } = setUp({ disk: { readOnly: true } })
   const before = bytes.slice()
   assert.ok(hasFeature(device.features, BlkFeature.RO))
@@ -157,12 +157,12 @@ test('a read-only disk says so and refuses every write  @virtio 5.2.6.2', () => 
   assert.deepEqual(bytes, before)
 })
 
-test('a driver that did not accept RO cannot write to a read-only disk either  @virtio 5.2.6.2', () => {
+test('writes to a read-only disk fail without RO negotiated too  @virtio 5.2.6.2', () => {
   const { rig } = setUp({ disk: { readOnly: true }, without: [BlkFeature.RO] })
   assert.equal(status(rig.send(0, [header(BlkType.OUT, 0), new Uint8Array(512)], [1])), BlkStatus.IOERR)
 })
 
-test('the device id is its serial number, in 20 bytes without a terminator  @virtio 5.2.6', () => {
+test('GET_ID returns the serial number, in 20 bytes without a terminator  @virtio 5.2.6', () => {
   const ids = {
     disk0: 'disk0',
     '': '',
@@ -185,7 +185,7 @@ test('the device id is its serial number, in 20 bytes without a terminator  @vir
   }
 })
 
-test('types that are unknown or not offered are unsupported  @virtio 5.2.6.2', () => {
+test('request types that are unknown or not offered are UNSUPP  @virtio 5.2.6.2', () => {
   const { rig, device } = setUp()
   for (const bit of [BlkFeature.LIFETIME, BlkFeature.SECURE_ERASE, BlkFeature.ZONED, BlkFeature.SIZE_MAX]) {
     assert.ok(!hasFeature(device.features, bit))
@@ -196,7 +196,7 @@ test('types that are unknown or not offered are unsupported  @virtio 5.2.6.2', (
   }
 })
 
-test('write zeroes clears its segments, whether they may be unmapped or not  @virtio 5.2.6.2', () => {
+test('write zeroes clears its segments, with and without the unmap flag  @virtio 5.2.6.2', () => {
   const { rig, bytes, device } = setUp()
   const expected = bytes
     .slice()
@@ -214,7 +214,7 @@ for (const type of [BlkType.DISCARD, BlkType.WRITE_ZEROES]) {
   const most = type === BlkType.DISCARD ? MAX_DISCARD_SECTORS : MAX_WRITE_ZEROES_SECTORS
   const good = segment(0, 1)
 
-  test(`${name}: one bad segment, and none is touched  @virtio 5.2.6.1`, () => {
+  test(`${name}: with one invalid segment, no segment is changed  @virtio 5.2.6.1`, () => {
     const { rig, bytes } = setUp()
     const before = bytes.slice()
     const bad = [segment(SECTORS, 1), segment(1, SECTORS), segment(0, most + 1), segment(2n ** 64n - 1n, 2)]
@@ -225,7 +225,7 @@ for (const type of [BlkType.DISCARD, BlkType.WRITE_ZEROES]) {
     assert.deepEqual(bytes, before)
   })
 
-  test(`${name}: a flag the device does not know is unsupported, whatever else is wrong  @virtio 5.2.6.2`, () => {
+  test(`${name}: an unknown flag is UNSUPP, even if there are other errors  @virtio 5.2.6.2`, () => {
     const { rig, bytes } = setUp()
     const before = bytes.slice()
     for (const flags of type === BlkType.DISCARD ? [1, 2, 0x8000_0000] : [2, 3, 0x8000_0000]) {
@@ -238,7 +238,7 @@ for (const type of [BlkType.DISCARD, BlkType.WRITE_ZEROES]) {
     assert.deepEqual(bytes, before)
   })
 
-  test(`${name}: as many segments as the configuration says, and no more  @virtio 5.2.6.1`, () => {
+  test(`${name}: at most the configured number of segments is accepted  @virtio 5.2.6.1`, () => {
     const { rig, bytes } = setUp()
     const segments = Array.from({ length: MAX_SEGMENTS + 1 }, (_, i) => segment(i, 1))
     const before = bytes.slice()
@@ -247,7 +247,7 @@ for (const type of [BlkType.DISCARD, BlkType.WRITE_ZEROES]) {
     assert.equal(status(rig.send(0, [header(type), ...segments.slice(1)], [1])), BlkStatus.OK)
   })
 
-  test(`${name}: unsupported where it was not negotiated`, () => {
+  test(`${name}: UNSUPP without the negotiated feature`, () => {
     const { rig, bytes } = setUp({ without: [type === BlkType.DISCARD ? BlkFeature.DISCARD : BlkFeature.WRITE_ZEROES] })
     const before = bytes.slice()
     assert.equal(status(rig.send(0, [header(type), good], [1])), BlkStatus.UNSUPP)
@@ -255,7 +255,7 @@ for (const type of [BlkType.DISCARD, BlkType.WRITE_ZEROES]) {
   })
 }
 
-test('every chain the driver can make badly costs it that chain only  @virtio 2.7.5', () => {
+test('a malformed chain fails only itself  @virtio 2.7.5', () => {
   const { rig } = setUp({ rig: { queueSize: 16 } })
   const { driver, queue } = rig.rigs[0]
   const address = rig.allocator.allocate(4096)

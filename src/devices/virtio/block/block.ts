@@ -45,7 +45,7 @@ export interface BlockCounters {
 }
 
 /**
- * Block device: sectors of a disk, read and written where the driver's buffers are.
+ * Block device: the sectors of a disk. The disk accesses the driver's buffers directly.
  *
  *     const device = new BlockDevice(new MemoryDisk(new Uint8Array(1 << 20)), { serial: 'scratch' })
  *     const rig = activateDevice(device)
@@ -292,9 +292,9 @@ export class BlockDevice implements VirtioDevice {
   }
 
   /**
-   * Gives the chain back with the status in its very last byte, wherever that lies.
-   * @param data bytes written at the start of the writable part: the driver may rely on those, and on the status only
-   *   where nothing unwritten lies between. @virtio 2.7.8.2
+   * Pushes the chain, with the status in its last writable byte.
+   * @param data number of bytes written at the start of the writable part. The used length includes the status only if
+   *   no unwritten bytes precede it. @virtio 2.7.8.2
    */
   #answer(request: BlockRequest, status: BlkStatus, data: number): void {
     const { chain, requests } = request
@@ -305,7 +305,7 @@ export class BlockDevice implements VirtioDevice {
   }
 }
 
-/** The id string as it goes to the driver. @virtio 5.2.6 */
+/** Encodes the device ID string as GET_ID returns it. @virtio 5.2.6 */
 function idBytes(serial: string): Uint8Array {
   const bytes = new Uint8Array(ID_BYTES)
   for (let i = 0; i < Math.min(serial.length, ID_BYTES); i++) {

@@ -17,7 +17,7 @@ function setUp(...without: readonly number[]) {
   return { disk, device, rig, write, writeback: () => device.config.read(CONFIG_WRITEBACK, 1) }
 }
 
-test('CONFIG_WCE is offered with FLUSH only, and FLUSH always  @virtio 5.2.5.2', () => {
+test('FLUSH is always offered, and CONFIG_WCE never without it  @virtio 5.2.5.2', () => {
   const { device } = setUp()
   assert.ok(hasFeature(device.features, BlkFeature.CONFIG_WCE))
   assert.ok(hasFeature(device.features, BlkFeature.FLUSH))
@@ -34,7 +34,7 @@ test('a write in writeback mode completes without a flush  @virtio 5.2.6.2', asy
   assert.deepEqual(disk.done, ['write'])
 })
 
-test('with writeback 0 a write completes only when it is flushed  @virtio 5.2.6.2', async () => {
+test('with writeback 0 a write completes after its flush  @virtio 5.2.6.2', async () => {
   const { disk, device, rig, write } = setUp()
   device.config.write(CONFIG_WRITEBACK, 1, 0)
   const request = write()
@@ -49,7 +49,7 @@ test('with writeback 0 a write completes only when it is flushed  @virtio 5.2.6.
   assert.deepEqual(disk.done, ['write', 'flush', 'write zeroes', 'write zeroes', 'flush'])
 })
 
-test('a flush that fails fails the write it follows', async () => {
+test('a failed flush fails the write that it follows', async () => {
   const { disk, device, write } = setUp()
   device.config.write(CONFIG_WRITEBACK, 1, 0)
   const request = write()
@@ -68,7 +68,7 @@ test('without FLUSH and CONFIG_WCE every write is stable when it completes  @vir
   assert.deepEqual(disk.done, ['write', 'flush'])
 })
 
-test('CONFIG_WCE without FLUSH starts writing through, and the driver may change that  @virtio 5.2.5.2', async () => {
+test('with CONFIG_WCE but not FLUSH the initial mode is writethrough, and writable  @virtio 5.2.5.2', async () => {
   const { disk, device, write, writeback } = setUp(BlkFeature.FLUSH)
   assert.equal(writeback(), 0)
   device.config.write(CONFIG_WRITEBACK, 1, 1)
@@ -78,7 +78,7 @@ test('CONFIG_WCE without FLUSH starts writing through, and the driver may change
   assert.deepEqual(disk.done, ['write'])
 })
 
-test('FLUSH without CONFIG_WCE writes back, and the field is not to be written  @virtio 5.2.6.2', async () => {
+test('with FLUSH but not CONFIG_WCE the mode is writeback, and not writable  @virtio 5.2.6.2', async () => {
   const { disk, device, write, writeback } = setUp(BlkFeature.CONFIG_WCE)
   device.config.write(CONFIG_WRITEBACK, 1, 0)
   assert.equal(writeback(), 1)
@@ -88,7 +88,7 @@ test('FLUSH without CONFIG_WCE writes back, and the field is not to be written  
   assert.deepEqual(disk.done, ['write'])
 })
 
-test('the driver changes the cache mode and nothing else of the configuration  @virtio 5.2.4', () => {
+test('only the cache mode of the configuration is writable  @virtio 5.2.4', () => {
   const { device, writeback } = setUp()
   const before = Array.from({ length: 60 }, (_, i) => device.config.read(i, 1))
   for (let i = 0; i < 60; i += 4) device.config.write(i, 4, 0x0707_0707)
@@ -105,7 +105,7 @@ test('the driver changes the cache mode and nothing else of the configuration  @
   )
 })
 
-test('a reset forgets the cache mode the driver chose, and flushes nothing  @virtio 5.2.5', async () => {
+test('a reset restores the default cache mode, and does not flush  @virtio 5.2.5', async () => {
   const { disk, device, rig, write, writeback } = setUp()
   device.config.write(CONFIG_WRITEBACK, 1, 0)
   device.config.write(CONFIG_WRITEBACK, 1, 1)
@@ -118,7 +118,7 @@ test('a reset forgets the cache mode the driver chose, and flushes nothing  @vir
   assert.deepEqual(disk.done, ['write'])
 })
 
-test('the configuration describes the disk, byte by byte  @virtio 5.2.4', () => {
+test('every field of the configuration describes the disk  @virtio 5.2.4', () => {
   const device = new BlockDevice(new HeldDisk(new Uint8Array(4 << 20)), { queues: 3 })
   const expected = [
     ...[0, 32, 0, 0, 0, 0, 0, 0], // capacity: 8192 sectors
@@ -138,7 +138,7 @@ test('the configuration describes the disk, byte by byte  @virtio 5.2.4', () => 
   assert.equal(device.config.read(60, 4), 0)
 })
 
-test('a disk that grows or shrinks is told to the driver, and the new end counts  @virtio 5.2.6.2', async () => {
+test('after a resize the driver is notified, and the new capacity is the limit  @virtio 5.2.6.2', async () => {
   const { disk, device, rig } = setUp()
   const last = () => rig.submit(0, [header(BlkType.IN, 63)], [512, 1])
   disk.byteLength = 32 * 512

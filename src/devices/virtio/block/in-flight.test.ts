@@ -15,7 +15,7 @@ function setUp(queues = 1) {
   return { disk, device, rig, read }
 }
 
-test('requests complete in the order the disk does them  @virtio 5.2', async () => {
+test('requests are returned in the order in which the disk completes them  @virtio 5.2', async () => {
   const { disk, read } = setUp()
   const requests = [read(0), read(1), read(2)]
   disk.release(1)
@@ -29,7 +29,7 @@ test('requests complete in the order the disk does them  @virtio 5.2', async () 
   assert.deepEqual(reply.parts[0], disk.bytes.slice(0, 512))
 })
 
-test('what completes late in one turn interrupts the driver once', async () => {
+test('requests that complete in one turn cause one interrupt', async () => {
   const { disk, rig, read } = setUp()
   const requests = [read(0), read(1), read(2), read(3)]
   const before = rig.rigs[0].interrupts
@@ -41,7 +41,7 @@ test('what completes late in one turn interrupts the driver once', async () => {
   assert.equal(rig.rigs[0].interrupts, before + 2)
 })
 
-test('what completes at once in one notification interrupts the driver once', () => {
+test('requests that complete within one notification cause one interrupt', () => {
   const { rig } = setUp()
   const requests = [1, 2, 3].map(() => rig.rigs[0].add([header(BlkType.GET_ID)], [20, 1]))
   rig.kick(0)
@@ -49,7 +49,7 @@ test('what completes at once in one notification interrupts the driver once', ()
   assert.equal(rig.rigs[0].interrupts, 1)
 })
 
-test('a failure is an I/O error, and says why to people  @virtio 5.2.6', async () => {
+test('a failure of the disk is IOERR, with its reason in inspect  @virtio 5.2.6', async () => {
   const { disk, device, read } = setUp()
   const request = read(0)
   disk.fail('read at 0: EIO')
@@ -61,7 +61,7 @@ test('a failure is an I/O error, and says why to people  @virtio 5.2.6', async (
   assert.equal(device.counters.reads, 0)
 })
 
-test('segments are done one after the other, and the first failure ends them', async () => {
+test('segments are executed in sequence, up to the first failure', async () => {
   const { disk, rig, read } = setUp()
   const before = disk.bytes.slice()
   const zeroes = rig.submit(0, [header(BlkType.WRITE_ZEROES), segment(0, 1), segment(2, 1), segment(4, 1)], [1])
@@ -71,14 +71,14 @@ test('segments are done one after the other, and the first failure ends them', a
   disk.fail('worn out')
   assert.equal(status(await zeroes.replied), BlkStatus.IOERR)
   assert.deepEqual(disk.bytes, before.fill(0, 0, 512))
-  // The same request object, used again, knows nothing of the segment that was left.
+  // The reused request object has no segment of the failed request.
   const next = read(8)
   disk.release()
   assert.equal(status(await next.replied), BlkStatus.OK)
   assert.equal(disk.held.length, 0)
 })
 
-test('a disk that completes twice answers once', async () => {
+test('a second completion of a request is ignored', async () => {
   const { disk, rig, read } = setUp()
   const request = read(0)
   const [held] = disk.held
@@ -101,7 +101,7 @@ test('a disk that throws fails the request, and the next is served', () => {
   assert.equal(device.stopQueue(0), undefined)
 })
 
-test('a reset waits for what is in flight, and starts nothing more  @virtio 2.4', async () => {
+test('a reset waits for requests in flight, and starts no more  @virtio 2.4', async () => {
   const { disk, device, rig, read } = setUp()
   const requests = [read(0), rig.submit(0, [header(BlkType.DISCARD), segment(0, 1), segment(1, 1)], [1])]
   let done = false
@@ -123,7 +123,7 @@ test('a reset waits for what is in flight, and starts nothing more  @virtio 2.4'
   assert.equal(device.inspect().inFlight, 0)
 })
 
-test('a device with nothing in flight is quiet at once, and serves the next driver', () => {
+test('without requests in flight a reset completes at once, and the next driver is served', () => {
   const { disk, device, read } = setUp()
   read(0)
   disk.release()
@@ -134,7 +134,7 @@ test('a device with nothing in flight is quiet at once, and serves the next driv
   assert.equal(status(reply.reply), BlkStatus.OK)
 })
 
-test('queues are served apart, and one is reset without the other  @virtio 2.6.1', async () => {
+test('queues are independent: one is reset while the other is in use  @virtio 2.6.1', async () => {
   const { disk, device, read } = setUp(2)
   assert.ok(hasFeature(device.features, BlkFeature.MQ))
   assert.equal(device.config.read(CONFIG_NUM_QUEUES, 2), 2)
@@ -152,13 +152,13 @@ test('queues are served apart, and one is reset without the other  @virtio 2.6.1
   assert.equal(status(await second.replied), BlkStatus.OK)
 })
 
-test('a device of one queue offers no others  @virtio 5.2.3', () => {
+test('a device with one queue does not offer MQ  @virtio 5.2.3', () => {
   const { device } = setUp()
   assert.deepEqual(device.queueSizes, [256])
   assert.ok(!hasFeature(device.features, BlkFeature.MQ))
 })
 
-test('as many requests as the ring holds are in flight at once, in packed rings too', async () => {
+test('a full ring of requests can be in flight, in packed rings too', async () => {
   const disk = new HeldDisk(pattern(64 * 512, 3))
   const device = new BlockDevice(disk)
   const features = device.features | featureSet(Feature.VERSION_1, Feature.INDIRECT_DESC, Feature.RING_PACKED)

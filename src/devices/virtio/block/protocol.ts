@@ -31,7 +31,7 @@ export const BlkType = {
 } as const
 export type BlkType = (typeof BlkType)[keyof typeof BlkType]
 
-/** The last byte of every request, written by the device. @virtio 5.2.6 */
+/** Status of a request: its last byte, which the device writes. @virtio 5.2.6 */
 export const BlkStatus = { OK: 0, IOERR: 1, UNSUPP: 2 } as const
 export type BlkStatus = (typeof BlkStatus)[keyof typeof BlkStatus]
 
@@ -42,16 +42,16 @@ export type BlkStatus = (typeof BlkStatus)[keyof typeof BlkStatus]
 //
 export const HEADER_BYTES = 16
 
-// Segment of a discard, secure erase or write zeroes request: an array of these is their data      @virtio 5.2.6
+// Segment: the data of a discard, secure erase or write zeroes request is an array of segments      @virtio 5.2.6
 //
 //   0        8             12      16
 //   | sector | num_sectors | flags |
 //
 export const SEGMENT_BYTES = 16
-/** The range may be deallocated as long as it reads as zeroes. The other bits are reserved. */
+/** The range may be deallocated if it then reads as zeroes. The remaining bits are reserved. */
 export const SEGMENT_UNMAP = 1
 
-/** The string of GET_ID, padded with NUL. @virtio 5.2.6 */
+/** Length of the string of GET_ID, which is padded with NUL. @virtio 5.2.6 */
 export const ID_BYTES = 20
 
 // Configuration space, little-endian                                                      @virtio 5.2.4

@@ -3,21 +3,21 @@ import type { Chain } from '../../../virtqueue/chain.ts'
 import type { DeviceQueue } from '../../../virtqueue/device-queue.ts'
 
 /**
- * A queue's requests in flight, and when answers become visible: once for all that are given within one `serve`, and
- * once for all that are given later in one batch.
+ * Requests of one queue that are in flight. Publishes their answers once for all given within one `serve`, and once for
+ * all given later in one batch.
  */
 export class RequestQueue {
-  /** Requests without an answer. */
+  /** Number of requests without an answer. */
   inFlight = 0
   #queue: DeviceQueue | undefined
   #serving = false
-  /** Ends when nothing is in flight. */
+  /** Finishes when no request is in flight. */
   #idle: Pending | undefined
 
-  /** @param publishSoon has answers published at the end of the batch */
+  /** @param publishSoon called to publish answers at the end of the batch */
   constructor(private readonly publishSoon: () => void) {}
 
-  /** Hands every available chain to `start`; each gets an answer, at once or later. */
+  /** Passes every available chain to `start`, which must answer each one, at once or later. */
   serve(queue: DeviceQueue, start: (chain: Chain, requests: RequestQueue) => void): void {
     this.#queue = queue
     this.#serving = true

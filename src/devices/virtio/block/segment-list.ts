@@ -3,26 +3,26 @@ import type { Reader } from '../../../virtqueue/reader.ts'
 import { SEGMENT_BYTES, SEGMENT_UNMAP } from './protocol.ts'
 import { Refusal } from './refusal.ts'
 
-/** What one discard or write zeroes request may ask for: what a disk can do before the guest gets impatient. */
+/** Limits of one discard or write zeroes request, low enough for the disk to complete it before the guest times out. */
 export const MAX_SEGMENTS = 16
 export const MAX_DISCARD_SECTORS = 1 << 21
-/** Less, as a host that cannot do better has to write these zeroes. */
+/** Lower than for discards, because the host may have to write these zeroes. */
 export const MAX_WRITE_ZEROES_SECTORS = 1 << 15
 
-/** The ranges of a discard or write zeroes request, checked as a whole before any is touched. */
+/** Ranges of a discard or write zeroes request. All are checked before the first is changed. */
 export class SegmentList {
   count = 0
-  /** In bytes. */
+  /** Offsets and lengths in bytes. */
   readonly offsets = new Float64Array(MAX_SEGMENTS)
   readonly lengths = new Float64Array(MAX_SEGMENTS)
   readonly mayUnmap = new Uint8Array(MAX_SEGMENTS)
 
   /**
-   * Reads all that is left of the request; segments without a sector are left out.
-   * @param discard whether that is what it asks for: writing zeroes otherwise
-   * @param capacity sectors of the disk
-   * @returns why the request is not to be served
-   * @virtio 5.2.6.2 a flag it does not know is UNSUPP, whatever else is wrong
+   * Reads the rest of the request. Leaves out segments of 0 sectors.
+   * @param discard true for a discard request, false for write zeroes
+   * @param capacity size of the disk in sectors
+   * @returns the refusal if a segment is invalid
+   * @virtio 5.2.6.2 an unknown flag is UNSUPP, even if there are other errors
    */
   read(reader: Reader, discard: boolean, capacity: number): Refusal | undefined {
     this.count = 0
@@ -37,7 +37,7 @@ export class SegmentList {
       const flags = reader.u32()
       if (discard ? flags !== 0 : (flags & ~SEGMENT_UNMAP) !== 0) return Refusal.SEGMENT_FLAGS
       if (sectors > most) refusal ??= Refusal.SEGMENT_LENGTH
-      // A sector number of 2^53 or more, which is not exact here, is past any disk's end as well.
+      // Sector numbers of 2^53 or more are inexact here, but lie past the end of any disk.
       if (sector > capacity - sectors) refusal ??= Refusal.OUTSIDE
       if (refusal || sectors === 0) continue
       this.offsets[this.count] = sector * SECTOR_BYTES

@@ -14,7 +14,7 @@ function writerOver(region: MemoryRegion, length: number): Writer {
   return writer
 }
 
-test('bytes leave in the order they came, none lost, none twice, never more than fit', () => {
+test('bytes are moved in order, each once, up to the capacity', () => {
   fc.assert(
     fc.property(fc.array(fc.tuple(fc.boolean(), fc.integer({ min: 0, max: 20 })), { maxLength: 200 }), (steps) => {
       const queue = new ByteQueue(16)
@@ -22,7 +22,7 @@ test('bytes leave in the order they came, none lost, none twice, never more than
       let next = 0
       for (const [put, count] of steps) {
         if (put) {
-          // Every second time from the middle of an array, as a second call with the rest does.
+          // Every second time from the middle of an array, like a second call with the rest.
           const offset = count % 2
           const source = Uint8Array.from({ length: count + offset }, (_, i) => next + i - offset)
           const taken = queue.put(source, offset)
@@ -42,7 +42,7 @@ test('bytes leave in the order they came, none lost, none twice, never more than
   )
 })
 
-test('a cleared queue is empty and takes as much as a new one', () => {
+test('a cleared queue is empty and has its full capacity', () => {
   const queue = new ByteQueue(16)
   queue.put(new Uint8Array(10))
   queue.clear()

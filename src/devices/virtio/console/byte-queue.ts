@@ -1,6 +1,6 @@
 import type { Writer } from '../../../virtqueue/writer.ts'
 
-/** Bytes that wait, first in, first out: at most `capacity` of them, in memory taken when first needed. */
+/** FIFO of at most `capacity` bytes. Its memory is allocated by the first `put`. */
 export class ByteQueue {
   length = 0
   #bytes = new Uint8Array(0)
@@ -8,7 +8,7 @@ export class ByteQueue {
 
   constructor(readonly capacity: number) {}
 
-  /** Appends bytes of `source[offset...]`. @returns how many there was room for */
+  /** Appends the bytes of `source` from `offset`. @returns the number of bytes taken, fewer if there is no room */
   put(source: Uint8Array, offset = 0): number {
     const count = Math.min(source.length - offset, this.capacity - this.length)
     if (count <= 0) return 0
@@ -21,7 +21,7 @@ export class ByteQueue {
     return count
   }
 
-  /** Moves bytes to a writer. @returns how many it had room for */
+  /** Moves bytes to a writer. @returns the number of bytes moved */
   moveTo(writer: Writer): number {
     const before = writer.write(this.#bytes, this.#first, Math.min(this.length, this.capacity - this.#first))
     this.#drop(before)

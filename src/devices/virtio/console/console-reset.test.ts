@@ -4,7 +4,7 @@ import { MAX_INPUT } from './port.ts'
 import { ConsoleDriver } from './testing/console-driver.ts'
 import { inspectPort, KeepingHost, singlePort, twoPorts, written } from './testing/consoles.ts'
 
-test('a reset gives back what is held, forgets what waits, and says that the guest closed its ends', async () => {
+test('a reset returns held requests, drops waiting input, and closes the guest’s ends', async () => {
   const opened: boolean[] = []
   const host = Object.assign(new KeepingHost(), { opened: (open: boolean) => opened.push(open) })
   host.room = 1
@@ -29,12 +29,12 @@ test('a reset gives back what is held, forgets what waits, and says that the gue
   const next = new ConsoleDriver(device)
   next.start()
   next.offer(0, 4, 4)
-  assert.deepEqual(next.read(0), [], 'what waited for one driver is not given to another')
+  assert.deepEqual(next.read(0), [], 'input that waited for one driver is not given to another')
   next.write(0, [4])
   assert.deepEqual(host.bytes, [1, 4])
 })
 
-test('a host that resets the device from within write gets no more output of that driver', async () => {
+test('after a reset within write, the host receives no more output of that driver', async () => {
   const got: number[] = []
   const resets: Promise<void>[] = []
   const device = singlePort({
@@ -53,7 +53,7 @@ test('a host that resets the device from within write gets no more output of tha
   assert.deepEqual(got, [1])
 })
 
-test('a reset of a transmitq gives back what is held; the queue that follows is served  @virtio 2.6.1', () => {
+test('a reset of a transmitq returns the held request, and the next queue is served  @virtio 2.6.1', () => {
   const host = new KeepingHost()
   host.room = 1
   const device = singlePort(host)

@@ -18,7 +18,7 @@ const RINGS = [
 
 const bytesFrom = (first: number, length: number) => Array.from({ length }, (_, i) => (first + i) & 0xff)
 
-test('one console port needs no control queues: the configuration space says it all  @virtio 5.3.2, 5.3.3', () => {
+test('a single console port needs no control queues  @virtio 5.3.2, 5.3.3', () => {
   const device = singlePort()
   assert.equal(device.id, DeviceId.CONSOLE)
   assert.equal(device.features, featureSet(ConsoleFeature.SIZE))
@@ -27,7 +27,7 @@ test('one console port needs no control queues: the configuration space says it 
   assert.equal(device.config.read(2, 2), 25)
 })
 
-test('more ports, or one that is no console, have control queues  @virtio 5.3.2, 5.3.4', () => {
+test('several ports, or one that is not a console, have control queues  @virtio 5.3.2, 5.3.4', () => {
   const device = twoPorts()
   assert.equal(device.features, featureSet(ConsoleFeature.SIZE, ConsoleFeature.MULTIPORT))
   assert.equal(device.queueSizes.length, 6)
@@ -37,7 +37,7 @@ test('more ports, or one that is no console, have control queues  @virtio 5.3.2,
   assert.equal(channel.queueSizes.length, 4)
 })
 
-test('a new size changes the configuration space, and the driver is told  @virtio 5.3.6', () => {
+test('resize changes the configuration space, and notifies the driver  @virtio 5.3.6', () => {
   const device = singlePort()
   const rig = activateDevice(device)
   device.resize(132, 43)
@@ -49,7 +49,7 @@ test('a new size changes the configuration space, and the driver is told  @virti
   assert.equal(other.configChanges, 0)
 })
 
-test('the driver is told to read the size once it has output, as Linux waits to be; with MULTIPORT it has a message', () => {
+test('the size is announced at the first output, as Linux needs; with MULTIPORT by a message', () => {
   const device = singlePort()
   const driver = new ConsoleDriver(device)
   assert.equal(driver.rig.configChanges, 0)
@@ -64,7 +64,7 @@ test('the driver is told to read the size once it has output, as Linux waits to 
   assert.equal(multiport.rig.configChanges, 0)
 })
 
-test('a byte written to emerg_wr is output at any time, and nothing else can be written  @virtio 5.3.5.1', async () => {
+test('a byte written to emerg_wr is output at any time, and no other field is writable  @virtio 5.3.5.1', async () => {
   const bytes: number[] = []
   const device = new ConsoleDevice(
     [{ name: '', isConsole: true, host: new KeepingHost() }],
@@ -92,7 +92,7 @@ test('a byte written to emerg_wr is output at any time, and nothing else can be 
 })
 
 for (const [ring, features] of RINGS) {
-  test(`output of any shape reaches the host whole and in order, whatever it takes at a time (${ring})  @virtio 5.3.6`, () => {
+  test(`output reaches the host complete and in order, in whatever parts it is taken (${ring})  @virtio 5.3.6`, () => {
     fc.assert(
       fc.property(
         fc.array(
@@ -133,7 +133,7 @@ for (const [ring, features] of RINGS) {
     )
   })
 
-  test(`input reaches the driver whole and in order, as it has room (${ring})  @virtio 5.3.6`, () => {
+  test(`input reaches the driver complete and in order, as it adds buffers (${ring})  @virtio 5.3.6`, () => {
     fc.assert(
       fc.property(
         fc.array(
@@ -165,7 +165,7 @@ for (const [ring, features] of RINGS) {
   })
 }
 
-test('a request comes back when the host took all of it, with length 0  @virtio 5.3.6', () => {
+test('a request is returned with length 0 when the host has taken all of it  @virtio 5.3.6', () => {
   const host = new KeepingHost()
   host.room = 3
   const device = singlePort(host)
@@ -185,7 +185,7 @@ test('a request comes back when the host took all of it, with length 0  @virtio 
   assert.equal(written(second), 0)
 })
 
-test('output in the ring is pending before the driver notified of it, and the host is offered it at once', () => {
+test('outputPending offers output in the ring to the host before the driver’s notification', () => {
   const host = new KeepingHost()
   host.room = 1
   const device = singlePort(host)
@@ -207,7 +207,7 @@ test('output in the ring is pending before the driver notified of it, and the ho
   assert.equal(device.outputPending(5), false)
 })
 
-test('a request of megabytes is cut at the limit, given back, and the next one is served', () => {
+test('output past the limit of a request is dropped, and the next request is served', () => {
   let output = 0
   const device = singlePort({
     write(bytes) {
@@ -224,7 +224,7 @@ test('a request of megabytes is cut at the limit, given back, and the next one i
   assert.equal(inspectPort(device, 0).outputDropped, (3 << 20) - 1)
 })
 
-test('buffers of the wrong direction, and empty ones, cost nothing and are given back  @virtio 5.3.6.1', () => {
+test('empty buffers and those of the wrong direction are ignored and returned  @virtio 5.3.6.1', () => {
   const host = new KeepingHost()
   const device = singlePort(host)
   const { rig } = new ConsoleDriver(device)
@@ -243,7 +243,7 @@ test('buffers of the wrong direction, and empty ones, cost nothing and are given
   assert.equal(inspectPort(device, 0).emptyInputBuffers, 2)
 })
 
-test('input beyond what waits is refused, and the host is told when there is room', () => {
+test('input beyond the limit is refused, and onInputRoom is called when there is room', () => {
   const device = singlePort()
   const driver = new ConsoleDriver(device)
   const rooms: number[] = []
@@ -260,7 +260,7 @@ test('input beyond what waits is refused, and the host is told when there is roo
   assert.equal(device.input(7, input), 0)
 })
 
-test('input given from within onInputRoom follows what was there', () => {
+test('input given within onInputRoom follows waiting input', () => {
   const device = singlePort()
   const driver = new ConsoleDriver(device)
   const input = Uint8Array.from({ length: MAX_INPUT + 5000 }, (_, i) => i % 251)
@@ -276,7 +276,7 @@ test('input given from within onInputRoom follows what was there', () => {
   assert.deepEqual(Uint8Array.from(got), input)
 })
 
-test('input for a port the guest has not opened waits, with and without buffers  @virtio 5.3.6.2', () => {
+test('input waits until the guest opens the port, even if there are buffers  @virtio 5.3.6.2', () => {
   const device = twoPorts()
   const driver = new ConsoleDriver(device)
   driver.start()
@@ -292,7 +292,7 @@ test('input for a port the guest has not opened waits, with and without buffers 
   assert.deepEqual(driver.read(1), [4])
 })
 
-test('input that comes before any driver waits for the first one, through the reset it begins with', async () => {
+test('input that arrives before any driver is kept through the first reset', async () => {
   const device = twoPorts()
   device.input(0, Uint8Array.of(1, 2))
   device.input(1, Uint8Array.of(3))
@@ -303,7 +303,7 @@ test('input that comes before any driver waits for the first one, through the re
   assert.deepEqual(driver.read(0), [1, 2])
 })
 
-test('without MULTIPORT accepted only port 0 works, and it counts as open  @virtio 5.3.2', () => {
+test('without negotiated MULTIPORT only port 0 works, and is open  @virtio 5.3.2', () => {
   const opened: boolean[] = []
   const hosts = [Object.assign(new KeepingHost(), { opened: (open: boolean) => opened.push(open) }), new KeepingHost()]
   const device = twoPorts(...hosts)
@@ -326,7 +326,7 @@ test('without MULTIPORT accepted only port 0 works, and it counts as open  @virt
   assert.deepEqual(driver.received, [])
 })
 
-test('a host that answers output with input, or asks for more while it is given some, changes no order', () => {
+test('the order is kept if the host gives input or resumes output within write', () => {
   const got: number[] = []
   const host: ConsolePortHost = {
     write(bytes) {
@@ -346,7 +346,7 @@ test('a host that answers output with input, or asks for more while it is given 
   assert.deepEqual(driver.read(0), [1, 2, 3, 4])
 })
 
-test('queues the driver did not enable are left alone', () => {
+test('notifications for queues that are not enabled have no effect', () => {
   const device = twoPorts()
   const driver = new ConsoleDriver(device, { disabled: [0, 1, 2, 4, 5] })
   driver.say(0, ControlEvent.DEVICE_READY, 1)
@@ -357,7 +357,7 @@ test('queues the driver did not enable are left alone', () => {
   assert.equal(device.outputPending(1), false)
 })
 
-test('whatever a driver and its host do, and whenever it resets, streams stay whole and nothing is left behind', async () => {
+test('for random actions of driver and host, streams are complete and all chains are returned', async () => {
   const step = fc.oneof(
     fc.record({
       say: fc.tuple(fc.integer({ min: 0, max: 3 }), fc.integer({ min: 0, max: 8 }), fc.integer({ min: 0, max: 2 })),

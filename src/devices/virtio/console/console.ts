@@ -3,7 +3,7 @@ import type { DriverSession, VirtioDevice } from '../../../virtio/device.ts'
 import { DeviceId } from '../../../virtio/device-id.ts'
 import { featureSet, hasFeature } from '../../../virtio/feature.ts'
 import type { Reader } from '../../../virtqueue/reader.ts'
-import { type ConsoleSize, ControlMessages, Tell } from './control.ts'
+import { type ConsoleSize, ControlMessages, PortMessage } from './control.ts'
 import { ConsolePort, type ConsolePortOptions } from './port.ts'
 import {
   CONFIG_BYTES,
@@ -32,9 +32,9 @@ const CONTROL_QUEUE_SIZE = 32
  *     device.input(0, keys)
  *     device.resize(120, 40)
  *
- * MULTIPORT is not offered if the only port is a console, because the configuration space then says everything.
- * It is also safer: kernels disagree on the order of columns and rows in the resize message of MULTIPORT, and agree on
- * the configuration space.
+ * MULTIPORT is not offered if the only port is a console, because the configuration space then contains everything.
+ * This is also safer: kernels disagree on the order of columns and rows in the resize message of MULTIPORT, and agree
+ * on the configuration space.
  *
  * @virtio 5.3
  */
@@ -92,7 +92,7 @@ export class ConsoleDevice implements VirtioDevice {
       CONFIG_BYTES,
       emergencyWrite &&
         ((offset, width) => {
-          // Valid at any time, whatever is negotiated. @virtio 5.3.5.1
+          // Valid at any time, even before negotiation. @virtio 5.3.5.1
           if (offset <= CONFIG_EMERG_WR && offset + width > CONFIG_EMERG_WR) {
             emergencyWrite(this.config.view.getUint8(CONFIG_EMERG_WR))
           }
@@ -144,7 +144,7 @@ export class ConsoleDevice implements VirtioDevice {
     if (!found || found.hostOpen === open) return
     found.hostOpen = open
     if (!found.ready) return
-    this.#control.tell(port, Tell.OPEN)
+    this.#control.enqueue(port, PortMessage.OPEN)
     this.#sendControl()
   }
 
@@ -155,7 +155,7 @@ export class ConsoleDevice implements VirtioDevice {
     this.#size.rows = rows
     this.#announceSize()
     if (!this.#ports[0].ready) return
-    this.#control.tell(0, Tell.SIZE)
+    this.#control.enqueue(0, PortMessage.SIZE)
     this.#sendControl()
   }
 
@@ -168,7 +168,7 @@ export class ConsoleDevice implements VirtioDevice {
     this.#control.clear()
     this.#ports.forEach((port, index) => {
       port.reset()
-      this.#tellRoom(index)
+      this.#reportRoom(index)
     })
   }
 
@@ -187,6 +187,7 @@ export class ConsoleDevice implements VirtioDevice {
       driverFailures: this.#failures,
     }
   }
+
   #writeConfig(view: DataView): void {
     view.setUint16(CONFIG_COLS, this.#size.columns, true)
     view.setUint16(CONFIG_ROWS, this.#size.rows, true)
@@ -205,10 +206,10 @@ export class ConsoleDevice implements VirtioDevice {
 
   #deliver(port: number): void {
     this.#ports[port]?.deliver()
-    this.#tellRoom(port)
+    this.#reportRoom(port)
   }
 
-  #tellRoom(port: number): void {
+  #reportRoom(port: number): void {
     if (this.#ports[port]?.takeRoom()) this.onInputRoom?.(port)
   }
 
@@ -221,14 +222,14 @@ export class ConsoleDevice implements VirtioDevice {
     const queue = this.#session?.queues[CONTROL_TRANSMITQ]
     if (!queue || !this.#multiport) return
     for (let chain = queue.pop(); chain; chain = queue.pop()) {
-      this.#obey(chain.reader)
+      this.#handle(chain.reader)
       queue.push(chain, 0)
     }
     queue.publish()
     this.#sendControl()
   }
 
-  #obey(message: Reader): void {
+  #handle(message: Reader): void {
     if (message.remaining < CONTROL_BYTES) {
       this.#ignored++
       return
@@ -252,7 +253,7 @@ export class ConsoleDevice implements VirtioDevice {
         // A port that exists must not be added again. @virtio 5.3.6.2.1
         if (port.added) return
         port.added = true
-        this.#control.tell(index, Tell.ADD)
+        this.#control.enqueue(index, PortMessage.ADD)
       })
   }
 
@@ -264,12 +265,12 @@ export class ConsoleDevice implements VirtioDevice {
       return
     }
     port.added = true
-    if (port.isConsole) this.#control.tell(index, Tell.CONSOLE)
-    // The size is that of port 0 alone. @virtio 5.3.6
-    if (port.isConsole && index === 0) this.#control.tell(index, Tell.SIZE)
-    if (port.name.length > 0) this.#control.tell(index, Tell.NAME)
+    if (port.isConsole) this.#control.enqueue(index, PortMessage.CONSOLE)
+    // Only port 0 has a size. @virtio 5.3.6
+    if (port.isConsole && index === 0) this.#control.enqueue(index, PortMessage.SIZE)
+    if (port.name.length > 0) this.#control.enqueue(index, PortMessage.NAME)
     // A port is closed until PORT_OPEN.
-    if (port.hostOpen) this.#control.tell(index, Tell.OPEN)
+    if (port.hostOpen) this.#control.enqueue(index, PortMessage.OPEN)
   }
 }
 

@@ -19,7 +19,7 @@ function inspect(device: ConsoleDevice) {
   return { controlWaiting, controlLost, controlIgnored, driverFailures }
 }
 
-/** A terminal and two channels; `opened` gathers what the ports' hosts are told. */
+/** Creates a terminal and two channels; `opened` collects the calls of the hosts' `opened`. */
 function threePorts(opened: [string, boolean][] = []): ConsolePortOptions[] {
   return ['terminal', 'commands', 'files'].map((name, index) => ({
     name,
@@ -32,7 +32,7 @@ for (const [ring, options] of [
   ['split', {}],
   ['packed', { features: PACKED }],
 ] as const) {
-  test(`the driver learns of every port, then what each is, in the order Linux needs (${ring})  @virtio 5.3.6.2`, () => {
+  test(`messages announce every port, then its properties, in Linux’s order (${ring})  @virtio 5.3.6.2`, () => {
     const opened: [string, boolean][] = []
     const driver = new ConsoleDriver(new ConsoleDevice(threePorts(opened), { columns: 80, rows: 25 }), options)
     assert.deepEqual(driver.received, [])
@@ -62,7 +62,7 @@ for (const [ring, options] of [
   })
 }
 
-test('a port is added once, however often the driver says it is ready  @virtio 5.3.6.2.1', () => {
+test('a port is added once, even if the driver repeats DEVICE_READY  @virtio 5.3.6.2.1', () => {
   const driver = new ConsoleDriver(new ConsoleDevice(threePorts()))
   driver.start()
   driver.say(0, ControlEvent.DEVICE_READY, 1)
@@ -71,7 +71,7 @@ test('a port is added once, however often the driver says it is ready  @virtio 5
   assert.equal(driver.received.filter(([, event]) => event === 'DEVICE_ADD').length, 3)
 })
 
-test('a driver that wakes from sleep has its ports already, and is told about them  @virtio 5.3.6.2', async () => {
+test('after a resume from sleep, PORT_READY is answered without another DEVICE_ADD  @virtio 5.3.6.2', async () => {
   const device = new ConsoleDevice(threePorts())
   const asleep = new ConsoleDriver(device)
   asleep.start()
@@ -93,12 +93,12 @@ test('a driver that wakes from sleep has its ports already, and is told about th
   )
 })
 
-test('messages wait for buffers, and the latest state is what is told', () => {
+test('messages wait for buffers, and contain the latest state', () => {
   const device = new ConsoleDevice(threePorts(), { columns: 80, rows: 25 })
   const driver = new ConsoleDriver(device)
   driver.start()
   driver.received.length = 0
-  // Uses up the buffers that are left, one message each.
+  // Uses the remaining buffers, one message each.
   for (let i = 0; i < 8; i++) device.setHostOpen(1, i % 2 === 1)
   for (let i = 0; i < 1000; i++) {
     device.resize(100 + i, 40)
@@ -116,7 +116,7 @@ test('messages wait for buffers, and the latest state is what is told', () => {
   assert.equal(inspect(device).controlWaiting, 0)
 })
 
-test('a port whose host end is closed is not said to be open until it is', () => {
+test('PORT_OPEN is not sent while the host end is closed', () => {
   const device = new ConsoleDevice(threePorts())
   device.setHostOpen(1, false)
   device.setHostOpen(9, false)
@@ -132,7 +132,7 @@ test('a port whose host end is closed is not said to be open until it is', () =>
   assert.deepEqual(opens(), [1, 0])
 })
 
-test('a new size is told of port 0, in columns and rows, once the driver knows the port  @virtio 5.3.6.2', () => {
+test('RESIZE is sent for port 0, columns first, after the driver’s PORT_READY  @virtio 5.3.6.2', () => {
   const device = new ConsoleDevice(threePorts(), { columns: 80, rows: 25 })
   const driver = new ConsoleDriver(device)
   device.resize(90, 30)
@@ -148,7 +148,7 @@ test('a new size is told of port 0, in columns and rows, once the driver knows t
   )
 })
 
-test('no size is told of a port 0 that is no console', () => {
+test('no RESIZE is sent if port 0 is not a console', () => {
   const [terminal, commands] = threePorts()
   const device = new ConsoleDevice([commands, terminal], { columns: 80, rows: 25 })
   const driver = new ConsoleDriver(device)
@@ -158,13 +158,13 @@ test('no size is told of a port 0 that is no console', () => {
   assert.ok(driver.received.every(([, event]) => event !== 'RESIZE'))
 })
 
-test('a device that is told no size at first is one of 80 columns and 25 rows', () => {
+test('the default size is 80 columns and 25 rows', () => {
   const driver = new ConsoleDriver(new ConsoleDevice(threePorts()))
   driver.start()
   assert.ok(driver.received.some(([, event, , rest]) => event === 'RESIZE' && rest[0] === 80 && rest[2] === 25))
 })
 
-test('a port without a name has none told', () => {
+test('no PORT_NAME is sent for a port without a name', () => {
   const driver = new ConsoleDriver(
     new ConsoleDevice([{ name: '', isConsole: false, host: { write: (bytes) => bytes.length } }]),
   )
@@ -175,7 +175,7 @@ test('a port without a name has none told', () => {
   )
 })
 
-test('messages that say nothing are ignored and counted; those that tell of a failure too', () => {
+test('invalid messages are ignored and counted, and failures of the driver are counted', () => {
   const opened: [string, boolean][] = []
   const device = new ConsoleDevice(threePorts(opened))
   const driver = new ConsoleDriver(device)
@@ -200,7 +200,7 @@ test('messages that say nothing are ignored and counted; those that tell of a fa
   assert.deepEqual(opened, [])
 })
 
-test('a message cut into pieces, or longer than it needs to be, is a message', () => {
+test('a message in several buffers, or with extra bytes, is valid', () => {
   const opened: [string, boolean][] = []
   const { rig } = new ConsoleDriver(new ConsoleDevice(threePorts(opened)))
   rig.send(CONTROL_TRANSMITQ, [[1], [0, 0, 0, 6], [], [0, 1], [0]])
@@ -211,7 +211,7 @@ test('a message cut into pieces, or longer than it needs to be, is a message', (
   ])
 })
 
-test('a buffer too small for a message costs the driver that message', () => {
+test('a message that does not fit into its buffer is dropped and counted', () => {
   const device = new ConsoleDevice(threePorts())
   const driver = new ConsoleDriver(device)
   const { rig } = driver
@@ -225,7 +225,7 @@ test('a buffer too small for a message costs the driver that message', () => {
   assert.equal(inspect(device).controlLost, 3)
 })
 
-test('with the largest number of ports, a driver that never looks makes nothing grow', () => {
+test('waiting messages are bounded with 31 ports and a driver that adds no buffers', () => {
   const host = { write: (bytes: Uint8Array) => bytes.length }
   const device = new ConsoleDevice(
     Array.from({ length: 31 }, (_, i) => ({ name: `port ${i}`, isConsole: true, host })),
@@ -242,7 +242,7 @@ test('with the largest number of ports, a driver that never looks makes nothing 
   assert.equal(driver.received.filter(([, event]) => event === 'DEVICE_ADD').length, 31)
 })
 
-test('there are 1 to 31 ports', () => {
+test('a device has 1 to 31 ports', () => {
   const [port] = threePorts()
   assert.throws(() => new ConsoleDevice([]), RangeError)
   assert.throws(() => new ConsoleDevice(new Array(32).fill(port)), RangeError)

@@ -4,11 +4,11 @@ import type { Writer } from '../../../virtqueue/writer.ts'
 import type { ConsolePort } from './port.ts'
 import { CONTROL_BYTES, ControlEvent } from './protocol.ts'
 
-/** Control messages to the driver about a port, as bits; the lowest is sent first. */
-export const Tell = { ADD: 1, CONSOLE: 2, SIZE: 4, NAME: 8, OPEN: 16 } as const
-export type Tell = (typeof Tell)[keyof typeof Tell]
+/** Control messages to the driver about a port, as bits. The lowest bit is sent first. */
+export const PortMessage = { ADD: 1, CONSOLE: 2, SIZE: 4, NAME: 8, OPEN: 16 } as const
+export type PortMessage = (typeof PortMessage)[keyof typeof PortMessage]
 
-/** Columns and rows. */
+/** Size in columns and rows. */
 export interface ConsoleSize {
   columns: number
   rows: number
@@ -17,15 +17,15 @@ export interface ConsoleSize {
 /**
  * Control messages to the driver that wait for buffers.
  *
- * Not messages wait but facts, a bit each: a message is made when it is sent, of what is true then. So there is nothing
- * to grow, however often a port opens and closes while the driver does not look, and it learns the latest.
+ * One bit for each kind of message and port is stored, not the message: it is made from the current state when it is
+ * sent. So the memory is bounded while a port opens and closes repeatedly, and the driver receives the latest state.
  */
 export class ControlMessages {
   readonly #ports: readonly ConsolePort[]
   readonly #size: ConsoleSize
-  /** Bits of `Tell`, by port. */
+  /** Bits of `PortMessage` that are not sent yet, by port. */
   readonly #due: Uint8Array
-  /** Messages that did not fit the driver's buffer. */
+  /** Messages that did not fit into the driver's buffer. */
   #lost = 0
 
   constructor(ports: readonly ConsolePort[], size: ConsoleSize) {
@@ -38,22 +38,22 @@ export class ControlMessages {
     return this.#lost
   }
 
-  /** Messages that wait for buffers. */
+  /** Number of messages that wait for buffers. */
   get waiting(): number {
     let count = 0
     for (const due of this.#due) for (let bits = due; bits !== 0; bits &= bits - 1) count++
     return count
   }
 
-  tell(port: number, what: Tell): void {
-    this.#due[port] |= what
+  enqueue(port: number, message: PortMessage): void {
+    this.#due[port] |= message
   }
 
   clear(): void {
     this.#due.fill(0)
   }
 
-  /** Sends what is due, as far as the driver has buffers. */
+  /** Sends waiting messages while the driver has buffers. */
   send(queue: DeviceQueue): void {
     for (let port = 0; port < this.#due.length; port++) {
       while (this.#due[port] !== 0) {
@@ -62,40 +62,43 @@ export class ControlMessages {
           queue.publish()
           return
         }
-        const what = (this.#due[port] & -this.#due[port]) as Tell
-        this.#due[port] &= ~what
-        queue.push(chain, this.#write(chain, port, what))
+        const message = (this.#due[port] & -this.#due[port]) as PortMessage
+        this.#due[port] &= ~message
+        queue.push(chain, this.#write(chain, port, message))
       }
     }
     queue.publish()
   }
 
-  /** @returns the bytes written: none where it does not fit, since half a message is another message */
-  #write(chain: Chain, index: number, what: Tell): number {
+  /**
+   * Writes a message to the driver's buffer.
+   * @returns bytes written: 0 if the message does not fit, because a truncated message has another meaning
+   */
+  #write(chain: Chain, index: number, message: PortMessage): number {
     const { writer } = chain
     const port = this.#ports[index]
-    const rest = what === Tell.NAME ? port.name.length : what === Tell.SIZE ? 4 : 0
+    const rest = message === PortMessage.NAME ? port.name.length : message === PortMessage.SIZE ? 4 : 0
     if (writer.remaining < CONTROL_BYTES + rest) {
       this.#lost++
       return 0
     }
-    switch (what) {
-      case Tell.ADD:
+    switch (message) {
+      case PortMessage.ADD:
         begin(writer, index, ControlEvent.DEVICE_ADD, 1)
         break
-      case Tell.CONSOLE:
+      case PortMessage.CONSOLE:
         begin(writer, index, ControlEvent.CONSOLE_PORT, 1)
         break
-      case Tell.SIZE:
+      case PortMessage.SIZE:
         begin(writer, index, ControlEvent.RESIZE, 0)
         writer.u16(this.#size.columns)
         writer.u16(this.#size.rows)
         break
-      case Tell.NAME:
+      case PortMessage.NAME:
         begin(writer, index, ControlEvent.PORT_NAME, 1)
         writer.write(port.name)
         break
-      case Tell.OPEN:
+      case PortMessage.OPEN:
         begin(writer, index, ControlEvent.PORT_OPEN, port.hostOpen ? 1 : 0)
         break
     }

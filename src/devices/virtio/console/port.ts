@@ -4,36 +4,37 @@ import type { DeviceQueue } from '../../../virtqueue/device-queue.ts'
 import { ByteQueue } from './byte-queue.ts'
 import { receiveq } from './protocol.ts'
 
-/** Input that waits for the guest to have room, in bytes. */
+/** Maximum input that waits for buffers of the driver, in bytes. */
 export const MAX_INPUT = 65536
-/** Output of one request, in bytes: what a longer one has beyond it is dropped, so that no request stalls the host. */
+/** Maximum output of one request, in bytes. The rest of a longer one is dropped, so that no request stalls the host. */
 export const MAX_OUTPUT = 1 << 20
 
 /** The host's end of a port. */
 export interface ConsolePortHost {
   /**
-   * Output of the guest; the bytes are valid during the call only. Returns how many were taken; where fewer, the rest
-   * waits for `resumeOutput`. A Linux guest stands still while output of a console port waits, so keep that short.
+   * Takes output of the guest. The bytes are valid during the call only. A Linux guest stands still while output of a
+   * console port waits, so keep that short.
+   * @returns the number of bytes taken; if fewer than given, the rest waits for `resumeOutput`
    */
   write(bytes: Uint8Array): number
-  /** The guest opened or closed its end. */
+  /** Called when the guest opens or closes its end. */
   opened?(open: boolean): void
 }
 
 export interface ConsolePortOptions {
-  /** Name of the port, in Linux /dev/virtio-ports/NAME. An empty one is not sent. */
+  /** Name of the port: /dev/virtio-ports/NAME in Linux. An empty name is not sent to the driver. */
   readonly name: string
-  /** A text console (Linux: /dev/hvcN), rather than a channel between programs. */
+  /** True for a text console (/dev/hvcN in Linux), false for a channel between programs. */
   readonly isConsole: boolean
   readonly host: ConsolePortHost
 }
 
 /**
- * One port: its pair of queues, and what waits on either side.
+ * Port of a console device: its pair of queues, and the bytes that wait in both directions.
  *
- *     port.start(session, true)                 // the driver is there; whether its end counts as open
- *     port.input(bytes)                         // to the driver now, or when it has room
- *     port.output()                             // from the driver to the host, until one of them stops
+ *     port.start(session, true)                 // a driver started; its end of the port is open
+ *     port.input(bytes)                         // to the driver, now or when it has buffers
+ *     port.output()                             // from the driver to the host, until the host takes no more
  */
 export class ConsolePort {
   readonly isConsole: boolean
@@ -48,20 +49,20 @@ export class ConsolePort {
   readonly #input = new ByteQueue(MAX_INPUT)
   #session: DriverSession | undefined
   #guestOpen = false
-  /** Input was refused for want of room. */
+  /** True if input was refused because there was no room. */
   #refused = false
-  /** A request whose output is not all taken yet, where it goes on, and the bytes left. */
+  /** Request of which the host did not take all output; the position of the rest, and its length in bytes. */
   #held: Chain | undefined
   #span = 0
   #at = 0
   #left = 0
-  /** Output is being handed over: the host may call back. */
+  /** True during `output`, because the host can call back. */
   #busy = false
   #bytesIn = 0
   #bytesOut = 0
-  /** Bytes of output that were dropped: past the limit of a request, or cut off by a reset. */
+  /** Output bytes that were dropped: past the limit of a request, or still waiting when the queue was stopped. */
   #dropped = 0
-  /** Buffers for input without room for a byte. */
+  /** Input buffers without a writable byte. */
   #empty = 0
 
   constructor(index: number, options: ConsolePortOptions) {
@@ -86,7 +87,7 @@ export class ConsolePort {
     this.guestOpen = open
   }
 
-  /** @returns the bytes taken */
+  /** Queues input, and delivers it while the driver has buffers. @returns the number of bytes taken */
   input(bytes: Uint8Array): number {
     let taken = 0
     while (taken < bytes.length) {
@@ -101,14 +102,14 @@ export class ConsolePort {
     return taken
   }
 
-  /** Gives the driver the input that waits, as far as it has room and its end is open. */
+  /** Delivers waiting input to the driver, while it has buffers and its end is open. */
   deliver(): void {
     const queue = this.#session?.queues[receiveq(this.#index)]
     if (!queue || !this.#guestOpen) return
     while (this.#input.length > 0) {
       const chain = queue.pop()
       if (!chain) break
-      // A driver that sends readable parts here is wrong, but they cost nothing. @virtio 5.3.6.1
+      // Device-readable buffers are a mistake of the driver, and are ignored. @virtio 5.3.6.1
       if (chain.writableLength === 0) this.#empty++
       const written = this.#input.moveTo(chain.writer)
       this.#bytesIn += written
@@ -117,14 +118,14 @@ export class ConsolePort {
     queue.publish()
   }
 
-  /** Whether input was refused and there is room again; asking answers for the refusal. */
+  /** Returns true once if input was refused and there is room again. */
   takeRoom(): boolean {
     if (!this.#refused || this.#input.length === MAX_INPUT) return false
     this.#refused = false
     return true
   }
 
-  /** Hands the host the output in the ring, until it takes no more. @returns whether it took any */
+  /** Writes the output in the ring to the host, until the host takes no more. @returns true if it took any */
   output(): boolean {
     const queue = this.#transmitq
     if (!queue || this.#busy) return false
@@ -143,13 +144,13 @@ export class ConsolePort {
     return this.#bytesOut > before
   }
 
-  /** Whether output is left when the host was offered what is in the ring. */
+  /** Offers the output in the ring to the host. @returns true if the host did not take all of it */
   hasOutput(): boolean {
     if (!this.#held) this.output()
     return this.#held !== undefined
   }
 
-  /** Gives back the request that waits for the host, and looks for no more. */
+  /** Returns the request that waits for the host, and drops the rest of its output. */
   releaseOutput(): void {
     const chain = this.#held
     const queue = this.#transmitq
@@ -189,7 +190,7 @@ export class ConsolePort {
     return this.#session?.queues[receiveq(this.#index) + 1]
   }
 
-  /** The request whose output is due: the one begun, or else the next. */
+  /** Returns the request whose output is next: the held one, or else the next of the queue. */
   #hold(queue: DeviceQueue): Chain | undefined {
     if (this.#held) return this.#held
     const chain = queue.pop()
@@ -197,13 +198,13 @@ export class ConsolePort {
     this.#held = chain
     this.#span = 0
     this.#at = 0
-    // A driver that sends writable parts here is wrong, but they cost nothing. @virtio 5.3.6.1
+    // Device-writable buffers are a mistake of the driver, and are ignored. @virtio 5.3.6.1
     this.#left = Math.min(chain.readableLength, MAX_OUTPUT)
     this.#dropped += chain.readableLength - this.#left
     return chain
   }
 
-  /** @returns whether all of it was taken, and the request is still the one held */
+  /** Writes the rest of a held request to the host. @returns true if all was taken and the request is still held */
   #write(chain: Chain): boolean {
     const { lengths, offsets, regions } = chain.spans
     while (this.#left > 0) {
@@ -211,7 +212,7 @@ export class ConsolePort {
       const length = Math.min(lengths[span] - this.#at, this.#left)
       const start = offsets[span] + this.#at
       const taken = Math.min(this.#options.host.write(regions[span].u8.subarray(start, start + length)), length)
-      // The host may have reset the device meanwhile.
+      // The host may have reset the device within `write`.
       if (this.#held !== chain) return false
       this.#bytesOut += taken
       this.#left -= taken

@@ -1,10 +1,10 @@
 /** Feature bits. @virtio 5.3.3 */
 export const ConsoleFeature = {
-  /** The configuration space has the size of port 0. */
+  /** The configuration space contains the size of port 0. */
   SIZE: 0,
-  /** There are control queues, and ports beyond port 0. */
+  /** The device has control queues, and can have more than one port. */
   MULTIPORT: 1,
-  /** A byte written to the configuration space is output, with no queue at all. */
+  /** A byte that the driver writes to `emerg_wr` is output, without any queue. */
   EMERG_WRITE: 2,
 } as const
 
@@ -27,7 +27,7 @@ export const CONFIG_BYTES = 12
 export const CONTROL_RECEIVEQ = 2
 export const CONTROL_TRANSMITQ = 3
 
-/** The receiveq of a port; its transmitq is the next one. */
+/** Returns the index of a port's receiveq. Its transmitq is the next queue. */
 export function receiveq(port: number): number {
   return port === 0 ? 0 : 2 * port + 2
 }
@@ -35,21 +35,21 @@ export function receiveq(port: number): number {
 // Control message, little-endian                                  @virtio 5.3.6.2
 //
 //   0    4       6       8
-//   | id | event | value | what follows: RESIZE has cols (2) and rows (2), PORT_NAME the name without a NUL
+//   | id | event | value | RESIZE: cols (2) and rows (2); PORT_NAME: the name without a NUL
 //
 export const CONTROL_BYTES = 8
 
-/** What a control message is about. @virtio 5.3.6.2 */
+/** Events of control messages. @virtio 5.3.6.2 */
 export const ControlEvent = {
-  /** From the driver: it is ready for messages about ports (1), or it failed (0). */
+  /** From the driver: ready for messages about ports (1), or initialization failed (0). */
   DEVICE_READY: 0,
   DEVICE_ADD: 1,
   DEVICE_REMOVE: 2,
-  /** From the driver: it is ready for a port (1), or failed to add it (0). */
+  /** From the driver: ready to use a port (1), or adding it failed (0). */
   PORT_READY: 3,
   CONSOLE_PORT: 4,
   RESIZE: 5,
-  /** From both: this end was opened (1) or closed (0). */
+  /** In both directions: the sender's end was opened (1) or closed (0). */
   PORT_OPEN: 6,
   PORT_NAME: 7,
 } as const

@@ -7,7 +7,7 @@ import { Feature, featureSet } from '../../../virtio/feature.ts'
 import { activateDevice, type DeviceRig } from '../../../virtio/testing/device-rig.ts'
 import { EntropyDevice, MAX_BYTES } from './entropy.ts'
 
-/** Counts 1, 2, 3 ... 255, 0, 1 ...: bytes that tell whether each came once and in order. */
+/** Source of the bytes 1, 2, 3 ... 255, 0, 1 ..., which show that each is delivered once and in order. */
 function countingSource(): RandomSource & { given: number } {
   return {
     given: 0,
@@ -28,7 +28,7 @@ const RINGS = [
   ['packed, in order', featureSet(Feature.VERSION_1, Feature.INDIRECT_DESC, Feature.RING_PACKED, Feature.IN_ORDER)],
 ] as const
 
-test('it is the entropy device: one queue, no features, no configuration space  @virtio 5.4', () => {
+test('an entropy device has one queue, no features and no configuration space  @virtio 5.4', () => {
   const device = new EntropyDevice(countingSource())
   assert.equal(device.id, DeviceId.ENTROPY)
   assert.equal(device.queueSizes.length, 1)
@@ -37,7 +37,7 @@ test('it is the entropy device: one queue, no features, no configuration space  
 })
 
 for (const [ring, features] of RINGS) {
-  test(`every part of a request is filled, round and round the ring (${ring})  @virtio 5.4.6`, () => {
+  test(`every buffer of a request is filled, also after the ring wraps (${ring})  @virtio 5.4.6`, () => {
     const rig = activateDevice(new EntropyDevice(countingSource()), { features, queueSize: 8 })
     let given = 0
     for (let i = 0; i < 200; i++) {
@@ -49,7 +49,7 @@ for (const [ring, features] of RINGS) {
     assert.equal(rig.rigs[0].pending, 0)
   })
 
-  test(`a driver of any shape gets its bytes, each once (${ring})  @virtio 5.4.6.2`, () => {
+  test(`buffers of any layout are filled, with each byte once (${ring})  @virtio 5.4.6.2`, () => {
     fc.assert(
       fc.property(
         fc.array(
@@ -84,7 +84,7 @@ for (const [ring, features] of RINGS) {
   })
 }
 
-test('a request for megabytes gets a bounded number of bytes, and the driver is told how many  @virtio 5.4.6.2', () => {
+test('a huge request receives a limited number of bytes, with the used length  @virtio 5.4.6.2', () => {
   const source = countingSource()
   const rig = activateDevice(new EntropyDevice(source))
   const reply = rig.send(0, [], [100, 4 << 20])
@@ -94,7 +94,7 @@ test('a request for megabytes gets a bounded number of bytes, and the driver is 
   assert.ok(reply.parts[1].subarray(MAX_BYTES - 100).every((byte) => byte === 0))
 })
 
-test('a request without room comes back with nothing, and the next one is served', () => {
+test('a request without a writable byte is returned with length 0, and the next one is served', () => {
   const device = new EntropyDevice(countingSource())
   const rig = activateDevice(device)
   assert.equal(rig.send(0, [[1, 2, 3]]).written, 0)
@@ -103,14 +103,14 @@ test('a request without room comes back with nothing, and the next one is served
   assert.deepEqual(device.inspect(), { bytes: 4, empty: 2 })
 })
 
-test('the bytes are in guest memory when the request comes back, written where the parts lie', () => {
+test('when a request is returned, the bytes are in its buffers in guest memory', () => {
   const rig: DeviceRig = activateDevice(new EntropyDevice(countingSource()))
   const reply = rig.send(0, [], [3, 2])
   assert.deepEqual([...reply.parts[0]], [1, 2, 3])
   assert.deepEqual([...reply.parts[1]], [4, 5])
 })
 
-test('after a reset, and without its queue, it does nothing; another driver is served afresh', async () => {
+test('after a reset or without its queue notifications have no effect; the next driver is served', async () => {
   const device = new EntropyDevice(countingSource())
   const first = activateDevice(device)
   first.send(0, [], [4])
@@ -127,7 +127,7 @@ test('after a reset, and without its queue, it does nothing; another driver is s
   assert.deepEqual([...next.send(0, [], [2]).bytes], [5, 6])
 })
 
-test('a queue reset leaves nothing behind, and the queue that follows is served  @virtio 2.6.1', () => {
+test('after a queue reset the new queue is served  @virtio 2.6.1', () => {
   const device = new EntropyDevice(countingSource())
   const rig = activateDevice(device)
   rig.send(0, [], [4])

@@ -6,7 +6,7 @@ import type { Chain } from '../../../virtqueue/chain.ts'
 
 const REQUESTQ = 0
 
-/** Limit of bytes for one request, so that a huge one does not stall the machine. @virtio 5.4.6.2 allows fewer */
+/** Maximum bytes for one request, so that a huge one does not stall the machine. @virtio 5.4.6.2 allows fewer bytes */
 export const MAX_BYTES = 65536
 
 /**

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { cryptoRandomSource } from '../../../services/random-source.ts'
 
-/** Whether 1024 bytes look random: about 5 of the 256 values are missing from such, and never half of them. */
+/** True if 1024 bytes look random: about 5 of the 256 values are missing, and never half of them. */
 function looksRandom(bytes: Uint8Array): boolean {
   return new Set(bytes).size > 128
 }
 
-/** As WebAssembly memory may be; the constructor's second argument is newer than the types here. */
+/** Growable, like WebAssembly memory. The type declarations lack the constructor's second argument. */
 const growing = { maxByteLength: 1 << 20 }
 
 for (const [name, buffer] of [
@@ -16,7 +16,7 @@ for (const [name, buffer] of [
   ['shared memory', new SharedArrayBuffer(300_000)],
   ['shared memory that can grow', Reflect.construct(SharedArrayBuffer, [300_000, growing]) as SharedArrayBuffer],
 ] as const) {
-  test(`the host's generator fills a view on ${name}, and nothing beside it`, () => {
+  test(`cryptoRandomSource fills a view on ${name}, and no bytes outside it`, () => {
     for (const length of [0, 1, 4095, 4096, 4097, 65_536, 65_537, 200_001]) {
       const all = new Uint8Array(buffer)
       all.fill(0xaa)
@@ -30,7 +30,7 @@ for (const [name, buffer] of [
   })
 }
 
-test('two fills give different bytes', () => {
+test('two calls of fill write different bytes', () => {
   const first = new Uint8Array(32)
   const second = new Uint8Array(32)
   cryptoRandomSource.fill(first)

@@ -1,13 +1,13 @@
 import { ANSWER_BYTES, ConfigSelect } from './protocol.ts'
 
-/** What an input device is: all that a driver can ask of it. @virtio 5.8.4 */
+/** Description of an input device: everything that a driver can read from the configuration space. @virtio 5.8.4 */
 export interface InputDescription {
   readonly name: string
   readonly serial: string
   readonly ids: InputIds
   /** INPUT_PROP_* bits. */
   readonly properties: readonly number[]
-  /** Codes by event type, both of events it sends and of status it hears; EV_SYN goes without saying. */
+  /** Codes by event type, of events that the device sends and of status events that it receives; without EV_SYN. */
   readonly events: Readonly<Record<number, readonly number[]>>
   /** Ranges of the EV_ABS codes. */
   readonly axes: Readonly<Record<number, AbsoluteAxis>>
@@ -25,22 +25,24 @@ interface AbsoluteAxis {
   readonly max: number
   readonly fuzz?: number
   readonly flat?: number
-  /** Units per millimetre. @default 0, unknown */
+  /** Units per millimetre; 0 if unknown. @default 0 */
   readonly resolution?: number
 }
 
-/** Names a question: what `select` and `subsel` say together. */
-export function question(select: number, subsel: number): number {
+/** Returns the key of a query: `select` and `subsel` in one number. */
+export function queryKey(select: number, subsel: number): number {
   return (select << 8) | subsel
 }
 
-/** Every question that has an answer, with it. */
+/** Returns the answers to all queries that have one, by `queryKey`. */
 export function answers(description: InputDescription): ReadonlyMap<number, Uint8Array> {
   const { name, serial, ids, properties, events, axes } = description
   const found = new Map<number, Uint8Array>()
   const answer = (select: number, subsel: number, bytes: Uint8Array): void => {
-    if (bytes.length > ANSWER_BYTES) throw new RangeError(`${name}: ${bytes.length} bytes do not fit an answer`)
-    if (bytes.length > 0) found.set(question(select, subsel), bytes)
+    if (bytes.length > ANSWER_BYTES) {
+      throw new RangeError(`${name}: an answer must not exceed ${ANSWER_BYTES} bytes (${bytes.length})`)
+    }
+    if (bytes.length > 0) found.set(queryKey(select, subsel), bytes)
   }
   answer(ConfigSelect.ID_NAME, 0, new TextEncoder().encode(name))
   answer(ConfigSelect.ID_SERIAL, 0, new TextEncoder().encode(serial))
@@ -59,7 +61,7 @@ function bitmap(bits: readonly number[]): Uint8Array {
   return bytes
 }
 
-/** Little-endian numbers of `size` bytes each. */
+/** Encodes numbers of `size` bytes each, little-endian. */
 function words(size: 2 | 4, values: readonly number[]): Uint8Array {
   return Uint8Array.from({ length: size * values.length }, (_, i) => values[Math.floor(i / size)] >> (8 * (i % size)))
 }

@@ -8,7 +8,7 @@ const END: InputEvent = [EV_SYN, 0, 0]
 const press = (code: number): InputEvent => [EV_KEY, code, 1]
 const release = (code: number): InputEvent => [EV_KEY, code, 0]
 
-/** Takes up to `most` frames. */
+/** Removes up to `most` frames. */
 function drain(backlog: EventBacklog, most = Number.POSITIVE_INFINITY): InputEvent[][] {
   const frames: InputEvent[][] = []
   for (let frame = backlog.first; frame && frames.length < most; frame = backlog.first) {
@@ -18,14 +18,14 @@ function drain(backlog: EventBacklog, most = Number.POSITIVE_INFINITY): InputEve
   return frames
 }
 
-/** Fills a backlog to the last event with frames that are no motion. */
+/** Fills a backlog completely with frames that are not motion. */
 function full(): EventBacklog {
   const backlog = new EventBacklog()
   for (let i = 0; backlog.count < MAX_WAITING; i++) backlog.add([i % 2 === 0 ? press(1) : release(1)])
   return backlog
 }
 
-test('frames leave in the order they came, each ended', () => {
+test('frames are delivered in order, each with its SYN_REPORT', () => {
   const backlog = new EventBacklog()
   backlog.add([press(30)])
   backlog.add([
@@ -42,7 +42,7 @@ test('frames leave in the order they came, each ended', () => {
   assert.equal(backlog.count, 0)
 })
 
-test('movement without end becomes little movement, that ends in the same place', () => {
+test('excess movement is merged, and ends at the same position', () => {
   const backlog = new EventBacklog()
   let wheel = 0
   for (let i = 0; i < 10_000; i++) {
@@ -61,7 +61,7 @@ test('movement without end becomes little movement, that ends in the same place'
   assert.equal(backlog.dropped, 0)
 })
 
-test('movement is not merged across a click, which is where the pointer was', () => {
+test('movement is not merged across a click, so that the click keeps its position', () => {
   const backlog = new EventBacklog()
   const moves = (x: number) => {
     for (let i = 0; i < 200; i++) backlog.add([[EV_ABS, ABS_X, x + i]])
@@ -79,7 +79,7 @@ test('movement is not merged across a click, which is where the pointer was', ()
   assert.ok(backlog.merged > 0)
 })
 
-test('when merging is not enough, the oldest movement goes before any key', () => {
+test('if merging is not enough, the oldest movement is dropped before any key', () => {
   const backlog = new EventBacklog()
   let keys = 0
   for (let i = 0; backlog.count + 4 <= MAX_WAITING; i++) {
@@ -97,7 +97,7 @@ test('when merging is not enough, the oldest movement goes before any key', () =
   assert.ok(backlog.dropped > 0)
 })
 
-test('a full backlog refuses a frame whole, and releases its keys as soon as there is room', () => {
+test('a full backlog refuses whole frames, and releases their keys as soon as there is room', () => {
   const backlog = full()
   backlog.add([press(30), press(31)])
   backlog.add([release(30), release(31), [EV_ABS, ABS_X, 1]])
@@ -108,11 +108,11 @@ test('a full backlog refuses a frame whole, and releases its keys as soon as the
   assert.deepEqual(drain(backlog).at(-1), [release(30), release(31), END])
 })
 
-test('what is pressed after a late release is pressed after it', () => {
+test('a key pressed after a late release is delivered after that release', () => {
   const backlog = full()
   backlog.add([release(30)])
   backlog.add([release(31)])
-  // Pressed again while still refused: it is pressed, as far as anybody can tell.
+  // Pressed again while frames are refused: the guest still sees it as pressed.
   backlog.add([press(31)])
   drain(backlog, 10)
   backlog.add([press(30)])
@@ -122,7 +122,7 @@ test('what is pressed after a late release is pressed after it', () => {
   ])
 })
 
-test('a cleared backlog is empty, and owes nothing', () => {
+test('a cleared backlog is empty, and releases no keys', () => {
   const backlog = full()
   backlog.add([release(30)])
   backlog.clear()
@@ -130,7 +130,7 @@ test('a cleared backlog is empty, and owes nothing', () => {
   assert.deepEqual(drain(backlog), [[press(31), END]])
 })
 
-test('a frame longer than the backlog is refused, and its keys released', () => {
+test('a frame longer than the backlog is refused, and its keys are released', () => {
   const backlog = new EventBacklog()
   backlog.add(Array.from({ length: MAX_WAITING }, (_, i) => (i % 2 === 0 ? press(30) : release(30))))
   assert.equal(backlog.count, 0)
@@ -138,7 +138,7 @@ test('a frame longer than the backlog is refused, and its keys released', () => 
   assert.deepEqual(drain(backlog), [[release(30), END]])
 })
 
-test('whatever comes and goes, no key stays pressed, no frame is cut, and the number that waits is bounded', () => {
+test('for random frames, no key stays pressed, no frame is cut, and the backlog is bounded', () => {
   const key = fc.integer({ min: 1, max: 5 })
   const step = fc.oneof(
     {

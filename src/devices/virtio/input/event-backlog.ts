@@ -1,29 +1,29 @@
 import { EV_ABS, EV_KEY, EV_REL, EV_SYN, SYN_REPORT } from './event-codes.ts'
 
-/** Type, code and value, as in Linux. */
+/** Event of Linux: type, code and value. */
 export type InputEvent = readonly [type: number, code: number, value: number]
 
-/** Events that wait, those that end frames among them. */
+/** Maximum number of waiting events, including the SYN_REPORT that ends each frame. */
 export const MAX_WAITING = 1024
 
 const END: InputEvent = [EV_SYN, SYN_REPORT, 0]
 
 interface Frame {
-  /** The last one is `END`. */
+  /** Events of the frame; the last one is `END`. */
   readonly events: readonly InputEvent[]
-  /** Nothing but a pointer's movement. */
+  /** True if the frame contains only movement of a pointer. */
   readonly motion: boolean
 }
 
 /**
- * Frames of events that wait for a driver: at most `MAX_WAITING` events, whatever comes.
+ * Frames of events that wait for a driver: at most `MAX_WAITING` events.
  *
- * Where there are more, movement gives way first, since the next movement says it better: frames of it that follow each
- * other become one, then the oldest go. Then new frames are refused, whole; but a key that was released in one of them
- * is released as soon as there is room, so that none stays pressed.
+ * When there would be more, frames of movement are dropped first, because later movement replaces them: consecutive
+ * ones are merged, then the oldest are dropped. After that, whole new frames are refused. A key that is released in a
+ * refused frame is released as soon as there is room, so that no key stays pressed.
  */
 export class EventBacklog {
-  /** Frames that became part of another, that were lost, and keys that were released late. */
+  /** Frames that were merged into the one before, frames that were dropped, and keys that were released late. */
   merged = 0
   dropped = 0
   releasedLate = 0
@@ -37,7 +37,7 @@ export class EventBacklog {
     return this.#count
   }
 
-  /** The next frame, which stays until it is shifted. */
+  /** Oldest frame; `shift` removes it. */
   get first(): readonly InputEvent[] | undefined {
     return this.#frames[0]?.events
   }
@@ -45,13 +45,13 @@ export class EventBacklog {
   shift(): void {
     const frame = this.#frames.shift()
     if (frame) this.#count -= frame.events.length
-    this.#release()
+    this.#releaseKeys()
   }
 
-  /** Adds a frame, and ends it. */
+  /** Adds a frame, and appends the SYN_REPORT that ends it. */
   add(events: readonly InputEvent[]): void {
-    this.#release()
-    // What was refused comes first: a key pressed again now would be released by it.
+    this.#releaseKeys()
+    // Late releases must come before new frames: they would release a key that a new frame presses again.
     if (this.#unreleased.size > 0) {
       this.#refuse(events)
       return
@@ -98,8 +98,8 @@ export class EventBacklog {
     }
   }
 
-  /** Releases the keys that are owed it, if there is room. */
-  #release(): void {
+  /** Adds a frame that releases the keys in `#unreleased`, if there is room. */
+  #releaseKeys(): void {
     const keys = this.#unreleased.size
     if (keys === 0 || this.#count + keys + 1 > MAX_WAITING) return
     this.#push(Array.from(this.#unreleased, (code) => [EV_KEY, code, 0]))
@@ -126,7 +126,7 @@ export class EventBacklog {
   }
 }
 
-/** Movement that ends where both, one after the other, end: positions are the later ones, distances add up. */
+/** Merges two frames of movement: the later position replaces the earlier one, and distances are added. */
 function mergeMotion(first: readonly InputEvent[], second: readonly InputEvent[]): InputEvent[] {
   const merged = new Map<number, InputEvent>()
   for (const event of [...first, ...second]) {

@@ -1,4 +1,4 @@
-// Linux input events, as far as our devices send or hear them (include/uapi/linux/input-event-codes.h).
+// Linux input events that the devices send or receive (include/uapi/linux/input-event-codes.h).
 
 /** Event types. */
 export const EV_SYN = 0x00
@@ -10,7 +10,7 @@ export const EV_REP = 0x14
 
 export const SYN_REPORT = 0
 
-/** First and last key of each run that a keyboard has. */
+/** First and last key of each range of keys that a keyboard has. */
 export const KEY_ESC = 1
 export const KEY_KPDOT = 83
 export const KEY_ZENKAKUHANKAKU = 85

@@ -20,7 +20,7 @@ const GADGET: InputDescription = {
   axes: { 0: { min: -5, max: 32767 }, 17: { min: 0, max: 9, fuzz: 1, flat: 2, resolution: 40 } },
 }
 
-/** The driver's side: buffers for events, and the events that came. */
+/** Driver's side: adds buffers, and collects the events in them. */
 class EventDriver {
   readonly rig
   readonly #requests: Request[] = []
@@ -33,7 +33,7 @@ class EventDriver {
     for (let i = 0; i < buffers; i++) this.#requests.push(this.rig.submit(0, [], [length]))
   }
 
-  /** Events that came since, as type, code and value. */
+  /** Returns new events as type, code and value. */
   read(): number[][] {
     const events: number[][] = []
     while (this.#requests[0]?.reply) {
@@ -47,7 +47,7 @@ class EventDriver {
   }
 }
 
-/** What the driver reads after it asked: `size` bytes. */
+/** Returns the answer to a query: `size` bytes. */
 function ask(device: InputDevice, select: number, subsel: number): number[] {
   device.config.write(0, 1, select)
   device.config.write(1, 1, subsel)
@@ -63,7 +63,7 @@ const RINGS = [
   ['packed, in order', featureSet(Feature.VERSION_1, Feature.INDIRECT_DESC, Feature.RING_PACKED, Feature.IN_ORDER)],
 ] as const
 
-test('it is an input device with an eventq and a statusq, and no features  @virtio 5.8.1, 5.8.2, 5.8.3', () => {
+test('an input device has an eventq and a statusq, and no features  @virtio 5.8.1, 5.8.2, 5.8.3', () => {
   const device = new InputDevice(GADGET)
   assert.equal(device.id, DeviceId.INPUT)
   assert.equal(device.queueSizes.length, 2)
@@ -71,7 +71,7 @@ test('it is an input device with an eventq and a statusq, and no features  @virt
   assert.equal(device.config.size, 136)
 })
 
-test('every question is answered from the description, byte for byte  @virtio 5.8.4', () => {
+test('the answer to every query is encoded from the description  @virtio 5.8.4', () => {
   const device = new InputDevice(GADGET)
   assert.equal(text(ask(device, ConfigSelect.ID_NAME, 0)), 'Gadget')
   assert.equal(text(ask(device, ConfigSelect.ID_SERIAL, 0)), 'é1')
@@ -90,7 +90,7 @@ test('every question is answered from the description, byte for byte  @virtio 5.
   )
 })
 
-test('a question without an answer has size 0 and nothing of the one before  @virtio 5.8.5.2', () => {
+test('a query without an answer has size 0, and no bytes of the previous answer  @virtio 5.8.5.2', () => {
   const device = new InputDevice(GADGET)
   for (const [select, subsel] of [
     [ConfigSelect.UNSET, 0],
@@ -107,7 +107,7 @@ test('a question without an answer has size 0 and nothing of the one before  @vi
   }
 })
 
-test('select and subsel can be written in any order and at once; nothing else can  @virtio 5.8.5.1', () => {
+test('only select and subsel are writable, in any order or at once  @virtio 5.8.5.1', () => {
   const device = new InputDevice(GADGET)
   device.config.write(1, 1, EV_LED)
   device.config.write(0, 1, ConfigSelect.EV_BITS)
@@ -124,7 +124,7 @@ test('select and subsel can be written in any order and at once; nothing else ca
   assert.equal(device.config.read(2, 1), 6)
 })
 
-test('whatever a driver writes, the space says what was asked and the right answer to it  @virtio 5.8.4', () => {
+test('after any write, the configuration space has the query and its answer  @virtio 5.8.4', () => {
   fc.assert(
     fc.property(
       fc.array(fc.tuple(fc.nat(140), fc.constantFrom(1, 2, 4), fc.integer({ min: 0, max: 0xffff_ffff })), {
@@ -150,7 +150,7 @@ test('a description that does not fit the configuration space is refused', () =>
 })
 
 for (const [ring, features] of RINGS) {
-  test(`a frame reaches the driver event by event, in order, and ended (${ring})  @virtio 5.8.6`, () => {
+  test(`the events of a frame reach the driver in order, followed by SYN_REPORT (${ring})  @virtio 5.8.6`, () => {
     const device = new InputDevice(GADGET)
     const driver = new EventDriver(device, { features })
     driver.offer(64)
@@ -162,7 +162,7 @@ for (const [ring, features] of RINGS) {
     assert.deepEqual(driver.read(), [[EV_KEY, 30, 1], END, [EV_ABS, 0, -2], [EV_ABS, 1, 7], END])
   })
 
-  test(`frames come in order, none lost, and whole where no buffer is too small (${ring})  @virtio 5.8.6.2`, () => {
+  test(`frames arrive in order and complete, as a whole if no buffer is too small (${ring})  @virtio 5.8.6.2`, () => {
     const step = fc.oneof(
       fc.record({ send: fc.array(fc.constantFrom(30, 31), { minLength: 1, maxLength: 5 }) }),
       fc.record({ offer: fc.integer({ min: 1, max: 5 }), length: fc.constantFrom(8, 9, 64) }),
@@ -199,7 +199,7 @@ for (const [ring, features] of RINGS) {
   })
 }
 
-test('a frame longer than the queue comes in pieces, and the next one after it', () => {
+test('a frame longer than the queue is delivered in parts, before the next frame', () => {
   const device = new InputDevice(GADGET)
   const driver = new EventDriver(device, { queueSize: 4 })
   device.send(Array.from({ length: 9 }, (_, i) => [EV_KEY, 30, i]))
@@ -212,7 +212,7 @@ test('a frame longer than the queue comes in pieces, and the next one after it',
   assert.deepEqual(seen, [...Array.from({ length: 9 }, (_, i) => [EV_KEY, 30, i]), END, [EV_KEY, 31, 1], END])
 })
 
-test('buffers too small, or of the wrong direction, come back empty and lose no event  @virtio 5.8.6.1', () => {
+test('buffers too small for an event or device-readable are returned with length 0  @virtio 5.8.6.1', () => {
   const device = new InputDevice(GADGET)
   const driver = new EventDriver(device)
   const readable = driver.rig.submit(0, [[1, 2, 3, 4, 5, 6, 7, 8]])
@@ -225,7 +225,7 @@ test('buffers too small, or of the wrong direction, come back empty and lose no 
   assert.deepEqual(driver.rig.failures, [])
 })
 
-test('events the description does not have are left out, and a frame of nothing else is none', () => {
+test('events that the description does not list are left out, and empty frames are not sent', () => {
   const device = new InputDevice(GADGET)
   const driver = new EventDriver(device)
   driver.offer(8)
@@ -239,7 +239,7 @@ test('events the description does not have are left out, and a frame of nothing 
   assert.deepEqual(driver.read(), [[EV_KEY, 30, 1], END])
 })
 
-test('what is sent without a driver is for nobody', async () => {
+test('frames sent without a driver are dropped', async () => {
   const device = new InputDevice(GADGET)
   device.send([[EV_KEY, 30, 1]])
   const driver = new EventDriver(device)
@@ -250,7 +250,7 @@ test('what is sent without a driver is for nobody', async () => {
   assert.deepEqual(driver.read(), [])
 })
 
-test('a driver that takes no events for long gets every release, and the host keeps little', () => {
+test('a driver that adds no buffers for long receives every release, and the backlog is bounded', () => {
   const device = new InputDevice(GADGET)
   const driver = new EventDriver(device)
   for (let i = 0; i < 5000; i++) {
@@ -272,7 +272,7 @@ test('a driver that takes no events for long gets every release, and the host ke
 })
 
 for (const [ring, features] of RINGS) {
-  test(`status events are heard, several to a request, and come back with length 0 (${ring})  @virtio 5.8.6`, () => {
+  test(`a status request can hold several events, and is returned with length 0 (${ring})  @virtio 5.8.6`, () => {
     const heard: number[][] = []
     const listen: StatusListener = (...event) => heard.push(event)
     const { rig } = new EventDriver(new InputDevice(GADGET, listen), { features })
@@ -290,7 +290,7 @@ for (const [ring, features] of RINGS) {
   })
 }
 
-test('status requests that are short, empty, backwards or endless cost nothing but themselves  @virtio 5.8.6.1', () => {
+test('short, empty, device-writable or too long status requests are ignored and returned  @virtio 5.8.6.1', () => {
   const heard: number[][] = []
   const device = new InputDevice(GADGET, (...event) => heard.push(event))
   const { rig } = new EventDriver(device)
@@ -304,7 +304,7 @@ test('status requests that are short, empty, backwards or endless cost nothing b
   assert.deepEqual(heard.at(-1), [EV_LED, 2, 1])
 })
 
-test('a reset gives back the buffers that wait, and forgets the events and the question  @virtio 2.4', async () => {
+test('a reset returns popped buffers, and clears the events and the query  @virtio 2.4', async () => {
   const device = new InputDevice(GADGET)
   const driver = new EventDriver(device)
   ask(device, ConfigSelect.ID_NAME, 0)
@@ -323,7 +323,7 @@ test('a reset gives back the buffers that wait, and forgets the events and the q
   assert.deepEqual(next.read(), [[EV_KEY, 31, 1], END])
 })
 
-test('a reset of the eventq gives back the buffers that wait, and keeps the events for the next  @virtio 2.6.1', () => {
+test('a reset of the eventq returns popped buffers, and keeps the events for the next queue  @virtio 2.6.1', () => {
   const device = new InputDevice(GADGET)
   const driver = new EventDriver(device)
   const waiting = driver.rig.submit(0, [], [8])
@@ -342,7 +342,7 @@ test('a reset of the eventq gives back the buffers that wait, and keeps the even
   assert.deepEqual(driver.read(), [[EV_KEY, 30, 1], END, [EV_KEY, 31, 1], END])
 })
 
-test('queues the driver did not enable are left alone', () => {
+test('notifications for queues that are not enabled have no effect', () => {
   const device = new InputDevice(GADGET)
   new EventDriver(device, { disabled: [0, 1] })
   device.send([[EV_KEY, 30, 1]])
@@ -350,7 +350,7 @@ test('queues the driver did not enable are left alone', () => {
   device.stopQueue(0)
 })
 
-test('whatever a driver does, and whenever it resets, a well-behaved one after it gets its events', async () => {
+test('after random actions of a driver and a reset, the next driver receives its events', async () => {
   const step = fc.oneof(
     fc.record({ send: fc.integer({ min: 1, max: 6 }) }),
     fc.record({ offer: fc.integer({ min: 0, max: 20 }) }),

@@ -4,7 +4,7 @@ import { DeviceId } from '../../../virtio/device-id.ts'
 import type { Chain } from '../../../virtqueue/chain.ts'
 import type { DeviceQueue } from '../../../virtqueue/device-queue.ts'
 import type { Reader } from '../../../virtqueue/reader.ts'
-import { answers, type InputDescription, question } from './description.ts'
+import { answers, type InputDescription, queryKey } from './description.ts'
 import { EventBacklog, type InputEvent } from './event-backlog.ts'
 import { CONFIG_ANSWER, CONFIG_BYTES, CONFIG_SELECT, CONFIG_SIZE, CONFIG_SUBSEL, EVENT_BYTES } from './protocol.ts'
 
@@ -12,20 +12,20 @@ const EVENTQ = 0
 const STATUSQ = 1
 const QUEUE_SIZE = 64
 
-/** Events heard in one status request; Linux sends one. */
+/** Maximum events that are read from one status request. Linux sends one. */
 const MAX_STATUS = 64
 
-/** Hears what the driver says to the device: keyboard lights, for example. */
+/** Receives status events of the driver, for example to switch keyboard lights. */
 export type StatusListener = (type: number, code: number, value: number) => void
 
 /**
- * Input device: a keyboard, a pointer, anything whose events Linux knows.
+ * Input device: a keyboard, a pointer, or any other device that Linux defines events for.
  *
  *     const device = new InputDevice(description)
  *     device.send([[EV_KEY, KEY_A, 1]])
  *     device.send([[EV_ABS, ABS_X, 100], [EV_ABS, ABS_Y, 200]])        // one frame: the pointer moves once
  *
- * A frame reaches the driver whole: it waits until the driver has a buffer for each of its events.
+ * A frame is delivered as a whole: it waits until the driver has made a buffer available for each of its events.
  *
  * @virtio 5.8
  */
@@ -40,19 +40,19 @@ export class InputDevice implements VirtioDevice {
   readonly #answers: ReadonlyMap<number, Uint8Array>
   readonly #backlog = new EventBacklog()
   #session: DriverSession | undefined
-  /** The frame that is being sent, where it is longer than the queue, and how much of it was. */
+  /** Frame of which a part was sent, because it is longer than the queue, and the number of events sent. */
   #begun: readonly InputEvent[] | undefined
   #sent = 0
-  /** Buffers of the driver, until there are enough for what comes next. */
+  /** Buffers popped for the next frame, until there are enough. */
   readonly #buffers: Chain[] = []
   #frames = 0
-  /** Frames for which there was no driver, and events the description does not have. */
+  /** Frames dropped because there was no driver, and events that are missing in the description. */
   #unheard = 0
   #unknown = 0
-  /** Buffers too small for an event. */
+  /** Buffers that are too small for an event. */
   #short = 0
   #statuses = 0
-  /** Bytes of status requests that are no whole event, or too many. */
+  /** Bytes of status requests that are not a whole event, or exceed `MAX_STATUS` events. */
   #ignoredStatus = 0
 
   constructor(description: InputDescription, onStatus: StatusListener = () => {}) {
@@ -63,8 +63,8 @@ export class InputDevice implements VirtioDevice {
   }
 
   /**
-   * Sends one frame of events, and ends it. Events that the description does not have are left out, as a driver would
-   * not expect them; without a driver nothing is sent, since what is pressed before it is there is not for it.
+   * Sends one frame of events, and the SYN_REPORT that ends it. Leaves out events that the description does not list,
+   * because drivers do not expect them. Drops the frame if there is no driver, because it is not input for a later one.
    */
   send(events: readonly InputEvent[]): void {
     const known = events.filter(([type, code]) => this.#description.events[type]?.includes(code))
@@ -85,7 +85,7 @@ export class InputDevice implements VirtioDevice {
 
   notify(queue: number): void {
     if (queue === EVENTQ) this.#deliver()
-    else if (queue === STATUSQ) this.#hear()
+    else if (queue === STATUSQ) this.#receiveStatus()
   }
 
   reset(): void {
@@ -99,7 +99,7 @@ export class InputDevice implements VirtioDevice {
   }
 
   stopQueue(queue: number): void {
-    if (queue === EVENTQ) this.#giveBack()
+    if (queue === EVENTQ) this.#returnBuffers()
   }
 
   inspect(): Record<string, unknown> {
@@ -119,12 +119,12 @@ export class InputDevice implements VirtioDevice {
   }
 
   /**
-   * Writes the answer to what `select` and `subsel` ask over all that follows them, and over what the driver wrote
-   * there. A size of 0 says that there is none. @virtio 5.8.5.1, 5.8.5.2
+   * Writes the answer to the query in `select` and `subsel` to the rest of the configuration space. This overwrites
+   * anything that the driver wrote there. Size 0 means that there is no answer. @virtio 5.8.5.1, 5.8.5.2
    */
   #answer(): void {
     const { view } = this.config
-    const answer = this.#answers.get(question(view.getUint8(CONFIG_SELECT), view.getUint8(CONFIG_SUBSEL)))
+    const answer = this.#answers.get(queryKey(view.getUint8(CONFIG_SELECT), view.getUint8(CONFIG_SUBSEL)))
     const bytes = new Uint8Array(view.buffer)
     bytes.fill(0, CONFIG_SIZE)
     if (!answer) return
@@ -132,12 +132,12 @@ export class InputDevice implements VirtioDevice {
     bytes.set(answer, CONFIG_ANSWER)
   }
 
-  /** Sends the frames that wait, each when the driver has buffers for all of it. @virtio 5.8.6.2 */
+  /** Delivers waiting frames, each when there are buffers for all of its events. @virtio 5.8.6.2 */
   #deliver(): void {
     const queue = this.#session?.queues[EVENTQ]
     if (!queue) return
     for (let frame = this.#begun ?? this.#backlog.first; frame; frame = this.#begun ?? this.#backlog.first) {
-      // A frame longer than the queue goes in pieces: no driver has buffers for all of it.
+      // A frame longer than the queue is sent in parts, because no driver has buffers for all of its events.
       if (!this.#gather(queue, Math.min(frame.length - this.#sent, queue.size))) break
       if (!this.#begun) this.#backlog.shift()
       for (const chain of this.#buffers) {
@@ -155,9 +155,9 @@ export class InputDevice implements VirtioDevice {
   }
 
   /**
-   * Takes buffers until there are `count`, if there are.
-   * @returns whether to fill those there are. They are filled, few or not, when one that is too small follows: where
-   *   buffers are used in order it is not given back before them, and a ring full of such would be stuck
+   * Pops buffers until `#buffers` has `count`.
+   * @returns true if the buffers in `#buffers` must be filled now. They may be fewer than `count` if the next one is
+   *   too small: with in-order use it cannot be returned before them, so waiting for more could stall the queue
    */
   #gather(queue: DeviceQueue, count: number): boolean {
     while (this.#buffers.length < count) {
@@ -174,24 +174,24 @@ export class InputDevice implements VirtioDevice {
     return true
   }
 
-  #giveBack(): void {
+  #returnBuffers(): void {
     const queue = this.#session?.queues[EVENTQ]
     for (const chain of this.#buffers) queue?.push(chain, 0)
     this.#buffers.length = 0
     queue?.publish()
   }
 
-  #hear(): void {
+  #receiveStatus(): void {
     const queue = this.#session?.queues[STATUSQ]
     if (!queue) return
     for (let chain = queue.pop(); chain; chain = queue.pop()) {
-      this.#hearAll(chain.reader)
+      this.#readEvents(chain.reader)
       queue.push(chain, 0)
     }
     queue.publish()
   }
 
-  #hearAll(reader: Reader): void {
+  #readEvents(reader: Reader): void {
     for (let i = 0; i < MAX_STATUS && reader.remaining >= EVENT_BYTES; i++) {
       this.#statuses++
       const type = reader.u16()

@@ -6,7 +6,7 @@ import { createKeyboard } from './keyboard.ts'
 import { ConfigSelect } from './protocol.ts'
 import { ABS_MAX, createTablet } from './tablet.ts'
 
-/** Codes of a type that a device says it has. */
+/** Returns the codes of an event type that a device lists. */
 function codes(device: ReturnType<typeof createTablet>, type: number): number[] {
   device.config.write(0, 2, ConfigSelect.EV_BITS | (type << 8))
   const found: number[] = []
@@ -16,9 +16,9 @@ function codes(device: ReturnType<typeof createTablet>, type: number): number[] 
   return found
 }
 
-test('a keyboard has the keys that make udev call it one, media keys, and no buttons', () => {
+test('a keyboard has the keys by which udev detects keyboards, media keys, and no buttons', () => {
   const keys = codes(createKeyboard({ onLed: () => {} }), EV_KEY)
-  // All of the first 32 but KEY_RESERVED: ID_INPUT_KEYBOARD.
+  // All of the first 32 except KEY_RESERVED: ID_INPUT_KEYBOARD.
   for (let key = 1; key < 32; key++) assert.ok(keys.includes(key))
   // Control, F12, right Alt, Delete, Mute, Power, left Meta, Next song, Play, F24, Print, Mic mute.
   for (const key of [29, 88, 100, 111, 113, 116, 125, 163, 164, 194, 210, 248]) assert.ok(keys.includes(key))
@@ -26,7 +26,7 @@ test('a keyboard has the keys that make udev call it one, media keys, and no but
   assert.ok(keys.every((key) => key < 0x100))
 })
 
-test('a keyboard repeats in the guest, has three lights, and moves no pointer', () => {
+test('a keyboard has EV_REP, three lights, and no axes', () => {
   const keyboard = createKeyboard({ onLed: () => {} })
   assert.deepEqual(codes(keyboard, EV_REP), [0, 1])
   assert.deepEqual(codes(keyboard, EV_LED), [0, 1, 2])
@@ -34,7 +34,7 @@ test('a keyboard repeats in the guest, has three lights, and moves no pointer', 
   assert.deepEqual(codes(keyboard, EV_ABS), [])
 })
 
-test('the guest switches the lights; what it says of anything else is not for them', () => {
+test('onLed is called for status events of lights only', () => {
   const lights: [number, boolean][] = []
   const rig = activateDevice(createKeyboard({ onLed: (code, on) => lights.push([code, on]) }))
   rig.send(1, [[EV_LED, 0, LED_CAPSL, 0, 1, 0, 0, 0, EV_LED, 0, LED_NUML, 0, 0, 0, 0, 0]])
@@ -46,7 +46,7 @@ test('the guest switches the lights; what it says of anything else is not for th
   ])
 })
 
-test('a key is pressed with one event and a report', () => {
+test('a key press is one event and SYN_REPORT', () => {
   const keyboard = createKeyboard({ onLed: () => {} })
   const rig = activateDevice(keyboard)
   const event = rig.submit(0, [], [8])
@@ -56,7 +56,7 @@ test('a key is pressed with one event and a report', () => {
   assert.deepEqual([...(report.reply?.bytes ?? [])], [0, 0, 0, 0, 0, 0, 0, 0])
 })
 
-test('a tablet has what makes udev call it a mouse and libinput an absolute pointer, and no properties', () => {
+test('a tablet is a mouse to udev and an absolute pointer to libinput, without properties', () => {
   const tablet = createTablet()
   assert.deepEqual(codes(tablet, EV_KEY), [0x110, 0x111, 0x112, 0x113, 0x114])
   assert.deepEqual(codes(tablet, EV_ABS), [0, 1])
@@ -71,7 +71,7 @@ test('a tablet has what makes udev call it a mouse and libinput an absolute poin
   assert.equal(tablet.config.read(2, 1), 0)
 })
 
-test('keyboard and tablet tell themselves apart to people and to drivers', () => {
+test('keyboard and tablet have different names and product ids', () => {
   const devices = [createKeyboard({ onLed: () => {} }), createTablet()]
   assert.deepEqual(
     devices.map((device) => device.name),

@@ -20,16 +20,15 @@ import { InputDevice } from './input.ts'
 const LEDS = [LED_NUML, LED_CAPSL, LED_SCROLLL]
 
 export interface KeyboardOptions {
-  /** The guest switched a light (LED_CAPSL = 1) on or off. */
+  /** Called when the guest switches a light on or off, for example LED_CAPSL. */
   readonly onLed: (code: number, on: boolean) => void
 }
 
 /**
- * A PC keyboard with every key Linux has a place for in the first 256: function keys to F24, number pad, Japanese and
- * Korean keys, power, media, browser and application keys.
+ * Creates a PC keyboard with every key code that Linux defines below 256: function keys to F24, number pad, Japanese
+ * and Korean keys, power, media, browser and application keys.
  *
- * It says that it repeats (EV_REP), which asks the guest to repeat keys that are held: send each key's press and release,
- * and no repetitions.
+ * It has EV_REP, so the guest repeats pressed keys: send the press and the release of each key, but no repetitions.
  */
 export function createKeyboard({ onLed }: KeyboardOptions): InputDevice {
   return new InputDevice(
@@ -39,7 +38,11 @@ export function createKeyboard({ onLed }: KeyboardOptions): InputDevice {
       ids: { bus: BUS_VIRTUAL, vendor: 0x1af4, product: 1, version: 1 },
       properties: [],
       events: {
-        [EV_KEY]: [...run(KEY_ESC, KEY_KPDOT), ...run(KEY_ZENKAKUHANKAKU, KEY_F24), ...run(KEY_PLAYCD, KEY_MICMUTE)],
+        [EV_KEY]: [
+          ...range(KEY_ESC, KEY_KPDOT),
+          ...range(KEY_ZENKAKUHANKAKU, KEY_F24),
+          ...range(KEY_PLAYCD, KEY_MICMUTE),
+        ],
         [EV_LED]: LEDS,
         [EV_REP]: [REP_DELAY, REP_PERIOD],
       },
@@ -51,6 +54,6 @@ export function createKeyboard({ onLed }: KeyboardOptions): InputDevice {
   )
 }
 
-function run(first: number, last: number): number[] {
+function range(first: number, last: number): number[] {
   return Array.from({ length: last - first + 1 }, (_, i) => first + i)
 }

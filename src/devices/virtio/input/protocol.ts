@@ -1,4 +1,4 @@
-/** What the configuration space answers, by `select`. @virtio 5.8.4 */
+/** Values of `select`: the information that the configuration space then contains. @virtio 5.8.4 */
 export const ConfigSelect = {
   UNSET: 0x00,
   ID_NAME: 0x01,

@@ -17,18 +17,18 @@ import {
 } from './event-codes.ts'
 import { InputDevice } from './input.ts'
 
-/** Position of the right and the lower edge of the screen; 0 is that of the left and the upper. */
+/** Position of the right and the lower edge of the screen. The left and the upper edge are at 0. */
 export const ABS_MAX = 32767
 
 /**
- * A mouse that says where it is, not how far it moved: the guest's pointer is where the viewer's is.
+ * Creates a mouse with absolute positions: the guest's pointer has the position of the viewer's pointer.
  *
- * What Linux takes it for follows from what it has. Positions and BTN_LEFT, but no touch, finger or pen, are a mouse to
- * udev (ID_INPUT_MOUSE), hence an absolute pointer to libinput; QEMU's tablet is the same. It has no properties:
- * INPUT_PROP_DIRECT means a touch screen: software that looks for it alone would show no pointer.
+ * Linux classifies the device by its events. With positions and BTN_LEFT, but no touch, finger or pen, it is a mouse to
+ * udev (ID_INPUT_MOUSE) and an absolute pointer to libinput, like QEMU's tablet. It has no properties, because
+ * INPUT_PROP_DIRECT means a touch screen: software that checks only this property would show no pointer.
  *
- * The wheels come in both resolutions, as Linux has them: 120 high resolution units are a step, and a program hears
- * either. So send both in a frame: REL_WHEEL_HI_RES always, REL_WHEEL when a step is full.
+ * Wheels have both resolutions of Linux: a step is 120 high-resolution units, and a program reads one of the two. So
+ * send both in a frame: REL_WHEEL_HI_RES always, REL_WHEEL when a step is complete.
  */
 export function createTablet(): InputDevice {
   const axis = { min: 0, max: ABS_MAX }

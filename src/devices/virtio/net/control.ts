@@ -16,10 +16,10 @@ import {
 } from './protocol.ts'
 import { AddressTable, MAX_VLANS, type ReceiveFilter } from './receive-filter.ts'
 
-/** Most bytes of a command: thousands of addresses, and no command that stalls the host. */
+/** Maximum bytes of a command: enough for thousands of addresses, too few to stall the host. */
 const MAX_COMMAND_BYTES = 65536
 
-/** What commands change that is not the filter. Each says whether it could be done. */
+/** Device state that commands change, apart from the filter. Each method returns false if it cannot make the change. */
 export interface ControlTarget {
   setAddress(address: Uint8Array): boolean
   acknowledgeAnnouncement(): boolean
@@ -28,15 +28,15 @@ export interface ControlTarget {
 }
 
 /**
- * Commands of the control queue. One that is unknown, was not negotiated, is too short or too long, or asks for what
- * cannot be is refused, and leaves everything as it was. @virtio 5.1.6.5
+ * Commands of the control queue. A command that is unknown, was not negotiated, has the wrong length, or has an invalid
+ * argument is refused and changes nothing. @virtio 5.1.6.5
  */
 export class ControlCommands {
   readonly #filter: ReceiveFilter
   readonly #target: ControlTarget
   #features = 0n
   readonly #address = new Uint8Array(ADDRESS_BYTES)
-  /** Tables to become the filter's once they are read to the end. */
+  /** Tables that replace those of the filter once the whole command is valid. */
   #unicast = new AddressTable()
   #multicast = new AddressTable()
 
@@ -45,13 +45,13 @@ export class ControlCommands {
     this.#target = target
   }
 
-  /** What the driver may use from now on. */
+  /** @param features negotiated features, which decide the commands that are accepted */
   reset(features: bigint): void {
     this.#features = features
   }
 
-  /** @returns whether it was done */
-  obey(command: Reader): boolean {
+  /** Executes a command. @returns false if it is refused */
+  handle(command: Reader): boolean {
     if (command.remaining < 2 || command.remaining > MAX_COMMAND_BYTES) return false
     const kind = command.u8()
     const number = command.u8()
@@ -163,7 +163,7 @@ export class ControlCommands {
     return true
   }
 
-  /** The bits are those of the features, and only negotiated ones may be set. @virtio 5.1.6.5.8 */
+  /** Sets the offloads. Bits of the argument are feature bits; only negotiated ones may be set. @virtio 5.1.6.5.8 */
   #setOffloads(number: number, command: Reader): boolean {
     if (!this.#has(NetFeature.CTRL_GUEST_OFFLOADS) || number !== CtrlGuestOffloads.SET) return false
     if (command.remaining !== 8) return false

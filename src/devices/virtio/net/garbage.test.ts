@@ -14,7 +14,7 @@ const ROUNDS = 4000
 const FRAME_BYTES = 4000
 const BUFFER_BYTES = 1536
 
-/** Takes every packet, and has as many for the device as it is told. */
+/** Port that takes every packet, and has a settable number of packets to receive. */
 class EndlessPort extends HeldPort {
   due = 0
   taken = 0
@@ -35,7 +35,7 @@ class EndlessPort extends HeldPort {
 }
 
 for (const ring of ['split', 'packed'] as const) {
-  test(`packets in a steady state leave no garbage, either way, merged and not (${ring})`, () => {
+  test(`packets in a steady state allocate no memory, in both directions, merged and not (${ring})`, () => {
     const port = new EndlessPort({ offloads: 127 })
     const device = new NetDevice(port)
     const base = featureSet(Feature.VERSION_1, Feature.EVENT_IDX) | device.features

@@ -10,7 +10,7 @@ import { HeldPort } from './testing/held-port.ts'
 import { frame, header, NetDriver, STATION_TEXT } from './testing/net-driver.ts'
 
 const layout = fc.constantFrom<Layout>('direct', 'indirect')
-/** A header that is a lie more often than not. */
+/** Header that is usually invalid. */
 const lies = fc.record({
   flags: fc.nat(255),
   gsoType: fc.oneof(fc.constantFrom(...Object.values(GsoType)), fc.nat(255)),
@@ -23,7 +23,7 @@ const lies = fc.record({
 
 for (const ring of [0n, featureSet(Feature.RING_PACKED)]) {
   const name = ring === 0n ? 'split' : 'packed'
-  test(`whatever a driver sends, what gets to the port is a packet whose header is true (${name})`, () => {
+  test(`every packet that reaches the port has a valid header, whatever the driver sends (${name})`, () => {
     const packets = fc.array(
       fc.record({
         lies,
@@ -65,7 +65,7 @@ for (const ring of [0n, featureSet(Feature.RING_PACKED)]) {
     )
   })
 
-  test(`whatever buffers a driver gives, packets are whole or not there, and none is torn (${name})`, () => {
+  test(`packets arrive complete or not at all, whatever buffers the driver adds (${name})`, () => {
     const buffers = fc.array(fc.array(fc.integer({ min: 0, max: 60 }), { minLength: 1, maxLength: 4 }), {
       maxLength: 12,
     })
@@ -85,9 +85,9 @@ for (const ring of [0n, featureSet(Feature.RING_PACKED)]) {
           arrived.push(bytes)
           port.arrive(bytes, wanted.honest ? header() : header(wanted.lies))
           for (const packet of driver.received()) {
-            // In order, with gaps where packets were dropped.
+            // In order, without the packets that were dropped.
             while (came < arrived.length && !same(arrived[came], packet.frame)) came++
-            assert.ok(came++ < arrived.length, 'a packet that nobody sent')
+            assert.ok(came++ < arrived.length, 'a packet that was not sent')
             if (!merging) assert.equal(packet.buffers.length, 1)
           }
         })
@@ -99,7 +99,7 @@ for (const ring of [0n, featureSet(Feature.RING_PACKED)]) {
   })
 }
 
-test('a length that no packet can have is not believed, even of the port', () => {
+test('a packet of the port with an impossible length is dropped', () => {
   const port = new HeldPort()
   const device = new NetDevice(port, { mac: STATION_TEXT })
   const driver = new NetDriver(device)
@@ -111,14 +111,14 @@ test('a length that no packet can have is not believed, even of the port', () =>
   assert.equal(driver.rig.rigs[0].pending, 1)
 })
 
-test('packets that nobody wants, and that never end, let others have their turn', () => {
+test('an endless stream of filtered packets does not stall the device', () => {
   const port = new HeldPort()
   const device = new NetDevice(port, { mac: STATION_TEXT })
   const driver = new NetDriver(device)
   driver.post([200])
   let asked = 0
   port.receive = (_pair, packet) => {
-    // To a group, of which the driver is no member.
+    // Sent to a group of which the driver is not a member.
     packet.regions[1].u8[packet.offsets[1]] = 1
     return ++asked > 100_000 ? 0 : 72
   }
@@ -126,7 +126,7 @@ test('packets that nobody wants, and that never end, let others have their turn'
   assert.ok(asked < 1000)
   assert.ok(driver.send(frame(60, 1)).reply)
   const before = asked
-  assert.ok(port.tell(), 'it wants to be told of the rest')
+  assert.ok(port.tell(), 'the device expects the rest')
   assert.ok(asked > before)
 })
 

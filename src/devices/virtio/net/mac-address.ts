@@ -1,17 +1,21 @@
 import { ADDRESS_BYTES } from '../../../services/packet.ts'
 import type { RandomSource } from '../../../services/random-source.ts'
 
-/** Bits of an address's first byte: it names a group; it was not given by a manufacturer. */
+/** Bits of the first byte of an address: group address (multicast or broadcast), locally administered address. */
 const GROUP = 1
 const LOCAL = 2
 
-/** @param text `52:54:00:12:34:56` */
+/**
+ * Parses the address of one station.
+ * @param text for example `52:54:00:12:34:56`
+ * @throws {RangeError} if it is malformed, zero, or a group address
+ */
 export function parseMacAddress(text: string): Uint8Array {
   if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(text)) {
     throw new RangeError(`'${text}' is not a MAC address such as 52:54:00:12:34:56`)
   }
   const address = Uint8Array.from(text.split(':'), (byte) => Number.parseInt(byte, 16))
-  if (!isStation(address)) throw new RangeError(`${text} is no address of one station`)
+  if (!isStation(address)) throw new RangeError(`${text} is zero or a group address, not the address of one station`)
   return address
 }
 
@@ -36,7 +40,7 @@ export function isGroup(bytes: Uint8Array): boolean {
   return (bytes[0] & GROUP) !== 0
 }
 
-/** The address at the start of `bytes` as a number, to compare. */
+/** Returns the address at the start of `bytes` as a 48-bit number, for comparison. */
 export function addressNumber(bytes: Uint8Array): number {
   const high = bytes[0] * 256 + bytes[1]
   return high * 2 ** 32 + (((bytes[2] << 24) | (bytes[3] << 16) | (bytes[4] << 8) | bytes[5]) >>> 0)

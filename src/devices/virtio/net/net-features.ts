@@ -13,7 +13,7 @@ import {
   SPEED_UNKNOWN,
 } from './protocol.ts'
 
-/** Features of packets the driver sends, and what the port has to be able to do for each. */
+/** Features of transmitted packets, and the `Offload`s that the port must support for each. */
 const HOST_OFFLOADS: readonly (readonly [feature: number, needs: number])[] = [
   [NetFeature.CSUM, Offload.CSUM],
   [NetFeature.HOST_TSO4, Offload.CSUM | Offload.TSO4],
@@ -23,7 +23,7 @@ const HOST_OFFLOADS: readonly (readonly [feature: number, needs: number])[] = [
   [NetFeature.HOST_ECN, Offload.CSUM | Offload.ECN],
 ]
 
-/** Features of packets the driver gets, and what each lets the port leave undone. */
+/** Features of received packets, and the `Offload` that each lets the port leave to the driver. */
 export const GUEST_OFFLOADS: readonly (readonly [feature: number, offload: number])[] = [
   [NetFeature.GUEST_CSUM, Offload.CSUM],
   [NetFeature.GUEST_TSO4, Offload.TSO4],
@@ -35,8 +35,8 @@ export const GUEST_OFFLOADS: readonly (readonly [feature: number, offload: numbe
 ]
 
 /**
- * Pairs of features of which the first needs the second. That of ECN is one of two (either kind of TCP segmentation), and
- * without both of them it means nothing. @virtio 5.1.3.1
+ * Pairs of features of which the first requires the second. ECN requires one of two features (either kind of TCP
+ * segmentation), so it is not listed; without both of them it has no effect. @virtio 5.1.3.1
  */
 export const FEATURE_DEPENDENCIES: readonly (readonly [feature: number, requires: number])[] = [
   [NetFeature.GUEST_TSO4, NetFeature.GUEST_CSUM],
@@ -55,7 +55,7 @@ export const FEATURE_DEPENDENCIES: readonly (readonly [feature: number, requires
   [NetFeature.CTRL_MAC_ADDR, NetFeature.CTRL_VQ],
 ]
 
-/** What a device on this port offers. @virtio 5.1.3 */
+/** Returns the features that a device on this port offers. @virtio 5.1.3 */
 export function netFeatures(port: NetworkPort, mtu: number | undefined): bigint {
   const { MAC, STATUS, SPEED_DUPLEX, MRG_RXBUF, MTU, MQ } = NetFeature
   const { CTRL_VQ, CTRL_RX, CTRL_RX_EXTRA, CTRL_VLAN, CTRL_MAC_ADDR, CTRL_GUEST_OFFLOADS, GUEST_ANNOUNCE } = NetFeature
@@ -73,21 +73,21 @@ export function netFeatures(port: NetworkPort, mtu: number | undefined): bigint 
   return features
 }
 
-/** What packets the driver sends may ask for. */
+/** Returns the `Offload`s that the driver may request for transmitted packets. */
 export function transmitOffloads(features: bigint): number {
   let offloads = 0
   for (const [feature, needs] of HOST_OFFLOADS) if (hasFeature(features, feature)) offloads |= needs
   return offloads
 }
 
-/** What packets the driver gets may leave undone, until a command says otherwise. @virtio 5.1.6.5.8 */
+/** Returns the `Offload`s that received packets may leave to the driver, before any command. @virtio 5.1.6.5.8 */
 export function receiveOffloads(features: bigint): number {
   let offloads = 0
   for (const [feature, offload] of GUEST_OFFLOADS) if (hasFeature(features, feature)) offloads |= offload
   return offloads
 }
 
-/** Fills the configuration space but for the status. What belongs to a feature that is not offered is 0. @virtio 5.1.4 */
+/** Fills the configuration space except `status`. Fields of features that are not offered are 0. @virtio 5.1.4 */
 export function writeConfig(view: DataView, port: NetworkPort, address: Uint8Array, mtu: number | undefined): void {
   address.forEach((byte, i) => {
     view.setUint8(CONFIG_MAC + i, byte)

@@ -12,7 +12,7 @@ import { frame, header, NetDriver, type ReceivedPacket } from './testing/net-dri
 
 const ALL = 127
 
-/** One packet from one side to the other, and the buffers the receiver gives meanwhile. */
+/** Packet from one device to the other, and buffers that the receiving driver adds meanwhile. */
 interface Step {
   readonly fromLeft: boolean
   readonly length: number
@@ -46,8 +46,8 @@ const RINGS = {
 for (const [ring, ringFeatures] of Object.entries(RINGS)) {
   for (const merging of [true, false]) {
     const name = `${ring}, ${merging ? 'merging' : 'one buffer a packet'}`
-    test(`of two devices back to back, each gets what the other sends, byte for byte and in order: ${name}`, async () => {
-      // Without merging, each buffer has to have room for any packet.
+    test(`two connected devices receive the packets of each other unchanged and in order: ${name}`, async () => {
+      // Without merging, each buffer must have room for the longest packet.
       const longest = merging ? 20_000 : 4000
       const smallest = merging ? HEADER_BYTES : HEADER_BYTES + longest
       await fc.assert(
@@ -80,7 +80,7 @@ for (const [ring, ringFeatures] of Object.entries(RINGS)) {
             if ((seed & 3) === 0) await setImmediate()
             collect()
           }
-          // Until all have come, however few buffers there were: what waits makes room for the next.
+          // Adds buffers until all packets have arrived: each received packet makes room for the next.
           for (let round = 0; round < 400 && got[0].length + got[1].length < seed; round++) {
             for (const { driver } of ends) {
               const buffer = merging ? 1500 : smallest

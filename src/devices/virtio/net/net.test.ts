@@ -15,14 +15,14 @@ function names(device: NetDevice): string[] {
   return featureNames(device.features, NetFeature)
 }
 
-test('on a plain port it offers what it does by itself  @virtio 5.1.2, 5.1.3', () => {
+test('without offloads of its port, the device offers the features that it implements  @virtio 5.1.2, 5.1.3', () => {
   const device = new NetDevice(new HeldPort(), { mac: STATION_TEXT })
   assert.equal(device.id, DeviceId.NETWORK)
   assert.equal(device.queueSizes.length, 3)
   assert.deepEqual(names(device), [...CONTROLLED, 'GUEST_ANNOUNCE', 'CTRL_MAC_ADDR', 'SPEED_DUPLEX'])
 })
 
-test('it offers what its port can do besides  @virtio 5.1.3', () => {
+test('the device also offers the offloads that its port supports  @virtio 5.1.3', () => {
   const device = new NetDevice(new HeldPort({ pairs: 4, mtu: 9000, offloads: ALL }))
   assert.equal(device.queueSizes.length, 9)
   const offered = new Set(names(device))
@@ -37,7 +37,7 @@ test('it offers what its port can do besides  @virtio 5.1.3', () => {
   }
 })
 
-test('segmentation is nothing without checksums, and is not offered then  @virtio 5.1.3.1', () => {
+test('segmentation offloads are not offered without checksum offload  @virtio 5.1.3.1', () => {
   const device = new NetDevice(new HeldPort({ offloads: ALL & ~Offload.CSUM }))
   assert.deepEqual(names(device), names(new NetDevice(new HeldPort())))
   const four = new NetDevice(new HeldPort({ offloads: Offload.CSUM | Offload.USO4 }))
@@ -45,7 +45,7 @@ test('segmentation is nothing without checksums, and is not offered then  @virti
   assert.ok(!hasFeature(four.features, NetFeature.HOST_USO), 'which is both')
 })
 
-test('the configuration space says address, link, pairs, MTU and speed  @virtio 5.1.4', () => {
+test('the configuration space contains address, link, pairs, MTU and speed  @virtio 5.1.4', () => {
   const device = new NetDevice(new HeldPort({ pairs: 2, mtu: 1500, speed: 10_000 }), { mac: STATION_TEXT })
   const { config } = device
   assert.deepEqual(
@@ -62,13 +62,13 @@ test('the configuration space says address, link, pairs, MTU and speed  @virtio 
   assert.equal(config.read(0, 1), STATION[0], 'it is read-only')
 })
 
-test('a speed that is not known is said to be unknown  @virtio 5.1.4', () => {
+test('without a known speed, speed and duplex are unknown  @virtio 5.1.4', () => {
   const { config } = new NetDevice(new HeldPort())
   assert.equal(config.read(12, 4), 0xffff_ffff)
   assert.equal(config.read(16, 1), 0xff)
 })
 
-test('an address is a station’s, given or made up', () => {
+test('the MAC address is that of one station, given or random', () => {
   for (const mac of [
     '',
     '52:54:00:12:34',
@@ -85,11 +85,11 @@ test('an address is a station’s, given or made up', () => {
   }
 })
 
-test('an MTU outside what there is is refused at once  @virtio 5.1.4.1', () => {
+test('an MTU outside the valid range is refused by the constructor  @virtio 5.1.4.1', () => {
   for (const mtu of [67, 65536, Number.NaN]) assert.throws(() => new NetDevice(new HeldPort({ mtu })), RangeError)
 })
 
-test('a device may give less than its port carries, and no more  @virtio 5.1.4', () => {
+test('the MTU of a device may be lower than that of its port, but not higher  @virtio 5.1.4', () => {
   const device = new NetDevice(new HeldPort({ mtu: 1500 }), { mtu: 1280 })
   assert.equal(device.config.read(10, 2), 1280)
   assert.ok(device.setMtu(1280))
@@ -98,7 +98,7 @@ test('a device may give less than its port carries, and no more  @virtio 5.1.4',
   assert.throws(() => new NetDevice(new HeldPort({ mtu: 1500 }), { mtu: 1501 }), RangeError)
 })
 
-test('the link goes up and down with the port and with the cable, and the driver is told each time  @virtio 5.1.4', () => {
+test('the driver is notified when the link changes, by the port or by connect  @virtio 5.1.4', () => {
   const port = new HeldPort()
   const device = new NetDevice(port)
   const { rig } = new NetDriver(device)
@@ -113,7 +113,7 @@ test('the link goes up and down with the port and with the cable, and the driver
   assert.deepEqual([status(), rig.configChanges], [NetStatus.LINK_UP, 2])
 })
 
-test('with the link down, packets sent go nowhere and none come in', () => {
+test('while the link is down, sent packets are dropped and none are received', () => {
   const port = new HeldPort()
   const device = new NetDevice(port, { mac: STATION_TEXT })
   const driver = new NetDriver(device)
@@ -126,7 +126,7 @@ test('with the link down, packets sent go nowhere and none come in', () => {
   assert.equal(device.counters.sent.linkDown, 1)
 })
 
-test('what comes in while the link is down is there when it is up again', () => {
+test('packets that arrive while the link is down are received when it is up again', () => {
   const port = new HeldPort()
   const device = new NetDevice(port, { mac: STATION_TEXT })
   const driver = new NetDriver(device)
@@ -137,7 +137,7 @@ test('what comes in while the link is down is there when it is up again', () => 
   assert.equal(driver.received().length, 1)
 })
 
-test('the driver is asked to announce itself until it says that it will  @virtio 5.1.6.5.4', () => {
+test('ANNOUNCE is set in the status until the driver acknowledges it  @virtio 5.1.6.5.4', () => {
   const port = new HeldPort()
   const device = new NetDevice(port)
   const driver = new NetDriver(device)
@@ -149,7 +149,7 @@ test('the driver is asked to announce itself until it says that it will  @virtio
   assert.equal(port.sent.length, 0)
 })
 
-test('a driver that cannot announce itself is announced, by a reverse address request to all', () => {
+test('without GUEST_ANNOUNCE the device sends a RARP broadcast itself', () => {
   const port = new HeldPort()
   const device = new NetDevice(port, { mac: STATION_TEXT })
   new NetDriver(device, { features: featureSet(32, NetFeature.MAC) })
@@ -162,7 +162,7 @@ test('a driver that cannot announce itself is announced, by a reverse address re
   assert.deepEqual([...bytes.subarray(32, 38)], [...STATION])
 })
 
-test('a reset brings back the address, one pair, an empty filter and no announcement  @virtio 5.1.6.5.2.1', async () => {
+test('a reset restores the address, one pair, an empty filter and no announcement  @virtio 5.1.6.5.2.1', async () => {
   const port = new HeldPort({ pairs: 2 })
   const device = new NetDevice(port, { mac: STATION_TEXT })
   const driver = new NetDriver(device)
@@ -184,9 +184,9 @@ test('a reset brings back the address, one pair, an empty filter and no announce
   )
 })
 
-test('a port that cannot do what it offered is a failure the driver is told of', () => {
+test('a port that refuses the negotiated offloads sets DEVICE_NEEDS_RESET', () => {
   const port = new HeldPort({ offloads: ALL })
   port.unwilling = true
   const { rig } = new NetDriver(new NetDevice(port))
-  assert.deepEqual(rig.failures, ['the port cannot give packets as agreed'])
+  assert.deepEqual(rig.failures, ['the port refuses the negotiated receive offloads'])
 })

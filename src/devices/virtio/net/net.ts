@@ -35,11 +35,11 @@ export interface NetDeviceOptions {
   readonly random?: RandomSource
 }
 
-/** Counts since the device was made. */
+/** Counters since the device was created. */
 export interface NetCounters {
   readonly received: ReceiveCounters
   readonly sent: TransmitCounters
-  /** Control commands that were done, and those that were refused. */
+  /** Control commands that were executed, and those that were refused. */
   commands: number
   refusedCommands: number
 }
@@ -50,10 +50,10 @@ export interface NetCounters {
  *     const [port, other] = createNetworkLink()
  *     const device = new NetDevice(port, { mac: '52:54:00:12:34:56' })
  *     const rig = activateDevice(device)
- *     rig.send(1, [new Uint8Array(12), frame])           // a header that asks for nothing, then the frame
+ *     rig.send(1, [new Uint8Array(12), frame])           // a header without offloads, then the frame
  *
- * Each pair has a queue of buffers to be filled with packets that come in, and a queue of packets to send; the control
- * queue tells which packets the driver wants. Packets go between the driver's memory and the port with no copy.
+ * Each pair has a receive queue and a transmit queue. Over the control queue the driver chooses the packets that it
+ * receives. Packets move between guest memory and the port without a copy.
  *
  * @virtio 5.1
  */
@@ -68,7 +68,7 @@ export class NetDevice implements VirtioDevice {
   readonly counters: NetCounters
   readonly #port: NetworkPort
   readonly #mtu: number | undefined
-  /** As the host gave it; a driver may use another one until a reset. */
+  /** Address given by the host. A driver can set another one, which is valid until a reset. */
   readonly #address: Uint8Array
   readonly #filter = new ReceiveFilter()
   readonly #commands: ControlCommands
@@ -78,11 +78,11 @@ export class NetDevice implements VirtioDevice {
   #control: number | undefined
   #receiveRules: ReceiveRules = { headerBytes: HEADER_BYTES, mergeable: false, mtu: undefined, offloads: 0 }
   #transmitRules: TransmitRules = { headerBytes: HEADER_BYTES, offloads: 0, mtu: undefined }
-  /** Pairs in use: the first ones. */
+  /** Number of pairs in use: the first ones. */
   #pairs = 1
-  /** The host wants the link to be up, if the port has one. */
+  /** Link state that `connect` requested. The link is up if the port's link is up too. */
   #connected = true
-  /** The driver is to announce itself and has not said that it will. */
+  /** True if the driver must announce itself and has not acknowledged that yet. */
   #announcing = false
   /** Link state in the configuration space. */
   #announcedLinkUp: boolean
@@ -114,20 +114,20 @@ export class NetDevice implements VirtioDevice {
     port.attach(this.#portListener())
   }
 
-  /** Whether packets can go to and come from somewhere. */
+  /** True if both the host's setting (`connect`) and the port's link are up. */
   get linkUp(): boolean {
     return this.#connected && this.#port.linkUp
   }
 
-  /** Plugs the cable in or out. @virtio 5.1.4 */
+  /** Sets the link up or down, like plugging or unplugging a network cable. @virtio 5.1.4 */
   connect(connected: boolean): void {
     this.#connected = connected
     this.#linkChanged()
   }
 
   /**
-   * The network does not know where the station is now: the driver tells it, or we do where the driver cannot.
-   * @virtio 5.1.6.5.4
+   * Announces the new location of the station to the network, for example after a migration. The driver sends the
+   * announcement if it negotiated GUEST_ANNOUNCE; otherwise the device sends it. @virtio 5.1.6.5.4
    */
   announce(): void {
     const features = this.#session?.features ?? 0n
@@ -139,7 +139,7 @@ export class NetDevice implements VirtioDevice {
     }
   }
 
-  /** Tells the network that this station is here, in its name. */
+  /** Sends a RARP frame with the station's address as source, so that switches learn its location. */
   sendRarp(address: Uint8Array): void {
     const frame = rarpFrame(address)
     const packet = new SpanList(2)
@@ -148,7 +148,7 @@ export class NetDevice implements VirtioDevice {
     if (this.linkUp) this.#port.transmit(0, packet)
   }
 
-  /** A front-end asks whether frames with so much payload can be carried. */
+  /** Accepts an MTU that a front-end chose. @returns false if frames with this payload cannot be carried */
   setMtu(mtu: number): boolean {
     return mtu >= MIN_MTU && mtu <= (this.#mtu ?? MAX_MTU)
   }
@@ -166,8 +166,8 @@ export class NetDevice implements VirtioDevice {
     this.#pairs = hasFeature(features, NetFeature.MQ) ? this.#port.pairs : 1
     this.#filter.reset(this.#address, true, false)
     this.#takeControl(session)
-    if (!this.#port.setReceiveOffloads(offloads)) session.needsReset('the port cannot give packets as agreed')
-    else if (!this.#port.setPairs(this.#pairs)) session.needsReset('the port cannot use as many queues as agreed')
+    if (!this.#port.setReceiveOffloads(offloads)) session.needsReset('the port refuses the negotiated receive offloads')
+    else if (!this.#port.setPairs(this.#pairs)) session.needsReset('the port refuses the negotiated number of queues')
   }
 
   notify(index: number): void {
@@ -206,9 +206,9 @@ export class NetDevice implements VirtioDevice {
   }
 
   /**
-   * Without a control queue, who carries the device answers the commands, and filters and steers as he likes: all goes
-   * through. With one, which may come later than others, the device begins as a driver expects it.
-   * @virtio 5.1.6.5.2.1, 5.1.6.5.3.1, 5.1.6.5.6.2
+   * Begins to serve the control queue, which may be enabled later than the other queues, and sets the initial state of
+   * filters and pairs. Without CTRL_VQ the front-end handles the commands: the device filters nothing and accepts all
+   * queue pairs. @virtio 5.1.6.5.2.1, 5.1.6.5.3.1, 5.1.6.5.6.2
    */
   #takeControl({ features, queues }: DriverSession): void {
     if (!hasFeature(features, NetFeature.CTRL_VQ)) return
@@ -230,7 +230,7 @@ export class NetDevice implements VirtioDevice {
     if (this.linkUp === this.#announcedLinkUp) return
     this.#announcedLinkUp = this.linkUp
     this.config.update((view) => writeStatus(view, this.#status))
-    // What waits to be sent is lost with the link; what waits to be received comes with it.
+    // Without a link, waiting packets of the driver are dropped. With a new link, packets of the port are received.
     for (let pair = 0; pair < this.#pairs; pair++) {
       this.#transmit(pair)
       this.#receive(pair, this.#queueOf(pair))
@@ -245,7 +245,7 @@ export class NetDevice implements VirtioDevice {
     transmitter.drain(this.#port, pair, this.linkUp)
   }
 
-  /** A receive queue has new buffers. */
+  /** Receives packets of all pairs that this receive queue serves. Called when it has new buffers. */
   #receiveInto(queue: number): void {
     for (let pair = 0; pair < this.#pairs; pair++) if (this.#queueOf(pair) === queue) this.#receive(pair, queue)
   }
@@ -260,8 +260,8 @@ export class NetDevice implements VirtioDevice {
   }
 
   /**
-   * Which pair's queue gets the packets of a pair: its own, or the first there is while that is being reset.
-   * @virtio 5.1.6.5.6.2
+   * Returns the index of the pair whose queue receives the packets of `pair`: its own, or the first enabled one while
+   * its own is reset. @virtio 5.1.6.5.6.2
    */
   #queueOf(pair: number): number {
     const queues = this.#session?.queues
@@ -274,7 +274,7 @@ export class NetDevice implements VirtioDevice {
     const queue = this.#control === undefined ? undefined : this.#session?.queues[this.#control]
     if (!queue) return
     for (let chain = queue.pop(); chain; chain = queue.pop()) {
-      const done = chain.writableLength > 0 && this.#commands.obey(chain.reader)
+      const done = chain.writableLength > 0 && this.#commands.handle(chain.reader)
       if (done) this.counters.commands++
       else this.counters.refusedCommands++
       chain.writer.u8(done ? CtrlAck.OK : CtrlAck.ERR)
@@ -283,12 +283,12 @@ export class NetDevice implements VirtioDevice {
     queue.publish()
   }
 
-  /** The rest of what the control queue commands. */
+  /** Returns the part of the device that control commands change. */
   #controlTarget(): ControlTarget {
     return {
       setAddress: (address) => {
         this.#filter.address = address
-        // The driver made the change, and needs no configuration interrupt. @virtio 5.1.6.5.2.1
+        // No configuration interrupt: the driver made the change itself. @virtio 5.1.6.5.2.1
         address.forEach((byte, i) => {
           this.config.view.setUint8(CONFIG_MAC + i, byte)
         })
@@ -308,7 +308,7 @@ export class NetDevice implements VirtioDevice {
     }
   }
 
-  /** Queues have to be there before they are used. @virtio 5.1.6.5.6.1 */
+  /** Changes the number of pairs in use. Refused unless all queues of these pairs are enabled. @virtio 5.1.6.5.6.1 */
   #setPairs(count: number): boolean {
     const queues = this.#session?.queues ?? []
     if (count < 1 || count > this.#port.pairs) return false

@@ -11,23 +11,23 @@ import {
   HeaderFlag,
 } from '../../../services/packet.ts'
 
-/** What of a header can be wrong. */
+/** Faults of a packet header, as texts for `inspect`. */
 export const HeaderFault = {
-  CSUM_NOT_NEGOTIATED: 'partial checksum that was not negotiated',
+  CSUM_NOT_NEGOTIATED: 'partial checksum without the negotiated feature',
   CSUM_OUTSIDE: 'partial checksum past the end of the frame',
-  GSO_TYPE: 'segmentation that is unknown or was not negotiated',
+  GSO_TYPE: 'segmentation type that is unknown or was not negotiated',
   GSO_WITHOUT_CSUM: 'segmentation without a partial checksum',
-  GSO_SIZE: 'segments of no size',
+  GSO_SIZE: 'segment size 0',
 } as const
 export type HeaderFault = (typeof HeaderFault)[keyof typeof HeaderFault]
 
 /**
- * Checks what a packet's header claims against what was negotiated and against the frame, and clears what means nothing,
- * so that its receiver may trust all of it. @virtio 5.1.6.2.2, 5.1.6.4.1
+ * Checks a packet header against the negotiated features and the frame, and clears fields without a meaning, so that
+ * the receiver of the packet can trust every field. @virtio 5.1.6.2.2, 5.1.6.4.1
  *
- * @param length of the frame
- * @param offloads `Offload`s the packet may make use of
- * @param flags the `HeaderFlag`s that mean something in its direction; others are ignored
+ * @param length length of the frame in bytes
+ * @param offloads `Offload`s that the packet may use
+ * @param flags `HeaderFlag`s that are defined for the packet's direction; the remaining ones are cleared
  */
 export function checkHeader(
   header: Uint8Array,
@@ -48,7 +48,7 @@ export function checkHeader(
   } else if (headerNumber(header, HEADER_CSUM_START) + headerNumber(header, HEADER_CSUM_OFFSET) + 2 > length) {
     return HeaderFault.CSUM_OUTSIDE
   }
-  // A hint at best, so that one that is too long is no reason to lose the packet.
+  // The length of the headers is a hint, so a wrong one is corrected instead of dropping the packet.
   if (headerNumber(header, HEADER_HDR_LEN) > length) setHeaderNumber(header, HEADER_HDR_LEN, length)
   const type = header[HEADER_GSO_TYPE]
   if (type === GsoType.NONE) {
@@ -61,7 +61,7 @@ export function checkHeader(
   return undefined
 }
 
-/** A 16-bit number of a header. */
+/** Returns the 16-bit number at `at`. */
 export function headerNumber(header: Uint8Array, at: number): number {
   return header[at] | (header[at + 1] << 8)
 }

@@ -40,7 +40,7 @@ export const NetFeature = {
   RSS_CONTEXT: 64,
 } as const
 
-// Queues of a device with N pairs; the control queue is queue 2 where MQ is not negotiated         @virtio 5.1.2
+// Queues of a device with N pairs; the control queue is queue 2 if MQ is not negotiated            @virtio 5.1.2
 //
 //   0          1           2          3           ...  2N
 //   | receiveq1 | transmitq1 | receiveq2 | transmitq2 | ... | controlq |
@@ -89,5 +89,5 @@ export const CtrlAnnounce = { ACK: 0 } as const
 export const CtrlMq = { VQ_PAIRS_SET: 0, RSS_CONFIG: 1, HASH_CONFIG: 2 } as const
 export const CtrlGuestOffloads = { SET: 0 } as const
 
-/** What the device writes into a command's `ack`. @virtio 5.1.6.5 */
+/** Values of a command's `ack`, which the device writes. @virtio 5.1.6.5 */
 export const CtrlAck = { OK: 0, ERR: 1 } as const

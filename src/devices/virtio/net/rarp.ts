@@ -1,6 +1,6 @@
 import { ADDRESS_BYTES, ETHERNET_BYTES } from '../../../services/packet.ts'
 
-/** Without the checksum, the shortest frame there is on a wire. */
+/** Minimum length of an Ethernet frame, without its frame check sequence. */
 const FRAME_BYTES = 60
 const RARP_TYPE = 0x8035
 const ETHERNET = 1
@@ -8,8 +8,8 @@ const IPV4_TYPE = 0x0800
 const REQUEST = 3
 
 /**
- * Frame that announces the place of a station to the switches of a network: a reverse address request to all, which no station
- * needs to answer. RFC 903.
+ * Returns a frame from which switches learn the location of a station: a broadcast RARP request (RFC 903), to which no
+ * station must reply.
  */
 export function rarpFrame(address: Uint8Array): Uint8Array {
   const frame = new Uint8Array(FRAME_BYTES)

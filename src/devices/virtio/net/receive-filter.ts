@@ -1,18 +1,18 @@
 import { VLAN_TYPE } from '../../../services/packet.ts'
 import { addressNumber, isGroup } from './mac-address.ts'
 
-/** Bytes at the start of a frame that the filter looks at: two addresses, a type, and the tag if it is one. */
+/** Bytes at the start of a frame that the filter reads: two addresses, the type, and the VLAN tag if there is one. */
 export const FILTER_BYTES = 18
-/** Addresses kept of each kind; a driver with more gets all packets of that kind. */
+/** Capacity of each address table. A driver that sets more addresses receives all packets of that kind. */
 export const MAX_ADDRESSES = 64
 export const MAX_VLANS = 4096
 const BROADCAST = 2 ** 48 - 1
 
-/** Addresses of one kind that the driver wants. @virtio 5.1.6.5.2 */
+/** Unicast or multicast addresses whose packets the driver receives. @virtio 5.1.6.5.2 */
 export class AddressTable {
   readonly #addresses = new Float64Array(MAX_ADDRESSES)
   #count = 0
-  /** There are more than can be kept. */
+  /** True if more addresses were added than the table holds: it then contains every address. */
   #overflow = false
 
   get size(): number {
@@ -37,9 +37,9 @@ export class AddressTable {
 }
 
 /**
- * Which frames the driver wants to see. @virtio 5.1.6.5.1, 5.1.6.5.2, 5.1.6.5.3
+ * Filter of received frames, as the driver set it. @virtio 5.1.6.5.1, 5.1.6.5.2, 5.1.6.5.3
  *
- *     filter.reset(address, false, true)          // what comes to this address, or to all
+ *     filter.reset(address, false, true)          // accepts frames to this address and broadcasts
  *     filter.unicast.add(other)
  *     if (filter.accepts(frame)) ...
  */
@@ -52,12 +52,12 @@ export class ReceiveFilter {
   noBroadcast = false
   unicast = new AddressTable()
   multicast = new AddressTable()
-  /** Tagged frames pass only where their VLAN is in the table. */
+  /** True if tagged frames are accepted only if their VLAN is in the table. */
   #filtersVlans = false
   readonly #vlans = new Uint8Array(MAX_VLANS / 8)
   #address = 0
 
-  /** As a driver finds it: no addresses but its own, no VLANs. */
+  /** Restores the initial state: only the station's own address, and no VLANs. */
   reset(address: Uint8Array, promiscuous: boolean, filtersVlans: boolean): void {
     this.address = address
     this.promiscuous = promiscuous
@@ -72,7 +72,7 @@ export class ReceiveFilter {
     this.#vlans.fill(0)
   }
 
-  /** The driver's own. */
+  /** Unicast address of the station. */
   set address(address: Uint8Array) {
     this.#address = addressNumber(address)
   }
@@ -82,7 +82,7 @@ export class ReceiveFilter {
     else this.#vlans[id >> 3] &= ~(1 << (id & 7))
   }
 
-  /** @param frame its first `FILTER_BYTES`, with zeroes where it is shorter */
+  /** @param frame first `FILTER_BYTES` of the frame; a shorter frame is padded with zeroes */
   accepts(frame: Uint8Array): boolean {
     if (this.promiscuous) return true
     if (this.#filtersVlans && isTagged(frame)) {
@@ -112,7 +112,7 @@ export class ReceiveFilter {
   }
 }
 
-/** @param frame at least its first 14 bytes */
+/** True if the frame has a VLAN tag. @param frame at least its first 14 bytes */
 export function isTagged(frame: Uint8Array): boolean {
   return ((frame[12] << 8) | frame[13]) === VLAN_TYPE
 }

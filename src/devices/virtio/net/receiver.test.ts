@@ -22,7 +22,7 @@ function rig(options: ConstructorParameters<typeof HeldPort>[0] = {}, features?:
   return { port, device, driver, received: device.counters.received }
 }
 
-test('a packet fills the first buffer, header first, and says it took one  @virtio 5.1.6.4.1', () => {
+test('a packet is written to the first buffer, header first, with num_buffers 1  @virtio 5.1.6.4.1', () => {
   const { port, driver } = rig()
   driver.post([1526, 1526])
   port.arrive(frame(60, 1))
@@ -33,7 +33,7 @@ test('a packet fills the first buffer, header first, and says it took one  @virt
   ])
 })
 
-test('a packet without room waits at the port until there are buffers', () => {
+test('a packet waits in the port until there are buffers', () => {
   const { port, driver } = rig()
   port.arrive(frame(60, 1))
   port.arrive(frame(60, 2))
@@ -48,7 +48,7 @@ test('a packet without room waits at the port until there are buffers', () => {
   )
 })
 
-test('a packet is spread over buffers, of which all but the last are full  @virtio 5.1.6.4.1', () => {
+test('a merged packet fills every buffer except the last  @virtio 5.1.6.4.1', () => {
   const { port, driver, received } = rig({ offloads: ALL })
   driver.post([100, 12, [7, 5, 60], 3000, 500])
   port.arrive(frame(700, 1), header(TSO))
@@ -61,7 +61,7 @@ test('a packet is spread over buffers, of which all but the last are full  @virt
   assert.deepEqual(driver.received()[0].buffers, [412])
 })
 
-test('without segmentation a long packet is spread all the same  @virtio 5.1.6.4.1', () => {
+test('a long packet is merged without segmentation offloads too  @virtio 5.1.6.4.1', () => {
   const { port, driver } = rig()
   driver.post(new Array(20).fill(100))
   port.arrive(frame(300, 1))
@@ -77,7 +77,7 @@ test('without segmentation a long packet is spread all the same  @virtio 5.1.6.4
   )
 })
 
-test('a packet that began waits for the rest of its buffers, and those behind it wait too', () => {
+test('a packet waits for its remaining buffers, and later packets wait behind it', () => {
   const { port, driver, received } = rig({ offloads: ALL })
   driver.post([100, 100])
   port.arrive(frame(500, 1), header(TSO))
@@ -93,7 +93,7 @@ test('a packet that began waits for the rest of its buffers, and those behind it
   ])
 })
 
-test('a packet too long for all the buffers a queue can hold is dropped, and the queue goes on', () => {
+test('a packet that is too long for all buffers of the queue is dropped, and later ones are received', () => {
   const { port, driver, received } = rig({ offloads: ALL }, undefined, 4)
   driver.post([100, 100, 100])
   port.arrive(frame(1000, 1), header(TSO))
@@ -110,7 +110,7 @@ test('a packet too long for all the buffers a queue can hold is dropped, and the
   assert.equal(driver.received().length, 1)
 })
 
-test('the largest packet arrives whole, in one large buffer or in many small ones  @virtio 5.1.6.3', () => {
+test('the largest packet is received complete, in one large buffer or in many small ones  @virtio 5.1.6.3', () => {
   const bytes = frame(MAX_FRAME_BYTES, 5)
   const { port, driver } = rig({ offloads: ALL })
   driver.post(new Array(50).fill(1536))
@@ -125,7 +125,7 @@ test('the largest packet arrives whole, in one large buffer or in many small one
   ])
 })
 
-test('without merging, a packet too long for its buffer is dropped, and the buffer used again  @virtio 5.1.6.3.2', () => {
+test('without merging, a packet longer than its buffer is dropped, and the buffer is reused  @virtio 5.1.6.3.2', () => {
   const { port, driver, received } = rig({}, [])
   driver.post([100, 100])
   port.arrive(frame(89, 1))
@@ -134,7 +134,7 @@ test('without merging, a packet too long for its buffer is dropped, and the buff
   assert.deepEqual(driver.received(), [{ header: header({ numBuffers: 1 }), frame: frame(88, 2), buffers: [100] }])
 })
 
-test('buffers without room for a header come back empty  @virtio 5.1.6.3.1', () => {
+test('buffers shorter than a header are returned with length 0  @virtio 5.1.6.3.1', () => {
   for (const features of [[MRG_RXBUF], []]) {
     const { port, driver, received } = rig({}, features)
     driver.post([11, 0, 200])
@@ -148,7 +148,7 @@ test('buffers without room for a header come back empty  @virtio 5.1.6.3.1', () 
   }
 })
 
-test('a buffer of a great many pieces comes back empty, one of many is filled', () => {
+test('a buffer with too many spans is returned with length 0, one with many spans is filled', () => {
   const { port, driver, received } = rig()
   driver.post([new Array(501).fill(4), new Array(500).fill(4)], 0, 'indirect')
   port.arrive(frame(1514, 1))
@@ -156,14 +156,14 @@ test('a buffer of a great many pieces comes back empty, one of many is filled', 
   assert.deepEqual(driver.received()[0].frame, frame(1514, 1))
 })
 
-test('readable parts in front of a buffer are not written to', () => {
+test('device-readable parts of a chain are not written', () => {
   const { port, driver } = rig()
   const request = driver.rig.submit(0, [[1, 2, 3]], [200])
   port.arrive(frame(60, 1))
   assert.deepEqual(request.reply?.bytes.subarray(12), frame(60, 1))
 })
 
-test('frames shorter than their header, or longer than the MTU, are not passed on  @virtio 5.1.4.1', () => {
+test('frames shorter than an Ethernet header, or longer than the MTU, are dropped  @virtio 5.1.4.1', () => {
   const { port, driver, received } = rig({ mtu: 1500, offloads: ALL })
   driver.post([2000, 2000, 2000])
   port.arrive(frame(13, 1))
@@ -176,7 +176,7 @@ test('frames shorter than their header, or longer than the MTU, are not passed o
   const plain = rig({ mtu: 1500 }, [MRG_RXBUF])
   plain.driver.post([2000])
   plain.port.arrive(frame(1515, 1))
-  assert.equal(plain.driver.received().length, 1, 'a driver that was told no MTU')
+  assert.equal(plain.driver.received().length, 1, 'a driver without the MTU feature')
 })
 
 const KINDS: readonly (readonly [name: string, fields: HeaderFields, needs: readonly number[]])[] = [
@@ -188,7 +188,7 @@ const KINDS: readonly (readonly [name: string, fields: HeaderFields, needs: read
   ['marked TCP', { ...TSO, gsoType: GsoType.TCPV4 | GsoType.ECN }, [GUEST_CSUM, GUEST_TSO4, GUEST_ECN]],
 ]
 for (const [name, fields, needs] of KINDS) {
-  test(`${name} is passed on to a driver that agreed, and to no other  @virtio 5.1.6.4.1`, () => {
+  test(`${name} is delivered only if the driver negotiated it  @virtio 5.1.6.4.1`, () => {
     const agreed = rig({ offloads: ALL }, [MRG_RXBUF, ...needs])
     agreed.driver.post([2000])
     agreed.port.arrive(frame(900, 1), header(fields))
@@ -202,7 +202,7 @@ for (const [name, fields, needs] of KINDS) {
   })
 }
 
-test('that a checksum was found good is told only to a driver that knows of checksums  @virtio 5.1.6.4.1', () => {
+test('DATA_VALID is delivered only with GUEST_CSUM  @virtio 5.1.6.4.1', () => {
   for (const [features, flags] of [
     [[GUEST_CSUM], DATA_VALID],
     [[], 0],
@@ -214,7 +214,7 @@ test('that a checksum was found good is told only to a driver that knows of chec
   }
 })
 
-test('the port is told what the driver deals with, at the start and when it changes  @virtio 5.1.6.5.8', () => {
+test('the port is notified of the receive offloads, at the start and when they change  @virtio 5.1.6.5.8', () => {
   const { port, driver } = rig({ offloads: ALL }, [
     GUEST_CSUM,
     GUEST_TSO4,
@@ -230,7 +230,7 @@ test('the port is told what the driver deals with, at the start and when it chan
   assert.equal(driver.received().length, 0)
 })
 
-test('a reset and a queue reset give back the buffers that are held, and lose what waits for more', async () => {
+test('a reset and a queue reset return held buffers, and drop the packet that waits for more', async () => {
   const { port, device, driver } = rig({ offloads: ALL })
   driver.post([100, 100])
   port.arrive(frame(1000, 1), header(TSO))
@@ -245,10 +245,10 @@ test('a reset and a queue reset give back the buffers that are held, and lose wh
   await driver.rig.reset()
   assert.equal(driver.rig.rigs[0].pending, 0)
   port.arrive(frame(60, 4))
-  assert.equal(port.waiting(), 1, 'nobody takes it')
+  assert.equal(port.waiting(), 1, 'no queue receives it')
 })
 
-test('packets of a pair whose queue is being reset go to another queue  @virtio 5.1.6.5.6.2', () => {
+test('packets of a pair whose queue is reset are received by another queue  @virtio 5.1.6.5.6.2', () => {
   const { port, device, driver } = rig({ pairs: 2 })
   driver.command(CtrlClass.MQ, 0, [2, 0])
   driver.post([200, 200])

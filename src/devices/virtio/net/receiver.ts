@@ -19,54 +19,55 @@ import { FILTER_BYTES, isTagged, type ReceiveFilter } from './receive-filter.ts'
 
 /** Maximum number of packets in one call: filtered ones need no buffers, so buffers do not bound them. */
 const MAX_AT_ONCE = 256
-/** Spans of one buffer: one cut finer is refused. Together with those below, no packet has more than 1024. */
+/** Maximum spans of one buffer. With `ENOUGH_SPANS`, no packet has more than 1024 spans, the limit of readv(2). */
 const MAX_BUFFER_SPANS = 500
-/** While buffers for one packet have fewer spans than this, more may be added. */
+/** Buffers are added for one packet until they have this number of spans. */
 const ENOUGH_SPANS = 512
 const FLAGS = HeaderFlag.NEEDS_CSUM | HeaderFlag.DATA_VALID
 
-/** What packets of one session look like. */
+/** Negotiated properties of the received packets of a session. */
 export interface ReceiveRules {
-  /** Bytes of the header in the driver's buffers. */
+  /** Length of the header in the driver's buffers, in bytes. */
   readonly headerBytes: number
-  /** A packet may be spread over several buffers. */
+  /** True if a packet may use several buffers (MRG_RXBUF). */
   readonly mergeable: boolean
   /** Largest payload of a frame without segmentation offload; undefined without the MTU feature. */
   readonly mtu: number | undefined
-  /** `Offload`s the driver deals with now. */
+  /** `Offload`s that packets may leave to the driver. Control commands change them. */
   offloads: number
 }
 
-/** Counts since the device was made. */
+/** Counters since the device was created. */
 export interface ReceiveCounters {
   packets: number
   bytes: number
-  /** Packets spread over several buffers. */
+  /** Packets that used several buffers. */
   merged: number
-  /** Frames the driver does not want to see. */
+  /** Frames that the receive filter dropped. */
   filtered: number
   /** Frames shorter than an Ethernet header, or longer than the MTU. */
   badLength: number
-  /** Packets whose header asks of the driver what it did not agree to. */
+  /** Packets whose header is invalid or uses an offload that was not negotiated. */
   badHeader: number
-  /** Packets too long for the buffers the driver can have in a queue. */
+  /** Packets that are too long for one buffer, or for all buffers of a full queue if packets can be merged. */
   noRoom: number
   /** Times a packet had to wait for buffers. */
   starved: number
-  /** Buffers without room for a header, or in too many pieces. */
+  /** Buffers that are shorter than a header, or have too many spans. */
   badBuffers: number
 }
 
 /**
- * One receive queue: the driver's buffers, and packets put into them with no copy on the way.
+ * Receive queue: places packets of the port in the driver's buffers, without a copy.
  *
- * The port fills the buffers themselves. The length of the next packet is unknown, so a tail of our own stands
- * behind them, and only what overflows into it is copied, to the buffers it takes in addition:
+ * The port writes to the buffers themselves. The length of the next packet is unknown, so a tail in host memory follows
+ * them. Only bytes that overflow into the tail are copied, to additional buffers:
  *
  *     packet   | header | buffer | buffer | tail                                    |
  *     filled   |========|========|========|======|
  *
- * Buffers are held from packet to packet until one takes them. The header, which says how many it took, is written last.
+ * Buffers that a packet does not use are kept for the next one. The header contains the number of buffers used, so it
+ * is written last.
  */
 export class Receiver {
   readonly #counters: ReceiveCounters
@@ -78,13 +79,13 @@ export class Receiver {
   #queue: DeviceQueue | undefined
   #memory: GuestMemory | undefined
   #rules: ReceiveRules = { headerBytes: HEADER_BYTES, mergeable: false, mtu: undefined, offloads: 0 }
-  /** Buffers taken from the queue and not given back, oldest first, and their bytes and spans. */
+  /** Chains popped and not pushed, oldest first, and their bytes and spans. */
   readonly #held: Chain[] = []
   #room = 0
   #spans = 0
-  /** `#packet` is made of exactly these buffers. */
+  /** True if `#packet` consists of exactly the chains in `#held`. */
   #built = false
-  /** Length of a frame that waits for more buffers, or 0; its bytes in the tail, and how many of them were copied. */
+  /** Length of the frame that waits for more buffers, or 0; its bytes in the tail, and the number of them copied. */
   #waiting = 0
   #overflow = 0
   #copied = 0
@@ -96,7 +97,7 @@ export class Receiver {
     this.#filter = filter
   }
 
-  /** A driver's queue, which may be another one after a queue reset. */
+  /** Sets the driver's queue, which can change on a queue reset. */
   use(queue: DeviceQueue, memory: GuestMemory, rules: ReceiveRules): void {
     if (queue === this.#queue) return
     this.#forget()
@@ -105,7 +106,7 @@ export class Receiver {
     this.#rules = rules
   }
 
-  /** Takes packets from a pair of the port, until there are no more, no more buffers, or it was at it for long enough. */
+  /** Receives packets of a port's pair, until packets or buffers run out, or the limit of one call is reached. */
   drain(port: NetworkPort, pair: number): void {
     const queue = this.#queue
     if (!queue || this.#busy) return
@@ -118,11 +119,11 @@ export class Receiver {
     }
     this.#busy = false
     queue.publish()
-    // Where buffers are missing, the driver is the one to be heard from next.
+    // If buffers are missing, the next event is a notification of the driver.
     if (left === 0) port.expect(pair)
   }
 
-  /** Gives back the buffers that are held, unused, and loses the packet that waits for more. */
+  /** Returns all held buffers unused, and drops the packet that waits for more. */
   release(): void {
     const queue = this.#queue
     if (!queue) return
@@ -144,10 +145,10 @@ export class Receiver {
     this.#waiting = 0
   }
 
-  /** Makes `#packet` ready for the next one. @returns false where the driver has to give more buffers first */
+  /** Prepares `#packet` for the next packet. @returns false if the driver must add buffers first */
   #ready(queue: DeviceQueue): boolean {
     if (this.#waiting > 0 && !this.#spill(queue)) return false
-    // Only a packet that is to be segmented is longer than one buffer, with drivers that mean well.
+    // Only a packet that must be segmented is longer than one buffer, unless the driver's buffers are too short.
     const room = this.#rules.mergeable && this.#rules.offloads !== 0 ? HEADER_BYTES + MAX_FRAME_BYTES : 1
     while (this.#room < room && this.#spans < ENOUGH_SPANS) if (!this.#hold(queue)) break
     if (this.#held.length === 0) return false
@@ -155,7 +156,7 @@ export class Receiver {
     return true
   }
 
-  /** Takes one more buffer from the driver. @returns it, or undefined where there is none */
+  /** Pops one more valid buffer and adds it to `#held`. @returns undefined if there is none */
   #hold(queue: DeviceQueue): Chain | undefined {
     for (let chain = queue.pop(); chain; chain = queue.pop()) {
       const spans = chain.spans.count - chain.readableSpans
@@ -189,11 +190,11 @@ export class Receiver {
     this.#built = true
   }
 
-  /** A frame is in `#packet`: it goes to the driver, waits for more buffers, or is forgotten. */
+  /** Handles the frame in `#packet`: delivers it, keeps it until there are more buffers, or drops it. */
   #take(queue: DeviceQueue, length: number): void {
     const overflow = length + this.#rules.headerBytes - this.#room
-    if (!this.#wanted(length)) {
-      this.#disown()
+    if (!this.#accepts(length)) {
+      this.#reportWrites()
     } else if (overflow <= 0) {
       this.#give(queue, length)
     } else if (this.#rules.mergeable) {
@@ -203,11 +204,11 @@ export class Receiver {
       if (!this.#spill(queue)) this.#counters.starved++
     } else {
       this.#counters.noRoom++
-      this.#disown()
+      this.#reportWrites()
     }
   }
 
-  #wanted(length: number): boolean {
+  #accepts(length: number): boolean {
     const counters = this.#counters
     if (length < ETHERNET_BYTES || length > MAX_FRAME_BYTES) {
       counters.badLength++
@@ -233,7 +234,7 @@ export class Receiver {
     return fits
   }
 
-  /** Copies the bytes the filter looks at, which may lie in several spans. */
+  /** Copies the bytes that the filter reads. They can lie in several spans. */
   #readStart(length: number): void {
     const { count, lengths, offsets, regions } = this.#packet
     const start = this.#start
@@ -246,7 +247,7 @@ export class Receiver {
     }
   }
 
-  /** Copies what overflowed to more buffers. @returns false where the driver has to give more of them first */
+  /** Copies the bytes in the tail to additional buffers. @returns false if the driver must add buffers first */
   #spill(queue: DeviceQueue): boolean {
     while (this.#copied < this.#overflow) {
       const chain = this.#hold(queue)
@@ -255,10 +256,10 @@ export class Receiver {
         continue
       }
       if (this.#spans < queue.size) return false
-      // The driver has no more descriptors to give.
+      // All descriptors of the queue are in use: the driver cannot add buffers.
       this.#counters.noRoom++
       this.#waiting = 0
-      this.#disown()
+      this.#reportWrites()
       return true
     }
     this.#give(queue, this.#waiting)
@@ -266,7 +267,7 @@ export class Receiver {
     return true
   }
 
-  /** The frame is in the buffers that are held: gives back as many as it took. */
+  /** Delivers the frame in the held buffers: returns those that it uses. */
   #give(queue: DeviceQueue, length: number): void {
     const held = this.#held
     const header = this.#header.u8
@@ -276,7 +277,7 @@ export class Receiver {
     for (let room = 0; room < total; buffers++) room += held[buffers].writableLength
     setHeaderNumber(header, HEADER_NUM_BUFFERS, buffers)
     const [{ spans, readableSpans, writableLength, writer }] = held
-    // It may have been moved by a packet that never came this far.
+    // A packet that was dropped may have moved the writer.
     writer.rewind(readableSpans, spans.count, writableLength)
     writer.write(header, 0, headerBytes)
     for (let left = total; left > 0; ) {
@@ -293,8 +294,8 @@ export class Receiver {
     if (buffers > 1) this.#counters.merged++
   }
 
-  /** What is in the buffers is no packet, but memory that was written all the same. */
-  #disown(): void {
+  /** Reports the held buffers as written memory, because a dropped packet was written to them. */
+  #reportWrites(): void {
     for (const { spans, readableSpans } of this.#held) {
       for (let i = readableSpans; i < spans.count; i++) {
         this.#memory?.wrote(spans.regions[i], spans.offsets[i], spans.lengths[i])

@@ -17,7 +17,7 @@ function rig(options: ConstructorParameters<typeof HeldPort>[0] = {}, features?:
   return { port, device, driver }
 }
 
-test('a packet is sent as it is, however it is cut into descriptors  @virtio 5.1.6.2', () => {
+test('a packet is sent unchanged, whatever its descriptors are  @virtio 5.1.6.2', () => {
   for (const layout of ['direct', 'indirect', 'mixed'] as const) {
     const { port, device, driver } = rig()
     const bytes = frame(1514, 3)
@@ -31,7 +31,7 @@ test('a packet is sent as it is, however it is cut into descriptors  @virtio 5.1
   }
 })
 
-test('what the port cannot take waits, in order, and the driver’s buffer with it', () => {
+test('packets wait in order while the port has no room, and keep their buffers', () => {
   const { port, device, driver } = rig()
   port.room = 1
   const requests = [1, 2, 3].map((seed) => driver.send(frame(60, seed)))
@@ -52,7 +52,7 @@ test('what the port cannot take waits, in order, and the driver’s buffer with 
   assert.equal(device.counters.sent.waits, 1)
 })
 
-test('a link that goes down takes what waits with it', () => {
+test('waiting packets are dropped when the link goes down', () => {
   const { port, device, driver } = rig()
   port.room = 0
   const request = driver.send(frame(60, 1))
@@ -68,7 +68,7 @@ test('a link that goes down takes what waits with it', () => {
   assert.equal(device.counters.sent.linkDown, 1)
 })
 
-test('a queue that stops gives back the packet that waits  @virtio 2.6.1', () => {
+test('stopping a queue returns the waiting packet  @virtio 2.6.1', () => {
   const { port, device, driver } = rig()
   port.room = 0
   const request = driver.send(frame(60, 1))
@@ -85,12 +85,12 @@ const CLAIMS: readonly (readonly [what: string, length: number, fields: HeaderFi
   ['an unknown segmentation', 900, { flags: NEEDS_CSUM, gsoType: 2, gsoSize: 100 }],
   ['a reserved segmentation', 900, { flags: NEEDS_CSUM, gsoType: 0x41, gsoSize: 100 }],
   ['segments without a checksum', 900, { gsoType: GsoType.TCPV4, gsoSize: 100 }],
-  ['segments of no size', 900, { flags: NEEDS_CSUM, gsoType: GsoType.TCPV4 }],
+  ['segment size 0', 900, { flags: NEEDS_CSUM, gsoType: GsoType.TCPV4 }],
   ['congestion marks and nothing to segment', 900, { flags: NEEDS_CSUM, gsoType: GsoType.ECN, gsoSize: 100 }],
   ['congestion marks in UDP', 900, { flags: NEEDS_CSUM, gsoType: GsoType.UDP | GsoType.ECN, gsoSize: 100 }],
 ]
 for (const [what, length, fields] of CLAIMS) {
-  test(`a header that claims ${what} costs the driver that packet only  @virtio 5.1.6.2.1`, () => {
+  test(`a packet whose header has ${what} is dropped, and later ones are sent  @virtio 5.1.6.2.1`, () => {
     const { port, device, driver } = rig({ offloads: ALL })
     assert.ok(driver.send(frame(length, 1), header(fields)).reply)
     assert.equal(port.sent.length, 0)
@@ -100,7 +100,7 @@ for (const [what, length, fields] of CLAIMS) {
   })
 }
 
-test('each kind of segmentation passes where it was negotiated, and only there  @virtio 5.1.6.2.1', () => {
+test('each kind of segmentation is accepted only if it was negotiated  @virtio 5.1.6.2.1', () => {
   const { HOST_TSO4, HOST_TSO6, HOST_UFO, HOST_USO, HOST_ECN, CSUM } = NetFeature
   const kinds: readonly (readonly [number, number])[] = [
     [GsoType.TCPV4, HOST_TSO4],
@@ -127,13 +127,13 @@ test('each kind of segmentation passes where it was negotiated, and only there  
   assert.equal(ecn.port.sent.length, 1)
 })
 
-test('a checksum that was not negotiated is not left to the port  @virtio 5.1.6.2.1', () => {
+test('a packet with a partial checksum is dropped without CSUM  @virtio 5.1.6.2.1', () => {
   const { port, driver } = rig()
   driver.send(frame(60, 1), header({ flags: NEEDS_CSUM, csumStart: 34, csumOffset: 16 }))
   assert.equal(port.sent.length, 0)
 })
 
-test('what means nothing in a header reaches nobody  @virtio 5.1.6.2.2', () => {
+test('header fields without a meaning are cleared for the port  @virtio 5.1.6.2.2', () => {
   const { port, driver } = rig({ offloads: ALL })
   const flags = 0xfc | DATA_VALID
   driver.send(
@@ -143,7 +143,7 @@ test('what means nothing in a header reaches nobody  @virtio 5.1.6.2.2', () => {
   assert.deepEqual(port.sent[0].header, header({ hdrLen: 60 }))
 })
 
-test('packets that are too short, too long or in pieces without number go nowhere', () => {
+test('packets that are too short, too long or have too many spans are dropped', () => {
   const { port, device, driver } = rig()
   const huge = new Uint8Array(MAX_FRAME_BYTES + 1)
   for (const bytes of [new Uint8Array(0), new Uint8Array(13), huge]) {
@@ -164,7 +164,7 @@ test('packets that are too short, too long or in pieces without number go nowher
   assert.deepEqual(driver.rig.failures, [])
 })
 
-test('a frame longer than the MTU is for segmentation, or tagged, or goes nowhere  @virtio 5.1.4.2', () => {
+test('a frame longer than the MTU is dropped, unless it is segmented or tagged  @virtio 5.1.4.2', () => {
   const { port, driver } = rig({ mtu: 1500, offloads: ALL })
   driver.send(frame(1514, 1))
   driver.send(frame(1515, 1))
@@ -180,7 +180,7 @@ test('a frame longer than the MTU is for segmentation, or tagged, or goes nowher
   assert.equal(port.sent.length, 3)
 })
 
-test('writable parts of a packet to send are not touched', () => {
+test('device-writable parts of a transmitted packet are ignored', () => {
   const { port, driver } = rig()
   const request = driver.rig.submit(1, [header(), frame(60, 1)], [16])
   assert.equal(request.reply?.written, 0)

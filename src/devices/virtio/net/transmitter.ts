@@ -15,28 +15,28 @@ import type { Chain } from '../../../virtqueue/chain.ts'
 import type { DeviceQueue } from '../../../virtqueue/device-queue.ts'
 import { checkHeader, type HeaderFault } from './packet-header.ts'
 
-/** Spans of one packet, its header among them: as many as a system call takes. */
+/** Maximum spans of one packet, including its header: the limit of writev(2). */
 const MAX_SPANS = 1024
-/** Where in a frame its type is. */
+/** Offset of the type in a frame. */
 const TYPE_OFFSET = 12
 
-/** What packets of one session may look like. */
+/** Negotiated properties of the transmitted packets of a session. */
 export interface TransmitRules {
-  /** Bytes of the header in the driver's buffers. */
+  /** Length of the header in the driver's buffers, in bytes. */
   readonly headerBytes: number
-  /** `Offload`s the driver may leave undone. */
+  /** `Offload`s that packets may leave to the port. */
   readonly offloads: number
   /** Largest payload of a frame without segmentation offload; undefined without the MTU feature. */
   readonly mtu: number | undefined
 }
 
-/** Counts since the device was made. */
+/** Counters since the device was created. */
 export interface TransmitCounters {
   packets: number
   bytes: number
-  /** Packets without a whole header, or with a frame that is too short, too long or in too many pieces. */
+  /** Packets without a whole header, or with a frame that is too short, too long or has too many spans. */
   badLength: number
-  /** Packets whose header claims what is not so, or was not agreed. */
+  /** Packets whose header is invalid or uses an offload that was not negotiated. */
   badHeader: number
   /** Packets sent while the link was down. */
   linkDown: number
@@ -45,9 +45,9 @@ export interface TransmitCounters {
 }
 
 /**
- * One transmit queue: the driver's packets, sent from where they lie.
+ * Transmit queue: sends the driver's packets from guest memory, without a copy.
  *
- * Only the header is copied, because the driver could change it after it was checked.
+ * Only the header is copied, because the driver could change it after the check.
  */
 export class Transmitter {
   readonly #counters: TransmitCounters
@@ -55,7 +55,7 @@ export class Transmitter {
   readonly #packet = new SpanList(32)
   #queue: DeviceQueue | undefined
   #rules: TransmitRules = { headerBytes: HEADER_BYTES, offloads: 0, mtu: undefined }
-  /** The packet, in `#packet` already, that waits for the port. */
+  /** Chain that waits for room in the port. `#packet` holds its spans. */
   #waiting: Chain | undefined
   #busy = false
   #lastFault: HeaderFault | undefined
@@ -64,7 +64,7 @@ export class Transmitter {
     this.#counters = counters
   }
 
-  /** A driver's queue, which may be another one after a queue reset. */
+  /** Sets the driver's queue, which can change on a queue reset. */
   use(queue: DeviceQueue, rules: TransmitRules): void {
     if (queue === this.#queue) return
     this.#queue = queue
@@ -72,7 +72,7 @@ export class Transmitter {
     this.#waiting = undefined
   }
 
-  /** Sends what the driver made available, until the port takes no more. */
+  /** Sends available packets until the port has no room. */
   drain(port: NetworkPort, pair: number, linkUp: boolean): void {
     const queue = this.#queue
     if (!queue || this.#busy) return
@@ -92,7 +92,7 @@ export class Transmitter {
     queue.publish()
   }
 
-  /** Gives back the packet that waits, unsent. */
+  /** Returns the waiting packet unsent. */
   release(): void {
     const queue = this.#queue
     if (queue && this.#waiting) {
@@ -107,7 +107,7 @@ export class Transmitter {
     return { waiting: this.#waiting !== undefined, lastFault: this.#lastFault }
   }
 
-  /** The next packet that can be sent, now in `#packet`; those that cannot go back to the driver. */
+  /** Returns the next valid packet, with its spans in `#packet`. Invalid ones are returned to the driver. */
   #next(queue: DeviceQueue, linkUp: boolean): Chain | undefined {
     for (let chain = this.#waiting ?? queue.pop(); chain; chain = queue.pop()) {
       if (!linkUp) this.#counters.linkDown++
@@ -118,7 +118,7 @@ export class Transmitter {
     return undefined
   }
 
-  /** Writable parts, which a driver must not send, cost nothing and are passed over. */
+  /** Checks a packet and fills `#packet`. Device-writable buffers, which a driver must not add, are ignored. */
   #prepare(chain: Chain): boolean {
     const counters = this.#counters
     const { headerBytes } = this.#rules

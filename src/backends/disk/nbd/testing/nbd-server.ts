@@ -20,11 +20,11 @@ import {
 } from '../protocol.ts'
 
 const { HAS_FLAGS, READ_ONLY, SEND_FLUSH, SEND_TRIM, SEND_WRITE_ZEROES } = TransmissionFlag
-/** Of an export that can be written, and of one that cannot. */
+/** Transmission flags of a writable export and of a read-only one. */
 export const WRITABLE = HAS_FLAGS | SEND_FLUSH | SEND_TRIM | SEND_WRITE_ZEROES
 export const READABLE = HAS_FLAGS | READ_ONLY
 
-/** A request as it came. */
+/** Received request. */
 export interface ReceivedRequest {
   readonly type: number
   readonly flags: number
@@ -77,16 +77,16 @@ export function simpleReply(
 }
 
 /**
- * Server for tests: sends given bytes whatever it receives, and hands over the requests that follow.
+ * Server for tests: sends given bytes as its side of the handshake, and calls `onRequest` for each request after it.
  *
  *     const server = await NbdServer.listen([openingBytes(), exportBytes(1 << 20), acknowledgement()])
  *     const stream = server.connect()
  *     server.onRequest = (request) => server.say(simpleReply(request.cookie))
  */
 export class NbdServer {
-  /** Called for each request that is there as a whole. */
+  /** Called for each complete request. */
   onRequest: (request: ReceivedRequest) => void = () => {}
-  /** All bytes before the first request. */
+  /** Bytes received before the first request. */
   readonly heard: Promise<number[]>
   readonly #handshake: number[] = []
   #hear: (handshake: number[]) => void = () => {}
@@ -134,7 +134,7 @@ export class NbdServer {
     this.#socket?.resume()
   }
 
-  /** Leaves the client, when what was said is sent. */
+  /** Disconnects when all bytes are sent. */
   hangUp(): void {
     this.#socket?.end()
   }
@@ -147,7 +147,7 @@ export class NbdServer {
 
   #take(bytes: Buffer): void {
     this.#bytes = Buffer.concat([this.#bytes, bytes])
-    // What the client says in the handshake: 4 bytes and its one option.
+    // Client's part of the handshake: 4 bytes of flags, and one option.
     while (this.#handshake.length < HANDSHAKE_BYTES && this.#bytes.length > 0) {
       this.#handshake.push(this.#bytes[0])
       this.#bytes = this.#bytes.subarray(1)
@@ -156,7 +156,7 @@ export class NbdServer {
     for (;;) {
       if (this.#bytes.length < REQUEST_BYTES) return
       const { magic, type, flags, cookie, offset, length } = requestHeader.decode(this.#bytes)
-      if (magic !== Magic.REQUEST) throw new Error(`the client asks with ${magic}`)
+      if (magic !== Magic.REQUEST) throw new Error(`the client sent a request with the magic number ${magic}`)
       const end = REQUEST_BYTES + (type === NbdCommand.WRITE ? length : 0)
       if (this.#bytes.length < end) return
       const data = this.#bytes.subarray(REQUEST_BYTES, end)

@@ -1,7 +1,7 @@
 import type { Reply } from '../../../../virtqueue/driver/index.ts'
 import type { BlkType } from '../protocol.ts'
 
-/** The 16 bytes a request starts with. @virtio 5.2.6 */
+/** Returns the 16-byte header of a request. @virtio 5.2.6 */
 export function header(type: BlkType | number, sector: number | bigint = 0): Uint8Array {
   const bytes = new Uint8Array(16)
   const view = new DataView(bytes.buffer)
@@ -10,7 +10,7 @@ export function header(type: BlkType | number, sector: number | bigint = 0): Uin
   return bytes
 }
 
-/** A segment of a discard or write zeroes request. @virtio 5.2.6 */
+/** Returns a segment of a discard or write zeroes request. @virtio 5.2.6 */
 export function segment(sector: number | bigint, sectors: number, flags = 0): Uint8Array {
   const bytes = new Uint8Array(16)
   const view = new DataView(bytes.buffer)
@@ -20,17 +20,17 @@ export function segment(sector: number | bigint, sectors: number, flags = 0): Ui
   return bytes
 }
 
-/** Bytes that differ from sector to sector and from seed to seed. */
+/** Returns bytes that depend on sector and seed. */
 export function pattern(length: number, seed: number): Uint8Array {
   return Uint8Array.from({ length }, (_, i) => (i * 7 + (i >>> 9) * 31 + seed * 101) & 0xff)
 }
 
-/** The byte the driver finds at the very end of what the device may write. */
+/** Returns the status: the last writable byte of a request. */
 export function status(reply: Reply | undefined): number | undefined {
   return reply?.parts.at(-1)?.at(-1)
 }
 
-/** Cuts bytes into parts of these lengths, as far as they reach, and one more of what is left. */
+/** Splits bytes into parts of these lengths, and one more part with the rest. */
 export function cut(bytes: Uint8Array, cuts: readonly number[]): Uint8Array[] {
   const parts: Uint8Array[] = []
   let at = 0

@@ -6,9 +6,9 @@ export class HeldDisk implements Disk {
   readonly readOnly = false
   readonly canDiscard = true
   byteLength: number
-  /** What the device wants, oldest first. */
+  /** Held requests, oldest first. */
   readonly held: DiskRequest[] = []
-  /** Everything that was done, in order. */
+  /** Completed requests, in order. */
   readonly done: DiskOp[] = []
   readonly #memory: MemoryDisk
 

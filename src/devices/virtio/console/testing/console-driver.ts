@@ -3,7 +3,7 @@ import type { Request } from '../../../../virtqueue/driver/index.ts'
 import type { ConsoleDevice } from '../console.ts'
 import { CONTROL_RECEIVEQ, CONTROL_TRANSMITQ, ControlEvent, receiveq } from '../protocol.ts'
 
-/** A control message as the driver got it: names its event, so that tests read as a talk. */
+/** Control message that the driver received, with the name of its event. */
 export type ControlRecord = readonly [
   port: number,
   event: keyof typeof ControlEvent,
@@ -12,17 +12,17 @@ export type ControlRecord = readonly [
 ]
 
 /**
- * Plays the driver of a console device the way Linux does: buffers of a page in every queue it reads from, put back
- * once read; answers to DEVICE_ADD with PORT_READY, and to CONSOLE_PORT with PORT_OPEN.
+ * Driver of a console device that behaves like Linux: uses buffers of a page, adds buffers for control messages again
+ * when it has read them, and answers DEVICE_ADD with PORT_READY, and CONSOLE_PORT with PORT_OPEN.
  *
  *     const driver = new ConsoleDriver(device)
  *     driver.start()
- *     driver.read(0)                            // what arrived at port 0 since
+ *     driver.read(0)                            // new input of port 0
  *     driver.write(0, [104, 105])
  */
 export class ConsoleDriver {
   readonly rig: DeviceRig
-  /** Control messages in the order they came. */
+  /** Received control messages, in order. */
   readonly received: ControlRecord[] = []
   readonly #device: ConsoleDevice
   readonly #control: Request[] = []
@@ -33,14 +33,14 @@ export class ConsoleDriver {
     this.rig = activateDevice(device, options)
   }
 
-  /** What Linux does at probe, with control queues: buffers first, then DEVICE_READY. */
+  /** Starts like Linux with control queues: adds buffers first, then sends DEVICE_READY. */
   start(buffers = 8): void {
     this.offerControl(buffers)
     this.say(0xffff_ffff, ControlEvent.DEVICE_READY, 1)
     this.listen()
   }
 
-  /** Buffers for control messages. */
+  /** Adds buffers for control messages. */
   offerControl(buffers: number, length = 4096): void {
     for (let i = 0; i < buffers; i++) this.#control.push(this.rig.submit(CONTROL_RECEIVEQ, [], [length]))
   }
@@ -75,14 +75,14 @@ export class ConsoleDriver {
     }
   }
 
-  /** Buffers for input. */
+  /** Adds buffers for input. */
   offer(port: number, buffers: number, length: number): void {
     const requests = this.#input.get(port) ?? []
     this.#input.set(port, requests)
     for (let i = 0; i < buffers; i++) requests.push(this.rig.submit(receiveq(port), [], [length]))
   }
 
-  /** Input that arrived, in order; its buffers are not put back. */
+  /** Returns input that arrived, in order. Does not add its buffers again. */
   read(port: number): number[] {
     const requests = this.#input.get(port) ?? []
     const bytes: number[] = []
@@ -90,12 +90,12 @@ export class ConsoleDriver {
     return bytes
   }
 
-  /** Output; the request's `reply` is there once the host took all of it. */
+  /** Sends output. The request's `reply` is set when the host has taken all of it. */
   write(port: number, ...parts: (Uint8Array | readonly number[])[]): Request {
     return this.rig.submit(receiveq(port) + 1, parts)
   }
 
-  /** Shows the device what was added to a queue of the port. */
+  /** Notifies the device of a queue of the port. */
   kick(port: number): void {
     this.#device.notify(receiveq(port))
     this.#device.notify(receiveq(port) + 1)

@@ -5,7 +5,7 @@ import type { ConsolePortHost } from '../port.ts'
 /** Host that takes a set number of bytes, and keeps them. */
 export class KeepingHost implements ConsolePortHost {
   readonly bytes: number[] = []
-  /** Bytes it still takes. */
+  /** Number of bytes that the host still takes. */
   room = Number.POSITIVE_INFINITY
   calls = 0
 
@@ -34,5 +34,5 @@ export function inspectPort(device: ConsoleDevice, port: number) {
   return ports[port]
 }
 
-/** Length a request came back with; undefined while it has not. */
+/** Length with which a request was returned; undefined if it was not returned yet. */
 export const written = (request: Request): number | undefined => request.reply?.written

@@ -15,17 +15,17 @@ export class HeldPort implements NetworkPort {
   readonly transmitOffloads: number
   readonly receiveOffloads: number
   linkUp = true
-  /** Packets that were sent, with the pair they were sent on. */
+  /** Transmitted packets, with their pairs. */
   readonly sent: (Packet & { readonly pair: number })[] = []
-  /** Most packets it takes before it is full. */
+  /** Number of packets that the port takes before it is full. */
   room = Number.POSITIVE_INFINITY
-  /** Refuses what it is asked to change. */
+  /** True if the port refuses every change of settings. */
   unwilling = false
   /** Last settings. */
   usedPairs: number | undefined
   offloadsInUse: number | undefined
   listener: PortListener | undefined
-  /** Times it was asked for a packet. */
+  /** Number of `receive` calls. */
   asked = 0
   readonly #arrived: Packet[][]
   readonly #expected: boolean[]
@@ -77,7 +77,7 @@ export class HeldPort implements NetworkPort {
 
   close(): void {}
 
-  /** A packet comes in. */
+  /** Adds a packet for the device. */
   arrive(frame: Uint8Array, header: Uint8Array = new Uint8Array(HEADER_BYTES), pair = 0): void {
     this.#arrived[pair].push({ header, frame })
     this.tell(pair)
@@ -91,7 +91,7 @@ export class HeldPort implements NetworkPort {
     return true
   }
 
-  /** Packets that came in and were not taken. */
+  /** Number of packets that the device has not received yet. */
   waiting(pair = 0): number {
     return this.#arrived[pair].length
   }

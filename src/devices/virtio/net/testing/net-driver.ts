@@ -18,14 +18,14 @@ export interface HeaderFields {
   readonly numBuffers?: number
 }
 
-/** The 12 bytes in front of a packet. @virtio 5.1.6 */
+/** Returns the 12-byte header of a packet. @virtio 5.1.6 */
 export function header(fields: HeaderFields = {}): Uint8Array {
   const { flags = 0, gsoType = 0, hdrLen = 0, gsoSize = 0, csumStart = 0, csumOffset = 0, numBuffers = 0 } = fields
   const numbers = [hdrLen, gsoSize, csumStart, csumOffset, numBuffers]
   return Uint8Array.of(flags, gsoType, ...numbers.flatMap((number) => [number & 0xff, number >> 8]))
 }
 
-/** A frame of `length` bytes, at least 14, that differs from seed to seed. */
+/** Returns a frame of `length` bytes, at least 14, whose contents depend on the seed. */
 export function frame(length: number, seed: number, destination: readonly number[] = STATION): Uint8Array {
   const bytes = Uint8Array.from({ length }, (_, i) => (i * 7 + (i >>> 8) * 31 + seed * 101) & 0xff)
   bytes.set([...destination, 2, 0, 0, 0, 0, seed & 0xff, 0x08, 0x00].slice(0, length))
@@ -36,16 +36,16 @@ export const STATION_TEXT = '52:54:00:12:34:56'
 export const STATION = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56] as const
 export const BROADCAST = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff] as const
 
-/** A packet as the driver finds it: with the lengths of the buffers it came in. */
+/** Received packet, with the lengths of its buffers. */
 export interface ReceivedPacket extends Packet {
   readonly buffers: readonly number[]
 }
 
-/** The driver's side of a network device. */
+/** Driver's side of a network device. */
 export class NetDriver {
   readonly rig: DeviceRig
   readonly #control: number
-  /** Buffers for packets of each pair, in the order they were given. */
+  /** Receive buffers of each pair, in the order in which they were added. */
   readonly #posted: Request[][]
 
   constructor(device: NetDevice, options: DeviceRigOptions = {}) {
@@ -55,7 +55,7 @@ export class NetDriver {
     this.#posted = Array.from({ length: pairs }, () => [])
   }
 
-  /** Gives the device buffers of these lengths (or made of parts of these lengths). */
+  /** Adds receive buffers of these lengths, or of parts of these lengths. */
   post(buffers: readonly (number | readonly number[])[], pair = 0, layout?: Layout): void {
     for (const parts of buffers) {
       this.#posted[pair].push(this.rig.rigs[2 * pair].add([], typeof parts === 'number' ? [parts] : parts, layout))
@@ -63,7 +63,7 @@ export class NetDriver {
     this.rig.kick(2 * pair)
   }
 
-  /** Packets that are complete, each once. Buffers that came back without a byte are left out. */
+  /** Returns complete packets, each once. Leaves out buffers that were returned with length 0. */
   received(pair = 0): ReceivedPacket[] {
     const replies = this.#replies(pair)
     const packets: ReceivedPacket[] = []
@@ -71,7 +71,8 @@ export class NetDriver {
       const first = replies[i].bytes
       const buffers = headerNumber(first, HEADER_NUM_BUFFERS)
       const group = replies.slice(i, i + buffers)
-      if (buffers === 0 || group.length < buffers) throw new Error(`${buffers} buffers, ${group.length} are there`)
+      if (buffers === 0 || group.length < buffers)
+        throw new Error(`num_buffers is ${buffers}, but ${group.length} buffers were returned`)
       const bytes = join(group.map((reply) => reply.bytes))
       packets.push({
         header: bytes.slice(0, HEADER_BYTES),
@@ -89,12 +90,12 @@ export class NetDriver {
     return this.rig.submit(2 * pair + 1, cut(whole, cuts), [], layout)
   }
 
-  /** @returns the command's `ack` */
+  /** Sends a control command. @returns its `ack` */
   command(kind: number, number: number, ...data: readonly Bytes[]): number | undefined {
     return this.rig.send(this.#control, [[kind, number], ...data], [1]).parts[0][0]
   }
 
-  /** Sends bytes to the control queue, whatever they are. */
+  /** Sends any bytes to the control queue. */
   rawCommand(readable: readonly Bytes[], writable: readonly number[]): Reply {
     return this.rig.send(this.#control, readable, writable)
   }
