@@ -247,7 +247,7 @@ const CASES: readonly Case[] = [
     what: 'a QEMU that refuses, in control sequences',
     args: IN_QEMU,
     env: { PATH: qemu(`printf 'qemu: \\033]0;title\\007\\302\\233no\\n' >&2; exit 1`) },
-    says: /^outboard: .*QEMU ended with 1: qemu: \\x1b\]0;title\\x07\\x9bno$/,
+    says: /^outboard: .*QEMU exited with 1: qemu: \\x1b\]0;title\\x07\\x9bno$/,
     code: ExitCode.FAILURE,
   },
   {

@@ -4,18 +4,18 @@ import { TerminalHistory } from './terminal-history.ts'
 
 const TERMINAL_HISTORY_BYTES = 256 * 1024
 
-/** Listener for changes; the new state is in the feed and the machine. */
+/** Listener for changes. The new state is in the feed and the machine. */
 export interface FeedListener {
   damage(scanout: number, rect: Rect): void
-  /** The mode or the cursor of a scanout changed; with another mode, all of its pixels did. */
+  /** The mode of a scanout changed; all of its pixels are damaged. */
   mode(scanout: number): void
   cursor(scanout: number): void
   terminal(): void
-  /** Lights, log, or the end of the guest. */
+  /** Lights, log or end of the guest changed. */
   state(): void
 }
 
-/** History of the machine's events that later tabs need: one for all tabs, bounded. */
+/** State and bounded history of the machine's events for tabs that connect later. Shared by all tabs. */
 export class MachineFeed {
   readonly terminal = new TerminalHistory(TERMINAL_HISTORY_BYTES)
   readonly log = new LogHistory()
@@ -47,12 +47,12 @@ export class MachineFeed {
     })
   }
 
-  /** Why the guest is no more, once it is not. */
+  /** Reason why the guest stopped; undefined while it runs. */
   get stopped(): StopReason | undefined {
     return this.#stopped
   }
 
-  /** @returns a function that ends it */
+  /** Adds a listener. @returns a function that removes it */
   listen(listener: FeedListener): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)

@@ -44,7 +44,7 @@ for (const [text, why] of [
   ['{"type":"wheel","vertical":1e9,"horizontal":0}', 'wheel: vertical is missing or out of range'],
   ['{"type":"resize","scanout":0,"width":1e6,"height":480}', 'resize: width is missing or out of range'],
   ['{"type":"terminalSize","columns":0,"rows":24}', 'terminalSize: columns is missing or out of range'],
-  ['{"type":"done","lane":"screen"}', 'done: lane is missing or out of range'],
+  ['{"type":"done","stream":"screen"}', 'done: stream is missing or out of range'],
 ] as const) {
   test(`the page may not send ${text || 'nothing'}`, () => {
     assert.throws(() => parsePageMessage(text), new ProtocolError(why))

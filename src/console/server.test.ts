@@ -213,7 +213,7 @@ test('a new tab sees what the terminal showed before, and must not answer its qu
   const client = await PageClient.connect(server.url)
   await client.until(() => client.terminalText === 'hello \x1b[6n')
   machine.print('again \x1b[6n')
-  client.send({ type: 'done', lane: 'terminal' })
+  client.send({ type: 'done', stream: 'terminal' })
   await client.until(() => client.terminalText.endsWith('again \x1b[6n'))
   assert.deepEqual(
     client.frames.flatMap((frame) => (frame.kind === 'terminal' ? [frame.quiet] : [])),
@@ -241,7 +241,7 @@ test('a tab that is slow with the terminal skips to the newest output, and is to
   await client.settle()
   assert.equal(client.terminalText, 'first')
   client.isQuick = true
-  client.send({ type: 'done', lane: 'terminal' })
+  client.send({ type: 'done', stream: 'terminal' })
   await client.until(() => client.terminalText.endsWith('last'))
   assert.ok(client.terminalText.length <= 256 * 1024 + 5)
   const terminal = client.frames.flatMap((frame) => (frame.kind === 'terminal' ? [frame.skipped] : []))
@@ -261,7 +261,7 @@ test('lights, log and the end of the guest reach the tab, those of before too', 
   assert.equal(state.log.at(-1), 'line 599')
   assert.deepEqual([state.log.length, state.logSkipped], [500, 101])
   await machine.stop()
-  client.send({ type: 'done', lane: 'state' })
+  client.send({ type: 'done', stream: 'state' })
   await client.until(() => client.messages.length === 3)
   const end = client.messages[2]
   assert.ok(end.type === 'state' && end.stopped?.kind === 'requested' && end.log.length === 0)
@@ -316,8 +316,8 @@ test('keys and buttons a tab held come up when it goes', async () => {
 for (const [what, message, reason] of [
   ['not JSON', '{', 'not JSON'],
   ['of no type', '{"type":"reboot"}', 'unknown type'],
-  ['for a scanout there is none of', '{"type":"pointer","scanout":3,"x":0,"y":0}', 'there is no scanout 3'],
-  ['an acknowledgement of nothing', '{"type":"done","lane":"inspection"}', 'acknowledges what was not sent'],
+  ['for a scanout there is none of', '{"type":"pointer","scanout":3,"x":0,"y":0}', 'no scanout 3'],
+  ['an acknowledgement of nothing', '{"type":"done","stream":"inspection"}', 'acknowledges what was not sent'],
 ] as const) {
   test(`a message that is ${what} closes that connection only, with the reason`, async () => {
     const [bad, good] = [await PageClient.connect(server.url), await PageClient.connect(server.url)]

@@ -92,7 +92,7 @@ test('keys ask to wait while the engine obeys none', async () => {
   const held = untilHeld(() => machine.key(30, engine.count('key') % 2 === 0))
   const sent = engine.count('key')
   assert.ok(await isOpen(held))
-  for (let i = 0; i < sent; i++) engine.report({ type: 'obeyed' })
+  for (let i = 0; i < sent; i++) engine.report({ type: 'input-handled' })
   assert.ok(!(await isOpen(held)))
   assert.ok(!machine.pointer(0, 0.5, 0.5))
 })
@@ -162,5 +162,5 @@ test('an engine that does not answer to a stop is ended after a while, which is 
   const stopped = machine.stop()
   context.mock.timers.tick(60_000)
   await stopped
-  assert.deepEqual(lines, ['the engine does not answer: ended with requests in flight'])
+  assert.deepEqual(lines, ['the engine does not answer: terminated with requests in flight'])
 })

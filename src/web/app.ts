@@ -62,10 +62,10 @@ function showMessage(message: ServerMessage, answer: Answer): void {
       break
     case 'state':
       showState(message)
-      answer({ type: 'done', lane: 'state' })
+      answer({ type: 'done', stream: 'state' })
       break
     case 'inspection':
-      answer({ type: 'done', lane: 'inspection' })
+      answer({ type: 'done', stream: 'inspection' })
       inspector.show(message)
       typist.inspected(message)
       break

@@ -117,7 +117,7 @@ export class TerminalPanel {
     const output = this.#decoder.decode(bytes, { stream: true })
     const bounded = this.#sequences.bound(skipped ? SKIPPED + output : output)
     for (let at = 0; at < bounded.length; at += PIECE) this.#terminal.write(bounded.slice(at, at + PIECE))
-    this.#terminal.write('', () => answer({ type: 'done', lane: 'terminal' }))
+    this.#terminal.write('', () => answer({ type: 'done', stream: 'terminal' }))
   }
 
   focus(): void {

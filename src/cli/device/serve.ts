@@ -118,10 +118,10 @@ function listen(served: Served, server: DeviceServer, stop: () => void): () => v
     report({ type: 'inspection', id, inspection: { devices: [{ ...device, state }] } })
   }
   const obey = (command: MachineCommand): void => {
-    if (command.type === 'heard') news.heard()
+    if (command.type === 'report-received') news.acknowledge()
     else if (command.type === 'inspect') void inspect(command.id)
     else served.handle?.(command)
-    if (isInput(command)) report({ type: 'obeyed' })
+    if (isInput(command)) report({ type: 'input-handled' })
   }
   process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', refresh)
   // Without its machine the device has no purpose.

@@ -1,42 +1,42 @@
 import { DeviceId } from '../../virtio/device-id.ts'
 import { type DeviceTransport, QemuDeviceDriver, VFIO_USER } from './qemu.ts'
 
-/** What a device is to QEMU. */
+/** Device as QEMU attaches it. */
 export interface AttachedDevice {
-  /** Its name, in QEMU too. */
+  /** Unique name, also in QEMU. */
   readonly id: string
   readonly kind: 'block' | 'console' | 'entropy' | 'gpu' | 'input' | 'net'
   readonly transport: DeviceTransport
   readonly socket: string
-  /** Of a network card: over vhost-user QEMU tells the guest. */
+  /** MAC address of a network device, which the guest receives from QEMU. */
   readonly mac?: string
 }
 
-/** What the machine starts with, its console on the serial port. */
+/** Firmware to start with; its console is the serial port. */
 export interface Firmware {
-  /** An image of code and variables. @default QEMU's SeaBIOS */
+  /** File with code and variables. @default QEMU's SeaBIOS */
   readonly file?: string
 }
 
 export interface QemuArgumentsOptions {
   readonly accelerator: 'kvm' | 'tcg'
   readonly memoryMiB: number
-  /** A kernel to start with; without one the firmware boots from the first disk, or else from the network. */
+  /** Kernel to start. @default the firmware boots from the first disk, or else from the network */
   readonly boot?: { readonly kernel: string; readonly initrd?: string; readonly commandLine: string }
-  /** @default QEMU's SeaBIOS, which shows nothing on the serial port */
+  /** @default QEMU's SeaBIOS without output on the serial port */
   readonly firmware?: Firmware
   readonly devices: readonly AttachedDevice[]
 }
 
-/** What QEMU needs to know of a device it has no name for: queues, their size, bytes of its configuration space. */
+/** Parameters of QEMU's generic device: virtio id, queues, their size, and bytes of configuration space. */
 const GENERIC = {
   console: { id: DeviceId.CONSOLE, queues: 10, queueSize: 64, config: 12 },
   gpu: { id: DeviceId.GPU, queues: 2, queueSize: 64, config: 20 },
 } as const
 
 /**
- * QEMU's arguments for a machine with no device of its own but a serial port. The guest's memory is a memfd that the
- * device processes map; the serial port is QEMU's standard output.
+ * Returns QEMU's arguments for a machine whose only own device is a serial port. The guest's memory is a memfd that the
+ * device processes map. The serial port is QEMU's standard output.
  */
 export function qemuArguments(options: QemuArgumentsOptions): string[] {
   const { accelerator, memoryMiB, boot, firmware, devices } = options
@@ -45,7 +45,7 @@ export function qemuArguments(options: QemuArgumentsOptions): string[] {
     : ['block' as const, 'net' as const].map((kind) => devices.find((one) => one.kind === kind))
   return [
     ...['-accel', accelerator, '-cpu', accelerator === 'kvm' ? 'host' : 'max'],
-    // Without graphics of QEMU's own, SeaBIOS and what it boots have their console on the serial port.
+    // Without graphics, SeaBIOS and the programs that it boots use the serial port as their console.
     ...['-machine', `q35,memory-backend=memory${firmware ? ',graphics=off' : ''}`, '-m', `${memoryMiB}`],
     ...(firmware?.file === undefined ? [] : ['-bios', firmware.file]),
     ...['-object', `memory-backend-memfd,id=memory,size=${memoryMiB}M,share=on`],
@@ -61,7 +61,7 @@ export function qemuArguments(options: QemuArgumentsOptions): string[] {
   ]
 }
 
-/** For what is served at a socket over vfio-user. Only as JSON QEMU takes the address of a socket. */
+/** Arguments for a vfio-user device at a socket. QEMU accepts the socket's address only as JSON. */
 export function vfioUserArguments(socket: string, properties: { id?: string; bootindex?: number } = {}): string[] {
   return ['-device', JSON.stringify({ driver: VFIO_USER, ...properties, socket: { type: 'unix', path: socket } })]
 }
@@ -79,7 +79,7 @@ function backEndArguments(device: AttachedDevice, { bootindex }: { bootindex?: n
   ]
 }
 
-/** Firmware drives a transitional function as virtio 0.9.5, even if it knows virtio 1. */
+/** Firmware drives a transitional function as virtio 0.9.5, even if the firmware supports virtio 1. */
 const MODERN = 'disable-legacy=on'
 
 function deviceArgument({ id, kind, mac }: AttachedDevice): string {
@@ -91,7 +91,7 @@ function deviceArgument({ id, kind, mac }: AttachedDevice): string {
     case 'input':
       return `${QemuDeviceDriver.INPUT},chardev=${id}`
     case 'net':
-      // Without the ROM of QEMU's that looks for something to boot on the network.
+      // Without QEMU's ROM for network boot.
       return `${QemuDeviceDriver.NET},netdev=${id},${MODERN},romfile=${mac === undefined ? '' : `,mac=${mac}`}`
     case 'console':
     case 'gpu': {
@@ -102,7 +102,7 @@ function deviceArgument({ id, kind, mac }: AttachedDevice): string {
   }
 }
 
-/** A comma ends a value, unless it is doubled. */
+/** Doubles commas: a single one ends a value. */
 function escaped(value: string): string {
   return value.replaceAll(',', ',,')
 }

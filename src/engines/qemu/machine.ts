@@ -18,7 +18,7 @@ import type { Program } from './program.ts'
 import type { DeviceTransport } from './qemu.ts'
 import { SerialTerminal } from './serial-terminal.ts'
 
-/** Timeout for QEMU to end after a request. */
+/** Time for QEMU to exit; then it is killed. */
 const QEMU_TIMEOUT_MS = 3000
 
 /** Disk image. */
@@ -29,29 +29,32 @@ interface QemuDisk {
   readonly logicalBlockSize?: LogicalBlockSize
 }
 
-/** What makes a guest. */
+/** Options of a guest. */
 export interface QemuMachineOptions
   extends Pick<QemuArgumentsOptions, 'accelerator' | 'memoryMiB' | 'boot' | 'firmware'> {
   readonly qemu: Program
   readonly deviceProgram: DeviceProgram
-  /** What all devices speak. */
+  /** Protocol of all devices. */
   readonly transport: DeviceTransport
-  /** `/dev/vda` first. */
+  /** Disks in order, `/dev/vda` first. */
   readonly disks: readonly QemuDisk[]
-  /** Whether the GPU offers blob resources (default), which it reads in place. */
+  /** True if the GPU offers blob resources, which it reads in place. @default true */
   readonly blob?: boolean
-  /** The guest has no network card without one. */
+  /** Network of the guest. @default no network card */
   readonly network?: GuestNetwork
-  /** Set when the serial port is the terminal until the guest uses its console; else its lines are logged. */
+  /**
+   * True if the serial port is the terminal until the guest uses its console. Otherwise its lines are logged.
+   * @default false
+   */
   readonly serialTerminal?: boolean
 }
 
-/** A guest in QEMU, with each device in a process of its own. Nothing is started yet. */
+/** Creates a machine whose guest runs in QEMU, with each device in a process of its own. Starts nothing. */
 export function createQemuMachine(options: QemuMachineOptions): Machine {
   return new MachineProxy(new QemuEngine(options))
 }
 
-/** A device of the guest, and the commands it handles. */
+/** Device of the guest, and the commands that it handles. */
 interface PlannedDevice {
   readonly id: string
   readonly kind: AttachedDevice['kind']
@@ -80,12 +83,12 @@ class QemuEngine implements MachineEngine {
   #events: EngineEvents | undefined
   #qemu: ChildProcess | undefined
   #qemuEnded: Promise<void> = Promise.resolve()
-  /** Holds the sockets. */
+  /** Folder of the sockets. */
   #folder: string | undefined
   #screens: GpuScreens | undefined
   #serial: SerialTerminal | undefined
   #stopping: Promise<void> | undefined
-  /** Why the guest runs no more. */
+  /** Reason why the guest stopped. */
   #ended: StopReason | undefined
 
   constructor(options: QemuMachineOptions) {
@@ -153,14 +156,14 @@ class QemuEngine implements MachineEngine {
     const frames = path.join(folder, 'frames.sock')
     const attached = this.#devices.map(({ id, kind, args, mac }) => {
       const socket = path.join(folder, `${id}.sock`)
-      // Only this user gets into the folder.
+      // Only the user of this process has access to the folder.
       const exported = kind === 'gpu' ? [`--export=${frames}`, '--export-memory'] : []
       const process = new DeviceProcess({
         program,
         args: [kind, `--transport=${transport}`, ...args, ...exported],
         socket,
         report: (report) => this.#receive(id, report),
-        left: (why) => this.#left(why),
+        exited: (why) => this.#fail(why),
       })
       this.#processes.set(id, process)
       if (kind === 'gpu') {
@@ -200,36 +203,36 @@ class QemuEngine implements MachineEngine {
         for (const byte of bytes) serial.byte(byte)
       })
       .on('error', () => {})
-    let complaint = ''
+    let lastError = ''
     if (child.stderr) {
-      // A guest can have it complain.
-      const tell = limitedLog((line) => this.#events?.report({ type: 'log', line }))
+      // A guest can cause any number of these lines.
+      const log = limitedLog((line) => this.#events?.report({ type: 'log', line }))
       readLines(child.stderr, (line) => {
-        complaint = line
-        if (!this.#stopping) tell(line)
+        lastError = line
+        if (!this.#stopping) log(line)
       })
     }
     this.#qemuEnded = new Promise((resolve) => {
       child.on('error', (error) => {
-        this.#left(`QEMU cannot be started: ${error.message}`)
+        this.#fail(`cannot start QEMU: ${error.message}`)
         resolve()
       })
       child.on('close', (status, signal) => {
         if (status === 0) this.#guestEnded({ kind: 'power-off', message: 'the guest powered off' })
-        else this.#left(`QEMU ended with ${status ?? signal}${complaint && `: ${complaint}`}`)
+        else this.#fail(`QEMU exited with ${status ?? signal}${lastError && `: ${lastError}`}`)
         resolve()
       })
     })
   }
 
-  /** What the terminal shows is said nowhere else. */
+  /** Reports a line or step of the serial port, unless the terminal shows it. */
   #reportSerial(report: Report): void {
     if (!this.#serial?.active) this.#events?.report(report)
   }
 
-  #receive(id: string, said: Report): void {
-    if (said.type === 'bytes' && said.stream === Stream.TERMINAL) this.#serial?.release()
-    const report = (id === 'gpu' && this.#screens?.receive(said)) || said
+  #receive(id: string, received: Report): void {
+    if (received.type === 'bytes' && received.stream === Stream.TERMINAL) this.#serial?.release()
+    const report = (id === 'gpu' && this.#screens?.receive(received)) || received
     if (report.type === 'inspection') {
       const inspection = this.#inspections.take(report.id, id, report.inspection.devices)
       if (inspection) this.#events?.report(inspection)
@@ -241,7 +244,7 @@ class QemuEngine implements MachineEngine {
     for (const process of this.#processes.values()) process.send({ type: 'inspect', id })
   }
 
-  /** By itself; its devices stay, since its screen can still be read. */
+  /** The guest stopped by itself. Its devices keep running, since the screen can still be read. */
   #guestEnded(reason: StopReason): void {
     if (this.#stopping || this.#ended) return
     this.#ended = reason
@@ -249,11 +252,11 @@ class QemuEngine implements MachineEngine {
     this.#qemu?.kill('SIGTERM')
   }
 
-  /** A part ended that should not have: without it there is no guest. */
-  #left(why: string): void {
+  /** QEMU or a device process exited unexpectedly, which ends the guest. */
+  #fail(why: string): void {
     if (this.#stopping || this.#ended) return
     this.#ended = { kind: 'failure', message: why }
-    void this.#end().then(() => this.#events?.left(why))
+    void this.#end().then(() => this.#events?.exited(why))
   }
 
   async #stop(): Promise<void> {
@@ -261,15 +264,15 @@ class QemuEngine implements MachineEngine {
     this.#events?.report({ type: 'stopped' })
   }
 
-  /** The guest first, then what it may have left in flight in its devices. */
+  /** Stops the guest first, then its devices, which complete requests in flight. */
   #end(): Promise<void> {
     this.#stopping ??= (async () => {
       const qemu = this.#qemu
       qemu?.kill('SIGTERM')
       this.#serial?.close()
-      const late = setTimeout(() => qemu?.kill('SIGKILL'), QEMU_TIMEOUT_MS)
+      const timeout = setTimeout(() => qemu?.kill('SIGKILL'), QEMU_TIMEOUT_MS)
       await this.#qemuEnded
-      clearTimeout(late)
+      clearTimeout(timeout)
       this.#screens?.close()
       await Promise.all([...this.#processes.values()].map((process) => process.stop()))
       if (this.#folder !== undefined) rmSync(this.#folder, { recursive: true, force: true })
@@ -278,16 +281,16 @@ class QemuEngine implements MachineEngine {
   }
 }
 
-/** Answers of several devices to one question. */
+/** Collects the answers of several devices to one inspection. */
 class Inspections {
   readonly #open = new Map<number, Map<string, readonly DeviceInspection[] | undefined>>()
 
-  /** @param devices in the order the answer has */
+  /** @param devices order of the devices in the answer */
   begin(id: number, devices: readonly string[]): void {
     this.#open.set(id, new Map(devices.map((device) => [device, undefined])))
   }
 
-  /** @returns the whole answer, once it is */
+  /** Adds an answer. @returns the whole inspection, when it is complete */
   take(id: number, device: string, answer: readonly DeviceInspection[]): Report | undefined {
     const answers = this.#open.get(id)
     if (!answers?.has(device)) return undefined

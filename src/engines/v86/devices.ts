@@ -12,12 +12,12 @@ import { cryptoRandomSource } from '../../services/random-source.ts'
 import type { VirtioDevice } from '../../virtio/device.ts'
 import type { V86MachineOptions } from './options.ts'
 
-/** The screen until the viewer asks for another size. */
+/** Size of the screen until the viewer requests another one. */
 const SCREEN = { width: 1024, height: 768 }
 
-/** All devices of a guest, and what stands behind them. */
+/** Devices of a guest, and the objects behind them. */
 export interface GuestDevices {
-  /** In the order of their slots. */
+  /** All devices, in the order of their slots. */
   readonly all: readonly VirtioDevice[]
   readonly gpu: GpuDevice
   readonly display: ViewerDisplay
@@ -29,9 +29,9 @@ export interface GuestDevices {
 }
 
 /**
- * Makes the devices of a guest. Adding one is a line here.
- * @param report takes what they tell the main thread
- * @throws {DiskError} where a disk cannot be opened
+ * Creates the devices of a guest. To add a device, add it to `all`.
+ * @param report receives the devices' reports to the main thread
+ * @throws {DiskError} if a disk cannot be opened
  */
 export async function createDevices(
   { disks: images = [], blob = true, devices: modules = [] }: V86MachineOptions,

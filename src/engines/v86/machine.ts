@@ -6,7 +6,7 @@ import { type EngineEvents, type MachineEngine, MachineProxy } from '../../machi
 import type { MachineCommand, Report } from '../../machine/messages.ts'
 import type { V86MachineOptions } from './options.ts'
 
-/** A guest in v86, in a worker thread of its own. Nothing is started yet. */
+/** Creates a machine whose guest runs in v86, in a worker thread. Starts nothing. */
 export function createV86Machine(options: V86MachineOptions): Machine {
   return new MachineProxy(new WorkerEngine(options))
 }
@@ -19,8 +19,8 @@ class WorkerEngine implements MachineEngine {
     this.#options = options
   }
 
-  start({ report, left }: EngineEvents): void {
-    // What the emulator prints is not for this process's standard output.
+  start({ report, exited }: EngineEvents): void {
+    // The emulator's output must not appear on this process's standard output.
     const worker = new Worker(new URL('./worker.js', import.meta.url), {
       workerData: { ...this.#options, devices: this.#options.devices?.map(String) },
       stdout: true,
@@ -32,10 +32,10 @@ class WorkerEngine implements MachineEngine {
     }
     worker.on('message', (message: Report) => {
       report(message)
-      if (isCoalesced(message)) this.send({ type: 'heard' })
+      if (isCoalesced(message)) this.send({ type: 'report-received' })
     })
-    worker.on('error', (error) => left(`the engine failed: ${error.message}`))
-    worker.on('exit', () => left('the engine ended'))
+    worker.on('error', (error) => exited(`the engine failed: ${error.message}`))
+    worker.on('exit', () => exited('the engine exited'))
   }
 
   send(command: MachineCommand): void {

@@ -1,7 +1,7 @@
 import type { LogicalBlockSize } from '../../devices/virtio/block/block.ts'
-/** What makes a guest; the worker gets it as its `workerData`. */
+/** Options of a guest, passed to the worker as its `workerData`. */
 export interface V86MachineOptions {
-  /** Files. */
+  /** Paths of the kernel, initial ramdisk and firmware files. */
   readonly kernel: string
   readonly initrd?: string
   readonly bios: string
@@ -15,11 +15,12 @@ export interface V86MachineOptions {
     readonly readOnly: boolean
     readonly logicalBlockSize?: LogicalBlockSize
   }[]
-  /** Whether the GPU offers blob resources (default), which it reads in place. */
+  /** True if the GPU offers blob resources, which it reads in place. @default true */
   readonly blob?: boolean
   /**
-   * Modules whose default export makes a device of your own: `() => VirtioDevice`, possibly asynchronous. They run in the
-   * engine's thread. @default []
+   * Modules whose default export creates a custom device: `() => VirtioDevice`, possibly asynchronous. They run in the
+   * engine's thread.
+   * @default []
    */
   readonly devices?: readonly (URL | string)[]
 }

@@ -1,4 +1,4 @@
-/** The engine's worker thread: the emulator with its devices, driven by messages of the main thread. */
+/** Worker thread of the engine: the emulator with its devices, controlled by messages of the main thread. */
 import { parentPort, workerData } from 'node:worker_threads'
 import { DiskError } from '../../backends/disk/disk-error.ts'
 import { limitedLog } from '../../log/limited-log.ts'
@@ -12,7 +12,7 @@ import { Emulator } from './adapter/emulator.ts'
 import { createDevices, type GuestDevices } from './devices.ts'
 import type { V86MachineOptions } from './options.ts'
 
-/** Slots of the emulated board that are free, in the order of the devices. */
+/** First free slot of the emulated board. */
 const FIRST_SLOT = 8
 const MEMORY_MIB = 256
 
@@ -22,8 +22,8 @@ function post(message: Report, transfer: readonly ArrayBuffer[] = []): void {
   parentPort?.postMessage(message, [...transfer])
 }
 
-const news = new CoalescedReports(post)
-const report = (message: Report): void => news.report(message)
+const reports = new CoalescedReports(post)
+const report = (message: Report): void => reports.report(message)
 
 const log = (line: string): void => report({ type: 'log', line })
 
@@ -74,8 +74,8 @@ class Engine {
       case 'taken':
         devices.console.taken(command.stream, command.bytes)
         return
-      case 'heard':
-        news.heard()
+      case 'report-received':
+        reports.acknowledge()
         return
       case 'damage-taken':
         devices.display.taken(command.scanout)
@@ -117,19 +117,19 @@ async function main(): Promise<void> {
     line: (text) => log(`guest: ${text}`),
     ended: end,
   })
-  // Disks first: what is wrong with them is known at once.
+  // Disks first, so that their errors are reported at once.
   const devices = await createDevices(options, report)
   report({ type: 'progress', step: 'loading the kernel' })
   emulator = await Emulator.create({
     ...options,
     memoryMiB: options.memoryMiB ?? MEMORY_MIB,
     onSerial: (byte) => serial.byte(byte),
-    onReset: () => end({ kind: 'power-off', message: 'the guest restarted, which ends it here' }),
+    onReset: () => end({ kind: 'power-off', message: 'the guest restarted; restarts are not supported' }),
   })
   const engine = new Engine(emulator, devices)
   parentPort?.on('message', (command: MachineCommand) => {
     engine.handle(command)
-    if (isInput(command)) report({ type: 'obeyed' })
+    if (isInput(command)) report({ type: 'input-handled' })
   })
   await emulator.run()
   report({ type: 'started' })

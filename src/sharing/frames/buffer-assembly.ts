@@ -33,34 +33,36 @@ export class BufferAssembly {
       }
       const { kind, withheld } = this.#statement
       if (kind === 'dma-buf' && !(descriptors.length === 1 && isDmaBuf(descriptors[0]))) {
-        throw new FrameError('a dma-buf without its descriptor')
+        throw new FrameError('the message of a dma-buf has no descriptor of one')
       }
-      if (kind === 'linear' && withheld === '' && this.#count === 0) throw new FrameError('a buffer without memory')
+      if (kind === 'linear' && withheld === '' && this.#count === 0)
+        throw new FrameError('the message of a linear buffer has no extents')
     } catch (error) {
       this.close()
       throw error
     }
   }
 
-  get whole(): boolean {
+  get complete(): boolean {
     return this.#extents.length >= this.#count
   }
 
-  /** Adds extents of its files. */
+  /** Adds extents from an EXTENTS message. @throws {FrameError} if they do not fit the buffer */
   add(payload: Uint8Array): void {
     const { buffer, elements } = EXTENTS.payload.parse(payload)
-    if (buffer !== this.#statement.id) throw new FrameError('parts of another buffer')
+    if (buffer !== this.#statement.id) throw new FrameError('extents of another buffer')
     for (const { file, offset, length } of elements) {
       const descriptor = this.#descriptors[file] as Descriptor | undefined
-      if (!descriptor) throw new FrameError(`a part of file ${file}, which did not come`)
+      if (!descriptor) throw new FrameError(`an extent in file ${file}, which was not sent`)
       this.#extents.push({ file: descriptor, offset, length })
       this.#bytes += length
     }
-    if (this.whole && this.#bytes !== this.#statement.byteLength) {
-      throw new FrameError(`parts of ${this.#bytes} bytes, of a buffer of ${this.#statement.byteLength}`)
+    if (this.complete && this.#bytes !== this.#statement.byteLength) {
+      throw new FrameError(`extents of ${this.#bytes} bytes for a buffer of ${this.#statement.byteLength}`)
     }
   }
 
+  /** Returns the complete buffer, which owns the descriptors. @param released called when it is released */
   finish(released: (buffer: ReceivedBuffer) => void): ReceivedBuffer {
     const buffer = new ReceivedBuffer(this.#statement, this.#descriptors, this.#extents, released)
     buffer.picture = this.#description.picture
@@ -77,5 +79,5 @@ export class BufferAssembly {
 function kindIn(kind: number): BufferKind {
   if (kind === WireKind.DMA_BUF) return 'dma-buf'
   if (kind === WireKind.LINEAR) return 'linear'
-  throw new FrameError(`a buffer of kind ${kind}`)
+  throw new FrameError(`unknown buffer kind ${kind}`)
 }

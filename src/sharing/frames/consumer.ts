@@ -29,11 +29,14 @@ import {
   Wanted,
 } from './protocol.ts'
 
-/** Maximum number of buffers that only this consumer holds, after the guest took them back. At the limit it receives no more. */
+/**
+ * Maximum number of buffers that only this consumer holds, after the guest took them back. At the limit it receives no
+ * others.
+ */
 const MAX_STALE = 64
 /** Maximum size of those buffers in bytes. A consumer above it must release some within the timeout. */
 const MAX_STALE_BYTES = 256 << 20
-/** Maximum number of messages a turn, so that the device is served in between. */
+/** Maximum number of messages per turn, so that the device is served in between. */
 const MAX_A_TURN = 32
 
 /** Buffer as it is announced to all consumers. */
@@ -69,7 +72,7 @@ export interface ConsumerEvents {
   log(line: string): void
 }
 
-/** Buffer that was announced to a consumer, which did not release it. */
+/** Buffer that was announced to a consumer and is not yet released by it. */
 interface HeldBuffer {
   readonly served: ServedBuffer
   readonly flow: FrameFlow
@@ -80,7 +83,7 @@ interface View {
   readonly flow: FrameFlow
   /** True if the scanout changed since it was announced. */
   changed: boolean
-  /** True if the last announcement had a buffer. */
+  /** Last announcement: scanout off, surface without a buffer, or surface with a buffer. */
   announced: 'off' | 'none' | 'buffer'
 }
 
@@ -96,8 +99,8 @@ export type ConsumerInspection = PeerCredentials & {
 }
 
 /**
- * Consumer of frames. No messages are queued for it: its outdated state is recorded once, and sent when the socket has room and
- * the previous frame is acknowledged. A slow consumer therefore delays nothing and costs no more memory.
+ * Consumer of frames. No messages are queued for it: each outdated state is recorded once, and sent when the socket has
+ * room and the previous frame is acknowledged. A slow consumer therefore delays nothing and costs no additional memory.
  */
 export class Consumer implements Receiver {
   readonly #stream: UnixStream
@@ -108,15 +111,17 @@ export class Consumer implements Receiver {
   /** Bits of `Wanted`; 0 before HELLO. */
   #wanted = 0
   readonly #out: Outbox
-  /** Buffer of the last message, while no other message follows. */
+  /** Buffer that was announced last, until another message is sent. */
   #giving: HeldBuffer | undefined
   readonly #views: View[] = []
   readonly #held = new Map<number, HeldBuffer>()
-  /** Buffers and scanouts whose state is outdated at the consumer. */
+  /** Buffers that the guest took back, not yet announced as removed. */
   readonly #gone = new Set<HeldBuffer>()
+  /** Buffers whose description is outdated at the consumer. */
   readonly #described = new Set<HeldBuffer>()
+  /** Buffers with damage that is not yet sent. */
   readonly #presented = new Set<HeldBuffer>()
-  /** Buffers that were not announced to it. */
+  /** Buffers that are not yet announced to the consumer. */
   readonly #arrived = new Set<ServedBuffer>()
   #stale = 0
   #staleBytes = 0
@@ -124,6 +129,7 @@ export class Consumer implements Receiver {
   readonly #releasing: MessageDeadline
   /** Time of its last message, CLOCK_MONOTONIC. */
   heardAt = monotonicTime()
+  /** True if no message arrived for the timeout. */
   silent = false
   readonly #silence: MessageDeadline
   /** True if the log has a line about too many held buffers. */
@@ -144,9 +150,9 @@ export class Consumer implements Receiver {
   ) {
     this.#stream = stream
     this.#connection = new StreamConnection(stream, reactor, this)
-    this.#deadline = new MessageDeadline(reactor, () => this.ended('it does not finish its message'))
+    this.#deadline = new MessageDeadline(reactor, () => this.ended('timeout: its message is incomplete'))
     this.#releasing = new MessageDeadline(reactor, () =>
-      this.ended(`it holds ${this.#staleBytes} bytes of buffers that the guest took back`),
+      this.ended(`timeout: it still holds ${this.#staleBytes} bytes of buffers that the guest took back`),
     )
     this.#silence = new MessageDeadline(reactor, () => {
       this.silent = true
@@ -154,7 +160,7 @@ export class Consumer implements Receiver {
     this.#out = new Outbox(stream, reactor, (reason) => this.ended(reason))
   }
 
-  /** Starts the conversation. Called once, first. */
+  /** Sends HELLO. Call once, before any other method. */
   begin(): void {
     this.#wait()
     this.#silence.owed(true)
@@ -181,6 +187,7 @@ export class Consumer implements Receiver {
     this.#news = true
   }
 
+  /** The description of a buffer changed. */
   bufferDescribed({ id }: ServedBuffer): void {
     const held = this.#held.get(id)
     if (!held) return
@@ -188,6 +195,7 @@ export class Consumer implements Receiver {
     this.#news = true
   }
 
+  /** Pixels of a buffer changed. */
   bufferPresented(served: ServedBuffer, damage: Rect): void {
     if (!(this.#wanted & Wanted.BUFFERS)) return
     const held = this.#held.get(served.id)
@@ -209,7 +217,7 @@ export class Consumer implements Receiver {
     this.#news = true
   }
 
-  /** Sends outdated state while there is room. @returns true if there is more to send at once */
+  /** Sends outdated state while there is room. @returns true if more can be sent at once */
   tell(): boolean {
     if (this.#wanted === 0 || !this.#news) return false
     for (let messages = 0; messages < MAX_A_TURN; messages++) {
@@ -224,7 +232,7 @@ export class Consumer implements Receiver {
 
   receive(bytes: Uint8Array, descriptors: readonly Descriptor[]): void {
     for (const descriptor of descriptors) descriptor.close()
-    if (descriptors.length > 0) this.ended('it sends descriptors')
+    if (descriptors.length > 0) this.ended('its message has descriptors, and none are accepted')
     if (this.#over) return
     this.#messages.add(bytes)
     for (let message = this.#messages.next(); message && !this.#over; message = this.#messages.next()) {
@@ -267,11 +275,12 @@ export class Consumer implements Receiver {
     }
   }
 
-  /** Sets the deadline of an incomplete message. A message that has not begun has none. */
+  /** Arms the deadline while a message is incomplete or HELLO is missing. */
   #wait(): void {
     this.#deadline.owed(!this.#over && (this.#wanted === 0 || this.#messages.partial))
   }
 
+  /** Restarts the silence timeout. */
   #heard(): void {
     this.heardAt = monotonicTime()
     this.silent = false
@@ -279,7 +288,7 @@ export class Consumer implements Receiver {
     this.#silence.owed(!this.#over)
   }
 
-  /** Counts a buffer that only this consumer holds. */
+  /** Adds or subtracts a buffer that only this consumer holds. */
   #count({ served }: HeldBuffer, by: 1 | -1): void {
     this.#stale += by
     this.#staleBytes += by * served.buffer.byteLength
@@ -288,19 +297,19 @@ export class Consumer implements Receiver {
 
   #heed({ type, payload }: RawMessage): void {
     if (this.#wanted === 0) {
-      if (type !== HELLO.type) throw new Error('it does not begin with HELLO')
+      if (type !== HELLO.type) throw new Error('its first message is not HELLO')
       this.#greet(payload)
     } else if (type === ACKNOWLEDGE.type) this.#acknowledge(payload)
     else if (type === RELEASE.type) this.#release(payload)
-    else throw new Error(`a message of type ${type} is none of a consumer's`)
+    else throw new Error(`message type ${type} is not valid from a consumer`)
   }
 
   #greet(payload: Uint8Array): void {
     const { magic, version, flags } = HELLO.payload.parse(payload)
-    if (magic !== MAGIC) throw new Error('its HELLO is of another protocol')
-    if (version !== VERSION) throw new Error(`version ${VERSION} is spoken here, not ${version}`)
+    if (magic !== MAGIC) throw new Error('its HELLO has the magic number of another protocol')
+    if (version !== VERSION) throw new Error(`protocol version ${version} is not supported, only ${VERSION}`)
     const wanted = flags & (Wanted.SCANOUTS | Wanted.BUFFERS)
-    if (wanted === 0 || wanted !== flags) throw new Error(`it wants ${flags}, which is nothing that there is`)
+    if (wanted === 0 || wanted !== flags) throw new Error(`its HELLO has invalid flags: ${flags}`)
     this.#wanted = wanted
     this.#news = true
     if (wanted & Wanted.BUFFERS) for (const served of this.source.buffers) this.#arrived.add(served)
@@ -311,7 +320,7 @@ export class Consumer implements Receiver {
     const { source, id, sequence } = ACKNOWLEDGE.payload.parse(payload)
     const flows = { [FrameSource.SCANOUT]: this.#views[id]?.flow, [FrameSource.BUFFER]: this.#held.get(id)?.flow }
     const flow = source === FrameSource.SCANOUT || source === FrameSource.BUFFER ? flows[source] : undefined
-    if (!flow?.acknowledge(sequence)) throw new Error('it acknowledges a frame that it was not given')
+    if (!flow?.acknowledge(sequence)) throw new Error('it acknowledges a frame that was not sent to it')
     this.#news = true
   }
 
@@ -319,11 +328,11 @@ export class Consumer implements Receiver {
     const { buffer: id } = RELEASE.payload.parse(payload)
     const held = this.#held.get(id)
     if (!held || (held === this.#giving && this.#out.busy))
-      throw new Error('it releases a buffer that it was not given')
+      throw new Error('it releases a buffer that was not sent to it')
     this.#held.delete(id)
     for (const news of [this.#gone, this.#described, this.#presented]) news.delete(held)
     if (held.served.buffer.removed) this.#count(held, -1)
-    // Scanouts that show it are announced again, with the next change.
+    // Scanouts that show the buffer announce it again with the next change.
     for (const [index, view] of this.#views.entries()) {
       if (this.source.scanouts[index].served === held.served) view.changed = true
     }
@@ -404,10 +413,11 @@ export class Consumer implements Receiver {
     return true
   }
 
-  /** Announces a buffer. @returns false if it cannot receive another one now */
+  /** Announces a buffer. @returns false if the consumer cannot receive another one now */
   #give(served: ServedBuffer): boolean {
     if (this.#stale >= MAX_STALE || this.#staleBytes > MAX_STALE_BYTES) {
-      if (!this.#warned) this.events.log(`it holds ${this.#stale} buffers that the guest took back, and gets no more`)
+      if (!this.#warned)
+        this.events.log(`no more buffers are sent to it: it holds ${this.#stale} that the guest took back`)
       this.#warned = true
       return false
     }
@@ -416,7 +426,7 @@ export class Consumer implements Receiver {
     const held = { served, flow: new FrameFlow() }
     this.#held.set(served.id, held)
     this.#giving = held
-    // All pixels are new to it.
+    // All pixels of the buffer are new to the consumer.
     if (served.sequence > 0 && this.#wanted & Wanted.BUFFERS) {
       held.flow.changeAll()
       this.#presented.add(held)

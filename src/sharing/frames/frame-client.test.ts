@@ -115,9 +115,9 @@ const FIRST = encode(FRAME, {
 
 withImpostor('whoever does not greet as an export socket is none', async (impostor) => {
   const cases: [Uint8Array, RegExp][] = [
-    [Uint8Array.from({ length: 32 }, () => 0xee), /this is no export socket: a message of 4008636142 bytes/],
-    [encode(HELLO, { magic: 1, version: VERSION, flags: 0 }), /greeting of another protocol/],
-    [encode(HELLO, { magic: MAGIC, version: 2, flags: 0 }), /version 2, where 1 is known here/],
+    [Uint8Array.from({ length: 32 }, () => 0xee), /not an export socket: a message of 4008636142 bytes/],
+    [encode(HELLO, { magic: 1, version: VERSION, flags: 0 }), /magic number of another protocol/],
+    [encode(HELLO, { magic: MAGIC, version: 2, flags: 0 }), /version 2 is not supported, only 1/],
     [encode(REFUSED, { textBytes: 4, bytes: new TextEncoder().encode('full') }), /^full$/],
   ]
   const before = openDescriptors()
@@ -132,7 +132,7 @@ withImpostor('a server that is silent, or leaves at once, is given up', async (i
   mock.timers.enable({ apis: ['setTimeout'] })
   const silent = impostor.client()
   mock.timers.tick(5000)
-  await assert.rejects(silent, { name: 'FrameError', message: /is no export socket: nothing comes from it/ })
+  await assert.rejects(silent, { name: 'FrameError', message: /is not an export socket: it sends no greeting/ })
   mock.timers.reset()
   const left = impostor.client()
   impostor.leave()
@@ -142,21 +142,21 @@ withImpostor('a server that is silent, or leaves at once, is given up', async (i
 const READIED = encode(READY, undefined)
 
 const WRONG: readonly [what: string, messages: readonly Uint8Array[], says: RegExp][] = [
-  ['parts of no buffer', [READIED, extent(0, 0, 4096)], /parts of no buffer/],
+  ['parts of no buffer', [READIED, extent(0, 0, 4096)], /extents without a buffer/],
   [
     'a message that is none',
     [READIED, Uint8Array.from([16, 0, 0, 0, 99, ...new Uint8Array(11)])],
-    /a message of type 99/,
+    /unknown message type 99/,
   ],
   [
     'a part of no file',
     [bufferOf(WireKind.LINEAR, 4096, 1), extent(1, 0, 4096)],
-    /a part of file 1, which did not come/,
+    /an extent in file 1, which was not sent/,
   ],
-  ['parts that are too long', [bufferOf(WireKind.LINEAR, 4096, 1), extent(0, 0, 8192)], /parts of 8192 bytes/],
-  ['a buffer without memory', [bufferOf(WireKind.LINEAR, 4096, 0)], /a buffer without memory/],
-  ['a buffer of no kind', [bufferOf(7, 4096, 1)], /a buffer of kind 7/],
-  ['descriptors beside what has none', [FIRST], /descriptors beside a message that has none/],
+  ['parts that are too long', [bufferOf(WireKind.LINEAR, 4096, 1), extent(0, 0, 8192)], /extents of 8192 bytes/],
+  ['a buffer without memory', [bufferOf(WireKind.LINEAR, 4096, 0)], /linear buffer has no extents/],
+  ['a buffer of no kind', [bufferOf(7, 4096, 1)], /unknown buffer kind 7/],
+  ['descriptors beside what has none', [FIRST], /descriptors with a message of type/],
 ]
 
 for (const [what, [first, ...rest], says] of WRONG) {
@@ -182,7 +182,7 @@ withImpostor('memory that a file does not have is not touched', async (impostor)
   assert.ok(frame)
   assert.throws(() => frame.bytes, {
     name: 'FrameError',
-    message: /x is said to lie where its file has no whole pages/,
+    message: /extents of x are not whole pages within their files/,
   })
   frame.acknowledge()
   client.close()

@@ -11,7 +11,7 @@ import { refusal } from './encode.ts'
 import { monotonicTime } from './monotonic-time.ts'
 
 const MAX_CONSUMERS = 16
-/** Time until the next accept(2), if there was no descriptor left. */
+/** Time until the next accept(2) after a failed one, such as for lack of descriptors. */
 const RETRY_MS = 1000
 const ROOT = 0
 const OWNER_ONLY = 0o600
@@ -20,11 +20,11 @@ const ANYONE = 0o666
 
 export interface FrameServerOptions {
   /**
-   * Share buffers that are no dma-bufs as memory files, which also hold the rest of the guest's memory or of the heap.
+   * Shares buffers that are not dma-bufs as memory files, which also contain the rest of guest memory or of the heap.
    * @default false
    */
   readonly memoryFiles?: boolean
-  /** Ids of users who may connect, besides root and this process's user. @default [] */
+  /** Ids of users who may connect, in addition to root and the user of this process. @default [] */
   readonly users?: readonly number[]
   readonly log?: (line: string) => void
 }
@@ -58,7 +58,7 @@ export class FrameServer implements Display, Frames {
   readonly #log: (line: string) => void
   readonly #watching: Closable
   #listening: Closable | undefined
-  /** Hook before each sleep, while there are consumers. */
+  /** Hook that runs before each sleep while there are consumers. */
   #hook: Closable | undefined
   #lastId = 0
   #refused = 0
@@ -88,7 +88,7 @@ export class FrameServer implements Display, Frames {
   }
 
   /**
-   * Listens at a path, which only this user can open, unless `users` names others.
+   * Listens at a path, which only the user of this process can open unless `users` is set.
    * @throws {SystemCallError} EADDRINUSE if another process listens there
    */
   static listen(
@@ -117,12 +117,12 @@ export class FrameServer implements Display, Frames {
     const scanout = this.#at(index)
     scanout.sequence++
     scanout.time = monotonicTime()
-    // Its backing may have changed since.
+    // The backing of the surface may have changed since the last frame.
     if (this.#servedOf(scanout.surface) !== scanout.served) this.#show(index, scanout)
     for (const consumer of this.#consumers) consumer.scanoutDamaged(index, rect)
   }
 
-  /** Cursors are not exported. */
+  /** No effect: cursors are not exported. */
   cursor(): void {}
 
   moveCursor(): void {}
@@ -135,7 +135,7 @@ export class FrameServer implements Display, Frames {
     }
   }
 
-  /** Removes the socket and ends all connections. Consumers keep what they received. */
+  /** Removes the socket and ends all connections. Consumers keep the buffers that they received. */
   close(): void {
     this.#listening?.close()
     this.#watching.close()
@@ -162,12 +162,12 @@ export class FrameServer implements Display, Frames {
     const credentials = peerCredentials(stream.descriptor)
     const { pid, uid } = credentials
     if (!this.#users.has(uid)) {
-      const reason = `user ${uid} may not see this guest's buffers`
-      this.#log(`process ${pid} gets no frames: ${reason}`)
+      const reason = `user ${uid} has no access to this guest's buffers`
+      this.#log(`refused process ${pid}: ${reason}`)
       this.#refuse(stream, reason)
     } else if (this.#consumers.size >= MAX_CONSUMERS && !this.#makePlace()) {
-      const reason = `there are ${MAX_CONSUMERS} consumers already`
-      this.#log(`process ${pid} gets no frames: ${reason}`)
+      const reason = `there already are ${MAX_CONSUMERS} consumers`
+      this.#log(`refused process ${pid}: ${reason}`)
       this.#refuse(stream, reason)
     } else {
       this.#hook ??= this.reactor.onTurn(() => this.#turn())
@@ -181,7 +181,8 @@ export class FrameServer implements Display, Frames {
   }
 
   /**
-   * Ends the connection of a silent consumer: the longest silent one of the process with the most connections.
+   * Ends the connection of a silent consumer to admit another: the longest silent one of the process with the most
+   * connections.
    * @returns false if no consumer has been silent for long
    */
   #makePlace(): boolean {
@@ -191,7 +192,7 @@ export class FrameServer implements Display, Frames {
     const [first] = [...this.#consumers]
       .filter(({ silent }) => silent)
       .sort((a, b) => placesOf(b) - placesOf(a) || a.heardAt - b.heardAt)
-    first?.ended('another consumer takes its place: it was silent for longest')
+    first?.ended('its place was needed for another consumer, and it was silent for longest')
     return first !== undefined
   }
 
@@ -209,7 +210,7 @@ export class FrameServer implements Display, Frames {
     }
     if (reason === undefined) return
     this.#dropped++
-    this.#log(`process ${consumer.credentials.pid} gets no more frames: ${reason}`)
+    this.#log(`disconnected process ${consumer.credentials.pid}: ${reason}`)
   }
 
   #turn(): boolean {

@@ -15,7 +15,7 @@ export class FrameStream extends MessageStream<RawMessage> {
   readonly #mostBytes: number
 
   /**
-   * @param mostBytes maximum length of a message
+   * @param mostBytes maximum length of a message, in bytes
    * @param mostDescriptors maximum number of descriptors of a message
    */
   constructor(mostBytes: number, mostDescriptors: number) {
@@ -26,7 +26,7 @@ export class FrameStream extends MessageStream<RawMessage> {
   protected measure(view: DataView, at: number): number | string {
     const size = view.getUint32(at, true)
     if (size >= HEADER_BYTES && size <= this.#mostBytes) return size
-    return `a message of ${size} bytes, where they have ${HEADER_BYTES} to ${this.#mostBytes}`
+    return `a message of ${size} bytes (must be ${HEADER_BYTES} to ${this.#mostBytes})`
   }
 
   protected decode(view: DataView, at: number, payload: Uint8Array, descriptors: readonly Descriptor[]): RawMessage {

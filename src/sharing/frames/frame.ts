@@ -23,8 +23,8 @@ export interface FrameInfo {
 }
 
 /**
- * Frame: changed pixels, in place. The next frame of this source follows the acknowledgement; the guest continues to draw,
- * possibly into the same bytes.
+ * Frame: pixels of a source that changed, in place. The next frame of the source follows the acknowledgement. The guest
+ * continues to draw, possibly into the same bytes.
  */
 export class Frame implements FrameInfo {
   readonly scanout: number | undefined

@@ -42,10 +42,10 @@ const header = (size: number, type: number) => Uint8Array.from([size, 0, 0, 0, t
 
 const WRONG: readonly [what: string, send: (consumer: RawConsumer) => void, says: RegExp][] = [
   ['another protocol', (to) => to.send(encode(HELLO, { magic: 1, version: VERSION, flags: 1 })), /another protocol/],
-  ['another version', (to) => to.greet(Wanted.SCANOUTS, 2), /version 1 is spoken here, not 2/],
-  ['wishes for nothing', (to) => to.greet(0), /it wants 0/],
-  ['wishes that there are not', (to) => to.greet(0x11), /it wants 17/],
-  ['no greeting', (to) => to.send(encode(RELEASE, { buffer: 1 })), /does not begin with HELLO/],
+  ['another version', (to) => to.greet(Wanted.SCANOUTS, 2), /version 2 is not supported, only 1/],
+  ['wishes for nothing', (to) => to.greet(0), /invalid flags: 0$/],
+  ['wishes that there are not', (to) => to.greet(0x11), /invalid flags: 17$/],
+  ['no greeting', (to) => to.send(encode(RELEASE, { buffer: 1 })), /first message is not HELLO/],
   ['a greeting cut short', (to) => to.send(Uint8Array.of(...header(20, 1), 0, 0, 0, 0)), /4 bytes instead of 16/],
   ['a message smaller than its header', (to) => to.send(header(15, 1)), /a message of 15 bytes/],
   [
@@ -72,15 +72,15 @@ for (const [what, send, says] of WRONG) {
 }
 
 const WRONG_LATER: readonly [what: string, bytes: Uint8Array, says: RegExp][] = [
-  ['acknowledges a scanout that is not', encode(ACKNOWLEDGE, { source: 0, id: 99, sequence: 1 }), /not given/],
-  ['acknowledges a frame that is not', encode(ACKNOWLEDGE, { source: 0, id: 0, sequence: 99 }), /not given/],
-  ['acknowledges a buffer that is not', encode(ACKNOWLEDGE, { source: 1, id: 5, sequence: 1 }), /not given/],
-  ['acknowledges what has no source', encode(ACKNOWLEDGE, { source: 7, id: 1, sequence: 1 }), /not given/],
+  ['acknowledges a scanout that is not', encode(ACKNOWLEDGE, { source: 0, id: 99, sequence: 1 }), /not sent to it/],
+  ['acknowledges a frame that is not', encode(ACKNOWLEDGE, { source: 0, id: 0, sequence: 99 }), /not sent to it/],
+  ['acknowledges a buffer that is not', encode(ACKNOWLEDGE, { source: 1, id: 5, sequence: 1 }), /not sent to it/],
+  ['acknowledges what has no source', encode(ACKNOWLEDGE, { source: 7, id: 1, sequence: 1 }), /not sent to it/],
   ['releases a buffer that is not', encode(RELEASE, { buffer: 99 }), /releases a buffer/],
   ['releases no number', encode(RELEASE, { buffer: 2 ** 60 }), /releases a buffer/],
-  ['greets again', encode(HELLO, { magic: MAGIC, version: VERSION, flags: 1 }), /type 1 is none/],
-  ['sends what only servers send', encode(READY, undefined), /type 11 is none/],
-  ['sends a type that is none', header(16, 0xff), /type 255 is none/],
+  ['greets again', encode(HELLO, { magic: MAGIC, version: VERSION, flags: 1 }), /type 1 is not valid/],
+  ['sends what only servers send', encode(READY, undefined), /type 11 is not valid/],
+  ['sends a type that is none', header(16, 0xff), /type 255 is not valid/],
   ['sends a body of the wrong size', Uint8Array.of(...header(17, RELEASE.type), 1), /1 bytes instead of 8/],
 ]
 
@@ -111,7 +111,7 @@ test('a consumer that sends descriptors is let go, and they are closed', { skip 
     await consumer.next()
     const before = openDescriptors()
     consumer.send(encode(HELLO, { magic: MAGIC, version: VERSION, flags: 1 }), [file.descriptor, file.descriptor])
-    assert.match((await consumer.refusal()) ?? '', /sends descriptors/)
+    assert.match((await consumer.refusal()) ?? '', /its message has descriptors/)
     assert.equal(openDescriptors(), before - 1)
     consumer.close()
     file.close()
@@ -132,7 +132,7 @@ test('a frame is acknowledged once', { skip }, async () => {
     rig.draw(picture, 1)
     assert.ok(await consumer.next(FRAME.type))
     consumer.send(acknowledgement)
-    assert.match((await consumer.refusal()) ?? '', /not given/)
+    assert.match((await consumer.refusal()) ?? '', /not sent to it/)
     consumer.close()
   })
 })
@@ -146,7 +146,7 @@ test('half a message has its time, and a greeting, too', { skip }, async () => {
   const silent = new RawConsumer(`${rig.path}2`)
   reactor.turn()
   reactor.elapse(5000)
-  assert.match((await silent.refusal()) ?? '', /does not finish its message/)
+  assert.match((await silent.refusal()) ?? '', /timeout: its message is incomplete/)
   const patient = new RawConsumer(`${rig.path}2`)
   patient.greet()
   for (let turns = 0; turns < 5; turns++) reactor.turn()
@@ -156,7 +156,7 @@ test('half a message has its time, and a greeting, too', { skip }, async () => {
   patient.send(encode(RELEASE, { buffer: 1 }).subarray(0, 7))
   reactor.turn()
   reactor.elapse(5000)
-  assert.match((await patient.refusal()) ?? '', /does not finish its message/)
+  assert.match((await patient.refusal()) ?? '', /timeout: its message is incomplete/)
   assert.equal(log.length, 2)
   for (const closable of [silent, patient, server, buffers]) closable.close()
   await rig.close()
@@ -178,11 +178,11 @@ test('where all places are taken, a newcomer has that of the consumer that has b
   }
   const consumers = Array.from({ length: 16 }, join)
   const refused = join()
-  assert.match((await refused.refusal()) ?? '', /16 consumers already/, 'all were heard a moment ago')
+  assert.match((await refused.refusal()) ?? '', /already are 16 consumers/, 'all were heard a moment ago')
   reactor.elapse(5000)
   const newcomer = join()
   assert.ok(await newcomer.next(READY.type))
-  assert.match((await consumers[0].refusal()) ?? '', /another consumer/)
+  assert.match((await consumers[0].refusal()) ?? '', /needed for another consumer/)
   assert.equal(server.inspect().consumers.length, 16)
   for (const closable of [...consumers, refused, newcomer, server, buffers]) closable.close()
   await rig.close()
@@ -221,7 +221,10 @@ test('what a consumer keeps of what the guest took back is bounded in bytes', { 
   assert.equal(server.inspect().consumers.length, 1)
   reactor.elapse(1)
   assert.equal(server.inspect().consumers.length, 0)
-  assert.match((await consumer.refusal()) ?? '', /holds 272629760 bytes of buffers that the guest took back/)
+  assert.match(
+    (await consumer.refusal()) ?? '',
+    /timeout: it still holds 272629760 bytes of buffers that the guest took back/,
+  )
   assert.deepEqual(rig.buffers.inspect().buffers, [])
   consumer.close()
   server.close()
@@ -233,7 +236,7 @@ test('sixteen consumers are let in, and the next is told that they are', { skip 
     const consumers = Array.from({ length: 16 }, () => new RawConsumer(rig.path))
     for (const consumer of consumers) assert.ok(await consumer.next(HELLO.type))
     const another = new RawConsumer(rig.path)
-    assert.match((await another.refusal()) ?? '', /16 consumers already/)
+    assert.match((await another.refusal()) ?? '', /already are 16 consumers/)
     consumers[0].close()
     another.close()
     const { refused, dropped } = rig.server.inspect()
@@ -297,9 +300,9 @@ test('another user is refused by its credentials, whatever the file lets in', { 
   await withRig(async (rig) => {
     chmodSync(rig.folder, 0o755)
     chmodSync(rig.path, 0o666)
-    assert.match(await asNobody(rig.path), new RegExp(`user ${NOBODY} may not see this guest's buffers`))
+    assert.match(await asNobody(rig.path), new RegExp(`user ${NOBODY} has no access to this guest's buffers`))
     assert.equal(rig.server.inspect().refused, 1)
-    assert.match(rig.log[0], /gets no frames: user 65534/)
+    assert.match(rig.log[0], /refused process \d+: user 65534/)
   })
 })
 

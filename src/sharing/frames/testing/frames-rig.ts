@@ -11,10 +11,10 @@ import { FrameServer, type FrameServerOptions } from '../frame-server.ts'
 
 const MEMORY_BYTES = 16 << 20
 const BYTES_PER_PIXEL = 4
-/** A device that is none: buffers are linear, whatever this machine has. */
+/** Path of no device, so that buffers are linear even if this host has udmabuf. */
 const NO_DRIVER = '/dev/there-is-no-udmabuf'
 
-/** A picture of a guest's, in a blob of its own. */
+/** Picture of the guest in a blob of its own. */
 export interface Picture {
   readonly id: number
   readonly width: number
@@ -23,7 +23,7 @@ export interface Picture {
 }
 
 /**
- * A GPU whose guest's memory is in a file, with an export socket, on a reactor that runs.
+ * GPU with guest memory in a file and an export socket, on a running reactor.
  *
  *     const rig = new FramesRig({ memoryFiles: true })
  *     const picture = rig.picture(1, 64, 48)
@@ -37,7 +37,7 @@ export class FramesRig {
   readonly path = path.join(this.folder, 'frames.sock')
   readonly reactor = createReactor()
   readonly buffers = GuestBuffers.open({ device: NO_DRIVER })
-  /** What the server said. */
+  /** Log lines of the server. */
   readonly log: string[] = []
   readonly server: FrameServer
   readonly gpu: GpuRig
@@ -56,7 +56,7 @@ export class FramesRig {
     this.#running = this.reactor.run()
   }
 
-  /** A blob of as many pages as a picture needs. */
+  /** Creates a blob with enough pages for a picture. */
   picture(id: number, width: number, height: number): Picture {
     const bytes = Math.ceil((width * height * BYTES_PER_PIXEL) / PAGE) * PAGE
     const { address } = this.gpu.page(bytes)
@@ -69,7 +69,7 @@ export class FramesRig {
     this.gpu.setScanoutBlob(scanout, id, { width, height })
   }
 
-  /** Fills a rectangle with a byte, and says so. */
+  /** Fills a rectangle with a byte, and flushes it. @param rect default: the whole picture */
   draw(picture: Picture, value: number, rect?: Rect): void {
     const { width, height, address, id } = picture
     const { x, y, ...size } = rect ?? { x: 0, y: 0, width, height }

@@ -4,11 +4,11 @@ import { END, UnixStream } from '../../../host/linux/unix-stream.ts'
 import { FrameStream, type RawMessage } from '../frame-stream.ts'
 import { encode, HELLO, MAGIC, MAX_FILES, MAX_MESSAGE_BYTES, REFUSED, VERSION, Wanted } from '../protocol.ts'
 
-/** A consumer that sends what the test says, right or wrong, and reads when the test does. */
+/** Consumer that sends given bytes, valid or not, and reads only when asked. */
 export class RawConsumer {
   readonly stream: UnixStream
   readonly #messages = new FrameStream(MAX_MESSAGE_BYTES, MAX_FILES)
-  /** The server closed the connection. */
+  /** True after the server closed the connection. */
   ended = false
 
   constructor(path: string) {
@@ -19,12 +19,12 @@ export class RawConsumer {
     this.send(encode(HELLO, { magic: MAGIC, version, flags }))
   }
 
-  /** What is no longer taken is lost. */
+  /** Sends bytes. Those that the socket does not accept are lost. */
   send(bytes: Uint8Array, descriptors: readonly Descriptor[] = []): void {
     this.stream.write(bytes, 0, descriptors)
   }
 
-  /** The next message; undefined where none comes any more. Those before that are of another type are left out. */
+  /** Returns the next message, of `type` if given: skips messages of other types. @returns undefined after the end */
   async next(type?: number): Promise<RawMessage | undefined> {
     for (;;) {
       for (let message = this.#messages.next(); message; message = this.#messages.next()) {
@@ -39,7 +39,7 @@ export class RawConsumer {
     }
   }
 
-  /** What the server says last. */
+  /** Returns the reason of the next REFUSED message. */
   async refusal(): Promise<string | undefined> {
     const message = await this.next(REFUSED.type)
     return message && new TextDecoder().decode(REFUSED.payload.parse(message.payload).bytes)
