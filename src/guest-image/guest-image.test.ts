@@ -78,7 +78,7 @@ test('without apt there is one line that says how to do without', async () => {
   process.env['PATH'] = ''
   await assert.rejects(prepareGuestImage(I386_IMAGE), (error) => {
     assert.ok(error instanceof GuestImageError)
-    assert.match(error.message, /apt-get is not on this machine.*install apt.*--kernel and --initrd/)
+    assert.match(error.message, /apt-get is not installed.*install apt.*--kernel and --initrd/)
     assert.ok(!error.message.includes('\n'))
     return true
   })

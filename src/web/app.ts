@@ -13,7 +13,7 @@ const CONNECTION_TEXTS: Record<ConnectionState, string> = {
   connecting: 'Connecting…',
   open: 'Connected',
   lost: 'Connection lost, trying again…',
-  refused: 'This address is not valid any more. Open the one the server printed.',
+  refused: 'This address has expired. Open the one that the server printed.',
 }
 
 const stage: Stage = new Stage({

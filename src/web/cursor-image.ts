@@ -2,10 +2,10 @@ import type { SocketFrame } from '../console/protocol.ts'
 import { make } from './dom.ts'
 import { toRgba } from './pixels.ts'
 
-/** Browsers show no larger cursor, in CSS pixels. */
+/** Maximum size of a cursor in browsers, in CSS pixels. */
 const LARGEST = 128
 
-/** The guest's cursor for a screen. */
+/** Cursor of the guest for a screen. */
 export class CursorImage {
   readonly #picture = make('canvas')
   readonly #hotX: number
@@ -28,8 +28,8 @@ export class CursorImage {
 
   /**
    * Returns the value of the CSS property `cursor`.
-   * @param scale CSS pixels a pixel of the guest
-   * @param density pixels of this computer a CSS pixel
+   * @param scale CSS pixels per pixel of the guest
+   * @param density device pixels per CSS pixel
    */
   style(scale: number, density: number): string {
     if (this.isHidden) return 'none'

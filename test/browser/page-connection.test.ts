@@ -55,7 +55,7 @@ test('a server that came back with another token is told from one that is away',
   await rig.stopServing()
   await page.locator('html[data-connection=lost]').waitFor({ state: 'attached' })
   await rig.serve(port)
-  await page.getByText('This address is not valid any more').waitFor()
+  await page.getByText('This address has expired').waitFor()
 })
 
 test('two tabs see the same, and both work', { skip }, async () => {

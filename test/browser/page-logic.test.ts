@@ -86,6 +86,6 @@ test('each shared buffer has a line, and many have one together', () => {
   ]
   const many = bufferLines({ buffers: { buffers: new Array(100).fill(buffer), totals } })
   assert.equal(many.length, 9)
-  assert.equal(many[8], 'Buffers in all: 99 linear (no-device), 99 MiB; 1 dma-buf, 4 KiB')
+  assert.equal(many[8], 'All buffers: 99 linear (no-device), 99 MiB; 1 dma-buf, 4 KiB')
   for (const state of [{}, { buffers: null }, { buffers: { buffers: 7 } }]) assert.deepEqual(bufferLines(state), [])
 })

@@ -25,9 +25,7 @@ test('a tool that fails is quoted with its error', async () => {
 
 test('a tool that is not there is told from one that fails', async () => {
   await assert.rejects(runTool('outboard-no-such-tool', [], { signal: undefined }), (error) => {
-    return (
-      error instanceof ToolError && error.missing && error.message === 'outboard-no-such-tool is not on this machine'
-    )
+    return error instanceof ToolError && error.missing && error.message === 'outboard-no-such-tool is not installed'
   })
 })
 
