@@ -28,21 +28,21 @@ export class MachineFeed {
     this.#stopListening = machine.listen({
       progress: (step) => this.#logged(step),
       log: (line) => this.#logged(line),
-      mode: (scanout) => this.#tell((listener) => listener.mode(scanout)),
-      damage: (scanout, rect) => this.#tell((listener) => listener.damage(scanout, rect)),
-      cursor: (scanout) => this.#tell((listener) => listener.cursor(scanout)),
+      mode: (scanout) => this.#notify((listener) => listener.mode(scanout)),
+      damage: (scanout, rect) => this.#notify((listener) => listener.damage(scanout, rect)),
+      cursor: (scanout) => this.#notify((listener) => listener.cursor(scanout)),
       terminal: (bytes) => {
         this.terminal.append(bytes)
-        this.#tell((listener) => listener.terminal())
+        this.#notify((listener) => listener.terminal())
       },
       led: (code, on) => {
         if (on) this.leds.add(code)
         else this.leds.delete(code)
-        this.#tell((listener) => listener.state())
+        this.#notify((listener) => listener.state())
       },
       stopped: (reason) => {
         this.#stopped = reason
-        this.#tell((listener) => listener.state())
+        this.#notify((listener) => listener.state())
       },
     })
   }
@@ -64,10 +64,10 @@ export class MachineFeed {
 
   #logged(line: string): void {
     this.log.append(line)
-    this.#tell((listener) => listener.state())
+    this.#notify((listener) => listener.state())
   }
 
-  #tell(what: (listener: FeedListener) => void): void {
+  #notify(what: (listener: FeedListener) => void): void {
     for (const listener of this.#listeners) what(listener)
   }
 }

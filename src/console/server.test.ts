@@ -249,9 +249,9 @@ test('a tab that is slow with the terminal skips to the newest output, and is to
 })
 
 test('lights, log and the end of the guest reach the tab, those of before too', async () => {
-  machine.tell((listener) => listener.led?.(1, true))
-  machine.tell((listener) => listener.progress?.('kernel started'))
-  for (let i = 0; i < 600; i++) machine.tell((listener) => listener.log?.(`line ${i}`))
+  machine.notify((listener) => listener.led?.(1, true))
+  machine.notify((listener) => listener.progress?.('kernel started'))
+  for (let i = 0; i < 600; i++) machine.notify((listener) => listener.log?.(`line ${i}`))
   const client = await PageClient.connect(server.url)
   await client.until(() => client.messages.length === 2)
   const [hello, state] = client.messages

@@ -64,7 +64,7 @@ export class GuestConsole {
 
   /** The machine accepted bytes of a stream. */
   taken(stream: Stream, bytes: number): void {
-    this.#windows[stream].taken(bytes)
+    this.#windows[stream].acknowledge(bytes)
     this.device.resumeOutput(PORT_OF_STREAM[stream])
     this.#command.flush()
   }

@@ -100,11 +100,11 @@ export class MachineProxy implements Machine {
   }
 
   readPixels(scanout: number, rect?: Rect): Promise<Pixels | undefined> {
-    return this.#ask(this.#pixels, undefined, (id) => ({ type: 'read-pixels', id, scanout, rect }))
+    return this.#request(this.#pixels, undefined, (id) => ({ type: 'read-pixels', id, scanout, rect }))
   }
 
   inspect(): Promise<Inspection> {
-    return this.#ask(this.#inspections, { devices: [] }, (id) => ({ type: 'inspect', id }))
+    return this.#request(this.#inspections, { devices: [] }, (id) => ({ type: 'inspect', id }))
   }
 
   key(code: number, pressed: boolean): void | Promise<void> {
@@ -156,7 +156,7 @@ export class MachineProxy implements Machine {
     if (!this.#engineEnded) {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(() => {
-          this.#tell((listener) => listener.log?.('the engine does not answer: terminated with requests in flight'))
+          this.#notify((listener) => listener.log?.('the engine does not answer: terminated with requests in flight'))
           resolve()
         }, STOP_TIMEOUT_MS)
         timer.unref()
@@ -182,7 +182,7 @@ export class MachineProxy implements Machine {
   }
 
   /** Sends a question. @returns its answer; `otherwise` if no engine runs */
-  #ask<T>(
+  #request<T>(
     waiting: Map<number, (answer: T) => void>,
     otherwise: T,
     question: (id: number) => MachineCommand,
@@ -195,7 +195,7 @@ export class MachineProxy implements Machine {
     })
   }
 
-  #tell(tell: (listener: MachineListener) => void): void {
+  #notify(tell: (listener: MachineListener) => void): void {
     for (const listener of this.#listeners) tell(listener)
   }
 
@@ -212,17 +212,17 @@ export class MachineProxy implements Machine {
         return
       }
       case 'progress':
-        this.#tell((listener) => listener.progress?.(report.step))
+        this.#notify((listener) => listener.progress?.(report.step))
         return
       case 'log':
-        this.#tell((listener) => listener.log?.(report.line))
+        this.#notify((listener) => listener.log?.(report.line))
         return
       case 'mode':
         this.scanouts[report.scanout] = report.mode
-        this.#tell((listener) => listener.mode?.(report.scanout, report.mode))
+        this.#notify((listener) => listener.mode?.(report.scanout, report.mode))
         return
       case 'damage':
-        for (const rect of report.rects) this.#tell((listener) => listener.damage?.(report.scanout, rect))
+        for (const rect of report.rects) this.#notify((listener) => listener.damage?.(report.scanout, rect))
         this.#send({ type: 'damage-taken', scanout: report.scanout })
         return
       case 'pixels':
@@ -231,7 +231,7 @@ export class MachineProxy implements Machine {
         return
       case 'cursor':
         this.cursors[report.scanout] = report.cursor
-        this.#tell((listener) => listener.cursor?.(report.scanout, report.cursor))
+        this.#notify((listener) => listener.cursor?.(report.scanout, report.cursor))
         return
       case 'bytes':
         this.#takeBytes(report.stream, report.bytes)
@@ -243,7 +243,7 @@ export class MachineProxy implements Machine {
         this.#terminalInput.taken()
         return
       case 'led':
-        this.#tell((listener) => listener.led?.(report.code, report.on))
+        this.#notify((listener) => listener.led?.(report.code, report.on))
         return
       case 'executed': {
         const execution = this.#execution
@@ -270,7 +270,7 @@ export class MachineProxy implements Machine {
   #takeBytes(stream: Stream, bytes: Uint8Array): void {
     const pending: (void | Promise<void>)[] = []
     const execution = this.#execution
-    if (stream === Stream.TERMINAL) this.#tell((listener) => pending.push(listener.terminal?.(bytes)))
+    if (stream === Stream.TERMINAL) this.#notify((listener) => pending.push(listener.terminal?.(bytes)))
     else if (stream === Stream.STDOUT) pending.push(execution?.output.stdout(bytes))
     else pending.push(execution?.output.stderr(bytes))
     const acknowledge = (): void => this.#send({ type: 'taken', stream, bytes: bytes.length })
@@ -311,7 +311,7 @@ export class MachineProxy implements Machine {
     this.#dropInput()
     this.#execution?.reject(notExecuted(reason))
     this.#execution = undefined
-    this.#tell((listener) => listener.stopped?.(reason))
+    this.#notify((listener) => listener.stopped?.(reason))
   }
 
   /** Discards waiting input. */

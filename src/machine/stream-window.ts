@@ -21,7 +21,7 @@ export class StreamWindow {
   }
 
   /** The machine acknowledged bytes. */
-  taken(bytes: number): void {
+  acknowledge(bytes: number): void {
     this.#room += bytes
   }
 }

@@ -47,7 +47,7 @@ export class ViewerDisplay implements Display {
     const scanout = this.#at(index)
     if (scanout.inPlace) return
     scanout.damage.add(rect)
-    this.#tell(index, scanout)
+    this.#announce(index, scanout)
   }
 
   cursor(index: number, cursor: CursorPicture | undefined): void {
@@ -61,7 +61,7 @@ export class ViewerDisplay implements Display {
   taken(index: number): void {
     const scanout = this.#at(index)
     scanout.announced = false
-    this.#tell(index, scanout)
+    this.#announce(index, scanout)
   }
 
   /** Starts or stops in-place reading of a scanout by the viewer. All pixels count as damaged. */
@@ -91,7 +91,7 @@ export class ViewerDisplay implements Display {
     return scanout
   }
 
-  #tell(index: number, scanout: Scanout): void {
+  #announce(index: number, scanout: Scanout): void {
     if (scanout.announced || scanout.damage.isEmpty || !scanout.surface) return
     scanout.announced = true
     this.#viewer.damage(index, scanout.damage.take(scanout.surface))

@@ -122,7 +122,7 @@ export class ControlSequences {
   #endSequence(final: string): string {
     const collected = this.#collected
     if (collected.length > MAX_SEQUENCE || !SEQUENCE.test(collected)) return this.#end('')
-    const most = PLAIN.test(collected) ? this.#mostOf(final) : MAX_PARAMETER
+    const most = PLAIN.test(collected) ? this.#maxParameter(final) : MAX_PARAMETER
     return this.#end(`${ESC}[${boundNumbers(collected, most)}${final}`)
   }
 
@@ -145,7 +145,7 @@ export class ControlSequences {
    * Returns the maximum parameter of a control sequence. A larger count has the same effect, or repeats a character
    * over more than a screen.
    */
-  #mostOf(final: string): number {
+  #maxParameter(final: string): number {
     const { cols, rows } = this.size()
     if ('LMST'.includes(final)) return rows
     if ('IZ'.includes(final)) return cols

@@ -3,7 +3,7 @@ import { make } from './dom.ts'
 import { toRgba } from './pixels.ts'
 
 /** Maximum size of a cursor in browsers, in CSS pixels. */
-const LARGEST = 128
+const MAX_CURSOR = 128
 
 /** Cursor of the guest for a screen. */
 export class CursorImage {
@@ -34,7 +34,7 @@ export class CursorImage {
   style(scale: number, density: number): string {
     if (this.isHidden) return 'none'
     const { width, height } = this.#picture
-    const shown = Math.min(scale, LARGEST / Math.max(width, height))
+    const shown = Math.min(scale, MAX_CURSOR / Math.max(width, height))
     const scaled = make('canvas')
     scaled.width = Math.max(1, Math.round(width * shown * density))
     scaled.height = Math.max(1, Math.round(height * shown * density))

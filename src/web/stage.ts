@@ -8,8 +8,8 @@ import { Screen, type ScreenEvents } from './screen.ts'
 /** Gap around and between the screens, in CSS pixels. */
 const GAP = 12
 const FOLLOW_DELAY_MS = 300
-const SMALLEST = 64
-const LARGEST = 8192
+const MIN_SIZE = 64
+const MAX_SIZE = 8192
 
 /** Screens of the guest, and their layout on the page. */
 export class Stage {
@@ -119,5 +119,5 @@ export class Stage {
 }
 
 function deviceSize(size: number): number {
-  return Math.max(SMALLEST, Math.min(LARGEST, Math.round(size * devicePixelRatio)))
+  return Math.max(MIN_SIZE, Math.min(MAX_SIZE, Math.round(size * devicePixelRatio)))
 }

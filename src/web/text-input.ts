@@ -10,7 +10,7 @@ const LINE_BREAKS: readonly string[] = ['insertLineBreak', 'insertParagraph']
 /** Content of the element, so that there is a character to delete. */
 const CONTENT = ' '
 /** `KeyboardEvent.keyCode` of a key that an input method consumed. */
-const TAKEN = 229
+const CONSUMED = 229
 
 export interface TextEvents {
   /** Text was pasted, dictated, composed, or typed on a keyboard without physical keys. */
@@ -51,7 +51,7 @@ export class TextInput {
     if (event.key === 'Dead') this.#isDeadKey = true
     if (this.#isDeadKey && (event.key === 'Dead' || event.isComposing)) return true
     this.#isDeadKey = false
-    return !event.isComposing && event.keyCode !== TAKEN
+    return !event.isComposing && event.keyCode !== CONSUMED
   }
 
   #edited(event: InputEvent): void {

@@ -10,7 +10,7 @@ const PAUSE_MS = 10
 /** Device ID of input devices. @virtio 5.8 */
 const INPUT_DEVICE = 18
 /** Maximum number of characters that a report shows. */
-const SHOWN = 8
+const MAX_SHOWN = 8
 
 export interface TypistEvents {
   send(message: PageMessage): void
@@ -119,8 +119,8 @@ export class Typist {
   #describeMissing(): string {
     const total = [...this.#missing.values()].reduce((sum, one) => sum + one, 0)
     if (total === 0) return ''
-    const shown = [...this.#missing.keys()].slice(0, SHOWN).map(visible).join(' ')
-    const more = this.#missing.size > SHOWN ? ' …' : ''
+    const shown = [...this.#missing.keys()].slice(0, MAX_SHOWN).map(visible).join(' ')
+    const more = this.#missing.size > MAX_SHOWN ? ' …' : ''
     const verb = total === 1 ? 'is' : 'are'
     const left = `${total.toLocaleString()} of ${count(this.#typed + total)}`
     return `${left} ${verb} not on the ${this.layout.name} keyboard: ${shown}${more}`

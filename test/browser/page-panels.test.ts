@@ -49,12 +49,12 @@ test('a query in the output is answered once, not again by a tab that comes late
 
 test('lights, log lines and the end of the guest show', { skip }, async () => {
   const page = await rig.open()
-  rig.machine.tell((listener) => listener.led?.(1, true))
+  rig.machine.notify((listener) => listener.led?.(1, true))
   await page.getByRole('img', { name: 'Caps Lock on' }).waitFor()
   await page.getByRole('button', { name: 'Log' }).click()
-  rig.machine.tell((listener) => listener.log?.('gpu: <b>copied</b>'))
+  rig.machine.notify((listener) => listener.log?.('gpu: <b>copied</b>'))
   await page.getByRole('log').getByText('gpu: <b>copied</b>').waitFor()
-  rig.machine.tell((listener) => listener.stopped?.({ kind: 'panic', message: 'no init found' }))
+  rig.machine.notify((listener) => listener.stopped?.({ kind: 'panic', message: 'no init found' }))
   await page.getByRole('alert').getByText('The guest has stopped: no init found').waitFor()
 })
 

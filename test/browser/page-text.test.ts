@@ -145,7 +145,7 @@ test('Escape, or the end of the connection, stops a text, and too long a text is
 
 test('with Caps Lock on in the guest, letters are typed as they are written', { skip }, async () => {
   const page = await rig.open()
-  rig.machine.tell((listener) => listener.led?.(1, true))
+  rig.machine.notify((listener) => listener.led?.(1, true))
   await page.getByRole('img', { name: 'Caps Lock on' }).waitFor()
   await paste(page, 'aB1')
   assert.deepEqual(await rig.calls(/^key/, 8), [...keysOf('A'), ...keysOf('b'), ...keysOf('1')])

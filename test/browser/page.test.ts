@@ -156,8 +156,8 @@ for (const colorScheme of ['light', 'dark'] as const) {
   test(`every text stands out, in ${colorScheme}`, { skip }, async () => {
     const page = await rig.open()
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
-    rig.machine.tell((listener) => listener.log?.('a line'))
-    rig.machine.tell((listener) => listener.stopped?.({ kind: 'power-off', message: 'powered off' }))
+    rig.machine.notify((listener) => listener.log?.('a line'))
+    rig.machine.notify((listener) => listener.stopped?.({ kind: 'power-off', message: 'powered off' }))
     for (const name of ['Log', 'Inspector']) await page.getByRole('button', { name }).click()
     await page.getByText('last fault').waitFor()
     const { ratio, text } = (await page.evaluate(MIN_CONTRAST)) as { ratio: number; text: string }

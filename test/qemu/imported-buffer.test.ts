@@ -221,7 +221,7 @@ class Watcher {
   gone(buffer: ReceivedBuffer | undefined): Promise<void> {
     const told = new Promise<void>((resolve) => {
       const end = this.client.listen({
-        gone: (which) => {
+        removed: (which) => {
           if (which !== buffer) return
           end()
           resolve()

@@ -56,34 +56,34 @@ export class StandInMachine implements Machine {
         frame.set([color & 0xff, (color >> 8) & 0xff, color >> 16, (x * y) & 0xff], (y * mode.width + x) * 4)
       }
     }
-    this.tell((listener) => listener.damage?.(scanout, rect))
+    this.notify((listener) => listener.damage?.(scanout, rect))
   }
 
   setMode(scanout: number, mode: ScanoutMode | undefined): void {
     this.scanouts[scanout] = mode
     this.#frames[scanout] = new Uint8Array(mode ? mode.width * mode.height * 4 : 0)
-    this.tell((listener) => listener.mode?.(scanout, mode))
+    this.notify((listener) => listener.mode?.(scanout, mode))
   }
 
   setCursor(scanout: number, cursor: Cursor | undefined): void {
     this.cursors[scanout] = cursor
-    this.tell((listener) => listener.cursor?.(scanout, cursor))
+    this.notify((listener) => listener.cursor?.(scanout, cursor))
   }
 
   /** Prints to the terminal. */
   print(text: string): void {
     const bytes = new TextEncoder().encode(text)
-    this.tell((listener) => listener.terminal?.(bytes))
+    this.notify((listener) => listener.terminal?.(bytes))
   }
 
-  tell(what: (listener: MachineListener) => void): void {
+  notify(what: (listener: MachineListener) => void): void {
     for (const listener of this.#listeners) what(listener)
   }
 
   async start(): Promise<void> {}
 
   async stop(): Promise<void> {
-    this.tell((listener) => listener.stopped?.({ kind: 'requested', message: 'the machine was stopped' }))
+    this.notify((listener) => listener.stopped?.({ kind: 'requested', message: 'the machine was stopped' }))
   }
 
   listen(listener: MachineListener): () => void {

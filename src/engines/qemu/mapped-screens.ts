@@ -76,7 +76,7 @@ export class MappedScreens {
     if (!(rect.width > 0 && rect.height > 0)) return { ...rect, data: new Uint8Array(0) }
     const data = pixelsOf(buffer, picture, { ...rect, x: source.x + rect.x, y: source.y + rect.y })
     if ('reason' in data) {
-      this.#giveUp(index, screen, data.reason)
+      this.#stopReading(index, screen, data.reason)
       return undefined
     }
     screen.bytesRead += data.length
@@ -112,16 +112,16 @@ export class MappedScreens {
       return
     }
     if (!buffer || !picture) {
-      this.#giveUp(index, screen, scanout.reason)
+      this.#stopReading(index, screen, scanout.reason)
       return
     }
     // Maps the buffer, once for its lifetime.
     const first = pixelsOf(buffer, picture, { ...scanout.source, width: 1, height: 1 })
-    if ('reason' in first) this.#giveUp(index, screen, first.reason)
+    if ('reason' in first) this.#stopReading(index, screen, first.reason)
     else this.#change(index, screen, scanout, buffer.reason)
   }
 
-  #giveUp(index: number, screen: Screen, reason: string): void {
+  #stopReading(index: number, screen: Screen, reason: string): void {
     if (!this.#logged.has(reason)) this.events.log(`reading pixels by messages: ${reason}`)
     this.#logged.add(reason)
     this.#change(index, screen, undefined, reason)
@@ -142,7 +142,7 @@ export class MappedScreens {
       reason = reasonOf(error)
     }
     if (this.#closed) return
-    for (const [index, screen] of this.#screens) this.#giveUp(index, screen, reason)
+    for (const [index, screen] of this.#screens) this.#stopReading(index, screen, reason)
   }
 
   #take(frame: Frame): void {

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { Apt } from './apt.ts'
 import { cacheFolder } from './cache-folder.ts'
-import { explained } from './explained.ts'
+import { withRemedy } from './explained.ts'
 import { withLock } from './lock.ts'
 
 /** Time after which entries of other versions of this project are removed, unless they were made again. */
@@ -40,7 +40,7 @@ export async function makeCacheEntry(folder: CacheEntry, options: MakeOptions): 
       if (!isComplete()) await makeInCache(folder, options)
     })
   } catch (error) {
-    throw await explained(error)
+    throw await withRemedy(error)
   }
 }
 

@@ -10,7 +10,7 @@ import { ToolError } from './tool.ts'
  *
  * @returns `error` itself if it is of another kind, such as the reason of an abort
  */
-export async function explained(error: unknown): Promise<unknown> {
+export async function withRemedy(error: unknown): Promise<unknown> {
   if (!(error instanceof AptError || error instanceof ToolError || isFileError(error))) return error
   const { message } = error
   if (/no space left on device|disk quota exceeded|EDQUOT/i.test(message)) return await diskFull()

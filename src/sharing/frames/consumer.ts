@@ -7,14 +7,14 @@ import { MessageDeadline } from '../../host/socket/message-deadline.ts'
 import { type Receiver, StreamConnection } from '../../host/socket/stream-connection.ts'
 import type { Surface } from '../../services/display.ts'
 import type { Rect } from '../../services/rect.ts'
-import { bufferStatements, descriptionOf, refusal, scanoutStatement } from './encode.ts'
+import { bufferMessages, descriptionOf, refusal, scanoutMessage } from './encode.ts'
 import { FrameFlow } from './frame-flow.ts'
 import { FrameStream, type RawMessage } from './frame-stream.ts'
 import { monotonicTime } from './monotonic-time.ts'
 import { Outbox } from './outbox.ts'
 import {
   ACKNOWLEDGE,
-  BUFFER_GONE,
+  BUFFER_REMOVED,
   DESCRIPTION,
   encode,
   FRAME,
@@ -37,7 +37,7 @@ const MAX_STALE = 64
 /** Maximum size of those buffers in bytes. A consumer above it must release some within the timeout. */
 const MAX_STALE_BYTES = 256 << 20
 /** Maximum number of messages per turn, so that the device is served in between. */
-const MAX_A_TURN = 32
+const MAX_MESSAGES_PER_TURN = 32
 
 /** Buffer as it is announced to all consumers. */
 export interface ServedBuffer {
@@ -67,7 +67,7 @@ export interface Frames {
 
 export interface ConsumerEvents {
   /** The connection ended. Called once. @param reason one line; undefined if the consumer closed it */
-  left(reason: string | undefined): void
+  ended(reason: string | undefined): void
   /** Line for the log. */
   log(line: string): void
 }
@@ -112,13 +112,13 @@ export class Consumer implements Receiver {
   #wanted = 0
   readonly #out: Outbox
   /** Buffer that was announced last, until another message is sent. */
-  #giving: HeldBuffer | undefined
+  #announcing: HeldBuffer | undefined
   readonly #views: View[] = []
   readonly #held = new Map<number, HeldBuffer>()
   /** Buffers that the guest took back, not yet announced as removed. */
-  readonly #gone = new Set<HeldBuffer>()
+  readonly #removed = new Set<HeldBuffer>()
   /** Buffers whose description is outdated at the consumer. */
-  readonly #described = new Set<HeldBuffer>()
+  readonly #redescribed = new Set<HeldBuffer>()
   /** Buffers with damage that is not yet sent. */
   readonly #presented = new Set<HeldBuffer>()
   /** Buffers that are not yet announced to the consumer. */
@@ -135,10 +135,10 @@ export class Consumer implements Receiver {
   /** True if the log has a line about too many held buffers. */
   #warned = false
   /** True if there may be something to send. */
-  #news = false
+  #outdated = false
   /** True after the initial state was sent. */
   #ready = false
-  #over = false
+  #ended = false
 
   /** @param stream owned by the consumer */
   constructor(
@@ -162,7 +162,7 @@ export class Consumer implements Receiver {
 
   /** Sends HELLO. Call once, before any other method. */
   begin(): void {
-    this.#wait()
+    this.#armDeadline()
     this.#silence.owed(true)
     const flags = this.source.memoryFiles ? ServerFlag.MEMORY_FILES : 0
     this.#send(encode(HELLO, { magic: MAGIC, version: VERSION, flags }))
@@ -173,26 +173,26 @@ export class Consumer implements Receiver {
     const view = this.#view(index)
     view.changed = true
     view.flow.changeAll()
-    this.#news = true
+    this.#outdated = true
   }
 
   scanoutDamaged(index: number, rect: Rect): void {
     this.#view(index).flow.change(rect)
-    this.#news = true
+    this.#outdated = true
   }
 
   bufferAdded(served: ServedBuffer): void {
     if (!(this.#wanted & Wanted.BUFFERS)) return
     this.#arrived.add(served)
-    this.#news = true
+    this.#outdated = true
   }
 
   /** The description of a buffer changed. */
   bufferDescribed({ id }: ServedBuffer): void {
     const held = this.#held.get(id)
     if (!held) return
-    this.#described.add(held)
-    this.#news = true
+    this.#redescribed.add(held)
+    this.#outdated = true
   }
 
   /** Pixels of a buffer changed. */
@@ -203,7 +203,7 @@ export class Consumer implements Receiver {
       held.flow.change(damage)
       this.#presented.add(held)
     } else this.#arrived.add(served)
-    this.#news = true
+    this.#outdated = true
   }
 
   bufferRemoved(served: ServedBuffer): void {
@@ -211,19 +211,19 @@ export class Consumer implements Receiver {
     const held = this.#held.get(served.id)
     if (!held) return
     this.#count(held, 1)
-    this.#described.delete(held)
+    this.#redescribed.delete(held)
     this.#presented.delete(held)
-    this.#gone.add(held)
-    this.#news = true
+    this.#removed.add(held)
+    this.#outdated = true
   }
 
   /** Sends outdated state while there is room. @returns true if more can be sent at once */
-  tell(): boolean {
-    if (this.#wanted === 0 || !this.#news) return false
-    for (let messages = 0; messages < MAX_A_TURN; messages++) {
-      if (this.#out.busy || this.#over) return false
-      if (!this.#tellNext()) {
-        this.#news = false
+  sendOutdated(): boolean {
+    if (this.#wanted === 0 || !this.#outdated) return false
+    for (let messages = 0; messages < MAX_MESSAGES_PER_TURN; messages++) {
+      if (this.#out.busy || this.#ended) return false
+      if (!this.#sendNext()) {
+        this.#outdated = false
         return false
       }
     }
@@ -233,25 +233,25 @@ export class Consumer implements Receiver {
   receive(bytes: Uint8Array, descriptors: readonly Descriptor[]): void {
     for (const descriptor of descriptors) descriptor.close()
     if (descriptors.length > 0) this.ended('its message has descriptors, and none are accepted')
-    if (this.#over) return
+    if (this.#ended) return
     this.#messages.add(bytes)
-    for (let message = this.#messages.next(); message && !this.#over; message = this.#messages.next()) {
+    for (let message = this.#messages.next(); message && !this.#ended; message = this.#messages.next()) {
       try {
-        this.#heed(message)
-        this.#heard()
+        this.#dispatch(message)
+        this.#restartSilence()
         this.#deadline.met()
       } catch (error) {
         this.ended(error instanceof Error ? error.message : String(error))
       }
     }
     if (this.#messages.fault !== undefined) this.ended(this.#messages.fault)
-    this.#wait()
+    this.#armDeadline()
   }
 
   /** Ends the connection. @param reason undefined if the consumer closed it */
   ended(reason?: string): void {
-    if (this.#over) return
-    this.#over = true
+    if (this.#ended) return
+    this.#ended = true
     // An incomplete message cannot be followed by BYE.
     if (reason !== undefined && !this.#out.busy) this.#stream.write(refusal(reason))
     for (const deadline of [this.#deadline, this.#releasing, this.#silence]) deadline.met()
@@ -260,7 +260,7 @@ export class Consumer implements Receiver {
     this.#out.close()
     for (const { served } of this.#held.values()) served.buffer.release()
     this.#held.clear()
-    this.events.left(reason)
+    this.events.ended(reason)
   }
 
   inspect(): ConsumerInspection {
@@ -276,16 +276,16 @@ export class Consumer implements Receiver {
   }
 
   /** Arms the deadline while a message is incomplete or HELLO is missing. */
-  #wait(): void {
-    this.#deadline.owed(!this.#over && (this.#wanted === 0 || this.#messages.partial))
+  #armDeadline(): void {
+    this.#deadline.owed(!this.#ended && (this.#wanted === 0 || this.#messages.partial))
   }
 
   /** Restarts the silence timeout. */
-  #heard(): void {
+  #restartSilence(): void {
     this.heardAt = monotonicTime()
     this.silent = false
     this.#silence.met()
-    this.#silence.owed(!this.#over)
+    this.#silence.owed(!this.#ended)
   }
 
   /** Adds or subtracts a buffer that only this consumer holds. */
@@ -295,7 +295,7 @@ export class Consumer implements Receiver {
     this.#releasing.owed(this.#staleBytes > MAX_STALE_BYTES)
   }
 
-  #heed({ type, payload }: RawMessage): void {
+  #dispatch({ type, payload }: RawMessage): void {
     if (this.#wanted === 0) {
       if (type !== HELLO.type) throw new Error('its first message is not HELLO')
       this.#greet(payload)
@@ -311,7 +311,7 @@ export class Consumer implements Receiver {
     const wanted = flags & (Wanted.SCANOUTS | Wanted.BUFFERS)
     if (wanted === 0 || wanted !== flags) throw new Error(`its HELLO has invalid flags: ${flags}`)
     this.#wanted = wanted
-    this.#news = true
+    this.#outdated = true
     if (wanted & Wanted.BUFFERS) for (const served of this.source.buffers) this.#arrived.add(served)
     for (const index of this.source.scanouts.keys()) this.scanoutChanged(index)
   }
@@ -321,62 +321,62 @@ export class Consumer implements Receiver {
     const flows = { [FrameSource.SCANOUT]: this.#views[id]?.flow, [FrameSource.BUFFER]: this.#held.get(id)?.flow }
     const flow = source === FrameSource.SCANOUT || source === FrameSource.BUFFER ? flows[source] : undefined
     if (!flow?.acknowledge(sequence)) throw new Error('it acknowledges a frame that was not sent to it')
-    this.#news = true
+    this.#outdated = true
   }
 
   #release(payload: Uint8Array): void {
     const { buffer: id } = RELEASE.payload.parse(payload)
     const held = this.#held.get(id)
-    if (!held || (held === this.#giving && this.#out.busy))
+    if (!held || (held === this.#announcing && this.#out.busy))
       throw new Error('it releases a buffer that was not sent to it')
     this.#held.delete(id)
-    for (const news of [this.#gone, this.#described, this.#presented]) news.delete(held)
+    for (const news of [this.#removed, this.#redescribed, this.#presented]) news.delete(held)
     if (held.served.buffer.removed) this.#count(held, -1)
     // Scanouts that show the buffer announce it again with the next change.
     for (const [index, view] of this.#views.entries()) {
       if (this.source.scanouts[index].served === held.served) view.changed = true
     }
     held.served.buffer.release()
-    this.#news = true
+    this.#outdated = true
   }
 
-  #tellNext(): boolean {
-    for (const held of this.#gone) {
-      this.#gone.delete(held)
-      this.#send(encode(BUFFER_GONE, { buffer: held.served.id }))
+  #sendNext(): boolean {
+    for (const held of this.#removed) {
+      this.#removed.delete(held)
+      this.#send(encode(BUFFER_REMOVED, { buffer: held.served.id }))
       return true
     }
-    for (const held of this.#described) {
-      this.#described.delete(held)
+    for (const held of this.#redescribed) {
+      this.#redescribed.delete(held)
       this.#send(encode(DESCRIPTION, descriptionOf(held.served.id, held.served.buffer)))
       return true
     }
-    return this.#tellScanouts() || this.#tellArrival() || this.#tellPresented() || this.#tellReady()
+    return this.#sendScanouts() || this.#sendArrival() || this.#sendPresented() || this.#sendReady()
   }
 
-  #tellScanouts(): boolean {
+  #sendScanouts(): boolean {
     if (!(this.#wanted & Wanted.SCANOUTS)) return false
     for (const [index, view] of this.#views.entries()) {
-      if (this.#tellScanout(index, view, this.source.scanouts[index])) return true
+      if (this.#sendScanout(index, view, this.source.scanouts[index])) return true
     }
     return false
   }
 
-  #tellScanout(index: number, view: View, { surface, served, sequence, time }: ServedScanout): boolean {
+  #sendScanout(index: number, view: View, { surface, served, sequence, time }: ServedScanout): boolean {
     if (!surface || !served) {
       // Without a buffer there are no frames to acknowledge.
       if (!view.changed || (!surface && view.announced === 'off')) return false
       view.changed = false
       view.announced = surface ? 'none' : 'off'
-      this.#send(scanoutStatement(index, surface, 0))
+      this.#send(scanoutMessage(index, surface, 0))
       return true
     }
     if (!view.flow.ready) return false
     if (view.changed) {
-      if (!this.#held.has(served.id)) return this.#give(served)
+      if (!this.#held.has(served.id)) return this.#announce(served)
       view.changed = false
       view.announced = 'buffer'
-      this.#send(scanoutStatement(index, surface, served.id))
+      this.#send(scanoutMessage(index, surface, served.id))
       return true
     }
     const elements = view.flow.take(surface, sequence)
@@ -386,15 +386,15 @@ export class Consumer implements Receiver {
     return true
   }
 
-  #tellArrival(): boolean {
+  #sendArrival(): boolean {
     for (const served of this.#arrived) {
       if (this.#held.has(served.id)) this.#arrived.delete(served)
-      else return this.#give(served)
+      else return this.#announce(served)
     }
     return false
   }
 
-  #tellPresented(): boolean {
+  #sendPresented(): boolean {
     for (const held of this.#presented) {
       const { id, buffer, sequence, time } = held.served
       if (!buffer.layout || !held.flow.ready) continue
@@ -406,7 +406,7 @@ export class Consumer implements Receiver {
     return false
   }
 
-  #tellReady(): boolean {
+  #sendReady(): boolean {
     if (this.#ready) return false
     this.#ready = true
     this.#send(encode(READY, undefined))
@@ -414,7 +414,7 @@ export class Consumer implements Receiver {
   }
 
   /** Announces a buffer. @returns false if the consumer cannot receive another one now */
-  #give(served: ServedBuffer): boolean {
+  #announce(served: ServedBuffer): boolean {
     if (this.#stale >= MAX_STALE || this.#staleBytes > MAX_STALE_BYTES) {
       if (!this.#warned)
         this.events.log(`no more buffers are sent to it: it holds ${this.#stale} that the guest took back`)
@@ -425,18 +425,18 @@ export class Consumer implements Receiver {
     this.#arrived.delete(served)
     const held = { served, flow: new FrameFlow() }
     this.#held.set(served.id, held)
-    this.#giving = held
+    this.#announcing = held
     // All pixels of the buffer are new to the consumer.
     if (served.sequence > 0 && this.#wanted & Wanted.BUFFERS) {
       held.flow.changeAll()
       this.#presented.add(held)
     }
-    this.#out.send(bufferStatements(served.id, served.buffer, this.source.memoryFiles))
+    this.#out.send(bufferMessages(served.id, served.buffer, this.source.memoryFiles))
     return true
   }
 
   #send(bytes: Uint8Array): void {
-    this.#giving = undefined
+    this.#announcing = undefined
     this.#out.send([{ bytes, descriptors: [] }])
   }
 

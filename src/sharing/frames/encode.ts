@@ -48,8 +48,8 @@ export function refusal(reason: string): Uint8Array {
  * @returns messages in sending order. Send each with its own sendmsg(2): a read never continues past a message with
  *   descriptors
  */
-export function bufferStatements(id: number, buffer: GuestBuffer, memoryFiles: boolean): OutgoingMessage[] {
-  const given = givenOf(buffer, memoryFiles)
+export function bufferMessages(id: number, buffer: GuestBuffer, memoryFiles: boolean): OutgoingMessage[] {
+  const given = sharedHandles(buffer, memoryFiles)
   const { handles } = buffer
   const extents = handles.kind === 'linear' && given.withheld === '' ? handles.extents : []
   const [name, reason, withheld] = [buffer.name, buffer.reason, given.withheld].map(textBytes)
@@ -87,7 +87,7 @@ export function descriptionOf(id: number, { layout, uuid }: GuestBuffer): WireDe
  * Encodes a scanout.
  * @param buffer number of its surface's buffer; 0 if consumers do not receive it
  */
-export function scanoutStatement(scanout: number, surface: Surface | undefined, buffer: number): Uint8Array {
+export function scanoutMessage(scanout: number, surface: Surface | undefined, buffer: number): Uint8Array {
   const bytes = textBytes(surface?.reason ?? '')
   return encode(SCANOUT, {
     scanout,
@@ -101,7 +101,7 @@ export function scanoutStatement(scanout: number, surface: Surface | undefined, 
 }
 
 /** Descriptors of a buffer, or the reason why they are withheld. */
-function givenOf(
+function sharedHandles(
   buffer: GuestBuffer,
   memoryFiles: boolean,
 ): { readonly descriptors: readonly Descriptor[]; readonly withheld: string } {

@@ -15,7 +15,7 @@ import { FrameStream, type RawMessage } from './frame-stream.ts'
 import {
   ACKNOWLEDGE,
   BUFFER,
-  BUFFER_GONE,
+  BUFFER_REMOVED,
   DESCRIPTION,
   EXTENTS,
   encode,
@@ -37,7 +37,7 @@ import {
 import type { ReceivedBuffer } from './received-buffer.ts'
 
 /** Handler of one message type. */
-type Hear = (payload: Uint8Array, descriptors: readonly Descriptor[]) => void
+type Handler = (payload: Uint8Array, descriptors: readonly Descriptor[]) => void
 
 /** Timeout of the server's HELLO. */
 const TIMEOUT_MS = 5000
@@ -74,7 +74,7 @@ export interface FrameListener {
   /** The layout of a buffer changed. */
   described?(buffer: ReceivedBuffer): void
   /** The guest took the buffer back. */
-  gone?(buffer: ReceivedBuffer): void
+  removed?(buffer: ReceivedBuffer): void
 }
 
 /**
@@ -101,16 +101,16 @@ export class FrameClient implements Receiver {
   readonly #wanted: number
   readonly #connection: StreamConnection
   readonly #messages = new FrameStream(MAX_MESSAGE_BYTES, MAX_FILES)
-  readonly #hears: ReadonlyMap<number, Hear> = new Map<number, Hear>([
+  readonly #handlers: ReadonlyMap<number, Handler> = new Map<number, Handler>([
     [HELLO.type, (payload) => this.#greet(payload)],
     [REFUSED.type, (payload) => this.ended(textIn(REFUSED.payload.parse(payload).bytes))],
     [BUFFER.type, (payload, descriptors) => this.#begin(payload, descriptors)],
-    [EXTENTS.type, (payload) => this.#goOn(payload)],
-    [BUFFER_GONE.type, (payload) => this.#gone(BUFFER_GONE.payload.parse(payload).buffer)],
+    [EXTENTS.type, (payload) => this.#addExtents(payload)],
+    [BUFFER_REMOVED.type, (payload) => this.#remove(BUFFER_REMOVED.payload.parse(payload).buffer)],
     [DESCRIPTION.type, (payload) => this.#describe(payload)],
     [SCANOUT.type, (payload) => this.#scanout(payload)],
     [FRAME.type, (payload) => this.#frame(payload)],
-    [READY.type, () => this.#tellReady()],
+    [READY.type, () => this.#resolveReady()],
   ])
   /** Received frames that are not yet taken. */
   readonly #frames: Frame[] = []
@@ -121,19 +121,19 @@ export class FrameClient implements Receiver {
   readonly #listeners = new Set<FrameListener>()
   #assembly: BufferAssembly | undefined
   #greeted = false
-  #over = false
+  #ended = false
   /** Reason why the connection ended; undefined if it was closed. */
   #failure: FrameError | undefined
   /** Wakes waiters for a frame, for HELLO, or for the end. */
   #wake: () => void = () => {}
   #changed: Promise<void>
-  #tellReady: () => void = () => {}
+  #resolveReady: () => void = () => {}
 
   private constructor(stream: UnixStream, options: FrameClientOptions) {
     const { scanouts = true, buffers = false, reactor = { watch: pollInEventLoop } } = options
     this.#wanted = (scanouts ? Wanted.SCANOUTS : 0) | (buffers ? Wanted.BUFFERS : 0)
     this.ready = new Promise((resolve) => {
-      this.#tellReady = resolve
+      this.#resolveReady = resolve
     })
     this.#changed = this.#nextChange()
     this.#connection = new StreamConnection(stream, reactor, this)
@@ -149,7 +149,7 @@ export class FrameClient implements Receiver {
       client.ended(`${path} is not an export socket: it sends no greeting`)
     }, TIMEOUT_MS)
     try {
-      while (!client.#greeted && !client.#over) await client.#changed
+      while (!client.#greeted && !client.#ended) await client.#changed
       if (!client.#greeted) throw client.#failure ?? new FrameError(`the server on ${path} closed the connection`)
       return client
     } finally {
@@ -159,7 +159,7 @@ export class FrameClient implements Receiver {
 
   /** True after the connection ended. */
   get over(): boolean {
-    return this.#over
+    return this.#ended
   }
 
   /** Adds a listener. @returns a function that removes it */
@@ -181,7 +181,7 @@ export class FrameClient implements Receiver {
         continue
       }
       if (this.#failure) throw this.#failure
-      if (this.#over) return
+      if (this.#ended) return
       await this.#changed
     }
   }
@@ -193,9 +193,9 @@ export class FrameClient implements Receiver {
 
   receive(bytes: Uint8Array, descriptors: readonly Descriptor[]): void {
     this.#messages.add(bytes, descriptors)
-    for (let message = this.#messages.next(); message && !this.#over; message = this.#messages.next()) {
+    for (let message = this.#messages.next(); message && !this.#ended; message = this.#messages.next()) {
       try {
-        this.#heed(message)
+        this.#dispatch(message)
       } catch (error) {
         this.ended(`invalid message from the server: ${error instanceof Error ? error.message : error}`)
       }
@@ -205,8 +205,8 @@ export class FrameClient implements Receiver {
 
   /** Ends the connection. @param reason undefined if either side closed it */
   ended(reason?: string): void {
-    if (this.#over) return
-    this.#over = true
+    if (this.#ended) return
+    this.#ended = true
     if (reason !== undefined) this.#failure = new FrameError(reason)
     this.#connection.close()
     this.#messages.close()
@@ -214,18 +214,18 @@ export class FrameClient implements Receiver {
     for (const buffer of this.buffers.values()) buffer.close()
     this.buffers.clear()
     this.#frames.length = 0
-    this.#tellReady()
+    this.#resolveReady()
     this.#wake()
   }
 
-  #heed({ type, payload, descriptors }: RawMessage): void {
+  #dispatch({ type, payload, descriptors }: RawMessage): void {
     if (type !== BUFFER.type && descriptors.length > 0) {
       for (const descriptor of descriptors) descriptor.close()
       throw new FrameError(`descriptors with a message of type ${type}`)
     }
-    const hear = this.#hears.get(type)
-    if (!hear) throw new FrameError(`unknown message type ${type}`)
-    hear(payload, descriptors)
+    const handle = this.#handlers.get(type)
+    if (!handle) throw new FrameError(`unknown message type ${type}`)
+    handle(payload, descriptors)
   }
 
   #greet(payload: Uint8Array): void {
@@ -234,7 +234,7 @@ export class FrameClient implements Receiver {
     if (version !== VERSION) throw new FrameError(`protocol version ${version} is not supported, only ${VERSION}`)
     this.memoryFiles = (flags & ServerFlag.MEMORY_FILES) !== 0
     this.#greeted = true
-    this.#say(encode(HELLO, { magic: MAGIC, version: VERSION, flags: this.#wanted }))
+    this.#send(encode(HELLO, { magic: MAGIC, version: VERSION, flags: this.#wanted }))
     this.#wake()
   }
 
@@ -244,7 +244,7 @@ export class FrameClient implements Receiver {
     this.#finish(this.#assembly)
   }
 
-  #goOn(payload: Uint8Array): void {
+  #addExtents(payload: Uint8Array): void {
     if (!this.#assembly) throw new FrameError('extents without a buffer')
     this.#assembly.add(payload)
     this.#finish(this.#assembly)
@@ -259,11 +259,11 @@ export class FrameClient implements Receiver {
     for (const listener of this.#listeners) listener.buffer?.(buffer)
   }
 
-  #gone(id: number): void {
+  #remove(id: number): void {
     const buffer = this.buffers.get(id)
     if (!buffer) return
-    buffer.gone = true
-    for (const listener of this.#listeners) listener.gone?.(buffer)
+    buffer.removed = true
+    for (const listener of this.#listeners) listener.removed?.(buffer)
     this.#releaseUnused(buffer)
   }
 
@@ -304,7 +304,7 @@ export class FrameClient implements Receiver {
     }
     const before = this.#sequences.get(`${source} ${id}`)
     this.#sequences.set(`${source} ${id}`, sequence)
-    const facts = {
+    const info = {
       scanout: shown?.index,
       buffer,
       picture,
@@ -315,7 +315,7 @@ export class FrameClient implements Receiver {
       time,
     }
     this.#open.set(buffer, (this.#open.get(buffer) ?? 0) + 1)
-    this.#frames.push(new Frame(facts, (frame) => this.#done(frame, source, id)))
+    this.#frames.push(new Frame(info, (frame) => this.#done(frame, source, id)))
     this.#wake()
   }
 
@@ -329,20 +329,20 @@ export class FrameClient implements Receiver {
   }
 
   #acknowledge(source: FrameSource, id: number, sequence: number): void {
-    this.#say(encode(ACKNOWLEDGE, { source, id, sequence }))
+    this.#send(encode(ACKNOWLEDGE, { source, id, sequence }))
   }
 
   #releaseUnused(buffer: ReceivedBuffer): void {
-    if (buffer.gone && !buffer.kept && !this.#open.has(buffer)) buffer.release()
+    if (buffer.removed && !buffer.kept && !this.#open.has(buffer)) buffer.release()
   }
 
   #release({ id }: ReceivedBuffer): void {
     this.buffers.delete(id)
-    this.#say(encode(RELEASE, { buffer: id }))
+    this.#send(encode(RELEASE, { buffer: id }))
   }
 
-  #say(bytes: Uint8Array): void {
-    if (this.#over) return
+  #send(bytes: Uint8Array): void {
+    if (this.#ended) return
     try {
       this.#connection.send(bytes)
     } catch (error) {
@@ -374,11 +374,11 @@ function openStream(path: string): UnixStream {
     return UnixStream.connect(path)
   } catch (cause) {
     if (!(cause instanceof SystemCallError)) throw cause
-    throw new FrameError(whyNot(cause, path), { cause })
+    throw new FrameError(connectError(cause, path), { cause })
   }
 }
 
-function whyNot({ code, message }: SystemCallError, path: string): string {
+function connectError({ code, message }: SystemCallError, path: string): string {
   switch (code) {
     case 'ENOENT':
       return `there is no ${path}: start the device with --export ${path}`

@@ -14,11 +14,11 @@ export class FrameFlow {
 
   /** True if a frame can be sent. */
   get ready(): boolean {
-    return !this.waits && !this.#damage.isEmpty
+    return !this.inFlight && !this.#damage.isEmpty
   }
 
   /** True while a frame is unacknowledged. */
-  get waits(): boolean {
+  get inFlight(): boolean {
     return this.#outstanding !== 0
   }
 
@@ -42,7 +42,7 @@ export class FrameFlow {
 
   /** Acknowledges a frame. @returns false if it is not the one in flight */
   acknowledge(sequence: number): boolean {
-    if (!this.waits || sequence !== this.#outstanding) return false
+    if (!this.inFlight || sequence !== this.#outstanding) return false
     this.#outstanding = 0
     return true
   }

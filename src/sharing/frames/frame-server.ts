@@ -16,7 +16,7 @@ const RETRY_MS = 1000
 const ROOT = 0
 const OWNER_ONLY = 0o600
 /** Mode of a socket that other users may open: the list of users decides. */
-const ANYONE = 0o666
+const EVERYONE = 0o666
 
 export interface FrameServerOptions {
   /**
@@ -97,7 +97,7 @@ export class FrameServer implements Display, Frames {
     reactor: Pick<Reactor, 'watch' | 'timer' | 'onTurn'>,
     options: FrameServerOptions = {},
   ): FrameServer {
-    const mode = options.users && options.users.length > 0 ? ANYONE : OWNER_ONLY
+    const mode = options.users && options.users.length > 0 ? EVERYONE : OWNER_ONLY
     return new FrameServer(UnixListener.listen(path, mode), reactor, buffers, options)
   }
 
@@ -148,7 +148,7 @@ export class FrameServer implements Display, Frames {
       let stream: UnixStream | undefined
       try {
         stream = this.listener.accept()
-        if (stream) this.#welcome(stream)
+        if (stream) this.#admit(stream)
       } catch (error) {
         stream?.close()
         this.#log(`not accepting consumers for ${RETRY_MS / 1000} s: ${error instanceof Error ? error.message : error}`)
@@ -158,7 +158,7 @@ export class FrameServer implements Display, Frames {
     })
   }
 
-  #welcome(stream: UnixStream): void {
+  #admit(stream: UnixStream): void {
     const credentials = peerCredentials(stream.descriptor)
     const { pid, uid } = credentials
     if (!this.#users.has(uid)) {
@@ -172,7 +172,7 @@ export class FrameServer implements Display, Frames {
     } else {
       this.#hook ??= this.reactor.onTurn(() => this.#turn())
       const consumer = new Consumer(stream, credentials, this, this.reactor, {
-        left: (reason) => this.#left(consumer, reason),
+        ended: (reason) => this.#removeConsumer(consumer, reason),
         log: (line) => this.#log(`process ${pid}: ${line}`),
       })
       this.#consumers.add(consumer)
@@ -202,7 +202,7 @@ export class FrameServer implements Display, Frames {
     stream.close()
   }
 
-  #left(consumer: Consumer, reason: string | undefined): void {
+  #removeConsumer(consumer: Consumer, reason: string | undefined): void {
     this.#consumers.delete(consumer)
     if (this.#consumers.size === 0) {
       this.#hook?.close()
@@ -215,7 +215,7 @@ export class FrameServer implements Display, Frames {
 
   #turn(): boolean {
     let more = false
-    for (const consumer of this.#consumers) if (consumer.tell()) more = true
+    for (const consumer of this.#consumers) if (consumer.sendOutdated()) more = true
     return more
   }
 

@@ -13,7 +13,7 @@ export class Outbox {
   readonly #stream: UnixStream
   readonly #writable: Readiness
   /** Unsent messages. `#sent` bytes of the first one are sent. */
-  #statements: readonly OutgoingMessage[] = []
+  #messages: readonly OutgoingMessage[] = []
   #sent = 0
 
   /**
@@ -30,23 +30,23 @@ export class Outbox {
   }
 
   get busy(): boolean {
-    return this.#statements.length > 0
+    return this.#messages.length > 0
   }
 
   /** Sends messages. Must not be called while `busy`. */
   send(statements: readonly OutgoingMessage[]): void {
-    this.#statements = statements
+    this.#messages = statements
     this.#flush()
   }
 
   /** Discards unsent messages. */
   close(): void {
     this.#writable.close()
-    this.#statements = []
+    this.#messages = []
   }
 
   #flush(): void {
-    for (let [first] = this.#statements; first; [first] = this.#statements) {
+    for (let [first] = this.#messages; first; [first] = this.#messages) {
       const { bytes, descriptors } = first
       const result = this.#stream.write(bytes, this.#sent, this.#sent === 0 ? descriptors : NO_DESCRIPTORS)
       if (result === -Errno.EAGAIN) {
@@ -61,7 +61,7 @@ export class Outbox {
       this.#sent += result
       if (this.#sent < bytes.length) continue
       this.#sent = 0
-      this.#statements = this.#statements.slice(1)
+      this.#messages = this.#messages.slice(1)
     }
   }
 }

@@ -114,7 +114,7 @@ export const EXTENTS = kind(
   counted(struct({ buffer: u64, count: u32, gap: padding(4) }), ({ count }) => count, extent),
 )
 /** The guest took a buffer back. The consumer's handles stay valid until it releases the buffer. */
-export const BUFFER_GONE = kind(5, fixed(struct({ buffer: u64 })))
+export const BUFFER_REMOVED = kind(5, fixed(struct({ buffer: u64 })))
 /** The layout of a buffer changed. */
 export const DESCRIPTION = kind(6, fixed(description))
 /** Surface of a scanout, beginning with the next frame. */

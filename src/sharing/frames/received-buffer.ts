@@ -9,7 +9,7 @@ import type { BufferKind } from '../../services/shared-buffer.ts'
 import { FrameError } from './frame-error.ts'
 
 /** Announcement of a buffer. */
-export interface BufferStatement {
+export interface BufferAnnouncement {
   readonly id: number
   readonly kind: BufferKind
   readonly byteLength: number
@@ -58,7 +58,7 @@ export class ReceivedBuffer {
   /** UUID of the buffer between devices of the guest: 16 bytes; undefined if it has none. */
   uuid: Uint8Array | undefined
   /** True after the guest took it back. */
-  gone = false
+  removed = false
   #kept = false
   #released = false
   readonly #extents: readonly ReceivedExtent[]
@@ -67,10 +67,10 @@ export class ReceivedBuffer {
 
   /** @param descriptors owned by the buffer @param extents of a linear buffer, in those files */
   constructor(
-    statement: BufferStatement,
+    statement: BufferAnnouncement,
     private readonly descriptors: readonly Descriptor[],
     extents: readonly ReceivedExtent[],
-    private readonly tell: (buffer: ReceivedBuffer) => void,
+    private readonly onRelease: (buffer: ReceivedBuffer) => void,
   ) {
     this.id = statement.id
     this.kind = statement.kind
@@ -136,7 +136,7 @@ export class ReceivedBuffer {
   release(): void {
     if (this.#released) return
     this.close()
-    this.tell(this)
+    this.onRelease(this)
   }
 
   /** Closes the buffer without notifying the server. */
