@@ -4,11 +4,11 @@ import { runInNewContext } from 'node:vm'
 setFlagsFromString('--expose-gc')
 const collect: () => void = runInNewContext('gc')
 
-/** Stretches of one group. */
+/** Number of runs in a group. */
 export const STRETCHES = 15
 /** Groups of stretches at most: a machine that is busy takes its time to compile, and code that is not compiled boxes numbers. */
 const MAX_GROUPS = 20
-/** Bytes that a stretch may leave: the cost of the measurement, and work of the engine. */
+/** Bytes that a run may leave: the cost of the measurement, and of the JavaScript engine. */
 export const NOISE = 8192
 
 /** Bytes on the heap that are still referenced. */

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { CoalescedReports, isCoalesced } from './coalesced-reports.ts'
 import type { Report } from './messages.ts'
 
-test('of many cursors, modes and lights a few are on their way, and the newest arrives', () => {
+test('of many cursors, modes and lights, a bounded number is unacknowledged, and the newest arrives', () => {
   const posted: Report[] = []
   const reports = new CoalescedReports((report) => posted.push(report))
   for (let i = 0; i < 100_000; i++) {
@@ -18,7 +18,7 @@ test('of many cursors, modes and lights a few are on their way, and the newest a
   assert.deepEqual(widths.slice(-2).sort(), [99_998, 99_999])
 })
 
-test('lines of the log come in order; those that are too many are counted', () => {
+test('log lines arrive in order, and dropped ones are counted', () => {
   const posted: Report[] = []
   const reports = new CoalescedReports((report) => posted.push(report))
   const count = 50_000
@@ -30,7 +30,7 @@ test('lines of the log come in order; those that are too many are counted', () =
   assert.equal(lines.at(-1), `${count - lines.length + 1} lines of this log were dropped: there were too many at once`)
 })
 
-test('an answer is never held back', () => {
+test('other reports are never delayed', () => {
   const posted: Report[] = []
   const reports = new CoalescedReports((report) => posted.push(report))
   for (let i = 0; i < 1000; i++) reports.report({ type: 'log', line: '' })

@@ -2,7 +2,7 @@ import type { AddressInfo } from 'node:net'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
 
-/** A port that leads to another one, as a forwarded one does, until the test breaks it. */
+/** Forwarded port, which the test can break. */
 export class BreakableLink {
   readonly #server: Server
   readonly #ends = new Set<Socket>()
@@ -37,7 +37,7 @@ export class BreakableLink {
     return { link, url: through.href }
   }
 
-  /** Ends every connection, and lets none in until it is mended. */
+  /** Closes every connection, and refuses new ones until the link is repaired. */
   break(): void {
     this.#isBroken = true
     for (const end of this.#ends) end.destroy()

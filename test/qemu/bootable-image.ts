@@ -45,7 +45,7 @@ const PLATFORMS = {
   'x86_64-efi-net': [...MODULES, 'efinet', 'tftp', 'fat', 'chain'],
 } as const
 
-/** e2fsprogs live in sbin, which is not in everybody's PATH. */
+/** e2fsprogs are in sbin, which is not in the PATH of every user. */
 const ENV = { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin:/sbin` }
 
 /** Why a bootable image cannot be made here, for a test that skips. */

@@ -42,13 +42,13 @@ const PICTURE = {
 const SOURCE = { x: 0, y: 0, width: 16, height: 16 }
 const GREETING = encode(HELLO, { magic: MAGIC, version: VERSION, flags: 0 })
 
-/** A server that says what the test wants. */
+/** Server that sends bytes of the test. */
 class Impostor {
   readonly path = path.join(folder, 'frames.sock')
   readonly #listener = UnixListener.listen(this.path)
   #stream: UnixStream | undefined
 
-  /** A client that connects and hears these first. */
+  /** Connects a client, which receives these bytes first. */
   async client(...messages: readonly Uint8Array[]): Promise<FrameClient> {
     const client = FrameClient.connect(this.path)
     this.#stream = this.#listener.accept()
@@ -113,7 +113,7 @@ const FIRST = encode(FRAME, {
   elements: [SOURCE],
 })
 
-withImpostor('whoever does not greet as an export socket is none', async (impostor) => {
+withImpostor('a server without the greeting of an export socket is refused', async (impostor) => {
   const cases: [Uint8Array, RegExp][] = [
     [Uint8Array.from({ length: 32 }, () => 0xee), /not an export socket: a message of 4008636142 bytes/],
     [encode(HELLO, { magic: 1, version: VERSION, flags: 0 }), /magic number of another protocol/],
@@ -128,7 +128,7 @@ withImpostor('whoever does not greet as an export socket is none', async (impost
   assert.equal(openDescriptors(), before)
 })
 
-withImpostor('a server that is silent, or leaves at once, is given up', async (impostor) => {
+withImpostor('connecting fails if the server is silent or closes the connection', async (impostor) => {
   mock.timers.enable({ apis: ['setTimeout'] })
   const silent = impostor.client()
   mock.timers.tick(5000)
@@ -142,25 +142,25 @@ withImpostor('a server that is silent, or leaves at once, is given up', async (i
 const READIED = encode(READY, undefined)
 
 const WRONG: readonly [what: string, messages: readonly Uint8Array[], says: RegExp][] = [
-  ['parts of no buffer', [READIED, extent(0, 0, 4096)], /extents without a buffer/],
+  ['extents without a buffer', [READIED, extent(0, 0, 4096)], /extents without a buffer/],
   [
-    'a message that is none',
+    'a message of unknown type',
     [READIED, Uint8Array.from([16, 0, 0, 0, 99, ...new Uint8Array(11)])],
     /unknown message type 99/,
   ],
   [
-    'a part of no file',
+    'an extent of a file that was not sent',
     [bufferOf(WireKind.LINEAR, 4096, 1), extent(1, 0, 4096)],
     /an extent in file 1, which was not sent/,
   ],
-  ['parts that are too long', [bufferOf(WireKind.LINEAR, 4096, 1), extent(0, 0, 8192)], /extents of 8192 bytes/],
+  ['extents that are too long', [bufferOf(WireKind.LINEAR, 4096, 1), extent(0, 0, 8192)], /extents of 8192 bytes/],
   ['a buffer without memory', [bufferOf(WireKind.LINEAR, 4096, 0)], /linear buffer has no extents/],
-  ['a buffer of no kind', [bufferOf(7, 4096, 1)], /unknown buffer kind 7/],
-  ['descriptors beside what has none', [FIRST], /descriptors with a message of type/],
+  ['a buffer of unknown kind', [bufferOf(7, 4096, 1)], /unknown buffer kind 7/],
+  ['descriptors with a message that has none', [FIRST], /descriptors with a message of type/],
 ]
 
 for (const [what, [first, ...rest], says] of WRONG) {
-  withImpostor(`a server that sends ${what} is left, and no descriptor stays`, async (impostor) => {
+  withImpostor(`a server that sends ${what} is disconnected, and all descriptors are closed`, async (impostor) => {
     const file = MemoryFile.create('a file', 4096)
     const before = openDescriptors()
     const client = await impostor.client(GREETING)
@@ -173,7 +173,7 @@ for (const [what, [first, ...rest], says] of WRONG) {
   })
 }
 
-withImpostor('memory that a file does not have is not touched', async (impostor) => {
+withImpostor('extents past the end of their file are refused', async (impostor) => {
   const file = MemoryFile.create('a file', 4096)
   const client = await impostor.client(GREETING)
   impostor.say(bufferOf(WireKind.LINEAR, 8192, 1), [file.descriptor])
@@ -189,7 +189,7 @@ withImpostor('memory that a file does not have is not touched', async (impostor)
   file.close()
 })
 
-withImpostor('a server that leaves ends the frames; one that says why, with that', async (impostor) => {
+withImpostor('frames end when the server closes the connection, with its reason if it sent one', async (impostor) => {
   const client = await impostor.client(GREETING, encode(READY, undefined))
   await client.ready
   const frames = client.frames()
@@ -203,7 +203,7 @@ withImpostor('a server that leaves ends the frames; one that says why, with that
   await assert.rejects(failing, { name: 'FrameError', message: 'bye' })
 })
 
-withImpostor('frames of a buffer that is not there are acknowledged unseen', async (impostor) => {
+withImpostor('frames of an unknown buffer are acknowledged without delivery', async (impostor) => {
   const client = await impostor.client(GREETING, shown(1), FIRST, encode(READY, undefined))
   await client.ready
   assert.equal(client.scanouts.get(0)?.buffer, undefined)

@@ -19,10 +19,10 @@ const WHOLE = { x: 0, y: 0, width: 64, height: 48 }
 const PAGES = 3
 const UUID = Uint8Array.from({ length: 16 }, (_, i) => i)
 
-/** Gives the server turns until a condition holds. */
+/** Waits until a condition holds, while the server runs. */
 const until = (holds: () => boolean): Promise<void> => untilHolds(`${holds}`, holds)
 
-/** A consumer that takes frames when the test wants them. */
+/** Consumer that takes frames on request of the test. */
 class Taker {
   readonly #frames: AsyncGenerator<Frame, void, undefined>
   constructor(readonly client: FrameClient) {
@@ -56,7 +56,7 @@ function withRig(
   })
 }
 
-withRig('a consumer sees what a scanout shows where the guest drew it', { memoryFiles: true }, async (rig, connect) => {
+withRig('a consumer reads the surface of a scanout in guest memory', { memoryFiles: true }, async (rig, connect) => {
   const picture = rig.picture(7, 64, 48)
   rig.draw(picture, 0x11)
   rig.show(picture)
@@ -78,13 +78,13 @@ withRig('a consumer sees what a scanout shows where the guest drew it', { memory
   assert.equal(second.sequence, first.sequence + 1)
   assert.equal(second.merged, 0)
   assert.equal(second.bytes[4 * (4 * 64 + 8)], 0x22)
-  // The same bytes: what is drawn now is seen now.
+  // The same bytes: later drawing is visible at once.
   rig.draw(picture, 0x33)
   assert.equal(second.bytes[0], 0x33)
   second.acknowledge()
 })
 
-withRig('a guest that flips between two buffers gives each once', { memoryFiles: true }, async (rig, connect) => {
+withRig('page flips between two buffers announce each buffer once', { memoryFiles: true }, async (rig, connect) => {
   const pictures = [rig.picture(1, 64, 48), rig.picture(2, 64, 48)]
   for (const [i, picture] of pictures.entries()) rig.draw(picture, 0x10 + i)
   const taker = await connect()
@@ -102,7 +102,7 @@ withRig('a guest that flips between two buffers gives each once', { memoryFiles:
 })
 
 withRig(
-  'a consumer that never acknowledges has one frame, however often the guest flushes',
+  'a consumer that never acknowledges receives one frame, for any number of flushes',
   {},
   async (rig, connect) => {
     const picture = rig.picture(1, 64, 48)
@@ -112,7 +112,7 @@ withRig(
     const DOT = { x: 3, y: 3, width: 1, height: 1 }
     for (let i = 0; i < 10_000; i++) {
       rig.draw(picture, i & 0xff, DOT)
-      // Now and then the server has a turn.
+      // The server runs at intervals.
       if (i % 100 === 0) await new Promise(setImmediate)
     }
     const [{ frames, merged }] = rig.server.inspect().consumers
@@ -128,7 +128,7 @@ withRig(
   },
 )
 
-withRig('a consumer that reads nothing makes nobody wait, and keeps what is bounded', {}, async (rig) => {
+withRig('a consumer that reads nothing delays nothing, and holds a bounded number of buffers', {}, async (rig) => {
   const consumer = new RawConsumer(rig.path)
   consumer.greet(Wanted.SCANOUTS | Wanted.BUFFERS)
   const picture = rig.picture(1, 8, 8)
@@ -149,7 +149,7 @@ withRig('a consumer that reads nothing makes nobody wait, and keeps what is boun
 })
 
 withRig(
-  'a consumer that keeps what the guest took back gets no more, until it releases some',
+  'a consumer at the limit of removed buffers receives no others until it releases some',
   {},
   async (rig, connect) => {
     const taker = await connect({ scanouts: false, buffers: true })
@@ -183,7 +183,7 @@ withRig(
 )
 
 withRig(
-  'what a consumer holds stays whole when the guest takes it back',
+  'a buffer of a consumer stays valid when the guest takes it back',
   { memoryFiles: true },
   async (rig, connect) => {
     const picture = rig.picture(1, 64, 48)
@@ -207,116 +207,112 @@ withRig(
   },
 )
 
-withRig(
-  'a buffer that is kept outlives its frames, until it is released',
-  { memoryFiles: true },
-  async (rig, connect) => {
-    const picture = rig.picture(1, 64, 48)
-    rig.draw(picture, 0x55)
-    rig.show(picture)
-    const taker = await connect()
-    const frame = await taker.frame()
-    frame.buffer.keep()
-    frame.acknowledge()
-    rig.gpu.detach(picture.id)
-    await until(() => frame.buffer.removed)
-    assert.equal(frame.buffer.bytes[0], 0x55)
-    assert.equal(rig.buffers.inspect().buffers[0].holders, 1)
-    await until(() => taker.client.scanouts.get(0)?.buffer === undefined)
-    // The guest gives the same resource pages again, and shows it still.
-    rig.gpu.attach(picture.id, [{ address: picture.address, length: PAGES * 4096 }])
-    rig.draw(picture, 0x66)
-    const again = await taker.frame()
-    assert.notEqual(again.buffer.id, frame.buffer.id)
-    assert.equal(again.bytes[0], 0x66)
-    again.acknowledge()
-    frame.buffer.release()
-    await until(() => rig.buffers.inspect().buffers.length === 1)
-  },
-)
-
-withRig(
-  'a buffer that was released is given again with the next change',
-  { memoryFiles: true },
-  async (rig, connect) => {
-    const picture = rig.picture(1, 64, 48)
-    rig.show(picture)
-    const taker = await connect()
-    const frame = await taker.frame()
-    frame.buffer.release()
-    frame.acknowledge()
-    await until(() => rig.buffers.inspect().buffers[0].holders === 0)
-    rig.draw(picture, 0x77, { x: 1, y: 1, width: 1, height: 1 })
-    const again = await taker.frame()
-    assert.notEqual(again.buffer, frame.buffer)
-    assert.equal(again.buffer.id, frame.buffer.id)
-    assert.equal(again.bytes[4 * 65], 0x77)
-    again.acknowledge()
-  },
-)
-
-withRig('memory files are given only where the server is to; the host’s copies always', {}, async (rig, connect) => {
+withRig('a kept buffer stays after its frames until it is released', { memoryFiles: true }, async (rig, connect) => {
   const picture = rig.picture(1, 64, 48)
+  rig.draw(picture, 0x55)
   rig.show(picture)
-  rig.gpu.create2d(2, 2, 64, 48)
-  rig.gpu.attach(2, [rig.gpu.page(4 * 64 * 48)])
-  rig.gpu.setScanout(1, 2, WHOLE)
-  const taker = await connect()
-  assert.equal(taker.client.memoryFiles, false)
-  const frames = [await taker.frame(), await taker.frame()]
-  const [guest, copy] = frames.sort((a, b) => (a.scanout ?? 0) - (b.scanout ?? 0))
-  assert.match(guest.buffer.withheld, /contains all guest memory.*--export-memory/)
-  assert.throws(() => guest.bytes, { name: 'FrameError', message: /bytes of resource 1 are not shared/ })
-  assert.equal(guest.buffer.extents.length, 0)
-  assert.equal(taker.client.scanouts.get(1)?.path, 'copy')
-  assert.equal(copy.buffer.withheld, '')
-  assert.equal(copy.bytes.length, 12_288)
-  for (const frame of frames) frame.acknowledge()
-})
-
-withRig('a buffer in more pieces than one message has is whole', { memoryFiles: true }, async (rig, connect) => {
-  const count = 2500
-  const pages = Array.from({ length: count }, () => rig.gpu.page(4096)).reverse()
-  const { u8 } = rig.gpu.driver.memory.regions[0]
-  for (const [i, { address }] of pages.entries()) u8[address] = i & 0xff
-  rig.gpu.createBlob(1, count * 4096, pages)
-  rig.gpu.setScanoutBlob(0, 1, { width: 1024, height: count })
   const taker = await connect()
   const frame = await taker.frame()
-  assert.equal(frame.buffer.extents.length, count)
-  for (let i = 0; i < count; i++) assert.equal(frame.bytes[i * 4096], i & 0xff)
+  frame.buffer.keep()
   frame.acknowledge()
+  rig.gpu.detach(picture.id)
+  await until(() => frame.buffer.removed)
+  assert.equal(frame.buffer.bytes[0], 0x55)
+  assert.equal(rig.buffers.inspect().buffers[0].holders, 1)
+  await until(() => taker.client.scanouts.get(0)?.buffer === undefined)
+  // The guest attaches pages to the same resource again, which is still shown.
+  rig.gpu.attach(picture.id, [{ address: picture.address, length: PAGES * 4096 }])
+  rig.draw(picture, 0x66)
+  const again = await taker.frame()
+  assert.notEqual(again.buffer.id, frame.buffer.id)
+  assert.equal(again.bytes[0], 0x66)
+  again.acknowledge()
+  frame.buffer.release()
+  await until(() => rig.buffers.inspect().buffers.length === 1)
+})
+
+withRig('a released buffer is announced again with the next change', { memoryFiles: true }, async (rig, connect) => {
+  const picture = rig.picture(1, 64, 48)
+  rig.show(picture)
+  const taker = await connect()
+  const frame = await taker.frame()
+  frame.buffer.release()
+  frame.acknowledge()
+  await until(() => rig.buffers.inspect().buffers[0].holders === 0)
+  rig.draw(picture, 0x77, { x: 1, y: 1, width: 1, height: 1 })
+  const again = await taker.frame()
+  assert.notEqual(again.buffer, frame.buffer)
+  assert.equal(again.buffer.id, frame.buffer.id)
+  assert.equal(again.bytes[4 * 65], 0x77)
+  again.acknowledge()
 })
 
 withRig(
-  'shared buffers that no scanout shows have frames of their own',
-  { memoryFiles: true },
+  'memory files of the guest are shared only if enabled, and those of the host always',
+  {},
   async (rig, connect) => {
-    const page = rig.gpu.page(4096)
-    rig.gpu.createBlob(1, 4096, [page], 1, 2)
-    const [shared] = rig.buffers.buffers
-    const taker = await connect({ scanouts: false, buffers: true })
-    await taker.client.ready
-    const [buffer] = taker.client.buffers.values()
-    assert.equal(buffer.name, 'resource 1')
-    assert.equal(buffer.picture, undefined)
-    assert.equal(buffer.uuid, undefined)
-    shared.describe({ width: 16, height: 16, fourcc: 0x34325258, modifier: 0n, planes: [{ offset: 0, stride: 64 }] })
-    shared.assignUuid(UUID)
-    shared.present({ x: 2, y: 2, width: 4, height: 4 })
-    const frame = await taker.frame()
-    assert.equal(frame.scanout, undefined)
-    assert.equal(frame.buffer, buffer)
-    assert.deepEqual(frame.damage, [{ x: 2, y: 2, width: 4, height: 4 }])
-    assert.deepEqual(frame.source, { x: 0, y: 0, width: 16, height: 16 })
-    assert.deepEqual(buffer.uuid, UUID)
-    frame.acknowledge()
-    const late = await connect({ scanouts: false, buffers: true })
-    assert.deepEqual((await late.frame()).damage, [{ x: 0, y: 0, width: 16, height: 16 }])
+    const picture = rig.picture(1, 64, 48)
+    rig.show(picture)
+    rig.gpu.create2d(2, 2, 64, 48)
+    rig.gpu.attach(2, [rig.gpu.page(4 * 64 * 48)])
+    rig.gpu.setScanout(1, 2, WHOLE)
+    const taker = await connect()
+    assert.equal(taker.client.memoryFiles, false)
+    const frames = [await taker.frame(), await taker.frame()]
+    const [guest, copy] = frames.sort((a, b) => (a.scanout ?? 0) - (b.scanout ?? 0))
+    assert.match(guest.buffer.withheld, /contains all guest memory.*--export-memory/)
+    assert.throws(() => guest.bytes, { name: 'FrameError', message: /bytes of resource 1 are not shared/ })
+    assert.equal(guest.buffer.extents.length, 0)
+    assert.equal(taker.client.scanouts.get(1)?.path, 'copy')
+    assert.equal(copy.buffer.withheld, '')
+    assert.equal(copy.bytes.length, 12_288)
+    for (const frame of frames) frame.acknowledge()
   },
 )
 
-withRig('a consumer that is killed leaves nothing', { memoryFiles: true }, async (rig) => {
+withRig(
+  'a buffer with more extents than fit in one message is complete',
+  { memoryFiles: true },
+  async (rig, connect) => {
+    const count = 2500
+    const pages = Array.from({ length: count }, () => rig.gpu.page(4096)).reverse()
+    const { u8 } = rig.gpu.driver.memory.regions[0]
+    for (const [i, { address }] of pages.entries()) u8[address] = i & 0xff
+    rig.gpu.createBlob(1, count * 4096, pages)
+    rig.gpu.setScanoutBlob(0, 1, { width: 1024, height: count })
+    const taker = await connect()
+    const frame = await taker.frame()
+    assert.equal(frame.buffer.extents.length, count)
+    for (let i = 0; i < count; i++) assert.equal(frame.bytes[i * 4096], i & 0xff)
+    frame.acknowledge()
+  },
+)
+
+withRig('shared buffers that no scanout shows have their own frames', { memoryFiles: true }, async (rig, connect) => {
+  const page = rig.gpu.page(4096)
+  rig.gpu.createBlob(1, 4096, [page], 1, 2)
+  const [shared] = rig.buffers.buffers
+  const taker = await connect({ scanouts: false, buffers: true })
+  await taker.client.ready
+  const [buffer] = taker.client.buffers.values()
+  assert.equal(buffer.name, 'resource 1')
+  assert.equal(buffer.picture, undefined)
+  assert.equal(buffer.uuid, undefined)
+  shared.describe({ width: 16, height: 16, fourcc: 0x34325258, modifier: 0n, planes: [{ offset: 0, stride: 64 }] })
+  shared.assignUuid(UUID)
+  shared.present({ x: 2, y: 2, width: 4, height: 4 })
+  const frame = await taker.frame()
+  assert.equal(frame.scanout, undefined)
+  assert.equal(frame.buffer, buffer)
+  assert.deepEqual(frame.damage, [{ x: 2, y: 2, width: 4, height: 4 }])
+  assert.deepEqual(frame.source, { x: 0, y: 0, width: 16, height: 16 })
+  assert.deepEqual(buffer.uuid, UUID)
+  frame.acknowledge()
+  const late = await connect({ scanouts: false, buffers: true })
+  assert.deepEqual((await late.frame()).damage, [{ x: 0, y: 0, width: 16, height: 16 }])
+})
+
+withRig('all buffers of a killed consumer are released', { memoryFiles: true }, async (rig) => {
   const picture = rig.picture(1, 64, 48)
   rig.show(picture)
   const before = readdirSync('/proc/self/fd').length

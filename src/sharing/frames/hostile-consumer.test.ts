@@ -43,10 +43,10 @@ const header = (size: number, type: number) => Uint8Array.from([size, 0, 0, 0, t
 const WRONG: readonly [what: string, send: (consumer: RawConsumer) => void, says: RegExp][] = [
   ['another protocol', (to) => to.send(encode(HELLO, { magic: 1, version: VERSION, flags: 1 })), /another protocol/],
   ['another version', (to) => to.greet(Wanted.SCANOUTS, 2), /version 2 is not supported, only 1/],
-  ['wishes for nothing', (to) => to.greet(0), /invalid flags: 0$/],
-  ['wishes that there are not', (to) => to.greet(0x11), /invalid flags: 17$/],
+  ['no flags', (to) => to.greet(0), /invalid flags: 0$/],
+  ['unknown flags', (to) => to.greet(0x11), /invalid flags: 17$/],
   ['no greeting', (to) => to.send(encode(RELEASE, { buffer: 1 })), /first message is not HELLO/],
-  ['a greeting cut short', (to) => to.send(Uint8Array.of(...header(20, 1), 0, 0, 0, 0)), /4 bytes instead of 16/],
+  ['a truncated greeting', (to) => to.send(Uint8Array.of(...header(20, 1), 0, 0, 0, 0)), /4 bytes instead of 16/],
   ['a message smaller than its header', (to) => to.send(header(15, 1)), /a message of 15 bytes/],
   [
     'a message of many bytes',
@@ -56,7 +56,7 @@ const WRONG: readonly [what: string, send: (consumer: RawConsumer) => void, says
 ]
 
 for (const [what, send, says] of WRONG) {
-  test(`a consumer that begins with ${what} is told why it is let go`, { skip }, async () => {
+  test(`a consumer that begins with ${what} is disconnected with the reason`, { skip }, async () => {
     await withRig(async (rig) => {
       const consumer = new RawConsumer(rig.path)
       send(consumer)
@@ -72,20 +72,28 @@ for (const [what, send, says] of WRONG) {
 }
 
 const WRONG_LATER: readonly [what: string, bytes: Uint8Array, says: RegExp][] = [
-  ['acknowledges a scanout that is not', encode(ACKNOWLEDGE, { source: 0, id: 99, sequence: 1 }), /not sent to it/],
-  ['acknowledges a frame that is not', encode(ACKNOWLEDGE, { source: 0, id: 0, sequence: 99 }), /not sent to it/],
-  ['acknowledges a buffer that is not', encode(ACKNOWLEDGE, { source: 1, id: 5, sequence: 1 }), /not sent to it/],
-  ['acknowledges what has no source', encode(ACKNOWLEDGE, { source: 7, id: 1, sequence: 1 }), /not sent to it/],
-  ['releases a buffer that is not', encode(RELEASE, { buffer: 99 }), /releases a buffer/],
-  ['releases no number', encode(RELEASE, { buffer: 2 ** 60 }), /releases a buffer/],
+  [
+    'acknowledges a scanout that does not exist',
+    encode(ACKNOWLEDGE, { source: 0, id: 99, sequence: 1 }),
+    /not sent to it/,
+  ],
+  ['acknowledges a frame that was not sent', encode(ACKNOWLEDGE, { source: 0, id: 0, sequence: 99 }), /not sent to it/],
+  [
+    'acknowledges a buffer that does not exist',
+    encode(ACKNOWLEDGE, { source: 1, id: 5, sequence: 1 }),
+    /not sent to it/,
+  ],
+  ['acknowledges an invalid source', encode(ACKNOWLEDGE, { source: 7, id: 1, sequence: 1 }), /not sent to it/],
+  ['releases a buffer that does not exist', encode(RELEASE, { buffer: 99 }), /releases a buffer/],
+  ['releases an invalid number', encode(RELEASE, { buffer: 2 ** 60 }), /releases a buffer/],
   ['greets again', encode(HELLO, { magic: MAGIC, version: VERSION, flags: 1 }), /type 1 is not valid/],
-  ['sends what only servers send', encode(READY, undefined), /type 11 is not valid/],
-  ['sends a type that is none', header(16, 0xff), /type 255 is not valid/],
+  ['sends a message of servers', encode(READY, undefined), /type 11 is not valid/],
+  ['sends an unknown type', header(16, 0xff), /type 255 is not valid/],
   ['sends a body of the wrong size', Uint8Array.of(...header(17, RELEASE.type), 1), /1 bytes instead of 8/],
 ]
 
 for (const [what, bytes, says] of WRONG_LATER) {
-  test(`a consumer that ${what} is let go, and leaves nothing`, { skip }, async () => {
+  test(`a consumer that ${what} is disconnected, and all its buffers are released`, { skip }, async () => {
     await withRig(async (rig) => {
       const picture = rig.picture(1, 64, 48)
       rig.show(picture)
@@ -104,7 +112,7 @@ for (const [what, bytes, says] of WRONG_LATER) {
   })
 }
 
-test('a consumer that sends descriptors is let go, and they are closed', { skip }, async () => {
+test('a consumer that sends descriptors is disconnected, and they are closed', { skip }, async () => {
   await withRig(async (rig) => {
     const file = MemoryFile.create('a gift', 4096)
     const consumer = new RawConsumer(rig.path)
@@ -137,7 +145,7 @@ test('a frame is acknowledged once', { skip }, async () => {
   })
 })
 
-test('half a message has its time, and a greeting, too', { skip }, async () => {
+test('an incomplete message and a missing greeting time out', { skip }, async () => {
   const reactor = new HandReactor()
   const buffers = GuestBuffers.open({ device: '/dev/there-is-no-udmabuf' })
   const rig = new FramesRig()
@@ -162,7 +170,7 @@ test('half a message has its time, and a greeting, too', { skip }, async () => {
   await rig.close()
 })
 
-test('where all places are taken, a newcomer has that of the consumer that has been silent for longest', {
+test('at the limit, a new consumer replaces the longest silent one', {
   skip,
 }, async () => {
   const reactor = new HandReactor()
@@ -178,7 +186,7 @@ test('where all places are taken, a newcomer has that of the consumer that has b
   }
   const consumers = Array.from({ length: 16 }, join)
   const refused = join()
-  assert.match((await refused.refusal()) ?? '', /already are 16 consumers/, 'all were heard a moment ago')
+  assert.match((await refused.refusal()) ?? '', /already are 16 consumers/, 'none was silent for long')
   reactor.elapse(5000)
   const newcomer = join()
   assert.ok(await newcomer.next(READY.type))
@@ -188,7 +196,7 @@ test('where all places are taken, a newcomer has that of the consumer that has b
   await rig.close()
 })
 
-test('what a consumer keeps of what the guest took back is bounded in bytes', { skip }, async () => {
+test('removed buffers of a consumer are bounded in bytes', { skip }, async () => {
   const reactor = new HandReactor()
   const rig = new FramesRig()
   const server = FrameServer.listen(`${rig.path}2`, rig.buffers, reactor)
@@ -211,7 +219,7 @@ test('what a consumer keeps of what the guest took back is bounded in bytes', { 
   assert.equal(buffers, 53)
   takeBack(...Array.from({ length: 52 }, (_, i) => i + 1))
   reactor.elapse(4999)
-  // It releases one in time: 51 are no more than 256 MiB.
+  // It releases one in time: 51 buffers do not exceed 256 MiB.
   release(given[0])
   reactor.turn()
   reactor.elapse(3_600_000)
@@ -231,7 +239,7 @@ test('what a consumer keeps of what the guest took back is bounded in bytes', { 
   await rig.close()
 })
 
-test('sixteen consumers are let in, and the next is told that they are', { skip }, async () => {
+test('sixteen consumers are accepted, and the next one is refused with the reason', { skip }, async () => {
   await withRig(async (rig) => {
     const consumers = Array.from({ length: 16 }, () => new RawConsumer(rig.path))
     for (const consumer of consumers) assert.ok(await consumer.next(HELLO.type))
@@ -245,7 +253,7 @@ test('sixteen consumers are let in, and the next is told that they are', { skip 
   })
 })
 
-test('a thousand consumers leave no descriptor', { skip }, async () => {
+test('a thousand consumers leak no descriptor', { skip }, async () => {
   await withRig(async (rig) => {
     const picture = rig.picture(1, 64, 48)
     rig.show(picture)
@@ -266,7 +274,7 @@ test('a thousand consumers leave no descriptor', { skip }, async () => {
   })
 })
 
-test('only this user can open the socket, unless others are listed', { skip }, async () => {
+test('only this user can open the socket, unless other users are listed', { skip }, async () => {
   const umask = process.umask(0)
   try {
     await withRig(async (rig) => assert.equal(statSync(rig.path).mode & 0o777, 0o600))
@@ -276,7 +284,7 @@ test('only this user can open the socket, unless others are listed', { skip }, a
   }
 })
 
-/** What a program of another user gets from a socket until that is closed, or it is greeted. */
+/** Output of a program of another user that reads from a socket until it is closed or sends a greeting. */
 async function asNobody(path: string): Promise<string> {
   const program = `
     const socket = require('node:net').connect(${JSON.stringify(path)})
@@ -296,7 +304,9 @@ async function asNobody(path: string): Promise<string> {
 
 const notRoot = process.getuid?.() === 0 ? skip : 'only root can start a program as another user'
 
-test('another user is refused by its credentials, whatever the file lets in', { skip: notRoot }, async () => {
+test('another user is refused by its credentials, independent of the mode of the socket', {
+  skip: notRoot,
+}, async () => {
   await withRig(async (rig) => {
     chmodSync(rig.folder, 0o755)
     chmodSync(rig.path, 0o666)
@@ -306,7 +316,7 @@ test('another user is refused by its credentials, whatever the file lets in', { 
   })
 })
 
-test('another user is let in where it is listed', { skip: notRoot }, async () => {
+test('another user is accepted if it is listed', { skip: notRoot }, async () => {
   await withRig(
     async (rig) => {
       chmodSync(rig.folder, 0o755)
@@ -318,7 +328,7 @@ test('another user is let in where it is listed', { skip: notRoot }, async () =>
   )
 })
 
-test('a consumer may release the last buffer it was given while other messages wait for it to read', {
+test('a consumer may release the last announced buffer while other messages wait in the socket', {
   skip,
 }, async () => {
   await withRig(async (rig) => {
@@ -328,7 +338,7 @@ test('a consumer may release the last buffer it was given while other messages w
     consumer.greet()
     assert.ok(await consumer.next(FRAME.type))
     const [{ id }] = rig.server.buffers
-    // It is described again and again, until the socket has no room.
+    // Its description changes until the socket has no room.
     for (let i = 0; i < 1500; i++) {
       rig.show({ ...picture, height: 40 + (i & 1) })
       await turn()

@@ -49,7 +49,7 @@ const DESCRIBED = {
 }
 const text = (value: string) => new TextEncoder().encode(value)
 
-/** A message is so on the wire, and is understood as what it was made of. */
+/** Checks the bytes of a message, and that they decode to its value. */
 function onWire<T>(kind: MessageKind<T>, value: T, hex: string, descriptors = 0): void {
   const bytes = encode(kind, value, descriptors)
   assert.equal(Buffer.from(bytes).toString('hex'), hex.replaceAll(' ', ''))
@@ -59,7 +59,7 @@ function onWire<T>(kind: MessageKind<T>, value: T, hex: string, descriptors = 0)
   assert.deepEqual(again, bytes)
 }
 
-test('every message is the bytes that the documentation says', () => {
+test('every message has the documented bytes', () => {
   onWire(
     HELLO,
     { magic: MAGIC, version: VERSION, flags: Wanted.SCANOUTS | Wanted.BUFFERS },
