@@ -1,6 +1,7 @@
 /**
- * Joins the modules of device processes into few files, in the place of `cli/device/device.js`: a hundred files take longer to load
- * than Node takes to start. Runs in the project's root after the compiler: `node dist/scripts/bundle-device.js`.
+ * Joins the modules of device processes into few files, in the place of `cli/device/device.js`: a hundred files take
+ * longer to load than Node takes to start. Runs in the project's root after the compiler: `node
+ * dist/scripts/bundle-device.js`.
  */
 import { readdir, rm } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'

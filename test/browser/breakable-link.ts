@@ -27,7 +27,10 @@ export class BreakableLink {
     })
   }
 
-  /** @param url address of what is served; the link's own differs in the port @param context the test, whose end closes it */
+  /**
+   * @param url address of what is served; the link's own differs in the port
+   * @param context the test, whose end closes it
+   */
   static async to(url: string, context: TestContext): Promise<{ link: BreakableLink; url: string }> {
     const link = new BreakableLink(Number(new URL(url).port))
     await new Promise<void>((resolve) => link.#server.listen(0, '127.0.0.1', resolve))

@@ -93,7 +93,8 @@ test('a command typed on the screen runs in the guest, and its output is visible
   await pressKeys(page, 'clear; echo "Hello, $((6 * 7))!" | tee /tmp/typed')
   await until('the command has run', async () => (await guest.run('cat /tmp/typed')).stdout === 'Hello, 42!\n')
   const bright = (bytes: Uint8Array): number => bytes.filter((value, i) => i % 4 !== 3 && value > 100).length
-  // The console's font is 16 pixels high: the greeting stands in the first row, and the screen below the prompt is empty.
+  // The console's font is 16 pixels high: the greeting stands in the first row, and the screen below the prompt is
+  // empty.
   await until('the page shows the greeting, and nothing below the prompt', async () => {
     const { width } = await screenOfGuest()
     const shown = await showsAll(page)
@@ -149,7 +150,8 @@ test('the page reconnects, and shows what the guest drew meanwhile', { skip }, a
   const before = await showsAll(page)
   link.break()
   await page.locator('html[data-connection=lost]').waitFor({ state: 'attached' })
-  // In one write: the kernel never shows one of exactly a row, which is what `tr` writes at a time (docs/devices/gpu.md).
+  // In one write: the kernel never shows one of exactly a row, which is what `tr` writes at a time
+  // (docs/devices/gpu.md).
   const drawn = await guest.run(
     'head -c 1000000 /dev/zero | tr "\\0" "\\125" | dd of=/dev/fb0 bs=1000000 iflag=fullblock',
   )

@@ -22,7 +22,9 @@ export function rgba(colors: readonly number[]): number[] {
   return colors.flatMap((color) => [color >> 16, (color >> 8) & 0xff, color & 0xff, 255])
 }
 
-/** Browser for the tests of a file. Each test has a machine with a picture and a server; errors on pages fail the test. */
+/**
+ * Browser for the tests of a file. Each test has a machine with a picture and a server; errors on pages fail the test.
+ */
 export class PageRig {
   machine = new StandInMachine([SIZE])
   faults: string[] = []

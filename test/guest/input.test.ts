@@ -11,7 +11,9 @@ const KEY_A = 30
 const BTN_LEFT = 0x110
 const REL_WHEEL = 8
 
-/** Bytes of a time in `struct input_event`, which the width of the kernel decides; u16 type, u16 code, s32 value follow. */
+/**
+ * Bytes of a time in `struct input_event`, which the width of the kernel decides; u16 type, u16 code, s32 value follow.
+ */
 const TIME_BYTES = { v86: 8, qemu: 16, 'qemu over vfio-user': 16 } as const
 
 interface InputEvent {

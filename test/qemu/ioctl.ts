@@ -1,12 +1,12 @@
 import { addressOf } from '../../src/host/linux/ffi.ts'
 import { systemCall } from '../../src/host/linux/system-call.ts'
 
-/** What a program of the guest asks of a graphics driver. */
+/** System call to a graphics driver, for programs of the guest. */
 export const ioctl = systemCall<[fd: number, request: number, argument: ArrayBufferView]>(
   'int ioctl(int fd, unsigned long request, void *argument)',
 )
 
-/** An argument of 32-bit words; numbers beyond are two of them. */
+/** Encodes an argument as 32-bit words; larger numbers take two words. */
 export function words(...values: readonly number[]): Uint32Array {
   return Uint32Array.from(values)
 }
