@@ -107,7 +107,9 @@ export async function withServer(
   }
 }
 
-/** Resolves when a front-end could connect. The connection is closed at once, as by a front-end that changes its mind. */
+/**
+ * Resolves when a front-end could connect. The connection is closed at once, as by a front-end that changes its mind.
+ */
 async function accepts(child: ChildProcess, socket: string): Promise<void> {
   for (;;) {
     if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}`)

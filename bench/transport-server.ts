@@ -1,4 +1,6 @@
-/** `node transport-server.js TRANSPORT`: serves a device to whoever is at the other end of descriptor 3, until they go. */
+/**
+ * `node transport-server.js TRANSPORT`: serves a device to whoever is at the other end of descriptor 3, until they go.
+ */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'

@@ -1,7 +1,8 @@
 /**
  * Part of `prepare`: makes `npx outboard` in this folder start what was built here.
  *
- * npm links commands of dependencies only; for one of the package itself, npx would install the package into its cache first.
+ * npm links commands of dependencies only; for one of the package itself, npx would install the package into its cache
+ * first.
  */
 import { chmodSync, mkdirSync, rmSync, symlinkSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'

@@ -3,9 +3,9 @@
  *
  * A slow test runs only where a part names it whole: `npm test -- udmabuf/nested`.
  *
- * First the tests that need nothing but Node, then those with a guest or a browser, which take longer. Programs that they
- * need and this machine does not have are fetched. What could not run is listed at the end with the reason; where `CI` is
- * set that is a failure.
+ * First the tests that need nothing but Node, then those with a guest or a browser, which take longer. Programs that
+ * they need and this machine does not have are fetched. What could not run is listed at the end with the reason; where
+ * `CI` is set that is a failure.
  */
 import { readdirSync } from 'node:fs'
 import path from 'node:path'

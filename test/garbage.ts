@@ -4,11 +4,14 @@ import { runInNewContext } from 'node:vm'
 setFlagsFromString('--expose-gc')
 const collect: () => void = runInNewContext('gc')
 
-/** Stretches of one group. */
+/** Number of runs in a group. */
 export const STRETCHES = 15
-/** Groups of stretches at most: a machine that is busy takes its time to compile, and code that is not compiled boxes numbers. */
+/**
+ * Groups of stretches at most: a machine that is busy takes its time to compile, and code that is not compiled boxes
+ * numbers.
+ */
 const MAX_GROUPS = 20
-/** Bytes that a stretch may leave: the cost of the measurement, and work of the engine. */
+/** Bytes that a run may leave: the cost of the measurement, and of the JavaScript engine. */
 export const NOISE = 8192
 
 /** Bytes on the heap that are still referenced. */
@@ -18,9 +21,9 @@ export function bytesKept(): number {
 }
 
 /**
- * Bytes that a stretch of rounds leaves on the heap, garbage included: the median of a group of stretches, and of the group with
- * the least, since an allocation of the code under test is in all of them. A stretch must be short enough that garbage of one
- * object a round does not fill the young generation, and so is seen.
+ * Bytes that a stretch of rounds leaves on the heap, garbage included: the median of a group of stretches, and of the
+ * group with the least, since an allocation of the code under test is in all of them. A stretch must be short enough
+ * that garbage of one object a round does not fill the young generation, and so is seen.
  */
 export function garbage(run: () => void): number {
   let least = Number.POSITIVE_INFINITY

@@ -117,14 +117,14 @@ const CASES: readonly Case[] = [
     what: 'no apt',
     args: RUN,
     env: { PATH: '' },
-    says: /^outboard: cannot prepare the guest image: apt-get is not on this machine, .*; install apt, or boot a kernel/,
+    says: /^outboard: cannot prepare the guest image: apt-get is not installed, .*; install apt, or boot a kernel/,
     code: ExitCode.FAILURE,
   },
   {
     what: 'no apt, and no QEMU',
     args: IN_QEMU,
     env: { PATH: '' },
-    says: /^outboard: cannot prepare QEMU: apt-get is not on this machine, .*; install apt, or install a QEMU/,
+    says: /^outboard: cannot prepare QEMU: apt-get is not installed, .*; install apt, or install a QEMU/,
     code: ExitCode.FAILURE,
   },
   {
@@ -144,7 +144,7 @@ const CASES: readonly Case[] = [
     what: 'a variable that is no address',
     args: RUN,
     env: { PATH: apt('Ubuntu'), OUTBOARD_DEBIAN_MIRROR: 'here' },
-    says: /here is no address of a mirror; set OUTBOARD_DEBIAN_MIRROR to a URL/,
+    says: /here is not the address of a mirror; set OUTBOARD_DEBIAN_MIRROR to a URL/,
     code: ExitCode.FAILURE,
   },
   {
@@ -216,7 +216,7 @@ const CASES: readonly Case[] = [
       return { ...HOMELESS, TMPDIR: scratch }
     },
     wrap: asUnknownUser,
-    says: /outboard-54321 is no folder that this user alone can write to; remove it, or set XDG_CACHE_HOME/,
+    says: /outboard-54321 is not a folder that only this user can write to; remove it, or set XDG_CACHE_HOME/,
     code: ExitCode.FAILURE,
   },
   {
@@ -249,7 +249,7 @@ const CASES: readonly Case[] = [
     what: 'a QEMU that refuses, in control sequences',
     args: IN_QEMU,
     env: { PATH: qemu(`printf 'qemu: \\033]0;title\\007\\302\\233no\\n' >&2; exit 1`) },
-    says: /^outboard: .*QEMU ended with 1: qemu: \\x1b\]0;title\\x07\\x9bno$/,
+    says: /^outboard: .*QEMU exited with 1: qemu: \\x1b\]0;title\\x07\\x9bno$/,
     code: ExitCode.FAILURE,
   },
   {
@@ -311,7 +311,7 @@ const DOCTORS: readonly Pick<Case, 'what' | 'env' | 'wrap' | 'says'>[] = [
   {
     what: 'no programs',
     env: { PATH: '' },
-    says: /kernels and QEMU cannot be fetched: apt-get is not on this machine/,
+    says: /kernels and QEMU cannot be fetched: apt-get is not installed/,
   },
   { what: 'no folder for short-lived files', env: { TMPDIR: '/nowhere' }, says: /ok {2}Node/ },
   {
@@ -330,7 +330,7 @@ const DOCTORS: readonly Pick<Case, 'what' | 'env' | 'wrap' | 'says'>[] = [
   {
     what: 'a mirror that is no address',
     env: { OUTBOARD_DEBIAN_MIRROR: 'here' },
-    says: /here is no address of a mirror/,
+    says: /here is not the address of a mirror/,
   },
 ]
 

@@ -12,12 +12,12 @@ function check(url: string, headers: Record<string, string>): ReturnType<Access[
 const host = '127.0.0.1:8676'
 const page = `/${access.token}/`
 
-test('a token has at least 128 random bits and is another one each time', () => {
+test('a token has at least 128 random bits, and differs each time', () => {
   assert.match(access.token, /^[\w-]{32}$/)
   assert.notEqual(new Access().token, access.token)
 })
 
-test('who knows the token gets what lies behind it', () => {
+test('a request with the token returns the path after it', () => {
   assert.deepEqual(check(page, { host }), { allowed: true, path: '/' })
   assert.deepEqual(check(`${page}app.js?x=1`, { host }), { allowed: true, path: '/app.js' })
   assert.deepEqual(check(`/${access.token}`, { host }), { allowed: true, path: '' })
@@ -33,12 +33,12 @@ for (const url of [
   `//${access.token}/`,
   '/é/',
 ]) {
-  test(`without the right token nothing is served: ${url.replace(access.token.slice(1), '…') || 'no path'}`, () => {
+  test(`a request without the right token is refused: ${url.replace(access.token.slice(1), '…') || 'no path'}`, () => {
     assert.equal(check(url, { host }).allowed, false)
   })
 }
 
-test('a name that is not this machine is refused, so that no other site can rebind its name to it', () => {
+test('a Host header of another name is refused, which prevents DNS rebinding', () => {
   for (const name of [
     'evil.example',
     'evil.example:8676',
@@ -51,13 +51,13 @@ test('a name that is not this machine is refused, so that no other site can rebi
   assert.equal(check(page, {}).allowed, false)
 })
 
-test('a forwarded port and the other names of this machine are fine', () => {
+test('a forwarded port and all loopback names are accepted', () => {
   for (const name of ['localhost:9000', '[::1]:8676', '127.0.0.1', 'LOCALHOST:8676']) {
     assert.equal(check(page, { host: name }).allowed, true, name)
   }
 })
 
-test('pages of another origin are refused, of another port of this machine too', () => {
+test('requests from another origin are refused, also from another port of this host', () => {
   for (const origin of [
     'http://evil.example',
     'null',

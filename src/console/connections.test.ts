@@ -20,7 +20,7 @@ afterEach(async () => {
   await server.close()
 })
 
-/** A peer that keeps its side open whatever the server does. */
+/** Peer that never closes its side. */
 async function openPeer(request = ''): Promise<Socket> {
   const peer = connect({ port: Number(new URL(server.url).port), host: '127.0.0.1', allowHalfOpen: true })
   peers.push(peer)
@@ -42,20 +42,20 @@ const upgrade = (path: string): string =>
     '\r\n',
   ].join('\r\n')
 
-/** Resolves when the server ended or reset the peer's connection. */
+/** Resolves when the server closed or reset the peer's connection. */
 async function ended(peer: Socket): Promise<void> {
   peer.resume()
   while (!peer.readableEnded && !peer.destroyed) await turn()
 }
 
-/** What the peer received, once the server left; a server that only ends its side is still there. */
+/** Resolves with the received bytes when the server closed both sides. */
 async function leftBehind(peer: Socket): Promise<string> {
   let received = ''
   peer.setEncoding('latin1').on('data', (text: string) => {
     received += text
   })
   await ended(peer)
-  // Only a connection that is closed on the other side as well answers a write with an error.
+  // A write fails only if the server closed both sides.
   while (!peer.destroyed) {
     peer.write('x')
     await turn()
@@ -63,25 +63,25 @@ async function leftBehind(peer: Socket): Promise<string> {
   return received
 }
 
-test('an upgrade that is refused ends, although the peer keeps its side open', async () => {
+test('a refused upgrade is closed, although the peer keeps its side open', async () => {
   assert.match(await leftBehind(await openPeer(upgrade('/socket'))), /^HTTP\/1\.1 403 /)
   const { pathname } = new URL(server.url)
   assert.match(await leftBehind(await openPeer(upgrade(`${pathname}elsewhere`))), /^HTTP\/1\.1 404 /)
 })
 
-test('the server closes, whatever its peers left half done', async () => {
+test('the server closes with incomplete requests of its peers', async () => {
   const { pathname } = new URL(server.url)
   await openPeer()
   await openPeer('GET /')
   await openPeer('POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n')
   await openPeer(upgrade('/socket'))
   await openPeer(upgrade(`${pathname}nothing`))
-  // A WebSocket that answers nothing, not even that it is to close.
+  // A WebSocket that never answers, not even a close frame.
   await once(await openPeer(upgrade(`${pathname}socket`)), 'data')
   await server.close()
 })
 
-test('peers without the token make room for each other, and take none from a page', async () => {
+test('the oldest connection without the token is closed for a new one, and connections of pages stay', async () => {
   const page = await PageClient.connect(server.url)
   for (let i = 0; i < 200; i++) await openPeer(i % 2 === 0 ? '' : 'GET / HTTP/1.1\r\n')
   for (const peer of peers.slice(0, 136)) await ended(peer)

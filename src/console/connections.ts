@@ -1,27 +1,27 @@
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 
-/** Connections without the token that are open at a time; one more ends the oldest of them. */
+/** Maximum number of open connections without the token. One more closes the oldest of them. */
 const MAX_WITHOUT_TOKEN = 64
 
 /**
- * Owns the connections of a server, WebSockets included, so that each of them has an end: a peer that keeps its side open
- * keeps no descriptor for long, and the server from closing not at all.
+ * Owns the connections of a server, including WebSockets, and bounds their lifetime: a peer that keeps its side open
+ * holds no descriptor for long, and does not delay closing the server.
  *
  *     const connections = new Connections(server)
- *     connections.trust(request.socket)   // the request named the token
+ *     connections.trust(request.socket)   // the request had the token
  *     connections.destroyAll()
  */
 export class Connections {
   readonly #all = new Set<Socket>()
-  /** Those that have not named the token, the oldest first. */
+  /** Connections that have not sent the token, oldest first. */
   readonly #withoutToken = new Set<Socket>()
 
   constructor(server: Server) {
     server.on('connection', (socket: Socket) => this.#add(socket))
   }
 
-  /** The peer named the token: the connection ends by its time-outs, and does not make room for others. */
+  /** The peer sent the token: the connection ends only by its time-outs. */
   trust(socket: Socket): void {
     this.#withoutToken.delete(socket)
   }
@@ -39,7 +39,7 @@ export class Connections {
     })
     if (this.#withoutToken.size <= MAX_WITHOUT_TOKEN) return
     const [oldest] = this.#withoutToken
-    // Its `close` comes later, and the next connection must not find it here.
+    // `close` is emitted later, and the next connection must not find this one here.
     this.#withoutToken.delete(oldest)
     oldest.destroy()
   }

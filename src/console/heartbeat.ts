@@ -2,9 +2,9 @@ import type { WebSocket } from 'ws'
 
 const INTERVAL_MS = 15_000
 
-/** Pings the sockets, and ends those that sent nothing since the ping before. */
+/** Pings the sockets, and closes those that sent nothing since the previous ping. */
 export class Heartbeat {
-  /** Whether a socket sent nothing since the last ping. */
+  /** True if a socket sent nothing since the last ping. */
   readonly #silent = new WeakMap<WebSocket, boolean>()
   readonly #timer: NodeJS.Timeout
 
@@ -19,7 +19,7 @@ export class Heartbeat {
 
   #beat(): void {
     for (const socket of this.sockets) {
-      // What it answers is not read: it is not silent by itself.
+      // A paused socket is not read, so its silence has no meaning.
       if (socket.isPaused) {
         this.#silent.set(socket, false)
       } else if (this.#silent.get(socket)) {
@@ -32,7 +32,7 @@ export class Heartbeat {
     }
   }
 
-  /** The pong may come behind many messages. */
+  /** Any message counts as an answer: the pong may come after many messages. */
   #listen(socket: WebSocket): void {
     for (const sign of ['pong', 'message']) socket.on(sign, () => this.#silent.set(socket, false))
   }

@@ -8,7 +8,7 @@ import { type ConsoleServer, serveConsole } from './server.ts'
 import { PageClient } from './testing/page-client.ts'
 import { StandInMachine } from './testing/stand-in-machine.ts'
 
-/** What a socket hands over at once: it may be read although the page is on hold. */
+/** Bytes that a socket emits at once: they may be read although the page is paused. */
 const READ_AHEAD = 128 * 1024
 
 let machine: StandInMachine
@@ -37,12 +37,12 @@ function keys(): number {
   return machine.calls.filter((call) => call.startsWith('key ')).length
 }
 
-/** Lets the server read whatever it is going to read. */
+/** Waits until the server has read what it can. */
 async function settleWith(other: PageClient): Promise<void> {
   for (let i = 0; i < 20; i++) await other.settle()
 }
 
-test('a page that sends more than its window is not read until the machine took it, and loses nothing', async () => {
+test('a page that sends more than its window is not read until the machine accepts its input, and loses nothing', async () => {
   const [greedy, other] = [await PageClient.connect(server.url), await PageClient.connect(server.url)]
   const text = Array.from({ length: 400_000 }, (_, i) => i.toString(36)).join('')
   for (let at = 0; at < text.length; at += 4096) greedy.socket.send(Buffer.from(text.slice(at, at + 4096)))
@@ -54,21 +54,21 @@ test('a page that sends more than its window is not read until the machine took 
   assert.equal(typed(), text)
 })
 
-test('a page is told what the machine took, and not before', async () => {
+test('input is acknowledged to the page after the machine accepted it', async () => {
   const page = await PageClient.connect(server.url)
   const told = (): number =>
     page.messages.reduce((sum, message) => sum + (message.type === 'typed' ? message.bytes : 0), 0)
   for (let i = 0; i < 16; i++) page.socket.send(Buffer.alloc(4096, 'x'))
   await page.settle()
   assert.equal(told(), 0)
-  // It kept to its window: its keys and acknowledgements are read meanwhile.
+  // The page respects its window: its keys and acknowledgements are still read.
   page.send({ type: 'terminalSize', columns: 80, rows: 25 })
   await page.until(() => machine.calls.includes('terminal size 80x25'))
   catchUp()
   await page.until(() => told() === TERMINAL_WINDOW)
 })
 
-test('empty input is nothing', async () => {
+test('empty input has no effect', async () => {
   const page = await PageClient.connect(server.url)
   for (let i = 0; i < 10_000; i++) page.socket.send(Buffer.alloc(0))
   page.send({ type: 'terminalSize', columns: 80, rows: 25 })
@@ -76,7 +76,7 @@ test('empty input is nothing', async () => {
   assert.deepEqual(machine.calls, ['terminal size 80x25'])
 })
 
-test('keys that the machine cannot follow wait in the page, and come in order', async () => {
+test('keys wait in the page while the machine is behind, and arrive in order', async () => {
   const [greedy, other] = [await PageClient.connect(server.url), await PageClient.connect(server.url)]
   const count = 20_000
   for (let i = 0; i < count; i++) greedy.send({ type: 'key', code: 1 + (i % 700), pressed: true })
@@ -91,7 +91,7 @@ test('keys that the machine cannot follow wait in the page, and come in order', 
   )
 })
 
-test('a page on hold is not taken for a silent one', async () => {
+test('a paused page is not disconnected as silent', async () => {
   mock.timers.enable({ apis: ['setInterval'] })
   const own = await serveConsole(machine, { port: 0 })
   try {
@@ -111,7 +111,7 @@ test('a page on hold is not taken for a silent one', async () => {
   }
 })
 
-test('a page whose input is not taken at all ends', async () => {
+test('a page whose input is never accepted is disconnected', async () => {
   const page = await PageClient.connect(server.url)
   await page.settle()
   mock.timers.enable({ apis: ['setTimeout'] })

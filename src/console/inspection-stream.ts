@@ -25,7 +25,7 @@ export class InspectionStream extends TabStream {
   }
 }
 
-/** A device's state may hold what JSON has no words for. */
+/** Replaces values of a device's state that JSON cannot represent. */
 function plainValue(_key: string, value: unknown): unknown {
   if (typeof value === 'bigint') return value.toString()
   if (ArrayBuffer.isView(value)) return `${value.byteLength} bytes`

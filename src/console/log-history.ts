@@ -1,10 +1,12 @@
 const MAX_LINES = 500
 const MAX_LINE_LENGTH = 1000
 
-/** The newest lines of the log. Readers keep the number of the next line they want, and miss what is no longer held. */
+/**
+ * Newest lines of the log. Readers keep the number of the line to read next; lines that are no longer held are skipped.
+ */
 export class LogHistory {
   readonly #lines: string[] = []
-  /** Lines appended ever. */
+  /** Number of all lines that were appended. */
   #end = 0
 
   append(line: string): void {

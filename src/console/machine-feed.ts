@@ -4,18 +4,18 @@ import { TerminalHistory } from './terminal-history.ts'
 
 const TERMINAL_HISTORY_BYTES = 256 * 1024
 
-/** Listener for changes; the new state is in the feed and the machine. */
+/** Listener for changes. The new state is in the feed and the machine. */
 export interface FeedListener {
   damage(scanout: number, rect: Rect): void
-  /** The mode or the cursor of a scanout changed; with another mode, all of its pixels did. */
+  /** The mode of a scanout changed; all of its pixels are damaged. */
   mode(scanout: number): void
   cursor(scanout: number): void
   terminal(): void
-  /** Lights, log, or the end of the guest. */
+  /** Lights, log or end of the guest changed. */
   state(): void
 }
 
-/** History of the machine's events that later tabs need: one for all tabs, bounded. */
+/** State and bounded history of the machine's events for tabs that connect later. Shared by all tabs. */
 export class MachineFeed {
   readonly terminal = new TerminalHistory(TERMINAL_HISTORY_BYTES)
   readonly log = new LogHistory()
@@ -28,31 +28,31 @@ export class MachineFeed {
     this.#stopListening = machine.listen({
       progress: (step) => this.#logged(step),
       log: (line) => this.#logged(line),
-      mode: (scanout) => this.#tell((listener) => listener.mode(scanout)),
-      damage: (scanout, rect) => this.#tell((listener) => listener.damage(scanout, rect)),
-      cursor: (scanout) => this.#tell((listener) => listener.cursor(scanout)),
+      mode: (scanout) => this.#notify((listener) => listener.mode(scanout)),
+      damage: (scanout, rect) => this.#notify((listener) => listener.damage(scanout, rect)),
+      cursor: (scanout) => this.#notify((listener) => listener.cursor(scanout)),
       terminal: (bytes) => {
         this.terminal.append(bytes)
-        this.#tell((listener) => listener.terminal())
+        this.#notify((listener) => listener.terminal())
       },
       led: (code, on) => {
         if (on) this.leds.add(code)
         else this.leds.delete(code)
-        this.#tell((listener) => listener.state())
+        this.#notify((listener) => listener.state())
       },
       stopped: (reason) => {
         this.#stopped = reason
-        this.#tell((listener) => listener.state())
+        this.#notify((listener) => listener.state())
       },
     })
   }
 
-  /** Why the guest is no more, once it is not. */
+  /** Reason why the guest stopped; undefined while it runs. */
   get stopped(): StopReason | undefined {
     return this.#stopped
   }
 
-  /** @returns a function that ends it */
+  /** Adds a listener. @returns a function that removes it */
   listen(listener: FeedListener): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
@@ -64,10 +64,10 @@ export class MachineFeed {
 
   #logged(line: string): void {
     this.log.append(line)
-    this.#tell((listener) => listener.state())
+    this.#notify((listener) => listener.state())
   }
 
-  #tell(what: (listener: FeedListener) => void): void {
+  #notify(what: (listener: FeedListener) => void): void {
     for (const listener of this.#listeners) what(listener)
   }
 }

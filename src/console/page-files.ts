@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 
-/** Where the build puts the page, seen from this module once compiled. */
+/** Folder that the build writes the page to, relative to this compiled module. */
 const FOLDER = new URL('../../web/', import.meta.url)
 
 const CONTENT_TYPES = {
@@ -16,7 +16,7 @@ export interface PageFile {
   readonly body: Uint8Array
 }
 
-/** The page's files by the path they are served under. @throws Error where the page was not built */
+/** Loads the page's files, by their path. @throws {Error} if the page is not built */
 export async function loadPageFiles(): Promise<ReadonlyMap<string, PageFile>> {
   const files = new Map<string, PageFile>()
   for (const [name, contentType] of Object.entries(CONTENT_TYPES)) {

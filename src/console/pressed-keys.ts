@@ -1,6 +1,6 @@
 import type { Machine } from '../machine/machine.ts'
 
-/** Keys and buttons a tab holds down, so that they come up when it goes. */
+/** Keys and buttons that a tab holds down, to release them when it closes. */
 export class PressedKeys {
   readonly #keys = new Set<number>()
   readonly #buttons = new Set<number>()

@@ -15,7 +15,7 @@ function frame(...parts: readonly Uint8Array[]): ArrayBuffer {
   return new Uint8Array(parts.flatMap((part) => [...part])).buffer
 }
 
-test('a message of the page comes through as it is', () => {
+test('a valid message of the page is returned unchanged', () => {
   const key = { type: 'key', code: 30, pressed: true }
   assert.deepEqual(parsePageMessage(JSON.stringify(key)), key)
   const pointer = { type: 'pointer', scanout: 0, x: 0.5, y: 1 }
@@ -44,14 +44,14 @@ for (const [text, why] of [
   ['{"type":"wheel","vertical":1e9,"horizontal":0}', 'wheel: vertical is missing or out of range'],
   ['{"type":"resize","scanout":0,"width":1e6,"height":480}', 'resize: width is missing or out of range'],
   ['{"type":"terminalSize","columns":0,"rows":24}', 'terminalSize: columns is missing or out of range'],
-  ['{"type":"done","lane":"screen"}', 'done: lane is missing or out of range'],
+  ['{"type":"done","stream":"screen"}', 'done: stream is missing or out of range'],
 ] as const) {
   test(`the page may not send ${text || 'nothing'}`, () => {
     assert.throws(() => parsePageMessage(text), new ProtocolError(why))
   })
 }
 
-test('whatever the page sends, the answer is a message or a protocol error short enough for a close frame', () => {
+test('random text is a message, or a protocol error that is short enough for a close frame', () => {
   const anything = fc.oneof(
     fc.string(),
     fc.json(),
@@ -69,7 +69,7 @@ test('whatever the page sends, the answer is a message or a protocol error short
   )
 })
 
-test('a screen frame holds the mode and the rows of each rectangle', () => {
+test('a screen frame contains the mode and the rows of each rectangle', () => {
   const decoded = decodeFrame(
     frame(
       screenHeader(2, 2, { width: 1024, height: 768 }),
@@ -90,7 +90,7 @@ test('a screen frame holds the mode and the rows of each rectangle', () => {
   })
 })
 
-test('a screen that is off has no mode, a hidden cursor no size', () => {
+test('a frame of a screen that is off has no mode, and one of a hidden cursor no size', () => {
   assert.deepEqual(decodeFrame(frame(screenHeader(0, 0, undefined))), {
     kind: 'screen',
     scanout: 0,
@@ -101,13 +101,13 @@ test('a screen that is off has no mode, a hidden cursor no size', () => {
   assert.ok(hidden.kind === 'cursor' && hidden.width === 0)
 })
 
-test('a cursor frame holds its picture and its hot spot', () => {
+test('a cursor frame contains its picture and its hot spot', () => {
   const cursor = { hotX: 3, hotY: 4, width: 1, height: 2 }
   const decoded = decodeFrame(frame(cursorHeader(1, cursor), Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8)))
   assert.deepEqual(decoded, { kind: 'cursor', scanout: 1, ...cursor, words: Uint32Array.of(0x04030201, 0x08070605) })
 })
 
-test('a terminal frame says whether to be quiet and whether output was skipped', () => {
+test('a terminal frame has flags for quiet output and for skipped output', () => {
   assert.deepEqual(decodeFrame(frame(terminalHeader(true, false), Uint8Array.of(65))), {
     kind: 'terminal',
     quiet: true,
@@ -118,7 +118,7 @@ test('a terminal frame says whether to be quiet and whether output was skipped',
   assert.ok(skipped.kind === 'terminal' && skipped.skipped && !skipped.quiet)
 })
 
-test('a frame that ends early or is of no kind is refused', () => {
+test('a truncated frame and one of unknown kind are refused', () => {
   const short = frame(
     screenHeader(0, 1, { width: 9, height: 9 }),
     rectHeader({ x: 0, y: 0, width: 9, height: 9 }),

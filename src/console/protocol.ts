@@ -1,20 +1,20 @@
 /**
- * What goes over the WebSocket between the server and the page. Browser-safe: both sides import it.
+ * Messages over the WebSocket between server and page. Safe for browsers: both sides import this module.
  *
- * Server to page: binary frames for pixels, cursors and terminal output, JSON for the rest. Each belongs to a lane (a scanout,
- * the terminal, the state, the inspection), and a lane has at most one message that the page has not acknowledged.
- * Page to server: binary for terminal input (the bytes and nothing else), JSON for the rest. Of terminal input at most a window
- * is on its way; a page whose input the machine cannot follow is not read until it can.
+ * Server to page: binary frames for pixels, cursors and terminal output, JSON for the rest. Each message belongs to a
+ * stream (a scanout, the terminal, the state, the inspection). A stream has at most one message that the page has not
+ * acknowledged. Page to server: binary for terminal input (only its bytes), JSON for the rest. At most a window of
+ * terminal input is in transit. A page is not read while the machine is behind with its input.
  */
 import type { DeviceInspection, Rect, ScanoutMode, StopReason } from '../machine/machine.ts'
 
-/** A message from the page may not be longer: only text pasted into the terminal comes near, and is cut into pieces. */
+/** Maximum length of a message from the page, in bytes. Text that is pasted into the terminal is split accordingly. */
 export const MAX_PAGE_MESSAGE = 16 * 1024
 
-/** Bytes of terminal input that the page may send before the server tells of them by `typed`. */
+/** Bytes of terminal input that the page may send before the server acknowledges them with `typed`. */
 export const TERMINAL_WINDOW = 64 * 1024
 
-/** Why the server closes a connection, beside the standard codes. */
+/** Codes of close frames from the server, in addition to the standard ones. */
 export const CloseCode = { GOING_AWAY: 1001, POLICY_VIOLATION: 1008 } as const
 
 export class ProtocolError extends Error {
@@ -23,7 +23,7 @@ export class ProtocolError extends Error {
 
 // ---- page to server ------------------------------------------------------------------------------------------------
 
-/** What a field may hold. */
+/** Check of a field's value. */
 type Field<T> = (value: unknown) => value is T
 
 const integer =
@@ -44,21 +44,21 @@ const oneOf =
 const isBoolean: Field<boolean> = (value) => typeof value === 'boolean'
 const isScanout = integer(0, 15)
 
-/** Every JSON message of the page, its fields and what they may hold. */
+/** JSON messages of the page, with the checks of their fields. */
 const PAGE_MESSAGES = {
-  /** A key by its Linux event code, up to KEY_MAX. */
+  /** Key by its Linux event code, up to KEY_MAX. */
   key: { code: integer(1, 0x2ff), pressed: isBoolean },
-  /** BTN_LEFT to BTN_TASK. */
+  /** Button, BTN_LEFT to BTN_TASK. */
   button: { code: integer(0x110, 0x117), pressed: isBoolean },
   pointer: { scanout: isScanout, x: between(0, 1), y: between(0, 1) },
   wheel: { vertical: between(-100, 100), horizontal: between(-100, 100) },
   resize: { scanout: isScanout, width: integer(64, 8192), height: integer(64, 8192) },
   terminalSize: { columns: integer(1, 1000), rows: integer(1, 1000) },
-  /** The frame of a scanout is on the canvas: the next may come. */
+  /** Acknowledges the frame of a scanout: it is on the canvas. */
   drawn: { scanout: isScanout },
-  /** The last message of a lane is dealt with. */
-  done: { lane: oneOf('terminal', 'state', 'inspection') },
-  /** Asks for one `inspection`. */
+  /** Acknowledges the last message of a stream. */
+  done: { stream: oneOf('terminal', 'state', 'inspection') },
+  /** Requests one `inspection`. */
   inspect: {},
 } as const
 
@@ -66,7 +66,7 @@ type Shapes = typeof PAGE_MESSAGES
 type Fields<S> = { readonly [K in keyof S]: S[K] extends Field<infer T> ? T : never }
 export type PageMessage = { [T in keyof Shapes]: { readonly type: T } & Fields<Shapes[T]> }[keyof Shapes]
 
-/** @throws ProtocolError that says what is wrong, in words short enough for the reason of a close frame */
+/** Parses a message of the page. @throws {ProtocolError} with a reason that is short enough for a close frame */
 export function parsePageMessage(text: string): PageMessage {
   let message: unknown
   try {
@@ -88,30 +88,30 @@ export function parsePageMessage(text: string): PageMessage {
 
 // ---- server to page ------------------------------------------------------------------------------------------------
 
-/** First message of a connection: everything comes anew. */
+/** First message of a connection. The complete state follows. */
 export interface HelloMessage {
   readonly type: 'hello'
 }
 
-/** What a tab does not know yet: all of it for a new one. */
+/** Changes that the tab has not received; the complete state for a new tab. */
 export interface StateMessage {
   readonly type: 'state'
   /** Linux event codes of the keyboard lights that are on. */
   readonly leds: readonly number[]
   readonly log: readonly string[]
-  /** Lines of the log that were too many to keep for this tab. */
+  /** Number of log lines that this tab missed. */
   readonly logSkipped: number
   readonly stopped?: StopReason
 }
 
-/** The devices, or why they cannot be inspected. */
+/** State of the devices, or the reason why they cannot be inspected. */
 export interface InspectionMessage {
   readonly type: 'inspection'
   readonly devices: readonly DeviceInspection[]
   readonly error?: string
 }
 
-/** The machine took so many more bytes of terminal input. */
+/** The machine accepted this many more bytes of terminal input. */
 export interface TypedMessage {
   readonly type: 'typed'
   readonly bytes: number
@@ -119,17 +119,17 @@ export interface TypedMessage {
 
 export type ServerMessage = HelloMessage | StateMessage | InspectionMessage | TypedMessage
 
-// Binary frames, little-endian. Headers are multiples of 4 bytes, so that pixels can be seen as 32-bit words.
+// Binary frames, little-endian. Headers are multiples of 4 bytes, so that pixels can be viewed as 32-bit words.
 //
 //   screen     0      1         2       4       6        8
 //              | kind | scanout | rects | width | height | then for each rect:
 //              0   2   4       6        8
 //              | x | y | width | height | width * height pixels, B G R X
-//              A width of 0: the scanout is off. Ends the turn of its scanout; the page answers with `drawn`.
+//              A width of 0: the scanout is off. Last frame of a scanout's message; the page answers with `drawn`.
 //
 //   cursor     0      1         2      4      6       8        10   12
 //              | kind | scanout | hotX | hotY | width | height | 0  | width * height pixels, B G R A, not premultiplied
-//              A width of 0: hidden. Always followed by a screen frame of the same scanout.
+//              A width of 0: hidden. A screen frame of the same scanout always follows.
 //
 //   terminal   0      1       2
 //              | kind | flags | bytes
@@ -142,7 +142,7 @@ const CURSOR_HEADER = 12
 const TERMINAL_HEADER = 2
 
 const TerminalFlag = {
-  /** The terminal must not answer queries in these bytes: they were answered before, or another tab does. */
+  /** The terminal must not answer queries in these bytes: they were answered before, or another tab answers them. */
   QUIET: 1,
   /** Output before these bytes was dropped. */
   SKIPPED: 2,
@@ -183,7 +183,7 @@ function newHeader(size: number, kind: number, scanout: number): { header: Uint8
   return { header, view: new DataView(header.buffer) }
 }
 
-/** A rectangle of pixels in a frame: `words` are the frame's own, one a pixel. */
+/** Rectangle of pixels in a frame. `words` is a view of the frame: one word per pixel. */
 interface RectFrame extends Rect {
   readonly words: Uint32Array<ArrayBuffer>
 }
@@ -206,7 +206,7 @@ export type SocketFrame =
     }
   | { readonly kind: 'terminal'; readonly quiet: boolean; readonly skipped: boolean; readonly bytes: Uint8Array }
 
-/** @throws ProtocolError where the frame is not what it says */
+/** Decodes a binary frame. @throws {ProtocolError} if the frame is malformed */
 export function decodeFrame(frame: ArrayBuffer): SocketFrame {
   const view = new DataView(frame)
   try {

@@ -4,15 +4,16 @@ import { cursorHeader, rectHeader, screenHeader } from './protocol.ts'
 import { type Send, TabStream } from './tab-stream.ts'
 
 /**
- * Pixels of one frame at most, 64 MiB: the guest chooses the size of its screen. The rest follows in the next frame.
+ * Maximum number of pixels in one frame: 64 MiB. The guest chooses the size of its screen; the rest follows in further
+ * frames.
  */
 const MAX_PIXELS = 1 << 24
 
-/** A scanout as one tab sees it: its mode, the newest pixels where they changed, and its cursor. */
+/** Stream of one scanout to a tab: mode, changed pixels and cursor. */
 export class ScreenStream extends TabStream {
   readonly #damage = new Damage()
   #cursorChanged = true
-  /** The mode the tab knows of; undefined where the screen is off, which is what a tab begins with. */
+  /** Mode that the tab has; undefined if the screen is off, as at the beginning. */
   #shown: ScanoutMode | undefined
 
   constructor(
@@ -29,7 +30,7 @@ export class ScreenStream extends TabStream {
     this.schedule()
   }
 
-  /** Everything is to be sent: a new tab, another mode. */
+  /** Schedules everything, for a new tab or another mode. */
   redraw(): void {
     this.#damage.addAll()
     this.schedule()
@@ -58,7 +59,7 @@ export class ScreenStream extends TabStream {
     return true
   }
 
-  /** Takes damage for one frame, whole rows of it. */
+  /** Takes damage for one frame, in whole rows. */
   #take(mode: ScanoutMode): Rect[] {
     const taken: Rect[] = []
     let left = MAX_PIXELS
@@ -84,7 +85,7 @@ export class ScreenStream extends TabStream {
       const parts = await Promise.all(rects.map((rect) => this.machine.readPixels(this.scanout, rect)))
       return parts.flatMap((part) => (part && part.data.length > 0 ? [part] : []))
     } catch {
-      // The machine is no more: the page keeps its last picture, and the feed tells why.
+      // The machine stopped: the page keeps its last picture, and the feed has the reason.
       return []
     }
   }

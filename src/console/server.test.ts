@@ -22,7 +22,7 @@ beforeEach(async () => {
 })
 after(() => Promise.all(servers.map((one) => one.close())))
 
-/** Status, headers and body, with headers a fetch would not let one set. */
+/** Requests a page with headers that fetch does not allow. */
 function get(url: string, headers: Record<string, string> = {}, method = 'GET') {
   return new Promise<{ status: number | undefined; headers: NodeJS.Dict<string | string[]>; body: string }>(
     (resolve, reject) => {
@@ -39,7 +39,7 @@ function get(url: string, headers: Record<string, string> = {}, method = 'GET') 
   )
 }
 
-/** How the server answers a WebSocket handshake it refuses. */
+/** Returns the answer to a refused WebSocket handshake. */
 async function refusal(url: string, options: object): Promise<number | undefined> {
   const socket = new WebSocket(url, options)
   socket.on('error', () => {})
@@ -47,13 +47,13 @@ async function refusal(url: string, options: object): Promise<number | undefined
   return response.statusCode
 }
 
-// ---- who may come in
+// ---- access
 
 test('the page is served on the loopback address only, with the token in its address', () => {
   assert.match(server.url, /^http:\/\/127\.0\.0\.1:\d+\/[\w-]{32}\/$/)
 })
 
-test('page, script, style and icon come with the token, closed against everything else', async () => {
+test('page, script, style and icon are served with the token, and with a policy that allows no other sources', async () => {
   for (const [file, type] of [
     ['', 'text/html'],
     ['app.js', 'text/javascript'],
@@ -74,7 +74,7 @@ test('page, script, style and icon come with the token, closed against everythin
   }
 })
 
-test('without the token, with another name or from another origin, nothing is served', async () => {
+test('requests without the token, with another host name or from another origin are refused', async () => {
   const { origin } = new URL(server.url)
   for (const path of ['/', '/app.js', '/favicon.ico', '/0123456789abcdef0123456789abcdef/']) {
     const { status, body } = await get(origin + path)
@@ -85,7 +85,7 @@ test('without the token, with another name or from another origin, nothing is se
   assert.equal((await get(server.url, { origin: 'http://evil.example' })).status, 403)
 })
 
-test('only reading is served, and only what there is', async () => {
+test('only GET and HEAD of existing files are served', async () => {
   assert.equal((await get(server.url, {}, 'POST')).status, 405)
   assert.equal((await get(server.url, {}, 'HEAD')).body, '')
   assert.equal((await get(`${server.url}nothing`)).status, 404)
@@ -93,7 +93,7 @@ test('only reading is served, and only what there is', async () => {
   assert.equal((await get(server.url.slice(0, -1))).headers['location'], new URL(server.url).pathname)
 })
 
-test('a socket needs the token, the right origin and the right name', async () => {
+test('a WebSocket needs the token, the right origin and the right host name', async () => {
   const { origin, host } = new URL(server.url)
   const socket = `${server.url}socket`
   assert.equal(await refusal(`${origin}/wrong/socket`, { origin }), 403)
@@ -105,7 +105,7 @@ test('a socket needs the token, the right origin and the right name', async () =
   await once(allowed, 'open')
 })
 
-test('more tabs than anybody has open at once are refused', async () => {
+test('tabs above the maximum are refused', async () => {
   const clients = await Promise.all(Array.from({ length: 16 }, () => PageClient.connect(server.url)))
   assert.equal(await refusal(`${server.url}socket`, { origin: new URL(server.url).origin }), 503)
   for (const client of clients) client.close()
@@ -113,7 +113,7 @@ test('more tabs than anybody has open at once are refused', async () => {
 
 // ---- pixels
 
-test('a tab that comes late gets the whole screen, then damage only', async () => {
+test('a new tab receives the whole screen, then only damage', async () => {
   machine.paint(0, WHOLE, (x, y) => (x << 16) | (y << 8) | 7)
   const client = await PageClient.connect(server.url)
   await client.until(() => client.screens.length === 1)
@@ -133,7 +133,7 @@ test('a tab that comes late gets the whole screen, then damage only', async () =
   )
 })
 
-test('a slow tab has one frame in flight, and then gets the newest damage at once', async () => {
+test('a slow tab has one frame in flight, and then receives all newer damage in one frame', async () => {
   const slow = await PageClient.connect(server.url)
   const quick = await PageClient.connect(server.url, true)
   await slow.until(() => slow.screens.length === 1)
@@ -151,7 +151,7 @@ test('a slow tab has one frame in flight, and then gets the newest damage at onc
   assert.equal(slow.screens.length, 2)
 })
 
-test('another mode, and the screen off, arrive with the pixels', async () => {
+test('a change of the mode and switching off arrive with the pixels', async () => {
   const client = await PageClient.connect(server.url, true)
   machine.setMode(0, { width: 100, height: 50 })
   await client.until(() => client.screens.at(-1)?.mode?.width === 100)
@@ -160,7 +160,7 @@ test('another mode, and the screen off, arrive with the pixels', async () => {
   await client.until(() => client.screens.at(-1)?.mode === undefined)
 })
 
-test('a screen that comes with the driver, after the tab, is shown', async () => {
+test('a screen that appears after the tab connected is shown', async () => {
   machine.scanouts.length = 0
   const client = await PageClient.connect(server.url, true)
   await client.settle()
@@ -170,7 +170,7 @@ test('a screen that comes with the driver, after the tab, is shown', async () =>
   assert.deepEqual(client.screens[0].mode, SIZE)
 })
 
-test('a screen of very many pixels comes in frames of a bounded size, and whole', async () => {
+test('a very large screen is sent completely, in frames of bounded size', async () => {
   const client = await PageClient.connect(server.url, true)
   await client.until(() => client.screens.length === 1)
   machine.setMode(0, { width: 4096, height: 4100 })
@@ -188,7 +188,7 @@ test('a screen of very many pixels comes in frames of a bounded size, and whole'
   }
 })
 
-test('a cursor that changes often is sent once a frame, the newest one', async () => {
+test('a cursor that changes often is sent once per frame, in its newest state', async () => {
   const client = await PageClient.connect(server.url)
   await client.until(() => client.screens.length === 1)
   for (let hotX = 0; hotX < 100; hotX++) {
@@ -208,12 +208,12 @@ test('a cursor that changes often is sent once a frame, the newest one', async (
 
 // ---- terminal, state, inspector
 
-test('a new tab sees what the terminal showed before, and must not answer its queries again', async () => {
+test('a new tab receives earlier terminal output, and must not answer its queries', async () => {
   machine.print('hello \x1b[6n')
   const client = await PageClient.connect(server.url)
   await client.until(() => client.terminalText === 'hello \x1b[6n')
   machine.print('again \x1b[6n')
-  client.send({ type: 'done', lane: 'terminal' })
+  client.send({ type: 'done', stream: 'terminal' })
   await client.until(() => client.terminalText.endsWith('again \x1b[6n'))
   assert.deepEqual(
     client.frames.flatMap((frame) => (frame.kind === 'terminal' ? [frame.quiet] : [])),
@@ -221,7 +221,7 @@ test('a new tab sees what the terminal showed before, and must not answer its qu
   )
 })
 
-test('of two tabs, the one typed in last answers queries', async () => {
+test('of two tabs, the one that typed last answers queries', async () => {
   const [one, two] = [await PageClient.connect(server.url), await PageClient.connect(server.url)]
   two.socket.send(new TextEncoder().encode('x'))
   await one.until(() => one.frames.some((frame) => frame.kind === 'terminal'))
@@ -232,7 +232,7 @@ test('of two tabs, the one typed in last answers queries', async () => {
   assert.deepEqual(machine.calls, ['terminal "x"'])
 })
 
-test('a tab that is slow with the terminal skips to the newest output, and is told so', async () => {
+test('a tab that is slow with the terminal skips to the newest output, with a flag', async () => {
   const client = await PageClient.connect(server.url)
   machine.print('first')
   await client.until(() => client.terminalText === 'first')
@@ -241,17 +241,17 @@ test('a tab that is slow with the terminal skips to the newest output, and is to
   await client.settle()
   assert.equal(client.terminalText, 'first')
   client.isQuick = true
-  client.send({ type: 'done', lane: 'terminal' })
+  client.send({ type: 'done', stream: 'terminal' })
   await client.until(() => client.terminalText.endsWith('last'))
   assert.ok(client.terminalText.length <= 256 * 1024 + 5)
   const terminal = client.frames.flatMap((frame) => (frame.kind === 'terminal' ? [frame.skipped] : []))
   assert.deepEqual(terminal.slice(0, 3), [false, true, false])
 })
 
-test('lights, log and the end of the guest reach the tab, those of before too', async () => {
-  machine.tell((listener) => listener.led?.(1, true))
-  machine.tell((listener) => listener.progress?.('kernel started'))
-  for (let i = 0; i < 600; i++) machine.tell((listener) => listener.log?.(`line ${i}`))
+test('lights, log and the end of the guest are sent to tabs, including earlier ones to new tabs', async () => {
+  machine.notify((listener) => listener.led?.(1, true))
+  machine.notify((listener) => listener.progress?.('kernel started'))
+  for (let i = 0; i < 600; i++) machine.notify((listener) => listener.log?.(`line ${i}`))
   const client = await PageClient.connect(server.url)
   await client.until(() => client.messages.length === 2)
   const [hello, state] = client.messages
@@ -261,13 +261,13 @@ test('lights, log and the end of the guest reach the tab, those of before too', 
   assert.equal(state.log.at(-1), 'line 599')
   assert.deepEqual([state.log.length, state.logSkipped], [500, 101])
   await machine.stop()
-  client.send({ type: 'done', lane: 'state' })
+  client.send({ type: 'done', stream: 'state' })
   await client.until(() => client.messages.length === 3)
   const end = client.messages[2]
   assert.ok(end.type === 'state' && end.stopped?.kind === 'requested' && end.log.length === 0)
 })
 
-test('the inspector gets one answer at a time, with large numbers as text', async () => {
+test('the inspector receives one answer at a time, with large numbers as text', async () => {
   const client = await PageClient.connect(server.url)
   for (let i = 0; i < 5; i++) client.send({ type: 'inspect' })
   await client.until(() => client.messages.some((message) => message.type === 'inspection'))
@@ -277,9 +277,9 @@ test('the inspector gets one answer at a time, with large numbers as text', asyn
   assert.equal(answers[0].devices[1].state['capacity'], '1073741824')
 })
 
-// ---- input, and those who misbehave
+// ---- input and invalid messages
 
-test('input reaches the machine as it is', async () => {
+test('input reaches the machine unchanged', async () => {
   const client = await PageClient.connect(server.url)
   const messages: PageMessage[] = [
     { type: 'key', code: 30, pressed: true },
@@ -303,7 +303,7 @@ test('input reaches the machine as it is', async () => {
   ])
 })
 
-test('keys and buttons a tab held come up when it goes', async () => {
+test('keys and buttons of a tab are released when it closes', async () => {
   const client = await PageClient.connect(server.url)
   client.send({ type: 'key', code: 42, pressed: true })
   client.send({ type: 'button', code: 0x111, pressed: true })
@@ -315,9 +315,9 @@ test('keys and buttons a tab held come up when it goes', async () => {
 
 for (const [what, message, reason] of [
   ['not JSON', '{', 'not JSON'],
-  ['of no type', '{"type":"reboot"}', 'unknown type'],
-  ['for a scanout there is none of', '{"type":"pointer","scanout":3,"x":0,"y":0}', 'there is no scanout 3'],
-  ['an acknowledgement of nothing', '{"type":"done","lane":"inspection"}', 'acknowledges what was not sent'],
+  ['of unknown type', '{"type":"reboot"}', 'unknown type'],
+  ['for a scanout that does not exist', '{"type":"pointer","scanout":3,"x":0,"y":0}', 'no scanout 3'],
+  ['an acknowledgement without a message', '{"type":"done","stream":"inspection"}', 'acknowledges what was not sent'],
 ] as const) {
   test(`a message that is ${what} closes that connection only, with the reason`, async () => {
     const [bad, good] = [await PageClient.connect(server.url), await PageClient.connect(server.url)]
@@ -339,7 +339,7 @@ test('a message that is too long closes the connection', async () => {
   assert.deepEqual(machine.calls, [])
 })
 
-test('the server ends with open tabs, and leaves the machine alone', async () => {
+test('the server closes with open tabs, and does not stop the machine', async () => {
   const client = await PageClient.connect(server.url)
   const closed = client.closed()
   await server.close()
@@ -347,7 +347,7 @@ test('the server ends with open tabs, and leaves the machine alone', async () =>
   assert.equal(machine.listeners, 0)
 })
 
-test('a peer that does not answer pings is dropped', async () => {
+test('a peer that does not answer pings is disconnected', async () => {
   mock.timers.enable({ apis: ['setInterval'] })
   const own = await serveConsole(machine, { port: 0 })
   try {
@@ -368,7 +368,7 @@ test('a peer that does not answer pings is dropped', async () => {
   }
 })
 
-test('a page that fails to be served says so: the port is taken', async () => {
+test('a port that is in use is an error', async () => {
   const port = Number(new URL(server.url).port)
   await assert.rejects(serveConsole(machine, { port }), { code: 'EADDRINUSE' })
 })

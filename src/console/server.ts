@@ -12,10 +12,13 @@ import { CloseCode, MAX_PAGE_MESSAGE } from './protocol.ts'
 import { Tab, type TerminalOwner } from './tab.ts'
 
 const MAX_TABS = 16
-/** How long a page has to answer that the server goes. */
+/** Time for pages to answer the close frame when the server closes. */
 const CLOSE_TIMEOUT_MS = 500
 
-/** Deadlines of a connection that is no WebSocket: for its headers, its whole request, its next one, and any byte either way. */
+/**
+ * Time-outs of an HTTP connection: for its headers, its whole request, the next request, and silence in either
+ * direction.
+ */
 const HTTP_DEADLINES = {
   headersTimeout: 10_000,
   requestTimeout: 10_000,
@@ -25,8 +28,8 @@ const HTTP_DEADLINES = {
 const SILENCE_MS = 20_000
 
 /**
- * Nothing but what this server serves: no other origin's script, frame or picture, and no place to send anything to.
- * The terminal sets colours by style attributes and elements of its own; with all sources closed they can only paint.
+ * Allows only resources of this server: no scripts, frames or pictures of other origins, and no requests to them. The
+ * terminal sets colours by inline styles; since all other sources are closed, these can only affect the display.
  */
 const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
@@ -50,14 +53,14 @@ const HEADERS = {
 }
 
 export interface ConsoleServer {
-  /** The page's address, with the token that opens it. */
+  /** Address of the page, including the token. */
   readonly url: string
   close(): Promise<void>
 }
 
 /**
- * Serves the machine's screen, keyboard, pointer, terminal and inspector to browsers on this computer.
- * @throws Error with `code` EADDRINUSE where the port is taken
+ * Serves the machine's screen, keyboard, pointer, terminal and inspector to browsers on this host.
+ * @throws {Error} with `code` EADDRINUSE if the port is in use
  */
 export async function serveConsole(machine: Machine, options: { port: number }): Promise<ConsoleServer> {
   const files = await loadPageFiles()
@@ -76,7 +79,7 @@ export async function serveConsole(machine: Machine, options: { port: number }):
   const owner: TerminalOwner = { tab: undefined }
   server.on('upgrade', (request: IncomingMessage, stream: Duplex, head: Buffer) => {
     const verdict = access.check(request)
-    // Browsers always name the origin here; what does not is no page of ours.
+    // Browsers always send an origin here: a request without one is not from the page.
     if (!verdict.allowed || request.headers.origin === undefined) return refuse(stream, 403)
     connections.trust(request.socket)
     if (verdict.path !== '/socket') return refuse(stream, 404)
@@ -90,11 +93,11 @@ export async function serveConsole(machine: Machine, options: { port: number }):
       heartbeat.stop()
       feed.close()
       const closed = new Promise((resolve) => server.close(resolve))
-      const left = [...sockets.clients].map((socket) => new Promise((resolve) => socket.once('close', resolve)))
-      for (const socket of sockets.clients) socket.close(CloseCode.GOING_AWAY, 'the server ends')
-      const patience = setTimeout(() => connections.destroyAll(), CLOSE_TIMEOUT_MS)
-      await Promise.all(left)
-      clearTimeout(patience)
+      const closing = [...sockets.clients].map((socket) => new Promise((resolve) => socket.once('close', resolve)))
+      for (const socket of sockets.clients) socket.close(CloseCode.GOING_AWAY, 'the server stops')
+      const timeout = setTimeout(() => connections.destroyAll(), CLOSE_TIMEOUT_MS)
+      await Promise.all(closing)
+      clearTimeout(timeout)
       connections.destroyAll()
       await closed
     },
@@ -122,14 +125,14 @@ function answer(
   if (!verdict.allowed) {
     answerText(response, 403, verdict.why)
   } else if (request.method !== 'GET' && request.method !== 'HEAD') {
-    answerText(response, 405, 'Only GET and HEAD.')
+    answerText(response, 405, 'Only GET and HEAD are supported.')
   } else if (verdict.path === '') {
     response.writeHead(308, { ...HEADERS, Location: `/${access.token}/` }).end()
   } else if (file) {
     response.writeHead(200, { ...HEADERS, 'Content-Type': file.contentType, 'Content-Length': file.body.length })
     response.end(request.method === 'HEAD' ? undefined : file.body)
   } else {
-    answerText(response, 404, 'There is no such page.')
+    answerText(response, 404, 'No such page.')
   }
 }
 
@@ -140,6 +143,6 @@ function answerText(response: ServerResponse, status: number, text: string): voi
 function refuse(stream: Duplex, status: number): void {
   stream.on('error', () => stream.destroy())
   const answer = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`
-  // The peer may keep its side open for as long as it likes.
+  // The peer may keep its side open for any time.
   stream.end(answer, () => stream.destroy())
 }

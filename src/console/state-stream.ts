@@ -2,7 +2,7 @@ import type { MachineFeed } from './machine-feed.ts'
 import type { StateMessage } from './protocol.ts'
 import { type Send, TabStream } from './tab-stream.ts'
 
-/** Lights, log lines and the end of the guest, as far as one tab does not know them yet. */
+/** Stream of lights, log lines and the end of the guest: the changes that one tab has not received. */
 export class StateStream extends TabStream {
   #logPosition = 0
 

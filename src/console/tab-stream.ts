@@ -1,24 +1,24 @@
-/** Sends the parts as one message, without putting them together first. */
+/** Sends the parts as one message without concatenating them. */
 export type Send = (...parts: readonly (Uint8Array | string)[]) => void
 
 /**
- * One stream of messages to a tab, with at most one that the tab has not acknowledged. What changes in between is not queued
- * but looked up when the tab is ready again. A slow tab neither grows a queue nor delays others.
+ * One stream of messages to a tab, with at most one that the tab has not acknowledged. Changes are not queued: the
+ * newest state is read when the tab is ready again. A slow tab neither grows a queue nor delays others.
  */
 export abstract class TabStream {
   #state: 'idle' | 'preparing' | 'in flight' | 'closed' = 'idle'
   #wanted = false
 
-  /** Sends what is newest; resolves with false where there was nothing to send. Never rejects. */
+  /** Sends the newest state. @returns false if there was nothing to send. Never rejects */
   protected abstract sendNewest(): Promise<boolean>
 
-  /** There is something to send: it goes now, or when the tab is ready. */
+  /** Schedules a message: it is sent now, or when the tab is ready. */
   schedule(): void {
     this.#wanted = true
     this.#next()
   }
 
-  /** The tab is ready for the next. @returns false where nothing was waiting for it */
+  /** The tab is ready for the next message. @returns false if none was unacknowledged */
   acknowledge(): boolean {
     if (this.#state !== 'in flight') return false
     this.#state = 'idle'
@@ -26,7 +26,7 @@ export abstract class TabStream {
     return true
   }
 
-  /** Nothing more is sent once what is being prepared now is. */
+  /** Ends the stream after the message that is being prepared. */
   close(): void {
     this.#state = 'closed'
   }

@@ -18,20 +18,20 @@ import type { Send } from './tab-stream.ts'
 import { TerminalStream } from './terminal-stream.ts'
 import { TypedInput } from './typed-input.ts'
 
-/** The tab whose terminal answers queries in the guest's output, the last one typed in: two answers would be one too many. */
+/** Tab whose terminal answers queries in the guest's output: the last one that typed. Only one may answer. */
 export interface TerminalOwner {
   tab: Tab | undefined
 }
 
-/** One connected page: what the machine shows goes out in lanes, checked input comes in. */
+/** One connected page: sends the machine's state as streams, and receives checked input. */
 export class Tab {
   readonly #screens = new Map<number, ScreenStream>()
   readonly #terminal: TerminalStream
   readonly #state: StateStream
   readonly #inspection: InspectionStream
-  readonly #held: PressedKeys
+  readonly #pressed: PressedKeys
   readonly #hold: InputHold
-  readonly #typed: TypedInput
+  readonly #input: TypedInput
   readonly #stopListening: () => void
 
   constructor(
@@ -41,11 +41,11 @@ export class Tab {
     private readonly owner: TerminalOwner,
   ) {
     const send: Send = (...parts) => sendParts(socket, parts)
-    // A scanout may show up later: when the guest's driver is there.
+    // A scanout may appear later, when the guest's driver starts.
     const screen = (scanout: number): ScreenStream => {
-      const lane = this.#screens.get(scanout) ?? new ScreenStream(machine, scanout, send)
-      this.#screens.set(scanout, lane)
-      return lane
+      const stream = this.#screens.get(scanout) ?? new ScreenStream(machine, scanout, send)
+      this.#screens.set(scanout, stream)
+      return stream
     }
     const hello: HelloMessage = { type: 'hello' }
     send(JSON.stringify(hello))
@@ -53,9 +53,9 @@ export class Tab {
     this.#terminal = new TerminalStream(feed.terminal, () => this.#ownsTerminal(), send)
     this.#state = new StateStream(feed, send)
     this.#inspection = new InspectionStream(machine, send)
-    this.#held = new PressedKeys(machine)
+    this.#pressed = new PressedKeys(machine)
     this.#hold = new InputHold(socket)
-    this.#typed = new TypedInput(machine, this.#hold, (bytes) => {
+    this.#input = new TypedInput(machine, this.#hold, (bytes) => {
       const message: TypedMessage = { type: 'typed', bytes }
       send(JSON.stringify(message))
     })
@@ -68,7 +68,7 @@ export class Tab {
     })
     socket.on('message', (data, isBinary) => this.#received(data, isBinary))
     socket.on('close', () => this.#close())
-    // What went wrong is followed by `close`; a protocol fault was answered with its code by then.
+    // Errors are followed by `close`. Protocol errors were already answered with a close code.
     socket.on('error', () => {})
   }
 
@@ -77,8 +77,8 @@ export class Tab {
     try {
       if (isBinary) this.#type(data)
       else {
-        const taken = this.#obey(parsePageMessage(data.toString()))
-        if (taken) void this.#hold.until(taken)
+        const ready = this.#handle(parsePageMessage(data.toString()))
+        if (ready) void this.#hold.until(ready)
       }
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error
@@ -95,18 +95,18 @@ export class Tab {
   #type(bytes: Uint8Array): void {
     if (bytes.length === 0) return
     this.owner.tab = this
-    // A copy: the bytes lie in a buffer of the socket, and a machine may hand its input on to another thread.
-    this.#typed.write(new Uint8Array(bytes))
+    // Copied: the bytes lie in a buffer of the socket, and the machine may transfer its input to another thread.
+    this.#input.write(new Uint8Array(bytes))
   }
 
-  /** @returns a promise while the machine is behind with its input */
-  #obey(message: PageMessage): void | Promise<void> {
+  /** Handles input. @returns a promise while the machine is behind with its input */
+  #handle(message: PageMessage): void | Promise<void> {
     const { machine } = this
     switch (message.type) {
       case 'key':
-        return this.#held.key(message.code, message.pressed)
+        return this.#pressed.key(message.code, message.pressed)
       case 'button':
-        return this.#held.button(message.code, message.pressed)
+        return this.#pressed.button(message.code, message.pressed)
       case 'pointer':
         this.#screen(message.scanout)
         return machine.pointer(message.scanout, message.x, message.y)
@@ -121,7 +121,7 @@ export class Tab {
         expectWaiting(this.#screen(message.scanout).acknowledge())
         break
       case 'done':
-        expectWaiting(this.#lane(message.lane).acknowledge())
+        expectWaiting(this.#stream(message.stream).acknowledge())
         break
       case 'inspect':
         this.#inspection.schedule()
@@ -131,21 +131,21 @@ export class Tab {
 
   #screen(scanout: number): ScreenStream {
     const screen = this.#screens.get(scanout)
-    if (!screen) throw new ProtocolError(`there is no scanout ${scanout}`)
+    if (!screen) throw new ProtocolError(`no scanout ${scanout}`)
     return screen
   }
 
-  #lane(name: 'terminal' | 'state' | 'inspection'): TerminalStream | StateStream | InspectionStream {
+  #stream(name: 'terminal' | 'state' | 'inspection'): TerminalStream | StateStream | InspectionStream {
     if (name === 'terminal') return this.#terminal
     return name === 'state' ? this.#state : this.#inspection
   }
 
-  /** Leaves the machine alone, and no key or button down. Safe to call twice. */
+  /** Stops listening to the machine, and releases keys and buttons. Idempotent. */
   #close(): void {
     this.#stopListening()
-    for (const lane of [...this.#screens.values(), this.#terminal, this.#state, this.#inspection]) lane.close()
+    for (const stream of [...this.#screens.values(), this.#terminal, this.#state, this.#inspection]) stream.close()
     this.#hold.close()
-    this.#held.releaseAll()
+    this.#pressed.releaseAll()
     if (this.owner.tab === this) this.owner.tab = undefined
   }
 }
@@ -154,7 +154,7 @@ function expectWaiting(wasWaiting: boolean): void {
   if (!wasWaiting) throw new ProtocolError('acknowledges what was not sent')
 }
 
-/** The parts become fragments of one message: pixels go out without being copied behind their header. */
+/** Sends the parts as fragments of one message, so that pixels are not copied behind their header. */
 function sendParts(socket: WebSocket, parts: readonly (Uint8Array | string)[]): void {
   if (socket.readyState !== socket.OPEN) return
   for (const [index, part] of parts.entries()) socket.send(part, { fin: index === parts.length - 1 })

@@ -6,7 +6,7 @@ import { TerminalHistory } from './terminal-history.ts'
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
 const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes)
 
-test('a reader that keeps up gets every byte, in pieces of the size it wants', () => {
+test('a fast reader receives every byte, in pieces of the requested size', () => {
   fc.assert(
     fc.property(
       fc.array(fc.uint8Array({ maxLength: 40 }), { maxLength: 40 }),
@@ -33,7 +33,7 @@ test('a reader that keeps up gets every byte, in pieces of the size it wants', (
   )
 })
 
-test('a reader that fell behind goes on with the oldest whole line', () => {
+test('a slow reader continues with the oldest complete line', () => {
   const history = new TerminalHistory(16)
   history.append(bytesOf('first line\nsecond\nthird\n'))
   const part = history.read(0, 100)
@@ -42,13 +42,13 @@ test('a reader that fell behind goes on with the oldest whole line', () => {
   assert.equal(part.end, 24)
 })
 
-test('one line longer than the ring is cut, not lost', () => {
+test('a line longer than the ring is cut, not dropped', () => {
   const history = new TerminalHistory(8)
   history.append(bytesOf('0123456789abcdef'))
   assert.equal(textOf(history.read(0, 100).bytes), '89abcdef')
 })
 
-test('what was read stays as it was when the ring goes on', () => {
+test('bytes that were read are not changed by later output', () => {
   const history = new TerminalHistory(4)
   history.append(bytesOf('abcd'))
   const { bytes } = history.read(0, 4)

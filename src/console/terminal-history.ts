@@ -1,4 +1,4 @@
-/** What a reader gets: bytes, where they end, and whether some before them are gone. */
+/** Part of the history: bytes, their end position, and true if bytes before them were dropped. */
 export interface HistoryPart {
   readonly bytes: Uint8Array
   readonly end: number
@@ -6,12 +6,13 @@ export interface HistoryPart {
 }
 
 const LINE_FEED = 0x0a
-/** How far to look for the start of a line after output was dropped: longer lines are cut. */
+/** Bytes to search for the start of a line after output was dropped; a longer line is cut. */
 const LINE_SEARCH = 4096
 
 /**
- * The newest output of the terminal, in a ring. Readers keep a position in the whole output and come when they are ready:
- * one that is too slow misses what the ring no longer holds, and receives a notice.
+ * Newest output of the terminal, in a ring. Readers keep a position in the whole output. A reader that is too slow
+ * misses bytes that the ring no longer holds, and is notified.
+ *
  *
  *     const history = new TerminalHistory(256 * 1024)
  *     history.append(bytes)
@@ -19,7 +20,7 @@ const LINE_SEARCH = 4096
  */
 export class TerminalHistory {
   readonly #ring: Uint8Array
-  /** Bytes appended ever: the position of the next one. */
+  /** Number of all bytes that were appended: the position of the next one. */
   #end = 0
 
   constructor(capacity: number) {
@@ -40,7 +41,7 @@ export class TerminalHistory {
     this.#ring.set(kept.subarray(first.length), 0)
   }
 
-  /** A copy of at most `limit` bytes from `position`, or from the oldest line there still is. */
+  /** Copies at most `limit` bytes from `position`, or from the oldest complete line if those bytes were dropped. */
   read(position: number, limit: number): HistoryPart {
     const oldest = Math.max(0, this.#end - this.#ring.length)
     const skipped = position < oldest

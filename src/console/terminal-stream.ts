@@ -4,26 +4,26 @@ import type { TerminalHistory } from './terminal-history.ts'
 
 const PIECE_BYTES = 64 * 1024
 
-/** The terminal's output as one tab gets it: first what there was before, then what comes. */
+/** Stream of the terminal's output to one tab: first the history, then new output. */
 export class TerminalStream extends TabStream {
   #position = 0
-  /** Where the output ended when the tab came: queries before it were answered long ago. */
-  readonly #came: number
+  /** End of the output when the tab connected: queries before it were answered earlier. */
+  readonly #connectedAt: number
 
-  /** @param answers whether this tab's terminal is the one that answers queries in the output, such as for the cursor's position */
+  /** @param answers true if this tab's terminal answers queries in the output, such as for the cursor position */
   constructor(
     private readonly history: TerminalHistory,
     private readonly answers: () => boolean,
     private readonly send: Send,
   ) {
     super()
-    this.#came = history.end
+    this.#connectedAt = history.end
     this.schedule()
   }
 
   protected override async sendNewest(): Promise<boolean> {
-    const isOld = this.#position < this.#came
-    const limit = isOld ? Math.min(PIECE_BYTES, this.#came - this.#position) : PIECE_BYTES
+    const isOld = this.#position < this.#connectedAt
+    const limit = isOld ? Math.min(PIECE_BYTES, this.#connectedAt - this.#position) : PIECE_BYTES
     const { bytes, end, skipped } = this.history.read(this.#position, limit)
     if (bytes.length === 0) return false
     this.#position = end

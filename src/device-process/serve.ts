@@ -135,10 +135,10 @@ function listen(served: ServedOfKind, server: DeviceServer, stop: () => void): (
     report({ type: 'inspection', id, inspection: { devices: [{ ...device, state, panel: served.panel }] } })
   }
   const execute = (command: MachineCommand): void => {
-    if (command.type === 'heard') reports.heard()
+    if (command.type === 'report-received') reports.acknowledge()
     else if (command.type === 'inspect') void inspect(command.id)
     else served.handle?.(command)
-    if (isInput(command)) report({ type: 'obeyed' })
+    if (isInput(command)) report({ type: 'input-handled' })
   }
   process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', refresh)
   // Without its machine the device serves no guest.

@@ -16,13 +16,13 @@ function read(text: string | Uint8Array) {
   return found
 }
 
-test('steps of the boot are told from other lines, and times are cut off', () => {
+test('boot steps are distinguished from other lines, and kernel times are removed', () => {
   const { steps, lines } = read('[    0.000000] Linux version 6\r\noutboard: devices ready\r\n[   12.5] oops\n')
   assert.deepEqual(steps, ['kernel started', 'devices ready'])
   assert.deepEqual(lines, ['Linux version 6', 'oops'])
 })
 
-test('power off, restart and panic are ends', () => {
+test('power off, restart and panic end the guest', () => {
   assert.deepEqual(read('[ 1.0] reboot: System halted\n').ends, ['power-off'])
   assert.deepEqual(read('[ 1.0] reboot: Power down\n').ends, ['power-off'])
   assert.deepEqual(read('[ 1.0] reboot: Restarting system\n').ends, ['power-off'])
@@ -30,11 +30,11 @@ test('power off, restart and panic are ends', () => {
   assert.deepEqual(read('echo reboot: System halted\n').ends, [])
 })
 
-test('what a boot loader draws its menu with is cut off', () => {
+test('control sequences of boot loader menus are removed', () => {
   assert.deepEqual(read('\x1b[H\x1b[J\x1b[1;1H\x1b[0;37;40mGNU GRUB\x1b[m\r\n').lines, ['GNU GRUB'])
 })
 
-test('text is UTF-8, and control characters of either width reach no terminal', () => {
+test('text is UTF-8, and 7-bit and 8-bit control characters are removed', () => {
   const c1 = Array.from({ length: 0x20 }, (_, i) => String.fromCharCode(0x80 + i))
   assert.deepEqual(read('Gr\u00fc\u00dfe \u9b31\n').lines, ['Gr\u00fc\u00dfe \u9b31'])
   assert.deepEqual(read('a\u009b2Jb\u009d0;title\u0007c\n').lines, ['ab\\x9d0;titlec'])
@@ -45,13 +45,13 @@ test('text is UTF-8, and control characters of either width reach no terminal', 
   }
 })
 
-test('a panic quotes the guest as text', () => {
+test('the reason of a panic contains the line of the guest as printable text', () => {
   const panic = read('Kernel panic - not syncing: \u009b2J\x1b]52;c;AAAA\x07\u0090q\x7f\n')
   assert.deepEqual(panic.ends, ['panic'])
   assert.doesNotMatch(panic.messages.join(), /\p{Cc}/u)
 })
 
-test('a line that never ends, and bytes that are no text, cost nothing', () => {
+test('endless lines and invalid text use bounded memory', () => {
   const { lines } = read(`${'y'.repeat(100_000)}\u0007\u001b\nnext\n`)
   assert.equal(lines[0].length, 512)
   assert.equal(lines[1], 'next')

@@ -2,7 +2,7 @@ import { stripVTControlCharacters } from 'node:util'
 import { printableText } from '../log/printable-text.ts'
 import type { StopReason } from '../machine/machine.ts'
 
-/** Longest line kept, in bytes; a guest that never ends one costs no more. */
+/** Maximum length of a line in bytes; the rest of a longer one is dropped. */
 const MAX_LINE = 512
 
 export interface SerialLogListener {
@@ -14,12 +14,10 @@ export interface SerialLogListener {
 }
 
 const ESCAPE = '\x1b'
-/** What the guest image's init script begins a line with to tell how far it is. */
+/** Start of the lines by which the guest image's init script reports boot steps. */
 const MARK = 'outboard: '
 
-/**
- * Reads the first serial port, where kernel and init script say how far they are: boot steps, panic, power off.
- */
+/** Parses the first serial port, on which kernel and init script report boot steps, panic and power off. */
 export class SerialLog {
   readonly #listener: SerialLogListener
   readonly #line = new Uint8Array(MAX_LINE)
@@ -32,10 +30,10 @@ export class SerialLog {
 
   byte(value: number): void {
     if (value === 0x0a) {
-      const said = new TextDecoder().decode(this.#line.subarray(0, this.#length))
+      const decoded = new TextDecoder().decode(this.#line.subarray(0, this.#length))
       this.#length = 0
-      // Firmware and boot loaders draw their menus.
-      const text = printableText(stripVTControlCharacters(said).replaceAll(ESCAPE, ''))
+      // Firmware and boot loaders draw menus with control sequences.
+      const text = printableText(stripVTControlCharacters(decoded).replaceAll(ESCAPE, ''))
       const line = text.replace(/^\[ *\d+\.\d+\] /, '').trimEnd()
       if (line !== '') this.#read(line)
     } else if (this.#length < MAX_LINE && (value >= 0x20 || value === 0x1b)) {
@@ -54,11 +52,11 @@ export class SerialLog {
     }
     this.#listener.line(line)
     if (line.startsWith('Kernel panic'))
-      this.#listener.ended({ kind: 'panic', message: `the guest's kernel failed: ${line}` })
+      this.#listener.ended({ kind: 'panic', message: `the guest's kernel panicked: ${line}` })
     else if (/^reboot: (Power down|System halted)/.test(line)) {
       this.#listener.ended({ kind: 'power-off', message: 'the guest powered off' })
     } else if (line.startsWith('reboot: Restarting system')) {
-      this.#listener.ended({ kind: 'power-off', message: 'the guest restarted, which ends it here' })
+      this.#listener.ended({ kind: 'power-off', message: 'the guest restarted; restarts are not supported' })
     }
   }
 }

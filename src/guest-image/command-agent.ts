@@ -1,12 +1,13 @@
 /**
- * `/sbin/command-agent` of the guest: executes commands that come through a port of the console device.
+ * `/sbin/command-agent` of the guest: executes commands that it receives through a port of the console device.
  *
  *     guest   ready\n
  *     host    <command in base64>\n
  *     guest   <exit status in decimal>\n        output: on the ports for standard output and standard error
  *
- * The host sends the next command when it has the status of the last. So the end of a long line may be read by a tool
- * with a buffer: the shell's own `read` costs a system call a byte, but is faster for a short line than a new process.
+ * The host sends the next command after the status of the previous one. A tool with a buffer may therefore read the end
+ * of a long line: the shell's own `read` costs a system call per byte, but is faster for a short line than a new
+ * process.
  */
 export const COMMAND_AGENT_SCRIPT = `#!/bin/sh
 # Executes commands of the host, one at a time.
@@ -23,14 +24,13 @@ find_ports() {
 	[ -c "$command_port" ] && [ -c "$stdout_port" ] && [ -c "$stderr_port" ]
 }
 
-# The host tells of the ports one after another.
+# The host announces the ports one after another.
 until find_ports; do
 	[ $((tries += 1)) -gt 100 ] && exit
 	sleep 0.1
 done
 
-# What the shell on the screen prints when it starts comes before anything a command draws: it is out once the shell
-# waits for input.
+# The shell on the screen must print its prompt before a command draws: wait until the shell waits for input.
 shell_waits() {
 	read -r shell </run/shell.tty1 && case $(cat /proc/$shell/wchan) in
 		do_sys_poll | wait_woken | n_tty_read) ;;

@@ -21,7 +21,7 @@ const FILE_HEADER =
   '00000000' // no checksum
 const TRAILER_HEADER = `070701${'00000002'}${'00000000'.repeat(3)}00000001${'00000000'.repeat(6)}0000000b00000000`
 
-test('an archive of one file is these bytes', () => {
+test('an archive of one file has the documented bytes', () => {
   const archive = new CpioWriter()
   archive.file('f', new TextEncoder().encode('abc'), 0o644)
   const expected = `${FILE_HEADER.toLowerCase()}f\0abc\0${TRAILER_HEADER}TRAILER!!!\0\0\0\0`
@@ -58,7 +58,7 @@ function entriesOf(archive: Uint8Array): Entry[] {
   }
 }
 
-test('whatever names and sizes the entries have, they are read back', () => {
+test('entries of random names and sizes are read back', () => {
   const file = fc.record({
     name: fc.string({ minLength: 1, unit: 'grapheme-ascii' }),
     content: fc.uint8Array({ maxLength: 40 }),
@@ -85,7 +85,7 @@ function sample(): Uint8Array {
   return archive.finish()
 }
 
-test('folders, links and devices are what they are', () => {
+test('folders, links and devices have their types', () => {
   assert.deepEqual(entriesOf(sample()), [
     { name: 'bin', mode: 0o040755, content: Buffer.of(), device: [0, 0] },
     { name: 'bin/busybox', mode: 0o100755, content: Buffer.of(1, 2, 3, 4, 5), device: [0, 0] },

@@ -1,5 +1,5 @@
 /**
- * Writes the archive the kernel unpacks as its first file system: cpio in the "newc" form.
+ * Writes an initial ramdisk: a cpio archive in the "newc" format.
  *
  *     const archive = new CpioWriter()
  *     archive.directory('bin')
@@ -13,12 +13,12 @@
  *     070701 ino mode uid gid nlink mtime filesize devmajor devminor rdevmajor rdevminor namesize check
  *     6      13 fields of 8 digits                                                       = 110 bytes
  *
- * The same input gives the same bytes: everything belongs to root and has no time.
+ * Equal input results in equal bytes: all entries belong to root and have time 0.
  */
 export class CpioWriter {
   readonly #parts: Uint8Array[] = []
   #size = 0
-  /** Number of the next entry; a hard link would share one, so each entry has its own. */
+  /** Inode number of the next entry. Each entry has its own, since entries with the same number would be hard links. */
   #inode = 1
 
   directory(path: string, permissions = 0o755): void {
@@ -37,7 +37,7 @@ export class CpioWriter {
     this.#entry(path, S_IFCHR | permissions, EMPTY, major, minor)
   }
 
-  /** The whole archive; nothing can be added afterwards. */
+  /** Returns the whole archive. Nothing can be added afterwards. */
   finish(): Uint8Array {
     this.#entry('TRAILER!!!', 0, EMPTY, 0, 0)
     const archive = new Uint8Array(this.#size)

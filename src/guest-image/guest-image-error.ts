@@ -1,8 +1,8 @@
-/** The guest image cannot be made; one line that says why and what to do. */
+/** The guest image cannot be made. The message is one line with the reason and a remedy. */
 export class GuestImageError extends Error {
   override readonly name = 'GuestImageError'
 
   constructor(what: string, remedy: string) {
-    super(`cannot prepare the guest image: ${what}; ${remedy}, or boot a kernel of your own with --kernel and --initrd`)
+    super(`cannot prepare the guest image: ${what}; ${remedy}, or boot your own kernel with --kernel and --initrd`)
   }
 }

@@ -31,7 +31,7 @@ function emptyCache(): string {
   return path.join(cache, 'outboard')
 }
 
-/** A image of small files, complete. */
+/** Makes a complete image of small files. */
 function writeImage(image: string): void {
   mkdirSync(image, { recursive: true })
   const names = ['kernel', 'initrd', 'bios.bin', 'vgabios-stdvga.bin']
@@ -40,7 +40,7 @@ function writeImage(image: string): void {
   writeFileSync(path.join(image, 'image.json'), JSON.stringify({ sizes }))
 }
 
-test('an image that is complete is found, and prepared at once', async () => {
+test('a complete image is found, and is not made again', async () => {
   const image = path.join(emptyCache(), `guest-image-${recipeId(I386_IMAGE)}`)
   assert.equal(findGuestImage(I386_IMAGE), undefined)
   writeImage(image)
@@ -56,7 +56,7 @@ test('an image that is complete is found, and prepared at once', async () => {
   assert.deepEqual(await prepareGuestImage(I386_IMAGE, { onProgress: () => assert.fail() }), expected)
 })
 
-test('an image with a file that is missing or cut off is none', () => {
+test('an image with a missing or truncated file is not found', () => {
   const image = path.join(emptyCache(), `guest-image-${recipeId(I386_IMAGE)}`)
   writeImage(image)
   truncateSync(path.join(image, 'initrd'), 3)
@@ -66,7 +66,7 @@ test('an image with a file that is missing or cut off is none', () => {
   assert.equal(findGuestImage(I386_IMAGE), undefined)
 })
 
-test('an image of another recipe is none, and every change of a script is another recipe', () => {
+test('an image of another recipe is not found, and every change of a script is another recipe', () => {
   const cache = emptyCache()
   const other = recipeId(I386_IMAGE, ['#!/bin/sh\n# another first process\n'])
   assert.notEqual(other, recipeId(I386_IMAGE))
@@ -74,18 +74,18 @@ test('an image of another recipe is none, and every change of a script is anothe
   assert.equal(findGuestImage(I386_IMAGE), undefined)
 })
 
-test('without apt there is one line that says how to do without', async () => {
+test('without apt, the error is one line with a remedy', async () => {
   emptyCache()
   process.env['PATH'] = ''
   await assert.rejects(prepareGuestImage(I386_IMAGE), (error) => {
     assert.ok(error instanceof GuestImageError)
-    assert.match(error.message, /apt-get is not on this machine.*install apt.*--kernel and --initrd/)
+    assert.match(error.message, /apt-get is not installed.*install apt.*--kernel and --initrd/)
     assert.ok(!error.message.includes('\n'))
     return true
   })
 })
 
-test('it can be aborted before and while it works, and leaves no half an image', async () => {
+test('preparing an image can be aborted at any time, and leaves no incomplete image', async () => {
   const cache = emptyCache()
   await assert.rejects(prepareGuestImage(I386_IMAGE, { signal: AbortSignal.abort(new Error('not now')) }), /not now/)
   const controller = new AbortController()
@@ -97,7 +97,7 @@ test('it can be aborted before and while it works, and leaves no half an image',
   )
 })
 
-test('the real image has a kernel for these machines, the drivers, and firmware', async (context) => {
+test('the real image contains a kernel for i386, the drivers and the firmware', async (context) => {
   const image = await prepareGuestImage(I386_IMAGE).catch((error: unknown) => {
     if (!(error instanceof GuestImageError)) throw error
     context.skip(error.message)

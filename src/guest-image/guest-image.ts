@@ -13,7 +13,7 @@ import { type Recipe, recipeId } from './recipe.ts'
 
 export { GuestImageError }
 
-/** The files a guest of this project boots from. `Firmware`: names of those that come with it. */
+/** Files that a guest boots from. `Firmware`: names of the included firmware files. */
 export type GuestImage<Firmware extends string = never> = Readonly<Record<'kernel' | 'initrd' | Firmware, string>> & {
   readonly commandLine: string
 }
@@ -34,15 +34,15 @@ interface ImageOptions {
 
 type Report = (step: string, part?: number) => void
 
-/** What the kernel's package is called, before its release. */
+/** Start of the name of a kernel package; its release follows. */
 const IMAGE = 'linux-image-'
-/** Names of the files of every image in its folder. */
+/** File names in the folder of each image. */
 const KERNEL = 'kernel'
 const INITRD = 'initrd'
-/** Says what the image was made of, and how large each file is. */
+/** File that lists the packages of the image, and the size of each file. */
 const STAMP = 'image.json'
 
-/** The image of this version, if it is there and complete. */
+/** Finds the image of this version, if it is complete. */
 export function findGuestImage<Firmware extends string>(recipe: Recipe<Firmware>): GuestImage<Firmware> | undefined {
   try {
     const folder = cacheEntryPath(folderOf(recipe))
@@ -55,11 +55,11 @@ export function findGuestImage<Firmware extends string>(recipe: Recipe<Firmware>
 }
 
 /**
- * The image of this version; made first where it is not there yet, from Debian packages that apt fetches and checks.
+ * Returns the image of this version. Makes it first if necessary, from Debian packages that apt fetches and verifies.
  *
  *     const image = await prepareGuestImage(AMD64_IMAGE, { onProgress: ({ step }) => console.log(step) })
  *
- * @throws {GuestImageError} with one line for people; the signal's reason where it is aborted
+ * @throws {GuestImageError} with one line for the operator; the signal's reason if aborted
  */
 export async function prepareGuestImage<Firmware extends string>(
   recipe: Recipe<Firmware>,
@@ -80,7 +80,7 @@ export async function prepareGuestImage<Firmware extends string>(
   } catch (error) {
     if (error instanceof AptError) throw new GuestImageError(error.what, error.remedy)
     if (error instanceof KernelFileError)
-      throw new GuestImageError(`a file of Debian’s kernel: ${error.message}`, 'report it')
+      throw new GuestImageError(`a file of Debian’s kernel: ${error.message}`, 'report this as a bug')
     throw error
   }
 }
@@ -121,17 +121,18 @@ async function makeImage(
 }
 
 /**
- * The packages of the kernel that a package without content stands for. Newer releases have its binary and its modules in
- * packages of their own, which the one of the image asks for, and which have the kernel's release in their names, too.
+ * Returns the kernel packages that a metapackage depends on. Newer releases have the kernel's binary and its modules in
+ * separate packages, which the image package depends on, and whose names contain the kernel's release too.
  */
 async function findKernel(apt: Apt, metaPackage: string): Promise<[image: string, ...parts: string[]]> {
   const image = (await apt.dependenciesOf(metaPackage)).find((name) => name.startsWith(IMAGE))
-  if (image === undefined) throw new GuestImageError(`the package ${metaPackage} asks for no ${IMAGE}…`, 'report it')
+  if (image === undefined)
+    throw new GuestImageError(`the package ${metaPackage} does not depend on ${IMAGE}…`, 'report this as a bug')
   const parts = (await apt.dependenciesOf(image)).filter((name) => name.endsWith(`-${releaseOf(image)}`))
   return [image, ...parts]
 }
 
-/** @param places one of which has it: newer releases have it beside the modules */
+/** Reads the kernel. @param places possible paths: newer releases store it with the modules */
 async function readKernel(root: string, places: readonly string[]): Promise<Uint8Array> {
   const files = places.map((place) => path.join(root, place))
   return await readFile(files.find((file) => existsSync(file)) ?? files[0])

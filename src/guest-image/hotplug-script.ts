@@ -1,12 +1,12 @@
 /**
- * `/sbin/hotplug` of the guest: what its kernel tells of devices that come, go or change.
+ * `/sbin/hotplug` of the guest: handles the kernel's events about devices that were added, removed or changed.
  *
- * Linux switches a screen off when it is to have another size, and on again with the next thing drawn on it; the modes it
- * tells are those of the last time somebody asked. On a quiet console nobody draws and nobody asks, so this does.
+ * Linux switches a screen off when its preferred mode changes, and on again with the next drawing; it updates the list
+ * of modes only on request. On an idle console nothing draws and no program requests, so this script does both.
  */
 export const HOTPLUG_SCRIPT = String.raw`#!/bin/sh
 [ "$SUBSYSTEM" = drm ] && [ "$HOTPLUG" = 1 ] || exit 0
-# The event comes before the change.
+# The event arrives before the change.
 sleep 0.5
 for status in /sys/class/drm/*/status; do
 	echo detect >$status

@@ -1,19 +1,19 @@
 /**
- * `/init` of the guest: the first process, written for the shell of busybox.
+ * `/init` of the guest: the first process, written for busybox's shell.
  *
- * It loads the drivers of the devices that are there, says how far it is on the first serial port, starts shells on the
- * screen and on the console, asks networks for addresses, and starts the command agent; then it collects what ends, and
- * shuts down when told to.
+ * It loads the drivers of existing devices, reports boot steps on the first serial port, starts shells on the screen
+ * and on the console, configures networks, and starts the command agent. Then it reaps child processes, and shuts down
+ * on request.
  */
 export const INIT_SCRIPT = String.raw`#!/bin/busybox sh
 # Outboard's guest image: the first process.
 
-# The shell finds busybox's commands by itself, before any file of that name; other programs need a file for each.
+# The shell finds busybox's commands itself, before files of that name; other programs need a file for each command.
 /bin/busybox mount -a
 mkdir -p /dev/pts /dev/virtio-ports /run
 mount -t devpts devpts /dev/pts
 busybox --install -s 2>/dev/null
-# What a kernel complains about that finds no firmware tables was kept off the screen.
+# Messages of a kernel without firmware tables are kept off the screen before this point.
 echo 4 >/proc/sys/kernel/printk
 
 export PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME=/root USER=root SHELL=/bin/sh PS1='\w # '
@@ -21,18 +21,18 @@ cd /root
 echo outboard >/proc/sys/kernel/hostname
 ip link set lo up
 
-# There is no udev: each device of the virtio bus names its driver itself. evdev belongs to no device.
+# There is no udev: each device of the virtio bus has its driver's alias. evdev belongs to no device.
 modprobe -q virtio_pci
 devices=$(cat /sys/bus/virtio/devices/*/modalias 2>/dev/null)
 [ -n "$devices" ] && modprobe -qa $devices evdev
-# A cursor that blinks would be damage to the screen, several times a second.
+# A blinking cursor would damage the screen several times a second.
 [ -e /sys/class/graphics/fbcon/cursor_blink ] && echo 0 >/sys/class/graphics/fbcon/cursor_blink
 echo 'outboard: devices ready' >/dev/ttyS0
 
-# Shells, one after another, on a terminal of their own: keep_shell TTY TERM
+# Restarts a shell on a terminal: keep_shell TTY TERM
 keep_shell() {
 	while :; do
-		# Where the device is missing (yet), it cannot be opened.
+		# The terminal cannot be opened while its device is missing.
 		{ TERM=$2 setsid -c sh -c "echo \$\$ >/run/shell.$1; exec sh" <>/dev/$1 >&0 2>&1; } 2>/dev/null || sleep 1
 	done
 }
@@ -40,7 +40,7 @@ printf '\033[H\033[JOutboard: Linux %s on devices written in TypeScript.\nDisks 
 keep_shell tty1 linux &
 keep_shell hvc0 xterm-256color &
 
-# Commands find a network as it is to be, if it answers; if not, it is asked again and again behind them.
+# Commands start after the network is configured, if it answers; otherwise udhcpc retries in the background.
 bring_up_network() {
 	for interface in $(cd /sys/class/net && echo e*); do
 		ip link set $interface up && udhcpc -i $interface -s /sbin/dhcp-lease -O mtu -b -t 3 -T 1 -A 10
@@ -53,7 +53,7 @@ for port in /sys/class/virtio-ports/*; do
 	[ -e $port/name ] && read -r name <$port/name && ln -s ../$(basename $port) "/dev/virtio-ports/$name"
 done
 
-# busybox's poweroff, reboot and halt tell the first process by a signal.
+# busybox's poweroff, reboot and halt send a signal to the first process.
 shut_down() {
 	trap '' USR1 USR2 TERM
 	kill -TERM -1

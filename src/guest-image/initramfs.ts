@@ -26,23 +26,23 @@ const SETTINGS = {
   'etc/group': 'root:x:0:\n',
   'etc/hosts': '127.0.0.1 localhost outboard\n',
   'etc/fstab': 'proc /proc proc\nsys /sys sysfs\ndev /dev devtmpfs\ntmp /tmp tmpfs\n',
-  /** File systems that mount tries where none is named; the kernel asks for the driver. */
+  /** File systems for mount to try if none is given; the kernel loads the driver. */
   'etc/filesystems': 'ext4\n*\n',
 }
 
 /**
- * The guest's first and only file system, as an archive for the kernel to unpack.
+ * Returns the guest's root file system, as an archive that the kernel unpacks.
  *
- * It is not compressed: an emulated guest takes a second to unpack what this machine reads in no time.
- * @param root where the packages are unpacked
- * @param release the kernel's, as `uname -r` has it
+ * It is not compressed: an emulated guest would need a second to unpack it.
+ * @param root folder of the unpacked packages
+ * @param release kernel release, as in `uname -r`
  */
 export async function buildInitramfs(recipe: Recipe, root: string, release: string): Promise<Uint8Array> {
   const archive = new CpioWriter()
   const files = Object.values(recipe.packages).flatMap((places) => Object.entries(places))
   const folders = new Set([...FOLDERS, ...MOUNT_POINTS, ...files.map(([, to]) => path.dirname(to))])
   for (const folder of folders) archive.directory(folder)
-  // What is there before the kernel's own file system for devices is mounted.
+  // Devices that are needed before the kernel's devtmpfs is mounted.
   archive.device('dev/console', 0o600, 5, 1)
   archive.device('dev/null', 0o666, 1, 3)
   archive.device('dev/ttyS0', 0o600, 4, 64)

@@ -1,4 +1,4 @@
-/** A kernel or module that is not what this code was written for; the message says what is wrong with it. */
+/** A kernel or module has an unsupported format. The message has the reason. */
 export class KernelFileError extends Error {
   override readonly name = 'KernelFileError'
 }

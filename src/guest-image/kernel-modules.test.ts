@@ -27,7 +27,7 @@ const GPU = [
 ]
 const find = (name: string): ModuleInfo | undefined => GPU.find((module) => module.name === name)
 
-test('a module says what it depends on and what it is asked for by', () => {
+test('dependencies and aliases of a module are read', () => {
   const entries = 'alias=virtio:d00000010v*\0alias=gpu\0depends=drm,drm-shmem-helper,virtio\0name=virtio_gpu\0'
   const sections = [
     { name: '.text', content: encode('depends=nothing\0') },
@@ -48,27 +48,27 @@ test('a module says what it depends on and what it is asked for by', () => {
       aliases: [],
     },
   )
-  assert.throws(() => readModuleInfo('none', elfFile({})), /no section \.modinfo/)
-  assert.throws(() => readModuleInfo('none', encode('no module at all')), /no little-endian ELF/)
+  assert.throws(() => readModuleInfo('none', elfFile({})), /no \.modinfo section/)
+  assert.throws(() => readModuleInfo('none', encode('no module at all')), /not a little-endian ELF/)
 })
 
-test('a module’s name is its file’s, with underscores', () => {
+test('the name of a module is that of its file, with underscores', () => {
   assert.equal(moduleName('drivers/char/hw_random/virtio-rng.ko'), 'virtio_rng')
   assert.equal(moduleName('drivers/char/hw_random/virtio-rng.ko.xz'), 'virtio_rng')
 })
 
-test('modules come after all they depend on, each once', () => {
+test('each module is listed once, after its dependencies', () => {
   assert.deepEqual(
     withDependencies(['virtio_gpu', 'virtio'], find).map(({ name }) => name),
     ['virtio_ring', 'virtio', 'drm', 'drm_shmem_helper', 'virtio_gpu'],
   )
 })
 
-test('random modules come after all they depend on', () => {
+test('random modules are listed after their dependencies', () => {
   const graph = fc.array(fc.uniqueArray(fc.nat(15), { maxLength: 4 }), { minLength: 1, maxLength: 16 })
   fc.assert(
     fc.property(graph, (edges) => {
-      // A module depends on earlier ones only, as the kernel's build makes sure of.
+      // A module depends only on earlier ones: the kernel's build has no cycles.
       const all = edges.map((to, i) => info(`m${i}`, ...to.filter((j) => j < i).map((j) => `m${j}`)))
       const wanted = all.map(({ name }) => name).reverse()
       const ordered = withDependencies(wanted, (name) => all.find((module) => module.name === name))
@@ -81,14 +81,14 @@ test('random modules come after all they depend on', () => {
   )
 })
 
-test('a missing module is named, with who needs it', () => {
+test('the error about a missing module names it and the module that needs it', () => {
   assert.throws(
     () => withDependencies(['a'], (name) => (name === 'a' ? info('a', 'b') : undefined)),
     /no module b, which a needs/,
   )
 })
 
-test('modprobe’s tables list what to load first last, and every alias', () => {
+test('the tables of modprobe list dependencies in reverse order, and every alias', () => {
   assert.equal(
     dependencyTable(GPU),
     'virtio_gpu.ko: drm_shmem_helper.ko drm.ko virtio.ko virtio_ring.ko\n' +
@@ -100,7 +100,7 @@ test('modprobe’s tables list what to load first last, and every alias', () => 
   )
 })
 
-test('a module loses its signature, and one without stays as it is', () => {
+test('a signature is removed, and a module without one stays unchanged', () => {
   const code = encode('the module')
   const signature = [...encode('signature bytes'), 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 15]
   const signed = Uint8Array.from([...code, ...signature, ...encode('~Module signature appended~\n')])

@@ -1,7 +1,7 @@
 /**
- * `/sbin/dhcp-lease` of the guest: makes of an interface what the network says, by udhcpc's variables.
+ * `/sbin/dhcp-lease` of the guest: configures an interface according to udhcpc's variables.
  *
- * It takes back what it gave and nothing else: where nobody answers, addresses that somebody gave by hand stay.
+ * It removes only addresses that it added: without a DHCP server, manually added addresses stay.
  */
 export const DHCP_SCRIPT = `#!/bin/sh
 given=/run/dhcp.$interface

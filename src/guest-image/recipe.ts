@@ -6,22 +6,22 @@ import { HOTPLUG_SCRIPT } from './hotplug-script.ts'
 import { INIT_SCRIPT } from './init-script.ts'
 import { DHCP_SCRIPT } from './network-script.ts'
 
-/** What a guest image is made of. `Firmware`: names of firmware that comes with it. */
+/** Content of a guest image. `Firmware`: names of the included firmware files. */
 export interface Recipe<Firmware extends string = string> {
-  /** The Debian release everything is taken from. */
+  /** Debian release of all packages. */
   readonly suite: string
   readonly architecture: 'i386' | 'amd64'
-  /** Depends on the package of the newest kernel. */
+  /** Metapackage that depends on the newest kernel. */
   readonly kernelMetaPackage: string
-  /** Unpacked here, since an emulated processor takes seconds to do so; see `repackKernel`. */
+  /** True to decompress the kernel here, which would take an emulated processor seconds; see `repackKernel`. */
   readonly repacksKernel: boolean
-  /** Packages beside the kernel's, and which files of them go where in the guest. */
+  /** Packages other than the kernel's, and the guest paths of their files. */
   readonly packages: Readonly<Record<string, Readonly<Record<string, string>>>>
-  /** The folder of kernel modules, by release, in the kernel's package. */
+  /** Folder of the kernel modules, by release, in the kernel's package. */
   readonly modulesFolder: string
   /** Kernel modules; those that they depend on are included, those that the kernel has built in are left out. */
   readonly modules: readonly string[]
-  /** Not for the guest's file system: what the machine starts with, by its place in a package. */
+  /** Firmware of the machine, by its path in a package. It is not part of the guest's file system. */
   readonly firmware: Readonly<Record<Firmware, string>>
   readonly commandLine: string
 }
@@ -30,15 +30,15 @@ export interface Recipe<Firmware extends string = string> {
 const FILE_SYSTEM = ['ext4', 'crc32c_generic']
 
 /**
- * The kernel's arguments everywhere.
+ * Kernel arguments of all images.
  *
- * `console`: messages go to the screen and to the first serial port, where the engine reads them; the last one named is
- * what the first process has as its output. `loglevel`: panics and worse, until the first process lets errors through too.
- * After a panic the guest stands still, which is the kernel's default, so that its screen can be read; the engine ends it.
+ * `console`: messages are written to the screen and to the first serial port, where the engine reads them; the last one
+ * is the output of the first process. `loglevel`: only panics, until the first process enables errors too. After a
+ * panic the guest halts, which is the kernel's default, so that its screen can be read; the engine ends it.
  *
- * All others save the emulated processor work that says nothing here: timer and clock calibration, mitigations,
- * self-tests, waiting for grace periods, ports. Without `load_system_certificate_list` the key that modules could be
- * checked with is not parsed. `nokaslr`: a repacked kernel is linked for one address; nothing else is lost by it.
+ * All other arguments save work of the emulated processor: timer and clock calibration, mitigations, self-tests, grace
+ * periods, ports. Blacklisting `load_system_certificate_list` skips parsing the key for module signatures. `nokaslr`: a
+ * repacked kernel is linked for one address.
  */
 const ARGUMENTS = [
   'console=tty0 console=ttyS0 loglevel=3',
@@ -52,15 +52,15 @@ export const I386_RECIPE: Recipe<'bios' | 'vgaBios'> = {
   // The last one with a kernel for these machines.
   suite: 'bookworm',
   architecture: 'i386',
-  // Without PAE.
+  // The kernel without PAE.
   kernelMetaPackage: 'linux-image-686',
   repacksKernel: true,
   packages: {
     // The guest's commands.
     'busybox-static': { 'bin/busybox': 'bin/busybox' },
-    // Its `fallocate` zeroes and punches holes; that of busybox, which the shell prefers unless told the path, does not.
+    // Its `fallocate` can zero and punch holes; busybox's cannot, and the shell prefers it unless the path is given.
     'util-linux': { 'usr/bin/fallocate': 'usr/bin/fallocate' },
-    // What `fallocate` needs, and other programs of the release that somebody brings on a disk.
+    // Needed by `fallocate`, and by other programs of the release on the user's disks.
     libc6: {
       'lib/i386-linux-gnu/libc.so.6': 'lib/i386-linux-gnu/libc.so.6',
       'lib/i386-linux-gnu/ld-linux.so.2': 'lib/ld-linux.so.2',
@@ -93,10 +93,10 @@ export const AMD64_RECIPE: Recipe<never> = {
   commandLine: ARGUMENTS,
 }
 
-/** The files whose code decides what an image is. */
+/** Source files that determine the content of an image. */
 const BUILDER = ['cpio', 'elf', 'initramfs', 'kernel-image', 'kernel-modules', 'recipe', 'x86-branches', 'xz']
 
-/** Short name of an image made by this version: another version makes another image. */
+/** Returns the short id of an image. Another version of this project has another id. */
 export function recipeId(
   recipe: Recipe,
   scripts: readonly string[] = [INIT_SCRIPT, COMMAND_AGENT_SCRIPT, HOTPLUG_SCRIPT, DHCP_SCRIPT],

@@ -1,20 +1,20 @@
-/** An absolute address is written with a top byte of 00 or FF: a sign, since code is within 16 MiB of its targets. */
+/** True for the top byte of an absolute address, which is a sign: code is within 16 MiB of its targets. */
 const isSign = (byte: number | undefined): boolean => byte === 0x00 || byte === 0xff
 
-/** CALL rel32 and JMP rel32: an opcode and four bytes of distance. */
+/** True for the opcodes of CALL rel32 and JMP rel32, which are followed by four bytes of distance. */
 const isBranch = (byte: number | undefined): boolean => byte === 0xe8 || byte === 0xe9
 
 /**
- * Bytes that look like opcodes within the four bytes before an opcode make it doubtful that this one is real. Which of
- * the last three bytes did is a bit each (1 = the byte just before); this many are patterns the encoder trusts.
+ * An opcode is doubtful if bytes that look like opcodes are among the four bytes before it. The pattern has a bit for
+ * each of the last three bytes (1 = the byte just before). These are the patterns that the encoder trusts.
  */
 const TRUSTED_PATTERNS = 0b0001_0111
-/** The byte of the distance, counted from its top, that the earlier opcode's own distance would end with. */
+/** Byte of the distance, counted from its top, at which the distance of the earlier opcode would end. */
 const SUSPECT_BYTE = [0, 1, 2, 2, 3, 3, 3, 3] as const
 
 /**
- * Undoes, in place, the filter that xz calls "x86" and puts before LZMA2: distances of calls and jumps were made
- * absolute addresses, so that many calls of one function look alike to the compressor.
+ * Undoes, in place, xz's "x86" filter, which precedes LZMA2: it replaced the distances of calls and jumps by absolute
+ * addresses, so that calls of the same function look alike to the compressor.
  */
 export function decodeX86Branches(code: Uint8Array): void {
   let doubt = 0
@@ -39,7 +39,7 @@ export function decodeX86Branches(code: Uint8Array): void {
   }
 }
 
-/** @param suspect bits above the suspect byte; where that byte would become a sign the encoder flipped all below */
+/** @param suspect bits above the suspect byte; if that byte would become a sign, the encoder flipped all lower bits */
 function relative(address: number, next: number, suspect: number | undefined): number {
   for (let value = address; ; ) {
     const distance = (value - next) >>> 0

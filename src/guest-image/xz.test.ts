@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { KernelFileError } from './kernel-file-error.ts'
 import { unpackXz } from './xz.ts'
 
-// Made with `xz --check=crc32 --x86 --lzma2=dict=4KiB` and the like.
+// Made with `xz --check=crc32 --x86 --lzma2=dict=4KiB` and similar commands.
 const BRANCHES = Buffer.from(
   '/Td6WFoAAAFpIt42AgEEACEBAADaM60D4AXbA5hdAAA6Tg2+M0fcHqMDbNb8YeZtDq1iJpCZ8iCUjlmpfArDT06LJmTkRa8hkrN7QyQzVyyq' +
     'tpQmCMSjuCW6HwOwLsySnWbaTdCu7/aQRBri7kJivv7qw7WGGtg5hdt+VvybS+VFPqGDvJ90pBhPBKXh6j3dUYi44BuRqlzNLPTXzmF7cNEo' +
@@ -24,7 +24,7 @@ const PLAIN = Buffer.from(
   '/Td6WFoAAAFpIt42AgAhAQAAAAA3J5fW4ADbABJdADgbCEeCspz+OEcp+bEXaaRAAAAAANFQfWgAASrcAQAAALAH25E+MA2LAgAAAAABWVo=',
   'base64',
 )
-/** Made with `xz -T2`: the block's header has its sizes too. */
+/** Made with `xz -T2`: the header of the block contains its sizes too. */
 const WITH_SIZES = Buffer.from(
   '/Td6WFoAAAFpIt42A8Aa3AEhAQAAAAAA8HphAeAA2wASXQA4GwhHgrKc/jhHKfmxF2mkQAAAAADRUH1oAAEu3AEAAACmRUoKPjANiwIAAAAAAVla',
   'base64',
@@ -35,7 +35,7 @@ const OTHER_CHECK = Buffer.from(
   'base64',
 )
 
-/** Bytes that are opcodes of branches, or parts of their addresses, in every order: what is hard for the filter. */
+/** Opcodes of branches and parts of their addresses in every order: hard cases for the filter. */
 function branchesAndSigns(): Uint8Array {
   const alphabet = [0xe8, 0xe9, 0x00, 0xff, 0x12, 0x90]
   let seed = 1
@@ -49,25 +49,25 @@ test('the filter for x86 branches is undone', async () => {
   assert.deepEqual(await unpackXz(BRANCHES), branchesAndSigns())
 })
 
-test('a stream without the filter is unpacked too', async () => {
+test('a stream without the filter is unpacked', async () => {
   for (const packed of [PLAIN, WITH_SIZES]) {
     assert.equal(Buffer.from(await unpackXz(packed)).toString(), 'plain text '.repeat(20))
   }
 })
 
-test('a changed byte is found, wherever it is', async () => {
+test('a changed byte is detected at every position', async () => {
   for (let at = 0; at < PLAIN.length; at++) {
     const changed = Buffer.from(PLAIN)
     changed[at] ^= 0x01
-    // The checksums of header, index and footer are not needed to read the stream, and not read.
+    // The checksums of header, index and footer are not needed, and not verified.
     const unpacked = await unpackXz(changed).catch(() => undefined)
     if (unpacked) assert.equal(Buffer.from(unpacked).toString(), 'plain text '.repeat(20), `byte ${at}`)
   }
 })
 
-test('what is cut off, or packed in another way, is refused with a reason', async () => {
+test('truncated and unsupported streams are refused with a reason', async () => {
   for (let length = 0; length < PLAIN.length; length++) await assert.rejects(unpackXz(PLAIN.subarray(0, length)))
-  await assert.rejects(unpackXz(DELTA), /filters are 3,33/)
+  await assert.rejects(unpackXz(DELTA), /filters are unsupported: 3,33/)
   await assert.rejects(unpackXz(OTHER_CHECK), KernelFileError)
   await assert.rejects(unpackXz(new Uint8Array(100)), /not compressed with xz/)
 })

@@ -3,7 +3,7 @@ import xz from 'xz-decompress'
 import { KernelFileError } from './kernel-file-error.ts'
 import { decodeX86Branches } from './x86-branches.ts'
 
-// The kernel's payload: an xz stream of one block with a CRC-32, and before LZMA2 the filter for x86 branches
+// The kernel's payload: an xz stream of one block with a CRC-32, filtered for x86 branches before LZMA2
 //
 //   0      6       8       12
 //   | magic | flags | crc32 | block header | LZMA2 data | pad to 4 | check | index | footer |
@@ -23,10 +23,10 @@ const FILTER_X86 = 0x04
 const FILTER_LZMA2 = 0x21
 
 /**
- * Unpacks an xz stream of one block as the kernel's build makes it.
+ * Decompresses an xz stream of one block, as the kernel's build makes it.
  *
- * The decompressor at hand has no filter for x86 branches. So the block is given to it as what it is without the
- * filter, a plain LZMA2 block, and the filter is undone afterwards; then the checksum of the original stream must fit.
+ * The decompressor has no filter for x86 branches. The block is therefore passed to it without the filter, as a plain
+ * LZMA2 block, and the filter is undone afterwards. The result must match the checksum of the original stream.
  */
 export async function unpackXz(packed: Uint8Array): Promise<Uint8Array> {
   const { filters, lzma2, size, check } = readBlock(packed)
@@ -34,13 +34,13 @@ export async function unpackXz(packed: Uint8Array): Promise<Uint8Array> {
   const content = new Uint8Array(size)
   let at = 0
   for await (const chunk of new xz.XzReadableStream(new Blob([plain]).stream())) {
-    if (at + chunk.length > size) throw new KernelFileError('it holds more than it says')
+    if (at + chunk.length > size) throw new KernelFileError('its content is larger than its index states')
     content.set(chunk, at)
     at += chunk.length
   }
-  if (at !== size) throw new KernelFileError('it holds less than it says')
+  if (at !== size) throw new KernelFileError('its content is smaller than its index states')
   if (filters.includes(FILTER_X86)) decodeX86Branches(content)
-  if (crc32(content) !== check) throw new KernelFileError('its checksum does not fit')
+  if (crc32(content) !== check) throw new KernelFileError('its checksum is wrong')
   return content
 }
 
@@ -57,17 +57,18 @@ function readBlock(packed: Uint8Array): Block {
   if (packed.length < 2 * FOOTER_SIZE + 8 || MAGIC.some((byte, i) => packed[i] !== byte)) {
     throw new KernelFileError('it is not compressed with xz')
   }
-  if (packed[7] !== CHECK_CRC32) throw new KernelFileError('its xz stream has another checksum than CRC-32')
+  if (packed[7] !== CHECK_CRC32) throw new KernelFileError('the checksum of its xz stream is not a CRC-32')
   const indexSize = 4 * (view.getUint32(packed.length - 8, true) + 1)
   const index = new Cursor(packed, packed.length - FOOTER_SIZE - indexSize)
-  if (index.byte() !== 0 || index.number() !== 1) throw new KernelFileError('its xz stream is not one block')
+  if (index.byte() !== 0 || index.number() !== 1)
+    throw new KernelFileError('its xz stream does not have exactly one block')
   const unpadded = index.number()
   const size = index.number()
 
   const header = new Cursor(packed, 12)
   const headerSize = 4 * (header.byte() + 1)
   const flags = header.byte()
-  // A compressor with several threads says here too what the index says.
+  // A multi-threaded compressor repeats the sizes of the index here.
   if ((flags & HAS_PACKED_SIZE) !== 0) header.number()
   if ((flags & HAS_SIZE) !== 0) header.number()
   const filters: number[] = []
@@ -79,15 +80,15 @@ function readBlock(packed: Uint8Array): Block {
     if (length === 1) properties = header.byte()
   }
   const known = filters.join() === `${FILTER_LZMA2}` || filters.join() === `${FILTER_X86},${FILTER_LZMA2}`
-  if (!known) throw new KernelFileError(`its xz filters are ${filters}, none of which is known here`)
+  if (!known) throw new KernelFileError(`its xz filters are unsupported: ${filters}`)
   const start = 12 + headerSize
   const end = 12 + unpadded - 4
-  if (end < start || end + 4 > packed.length) throw new KernelFileError('it is cut off')
+  if (end < start || end + 4 > packed.length) throw new KernelFileError('it is truncated')
   const data = packed.subarray(start, end)
   return { filters, lzma2: { properties, data }, size, check: view.getUint32((end + 3) & ~3, true) }
 }
 
-/** An xz stream around LZMA2 data, without other filters and without a check of the content. */
+/** Returns an xz stream of LZMA2 data, without other filters and without a checksum of the content. */
 function wrapLzma2(properties: number, data: Uint8Array, size: number): Uint8Array<ArrayBuffer> {
   const streamFlags = [0, CHECK_NONE]
   const blockHeader = withChecksum([2, 0, FILTER_LZMA2, 1, properties, 0, 0, 0])
@@ -120,7 +121,7 @@ function littleEndian(value: number): number[] {
   return [value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24]
 }
 
-/** Seven bits a byte, the lowest first, the top bit set in all but the last. */
+/** Encodes a number with seven bits a byte, lowest first; the top bit is set in all bytes except the last. */
 function encodeNumber(value: number): number[] {
   const bytes: number[] = []
   for (; value >= 0x80; value = Math.floor(value / 0x80)) bytes.push((value % 0x80) | 0x80)
@@ -139,7 +140,7 @@ class Cursor {
 
   byte(): number {
     const byte = this.bytes[this.#at++]
-    if (byte === undefined) throw new KernelFileError('it is cut off')
+    if (byte === undefined) throw new KernelFileError('it is truncated')
     return byte
   }
 

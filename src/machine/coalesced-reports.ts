@@ -1,24 +1,24 @@
 import type { Report } from './messages.ts'
 
-/** News on their way to the machine; what comes on top of them waits here. */
-const MAX_ON_THE_WAY = 64
-/** Lines of the log that wait; more are counted instead. */
+/** Maximum number of unacknowledged reports; further ones wait. */
+const MAX_UNACKNOWLEDGED = 64
+/** Maximum number of waiting log lines; further ones are dropped and counted. */
 const MAX_LINES = 1000
 
 /**
- * Reports that a guest can cause as often as it likes and that nothing else answers: modes, cursors, lights, steps of the boot,
- * lines of the log. A bounded number of them is on its way to the machine. Of those that wait, the newest of a screen or a light
- * replaces the one before.
+ * Flow control of reports that a guest can cause without limit: modes, cursors, lights, boot steps, log lines. A
+ * bounded number of them is unacknowledged. Of the waiting reports, the newest one of a scanout or a light replaces the
+ * previous one.
  *
- *     const news = new News((report) => port.postMessage(report))
- *     news.report(report)        // others than news pass
- *     news.heard()               // the machine's answer to one of them
+ *     const reports = new CoalescedReports((report) => port.postMessage(report))
+ *     reports.report(report)        // other reports are posted at once
+ *     reports.acknowledge()         // the machine received one
  */
 export class CoalescedReports {
-  #onTheWay = 0
-  /** Reports by what they are about, in the order in which they are sent. */
+  #unacknowledged = 0
+  /** Waiting reports by their subject, in sending order. */
   readonly #waiting = new Map<string, Report>()
-  /** Lines that waited ever, wait now, and were dropped since the last that was sent. */
+  /** Number of lines that ever waited, that wait now, and that were dropped since the last dropped-lines report. */
   #lineCount = 0
   #linesWaiting = 0
   #linesDropped = 0
@@ -27,18 +27,19 @@ export class CoalescedReports {
 
   report(report: Report): void {
     if (!isCoalesced(report)) this.post(report)
-    else if (this.#onTheWay < MAX_ON_THE_WAY) this.#send(report)
+    else if (this.#unacknowledged < MAX_UNACKNOWLEDGED) this.#send(report)
     else this.#keep(report)
   }
 
-  heard(): void {
-    this.#onTheWay--
+  /** The machine received a report: sends the next one. */
+  acknowledge(): void {
+    this.#unacknowledged--
     const next = this.#take()
     if (next) this.#send(next)
   }
 
   #send(report: Report): void {
-    this.#onTheWay++
+    this.#unacknowledged++
     this.post(report)
   }
 
@@ -54,8 +55,8 @@ export class CoalescedReports {
   }
 
   #take(): Report | undefined {
-    for (const [about, report] of this.#waiting) {
-      this.#waiting.delete(about)
+    for (const [subject, report] of this.#waiting) {
+      this.#waiting.delete(subject)
       if (isLine(report)) this.#linesWaiting--
       return report
     }
@@ -66,7 +67,7 @@ export class CoalescedReports {
   }
 }
 
-/** Whether the report is answered by `heard`. */
+/** True if the machine acknowledges the report. */
 export function isCoalesced(report: Report): boolean {
   return report.type === 'mode' || report.type === 'cursor' || report.type === 'led' || isLine(report)
 }

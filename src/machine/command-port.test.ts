@@ -4,7 +4,7 @@ import { CommandPort } from './command-port.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 
-/** A guest's end that takes so many bytes at a time. */
+/** Guest's end of the port, which accepts a given number of bytes at a time. */
 class GuestEnd {
   received = ''
   room = Number.POSITIVE_INFINITY
@@ -21,7 +21,7 @@ class GuestEnd {
   })
 }
 
-test('a command waits for the agent, and goes to it in base64 on one line', () => {
+test('a command waits for the agent, and is sent in base64 on one line', () => {
   const guest = new GuestEnd()
   guest.port.execute('echo "ä"\nexit 3')
   assert.equal(guest.received, '')
@@ -31,7 +31,7 @@ test('a command waits for the agent, and goes to it in base64 on one line', () =
   assert.equal(Buffer.from(guest.received, 'base64').toString(), 'echo "ä"\nexit 3')
 })
 
-test('a command longer than the port takes at once goes in parts', () => {
+test('a command longer than the room of the port is sent in parts', () => {
   const guest = new GuestEnd()
   guest.port.receive(bytes('ready\n'))
   guest.room = 10
@@ -43,7 +43,7 @@ test('a command longer than the port takes at once goes in parts', () => {
   assert.ok(guest.received.endsWith('\n'))
 })
 
-test('the status is told after all of the output', () => {
+test('the exit status is reported after all output', () => {
   const guest = new GuestEnd()
   guest.port.receive(bytes('ready\n'))
   guest.port.execute('true')
@@ -57,7 +57,7 @@ test('the status is told after all of the output', () => {
   assert.deepEqual(guest.statuses, [7])
 })
 
-test('what is no status is no end, however long', () => {
+test('an invalid answer of any length does not end the command', () => {
   const guest = new GuestEnd()
   guest.port.receive(bytes('ready\n'))
   guest.port.execute('true')

@@ -1,31 +1,31 @@
-/** What the command port needs of the console device. */
+/** Console device as the command port uses it. */
 export interface CommandPortHost {
-  /** Sends bytes to the guest. @returns how many were taken */
+  /** Sends bytes to the guest. @returns number of bytes that were accepted */
   send(bytes: Uint8Array): number
-  /** Whether output of the command is still on its way out of the guest. */
+  /** True while output of the command is still in transit from the guest. */
   outputPending(): boolean
-  /** A command ended, and all its output was handed on. */
+  /** Called when a command ended and all its output was delivered. */
   executed(status: number): void
 }
 
 const NEW_LINE = 0x0a
-/** Longest answer of the guest: a status, or `ready`. */
+/** Maximum length of an answer of the guest: an exit status, or `ready`. */
 const MAX_ANSWER = 16
 
 /**
- * The host's end of the port through which commands are executed in the guest. The guest's end is the agent in the guest
- * image: it says `ready`, takes a line with a command in base64, and answers with a line that holds the exit status.
+ * Host's end of the port that executes commands in the guest. The guest's end is the agent in the guest image: it sends
+ * `ready`, receives a line with a command in base64, and answers with a line that contains the exit status.
  *
- * One command is executed at a time; one sent before the agent is ready waits for it.
+ * One command is executed at a time. A command that is sent before the agent is ready waits for it.
  */
 export class CommandPort {
   readonly #host: CommandPortHost
   readonly #decoder = new TextDecoder()
   #answer = ''
-  /** What the guest has still to take of the command's line. */
+  /** Part of the command's line that the guest has not accepted. */
   #unsent: Uint8Array | undefined
   #ready = false
-  /** The status of a command whose output is still on its way. */
+  /** Exit status of a command whose output is still in transit. */
   #status: number | undefined
 
   constructor(host: CommandPortHost) {
@@ -37,18 +37,18 @@ export class CommandPort {
     this.send()
   }
 
-  /** Goes on sending; to be called when the port has room. */
+  /** Continues to send. Call when the port has room. */
   send(): void {
     if (!this.#ready || !this.#unsent) return
     const taken = this.#host.send(this.#unsent)
     this.#unsent = taken < this.#unsent.length ? this.#unsent.subarray(taken) : undefined
   }
 
-  /** Bytes of the guest. */
+  /** Receives bytes from the guest. */
   receive(bytes: Uint8Array): void {
     for (const byte of bytes) {
       if (byte !== NEW_LINE) {
-        // A guest that says more than it may is not understood, and costs no memory.
+        // An answer that is too long is invalid, and must not use memory.
         if (this.#answer.length < MAX_ANSWER) this.#answer += this.#decoder.decode(Uint8Array.of(byte))
         continue
       }
@@ -64,7 +64,7 @@ export class CommandPort {
     }
   }
 
-  /** Tells of the command's end once all its output is out; to be called whenever some of it went. */
+  /** Reports the command's exit status if all its output was delivered. Call after each delivery. */
   flush(): void {
     if (this.#status === undefined || this.#host.outputPending()) return
     const status = this.#status

@@ -1,7 +1,7 @@
 import type { Rect } from '../services/display.ts'
 import type { ScanoutMode } from './machine.ts'
 
-/** What of a part lies on a scanout; all of it where no part is named. */
+/** Clips a rectangle to a scanout. @param part default: the whole scanout */
 export function cutRect(part: Rect | undefined, { width, height }: ScanoutMode): Rect {
   const x = Math.min(Math.max(part?.x ?? 0, 0), width)
   const y = Math.min(Math.max(part?.y ?? 0, 0), height)

@@ -1,9 +1,9 @@
 /**
- * A promise shared by all callers that wait for the same thing.
+ * Promise that is shared by all callers that wait for the same condition.
  *
  *     if (isFull) return gate.wait()
  *     ...
- *     gate.open()   // resolves what `wait` returned so far
+ *     gate.open()   // resolves the promises that `wait` returned before
  */
 export class Gate {
   #promise: Promise<void> | undefined

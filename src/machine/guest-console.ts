@@ -4,19 +4,17 @@ import { CommandPort } from './command-port.ts'
 import { type Report, Stream } from './messages.ts'
 import { StreamWindow } from './stream-window.ts'
 
-/** Ports of the console device, and what the guest finds them by. */
+/** Port numbers of the console device. The guest finds the ports by their names. */
 const Port = { TERMINAL: 0, COMMAND: 1, STDOUT: 2, STDERR: 3 } as const
 const PORT_OF_STREAM = { [Stream.TERMINAL]: Port.TERMINAL, [Stream.STDOUT]: Port.STDOUT, [Stream.STDERR]: Port.STDERR }
 
-/**
- * The console device and what goes through it: a terminal, and commands with their output.
- */
+/** Console device with its users: the terminal, and commands with their output. */
 export class GuestConsole {
   readonly device: ConsoleDevice
   readonly #command: CommandPort
   readonly #windows: Readonly<Record<Stream, StreamWindow>>
   readonly #report: (message: Report) => void
-  /** Input the terminal's port has not taken yet. */
+  /** Input that the terminal's port has not accepted. */
   #typed: Uint8Array | undefined
 
   constructor(report: (message: Report) => void) {
@@ -50,7 +48,7 @@ export class GuestConsole {
     }
   }
 
-  /** Input for the terminal; the machine sends more when it got `typed` for this. */
+  /** Sends input to the terminal. The machine sends more after the `typed` report. */
   typed(bytes: Uint8Array): void {
     this.#typed = bytes
     this.#type()
@@ -64,9 +62,9 @@ export class GuestConsole {
     this.#command.execute(command)
   }
 
-  /** The machine took so many bytes of a stream. */
+  /** The machine accepted bytes of a stream. */
   taken(stream: Stream, bytes: number): void {
-    this.#windows[stream].taken(bytes)
+    this.#windows[stream].acknowledge(bytes)
     this.device.resumeOutput(PORT_OF_STREAM[stream])
     this.#command.flush()
   }

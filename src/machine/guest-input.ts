@@ -12,10 +12,10 @@ import {
 import type { InputDevice } from '../devices/virtio/input/input.ts'
 import { ABS_MAX } from '../devices/virtio/input/tablet.ts'
 
-/** High-resolution wheel units in one step, as Linux has it. */
-const UNITS_A_STEP = 120
+/** High-resolution wheel units per step, as in Linux. */
+const UNITS_PER_STEP = 120
 
-/** Keys of the viewer for the guest's keyboard. */
+/** Sends the viewer's keys to the guest's keyboard. */
 export class GuestKeyboard {
   constructor(private readonly device: InputDevice) {}
 
@@ -24,14 +24,14 @@ export class GuestKeyboard {
   }
 }
 
-/** The viewer's pointer for the guest's tablet. */
+/** Sends the viewer's pointer to the guest's tablet. */
 export class GuestPointer {
   readonly #vertical = new Wheel(REL_WHEEL, REL_WHEEL_HI_RES)
   readonly #horizontal = new Wheel(REL_HWHEEL, REL_HWHEEL_HI_RES)
 
   constructor(private readonly device: InputDevice) {}
 
-  /** @param x, y fractions of the screen */
+  /** Moves the pointer. @param x, y fractions of the screen, 0 to 1 */
   move(x: number, y: number): void {
     const place = (fraction: number) => Math.round(Math.min(Math.max(fraction, 0), 1) * ABS_MAX)
     this.device.send([
@@ -50,11 +50,11 @@ export class GuestPointer {
   }
 }
 
-/** One wheel: its high-resolution event at each turn, its plain one at each whole step. */
+/** Wheel: sends a high-resolution event for each turn, and a plain event for each whole step. */
 class Wheel {
   /** Units since the last whole step. */
   #units = 0
-  /** Fraction of a unit not sent yet. */
+  /** Fraction of a unit that is not sent yet. */
   #rest = 0
 
   constructor(
@@ -63,13 +63,13 @@ class Wheel {
   ) {}
 
   turn(steps: number): (readonly [number, number, number])[] {
-    const exact = steps * UNITS_A_STEP + this.#rest
+    const exact = steps * UNITS_PER_STEP + this.#rest
     const units = Math.trunc(exact)
     this.#rest = exact - units
     if (units === 0) return []
     this.#units += units
-    const whole = Math.trunc(this.#units / UNITS_A_STEP)
-    this.#units -= whole * UNITS_A_STEP
+    const whole = Math.trunc(this.#units / UNITS_PER_STEP)
+    this.#units -= whole * UNITS_PER_STEP
     const fine = [EV_REL, this.fine, units] as const
     return whole === 0 ? [fine] : [fine, [EV_REL, this.step, whole]]
   }

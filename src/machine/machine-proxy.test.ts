@@ -4,7 +4,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { type EngineEvents, type MachineEngine, MachineProxy } from './machine-proxy.ts'
 import { type MachineCommand, type Report, Stream } from './messages.ts'
 
-/** An engine that does nothing by itself: the test sees what it got, and answers. */
+/** Engine without behaviour: records commands, and reports what the test sends. */
 class HandEngine implements MachineEngine {
   readonly got: MachineCommand[] = []
   #events: EngineEvents | undefined
@@ -29,7 +29,7 @@ class HandEngine implements MachineEngine {
     return this.got.filter((command) => command.type === type).length
   }
 
-  /** Bytes of output that the machine said were taken. */
+  /** Bytes of output that the machine acknowledged. */
   get taken(): number {
     return this.got.reduce((sum, command) => sum + (command.type === 'taken' ? command.bytes : 0), 0)
   }
@@ -44,7 +44,7 @@ beforeEach(async () => {
   await machine.start()
 })
 
-/** Whether a promise is still open when all that can happen has. */
+/** True if a promise is still pending after all other work. */
 async function isOpen(promise: void | Promise<void>): Promise<boolean> {
   let open = promise !== undefined
   void promise?.then(() => {
@@ -54,7 +54,7 @@ async function isOpen(promise: void | Promise<void>): Promise<boolean> {
   return open
 }
 
-/** Sends input until the machine asks to wait, which it does soon. */
+/** Sends input until the machine returns a promise. */
 function untilHeld(send: () => void | Promise<void>): Promise<void> {
   for (let sent = 0; sent < 1000; sent++) {
     const held = send()
@@ -63,7 +63,7 @@ function untilHeld(send: () => void | Promise<void>): Promise<void> {
   assert.fail('it never asked to wait')
 }
 
-test('terminal input of any size is one message at a time to the engine, whole and in order', () => {
+test('terminal input of any size is sent to the engine in one message at a time, complete and in order', () => {
   const expected = Uint8Array.from({ length: 1_000_000 }, (_, i) => i % 251)
   for (let at = 0; at < 200_000; at++) machine.writeTerminal(expected.subarray(at, at + 1))
   assert.equal(engine.count('terminal'), 1)
@@ -72,7 +72,7 @@ test('terminal input of any size is one message at a time to the engine, whole a
   const got: Uint8Array[] = []
   for (let command = engine.got.pop(); command; command = engine.got.pop()) {
     assert.ok(command.type === 'terminal' && engine.got.length === 0)
-    // What goes to another thread is copied with the whole of its buffer.
+    // Bytes that are posted to another thread are copied with their whole buffer.
     assert.equal(command.bytes.buffer.byteLength, command.bytes.length)
     got.push(command.bytes)
     engine.report({ type: 'typed' })
@@ -81,23 +81,23 @@ test('terminal input of any size is one message at a time to the engine, whole a
   assert.ok(got.length < 20, `${got.length} messages`)
 })
 
-test('terminal input asks to wait while the engine takes none', async () => {
+test('terminal input returns a promise while the engine accepts none', async () => {
   const held = untilHeld(() => machine.writeTerminal(new Uint8Array(10_000)))
   assert.ok(await isOpen(held))
   while (await isOpen(held)) engine.report({ type: 'typed' })
   assert.ok(!machine.writeTerminal(new Uint8Array(1)))
 })
 
-test('keys ask to wait while the engine obeys none', async () => {
+test('keys return a promise while the engine handles none', async () => {
   const held = untilHeld(() => machine.key(30, engine.count('key') % 2 === 0))
   const sent = engine.count('key')
   assert.ok(await isOpen(held))
-  for (let i = 0; i < sent; i++) engine.report({ type: 'obeyed' })
+  for (let i = 0; i < sent; i++) engine.report({ type: 'input-handled' })
   assert.ok(!(await isOpen(held)))
   assert.ok(!machine.pointer(0, 0.5, 0.5))
 })
 
-test('when the guest ends, input waits for nothing', async () => {
+test('when the guest stops, promises of input resolve', async () => {
   const held = untilHeld(() => machine.wheel(1, 0))
   const text = machine.writeTerminal(new Uint8Array(1 << 20))
   assert.ok((await isOpen(held)) && (await isOpen(text)))
@@ -107,7 +107,7 @@ test('when the guest ends, input waits for nothing', async () => {
   await machine.stop()
 })
 
-test('terminal output counts as taken when every listener took it', async () => {
+test('terminal output is acknowledged after every listener accepted it', async () => {
   let take = (): void => {}
   machine.listen({ terminal: () => {} })
   machine.listen({
@@ -124,7 +124,7 @@ test('terminal output counts as taken when every listener took it', async () => 
   assert.equal(engine.taken, 100)
 })
 
-test('a command has ended when its output was taken', async () => {
+test('a command ends after its output was accepted', async () => {
   const takes: (() => void)[] = []
   const hold = (): Promise<void> => new Promise((resolve) => takes.push(resolve))
   let status: number | undefined
@@ -154,7 +154,7 @@ test('a machine that stopped logs nothing afterwards', async (context) => {
   assert.deepEqual(lines, [])
 })
 
-test('an engine that does not answer to a stop is ended after a while, which is logged', async (context) => {
+test('an engine that does not answer a stop is terminated after a time-out, which is logged', async (context) => {
   context.mock.timers.enable({ apis: ['setTimeout'] })
   engine.send = () => {}
   const lines: string[] = []
@@ -162,5 +162,5 @@ test('an engine that does not answer to a stop is ended after a while, which is 
   const stopped = machine.stop()
   context.mock.timers.tick(60_000)
   await stopped
-  assert.deepEqual(lines, ['the engine does not answer: ended with requests in flight'])
+  assert.deepEqual(lines, ['the engine does not answer: terminated with requests in flight'])
 })

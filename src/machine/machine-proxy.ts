@@ -14,39 +14,39 @@ import type {
 import { type MachineCommand, type Report, Stream } from './messages.ts'
 import { TerminalInput } from './terminal-input.ts'
 
-/** How long an engine may take to flush its disks before it is ended anyway. */
+/** Time for an engine to flush its disks; then it is terminated. */
 const STOP_TIMEOUT_MS = 10_000
-/** Commands of input on their way to the engine; callers wait while there are more. */
+/** Maximum number of input commands that the engine has not handled; further callers wait. */
 const MAX_INPUT = 256
 
-/** A command that runs in the guest, or waits for the guest to be ready. */
+/** Command that runs in the guest, or waits until the guest is ready. */
 interface Execution {
   readonly output: ExecOutput
   readonly resolve: (status: number) => void
   readonly reject: (error: Error) => void
-  /** Settles when the output so far was taken. */
+  /** Settles when the output so far was accepted. */
   taken: Promise<unknown>
 }
 
-/** What runs a guest and its devices somewhere else: in another thread, in other processes. */
+/** Runs a guest and its devices in another thread or in other processes. */
 export interface MachineEngine {
-  /** Starts the guest. Reports follow, `started` or `refused` first. */
+  /** Starts the guest. Reports follow; the first one is `started` or `refused`. */
   start(events: EngineEvents): void
   send(command: MachineCommand): void
-  /** Ends all that is left of it. */
+  /** Terminates everything that still runs. */
   terminate(): Promise<void>
 }
 
 export interface EngineEvents {
   report(report: Report): void
-  /** It ended by itself, without an answer to `stop`. */
-  left(message: string): void
+  /** The engine ended without a `stop` command. */
+  exited(message: string): void
 }
 
 /**
- * A guest that an engine runs somewhere else. Nothing is started yet.
+ * Machine whose guest runs in an engine. The constructor starts nothing.
  *
- *     const machine = new RemoteMachine(new WorkerEngine(options))
+ *     const machine = new MachineProxy(new WorkerEngine(options))
  *     await machine.start()
  */
 export class MachineProxy implements Machine {
@@ -57,21 +57,21 @@ export class MachineProxy implements Machine {
   #stopping: Promise<void> | undefined
   /** Settles `start`. */
   #starting: { resolve: () => void; reject: (error: Error) => void } | undefined
-  /** Why the guest runs no more. Its screen can still be read. */
+  /** Reason why the guest stopped. Its screen can still be read. */
   #ended: StopReason | undefined
-  /** There is no engine yet, or none any more. */
-  #gone = true
+  /** True before the engine starts and after it ended. */
+  #engineEnded = true
   #execution: Execution | undefined
-  /** Resolves when the commands so far are done. */
+  /** Resolves when all commands so far ended. */
   #executions: Promise<unknown> = Promise.resolve()
   readonly #pixels = new Map<number, (pixels: Pixels | undefined) => void>()
   readonly #inspections = new Map<number, (inspection: Inspection) => void>()
   #lastId = 0
   readonly #terminalInput = new TerminalInput((bytes) => this.#send({ type: 'terminal', bytes }))
-  /** Commands of input the engine has not obeyed yet. */
-  #unobeyed = 0
+  /** Number of input commands that the engine has not handled. */
+  #unhandled = 0
   readonly #inputGate = new Gate()
-  /** Resolves when the engine has answered `stop`. */
+  /** Called when the engine answered `stop`. */
   #stopped: () => void = () => {}
 
   constructor(engine: MachineEngine) {
@@ -82,10 +82,10 @@ export class MachineProxy implements Machine {
     const started = new Promise<void>((resolve, reject) => {
       this.#starting = { resolve, reject }
     })
-    this.#gone = false
+    this.#engineEnded = false
     this.#engine.start({
       report: (report) => this.#receive(report),
-      left: (message) => this.#leave({ kind: 'failure', message }),
+      exited: (message) => this.#engineExited({ kind: 'failure', message }),
     })
     return started
   }
@@ -101,11 +101,11 @@ export class MachineProxy implements Machine {
   }
 
   readPixels(scanout: number, rect?: Rect): Promise<Pixels | undefined> {
-    return this.#ask(this.#pixels, undefined, (id) => ({ type: 'read-pixels', id, scanout, rect }))
+    return this.#request(this.#pixels, undefined, (id) => ({ type: 'read-pixels', id, scanout, rect }))
   }
 
   inspect(): Promise<Inspection> {
-    return this.#ask(this.#inspections, { devices: [] }, (id) => ({ type: 'inspect', id }))
+    return this.#request(this.#inspections, { devices: [] }, (id) => ({ type: 'inspect', id }))
   }
 
   key(code: number, pressed: boolean): void | Promise<void> {
@@ -129,7 +129,7 @@ export class MachineProxy implements Machine {
   }
 
   writeTerminal(bytes: Uint8Array): void | Promise<void> {
-    if (!this.#gone && !this.#ended) return this.#terminalInput.write(bytes)
+    if (!this.#engineEnded && !this.#ended) return this.#terminalInput.write(bytes)
   }
 
   resizeTerminal(columns: number, rows: number): void | Promise<void> {
@@ -154,10 +154,10 @@ export class MachineProxy implements Machine {
   }
 
   async #stop(): Promise<void> {
-    if (!this.#gone) {
+    if (!this.#engineEnded) {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(() => {
-          this.#tell((listener) => listener.log?.('the engine does not answer: ended with requests in flight'))
+          this.#notify((listener) => listener.log?.('the engine does not answer: terminated with requests in flight'))
           resolve()
         }, STOP_TIMEOUT_MS)
         timer.unref()
@@ -168,27 +168,27 @@ export class MachineProxy implements Machine {
         this.#send({ type: 'stop' })
       })
     }
-    this.#leave({ kind: 'requested', message: 'stopped' })
+    this.#engineExited({ kind: 'requested', message: 'stopped' })
     await this.#engine.terminate()
   }
 
   #input(command: MachineCommand): void | Promise<void> {
-    if (this.#gone || this.#ended) return
+    if (this.#engineEnded || this.#ended) return
     this.#send(command)
-    if (++this.#unobeyed > MAX_INPUT) return this.#inputGate.wait()
+    if (++this.#unhandled > MAX_INPUT) return this.#inputGate.wait()
   }
 
   #send(command: MachineCommand): void {
-    if (!this.#gone) this.#engine.send(command)
+    if (!this.#engineEnded) this.#engine.send(command)
   }
 
-  /** Sends a question; its answer, or `otherwise` where nothing runs. */
-  #ask<T>(
+  /** Sends a question. @returns its answer; `otherwise` if no engine runs */
+  #request<T>(
     waiting: Map<number, (answer: T) => void>,
     otherwise: T,
     question: (id: number) => MachineCommand,
   ): Promise<T> {
-    if (this.#gone) return Promise.resolve(otherwise)
+    if (this.#engineEnded) return Promise.resolve(otherwise)
     const id = ++this.#lastId
     return new Promise((resolve) => {
       waiting.set(id, resolve)
@@ -196,7 +196,7 @@ export class MachineProxy implements Machine {
     })
   }
 
-  #tell(tell: (listener: MachineListener) => void): void {
+  #notify(tell: (listener: MachineListener) => void): void {
     for (const listener of this.#listeners) tell(listener)
   }
 
@@ -208,21 +208,21 @@ export class MachineProxy implements Machine {
         return
       case 'refused': {
         const error = report.usage ? new UsageError(report.message) : new Error(report.message)
-        this.#leave({ kind: 'failure', message: report.message }, error)
+        this.#engineExited({ kind: 'failure', message: report.message }, error)
         return
       }
       case 'progress':
-        this.#tell((listener) => listener.progress?.(report.step))
+        this.#notify((listener) => listener.progress?.(report.step))
         return
       case 'log':
-        this.#tell((listener) => listener.log?.(report.line))
+        this.#notify((listener) => listener.log?.(report.line))
         return
       case 'mode':
         this.scanouts[report.scanout] = report.mode
-        this.#tell((listener) => listener.mode?.(report.scanout, report.mode))
+        this.#notify((listener) => listener.mode?.(report.scanout, report.mode))
         return
       case 'damage':
-        for (const rect of report.rects) this.#tell((listener) => listener.damage?.(report.scanout, rect))
+        for (const rect of report.rects) this.#notify((listener) => listener.damage?.(report.scanout, rect))
         this.#send({ type: 'damage-taken', scanout: report.scanout })
         return
       case 'pixels':
@@ -231,23 +231,23 @@ export class MachineProxy implements Machine {
         return
       case 'cursor':
         this.cursors[report.scanout] = report.cursor
-        this.#tell((listener) => listener.cursor?.(report.scanout, report.cursor))
+        this.#notify((listener) => listener.cursor?.(report.scanout, report.cursor))
         return
       case 'bytes':
         this.#takeBytes(report.stream, report.bytes)
         return
-      case 'obeyed':
-        if (--this.#unobeyed <= MAX_INPUT) this.#inputGate.open()
+      case 'input-handled':
+        if (--this.#unhandled <= MAX_INPUT) this.#inputGate.open()
         return
       case 'typed':
         this.#terminalInput.taken()
         return
       case 'led':
-        this.#tell((listener) => listener.led?.(report.code, report.on))
+        this.#notify((listener) => listener.led?.(report.code, report.on))
         return
       case 'executed': {
         const execution = this.#execution
-        // Until its output is taken, it fails with the guest.
+        // Until its output is accepted, the execution fails if the guest stops.
         void execution?.taken.then(() => {
           if (this.#execution === execution) this.#execution = undefined
           execution.resolve(report.status)
@@ -266,27 +266,27 @@ export class MachineProxy implements Machine {
     }
   }
 
-  /** Hands bytes on, and tells the engine once all who got them took them. */
+  /** Delivers bytes, and acknowledges them to the engine when all receivers accepted them. */
   #takeBytes(stream: Stream, bytes: Uint8Array): void {
-    const takers: (void | Promise<void>)[] = []
+    const pending: (void | Promise<void>)[] = []
     const execution = this.#execution
-    if (stream === Stream.TERMINAL) this.#tell((listener) => takers.push(listener.terminal?.(bytes)))
-    else if (stream === Stream.STDOUT) takers.push(execution?.output.stdout(bytes))
-    else takers.push(execution?.output.stderr(bytes))
-    const taken = (): void => this.#send({ type: 'taken', stream, bytes: bytes.length })
-    const late = takers.filter((taker) => taker !== undefined)
-    if (late.length === 0) {
-      taken()
+    if (stream === Stream.TERMINAL) this.#notify((listener) => pending.push(listener.terminal?.(bytes)))
+    else if (stream === Stream.STDOUT) pending.push(execution?.output.stdout(bytes))
+    else pending.push(execution?.output.stderr(bytes))
+    const acknowledge = (): void => this.#send({ type: 'taken', stream, bytes: bytes.length })
+    const promises = pending.filter((promise) => promise !== undefined)
+    if (promises.length === 0) {
+      acknowledge()
       return
     }
-    const settled = Promise.allSettled(late).then(taken)
+    const settled = Promise.allSettled(promises).then(acknowledge)
     if (execution && stream !== Stream.TERMINAL) execution.taken = Promise.all([execution.taken, settled])
   }
 
-  /** The engine does nothing more. */
-  #leave(reason: StopReason, error = new Error(reason.message)): void {
-    if (this.#gone) return
-    this.#gone = true
+  /** The engine ended: answers all open requests. */
+  #engineExited(reason: StopReason, error = new Error(reason.message)): void {
+    if (this.#engineEnded) return
+    this.#engineEnded = true
     this.#dropInput()
     this.#stopped()
     for (const answer of this.#pixels.values()) answer(undefined)
@@ -296,7 +296,7 @@ export class MachineProxy implements Machine {
     const starting = this.#starting
     this.#starting = undefined
     if (starting) {
-      // A guest that never ran does not stop: `start` rejects instead.
+      // A guest that never ran does not report `stopped`: `start` rejects instead.
       this.#ended = reason
       starting.reject(error)
     } else {
@@ -304,17 +304,17 @@ export class MachineProxy implements Machine {
     }
   }
 
-  /** The guest runs no more; only the first reason counts. */
+  /** The guest stopped. Only the first reason is reported. */
   #end(reason: StopReason): void {
     if (this.#ended) return
     this.#ended = reason
     this.#dropInput()
     this.#execution?.reject(notExecuted(reason))
     this.#execution = undefined
-    this.#tell((listener) => listener.stopped?.(reason))
+    this.#notify((listener) => listener.stopped?.(reason))
   }
 
-  /** Nothing takes input any more. */
+  /** Discards waiting input. */
   #dropInput(): void {
     this.#terminalInput.clear()
     this.#inputGate.open()

@@ -4,7 +4,7 @@ import type { DeviceStateInspection, QueueStateInspection } from '../virtio/devi
 export type { Rect } from '../services/rect.ts'
 
 /**
- * A running guest as its viewers and commands see it, whatever engine runs it.
+ * Running guest with its devices, independent of the engine that runs it.
  *
  *     const stopListening = machine.listen({ damage: (scanout, rect) => ... })
  *     await machine.start()
@@ -12,36 +12,40 @@ export type { Rect } from '../services/rect.ts'
  *     await machine.stop()
  */
 export interface Machine {
-  /** Modes of the scanouts as they are now; undefined where one is off. */
+  /** Current modes of the scanouts; undefined for one that is off. */
   readonly scanouts: readonly (ScanoutMode | undefined)[]
-  /** Resolves when the guest's first instruction ran; `listener.progress` tells the rest. */
+  /** Resolves when the guest executed its first instruction. Later boot steps are reported by `listener.progress`. */
   start(): Promise<void>
-  /** Stops the guest: no request in flight, disks flushed. Safe to call twice, and after `stopped`. */
+  /** Stops the guest: completes requests in flight and flushes disks. Idempotent, and allowed after `stopped`. */
   stop(): Promise<void>
-  /** @returns a function that ends it */
+  /** Adds a listener. @returns a function that removes it */
   listen(listener: MachineListener): () => void
-  /** Pixels of a part (default: the whole) of a scanout, cut to its size; undefined where it is off. */
+  /**
+   * Reads pixels of a scanout, clipped to its size.
+   * @param rect default: all
+   * @returns undefined if the scanout is off
+   */
   readPixels(scanout: number, rect?: Rect): Promise<Pixels | undefined>
-  /** The cursor's picture for a scanout, or undefined where it is hidden. */
+  /** Pictures of the scanouts' cursors; undefined for one that is hidden. */
   readonly cursors: readonly (Cursor | undefined)[]
-  // Input, up to `resizeTerminal`: returns a promise while the machine is behind, which resolves when it takes more. A caller
-  // that does not wait for it makes the machine's queue grow. Input for a guest that ended is dropped.
-  /** A key by its Linux event code (KEY_A = 30), pressed or released. */
+  // Input methods, up to `resizeTerminal`, return a promise while the machine is behind; it resolves when the machine
+  // accepts more. A caller that does not wait grows the machine's queue. Input for a guest that stopped is dropped.
+  /** Presses or releases a key, by its Linux event code (KEY_A = 30). */
   key(code: number, pressed: boolean): void | Promise<void>
-  /** Pointer position as a fraction of the scanout, 0 to 1. */
+  /** Moves the pointer to a position in fractions of the scanout, 0 to 1. */
   pointer(scanout: number, x: number, y: number): void | Promise<void>
-  /** A pointer button by its Linux event code (BTN_LEFT = 0x110). */
+  /** Presses or releases a pointer button, by its Linux event code (BTN_LEFT = 0x110). */
   button(code: number, pressed: boolean): void | Promise<void>
-  /** Wheel steps, away from the user and to the right positive; fractions add up (high resolution). */
+  /** Turns the wheel by steps; positive: away from the user, to the right. Fractions add up (high resolution). */
   wheel(vertical: number, horizontal: number): void | Promise<void>
-  /** Asks the guest to use another size: a new preferred mode in its EDID. */
+  /** Requests another size from the guest: sets the preferred mode in the EDID. */
   resize(scanout: number, width: number, height: number): void | Promise<void>
-  /** Input to the terminal (console port 0): all of it arrives, in order. */
+  /** Sends input to the terminal (console port 0). All of it arrives, in order. */
   writeTerminal(bytes: Uint8Array): void | Promise<void>
   resizeTerminal(columns: number, rows: number): void | Promise<void>
   /**
-   * Runs a shell command in the guest; resolves with its exit status when all its output was taken. One at a time; others wait
-   * their turn.
+   * Runs a shell command in the guest. One command runs at a time; further ones wait.
+   * @returns its exit status, after all its output was accepted
    */
   exec(command: string, output: ExecOutput): Promise<number>
   inspect(): Promise<Inspection>
@@ -52,44 +56,44 @@ export interface ScanoutMode {
   readonly height: number
 }
 
-/** Rows of 32-bit pixels, bytes in the order B, G, R, X, without gaps. */
+/** Rows of 32-bit pixels without gaps; byte order B, G, R, X. */
 export interface Pixels extends Rect {
   readonly data: Uint8Array
 }
 
-/** Rows of 32-bit pixels, bytes in the order B, G, R, A, not premultiplied. */
+/** Rows of 32-bit pixels; byte order B, G, R, A, not premultiplied. */
 export interface Cursor extends ScanoutMode {
   readonly data: Uint8Array
   readonly hotX: number
   readonly hotY: number
 }
 
-/** Takes a command's output. A promise holds more of it back, in the guest, until it settles. */
+/** Receives the output of a command. While a returned promise is pending, further output waits in the guest. */
 export interface ExecOutput {
   stdout(bytes: Uint8Array): void | Promise<void>
   stderr(bytes: Uint8Array): void | Promise<void>
 }
 
-/** What a machine tells. Calls are coalesced: a listener is never called faster than it can follow. */
+/** Listener for a machine's events. Events are coalesced, so that a slow listener receives fewer of them. */
 export interface MachineListener {
-  /** A step of the boot, for people: `kernel started`, `devices ready`. */
+  /** A step of the boot as text: `kernel started`, `devices ready`. */
   progress?(step: string): void
-  /** A scanout got another mode, or was switched off. */
+  /** The mode of a scanout changed; undefined if it was switched off. */
   mode?(scanout: number, mode: ScanoutMode | undefined): void
   /** Pixels changed within the rectangle. */
   damage?(scanout: number, rect: Rect): void
-  /** The cursor's picture changed or hid. */
+  /** The picture of the cursor changed; undefined if the cursor is hidden. */
   cursor?(scanout: number, cursor: Cursor | undefined): void
   /**
-   * Output of the terminal (console port 0). A promise holds more of it back until it settles; a Linux guest whose console is
-   * held back stands still.
+   * Output of the terminal (console port 0). While a returned promise is pending, further output waits in the guest; a
+   * Linux guest stops at writes to a console that is held back.
    */
   terminal?(bytes: Uint8Array): void | Promise<void>
   /** Keyboard lights, by their Linux event code (LED_CAPSL = 1). */
   led?(code: number, on: boolean): void
-  /** A line for the log: degraded paths with their reason, faults of the guest. */
+  /** Line for the log: a fallback with its reason, or a fault of the guest. */
   log?(line: string): void
-  /** The guest ended by itself (power off, panic), or the engine failed. Called once. */
+  /** The guest stopped by itself (power off, panic), or the engine failed. Called once. */
   stopped?(reason: StopReason): void
 }
 
@@ -98,7 +102,7 @@ export interface StopReason {
   readonly message: string
 }
 
-/** Everything the device inspector shows. */
+/** State that the device inspector shows. */
 export interface Inspection {
   readonly devices: readonly DeviceInspection[]
 }

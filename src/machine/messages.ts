@@ -1,16 +1,16 @@
 import { isUsageError } from '../services/usage-error.ts'
 import type { Cursor, Inspection, Pixels, Rect, ScanoutMode, StopReason } from './machine.ts'
 
-/** Where the bytes of a stream come from: the terminal, or one of a command's two outputs. */
+/** Source of a byte stream: the terminal, or one of a command's two outputs. */
 export const Stream = { TERMINAL: 0, STDOUT: 1, STDERR: 2 } as const
 export type Stream = (typeof Stream)[keyof typeof Stream]
 
-/** Bytes of a stream that may be on their way to the machine; more waits in the guest. */
+/** Maximum number of unacknowledged bytes of a stream; more wait in the guest. */
 export const STREAM_WINDOW = 256 << 10
 
 /**
- * From a machine to the engine that runs it, and from there to a device. Input (`isInput`) is answered by `obeyed`, and
- * `terminal` by `typed`, so that a bounded number of them is on its way.
+ * Command from a machine to its engine, which forwards some to a device. Input (`isInput`) is acknowledged by
+ * `input-handled` and `terminal` by `typed`, so that a bounded number of them is in transit.
  */
 export type MachineCommand =
   | { readonly type: 'key' | 'button'; readonly code: number; readonly pressed: boolean }
@@ -20,13 +20,13 @@ export type MachineCommand =
   | { readonly type: 'terminal'; readonly bytes: Uint8Array }
   | { readonly type: 'resize-terminal'; readonly columns: number; readonly rows: number }
   | { readonly type: 'execute'; readonly command: string }
-  /** So many bytes of a stream were taken. */
+  /** Acknowledges bytes of a stream. */
   | { readonly type: 'taken'; readonly stream: Stream; readonly bytes: number }
-  /** The answer to one of the `News`. */
-  | { readonly type: 'heard' }
+  /** Acknowledges one of the `CoalescedReports`. */
+  | { readonly type: 'report-received' }
   /** Acknowledges the last damage. */
   | { readonly type: 'damage-taken'; readonly scanout: number }
-  /** A scanout's pixels are read where they lie, and what changed of them is learnt there; or no more. */
+  /** Starts or stops in-place reading of a scanout, which includes its damage: the device then reports none. */
   | { readonly type: 'read-in-place'; readonly scanout: number; readonly inPlace: boolean }
   | { readonly type: 'read-pixels'; readonly id: number; readonly scanout: number; readonly rect: Rect | undefined }
   | { readonly type: 'inspect'; readonly id: number }
@@ -38,7 +38,7 @@ export function isInput(command: MachineCommand): boolean {
   return INPUT.includes(command.type)
 }
 
-/** From an engine or a device to the machine. */
+/** Report from an engine or a device to the machine. */
 export type Report =
   | { readonly type: 'started' }
   /** The machine could not be made; `usage` if its options are wrong. */
@@ -50,17 +50,17 @@ export type Report =
   | { readonly type: 'pixels'; readonly id: number; readonly pixels: Pixels | undefined }
   | { readonly type: 'cursor'; readonly scanout: number; readonly cursor: Cursor | undefined }
   | { readonly type: 'bytes'; readonly stream: Stream; readonly bytes: Uint8Array }
-  /** The answer to one command of input. */
-  | { readonly type: 'obeyed' }
-  /** The answer to `terminal`: the guest's port took all of it. */
+  /** Acknowledges one input command. */
+  | { readonly type: 'input-handled' }
+  /** Acknowledges `terminal`: the guest's port accepted all of it. */
   | { readonly type: 'typed' }
   | { readonly type: 'led'; readonly code: number; readonly on: boolean }
-  /** The command that was executed ended. */
+  /** The executed command ended. */
   | { readonly type: 'executed'; readonly status: number }
   | { readonly type: 'inspection'; readonly id: number; readonly inspection: Inspection }
-  /** The guest ended by itself. */
+  /** The guest stopped by itself. */
   | { readonly type: 'ended'; readonly reason: StopReason }
-  /** The answer to `stop`: nothing runs, disks are flushed and closed. */
+  /** Answers `stop`: nothing runs, disks are flushed and closed. */
   | { readonly type: 'stopped' }
 
 /** Report of a machine that could not be made. */

@@ -1,16 +1,16 @@
 import { STREAM_WINDOW } from './messages.ts'
 
 /**
- * Bytes of one stream in transit: at most a window of them, so that output that is not taken waits in the
+ * Flow control of one byte stream: at most a window of bytes is unacknowledged, so that further output waits in the
  * guest and not in a queue of messages.
  */
 export class StreamWindow {
   #room = STREAM_WINDOW
 
-  /** @param post sends a copy away */
+  /** @param post sends a copy of the bytes */
   constructor(private readonly post: (bytes: Uint8Array) => void) {}
 
-  /** @returns how many of the bytes were taken */
+  /** Posts bytes while the window has room. @returns number of bytes that were accepted */
   write(bytes: Uint8Array): number {
     const take = Math.min(bytes.length, this.#room)
     if (take > 0) {
@@ -20,8 +20,8 @@ export class StreamWindow {
     return take
   }
 
-  /** The machine took so many. */
-  taken(bytes: number): void {
+  /** The machine acknowledged bytes. */
+  acknowledge(bytes: number): void {
     this.#room += bytes
   }
 }

@@ -1,22 +1,22 @@
 import { Gate } from './gate.ts'
 import { STREAM_WINDOW } from './messages.ts'
 
-/** Bytes of one message to the engine. */
+/** Maximum length of one message to the engine, in bytes. */
 const MAX_SENT = 64 << 10
 
 /**
- * Input for the terminal on its way to the engine: one message at a time, which the engine answers when the guest's port took
- * it. What is written meanwhile waits here in one buffer, so that many small writes cost their bytes only.
+ * Terminal input on its way to the engine: one message at a time, which the engine acknowledges when the guest's port
+ * accepted it. Later input waits in one buffer, so that many small writes cost no more than their bytes.
  *
  *     const input = new TerminalInput((bytes) => engine.send({ type: 'terminal', bytes }))
  *     await input.write(bytes)
- *     input.taken()                     // the engine's answer: sends what waits
+ *     input.taken()                     // the engine acknowledged: sends the next message
  */
 export class TerminalInput {
   readonly #gate = new Gate()
-  /** A message is not answered yet. */
+  /** True while a message is not acknowledged. */
   #isSent = false
-  /** What waits lies in `[#start, #end)`. */
+  /** Waiting bytes are in `[#start, #end)`. */
   #buffer = new Uint8Array(0)
   #start = 0
   #end = 0
@@ -24,21 +24,21 @@ export class TerminalInput {
   /** @param send takes ownership of the bytes */
   constructor(private readonly send: (bytes: Uint8Array) => void) {}
 
-  /** @returns a promise while more than a window of bytes waits: it resolves when there is room for more */
+  /** Appends input. @returns a promise while more than a window of bytes waits; it resolves when there is room */
   write(bytes: Uint8Array): void | Promise<void> {
     this.#append(bytes)
     this.#sendNext()
     if (this.#end - this.#start > STREAM_WINDOW) return this.#gate.wait()
   }
 
-  /** The engine took the message that was sent last. */
+  /** The engine acknowledged the last message. */
   taken(): void {
     this.#isSent = false
     this.#sendNext()
     if (this.#end - this.#start <= STREAM_WINDOW) this.#gate.open()
   }
 
-  /** Drops what waits: no guest takes it. */
+  /** Discards waiting input. */
   clear(): void {
     this.#buffer = new Uint8Array(0)
     this.#start = 0
@@ -58,7 +58,7 @@ export class TerminalInput {
   #append(bytes: Uint8Array): void {
     if (this.#end + bytes.length > this.#buffer.length) {
       const waiting = this.#buffer.subarray(this.#start, this.#end)
-      // At least twice as long: each byte is moved a constant number of times.
+      // The size at least doubles, so that each byte is moved a constant number of times.
       this.#buffer = new Uint8Array(Math.max(4096, 2 * (waiting.length + bytes.length)))
       this.#buffer.set(waiting)
       this.#start = 0

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import type { Rect, Surface } from '../services/display.ts'
 import { ViewerDisplay } from './viewer-display.ts'
 
-/** A surface whose bytes say where they are from: column, row. */
+/** Surface whose bytes are their column and row. */
 function surface(width: number, height: number): Surface {
   return {
     width,
@@ -37,7 +37,7 @@ class Viewer {
 
 const rect = (x: number, y: number, width: number, height: number): Rect => ({ x, y, width, height })
 
-test('damage is gathered until the viewer took what it was told', () => {
+test('damage is merged until the viewer acknowledges the previous damage', () => {
   const { display, told } = new Viewer()
   display.scanout(0, surface(100, 100))
   assert.deepEqual(told, [[rect(0, 0, 100, 100)]])
@@ -53,7 +53,7 @@ test('damage is gathered until the viewer took what it was told', () => {
   assert.equal(told.length, 2)
 })
 
-test('a viewer that reads a scanout where it lies is told nothing of it, and all of it when it does no more', () => {
+test('a viewer that reads a scanout in place receives no damage, and all of it when it stops', () => {
   const { display, told } = new Viewer()
   display.scanout(0, surface(100, 100))
   display.taken(0)
@@ -65,7 +65,7 @@ test('a viewer that reads a scanout where it lies is told nothing of it, and all
   assert.deepEqual(told[1], [rect(0, 0, 100, 100)])
 })
 
-test('however much changes, what waits is a handful of rectangles that cover it', () => {
+test('any amount of damage is merged into a few rectangles that cover it', () => {
   const { display, told } = new Viewer()
   display.scanout(0, surface(1000, 1000))
   const changed = Array.from({ length: 500 }, (_, i) => rect((i * 37) % 990, (i * 91) % 990, 5, 5))
@@ -75,7 +75,7 @@ test('however much changes, what waits is a handful of rectangles that cover it'
   for (const change of changed) assert.ok(told[1].some((found) => contains(found, change)))
 })
 
-test('the viewer learns a mode when it changes, and only then', () => {
+test('the viewer receives a mode only when it changes', () => {
   const { display, modes } = new Viewer()
   display.scanout(0, surface(100, 100))
   display.scanout(0, surface(100, 100))
@@ -84,7 +84,7 @@ test('the viewer learns a mode when it changes, and only then', () => {
   assert.deepEqual(modes, ['100x100', '100x50', undefined])
 })
 
-test('pixels are cut to the scanout', () => {
+test('pixels are clipped to the scanout', () => {
   const { display } = new Viewer()
   assert.equal(display.read(0, undefined), undefined)
   display.scanout(0, surface(10, 8))

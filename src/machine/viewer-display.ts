@@ -3,7 +3,7 @@ import type { CursorPicture, Display, Rect, Surface } from '../services/display.
 import { cutRect } from './cut-rect.ts'
 import type { Cursor, Pixels, ScanoutMode } from './machine.ts'
 
-/** Receives the events of a display for its viewer. */
+/** Receives the events of a display on behalf of its viewer. */
 export interface DisplayViewer {
   mode(scanout: number, mode: ScanoutMode | undefined): void
   damage(scanout: number, rects: readonly Rect[]): void
@@ -16,13 +16,13 @@ interface Scanout {
   readonly damage: Damage
   /** True while damage was sent and not acknowledged. */
   announced: boolean
-  /** The viewer reads it where it lies, and learns there what changed. */
+  /** True if the viewer reads the scanout in place and learns damage there: damage is not sent. */
   inPlace: boolean
 }
 
 /**
- * Display of a viewer in another thread or process: it receives damage, and reads pixels on request. Until it has
- * answered, damage is gathered; nothing waits for it.
+ * Display of a viewer in another thread or process, which receives damage and reads pixels on request. Damage is merged
+ * until the viewer acknowledges the previous one; the guest never waits.
  */
 export class ViewerDisplay implements Display {
   readonly #viewer: DisplayViewer
@@ -39,7 +39,7 @@ export class ViewerDisplay implements Display {
     if (surface?.width !== before?.width || surface?.height !== before?.height) {
       this.#viewer.mode(index, surface && { width: surface.width, height: surface.height })
     }
-    // Another surface of the same size: a page flip, all of it may differ.
+    // Another surface of the same size is a page flip: all pixels may differ.
     if (surface) this.damage(index, { x: 0, y: 0, width: surface.width, height: surface.height })
   }
 
@@ -47,24 +47,24 @@ export class ViewerDisplay implements Display {
     const scanout = this.#at(index)
     if (scanout.inPlace) return
     scanout.damage.add(rect)
-    this.#tell(index, scanout)
+    this.#announce(index, scanout)
   }
 
   cursor(index: number, cursor: CursorPicture | undefined): void {
     this.#viewer.cursor(index, cursor)
   }
 
-  /** The viewer draws the cursor where its own pointer is. */
+  /** No effect: the viewer draws the cursor at its own pointer. */
   moveCursor(): void {}
 
   /** The viewer acknowledged damage. */
   taken(index: number): void {
     const scanout = this.#at(index)
     scanout.announced = false
-    this.#tell(index, scanout)
+    this.#announce(index, scanout)
   }
 
-  /** The viewer reads a scanout where it lies from now on, or no more: all of it may be news then. */
+  /** Starts or stops in-place reading of a scanout by the viewer. All pixels count as damaged. */
   readInPlace(index: number, inPlace: boolean): void {
     const scanout = this.#at(index)
     scanout.inPlace = inPlace
@@ -72,7 +72,7 @@ export class ViewerDisplay implements Display {
     if (surface) this.damage(index, { x: 0, y: 0, width: surface.width, height: surface.height })
   }
 
-  /** Pixels of a part, or all, of a scanout; undefined where it is off. */
+  /** Reads pixels of a scanout. @param part default: all @returns undefined if the scanout is off */
   read(index: number, part: Rect | undefined): Pixels | undefined {
     const surface = this.#at(index).surface
     if (!surface) return undefined
@@ -91,7 +91,7 @@ export class ViewerDisplay implements Display {
     return scanout
   }
 
-  #tell(index: number, scanout: Scanout): void {
+  #announce(index: number, scanout: Scanout): void {
     if (scanout.announced || scanout.damage.isEmpty || !scanout.surface) return
     scanout.announced = true
     this.#viewer.damage(index, scanout.damage.take(scanout.surface))

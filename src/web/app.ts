@@ -13,7 +13,7 @@ const CONNECTION_TEXTS: Record<ConnectionState, string> = {
   connecting: 'Connecting…',
   open: 'Connected',
   lost: 'Connection lost, trying again…',
-  refused: 'This address is not valid any more. Open the one the server printed.',
+  refused: 'This address has expired. Open the one that the server printed.',
 }
 
 const stage: Stage = new Stage({
@@ -62,10 +62,10 @@ function showMessage(message: ServerMessage, answer: Answer): void {
       break
     case 'state':
       showState(message)
-      answer({ type: 'done', lane: 'state' })
+      answer({ type: 'done', stream: 'state' })
       break
     case 'inspection':
-      answer({ type: 'done', lane: 'inspection' })
+      answer({ type: 'done', stream: 'inspection' })
       inspector.show(message)
       typist.inspected(message)
       break

@@ -1,11 +1,11 @@
 const FIRST_MS = 250
 const MAX_MS = 8000
 
-/** How long to wait before the next try: twice as long each time, up to a limit, with a bit of chance. */
+/** Delays between attempts: doubled each time up to a limit, with a random part. */
 export class Backoff {
   #next = FIRST_MS
 
-  /** @param random 0 to 1: `Math.random` unless a test says otherwise */
+  /** @param random returns 0 to 1; `Math.random` except in tests */
   constructor(private readonly random: () => number) {}
 
   next(): number {

@@ -1,12 +1,13 @@
 import { formatBytes, formatCount } from './format-value.ts'
 import { elementsOf, numberOf, partsOf } from './state-parts.ts'
 
-/** Buffers that get a line of their own. */
+/** Maximum number of buffers with a line of their own. */
 const MAX_LINES = 8
 
 /**
- * A line about each of the guest's buffers that others of the host have, from the state of a GPU: how they have it, and why
- * so. Nothing where it shares none.
+ * Describes the guest's buffers that are shared with other programs, from the state of a GPU: one line each, with its
+ * kind and the reason for it.
+ * @returns no lines if none is shared
  */
 export function bufferLines(state: Record<string, unknown>): string[] {
   const { buffers, totals } = partsOf(state['buffers'])
@@ -17,17 +18,17 @@ export function bufferLines(state: Record<string, unknown>): string[] {
     ({ kind, problem, count, bytes }) =>
       `${formatCount(numberOf(count))} ${kind}${typeof problem === 'string' ? ` (${problem})` : ''}, ${formatBytes(numberOf(bytes))}`,
   )
-  return [...lines, `Buffers in all: ${counts.join('; ')}`]
+  return [...lines, `All buffers: ${counts.join('; ')}`]
 }
 
 function bufferLine({ name, kind, bytes, owner, picture, holders, removed, reason }: Record<string, unknown>): string {
   const { width, height } = partsOf(picture)
-  const facts = [
+  const details = [
     `${name}: ${kind}`,
     `${formatBytes(numberOf(bytes))} of the ${owner}`,
     ...(typeof width === 'number' && typeof height === 'number' ? [`${width} × ${height}`] : []),
     `held by ${formatCount(numberOf(holders))}`,
     ...(removed === true ? ['taken back by the guest'] : []),
   ]
-  return `Buffer ${facts.join(', ')} (${reason})`
+  return `Buffer ${details.join(', ')} (${reason})`
 }

@@ -2,10 +2,10 @@ import { decodeFrame, type PageMessage, type ServerMessage, type SocketFrame } f
 import { Backoff } from './backoff.ts'
 import { TypedText } from './typed-text.ts'
 
-/** `refused`: the server is there, but this address is not valid any more. */
+/** `refused`: the server runs, but this address has expired. */
 export type ConnectionState = 'connecting' | 'open' | 'lost' | 'refused'
 
-/** Sends to where a message came from, and nowhere once that connection has ended: the next one starts anew. */
+/** Sends on the connection that a message came from. Does nothing after that connection ended. */
 export type Answer = (message: PageMessage) => void
 
 export interface ConnectionEvents {
@@ -14,15 +14,16 @@ export interface ConnectionEvents {
   message(message: ServerMessage, answer: Answer): void
 }
 
-/** A connection that held so long was a good one: the next try comes soon. */
-const GOOD_MS = 5000
-const EXPLAIN_MS = 2000
+/** Duration of a connection after which the delays start anew. */
+const STABLE_MS = 5000
+/** Time-out of the request that tells a refusal from a lost connection. */
+const PROBE_TIMEOUT_MS = 2000
 
-/** The WebSocket to the server, made again whenever it ends: with growing pauses, and at once when the page becomes visible. */
+/** WebSocket to the server. Reconnects with growing delays, and at once when the page becomes visible. */
 export class Connection {
   readonly #backoff = new Backoff(Math.random)
   #socket: WebSocket | undefined
-  /** Of this connection: what one did not take is not for the next. */
+  /** Terminal input of the current connection; the rest of a lost connection's input is dropped. */
   #typed: TypedText | undefined
   #retry: number | undefined
 
@@ -50,7 +51,7 @@ export class Connection {
     const socket = new WebSocket(url)
     socket.binaryType = 'arraybuffer'
     this.#socket = socket
-    // Before the connection is open, nothing can be typed.
+    // Input before the connection is open is dropped.
     this.#typed = undefined
     const typed = new TypedText((bytes) => send(socket, bytes))
     const answer: Answer = (message) => send(socket, JSON.stringify(message))
@@ -71,7 +72,7 @@ export class Connection {
     })
     socket.addEventListener('close', ({ reason }) => {
       if (this.#typed === typed) this.#typed = undefined
-      if (performance.now() - openedAt > GOOD_MS) this.#backoff.reset()
+      if (performance.now() - openedAt > STABLE_MS) this.#backoff.reset()
       void this.#lost(reason)
     })
   }
@@ -87,10 +88,10 @@ function send(socket: WebSocket, data: string | Uint8Array<ArrayBuffer>): void {
   if (socket.readyState === WebSocket.OPEN) socket.send(data)
 }
 
-/** A refused handshake looks like an absent server; an ordinary request tells them apart. */
+/** True if the server refuses this address. A refused handshake looks like an absent server, so a request is made. */
 async function isRefused(): Promise<boolean> {
   try {
-    const signal = AbortSignal.timeout(EXPLAIN_MS)
+    const signal = AbortSignal.timeout(PROBE_TIMEOUT_MS)
     return (await fetch('.', { method: 'HEAD', cache: 'no-store', signal })).status === 403
   } catch {
     return false

@@ -1,8 +1,8 @@
-/** Largest parameter that passes: above every mode number and every size of a terminal. */
+/** Maximum value of a parameter: above every mode number and every size of a terminal. */
 const MAX_PARAMETER = 9999
-/** Longest parameters and intermediate bytes of a sequence; a longer sequence is dropped. */
+/** Maximum length of the parameters and intermediate bytes of a sequence; a longer sequence is dropped. */
 const MAX_SEQUENCE = 256
-/** Longest operating system or device control string; a longer one is dropped. */
+/** Maximum length of an operating system or device control string; a longer one is dropped. */
 const MAX_STRING = 4096
 
 const ESC = '\x1b'
@@ -14,7 +14,7 @@ const DEL = 0x7f
 const C1_FIRST = 0x80
 const C1_LAST = 0x9f
 
-/** Begins something else than text: ESC or a C1 control. */
+/** Start of a sequence: ESC or a C1 control. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this file is about
 const INTRODUCER = /[\x1b\x80-\x9f]/g
 /** A well-formed control sequence between its introducer and its final byte. */
@@ -24,18 +24,18 @@ const PLAIN = /^[\d;:]*$/
 /** Parameters of a device control string. */
 const STRING_PARAMETERS = /^[<=>?]?[\d;:]*/
 
-/** The size of a terminal in characters, which bounds what one sequence can repeat. */
+/** Size of a terminal in characters, which bounds repetitions by one sequence. */
 export interface TerminalSize {
   readonly cols: number
   readonly rows: number
 }
 
 /**
- * Bounds the numbers in a guest's control sequences for a terminal that repeats as often as a parameter asks for.
+ * Bounds the parameters of a guest's control sequences, for a terminal that repeats as often as a parameter requests.
  *
  * Text passes unchanged. A sequence is collected, over any number of pieces, and passes when it is complete, in its
- * 7-bit form and with its parameters bounded: counts that the terminal loops over by the size of the terminal, others
- * by 9999. A malformed, cancelled or too long sequence is dropped.
+ * 7-bit form and with bounded parameters: counts that the terminal loops over by the size of the terminal, others by
+ * 9999. Malformed, cancelled or too long sequences are dropped.
  *
  *     const sequences = new ControlSequences(() => terminal)
  *     sequences.bound('x\x1b[2147')     // 'x'
@@ -43,17 +43,17 @@ export interface TerminalSize {
  */
 export class ControlSequences {
   #state: 'text' | 'escape' | 'sequence' | 'string' = 'text'
-  /** What follows the introducer of the sequence or string so far. */
+  /** Characters after the introducer of the current sequence or string. */
   #collected = ''
   /**
-   * Introducer of the string, without its ESC: `]` for OSC, `P` for DCS; `X`, `^` and `_` for those that no terminal
-   * shows.
+   * Introducer of the string, without its ESC: `]` for OSC, `P` for DCS; `X`, `^` and `_` for strings that terminals
+   * ignore.
    */
   #kind = ''
 
   constructor(private readonly size: () => TerminalSize) {}
 
-  /** Returns what passes because of the next piece of output. */
+  /** Adds a piece of output. @returns the output that passes now */
   bound(output: string): string {
     let bounded = ''
     for (let at = 0; at < output.length; ) {
@@ -88,7 +88,7 @@ export class ControlSequences {
       if (code === BEL && this.#kind === ']') return this.#endString()
       return this.#collect(character, MAX_STRING)
     }
-    // Other controls within a sequence act at once.
+    // Other control characters within a sequence take effect at once.
     if (code < 0x20) return character
     if (code === DEL) return ''
     if (code > DEL) return this.#end('')
@@ -99,7 +99,7 @@ export class ControlSequences {
     return this.#collected === '' ? this.#introduce(character) : this.#end(`${ESC}${this.#collected}${character}`)
   }
 
-  /** The character that follows ESC says what begins. */
+  /** Handles the character after ESC, which determines the kind of sequence. */
   #introduce(character: string): string {
     if (character === '[') {
       this.#state = 'sequence'
@@ -113,7 +113,7 @@ export class ControlSequences {
     return this.#end(`${ESC}${character}`)
   }
 
-  /** One character more than `most` is kept, and shows that the sequence is too long. */
+  /** Collects one character more than `most`, which marks the sequence as too long. */
   #collect(character: string, most: number): string {
     if (this.#collected.length <= most) this.#collected += character
     return ''
@@ -122,11 +122,11 @@ export class ControlSequences {
   #endSequence(final: string): string {
     const collected = this.#collected
     if (collected.length > MAX_SEQUENCE || !SEQUENCE.test(collected)) return this.#end('')
-    const most = PLAIN.test(collected) ? this.#mostOf(final) : MAX_PARAMETER
+    const most = PLAIN.test(collected) ? this.#maxParameter(final) : MAX_PARAMETER
     return this.#end(`${ESC}[${boundNumbers(collected, most)}${final}`)
   }
 
-  /** Strings of the other kinds have no effect. */
+  /** Ends a string. Only OSC and DCS pass: the other kinds have no effect. */
   #endString(): string {
     const collected = this.#collected
     if (collected.length > MAX_STRING) return this.#end('')
@@ -142,10 +142,10 @@ export class ControlSequences {
   }
 
   /**
-   * Largest parameter of a control sequence: a larger count has the same effect, or repeats a character over more than
-   * a screen.
+   * Returns the maximum parameter of a control sequence. A larger count has the same effect, or repeats a character
+   * over more than a screen.
    */
-  #mostOf(final: string): number {
+  #maxParameter(final: string): number {
     const { cols, rows } = this.size()
     if ('LMST'.includes(final)) return rows
     if ('IZ'.includes(final)) return cols

@@ -2,10 +2,10 @@ import type { SocketFrame } from '../console/protocol.ts'
 import { make } from './dom.ts'
 import { toRgba } from './pixels.ts'
 
-/** Browsers show no larger cursor, in CSS pixels. */
-const LARGEST = 128
+/** Maximum size of a cursor in browsers, in CSS pixels. */
+const MAX_CURSOR = 128
 
-/** The guest's cursor for a screen. */
+/** Cursor of the guest for a screen. */
 export class CursorImage {
   readonly #picture = make('canvas')
   readonly #hotX: number
@@ -28,13 +28,13 @@ export class CursorImage {
 
   /**
    * Returns the value of the CSS property `cursor`.
-   * @param scale CSS pixels a pixel of the guest
-   * @param density pixels of this computer a CSS pixel
+   * @param scale CSS pixels per pixel of the guest
+   * @param density device pixels per CSS pixel
    */
   style(scale: number, density: number): string {
     if (this.isHidden) return 'none'
     const { width, height } = this.#picture
-    const shown = Math.min(scale, LARGEST / Math.max(width, height))
+    const shown = Math.min(scale, MAX_CURSOR / Math.max(width, height))
     const scaled = make('canvas')
     scaled.width = Math.max(1, Math.round(width * shown * density))
     scaled.height = Math.max(1, Math.round(height * shown * density))

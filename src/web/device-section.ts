@@ -7,21 +7,24 @@ import { frameCosts } from './frame-costs.ts'
 const QUEUE_COLUMNS: readonly { name: string; title: string; text: (queue: QueueInspection) => string }[] = [
   { name: 'queue', title: 'Index of the queue', text: ({ index }) => String(index) },
   { name: 'size', title: 'Entries', text: ({ size }) => formatCount(size) },
-  { name: 'avail', title: 'Available index: where the driver is', text: ({ available }) => formatCount(available) },
-  { name: 'used', title: 'Used index: where the device is', text: ({ used }) => formatCount(used) },
+  { name: 'avail', title: 'Available index, written by the driver', text: ({ available }) => formatCount(available) },
+  { name: 'used', title: 'Used index, written by the device', text: ({ used }) => formatCount(used) },
   {
     name: 'in flight',
-    title: 'Requests the device has and not given back',
+    title: 'Requests that the device has not completed',
     text: ({ inFlight }) => formatCount(inFlight),
   },
-  { name: 'popped', title: 'Requests taken', text: ({ popped }) => formatCount(popped) },
-  { name: 'pushed', title: 'Requests given back', text: ({ pushed }) => formatCount(pushed) },
+  { name: 'popped', title: 'Requests taken by the device', text: ({ popped }) => formatCount(popped) },
+  { name: 'pushed', title: 'Requests returned to the driver', text: ({ pushed }) => formatCount(pushed) },
   { name: 'intr', title: 'Interrupts sent', text: ({ interrupts }) => formatCount(interrupts) },
-  { name: 'saved', title: 'Interrupts the driver did not want', text: ({ suppressed }) => formatCount(suppressed) },
+  { name: 'saved', title: 'Interrupts suppressed by the driver', text: ({ suppressed }) => formatCount(suppressed) },
   { name: 'bad', title: 'Malformed requests', text: ({ malformed }) => formatCount(malformed) },
 ]
 
-/** One device in the inspector. Updates touch only what changed, so that focus, selection and scrolling stay. */
+/**
+ * Section of one device in the inspector. Updates change only what differs, so that focus, selection and scrolling
+ * stay.
+ */
 export class DeviceSection {
   readonly element: HTMLDetailsElement
   readonly #health = make('span', 'health')
@@ -134,7 +137,7 @@ function updateItems(
   }
 }
 
-/** Names and values of a device's own state, one level inside the other. */
+/** Updates names and values of a device's own state, as nested lists. */
 function updateState(list: HTMLElement, state: object): void {
   const entries = Object.entries(state)
   while (list.childElementCount > entries.length) list.lastElementChild?.remove()

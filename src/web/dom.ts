@@ -1,11 +1,11 @@
-/** @throws Error where the page has no such element: the script and the page do not belong together */
+/** Returns an element of the page. @throws {Error} if it does not exist: script and page are of different versions */
 export function byId<T extends HTMLElement>(id: string, type: new () => T): T {
   const element = document.getElementById(id)
   if (!(element instanceof type)) throw new Error(`the page has no ${id}`)
   return element
 }
 
-/** An element with a class and children; text never becomes markup. */
+/** Creates an element with a class and children. Strings become text, never markup. */
 export function make<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   className = '',
@@ -17,7 +17,7 @@ export function make<K extends keyof HTMLElementTagNameMap>(
   return element
 }
 
-/** Sets a text only where it changed, so that selections and screen readers are left alone. */
+/** Sets a text only if it changed, which preserves selections and does not trigger screen readers. */
 export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text
 }

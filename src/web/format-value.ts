@@ -13,13 +13,13 @@ export function formatBytes(bytes: number): string {
   return `${short.format(value)} ${UNITS[unit]}`
 }
 
-/** `lastDamage` becomes `last damage`; names of commands and features stay as the specification writes them. */
+/** Formats a name: `lastDamage` becomes `last damage`; names from the specification stay unchanged. */
 export function formatName(name: string): string {
   if (!/[a-z]/.test(name)) return name
   return name.replace(/([a-z\d])([A-Z])/g, (_, before: string, after: string) => `${before} ${after.toLowerCase()}`)
 }
 
-/** A plain value, or a size or rectangle, in a few words; undefined for what has parts of its own to show. */
+/** Formats a plain value, a size or a rectangle. @returns undefined for an object with parts of its own */
 export function formatValue(name: string, value: unknown): string | undefined {
   if (value === null || value === undefined || value === '') return '–'
   if (typeof value === 'boolean') return value ? 'yes' : 'no'

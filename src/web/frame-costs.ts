@@ -1,16 +1,19 @@
 import { elementsOf, numberOf } from './state-parts.ts'
 
-/** How the pixels of one scanout of a GPU reach the screen, and what that costs. */
+/** Path of one scanout's pixels to the page, and its cost. */
 export interface FrameCost {
   readonly path: string
   readonly reason: string
-  /** Whether the page's server reads them where they lie, and not by messages of the device's process. */
+  /** True if the page's server reads them in place, false if by messages of the device's process. */
   readonly inPlace: boolean
-  /** Bytes moved for a flush, on average since the guest started; undefined before the first. */
+  /** Bytes moved per flush, on average since the guest started; undefined before the first flush. */
   readonly bytesPerFlush: number | undefined
 }
 
-/** The costs of each scanout that is on, from the state of a GPU; nothing where the state has another form. */
+/**
+ * Returns the costs of all scanouts that are on, from the state of a GPU.
+ * @returns an empty list for an unknown state
+ */
 export function frameCosts(state: Record<string, unknown>): FrameCost[] {
   const pages = elementsOf(state['page'])
   return elementsOf(state['scanouts']).flatMap(({ path, reason, flushes, bytesTransferred, bytesRead }, scanout) => {

@@ -4,7 +4,7 @@ import { byId, setText } from './dom.ts'
 
 const PERIOD_MS = 1000
 
-/** The devices as they are now: asks once a second while it is open, and not before the last answer came. */
+/** Current state of the devices. While open, requests it once a second, after the previous answer arrived. */
 export class Inspector {
   readonly #list = byId('devices', HTMLElement)
   readonly #note = byId('inspector-note', HTMLElement)
@@ -36,14 +36,14 @@ export class Inspector {
       this.#list.replaceChildren(...this.#sections.map(({ section }) => section.element))
     }
     for (const [index, device] of devices.entries()) this.#sections[index].section.update(device)
-    this.#askIn(PERIOD_MS)
+    this.#requestIn(PERIOD_MS)
   }
 
   #restart(): void {
-    this.#askIn(0)
+    this.#requestIn(0)
   }
 
-  #askIn(wait: number): void {
+  #requestIn(wait: number): void {
     clearTimeout(this.#timer)
     if (!this.#isOpen || !this.#isConnected || document.visibilityState !== 'visible') return
     this.#timer = setTimeout(() => this.send({ type: 'inspect' }), wait)

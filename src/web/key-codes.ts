@@ -1,9 +1,9 @@
 /**
- * Linux event codes (`linux/input-event-codes.h`) by `KeyboardEvent.code`: the physical key, whatever the layout here says
- * it writes. The guest's own layout decides that.
+ * Linux event codes (`linux/input-event-codes.h`) by `KeyboardEvent.code`: the physical key, independent of the
+ * browser's layout. The guest's layout determines the character.
  */
 const CODES: Record<string, number> = {
-  // Writing system keys, where they are on a US keyboard
+  // Writing system keys, by their position on a US keyboard
   Backquote: 41,
   Minus: 12,
   Equal: 13,
@@ -175,12 +175,12 @@ const CODES: Record<string, number> = {
   WakeUp: 143,
 }
 
-/** The Linux code of a key; undefined where the browser does not know which key it is. */
+/** Returns the Linux code of a key; undefined for an unknown key. */
 export function linuxKeyCode(code: string): number | undefined {
   return Object.hasOwn(CODES, code) ? CODES[code] : undefined
 }
 
-/** Linux codes of the keyboard lights, with their names. */
+/** Linux codes and names of the keyboard lights. */
 export const LEDS = [
   { code: 0, name: 'Num' },
   { code: 1, name: 'Caps' },

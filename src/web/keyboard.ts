@@ -1,7 +1,7 @@
 import { linuxKeyCode } from './key-codes.ts'
 import { isLockName, LockKeys, type ModifierFlags } from './lock-keys.ts'
 
-/** The properties of a `KeyboardEvent` that matter here. */
+/** Properties of a `KeyboardEvent` that are used. */
 export interface KeyEvent extends ModifierFlags {
   readonly code: string
   readonly key: string
@@ -11,25 +11,25 @@ export interface KeyEvent extends ModifierFlags {
   readonly altKey: boolean
 }
 
-/** A key that is down in the guest. */
+/** Key that is down in the guest. */
 interface HeldKey {
   readonly code: number
-  /** Name of the modifier that the key is here, as `KeyboardEvent.key` has it. */
+  /** Modifier that the key is in the browser, as in `KeyboardEvent.key`; undefined for other keys. */
   readonly modifier: string | undefined
 }
 
-/** Keys that stand for a modifier whose own key was never reported, by the modifier. */
+/** Keys that are pressed for a modifier whose own key was not reported. */
 const MODIFIER_KEYS = { Shift: 'ShiftLeft', Control: 'ControlLeft', Alt: 'AltLeft', Meta: 'MetaLeft' } as const
 const MODIFIERS: readonly string[] = [...Object.keys(MODIFIER_KEYS), 'AltGraph']
 
-/** Windows reports AltGr as Control and Alt within so short a time, which no hand does. */
+/** Windows reports AltGr as Control and Alt within this time, which is too short for a user. */
 const ALT_GRAPH_MS = 5
 
 /**
- * Turns key events of the browser into keys of the guest, and keeps track of which keys are down.
+ * Converts key events of the browser to keys of the guest, and tracks which keys are down.
  *
- * Browsers do not report every press and release: shortcuts of the operating system take some. The modifier and lock
- * flags of every event, the pointer's too, are therefore compared with the keys that are down.
+ * Browsers do not report every press and release: shortcuts of the operating system consume some. The modifier and lock
+ * flags of every event, including pointer events, are therefore compared with the keys that are down.
  *
  *     const keyboard = new Keyboard((code, pressed) => send({ type: 'key', code, pressed }))
  *     keyboard.down(event)        // 'release' for Ctrl+Alt+G: the user wants the keyboard back
@@ -41,9 +41,9 @@ export class Keyboard {
   /** Keys that are down, by the browser's name. */
   readonly #held = new Map<string, HeldKey>()
   #controlAt = Number.NEGATIVE_INFINITY
-  /** Set once a flag of AltGr was seen: not every browser has one. */
+  /** True after an AltGr flag was seen: not every browser has it. */
   #reportsAltGraph = false
-  /** Set once the browser is known to report both the press and the release of Caps Lock. */
+  /** True after the browser reported both the press and the release of Caps Lock. */
   #reportsCapsRelease = false
 
   constructor(private readonly send: (code: number, pressed: boolean) => void) {}
@@ -67,7 +67,7 @@ export class Keyboard {
       this.tap(code)
       return 'sent'
     }
-    // Its release was not reported: a key that is down is not pressed.
+    // If the key's release was not reported, it must be released before it can be pressed.
     this.#up(name)
     if (name === 'ControlLeft') this.#controlAt = event.timeStamp
     if (name === 'AltRight' && event.timeStamp - this.#controlAt < ALT_GRAPH_MS) this.#up('ControlLeft')
@@ -77,19 +77,19 @@ export class Keyboard {
 
   up(event: KeyEvent): void {
     this.#up(keyName(event))
-    // While Meta is down, macOS does not report other keys that come up.
+    // macOS does not report releases of other keys while Meta is down.
     if (keyValue(event) === 'Meta') this.releaseAll()
     if (event.key === 'CapsLock' && event.getModifierState('CapsLock')) this.#reportsCapsRelease = true
     this.compare(event)
   }
 
-  /** Releases modifiers and switches locks that are not as the flags of an event say. */
+  /** Releases modifiers and switches locks that differ from the flags of an event. */
   compare(event: ModifierFlags): void {
     this.#releaseByFlags(event)
     this.locks.compare(event, false)
   }
 
-  /** Presses modifiers that the flags of an event say are down: it belongs to a chord that began elsewhere. */
+  /** Presses modifiers according to the flags of an event, if their presses were not reported. */
   pressByFlags(event: ModifierFlags): void {
     for (const [modifier, name] of Object.entries(MODIFIER_KEYS)) {
       const code = linuxKeyCode(name)
@@ -103,7 +103,7 @@ export class Keyboard {
     for (const name of [...this.#held.keys()].reverse()) this.#up(name)
   }
 
-  /** Keys one after the other, and up again in reverse: Ctrl+Alt+Del. */
+  /** Presses keys in order and releases them in reverse order: Ctrl+Alt+Del. */
   chord(names: readonly string[]): void {
     this.releaseAll()
     const codes = names.map(linuxKeyCode).filter((code) => code !== undefined)
@@ -119,8 +119,8 @@ export class Keyboard {
   }
 
   /**
-   * On macOS, Caps Lock goes down when it is switched on and up when it is switched off: each is a whole press for the
-   * guest. A press that leaves the flag set is taken for that until the flags of another one differ.
+   * True if Caps Lock must be sent as a whole press. macOS reports switching it on as a press, and switching it off as
+   * a release. A press that leaves the flag set is treated so until the flags of another press differ.
    */
   #isSwitch(event: KeyEvent): boolean {
     this.#reportsCapsRelease ||= !event.getModifierState('CapsLock')
@@ -138,7 +138,7 @@ export class Keyboard {
     }
   }
 
-  /** Whether the modifier's flag says nothing: Windows has AltGr for Control and Alt, and clears both. */
+  /** True if the modifier's flag has no meaning: Windows reports AltGr as Control and Alt, and clears both flags. */
   #belongsToAltGraph(modifier: string, event: ModifierFlags, key?: string): boolean {
     if (modifier !== 'Control' && modifier !== 'Alt') return false
     return key === 'AltGraph' || event.getModifierState('AltGraph') || this.#holds('AltGraph')
@@ -161,12 +161,12 @@ export class Keyboard {
   }
 }
 
-/** The physical key; on-screen keyboards have none, but name the keys that write nothing. */
+/** Returns the physical key. On-screen keyboards have none, but name keys without characters. */
 export function keyName({ code, key }: Pick<KeyEvent, 'code' | 'key'>): string {
   return code || key
 }
 
-/** The key's value. X11 calls Alt Meta while Shift is down. */
+/** Returns the key's value. X11 reports Alt as Meta while Shift is down. */
 function keyValue({ key, code }: KeyEvent): string {
   return key === 'Meta' && code.startsWith('Alt') ? 'Alt' : key
 }

@@ -1,7 +1,7 @@
 /** Keys that are pressed together, modifiers first, by the browser's names. */
 export type Chord = readonly string[]
 
-/** The keys that write characters, as rows of the keyboard. */
+/** Keys with characters, by row. */
 const ROWS = [
   'Backquote Digit1 Digit2 Digit3 Digit4 Digit5 Digit6 Digit7 Digit8 Digit9 Digit0 Minus Equal',
   'KeyQ KeyW KeyE KeyR KeyT KeyY KeyU KeyI KeyO KeyP BracketLeft BracketRight Backslash',
@@ -14,18 +14,18 @@ const COMBINING_ACUTE = '\u0301'
 const COMBINING_CIRCUMFLEX = '\u0302'
 const COMBINING_DIAERESIS = '\u0308'
 
-/** What a keyboard writes: a string a row, a character a key; a space for a key that writes none. */
+/** Characters of a layout: a string per row, a character per key; a space for a key without one. */
 interface LayoutRows {
   readonly name: string
   readonly plain: readonly string[]
   readonly shift: readonly string[]
-  /** With AltGr, by key. */
+  /** Characters with AltGr, by key. */
   readonly altGraph?: Readonly<Record<string, string>>
-  /** Chords that add an accent to the next character, by its combining character. */
+  /** Dead keys: chords that add an accent to the next character, by the combining character of the accent. */
   readonly dead?: Readonly<Record<string, Chord>>
 }
 
-/** Layouts of the guest, as Linux has them. */
+/** Layouts of the guest, as in Linux. */
 const LAYOUTS = {
   us: {
     name: 'US English',
@@ -67,11 +67,11 @@ const LAYOUTS = {
 export type LayoutId = keyof typeof LAYOUTS
 export const LAYOUT_IDS = Object.keys(LAYOUTS) as readonly LayoutId[]
 
-/** Characters that are accents, by the accent. */
+/** Accents as characters of their own, with their combining characters. */
 const SPACING = { '^': COMBINING_CIRCUMFLEX, '`': COMBINING_GRAVE }
 
 /**
- * A keyboard layout of the guest: which keys write a character.
+ * Keyboard layout of the guest: the keys that write a character.
  *
  *     new Layout('de').chordsOf('@', false)    // [['AltRight', 'KeyQ']]
  *     new Layout('de').chordsOf('é', false)    // [['Equal'], ['KeyE']]
@@ -85,7 +85,7 @@ export class Layout {
     ['\t', ['Tab']],
   ])
   readonly #dead: ReadonlyMap<string, Chord>
-  /** Accents that a dead key and the space bar write. */
+  /** Accents that are written by a dead key and the space bar. */
   readonly #accents = new Map<string, readonly Chord[]>()
 
   constructor(id: LayoutId) {
@@ -102,9 +102,9 @@ export class Layout {
   }
 
   /**
-   * Returns the chords that write a character (one code point, in normal form C), or undefined if the layout does not
-   * have it.
-   * @param capsLock whether Caps Lock is on in the guest
+   * Returns the chords that write a character; undefined if the layout does not have it.
+   * @param character one code point, in normal form C
+   * @param capsLock true if Caps Lock is on in the guest
    */
   chordsOf(character: string, capsLock: boolean): readonly Chord[] | undefined {
     const chord = this.#chords.get(character)
@@ -126,12 +126,12 @@ export class Layout {
     }
   }
 
-  /** The first way to write a character is kept: it has the fewest modifiers. */
+  /** Adds a chord, unless the character has one: the first one has the fewest modifiers. */
   #add(character: string, chord: Chord): void {
     if (!this.#chords.has(character)) this.#chords.set(character, chord)
   }
 
-  /** Whether Caps Lock changes what the key writes: its upper case is on the same key. */
+  /** True if Caps Lock changes the character: its upper case is on the same key. */
   #isLetter(character: string, chord: Chord): boolean {
     const other = character === character.toLowerCase() ? character.toUpperCase() : character.toLowerCase()
     return other !== character && this.#chords.get(other)?.at(-1) === chord.at(-1)

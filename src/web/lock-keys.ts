@@ -1,33 +1,34 @@
 import { linuxKeyCode } from './key-codes.ts'
 
-/** An event that says which modifiers and locks of this computer are on. */
+/** Event with the modifier and lock flags of the browser's computer. */
 export interface ModifierFlags {
   getModifierState(name: string): boolean
 }
 
-/** A key that switches a state of the keyboard on or off, here and in the guest. */
+/** Lock key of the browser's computer and of the guest. */
 interface Lock {
   readonly key: number
   /** Linux code of its light. */
   readonly light: number
-  /** Whether it is on in the guest, as far as its light and the presses since tell. */
+  /** State in the guest, according to its light and the presses since. */
   isOn: boolean
-  /** The light as the guest set it last. */
+  /** Last reported state of the guest's light. */
   isLit: boolean
-  /** The last flag that was compared; undefined if the guest's state has changed by itself since, and at first. */
+  /** Last compared flag; undefined at first, and after the guest changed its state itself. */
   flag: boolean | undefined
-  /** Set if this computer is known to have the lock: a flag of one that it does not have is never set. */
+  /** True if the browser's computer has the lock: the flag of a missing lock is never set. */
   exists: boolean
 }
 
 export type LockName = 'CapsLock' | 'NumLock'
 
 /**
- * Keeps Caps Lock and Num Lock of the guest as they are on this computer, by the flags of its events: they can change
- * while another window has the focus, and macOS reports one press of Caps Lock as a keydown, the next as a keyup.
+ * Keeps the guest's Caps Lock and Num Lock equal to those of the browser's computer, by the flags of events: locks can
+ * change while another window has the focus, and macOS reports one press of Caps Lock as a keydown and the next as a
+ * keyup.
  *
- * Flags are compared when they change, so that a guest that has other uses for such a key is left alone. Scroll Lock is
- * an ordinary key: Linux lights it while a terminal is stopped.
+ * Flags are compared only when they change, so that a guest can use such a key for other purposes. Scroll Lock is an
+ * ordinary key: Linux lights it while a terminal is stopped.
  */
 export class LockKeys {
   readonly #locks: Readonly<Record<LockName, Lock>> = {
@@ -42,11 +43,11 @@ export class LockKeys {
     return this.#locks[name].isOn
   }
 
-  /** The guest's lights that are on, by their Linux codes. */
+  /** Reports the guest's lights that are on, by their Linux codes. */
   lit(lights: readonly number[]): void {
     for (const lock of Object.values(this.#locks)) {
       const isLit = lights.includes(lock.light)
-      // A report that repeats the last one may be older than a press since.
+      // A repeated report may be older than a press.
       if (isLit === lock.isLit) continue
       lock.isLit = isLit
       if (isLit === lock.isOn) continue
@@ -56,8 +57,8 @@ export class LockKeys {
   }
 
   /**
-   * The guest receives a press of the key. Its own flag is not compared: platforms differ in whether it has changed by
-   * then.
+   * Records that the guest receives a press of the key. The event's flag of that lock is not compared: whether it has
+   * changed by then depends on the platform.
    */
   pressed(name: LockName, event: ModifierFlags): void {
     const lock = this.#locks[name]
@@ -65,7 +66,10 @@ export class LockKeys {
     lock.flag = event.getModifierState(name)
   }
 
-  /** @param isTyping the event presses a key: the guest's locks are left as they were found until one is */
+  /**
+   * Compares the flags of an event.
+   * @param isTyping true if it presses a key: before, the guest's locks are not changed
+   */
   compare(event: ModifierFlags, isTyping: boolean, except?: LockName): void {
     for (const [name, lock] of Object.entries(this.#locks)) {
       if (name === except) continue

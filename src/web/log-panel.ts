@@ -3,7 +3,7 @@ import { byId, make } from './dom.ts'
 
 const MAX_LINES = 500
 
-/** What the machine and the devices have to say. */
+/** Log of the machine and its devices. */
 export class LogPanel {
   readonly #list = byId('log-lines', HTMLElement)
 

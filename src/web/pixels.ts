@@ -1,6 +1,6 @@
 /**
- * Pixels as a canvas wants them, in place: bytes B, G, R, X become R, G, B and opaque.
- * Words are little-endian: 0xXXRRGGBB becomes 0xFFBBGGRR.
+ * Converts pixels for a canvas, in place: bytes B, G, R, X become R, G, B and opaque. Words are little-endian:
+ * 0xXXRRGGBB becomes 0xFFBBGGRR.
  */
 export function toOpaqueRgba(words: Uint32Array): void {
   for (let i = 0; i < words.length; i++) {
@@ -9,7 +9,7 @@ export function toOpaqueRgba(words: Uint32Array): void {
   }
 }
 
-/** The same for a cursor, which keeps its alpha. */
+/** Converts pixels of a cursor for a canvas, in place, and keeps their alpha. */
 export function toRgba(words: Uint32Array): void {
   for (let i = 0; i < words.length; i++) {
     const word = words[i]

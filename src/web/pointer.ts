@@ -1,7 +1,7 @@
 import type { PageMessage } from '../console/protocol.ts'
 import { wheelSteps } from './wheel.ts'
 
-/** Linux codes of the buttons by their bits in `PointerEvent.buttons`. */
+/** Linux codes of the buttons, with their bits in `PointerEvent.buttons`. */
 const BUTTONS = [
   { bit: 1, code: 0x110 },
   { bit: 2, code: 0x111 },
@@ -10,7 +10,10 @@ const BUTTONS = [
   { bit: 16, code: 0x114 },
 ] as const
 
-/** The pointer over one canvas: at most one position and one wheel message a frame, buttons at once and in their place. */
+/**
+ * Pointer over one canvas. Sends at most one position and one wheel message per frame; buttons are sent at once, in
+ * order.
+ */
 export class Pointer {
   #position: { x: number; y: number } | undefined
   #vertical = 0
@@ -31,7 +34,7 @@ export class Pointer {
     canvas.addEventListener('pointerup', (event) => this.#moved(event))
     canvas.addEventListener('lostpointercapture', () => this.releaseAll())
     canvas.addEventListener('contextmenu', (event) => event.preventDefault())
-    // Side buttons would leave the page, the middle one would scroll or paste.
+    // By default, side buttons leave the page, and the middle button scrolls or pastes.
     for (const type of ['mousedown', 'mouseup', 'auxclick'] as const) {
       canvas.addEventListener(type, (event) => event.preventDefault())
     }

@@ -1,4 +1,7 @@
-/** What the user chose of `choices`, kept in this browser if it allows that. */
+/**
+ * Reads the user's choice from the browser's storage.
+ * @returns `otherwise` if there is none or storage is not allowed
+ */
 export function readPreference<T extends string>(name: string, choices: readonly T[], otherwise: T): T {
   try {
     const stored = localStorage.getItem(`outboard.${name}`)
@@ -12,6 +15,6 @@ export function writePreference(name: string, choice: string): void {
   try {
     localStorage.setItem(`outboard.${name}`, choice)
   } catch {
-    // The browser keeps nothing for this page: the choice lasts as long as the page.
+    // Storage is not allowed: the choice lasts until the page is closed.
   }
 }

@@ -11,17 +11,17 @@ import { TextInput } from './text-input.ts'
 
 export interface ScreenEvents {
   send(message: PageMessage): void
-  /** Text to type, as if on the guest's keyboard. */
+  /** Types text on the guest's keyboard. */
   text(text: string): void
-  /** Escape. @returns whether it had something to stop, and is no key for the guest */
+  /** Escape was pressed. @returns true if it stopped typing, and is not sent to the guest */
   escape(): boolean
-  /** Another mode, or off. */
+  /** The mode changed, or the screen was switched off. */
   mode(): void
-  /** The user asked for the keyboard back. */
+  /** The user requested the keyboard back. */
   release(): void
 }
 
-/** One scanout of the guest: its pixels, and the keyboard and pointer while it has the focus. */
+/** One scanout of the guest: its pixels, and keyboard and pointer while it has the focus. */
 export class Screen {
   readonly element: HTMLElement
   readonly #input: TextInput
@@ -29,9 +29,9 @@ export class Screen {
   readonly #context: CanvasRenderingContext2D
   readonly #pointer: Pointer
   #mode: ScanoutMode | undefined
-  /** CSS pixels a pixel of the guest. */
+  /** CSS pixels per pixel of the guest. */
   #scale = 1
-  /** Undefined until the guest shows a cursor of its own: this computer's is all there is. */
+  /** Cursor of the guest; undefined until it shows one, and the browser's cursor is shown. */
   #cursor: CursorImage | undefined
 
   constructor(
@@ -49,7 +49,7 @@ export class Screen {
     this.#input.element.setAttribute('aria-describedby', 'keyboard-hint')
     this.element = make('div', 'screen-frame', this.#canvas, this.#input.element)
     this.element.hidden = true
-    // Before the pointer's own listeners: modifiers are right before a button goes down.
+    // Must precede the pointer's own listeners, so that modifiers are right before a button is pressed.
     this.#listen()
     this.#pointer = new Pointer(this.#canvas, scanout, (message) => events.send(message))
   }
@@ -65,7 +65,7 @@ export class Screen {
       const data = new Uint8ClampedArray(words.buffer, words.byteOffset, words.byteLength)
       this.#context.putImageData(new ImageData(data, width, height), x, y)
     }
-    // The next frame is asked for when this one is on the glass: a hidden tab asks for none.
+    // The next frame is requested when this one is shown, so that a hidden tab requests none.
     requestAnimationFrame(() => answer({ type: 'drawn', scanout: this.scanout }))
   }
 
@@ -76,7 +76,7 @@ export class Screen {
     this.#styleCursor()
   }
 
-  /** @param scale CSS pixels a pixel of the guest */
+  /** @param scale CSS pixels per pixel of the guest */
   setScale(scale: number): void {
     const { width, height } = this.#canvas
     this.#canvas.style.width = `${width * scale}px`
@@ -139,7 +139,7 @@ export class Screen {
     if (this.keyboard.down(event) === 'release') this.events.release()
   }
 
-  /** A pointer over a screen without the focus tells of keys for another. */
+  /** Compares flags, only if this screen has the focus: otherwise keys are meant for another element. */
   #compare(event: PointerEvent | WheelEvent): void {
     if (document.activeElement === this.#input.element) this.keyboard.compare(event)
   }

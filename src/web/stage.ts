@@ -5,15 +5,15 @@ import { byId, setText } from './dom.ts'
 import { Keyboard } from './keyboard.ts'
 import { Screen, type ScreenEvents } from './screen.ts'
 
-/** Around and between the screens, in CSS pixels. */
+/** Gap around and between the screens, in CSS pixels. */
 const GAP = 12
 const FOLLOW_DELAY_MS = 300
-const SMALLEST = 64
-const LARGEST = 8192
+const MIN_SIZE = 64
+const MAX_SIZE = 8192
 
-/** The screens of the guest and the space they share. */
+/** Screens of the guest, and their layout on the page. */
 export class Stage {
-  /** The guest has one keyboard, whichever screen has the focus. */
+  /** Keyboard of the guest, shared by all screens. */
   readonly keyboard = new Keyboard((code, pressed) => this.events.send({ type: 'key', code, pressed }))
   readonly #element = byId('stage', HTMLElement)
   readonly #off = byId('screen-off', HTMLElement)
@@ -34,7 +34,7 @@ export class Stage {
     else screen.showCursor(frame)
   }
 
-  /** The first screen that is on. */
+  /** Returns the first screen that is on. */
   get current(): Screen | undefined {
     return this.#shown()[0]
   }
@@ -83,7 +83,7 @@ export class Stage {
     if (this.#follows) this.#followSoon()
   }
 
-  /** A window that moves to another display, or is zoomed, gets other pixels. */
+  /** Repeats the layout when the pixel density changes, by zooming or on another display. */
   #watchDensity(): void {
     const isSame = matchMedia(`(resolution: ${devicePixelRatio}dppx)`)
     isSame.addEventListener(
@@ -96,7 +96,7 @@ export class Stage {
     )
   }
 
-  /** The space for each of so many screens side by side, in CSS pixels. */
+  /** Returns the size of the area for each of `count` screens side by side, in CSS pixels. */
   #areaOfEach(count: number): ScanoutMode {
     const { clientWidth, clientHeight } = this.#element
     const gap = document.fullscreenElement === this.#element ? 0 : GAP
@@ -119,5 +119,5 @@ export class Stage {
 }
 
 function deviceSize(size: number): number {
-  return Math.max(SMALLEST, Math.min(LARGEST, Math.round(size * devicePixelRatio)))
+  return Math.max(MIN_SIZE, Math.min(MAX_SIZE, Math.round(size * devicePixelRatio)))
 }

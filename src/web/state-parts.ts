@@ -1,4 +1,4 @@
-/** Elements of a list in a device's state, each of them with parts; none where the state has another form. */
+/** Returns the elements of a list in a device's state as objects. @returns an empty list for another value */
 export function elementsOf(list: unknown): Record<string, unknown>[] {
   if (typeof list !== 'object' || list === null) return []
   return Object.values(list).map((element: unknown) => partsOf(element))

@@ -53,9 +53,9 @@ const DARK: ITheme = {
   brightWhite: '#f2f5f8',
 }
 
-/** Characters given to the terminal at once: it works through each piece without a pause. */
+/** Maximum number of characters that are passed to the terminal at once: it processes a piece without a pause. */
 const PIECE = 512
-/** Longest text of one cell, in UTF-16 code units, that a sequence can repeat: a character and its marks. */
+/** Maximum length of a cell that a sequence may repeat, in UTF-16 code units: a character and its marks. */
 const MAX_REPEATED_CELL = 16
 
 const RESET = '\x1bc'
@@ -64,18 +64,18 @@ const SKIPPED = '\x18\x1b[0m\r\n\x1b[7m output skipped \x1b[0m\r\n'
 export interface TerminalEvents {
   send(message: PageMessage): void
   type(bytes: Uint8Array<ArrayBuffer>): void
-  /** The user asked for the keyboard back. */
+  /** The user requested the keyboard back. */
   release(): void
 }
 
-/** The guest's console: what it prints, what is typed, and its size. */
+/** Console of the guest: its output, terminal input, and its size. */
 export class TerminalPanel {
   readonly #body = byId('terminal-body', HTMLElement)
   readonly #terminal: Terminal
   readonly #fit = new FitAddon()
   #decoder = newDecoder()
   #sequences = this.#newSequences()
-  /** The bytes being parsed hold queries that are not this terminal's to answer. */
+  /** True while bytes are parsed whose queries this terminal must not answer. */
   #isQuiet = false
 
   constructor(private readonly events: TerminalEvents) {
@@ -87,7 +87,7 @@ export class TerminalPanel {
       scrollback: 5000,
       theme: isDark.matches ? DARK : LIGHT,
       minimumContrastRatio: 4.5,
-      // The guest could fill the browser's log with its faults.
+      // The guest could otherwise fill the browser's log with faults.
       logLevel: 'off',
     })
     isDark.addEventListener('change', () => {
@@ -103,11 +103,11 @@ export class TerminalPanel {
     new ResizeObserver(() => this.#refit()).observe(this.#body)
   }
 
-  /** A new connection: all there is comes again. */
+  /** Resets the terminal for a new connection, which sends the complete output again. */
   reset(): void {
     this.#decoder = newDecoder()
     this.#sequences = this.#newSequences()
-    // In its place among the output: the terminal may still have some of the connection before.
+    // Written in order with the output: the terminal may still process output of the previous connection.
     this.#terminal.write(RESET)
     this.sendSize()
   }
@@ -117,21 +117,21 @@ export class TerminalPanel {
     const output = this.#decoder.decode(bytes, { stream: true })
     const bounded = this.#sequences.bound(skipped ? SKIPPED + output : output)
     for (let at = 0; at < bounded.length; at += PIECE) this.#terminal.write(bounded.slice(at, at + PIECE))
-    this.#terminal.write('', () => answer({ type: 'done', lane: 'terminal' }))
+    this.#terminal.write('', () => answer({ type: 'done', stream: 'terminal' }))
   }
 
   focus(): void {
     this.#terminal.focus()
   }
 
-  /** The guest's terminal gets the size of this one, once it has one. */
+  /** Sends the size of this terminal to the guest, if it is open. */
   sendSize(): void {
     if (!this.#terminal.element) return
     const { cols, rows } = this.#terminal
     this.events.send({ type: 'terminalSize', columns: Math.min(1000, cols), rows: Math.min(1000, rows) })
   }
 
-  /** Whether a key is the terminal's to handle, and not the page's or the browser's. */
+  /** True if the terminal handles a key, false if the page or the browser does. */
   #isForTerminal(event: KeyboardEvent): boolean {
     if (!event.ctrlKey) return true
     const isPress = event.type === 'keydown'
@@ -146,7 +146,7 @@ export class TerminalPanel {
       event.preventDefault()
       if (isPress) void this.#copy()
     }
-    // The browser pastes by itself, which needs no permission.
+    // The browser pastes by itself, without a permission.
     return letter !== 'C' && letter !== 'V'
   }
 
@@ -155,7 +155,7 @@ export class TerminalPanel {
     try {
       await navigator.clipboard.writeText(this.#terminal.getSelection())
     } catch {
-      // The browser does not allow it: its own Copy command, which xterm.js serves, is left.
+      // Not allowed by the browser: its own Copy command, which xterm.js supports, still works.
     }
   }
 
@@ -163,7 +163,7 @@ export class TerminalPanel {
     if (this.#body.clientHeight === 0) return
     if (!this.#terminal.element) {
       this.#terminal.open(this.#body)
-      // Of several tabs, the one in use decides.
+      // If several tabs are open, the one with the focus sets the size.
       this.#terminal.textarea?.addEventListener('focus', () => this.sendSize())
     }
     this.#fit.fit()
@@ -173,7 +173,7 @@ export class TerminalPanel {
     return new ControlSequences(() => this.#terminal)
   }
 
-  /** Whether REP would repeat a cell of very many characters: the last cell written, or the one under the cursor. */
+  /** True if REP would repeat a cell with very many characters: the last one written, or the one under the cursor. */
   #isLongCell(): boolean {
     const { active } = this.#terminal.buffer
     const line = active.getLine(active.baseY + active.cursorY)
@@ -183,7 +183,7 @@ export class TerminalPanel {
     })
   }
 
-  /** Swallows queries (status, attributes, modes, colours) while the output is not to be answered. */
+  /** Drops queries (status, attributes, modes, colours) while the output must not be answered. */
   #muteAnswers(): void {
     const { parser } = this.#terminal
     const isQuiet = (): boolean => this.#isQuiet
@@ -202,7 +202,7 @@ export class TerminalPanel {
   }
 }
 
-/** The letter that a key writes, or stands at where the layout here writes none of the Latin ones. */
+/** Returns the letter of a key, or that of its position if the layout is not Latin. */
 function letterOf({ key, code }: KeyboardEvent): string {
   return /^[a-z]$/i.test(key) ? key.toUpperCase() : code.replace(/^Key/, '')
 }

@@ -1,31 +1,31 @@
 import { make } from './dom.ts'
 
-/** Edits that on-screen keyboards ask for instead of reporting a key, with the key. */
+/** Edits that on-screen keyboards report instead of a key, with the key. */
 const EDIT_KEYS: Readonly<Record<string, string>> = {
   deleteContentBackward: 'Backspace',
   deleteContentForward: 'Delete',
 }
 const LINE_BREAKS: readonly string[] = ['insertLineBreak', 'insertParagraph']
 
-/** What the element holds, so that there is something to delete. */
+/** Content of the element, so that there is a character to delete. */
 const CONTENT = ' '
-/** `KeyboardEvent.keyCode` of a key that an input method has taken. */
-const TAKEN = 229
+/** `KeyboardEvent.keyCode` of a key that an input method consumed. */
+const CONSUMED = 229
 
 export interface TextEvents {
-  /** Text that was pasted, dictated, composed, or typed on a keyboard without physical keys. */
+  /** Text was pasted, dictated, composed, or typed on a keyboard without physical keys. */
   text(text: string): void
-  /** A key that such a keyboard asked for, by the browser's name. */
+  /** Such a keyboard requested a key, by the browser's name. */
   key(name: string): void
 }
 
 /**
- * The element that has the focus while the screen is used: a text field that shows nothing, since input methods,
- * dictation and on-screen keyboards write into text fields only.
+ * Invisible text field that has the focus while the screen is used: input methods, dictation and on-screen keyboards
+ * write only into text fields.
  */
 export class TextInput {
   readonly element = make('textarea', 'screen')
-  /** Set between a dead key and the end of its composition: the guest receives those keys, and composes by itself. */
+  /** True between a dead key and the end of its composition: the guest receives those keys, and composes itself. */
   #isDeadKey = false
 
   constructor(private readonly events: TextEvents) {
@@ -46,16 +46,16 @@ export class TextInput {
     })
   }
 
-  /** Whether a keydown is a key of the guest; otherwise an input method has taken it, and may write text. */
+  /** True if a keydown is a key of the guest. Otherwise an input method consumed it, and may write text. */
   isPhysical(event: KeyboardEvent): boolean {
     if (event.key === 'Dead') this.#isDeadKey = true
     if (this.#isDeadKey && (event.key === 'Dead' || event.isComposing)) return true
     this.#isDeadKey = false
-    return !event.isComposing && event.keyCode !== TAKEN
+    return !event.isComposing && event.keyCode !== CONSUMED
   }
 
   #edited(event: InputEvent): void {
-    // Edits of a composition cannot be prevented: its text counts when it ends.
+    // Edits during a composition cannot be prevented: its text is used when it ends.
     if (event.isComposing || event.inputType === 'insertCompositionText') return
     event.preventDefault()
     const key = EDIT_KEYS[event.inputType]

@@ -9,7 +9,7 @@ import type { Typist } from './typist.ts'
 const NO_CLIPBOARD =
   "The browser does not let the page read the clipboard. Click the screen, then use the browser's own Paste command"
 
-/** The buttons above the screen, and the choice of the layout below it. */
+/** Buttons above the screen, and the choice of the layout below it. */
 export class Toolbar {
   constructor(
     private readonly stage: Stage,
@@ -42,17 +42,17 @@ export class Toolbar {
     try {
       await byId('stage', HTMLElement).requestFullscreen({ navigationUI: 'hide' })
       this.stage.current?.focus()
-      // Where the browser has it, Escape and the like go to the guest too; holding Escape leaves.
+      // If supported, Escape and similar keys are sent to the guest too; holding Escape leaves full screen.
       await (navigator as { keyboard?: { lock(): Promise<void> } }).keyboard?.lock()
     } catch {
-      // The browser, or its user, would not: the page is as before.
+      // Not allowed by the browser or its user: the page stays as it is.
     }
   }
 
   async #paste(): Promise<void> {
     try {
       const text = await navigator.clipboard.readText()
-      // Where Escape stops it.
+      // The screen needs the focus, so that Escape stops typing.
       this.stage.current?.focus()
       this.typist.type(text)
     } catch {
@@ -75,7 +75,7 @@ function onClick(id: string, act: () => void): void {
   byId(id, HTMLButtonElement).addEventListener('click', act)
 }
 
-/** A button that is on or off, as it was left the last time. */
+/** Sets up a button with two states. The state is kept between visits. */
 function toggle(id: string, otherwise: boolean, apply: (isOn: boolean, isUser: boolean) => void): void {
   const button = byId(id, HTMLButtonElement)
   const set = (isOn: boolean, isUser: boolean): void => {
@@ -90,7 +90,7 @@ function toggle(id: string, otherwise: boolean, apply: (isOn: boolean, isUser: b
   })
 }
 
-/** A panel with its button, `show-NAME`. */
+/** Sets up a panel with its button, `show-NAME`. */
 function panel(name: string, otherwise: boolean, apply: (isOpen: boolean, isUser: boolean) => void): void {
   const element = byId(name, HTMLElement)
   toggle(`show-${name}`, otherwise, (isOpen, isUser) => {
@@ -99,7 +99,7 @@ function panel(name: string, otherwise: boolean, apply: (isOpen: boolean, isUser
   })
 }
 
-/** The layout that the guest is set to, which decides the keys of a text. */
+/** Sets up the choice of the guest's layout, which determines the keys for a text. */
 function layoutChoice(typist: Typist): void {
   const select = byId('layout', HTMLSelectElement)
   for (const id of LAYOUT_IDS) select.append(new Option(new Layout(id).name, id))

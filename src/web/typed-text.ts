@@ -1,9 +1,9 @@
 import { TERMINAL_WINDOW } from '../console/protocol.ts'
 
-/** Bytes of one message. */
+/** Maximum length of one message, in bytes. */
 const PIECE = 4096
 
-/** Text typed or pasted into the terminal, on its way to the server: at most a window of it, the rest waits here. */
+/** Terminal input on its way to the server: at most a window of it is sent ahead, the rest waits here. */
 export class TypedText {
   #room = TERMINAL_WINDOW
   #waiting: Uint8Array<ArrayBuffer>[] = []
@@ -15,7 +15,7 @@ export class TypedText {
     this.#sendWaiting()
   }
 
-  /** The machine took so many more bytes. */
+  /** The machine accepted this many more bytes. */
   taken(bytes: number): void {
     this.#room += bytes
     this.#sendWaiting()
@@ -32,7 +32,7 @@ export class TypedText {
     this.#waiting.splice(0, first)
   }
 
-  /** Sends as much as there is room for. @returns the rest */
+  /** Sends bytes while there is room. @returns the rest */
   #sendSome(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
     const count = Math.min(bytes.length, this.#room)
     this.#room -= count

@@ -2,31 +2,28 @@ import type { InspectionMessage, PageMessage } from '../console/protocol.ts'
 import type { Keyboard } from './keyboard.ts'
 import { Layout } from './layouts.ts'
 
-/** Longest text that is typed at once; a longer one is refused, whole. */
+/** Maximum length of a waiting text; a longer one is refused as a whole. */
 const MAX_TEXT = 100_000
-/**
- * Characters typed before the guest is asked for what it has not read: Linux keeps at least 64 events for a slow
- * program.
- */
+/** Characters per batch. Linux buffers at least 64 events for a slow program. */
 const BATCH = 4
 const PAUSE_MS = 10
 /** Device ID of input devices. @virtio 5.8 */
 const INPUT_DEVICE = 18
-/** Characters that a report shows. */
-const SHOWN = 8
+/** Maximum number of characters that a report shows. */
+const MAX_SHOWN = 8
 
 export interface TypistEvents {
   send(message: PageMessage): void
-  /** What became of a text, for the user; empty if there is nothing to say. */
+  /** Reports the result of typing to the user; empty if there is none. */
   report(text: string): void
 }
 
 /**
- * Types text as keystrokes, by a layout of the guest's.
+ * Types text as keystrokes, by a layout of the guest.
  *
- * Text goes out in batches of a few characters. The next batch waits until the guest's driver has read all events of
- * the one before, so that a long text neither fills queues nor loses keys. Characters that the layout does not have are
- * left out and reported.
+ * Text is sent in batches of a few characters. The next batch waits until the guest's driver has read all events of the
+ * previous one, so that a long text neither fills queues nor loses keys. Characters that the layout does not have are
+ * skipped and reported.
  *
  *     typist.type('echo "Hello"\n')
  */
@@ -36,10 +33,10 @@ export class Typist {
   #timer: number | undefined
   #isAsking = false
   #typed = 0
-  /** Characters that the layout does not have, with how often they were met. */
+  /** Characters that the layout does not have, with their numbers of occurrences. */
   readonly #missing = new Map<string, number>()
 
-  /** The layout that the guest is set to. */
+  /** Layout of the guest. */
   layout = new Layout('us')
 
   constructor(
@@ -51,12 +48,12 @@ export class Typist {
     return this.#next < this.#characters.length
   }
 
-  /** Types a text, after those before. */
+  /** Types a text, after earlier ones. */
   type(text: string): void {
     const characters = [...text.replaceAll(/\r\n?/g, '\n').normalize('NFC')]
     const waiting = this.#characters.length - this.#next
     if (characters.length + waiting > MAX_TEXT) {
-      this.report(`Not typed: ${count(characters.length)} are too many at once, at most ${MAX_TEXT.toLocaleString()}`)
+      this.report(`Not typed: ${count(characters.length)} exceed the maximum of ${MAX_TEXT.toLocaleString()}`)
       return
     }
     const isFirst = !this.isTyping
@@ -68,7 +65,7 @@ export class Typist {
     this.events.report(text)
   }
 
-  /** Gives up the rest of the text. @returns whether there was one */
+  /** Drops the rest of the text. @returns true if there was any */
   stop(): boolean {
     if (!this.isTyping) return false
     const rest = this.#characters.length - this.#next
@@ -76,7 +73,7 @@ export class Typist {
     return true
   }
 
-  /** The guest's devices as they are now. */
+  /** Handles the current state of the guest's devices. */
   inspected({ devices }: InspectionMessage): void {
     if (!this.#isAsking) return
     this.#isAsking = false
@@ -122,8 +119,8 @@ export class Typist {
   #describeMissing(): string {
     const total = [...this.#missing.values()].reduce((sum, one) => sum + one, 0)
     if (total === 0) return ''
-    const shown = [...this.#missing.keys()].slice(0, SHOWN).map(visible).join(' ')
-    const more = this.#missing.size > SHOWN ? ' …' : ''
+    const shown = [...this.#missing.keys()].slice(0, MAX_SHOWN).map(visible).join(' ')
+    const more = this.#missing.size > MAX_SHOWN ? ' …' : ''
     const verb = total === 1 ? 'is' : 'are'
     const left = `${total.toLocaleString()} of ${count(this.#typed + total)}`
     return `${left} ${verb} not on the ${this.layout.name} keyboard: ${shown}${more}`
@@ -134,7 +131,7 @@ function count(characters: number): string {
   return `${characters.toLocaleString()} ${characters === 1 ? 'character' : 'characters'}`
 }
 
-/** A character as a report shows it: control and combining characters by their number. */
+/** Formats a character for a report: control and combining characters by their code points. */
 function visible(character: string): string {
   if (!/[\p{C}\p{M}\p{Z}]/u.test(character)) return character
   return `U+${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')}`

@@ -1,4 +1,4 @@
-/** Of a `WheelEvent`, what matters here: `deltaMode` 0 counts pixels, 1 lines, 2 pages. */
+/** Properties of a `WheelEvent` that are used. `deltaMode`: 0 for pixels, 1 for lines, 2 for pages. */
 export interface WheelDelta {
   readonly deltaX: number
   readonly deltaY: number
@@ -10,11 +10,11 @@ export interface WheelSteps {
   readonly horizontal: number
 }
 
-/** What one notch of a wheel is in each mode; touchpads give fractions of it. */
+/** Units of one notch of a wheel, by mode; touchpads report fractions. */
 const UNITS_PER_STEP = [100, 3, 1]
 const MAX_STEPS = 100
 
-/** Wheel steps, away from the user and to the right positive. */
+/** Converts a wheel event to steps; positive: away from the user, to the right. */
 export function wheelSteps({ deltaX, deltaY, deltaMode }: WheelDelta): WheelSteps {
   const unit = UNITS_PER_STEP[deltaMode] ?? 1
   return { vertical: clamp(-deltaY / unit), horizontal: clamp(deltaX / unit) }

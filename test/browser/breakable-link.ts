@@ -2,7 +2,7 @@ import type { AddressInfo } from 'node:net'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
 
-/** A port that leads to another one, as a forwarded one does, until the test breaks it. */
+/** Forwarded port, which the test can break. */
 export class BreakableLink {
   readonly #server: Server
   readonly #ends = new Set<Socket>()
@@ -27,7 +27,10 @@ export class BreakableLink {
     })
   }
 
-  /** @param url address of what is served; the link's own differs in the port @param context the test, whose end closes it */
+  /**
+   * @param url address of what is served; the link's own differs in the port
+   * @param context the test, whose end closes it
+   */
   static async to(url: string, context: TestContext): Promise<{ link: BreakableLink; url: string }> {
     const link = new BreakableLink(Number(new URL(url).port))
     await new Promise<void>((resolve) => link.#server.listen(0, '127.0.0.1', resolve))
@@ -37,7 +40,7 @@ export class BreakableLink {
     return { link, url: through.href }
   }
 
-  /** Ends every connection, and lets none in until it is mended. */
+  /** Closes every connection, and refuses new ones until the link is repaired. */
   break(): void {
     this.#isBroken = true
     for (const end of this.#ends) end.destroy()

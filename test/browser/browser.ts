@@ -19,7 +19,7 @@ function chromiumPath(): string | undefined {
   }
 }
 
-/** Why no page can be shown here, or undefined where one can. */
+/** Reason why no page can be shown; undefined if one can. */
 export function browserMissing(): string | undefined {
   return chromiumPath() ? undefined : 'there is no Chromium: apt-get install chromium'
 }
@@ -30,7 +30,7 @@ export function launchBrowser(): Promise<Browser> {
   return chromium.launch({ executablePath, headless: true, args: FLAGS })
 }
 
-/** A page at an address, once it is connected. Whatever its script throws, or its policy blocks, fails the test. */
+/** Opens a page and waits until it is connected. Errors of its script and violations of its policy fail the test. */
 export async function openPage(browser: Browser, url: string, faults: string[]): Promise<Page> {
   const page = await browser.newPage({ viewport: { width: 1280, height: 900 } })
   watchFaults(page, faults)
@@ -42,7 +42,7 @@ export async function openPage(browser: Browser, url: string, faults: string[]):
 export function watchFaults(page: Page, faults: string[]): void {
   page.on('pageerror', (error) => faults.push(String(error)))
   page.on('console', (message) => {
-    // A lost connection is logged by the browser itself: the tests break some on purpose.
+    // The browser logs lost connections, which some tests cause.
     const isExpected = /WebSocket connection|Failed to load resource/.test(message.text())
     if (message.type() === 'error' && !isExpected) faults.push(message.text())
   })
@@ -52,7 +52,7 @@ export async function connected(page: Page): Promise<void> {
   await page.locator('html[data-connection=open]').waitFor({ state: 'attached' })
 }
 
-/** A part of a screen's canvas as the browser has it: R, G, B, A; nothing where there is no such canvas yet. */
+/** Returns a part of a screen's canvas as R, G, B, A; undefined if there is no canvas yet. */
 export function canvasPixels(
   page: Page,
   { x, y, width, height }: { x: number; y: number; width: number; height: number },
@@ -67,7 +67,7 @@ export function canvasSize(page: Page, scanout = 0): Promise<[number, number]> {
   return page.evaluate(`[${canvas}?.width ?? 0, ${canvas}?.height ?? 0]`)
 }
 
-/** SHA-256 of all pixels of the first screen's canvas, for pictures too large to bring here. */
+/** Returns the SHA-256 of all pixels of the first screen's canvas, for pictures too large to transfer. */
 export function canvasDigest(page: Page): Promise<string> {
   return page.evaluate(`(async () => {
     const { width, height } = document.querySelector('canvas')

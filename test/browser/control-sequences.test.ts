@@ -6,7 +6,7 @@ import { ControlSequences } from '../../src/web/control-sequences.ts'
 
 const SIZE = { cols: 80, rows: 24 }
 
-/** What passes of output that arrives in these pieces. */
+/** Returns the output that passes, of pieces. */
 function bound(...pieces: string[]): string {
   const sequences = new ControlSequences(() => SIZE)
   return pieces.map((piece) => sequences.bound(piece)).join('')
@@ -35,24 +35,24 @@ test('counts are bounded by the size of the terminal, other parameters by 9999',
   assert.equal(bound(`\x1b[${'9'.repeat(99)}A`), '\x1b[9999A')
 })
 
-test('a sequence passes when it is complete, whatever the pieces', () => {
+test('a sequence in any number of pieces passes when it is complete', () => {
   assert.equal(bound('x\x1b', '[', '21474', '83647', 'b', 'y'), 'x\x1b[1920by')
   assert.equal(bound('x\x1b[21474'), 'x')
   assert.equal(bound('\x1b]0;ti', 'tle', '\x1b', '\\'), '\x1b]0;title\x07\x1b\\')
 })
 
-test('a device control string passes with a terminator of its own', () => {
+test('a device control string passes with a terminator', () => {
   assert.equal(bound('\x1bP$qm\x1b\\'), '\x1bP$qm\x1b\\\x1b\\')
   assert.equal(bound('\x1bP99999$qm\x18'), '')
 })
 
-test('C1 controls are the sequences that they stand for', () => {
+test('C1 controls are replaced by their 7-bit sequences', () => {
   assert.equal(bound('x\x9b2147483647b'), 'x\x1b[1920b')
   assert.equal(bound('\x9d0;title\x9c'), '\x1b]0;title\x07\x1b\\')
   assert.equal(bound('\x90$qm\x9c'), '\x1bP$qm\x1b\\\x1b\\')
 })
 
-test('controls within a sequence act before it, and belong to no parameter', () => {
+test('control characters within a sequence take effect before it, and are not part of its parameters', () => {
   assert.equal(bound('x\x1b[21474\r83647b'), 'x\r\x1b[1920b')
   assert.equal(bound('\x1b[1\x7f2A'), '\x1b[12A')
 })
@@ -66,7 +66,7 @@ test('malformed, cancelled and too long sequences are dropped', () => {
   assert.equal(bound('a\x1b_apc\x1b\\b'), 'a\x1b\\b')
 })
 
-test('no number above the bounds reaches the terminal, whatever the output and its pieces', async () => {
+test('for random output in random pieces, no number above the bounds reaches the terminal', async () => {
   const terminal = new xterm.Terminal({ ...SIZE, allowProposedApi: true, logLevel: 'off' })
   const seen: string[] = []
   for (let final = 0x40; final < 0x7f; final++) {

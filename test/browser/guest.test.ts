@@ -15,7 +15,7 @@ let guest: Guest
 let server: ConsoleServer
 const faults: string[] = []
 
-// One guest for all: a boot takes longer than everything after it.
+// One guest for all tests, because a boot takes longer than the tests.
 before(async () => {
   if (skip) return
   guest = await bootGuest({})
@@ -33,7 +33,7 @@ afterEach(async () => {
   assert.deepEqual(faults, [])
 })
 
-/** The guest's screen as a canvas should have it. */
+/** Returns the guest's screen as the expected pixels of a canvas. */
 async function screenOfGuest(): Promise<{ width: number; height: number; rgba: Buffer }> {
   const pixels = await guest.machine.readPixels(0)
   assert.ok(pixels, 'the screen is off')
@@ -48,7 +48,7 @@ async function screenOfGuest(): Promise<{ width: number; height: number; rgba: B
   return { width, height, rgba }
 }
 
-/** Waits until the page shows the guest's whole screen, pixel by pixel. @returns what both show */
+/** Waits until the page shows every pixel of the guest's screen. @returns the pixels */
 async function showsAll(page: Page): Promise<Buffer> {
   let shown: Buffer = Buffer.alloc(0)
   await until('the page shows what the guest does', async () => {
@@ -70,7 +70,7 @@ const SHIFTED: Record<string, string> = {
   '|': 'Backslash',
 }
 
-/** Presses the keys that write a text on a US keyboard, Shift included. */
+/** Presses the keys for a text on a US keyboard, including Shift. */
 async function pressKeys(page: Page, text: string): Promise<void> {
   for (const character of text) {
     const shifted = SHIFTED[character] ?? (/[A-Z]/.test(character) ? `Key${character}` : undefined)
@@ -79,21 +79,22 @@ async function pressKeys(page: Page, text: string): Promise<void> {
   await page.keyboard.press('Enter')
 }
 
-/** Bytes of the screen that differ. */
+/** Returns the number of bytes that differ. */
 function differences(a: Buffer, b: Buffer): number {
   let count = Math.abs(a.length - b.length)
   for (let i = 0; i < Math.min(a.length, b.length); i++) if (a[i] !== b[i]) count++
   return count
 }
 
-test('a command typed on the screen runs in the guest, and what it prints is seen', { skip }, async () => {
+test('a command typed on the screen runs in the guest, and its output is visible', { skip }, async () => {
   const page = await openPage(browser, server.url, faults)
   const before = await showsAll(page)
   await page.locator('canvas').click()
   await pressKeys(page, 'clear; echo "Hello, $((6 * 7))!" | tee /tmp/typed')
   await until('the command has run', async () => (await guest.run('cat /tmp/typed')).stdout === 'Hello, 42!\n')
   const bright = (bytes: Uint8Array): number => bytes.filter((value, i) => i % 4 !== 3 && value > 100).length
-  // The console's font is 16 pixels high: the greeting stands in the first row, and the screen below the prompt is empty.
+  // The console's font is 16 pixels high: the greeting stands in the first row, and the screen below the prompt is
+  // empty.
   await until('the page shows the greeting, and nothing below the prompt', async () => {
     const { width } = await screenOfGuest()
     const shown = await showsAll(page)
@@ -102,7 +103,7 @@ test('a command typed on the screen runs in the guest, and what it prints is see
   })
 })
 
-test('a text that is pasted into the screen reaches a program in the guest whole', { skip }, async () => {
+test('a text that is pasted into the screen reaches a program in the guest completely', { skip }, async () => {
   const page = await openPage(browser, server.url, faults)
   await page.context().grantPermissions(['clipboard-read', 'clipboard-write'])
   const lines = Array.from(
@@ -123,7 +124,7 @@ test('a text that is pasted into the screen reaches a program in the guest whole
   })
 })
 
-test('what a program of the guest draws is on the canvas, every pixel', { skip }, async () => {
+test('the canvas shows every pixel that a program of the guest draws', { skip }, async () => {
   const page = await openPage(browser, server.url, faults)
   const drawn = await guest.run('head -c 3145728 /dev/urandom > /tmp/picture; cat /tmp/picture > /dev/fb0')
   assert.equal(drawn.status, 0, drawn.stderr)
@@ -131,7 +132,7 @@ test('what a program of the guest draws is on the canvas, every pixel', { skip }
   await showsAll(page)
 })
 
-test('the terminal is a shell in the guest, as wide as it looks', { skip }, async () => {
+test('the terminal is a shell in the guest with the size of the panel', { skip }, async () => {
   const page = await openPage(browser, server.url, faults)
   await page.locator('#terminal-body').click()
   const shown = () => page.locator('#terminal .xterm-rows').innerText()
@@ -143,13 +144,14 @@ test('the terminal is a shell in the guest, as wide as it looks', { skip }, asyn
   assert.ok(Number(columns) > 100)
 })
 
-test('a lost connection comes back, and the page shows what the guest drew meanwhile', { skip }, async (context) => {
+test('the page reconnects, and shows what the guest drew meanwhile', { skip }, async (context) => {
   const { link, url } = await BreakableLink.to(server.url, context)
   const page = await openPage(browser, url, faults)
   const before = await showsAll(page)
   link.break()
   await page.locator('html[data-connection=lost]').waitFor({ state: 'attached' })
-  // In one write: the kernel never shows one of exactly a row, which is what `tr` writes at a time (docs/devices/gpu.md).
+  // In one write: the kernel never shows one of exactly a row, which is what `tr` writes at a time
+  // (docs/devices/gpu.md).
   const drawn = await guest.run(
     'head -c 1000000 /dev/zero | tr "\\0" "\\125" | dd of=/dev/fb0 bs=1000000 iflag=fullblock',
   )
@@ -160,7 +162,7 @@ test('a lost connection comes back, and the page shows what the guest drew meanw
   await showsAll(page)
 })
 
-test('the inspector tells how the pixels reach the page', { skip }, async () => {
+test('the inspector shows the path of the pixels to the page', { skip }, async () => {
   const page = await openPage(browser, server.url, faults)
   await page.getByRole('button', { name: 'Inspector' }).click()
   const cost = page.locator('.costs p').first()

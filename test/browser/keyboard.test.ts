@@ -6,7 +6,7 @@ import { linuxKeyCode } from '../../src/web/key-codes.ts'
 import { Keyboard, type KeyEvent } from '../../src/web/keyboard.ts'
 import type { ModifierFlags } from '../../src/web/lock-keys.ts'
 
-/** Where headers are: this machine's, or those that `npm test` fetched. */
+/** Folders of kernel headers: installed ones, or those that `npm test` fetched. */
 const INCLUDES = ['/usr/include', ...(process.env['CPATH'] ?? '').split(':')]
 const HEADER = INCLUDES.map((folder) => `${folder}/linux/input-event-codes.h`).find(existsSync)
 const noHeader = HEADER ? false : 'there is no linux/input-event-codes.h: apt-get install linux-libc-dev'
@@ -20,7 +20,7 @@ const KEYS: Record<string, string> = {
   MetaLeft: 'Meta',
 }
 
-/** An event of a key, with the modifiers and locks that its flags say are on. */
+/** Creates an event of a key, with the modifier and lock flags that are set. */
 function event(code: string, flags: readonly string[] = [], rest: Partial<KeyEvent> = {}): KeyEvent {
   return {
     code,
@@ -65,11 +65,11 @@ test('keys have the codes of the Linux header', { skip: noHeader }, () => {
   for (const [here, there] of sameName) assert.equal(linuxKeyCode(here), codeOf(there), here)
 })
 
-test('a key the browser cannot name is none', () => {
+test('a key without a name is ignored', () => {
   for (const code of ['', 'Unidentified', 'constructor', '__proto__']) assert.equal(linuxKeyCode(code), undefined)
 })
 
-test('AltGr on Windows, which comes with a Control of its own, is AltGr alone', () => {
+test('AltGr on Windows, which is reported with Control, is sent as AltGr only', () => {
   const sent = typing((keyboard) => {
     keyboard.down(event('ControlLeft', ['Control'], { timeStamp: 100 }))
     keyboard.down(event('AltRight', ['AltGraph'], { timeStamp: 100 }))
@@ -81,7 +81,7 @@ test('AltGr on Windows, which comes with a Control of its own, is AltGr alone', 
   assert.deepEqual(sent, ['29 down', '29 up', '100 down', '16 down', '16 up', '100 up'])
 })
 
-test('Control held by hand stays down with AltGr', () => {
+test('Control held by the user stays down with AltGr', () => {
   const sent = typing((keyboard) => {
     keyboard.down(event('ControlLeft', ['Control'], { timeStamp: 100 }))
     keyboard.down(event('AltRight', ['AltGraph'], { timeStamp: 200 }))
@@ -90,7 +90,7 @@ test('Control held by hand stays down with AltGr', () => {
   assert.deepEqual(sent, ['29 down', '100 down', '16 down'])
 })
 
-test('when Meta comes up all keys do, since macOS tells of no other while it is down', () => {
+test('releasing Meta releases all keys, since macOS reports no other releases while it is down', () => {
   const sent = typing((keyboard) => {
     keyboard.down(event('MetaLeft', ['Meta']))
     keyboard.down(event('KeyC', ['Meta']))
@@ -108,7 +108,7 @@ test('a key pressed again without a release is released first', () => {
   assert.deepEqual(sent, ['125 down', '46 down', '46 up', '46 down'])
 })
 
-test('a modifier that a later event says is up is released, before that event has its effect', () => {
+test('a modifier that is up by the flags of a later event is released before that event is sent', () => {
   const shifted = typing((keyboard) => {
     keyboard.down(event('ShiftLeft', ['Shift']))
     keyboard.down(event('KeyA'))
@@ -137,7 +137,7 @@ test('both Shift keys are released when the last one reports that none is down',
   assert.deepEqual(sent, ['42 down', '54 down', '54 up', '42 up'])
 })
 
-test('a modifier is what the key is here, not where it is', () => {
+test('a modifier is identified by its function in the browser, not by its position', () => {
   const sent = typing((keyboard) => {
     keyboard.down(event('CapsLock', ['Control'], { key: 'Control' }))
     keyboard.down(event('KeyC', ['Control']))
@@ -147,7 +147,7 @@ test('a modifier is what the key is here, not where it is', () => {
   assert.deepEqual(sent, ['58 down', '46 down', '58 up', '100 down', '18 down'])
 })
 
-test('a modifier that went down elsewhere is pressed when it is needed', () => {
+test('a modifier that was pressed in another window is pressed when a key needs it', () => {
   const sent = typing((keyboard) => {
     keyboard.up(event('Tab', ['Meta']))
     keyboard.compare(pointer('Meta'))
@@ -159,7 +159,7 @@ test('a modifier that went down elsewhere is pressed when it is needed', () => {
 
 const TAP = ['58 down', '58 up']
 
-test('Caps Lock on macOS, which goes down when it is on and up when it is off, is pressed each time', () => {
+test('Caps Lock on macOS, reported as a press when switched on and a release when switched off, is tapped each time', () => {
   const sent = typing((keyboard) => {
     keyboard.down(event('CapsLock', ['CapsLock']))
     keyboard.up(event('CapsLock'))
@@ -171,7 +171,7 @@ test('Caps Lock on macOS, which goes down when it is on and up when it is off, i
   assert.deepEqual(sent, [...TAP, ...TAP, ...TAP, '30 down', ...TAP])
 })
 
-test('Caps Lock on other systems is held as long as it is, whatever its flag is in between', () => {
+test('Caps Lock on other systems is pressed and released like other keys, independent of its flag', () => {
   const x11 = typing((keyboard) => {
     keyboard.down(event('CapsLock'))
     keyboard.up(event('CapsLock', ['CapsLock']))
@@ -191,7 +191,7 @@ test('Caps Lock on other systems is held as long as it is, whatever its flag is 
   assert.deepEqual(windows, [...TAP, ...TAP, '30 down'])
 })
 
-test('a lock switched elsewhere is switched in the guest with the next event', () => {
+test('a lock that was switched in another window is switched in the guest with the next event', () => {
   const sent = typing((keyboard) => {
     keyboard.compare(pointer('CapsLock', 'NumLock'))
     keyboard.down(event('KeyA', ['CapsLock', 'NumLock']))
@@ -200,7 +200,7 @@ test('a lock switched elsewhere is switched in the guest with the next event', (
   assert.deepEqual(sent, [...TAP, '69 down', '69 up', '30 down', ...TAP, '69 down', '69 up'])
 })
 
-test('a lock that the guest has on already, or switches by itself, follows its lights', () => {
+test('the state of a lock that the guest switched itself follows its lights', () => {
   const sent = typing((keyboard) => {
     keyboard.locks.lit([1])
     keyboard.down(event('KeyA', ['CapsLock']))
@@ -212,7 +212,7 @@ test('a lock that the guest has on already, or switches by itself, follows its l
   assert.deepEqual(sent, ['30 down', ...TAP, '48 down', '46 down'])
 })
 
-test('a guest that has another use for Caps Lock, or a Num Lock that this computer has not, is left alone', () => {
+test('locks are not changed if the guest uses Caps Lock for another purpose, or the computer has no Num Lock', () => {
   const sent = typing((keyboard) => {
     keyboard.down(event('CapsLock'))
     keyboard.up(event('CapsLock', ['CapsLock']))
@@ -223,14 +223,14 @@ test('a guest that has another use for Caps Lock, or a Num Lock that this comput
   assert.deepEqual(sent, ['58 down', '58 up', '30 down', '48 down', '46 down'])
 })
 
-test('a key that comes up without having gone down is nobody to tell of', () => {
+test('the release of a key that was not pressed is not sent', () => {
   assert.deepEqual(
     typing((keyboard) => keyboard.up(event('KeyA'))),
     [],
   )
 })
 
-test('whatever happens, after releasing all no key is down, and downs and ups come in turns', () => {
+test('for random events, presses and releases alternate, and releaseAll leaves no key down', () => {
   const step = fc.record({
     code: fc.constantFrom('KeyA', 'KeyG', 'ShiftLeft', 'ControlLeft', 'AltRight', 'MetaLeft', 'CapsLock', 'Nothing'),
     act: fc.constantFrom('down', 'up', 'compare'),

@@ -4,7 +4,7 @@ import { LAYOUT_IDS, Layout } from '../../src/web/layouts.ts'
 
 const ASCII = Array.from({ length: 95 }, (_, i) => String.fromCharCode(32 + i))
 
-test('every layout writes all of ASCII, and no two characters in the same way', () => {
+test('every layout writes all ASCII characters, each by different keys', () => {
   for (const id of LAYOUT_IDS) {
     const layout = new Layout(id)
     const seen = new Set<string>()
@@ -18,7 +18,7 @@ test('every layout writes all of ASCII, and no two characters in the same way', 
   }
 })
 
-test('characters are where the layouts have them', () => {
+test('characters have the keys of their layouts', () => {
   const keys = (id: (typeof LAYOUT_IDS)[number], character: string): string =>
     (new Layout(id).chordsOf(character, false) ?? []).map((chord) => chord.join('+')).join(' ')
   assert.equal(keys('us', '"'), 'ShiftLeft+Quote')
@@ -40,7 +40,7 @@ test('characters are where the layouts have them', () => {
   for (const character of ['é', '€', '漢', '\x07']) assert.equal(new Layout('us').chordsOf(character, false), undefined)
 })
 
-test('Caps Lock changes the keys of letters, and of letters only', () => {
+test('Caps Lock changes only the keys of letters', () => {
   const french = new Layout('fr')
   assert.deepEqual(french.chordsOf('a', true), [['ShiftLeft', 'KeyQ']])
   assert.deepEqual(french.chordsOf('A', true), [['KeyQ']])

@@ -8,7 +8,7 @@ import { PageRig, picture, rgba, skip } from './page-rig.ts'
 
 const rig = new PageRig()
 
-test('a lost connection comes back by itself, with the pixels of now', { skip }, async (context) => {
+test('the page reconnects by itself, with the current pixels', { skip }, async (context) => {
   const { link, url } = await BreakableLink.to(rig.url, context)
   const page = await rig.open(url)
   await page.locator('.screen').focus()
@@ -27,7 +27,7 @@ test('a lost connection comes back by itself, with the pixels of now', { skip },
   await page.close()
 })
 
-test('what a page owes to a lost connection is not paid to the next', { skip }, async (context) => {
+test('acknowledgements for a lost connection are not sent on the next one', { skip }, async (context) => {
   const { link, url } = await BreakableLink.to(rig.url, context)
   const page = await rig.open(url)
   await page.evaluate(
@@ -49,16 +49,16 @@ test('what a page owes to a lost connection is not paid to the next', { skip }, 
   await page.close()
 })
 
-test('a server that came back with another token is told from one that is away', { skip }, async () => {
+test('a server with another token is distinguished from one that is not running', { skip }, async () => {
   const page = await rig.open()
   const port = Number(new URL(rig.url).port)
   await rig.stopServing()
   await page.locator('html[data-connection=lost]').waitFor({ state: 'attached' })
   await rig.serve(port)
-  await page.getByText('This address is not valid any more').waitFor()
+  await page.getByText('This address has expired').waitFor()
 })
 
-test('two tabs see the same, and both work', { skip }, async () => {
+test('two tabs show the same screen, and both can be used', { skip }, async () => {
   const [one, two] = [await rig.open(), await rig.open()]
   rig.machine.paint(0, { x: 1, y: 1, width: 1, height: 1 }, () => 0x0a0b0c)
   await rig.sees(one, 1, 1, 0x0a0b0c)
@@ -73,7 +73,7 @@ test('two tabs see the same, and both work', { skip }, async () => {
   assert.deepEqual(await rig.calls(/^key/, 4), ['key 16 down', 'key 16 up', 'key 17 down', 'key 17 up'])
 })
 
-test('a tab that draws nothing has one frame to draw, makes nobody wait, and then sees the newest', {
+test('a hidden tab has one unacknowledged frame, delays nothing, and then shows the newest pixels', {
   skip,
 }, async () => {
   const [slow, quick] = [await rig.open(), await rig.open()]
@@ -107,16 +107,16 @@ test('a malformed message closes that connection only', { skip }, async () => {
   assert.equal(await page.locator('html').getAttribute('data-connection'), 'open')
 })
 
-test('without the token there is no page', { skip }, async () => {
+test('the page is not served without the token', { skip }, async () => {
   const page = await rig.browser.newPage()
-  // The last character of the token is another one, whatever it is.
+  // Replaces the last character of the token.
   const other = rig.url.replace(/.\/$/, (end) => (end === '_/' ? '-/' : '_/'))
   for (const address of [new URL('/', rig.url).href, other]) {
     assert.equal((await page.goto(address))?.status(), 403)
   }
 })
 
-test('a page of another origin gets neither a connection nor a frame, even with the token', { skip }, async () => {
+test('a page of another origin can neither connect nor frame the page, even with the token', { skip }, async () => {
   const other = createServer((_, response) => response.setHeader('content-type', 'text/html').end('<p>other</p>'))
   await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
   try {

@@ -7,7 +7,7 @@ import { PageRig, SIZE, skip } from './page-rig.ts'
 
 const rig = new PageRig()
 
-test('keys arrive by their place on the keyboard, with all modifiers, and are kept from the browser', {
+test('keys are sent by their position on the keyboard, with all modifiers, and have no effect in the browser', {
   skip,
 }, async () => {
   const page = await rig.open()
@@ -40,7 +40,7 @@ test('keys arrive by their place on the keyboard, with all modifiers, and are ke
   assert.equal(await page.evaluate('document.activeElement.className'), 'screen')
 })
 
-test('a key held down is pressed once: the guest repeats by itself', { skip }, async () => {
+test('a key that is held down is pressed once: the guest repeats it', { skip }, async () => {
   const page = await rig.open()
   await page.locator('.screen').focus()
   for (let i = 0; i < 4; i++) await page.keyboard.down('KeyX')
@@ -48,7 +48,7 @@ test('a key held down is pressed once: the guest repeats by itself', { skip }, a
   assert.deepEqual(await rig.calls(/^key/, 2), ['key 45 down', 'key 45 up'])
 })
 
-test('no key stays down when the screen loses the focus, or the page goes', { skip }, async () => {
+test('all keys are released when the screen loses the focus, or the page is closed', { skip }, async () => {
   const page = await rig.open()
   await page.locator('.screen').focus()
   await page.keyboard.down('ShiftLeft')
@@ -64,7 +64,7 @@ test('no key stays down when the screen loses the focus, or the page goes', { sk
   await rig.calls(/^key 29 up/, 1)
 })
 
-test('Ctrl+Alt+G gives the keyboard back, and leaves no key down in the guest', { skip }, async () => {
+test('Ctrl+Alt+G returns the keyboard to the page, and releases all keys in the guest', { skip }, async () => {
   const page = await rig.open()
   await page.locator('.screen').focus()
   assert.ok(await page.getByText('gives the keyboard back').isVisible())
@@ -73,7 +73,7 @@ test('Ctrl+Alt+G gives the keyboard back, and leaves no key down in the guest', 
   assert.equal(await page.evaluate('document.activeElement.id'), 'fit')
 })
 
-test('the whole page is reached with the Tab key, and every control has a name', { skip }, async () => {
+test('all controls can be reached with the Tab key, and have names', { skip }, async () => {
   const page = await rig.open()
   const reached: string[] = []
   for (let i = 0; i < 10; i++) {
@@ -98,7 +98,7 @@ test('the button sends Ctrl+Alt+Del', { skip }, async () => {
   ])
 })
 
-test('the pointer arrives where it is on the guest, scaled or not, with every button in its place', {
+test('the pointer has the right position on the guest at any scale, and buttons are sent in order', {
   skip,
 }, async () => {
   const page = await rig.open()
@@ -125,7 +125,7 @@ test('the pointer arrives where it is on the guest, scaled or not, with every bu
   }
 })
 
-test('a drag goes on outside the screen, and ends there', { skip }, async () => {
+test('a drag continues outside the screen, and can end there', { skip }, async () => {
   const page = await rig.open()
   const box = await page.locator('canvas').boundingBox()
   assert.ok(box)
@@ -146,7 +146,7 @@ test('the wheel turns away from the user and to the right', { skip }, async () =
   assert.deepEqual(await rig.calls(/^wheel/, 2), ['wheel 1.000 0.000', 'wheel 0.000 0.500'])
 })
 
-test('the screen alone fills the display until it is given back', { skip }, async () => {
+test('the screen fills the display until full screen is left', { skip }, async () => {
   const page = await rig.open()
   await page.getByRole('button', { name: 'Full screen' }).click()
   await page.locator('#stage:fullscreen').waitFor()
@@ -155,7 +155,7 @@ test('the screen alone fills the display until it is given back', { skip }, asyn
   await until('no full screen', async () => (await page.evaluate('document.fullscreenElement')) === null)
 })
 
-test('the guest follows the window when asked to', { skip }, async () => {
+test('the guest follows the size of the window if enabled', { skip }, async () => {
   const page = await rig.open()
   await page.getByRole('button', { name: 'Follow window' }).click()
   await rig.calls(/^resize/, 1)
@@ -165,7 +165,7 @@ test('the guest follows the window when asked to', { skip }, async () => {
   assert.deepEqual([box?.width, box?.height], await canvasSize(page))
 })
 
-/** Lets the screen have an event that this browser's own keyboard does not make: with locks, or with lost keys. */
+/** Dispatches an event that the browser's keyboard cannot generate: with locks, or after lost releases. */
 async function dispatch(page: Page, type: string, target: string, init: object): Promise<void> {
   const constructors: Record<string, string> = { key: 'KeyboardEvent', poi: 'PointerEvent', whe: 'WheelEvent' }
   const options = JSON.stringify({ bubbles: true, cancelable: true, ...init })
@@ -173,7 +173,7 @@ async function dispatch(page: Page, type: string, target: string, init: object):
   await page.evaluate(`document.querySelector('${target}').dispatchEvent(${event})`)
 }
 
-test('Caps Lock of which the browser tells one end only, as on macOS, stays in step with the guest', {
+test('Caps Lock stays equal in the guest if the browser reports only presses or releases, as on macOS', {
   skip,
 }, async () => {
   const page = await rig.open()
@@ -187,7 +187,7 @@ test('Caps Lock of which the browser tells one end only, as on macOS, stays in s
   assert.deepEqual((await rig.calls(/^key/, 6)).slice(4), ['key 58 down', 'key 58 up'])
 })
 
-test('a Shift whose release an operating system took comes up with the next event of key, pointer or wheel', {
+test('a Shift whose release was not reported is released with the next event of key, pointer or wheel', {
   skip,
 }, async () => {
   const page = await rig.open()
@@ -208,7 +208,7 @@ test('a Shift whose release an operating system took comes up with the next even
   }
 })
 
-test('Shift that went down before the screen had the focus is down for a click', { skip }, async () => {
+test('Shift that was pressed before the screen had the focus is pressed for a click', { skip }, async () => {
   const page = await rig.open()
   await page.getByRole('button', { name: 'Fit' }).focus()
   await page.keyboard.down('Shift')

@@ -16,14 +16,14 @@ test('B, G, R, X becomes R, G, B and opaque; a cursor keeps its alpha', () => {
   assert.deepEqual([...cursor], [3, 2, 1, 4, 252, 251, 250, 0])
 })
 
-test('a notch of the wheel is a step in every mode, up to what the server takes', () => {
+test('a notch of the wheel is a step in every mode, up to the limit of the server', () => {
   assert.deepEqual(wheelSteps({ deltaX: 0, deltaY: 100, deltaMode: 0 }), { vertical: -1, horizontal: 0 })
   assert.deepEqual(wheelSteps({ deltaX: 3, deltaY: -3, deltaMode: 1 }), { vertical: 1, horizontal: 1 })
   assert.deepEqual(wheelSteps({ deltaX: 0, deltaY: -1, deltaMode: 2 }), { vertical: 1, horizontal: 0 })
   assert.deepEqual(wheelSteps({ deltaX: 1e9, deltaY: -1e9, deltaMode: 0 }), { vertical: 100, horizontal: 100 })
 })
 
-test('tries come later and later, up to a limit, and soon again after a success', () => {
+test('delays grow up to a limit, and start anew after a success', () => {
   const backoff = new Backoff(() => 0.5)
   assert.deepEqual(
     Array.from({ length: 7 }, () => backoff.next()),
@@ -33,7 +33,7 @@ test('tries come later and later, up to a limit, and soon again after a success'
   assert.equal(backoff.next(), 250)
 })
 
-test('values of a device are written for people', () => {
+test('values of a device are formatted for the user', () => {
   assert.equal(formatBytes(1536), '1.5 KiB')
   assert.equal(formatName('maxHostBytes'), 'max host bytes')
   assert.equal(formatName('RESOURCE_FLUSH'), 'RESOURCE_FLUSH')
@@ -47,7 +47,7 @@ test('values of a device are written for people', () => {
   assert.equal(formatValue('ports', [{ a: 1 }]), undefined)
 })
 
-test('the cost of a frame is counted over all that moves, for screens that are on', () => {
+test('the cost of a frame includes all moved bytes, for screens that are on', () => {
   const on = { path: 'copy', reason: 'a 2D resource', flushes: 4, bytesTransferred: 4096, bytesRead: 4096 }
   assert.deepEqual(frameCosts({ scanouts: [on, { path: null }] }), [
     { path: 'copy', reason: 'a 2D resource', inPlace: false, bytesPerFlush: 2048 },
@@ -62,7 +62,7 @@ test('the cost of a frame is counted over all that moves, for screens that are o
   }
 })
 
-test('each shared buffer has a line, and many have one together', () => {
+test('each shared buffer has a line, and further ones have one common line', () => {
   const buffer = {
     name: 'resource 7',
     kind: 'linear',
@@ -86,6 +86,6 @@ test('each shared buffer has a line, and many have one together', () => {
   ]
   const many = bufferLines({ buffers: { buffers: new Array(100).fill(buffer), totals } })
   assert.equal(many.length, 9)
-  assert.equal(many[8], 'Buffers in all: 99 linear (no-device), 99 MiB; 1 dma-buf, 4 KiB')
+  assert.equal(many[8], 'All buffers: 99 linear (no-device), 99 MiB; 1 dma-buf, 4 KiB')
   for (const state of [{}, { buffers: null }, { buffers: { buffers: 7 } }]) assert.deepEqual(bufferLines(state), [])
 })

@@ -11,7 +11,7 @@ function terminalText(page: Page): Promise<string> {
   return page.locator('#terminal .xterm-rows').innerText()
 }
 
-test('the terminal shows what the guest prints, and types', { skip }, async () => {
+test('the terminal shows output of the guest, and sends input', { skip }, async () => {
   rig.machine.print('ready\r\n$ ')
   const page = await rig.open()
   await until('the output of before', async () => (await terminalText(page)).includes('ready'))
@@ -24,7 +24,7 @@ test('the terminal shows what the guest prints, and types', { skip }, async () =
   assert.equal(await page.evaluate('document.activeElement.id'), 'fit')
 })
 
-test('a long paste arrives whole', { skip }, async () => {
+test('a long paste arrives completely', { skip }, async () => {
   const page = await rig.open()
   const text = Array.from({ length: 4000 }, (_, i) => `${i} ä`).join(' ')
   await page.locator('#terminal-body').click()
@@ -36,7 +36,7 @@ test('a long paste arrives whole', { skip }, async () => {
   await until('all of the text', () => typed() === text)
 })
 
-test('a query in the output is answered once, not again by a tab that comes later', { skip }, async () => {
+test('a query in the output is answered once, and not again by a later tab', { skip }, async () => {
   const page = await rig.open()
   rig.machine.print('\x1b[2J\x1b[3;5H\x1b[6n')
   assert.deepEqual(await rig.calls(/^terminal "/, 1), ['terminal "\\u001b[3;5R"'])
@@ -47,18 +47,18 @@ test('a query in the output is answered once, not again by a tab that comes late
   assert.equal((await rig.calls(/^terminal "/, 1)).length, 1)
 })
 
-test('lights, log lines and the end of the guest show', { skip }, async () => {
+test('lights, log lines and the end of the guest are shown', { skip }, async () => {
   const page = await rig.open()
-  rig.machine.tell((listener) => listener.led?.(1, true))
+  rig.machine.notify((listener) => listener.led?.(1, true))
   await page.getByRole('img', { name: 'Caps Lock on' }).waitFor()
   await page.getByRole('button', { name: 'Log' }).click()
-  rig.machine.tell((listener) => listener.log?.('gpu: <b>copied</b>'))
+  rig.machine.notify((listener) => listener.log?.('gpu: <b>copied</b>'))
   await page.getByRole('log').getByText('gpu: <b>copied</b>').waitFor()
-  rig.machine.tell((listener) => listener.stopped?.({ kind: 'panic', message: 'no init found' }))
+  rig.machine.notify((listener) => listener.stopped?.({ kind: 'panic', message: 'no init found' }))
   await page.getByRole('alert').getByText('The guest has stopped: no init found').waitFor()
 })
 
-test('the inspector shows devices, and asks only while it is open', { skip }, async () => {
+test('the inspector shows devices, and sends requests only while it is open', { skip }, async () => {
   const page = await rig.open()
   assert.equal(rig.machine.calls.includes('inspect'), false)
   await page.getByRole('button', { name: 'Inspector' }).click()

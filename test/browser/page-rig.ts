@@ -9,20 +9,22 @@ import { browserMissing, canvasPixels, launchBrowser, openPage } from './browser
 export const SIZE = { width: 320, height: 200 }
 export const WHOLE = { x: 0, y: 0, ...SIZE }
 
-/** Why the tests of the page cannot run here, or false. */
+/** Reason why the tests of the page cannot run; false if they can. */
 export const skip = browserMissing() ?? false
 
-/** Every pixel another one, so that one in the wrong place shows. */
+/** Colours that differ for all pixels, so that a misplaced pixel is detected. */
 export function picture(x: number, y: number): number {
   return ((x & 0xff) << 16) | (y << 8) | ((x * 7 + y * 13) & 0xff)
 }
 
-/** Pixels as a canvas has them. */
+/** Returns pixels in the order of a canvas. */
 export function rgba(colors: readonly number[]): number[] {
   return colors.flatMap((color) => [color >> 16, (color >> 8) & 0xff, color & 0xff, 255])
 }
 
-/** A browser for the tests of a file; for each test a machine that shows a picture, its server, and no fault on any page. */
+/**
+ * Browser for the tests of a file. Each test has a machine with a picture and a server; errors on pages fail the test.
+ */
 export class PageRig {
   machine = new StandInMachine([SIZE])
   faults: string[] = []
@@ -59,7 +61,7 @@ export class PageRig {
     return this.#server.url
   }
 
-  /** Serves the machine anew: with another token, and on another port unless told. */
+  /** Serves the machine again, with another token. @param port default: any free port */
   async serve(port = 0): Promise<void> {
     await this.stopServing()
     this.#server = await serveConsole(this.machine, { port })
@@ -70,7 +72,7 @@ export class PageRig {
     this.#server = undefined
   }
 
-  /** A connected page that shows the picture. */
+  /** Opens a page, and waits until it shows the picture. */
   async open(url = this.url): Promise<Page> {
     const page = await openPage(this.browser, url, this.faults)
     await this.sees(page, SIZE.width - 1, SIZE.height - 1, picture(SIZE.width - 1, SIZE.height - 1))
@@ -80,12 +82,12 @@ export class PageRig {
   async sees(page: Page, x: number, y: number, color: number): Promise<void> {
     await until(`#${color.toString(16)} at ${x},${y}`, async () => {
       const [red, green, blue] = await canvasPixels(page, { x, y, width: 1, height: 1 })
-      // Without a canvas there is no pixel, which is not a black one.
+      // Without a canvas there are no pixels, which differs from black ones.
       return red !== undefined && ((red << 16) | (green << 8) | blue) === color
     })
   }
 
-  /** The machine's calls of a kind, once there are so many. */
+  /** Waits for a number of the machine's calls of a kind. */
   async calls(kind: RegExp, count: number): Promise<string[]> {
     const { calls } = this.machine
     const matching = (): string[] => calls.filter((call) => kind.test(call))

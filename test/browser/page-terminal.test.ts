@@ -14,7 +14,7 @@ async function shows(page: Page, text: string): Promise<void> {
   )
 }
 
-test('output that asks for very many characters or lines leaves the page alive, in new tabs too', {
+test('output with very large counts does not block the page, also in new tabs', {
   skip,
 }, async () => {
   const page = await rig.open()
@@ -39,7 +39,7 @@ test('output that asks for very many characters or lines leaves the page alive, 
   await shows(page, 'still here')
 })
 
-test('Ctrl+Shift+C copies what is selected, Ctrl+Shift+V pastes', { skip }, async () => {
+test('Ctrl+Shift+C copies the selection, Ctrl+Shift+V pastes', { skip }, async () => {
   const page = await rig.open()
   await page.context().grantPermissions(['clipboard-read', 'clipboard-write'])
   rig.machine.print('first\r\nsecond line')
@@ -58,7 +58,7 @@ test('Ctrl+Shift+C copies what is selected, Ctrl+Shift+V pastes', { skip }, asyn
   await until('all of the text', () => typed() === `secondé\r${'x'.repeat(20000)}`)
 })
 
-test('a connection that ends in the middle of a sequence leaves nothing of it to the next', {
+test('an incomplete sequence of a lost connection does not affect the next one', {
   skip,
 }, async (context) => {
   const { link, url } = await BreakableLink.to(rig.url, context)

@@ -8,7 +8,7 @@ import { PageRig, skip } from './page-rig.ts'
 
 const rig = new PageRig()
 
-/** The machine's key calls that write a text, on a layout. */
+/** Returns the machine's key calls for a text, on a layout. */
 function keysOf(text: string, layout: LayoutId = 'us'): string[] {
   const codes: Record<string, number> = {
     ...{ ShiftLeft: 42, AltRight: 100, Space: 57, Enter: 28, Tab: 15, Quote: 40, Digit1: 2, Digit4: 5, Equal: 13 },
@@ -39,13 +39,13 @@ async function paste(page: Page, text: string): Promise<void> {
   }, text)
 }
 
-/** The keyboard as the inspector has it, with so many events that the guest has not read. */
+/** Inspection of a keyboard with a number of events that the guest has not read. */
 function keyboardWith(waiting: number): DeviceInspection {
   const rest = { status: [], offered: [], negotiated: [], queues: [] }
   return { name: 'keyboard', id: 18, ...rest, state: { waiting } }
 }
 
-test('pasted and dictated text is typed on the US keyboard, line ends and Shift included', { skip }, async () => {
+test('pasted and dictated text is typed on the US keyboard, including line ends and Shift', { skip }, async () => {
   const page = await rig.open()
   await paste(page, 'Hi "A"!\r\nb\te')
   await types('Hi "A"!\nb\te')
@@ -67,7 +67,7 @@ test('text that an input method composes is typed once, when it is complete', { 
   await types('a')
 })
 
-test('an on-screen keyboard, which names keys or edits and no places, is understood', { skip }, async () => {
+test('keys and edits of an on-screen keyboard without key positions are typed', { skip }, async () => {
   const page = await rig.open()
   await page.locator('.screen').focus()
   await page.evaluate(`for (const inputType of ['insertLineBreak', 'deleteContentBackward'])
@@ -79,7 +79,7 @@ test('an on-screen keyboard, which names keys or edits and no places, is underst
   ])
 })
 
-test('a key that an input method has taken is not typed, a dead key is', { skip }, async () => {
+test('a key that an input method consumed is not sent, and a dead key is', { skip }, async () => {
   const page = await rig.open()
   await page.locator('.screen').focus()
   await page.evaluate(`for (const init of [
@@ -92,7 +92,7 @@ test('a key that an input method has taken is not typed, a dead key is', { skip 
   assert.deepEqual(await rig.calls(/^key/, 4), ['key 18 down', 'key 30 down', 'key 48 down', 'key 48 up'])
 })
 
-test('the command types the clipboard, and says what the layout does not have', { skip }, async () => {
+test('the command types the clipboard, and reports characters that the layout does not have', { skip }, async () => {
   const page = await rig.open()
   await page.context().grantPermissions(['clipboard-read', 'clipboard-write'])
   await page.evaluate(`navigator.clipboard.writeText('aé漢b漢')`)
@@ -106,14 +106,14 @@ test('the command types the clipboard, and says what the layout does not have', 
   assert.equal(await page.getByLabel("Guest's layout").inputValue(), 'de')
 })
 
-test('a page that may not read the clipboard says what to do', { skip }, async () => {
+test('a page that cannot read the clipboard shows a remedy', { skip }, async () => {
   const page = await rig.open()
   await page.evaluate(`navigator.clipboard.readText = () => Promise.reject(new Error('denied'))`)
   await page.getByRole('button', { name: 'Paste as keystrokes' }).click()
   await page.getByText("use the browser's own Paste command").waitFor()
 })
 
-test('a long text arrives whole, and waits for a guest that does not read', { skip }, async () => {
+test('a long text arrives completely, and waits while the guest does not read', { skip }, async () => {
   let waiting = 8
   const page = await rig.open()
   rig.machine.inspect = async () => ({ devices: [keyboardWith(waiting)] })
@@ -127,7 +127,7 @@ test('a long text arrives whole, and waits for a guest that does not read', { sk
   await until('no report', async () => (await page.locator('#typing').innerText()) === '')
 })
 
-test('Escape, or the end of the connection, stops a text, and too long a text is refused', { skip }, async () => {
+test('Escape or the end of the connection stops typing, and a text that is too long is refused', { skip }, async () => {
   const page = await rig.open()
   rig.machine.inspect = async () => ({ devices: [keyboardWith(1)] })
   await paste(page, 'a'.repeat(100))
@@ -140,12 +140,12 @@ test('Escape, or the end of the connection, stops a text, and too long a text is
   await rig.stopServing()
   await page.getByText('Stopped: 46 characters not typed').waitFor()
   await paste(page, 'c'.repeat(100_001))
-  await page.getByText('Not typed: 100,001 characters are too many at once').waitFor()
+  await page.getByText('Not typed: 100,001 characters exceed the maximum').waitFor()
 })
 
-test('with Caps Lock on in the guest, letters are typed as they are written', { skip }, async () => {
+test('letters are typed in their case if Caps Lock is on in the guest', { skip }, async () => {
   const page = await rig.open()
-  rig.machine.tell((listener) => listener.led?.(1, true))
+  rig.machine.notify((listener) => listener.led?.(1, true))
   await page.getByRole('img', { name: 'Caps Lock on' }).waitFor()
   await paste(page, 'aB1')
   assert.deepEqual(await rig.calls(/^key/, 8), [...keysOf('A'), ...keysOf('b'), ...keysOf('1')])

@@ -11,7 +11,7 @@ import { PageRig, picture, rgba, SIZE, skip, WHOLE } from './page-rig.ts'
 
 const rig = new PageRig()
 
-test('every pixel of the canvas is the one of the guest', { skip }, async () => {
+test('every pixel of the canvas equals that of the guest', { skip }, async () => {
   const page = await rig.open()
   const expected = Array.from({ length: SIZE.width * SIZE.height }, (_, i) =>
     picture(i % SIZE.width, Math.floor(i / SIZE.width)),
@@ -19,7 +19,7 @@ test('every pixel of the canvas is the one of the guest', { skip }, async () => 
   assert.deepEqual(await canvasPixels(page, WHOLE), rgba(expected))
 })
 
-test('damage changes its own pixels and no others', { skip }, async () => {
+test('damage changes only its own pixels', { skip }, async () => {
   const page = await rig.open()
   rig.machine.paint(0, { x: 100, y: 50, width: 3, height: 2 }, (x, y) => 0xabcd00 + x + y)
   await rig.sees(page, 102, 51, 0xabcd00 + 153)
@@ -30,7 +30,7 @@ test('damage changes its own pixels and no others', { skip }, async () => {
   assert.deepEqual(await canvasPixels(page, { x: 100, y: 52, width: 1, height: 1 }), rgba([picture(100, 52)]))
 })
 
-test('another mode gives another canvas, a screen that is off none', { skip }, async () => {
+test('a change of the mode resizes the canvas, and a screen that is off has none', { skip }, async () => {
   const page = await rig.open()
   rig.machine.setMode(0, { width: 64, height: 48 })
   rig.machine.paint(0, { x: 63, y: 47, width: 1, height: 1 }, () => 0x00ff7f)
@@ -52,7 +52,7 @@ test('a second screen has its own canvas', { skip }, async () => {
   })
 })
 
-/** The cursor over the screen: its size in CSS pixels, its hot spot, and the colours of its corners. */
+/** Returns the cursor over the screen: its size in CSS pixels, its hot spot, and the colours of its corners. */
 async function cursorOf(page: Page): Promise<{ size: number[]; hot: number[]; corners: number[][] } | string> {
   const style = String(await page.evaluate("document.querySelector('canvas').style.cursor"))
   const [, url, , density, hotX, hotY] =
@@ -68,7 +68,7 @@ async function cursorOf(page: Page): Promise<{ size: number[]; hot: number[]; co
   }
 }
 
-/** A cursor whose upper left quarter is red, the rest blue. */
+/** Cursor whose upper left quarter is red and the rest blue. */
 function quarteredCursor(side: number): Cursor {
   const data = new Uint8Array(side * side * 4)
   for (let at = 0; at < side * side; at++) {
@@ -82,7 +82,7 @@ const RED = [255, 0, 0, 255]
 const BLUE = [0, 0, 255, 255]
 
 for (const density of [1, 2]) {
-  test(`the guest's cursor is the page's, scaled as the screen is, at ${density} pixels a CSS pixel`, {
+  test(`the page shows the guest's cursor at the scale of the screen, at ${density} pixels per CSS pixel`, {
     skip,
   }, async () => {
     const page = await rig.browser.newPage({ viewport: { width: 1280, height: 900 }, deviceScaleFactor: density })
@@ -116,7 +116,7 @@ for (const density of [1, 2]) {
   })
 }
 
-test('the screenshot is a PNG of exactly the screen', { skip }, async () => {
+test('the screenshot is a PNG with the exact pixels of the screen', { skip }, async () => {
   const page = await rig.open()
   const downloading = page.waitForEvent('download')
   await page.getByRole('button', { name: 'Screenshot' }).click()
@@ -128,7 +128,7 @@ test('the screenshot is a PNG of exactly the screen', { skip }, async () => {
   assert.deepEqual([...image.data.subarray(at, at + 3)], rgba([picture(319, 199)]).slice(0, 3))
 })
 
-/** The least contrast of the page's texts against what is behind them, and where it is. */
+/** Returns the minimum contrast of the page's texts with their backgrounds, and its place. */
 const MIN_CONTRAST = `(() => {
   const channels = (color) => color.match(/[\\d.]+/g).map(Number)
   const luminance = (rgb) => rgb.slice(0, 3).map((c) => c / 255)
@@ -153,11 +153,11 @@ const MIN_CONTRAST = `(() => {
 })()`
 
 for (const colorScheme of ['light', 'dark'] as const) {
-  test(`every text stands out, in ${colorScheme}`, { skip }, async () => {
+  test(`every text has enough contrast, in ${colorScheme}`, { skip }, async () => {
     const page = await rig.open()
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
-    rig.machine.tell((listener) => listener.log?.('a line'))
-    rig.machine.tell((listener) => listener.stopped?.({ kind: 'power-off', message: 'powered off' }))
+    rig.machine.notify((listener) => listener.log?.('a line'))
+    rig.machine.notify((listener) => listener.stopped?.({ kind: 'power-off', message: 'powered off' }))
     for (const name of ['Log', 'Inspector']) await page.getByRole('button', { name }).click()
     await page.getByText('last fault').waitFor()
     const { ratio, text } = (await page.evaluate(MIN_CONTRAST)) as { ratio: number; text: string }
@@ -165,7 +165,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
   })
 }
 
-test('nothing is wider than a narrow window', { skip }, async () => {
+test('all content fits into a narrow window', { skip }, async () => {
   const page = await rig.browser.newPage({ viewport: { width: 360, height: 740 } })
   watchFaults(page, rig.faults)
   await page.goto(rig.url)

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { TERMINAL_WINDOW } from '../../src/console/protocol.ts'
 import { TypedText } from '../../src/web/typed-text.ts'
 
-test('a long text goes out in pieces, a window at a time, whole and in order', () => {
+test('a long text is sent in pieces, a window at a time, complete and in order', () => {
   const sent: number[] = []
   let onTheWay = 0
   const text = new TypedText((bytes) => {

@@ -7,7 +7,7 @@ import path from 'node:path'
 import { after, test } from 'node:test'
 import { ALL_ENGINES, bootGuest, ENGINES, guestMissing } from './guest.ts'
 
-/** e2fsprogs live in sbin, which is not in everybody's PATH. */
+/** e2fsprogs are in sbin, which is not in the PATH of every user. */
 const ENV = { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin:/sbin` }
 const MIB = 1 << 20
 
@@ -24,7 +24,7 @@ function missingTool(): string | undefined {
 }
 
 for (const engine of ALL_ENGINES) {
-  test(`${engine}: a file system the guest makes and fills is byte for byte on the host`, {
+  test(`${engine}: a file system that the guest writes is on the host, byte for byte`, {
     skip: guestMissing(engine) ?? missingTool() ?? false,
   }, async () => {
     const image = path.join(folder, 'fs.img')
@@ -62,7 +62,7 @@ for (const engine of ALL_ENGINES) {
 }
 
 for (const engine of ENGINES) {
-  test(`${engine}: write-zeroes and discard leave what the guest expects on the image`, {
+  test(`${engine}: write-zeroes and discard have the expected effect on the image`, {
     skip: guestMissing(engine) ?? missingTool() ?? false,
   }, async () => {
     const image = path.join(folder, 'raw.img')

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ALL_ENGINES, bootGuest, ENGINES, guestMissing } from './guest.ts'
 
-/** Each starts seven processes in QEMU. */
+/** Number of boots; each starts seven processes with QEMU. */
 const BOOTS = { v86: 10, qemu: 4, 'qemu over vfio-user': 1 } as const
 
 for (const engine of ALL_ENGINES) {
-  test(`${engine}: a guest boots again and again and each time finds all its devices`, {
+  test(`${engine}: a guest boots several times, and finds all its devices each time`, {
     skip: guestMissing(engine) ?? false,
   }, async () => {
     for (let boot = 1; boot <= BOOTS[engine]; boot++) {
@@ -27,7 +27,7 @@ for (const engine of ALL_ENGINES) {
 }
 
 for (const engine of ENGINES) {
-  test(`${engine}: a guest that powers off or fails says so, and why`, {
+  test(`${engine}: power off and panic of a guest are reported with their reasons`, {
     skip: guestMissing(engine) ?? false,
   }, async () => {
     for (const [command, kind] of [

@@ -42,7 +42,7 @@ async function ended(child: ChildProcess): Promise<Ended> {
   return { status, stdout, stderr }
 }
 
-/** Resolves when the guest's kernel is started: its disks are open. */
+/** Resolves when the guest's kernel started, and thus its disks are open. */
 async function boots({ stderr }: ChildProcess): Promise<void> {
   await new Promise<void>((resolve) =>
     stderr?.on('data', (bytes) => String(bytes).includes('kernel started') && resolve()),
@@ -51,7 +51,7 @@ async function boots({ stderr }: ChildProcess): Promise<void> {
 
 const outboard = (...args: readonly string[]): Promise<Ended> => ended(start(args))
 
-test('--exec prints just what the command prints and ends with its status', { skip }, async () => {
+test('--exec prints only the output of the command, and exits with its status', { skip }, async () => {
   const listed = await outboard(
     ...['run', '--display', 'none', '--disk', disk],
     ...['--exec', 'uname -r && ls /dev/vda /dev/hwrng /dev/fb0'],
@@ -62,7 +62,7 @@ test('--exec prints just what the command prints and ends with its status', { sk
   assert.deepEqual([failed.status, failed.stdout], [1, ''])
 })
 
-test('--screenshot saves exactly what is on the screen at the end', { skip }, async () => {
+test('--screenshot saves the exact screen at the end', { skip }, async () => {
   const shot = path.join(folder, 'shot.png')
   const pixel = '\\020\\040\\200\\000'
   // In large pieces: of a write of just one row, Linux 6.1 takes it that nothing changed.
@@ -81,7 +81,7 @@ test('--screenshot saves exactly what is on the screen at the end', { skip }, as
   }
 })
 
-test('a missing disk, a wrong option or a wrong value is one line and exit code 2', async () => {
+test('a missing disk, a wrong option or a wrong value results in one line and exit code 2', async () => {
   const cases: [string[], RegExp][] = [
     [['--disk', 'missing.img'], /missing\.img/],
     [['--memory', '12'], /--memory/],
@@ -104,7 +104,7 @@ test('a missing disk, a wrong option or a wrong value is one line and exit code 
   }
 })
 
-test('a disk that another guest uses is one line and exit code 2', { skip }, async () => {
+test('a disk that another guest uses results in one line and exit code 2', { skip }, async () => {
   const first = start(['run', '--display', 'none', '--disk', disk])
   const firstEnd = ended(first)
   await boots(first)
@@ -115,7 +115,7 @@ test('a disk that another guest uses is one line and exit code 2', { skip }, asy
   assert.match(stderr, /some\.img is being used by another program/)
 })
 
-test('--timeout ends with 124 and leaves no process behind', { skip }, async () => {
+test('--timeout exits with 124, and leaves no process', { skip }, async () => {
   const child = start(['run', '--display', 'none', '--timeout', '1'])
   const { status, stderr } = await ended(child)
   assert.equal(status, 124, stderr)
@@ -132,7 +132,7 @@ test('Ctrl-C stops a booting guest, with its disk', { skip }, async () => {
 })
 
 for (const engine of ['v86', 'qemu'] as const) {
-  test(`in ${engine}, a command ends with its own status when the log has no reader`, {
+  test(`in ${engine}, a command exits with its own status if the log has no reader`, {
     skip: guestMissing(engine) ?? false,
   }, async () => {
     const scratch = mkdtempSync(path.join(folder, 'scratch-'))
@@ -148,7 +148,7 @@ for (const engine of ['v86', 'qemu'] as const) {
   })
 }
 
-test('--help shows examples, and the version is the package’s', async () => {
+test('--help shows examples, and --version prints the version of the package', async () => {
   const help = await outboard('run', '--help')
   assert.equal(help.status, 0)
   for (const word of ['--disk', '--exec', 'Examples:', 'Exit codes:']) assert.ok(help.stdout.includes(word), word)

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { until } from '../until.ts'
 import { ALL_ENGINES, bootGuest, ENGINES, type Guest, guestMissing } from './guest.ts'
 
-/** Resolves when the terminal has shown what matches. */
+/** Resolves when the output of the terminal matches. */
 async function terminalShows(guest: Guest, pattern: RegExp, act: () => void): Promise<string> {
   const decoder = new TextDecoder()
   let shown = ''
@@ -26,7 +26,7 @@ async function terminalShows(guest: Guest, pattern: RegExp, act: () => void): Pr
 }
 
 for (const engine of ALL_ENGINES) {
-  test(`${engine}: the console works both ways, and follows the size of its window  @virtio 5.3.6`, {
+  test(`${engine}: the console transfers input and output, and follows the size of its window  @virtio 5.3.6`, {
     skip: guestMissing(engine) ?? false,
   }, async () => {
     const guest = await bootGuest({ engine })
@@ -41,7 +41,7 @@ for (const engine of ALL_ENGINES) {
 }
 
 for (const engine of ENGINES) {
-  test(`${engine}: megabytes typed at once arrive whole`, { skip: guestMissing(engine) ?? false }, async () => {
+  test(`${engine}: megabytes of input at once arrive completely`, { skip: guestMissing(engine) ?? false }, async () => {
     const guest = await bootGuest({ engine })
     try {
       const typed = randomBytes(1_500_000)
@@ -57,7 +57,7 @@ for (const engine of ENGINES) {
     }
   })
 
-  test(`${engine}: output that is not taken waits in the guest, and comes whole`, {
+  test(`${engine}: output that is not accepted waits in the guest, and arrives completely`, {
     skip: guestMissing(engine) ?? false,
   }, async () => {
     const guest = await bootGuest({ engine })
@@ -74,7 +74,7 @@ for (const engine of ENGINES) {
         },
         stderr: () => {},
       })
-      // The guest answers while its command stands still.
+      // The guest answers while its command is blocked.
       await terminalShows(guest, /\r\n42\r\n/, () => guest.machine.writeTerminal(Buffer.from('\necho $((6 * 7))\n')))
       assert.ok(length <= 256 << 10, `${length} bytes came`)
       take()
@@ -84,7 +84,7 @@ for (const engine of ENGINES) {
     }
   })
 
-  test(`${engine}: a command has its own output, error output and status, whatever bytes they hold`, {
+  test(`${engine}: output, error output and status of a command are separate, for any bytes`, {
     skip: guestMissing(engine) ?? false,
   }, async () => {
     const guest = await bootGuest({ engine })

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { ALL_ENGINES, bootGuest, guestMissing } from './guest.ts'
 
 for (const engine of ALL_ENGINES) {
-  test(`${engine}: /dev/hwrng gives bytes of ours, different ones each time  @virtio 5.4.6`, {
+  test(`${engine}: /dev/hwrng returns random bytes of the device  @virtio 5.4.6`, {
     skip: guestMissing(engine) ?? false,
   }, async () => {
     const guest = await bootGuest({ engine })
@@ -18,7 +18,7 @@ for (const engine of ALL_ENGINES) {
       assert.notEqual(digest, second.stdout.trim())
       const { devices } = await guest.machine.inspect()
       const entropy = devices.find(({ id }) => id === 4)
-      assert.ok(Number(entropy?.queues[0].pushed) > 0, 'the device was asked')
+      assert.ok(Number(entropy?.queues[0].pushed) > 0, 'the device had no request')
       assert.deepEqual(entropy?.status, ['ACKNOWLEDGE', 'DRIVER', 'DRIVER_OK', 'FEATURES_OK'])
     } finally {
       await guest.stop()

@@ -8,37 +8,37 @@ import type { Machine } from '../../src/machine/machine.ts'
 import { MAIN } from '../qemu/device-program.ts'
 import { qemu, qemuMissing, vfioUserMissing } from '../qemu/guest.ts'
 
-/** What executes guests; every check of a guest is made in each. */
+/** Engines; every test of a guest runs in each. */
 export const ENGINES = ['v86', 'qemu'] as const
-/** And QEMU with whole PCI functions of ours: for a check of each device, so that it takes not as long again. */
+/** Engines, and QEMU with vfio-user functions. Used for one test per device, to save time. */
 export const ALL_ENGINES = [...ENGINES, 'qemu over vfio-user'] as const
 export type Engine = (typeof ALL_ENGINES)[number]
 
 export interface GuestOptions {
-  /** v86 unless told. */
+  /** @default 'v86' */
   readonly engine?: Engine
   readonly disks?: readonly { readonly path: string; readonly readOnly: boolean }[]
-  /** Whether the GPU offers blob resources; it does unless told. */
+  /** True if the GPU offers blob resources. @default true */
   readonly blob?: boolean
   /** In QEMU. */
   readonly network?: GuestNetwork
 }
 
-/** What a command in the guest printed, and how it ended. */
+/** Output and exit status of a command in the guest. */
 interface Ran {
   readonly status: number
   readonly stdout: string
   readonly stderr: string
 }
 
-/** A booted guest. */
+/** Booted guest. */
 export interface Guest {
   readonly machine: Machine
   run(command: string): Promise<Ran>
   stop(): Promise<void>
 }
 
-/** Why no guest can be booted here, or undefined where one can. */
+/** Reason why no guest can be booted; undefined if one can. */
 export function guestMissing(engine: Engine): string | undefined {
   if (engine === 'qemu') return qemuMissing
   if (engine === 'qemu over vfio-user') return qemuMissing ?? vfioUserMissing
@@ -47,7 +47,7 @@ export function guestMissing(engine: Engine): string | undefined {
     : 'there is no guest image, which apt fetches: apt-get install apt, and a way to the Debian archive'
 }
 
-/** Boots the guest image, and resolves when commands can be run. A guest that fails rejects with all it said. */
+/** Boots the guest image, and resolves when commands can be run. Rejects with the log if the guest fails. */
 export async function bootGuest({ engine = 'v86', disks = [], blob = true, network }: GuestOptions): Promise<Guest> {
   const machine =
     engine === 'v86'

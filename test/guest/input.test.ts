@@ -11,7 +11,9 @@ const KEY_A = 30
 const BTN_LEFT = 0x110
 const REL_WHEEL = 8
 
-/** Bytes of a time in `struct input_event`, which the width of the kernel decides; u16 type, u16 code, s32 value follow. */
+/**
+ * Bytes of a time in `struct input_event`, which the width of the kernel decides; u16 type, u16 code, s32 value follow.
+ */
 const TIME_BYTES = { v86: 8, qemu: 16, 'qemu over vfio-user': 16 } as const
 
 interface InputEvent {
@@ -31,12 +33,12 @@ function events(hex: string, engine: Engine): InputEvent[] {
 }
 
 for (const engine of ALL_ENGINES) {
-  test(`${engine}: a typed key, a click and a turn of the wheel arrive as evdev events`, {
+  test(`${engine}: keys, clicks and wheel steps arrive as evdev events`, {
     skip: guestMissing(engine) ?? false,
   }, async () => {
     const guest = await bootGuest({ engine })
     try {
-      // Every input device is recorded, so that an event on the wrong one would show; each from before the first event.
+      // All input devices are recorded from before the first event, so that an event on the wrong one is detected.
       await guest.run(
         'cd /dev/input; for f in event*; do cat <$f >/tmp/$f 2>/dev/null & ' +
           'until [ "$(readlink /proc/$!/fd/0)" = /dev/input/$f ]; do sleep 0.1; done; done',

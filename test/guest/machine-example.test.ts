@@ -11,12 +11,12 @@ import { guestMissing } from './guest.ts'
 const EXAMPLE = fileURLToPath(new URL('../../examples/machine-with-device.js', import.meta.url))
 const skip = guestMissing('v86') ?? false
 
-test('the example of a machine reads from a device of its own', { skip }, async () => {
+test('the machine example reads from its own device', { skip }, async () => {
   const { stdout } = await promisify(execFile)(process.execPath, [EXAMPLE])
   assert.match(stdout, /^00000000 +04 04 04 04 04 04 04 04 /)
 })
 
-test('a module without a device ends the start with the reason', { skip }, async () => {
+test('a module without a device makes start reject with the reason', { skip }, async () => {
   const image = findGuestImage(I386_IMAGE)
   assert.ok(image)
   const module = new URL('./guest.js', import.meta.url)

@@ -20,12 +20,12 @@ const HEIGHT = 768
 const folder = mkdtempSync(path.join(tmpdir(), 'outboard-screen-'))
 after(() => rmSync(folder, { recursive: true }))
 
-/** Random pixels, so that a row, a column or a byte in the wrong place shows. */
+/** Random pixels, so that a misplaced row, column or byte is detected. */
 const picture = randomBytes(WIDTH * HEIGHT * 4)
 const pictureFile = path.join(folder, 'picture.raw')
 writeFileSync(pictureFile, picture)
 
-/** Has the guest write the picture to its framebuffer, and waits for a PNG of the screen that shows it. */
+/** Writes the picture to the guest's framebuffer, and waits for a PNG of the screen that shows it. */
 async function drawAndShoot(guest: Guest): Promise<void> {
   const { width, height } = guest.machine.scanouts[0] ?? { width: 0, height: 0 }
   assert.deepEqual([width, height], [WIDTH, HEIGHT])
@@ -43,7 +43,7 @@ async function drawAndShoot(guest: Guest): Promise<void> {
   )
 }
 
-/** Pixels that differ from the picture's. PNG has them as R, G, B. */
+/** Returns the number of pixels that differ from the picture. The order in a PNG is R, G, B. */
 function wrongPixels(image: ReturnType<typeof decode>): number {
   assert.deepEqual([image.width, image.height, image.channels], [WIDTH, HEIGHT, 3])
   let wrong = 0
@@ -59,7 +59,7 @@ function wrongPixels(image: ReturnType<typeof decode>): number {
 
 for (const engine of ALL_ENGINES) {
   for (const blob of [true, false]) {
-    test(`${engine}: the screen's pixels are what the guest drew, ${blob ? 'read in place from a guest blob' : 'through a 2D resource'}  @virtio 5.7.6.7`, {
+    test(`${engine}: the screen has the pixels that the guest drew, ${blob ? 'read in place from a guest blob' : 'through a 2D resource'}  @virtio 5.7.6.7`, {
       skip: guestMissing(engine) ?? false,
     }, async () => {
       const guest = await bootGuest({ engine, blob, disks: [{ path: pictureFile, readOnly: true }] })
@@ -69,12 +69,12 @@ for (const engine of ALL_ENGINES) {
         const gpu = inspection.devices.find((device) => device.id === 16)
         assert.equal(gpu?.negotiated.includes('RESOURCE_BLOB'), blob)
         const state = gpu?.state as (GpuInspection & { readonly page?: readonly ScreenInspection[] }) | undefined
-        // A guest in v86 has memory that only this process has.
+        // The memory of a guest in v86 is not shared with other processes.
         const paths = !blob ? ['copy'] : engine === 'v86' ? ['scatter'] : ['linear', 'dma-buf']
         assert.ok(paths.includes(String(state?.scanouts[0].path)), state?.scanouts[0].path ?? 'off')
         assert.ok(state?.scanouts[0].lastDamage)
         if (engine === 'v86') return
-        // In QEMU the page reads what the GPU's process has, and that process copies nothing.
+        // In QEMU the page maps the buffers of the GPU process, which copies nothing.
         assert.ok(state.page?.[0].inPlace, state.page?.[0].reason)
         assert.ok(state.page[0].bytesRead >= WIDTH * HEIGHT * 4)
         assert.equal(state.scanouts[0].bytesRead, 0)
@@ -86,7 +86,7 @@ for (const engine of ALL_ENGINES) {
 }
 
 // In v86 alone: Linux 6.12, which the guest in QEMU has, flushes the whole screen whatever was drawn on it.
-test('only what changed moves: a small change is small damage  @virtio 5.7.6.7', {
+test('a small change of the screen is small damage  @virtio 5.7.6.7', {
   skip: guestMissing('v86') ?? false,
 }, async () => {
   const guest = await bootGuest({})
@@ -114,14 +114,14 @@ test('only what changed moves: a small change is small damage  @virtio 5.7.6.7',
 })
 
 for (const engine of ALL_ENGINES) {
-  test(`${engine}: another size asked for by the viewer reaches the guest  @virtio 5.7.6.3`, {
+  test(`${engine}: a size that the viewer requests reaches the guest  @virtio 5.7.6.3`, {
     skip: guestMissing(engine) ?? false,
   }, async () => {
     const guest = await bootGuest({ engine })
     const connector = '/sys/class/drm/card0-Virtual-1'
     try {
       guest.machine.resize(0, 1280, 720)
-      // The console on the screen asks for no mode larger than its framebuffer; whoever looks sees all of them.
+      // The console does not use modes larger than its framebuffer, but all modes are listed in sysfs.
       await until('the new size is the first mode', async () => {
         const { stdout } = await guest.run(`echo detect > ${connector}/status; cat ${connector}/modes`)
         return stdout.startsWith('1280x720\n')
@@ -132,7 +132,7 @@ for (const engine of ALL_ENGINES) {
       // First detailed timing: the low eight bits of the active pixels and lines, and their high four.
       const preferred = [edid[56] | ((edid[58] & 0xf0) << 4), edid[59] | ((edid[61] & 0xf0) << 4)]
       assert.deepEqual(preferred, [1280, 720])
-      // The guest switched its screen off and on for it: what it draws next is seen.
+      // The guest switched its screen off and on for it: its next drawing is visible.
       await guest.run('printf "\\033[?25l\\033[?25h" > /dev/tty1')
       await until('the screen is on', () => guest.machine.scanouts[0] !== undefined)
     } finally {

@@ -18,7 +18,7 @@ function run(...args: readonly string[]): Run {
   return child
 }
 
-/** What is read of a stream until it shows a pattern; the stream is paused then. */
+/** Reads a stream until its text matches, and pauses it. @returns the text */
 async function readUntil(stream: Readable, pattern: RegExp): Promise<string> {
   let text = ''
   while (!pattern.test(text)) {
@@ -30,11 +30,11 @@ async function readUntil(stream: Readable, pattern: RegExp): Promise<string> {
   return text
 }
 
-test('what is piped in arrives whole, and what the guest prints last is printed', { skip }, async () => {
+test('piped input arrives completely, and the last output of the guest is printed', { skip }, async () => {
   const child = run('--display', 'none')
   const exit = once(child, 'exit')
   const typed = randomBytes(2_400_000)
-  // The command must be there before its input: what comes earlier is for the shell.
+  // The command must run before its input arrives: earlier input is for the shell.
   await readUntil(child.stdout, /# /)
   child.stdin.write(`stty raw -echo; echo go; head -c ${typed.length} | sha256sum; poweroff -f\n`)
   await readUntil(child.stdout, /\ngo\r?\n/)
@@ -43,7 +43,7 @@ test('what is piped in arrives whole, and what the guest prints last is printed'
   assert.deepEqual(await exit, [0, null])
 })
 
-test('a reader that comes late gets all the output of a command', { skip }, async () => {
+test('a late reader receives all output of a command', { skip }, async () => {
   const child = run('--exec', 'head -c 3000000 /dev/zero; echo end')
   await once(child.stdout, 'readable')
   const hash = createHash('sha256')
@@ -52,7 +52,7 @@ test('a reader that comes late gets all the output of a command', { skip }, asyn
   assert.equal(hash.digest('hex'), expected.digest('hex'))
 })
 
-test('a run whose output is not read ends on a signal', { skip }, async () => {
+test('a run whose output is not read exits on a signal', { skip }, async () => {
   const child = run('--exec', 'cat /dev/zero')
   const exit = once(child, 'exit')
   await once(child.stdout, 'readable')
@@ -60,7 +60,7 @@ test('a run whose output is not read ends on a signal', { skip }, async () => {
   assert.deepEqual(await exit, [130, null])
 })
 
-test('a run ends on a signal although a peer of the page keeps its side open', { skip }, async () => {
+test('a run exits on a signal although a peer of the page keeps its connection open', { skip }, async () => {
   const child = run('--display', 'web', '--port', '0')
   const exit = once(child, 'exit')
   const [, port] = /127\.0\.0\.1:(\d+)/.exec(await readUntil(child.stdout, /\n/)) ?? []

@@ -9,10 +9,10 @@ const EVERYONE: Station = { mac: 'ff:ff:ff:ff:ff:ff', ip: '255.255.255.255' }
 const DHCP_SERVER_PORT = 67
 const DHCP_CLIENT_PORT = 68
 const TFTP_PORT = 69
-/** From where files are sent. */
+/** Port from which files are sent. */
 const DATA_PORT = 6969
 
-/** Where in a DHCP message the fields are that matter here. @see RFC 2131, 2 */
+/** Offsets of fields in a DHCP message. @see RFC 2131, 2 */
 const Dhcp = { YIADDR: 16, SIADDR: 20, FILE: 108, COOKIE: 236, OPTIONS: 240 } as const
 const DhcpOption = { SUBNET_MASK: 1, ROUTER: 3, LEASE: 51, TYPE: 53, SERVER: 54, BOOT_FILE: 67, END: 255 } as const
 const DhcpType = { DISCOVER: 1, OFFER: 2, REQUEST: 3, ACK: 5 } as const
@@ -23,7 +23,7 @@ const Tftp = { READ: 1, DATA: 3, ACK: 4, ERROR: 5, OACK: 6 } as const
 const NOT_FOUND = 1
 const TFTP_BLOCK = 512
 
-/** A file on its way to one port of the guest. */
+/** File that is being sent to a port of the guest. */
 interface Transfer {
   readonly name: string
   readonly bytes: Uint8Array
@@ -31,18 +31,18 @@ interface Transfer {
 }
 
 /**
- * The other station of a network of two: gives the guest an address and, by TFTP, files to boot from. It is where a device
- * process connects to with `--passt-socket`.
+ * The other station of a network of two: gives the guest an address and, by TFTP, files to boot from. It is where a
+ * device process connects to with `--passt-socket`.
  */
 export class BootStation {
-  /** Names of the files that were sent to their end. */
+  /** Names of the files that were sent completely. */
   readonly sent = new Set<string>()
   readonly #transfers = new Map<number, Transfer>()
   readonly #server: Server
   #socket: Socket | undefined
 
   private constructor(
-    /** @param bootFile the one that firmware starts */
+    /** @param bootFile file that the firmware starts */
     private readonly files: ReadonlyMap<string, Uint8Array>,
     private readonly bootFile: string,
   ) {
@@ -60,7 +60,7 @@ export class BootStation {
     this.#server.close()
   }
 
-  /** Frames come with their length in front, 4 bytes, most significant first. */
+  /** Frames are preceded by their length: 4 bytes, most significant first. */
   #accept(socket: Socket): void {
     let rest = Buffer.alloc(0)
     this.#socket = socket
@@ -91,7 +91,7 @@ export class BootStation {
     if (type !== DhcpType.DISCOVER && type !== DhcpType.REQUEST) return
     const ip = (address: string): number[] => address.split('.').map(Number)
     const reply = Buffer.alloc(Dhcp.OPTIONS + 64)
-    // Operation, kind of hardware, transaction and the client's address are those of the request.
+    // Hardware type, transaction and client address are copied from the request.
     reply.set(request.subarray(0, Dhcp.COOKIE))
     reply[0] = 2
     reply.set(ip(CLIENT_IP), Dhcp.YIADDR)
@@ -133,7 +133,7 @@ export class BootStation {
     } else this.#sendBlock(station, port, 1)
   }
 
-  /** One block was received, so the next one is sent; a client that lost that says the same again. */
+  /** Sends the block after an acknowledged one. A client that lost it repeats the acknowledgement. */
   #goOn({ station, port }: ReturnType<typeof udpSource>, answer: Uint8Array): void {
     if (answer[1] === Tftp.ACK) this.#sendBlock(station, port, answer[2] * 256 + answer[3] + 1)
     else this.#transfers.delete(port)
@@ -155,7 +155,7 @@ export class BootStation {
 
   #sendDatagram(to: Station, fromPort: number, toPort: number, data: Uint8Array): void {
     const frame = udpFrame(SERVER, to, fromPort, toPort, data)
-    // No checksum: the one of the pseudo header is for a card that completes it.
+    // No checksum: that of the pseudo header is only for cards that complete it.
     frame.fill(0, UDP_OFFSET + UDP_CHECKSUM, UDP_OFFSET + UDP_CHECKSUM + 2)
     this.#send(frame)
   }
@@ -167,7 +167,7 @@ export class BootStation {
   }
 }
 
-/** The first byte of an option; undefined if it is not there. */
+/** Returns the first byte of an option; undefined if it is missing. */
 function optionOf(message: Uint8Array, wanted: number): number | undefined {
   for (let at: number = Dhcp.OPTIONS; at + 2 < message.length && message[at] !== DhcpOption.END; ) {
     if (message[at] === wanted) return message[at + 2]

@@ -6,17 +6,17 @@ import { GsoType } from '../../src/services/packet.ts'
 import { Feature, featureSet } from '../../src/virtio/feature.ts'
 import { Guest } from './guest.ts'
 
-/** What crossed a bridge from each side. */
+/** Counters of a bridge, for each side. */
 interface BridgeCounters {
   readonly packets: [number, number]
-  /** Packets to be cut into segments, and those that took several buffers. */
+  /** Packets for segmentation, and packets in several buffers. */
   readonly segmented: [number, number]
   readonly merged: [number, number]
 }
 
 /**
- * The drivers of two devices, of which each sends what the other gets. Neither agrees to an offload that the other cannot
- * ask for.
+ * The drivers of two devices, of which each sends what the other gets. Neither agrees to an offload that the other
+ * cannot ask for.
  */
 export function bridge(devices: readonly [NetDevice, NetDevice], reactor: Reactor) {
   const { CSUM, GUEST_CSUM, HOST_TSO4, GUEST_TSO4, HOST_TSO6, GUEST_TSO6 } = NetFeature
@@ -26,12 +26,12 @@ export function bridge(devices: readonly [NetDevice, NetDevice], reactor: Reacto
   const guests = devices.map((device) => new Guest(device, (offered & others) | plain))
   for (const { driver } of guests) driver.command(CtrlClass.RX, CtrlRx.PROMISC, [1])
   const counters: BridgeCounters = { packets: [0, 0], segmented: [0, 0], merged: [0, 0] }
-  /** What each side got and the other has no descriptors to send with yet. */
+  /** Received packets of each side that the other has no descriptors to send yet. */
   const waiting: [ReceivedPacket[], ReceivedPacket[]] = [[], []]
   const hook = reactor.onTurn(() => {
     guests.forEach((guest, side) => {
       const { driver } = guests[1 - side]
-      // Nothing more is taken before that is sent.
+      // Further packets are received after these are sent.
       const packets = waiting[side].length > 0 ? waiting[side] : guest.take()
       waiting[side] = packets
       while (packets.length > 0 && driver.rig.rigs[1].driver.free > 0) {

@@ -1,6 +1,6 @@
 /**
- * A station at the far end, in a namespace of its own: gets an address on an interface once that is there, and sends back
- * all that TCP brings it.
+ * A station at the far end, in a namespace of its own: gets an address on an interface once that is there, and sends
+ * back all that TCP brings it.
  *
  *     unshare -n node echo-station.js INTERFACE ADDRESS/BITS PORT
  */

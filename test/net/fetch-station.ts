@@ -1,6 +1,6 @@
 /**
- * A station at the far end, in a namespace of its own: gets an address and a way out on an interface once that is there,
- * fetches a file, and tells its checksum.
+ * A station at the far end, in a namespace of its own: gets an address and a way out on an interface once that is
+ * there, fetches a file, and tells its checksum.
  *
  *     unshare -n node fetch-station.js INTERFACE MAC ADDRESS/BITS GATEWAY URL
  */
@@ -11,10 +11,10 @@ import { writeFileSync } from 'node:fs'
 const [name, mac, address, gateway, url] = process.argv.slice(2)
 process.stdin.once('data', async () => {
   try {
-    // What passt sends faster than it is taken it drops, and sends again: a small window has it wait instead.
+    // passt drops packets that are not received in time, and repeats them: a small window makes it wait instead.
     writeFileSync('/proc/sys/net/ipv4/tcp_rmem', '4096 65536 65536')
   } catch {
-    // Where that cannot be changed, it takes longer.
+    // If the window cannot be changed, the transfer takes longer.
   }
   for (const words of [
     ['link', 'set', name, 'address', mac],

@@ -3,11 +3,11 @@ import { formatMacAddress } from '../../src/devices/virtio/net/mac-address.ts'
 const IPV4 = 0x0800
 const ARP = 0x0806
 const UDP = 17
-/** Where in an Ethernet frame what follows it begins. */
+/** Offset of the payload in an Ethernet frame. */
 const IP_OFFSET = 14
 export const UDP_OFFSET = IP_OFFSET + 20
 const UDP_BYTES = 8
-/** Where in a UDP header its checksum is. */
+/** Offset of the checksum in a UDP header. */
 export const UDP_CHECKSUM = 6
 
 export interface Station {
@@ -29,12 +29,12 @@ function typeOf(frame: Uint8Array): number {
 
 const ArpOperation = { REQUEST: 1, REPLY: 2 } as const
 
-/** Who has this address? */
+/** Returns an ARP request for an address. */
 export function arpRequest(from: Station, wanted: string): Uint8Array {
   return arpFrame(from, 'ff:ff:ff:ff:ff:ff', ArpOperation.REQUEST, { mac: '00:00:00:00:00:00', ip: wanted })
 }
 
-/** The answer to a request. */
+/** Returns the answer to an ARP request. */
 export function arpReply(from: Station, to: Station): Uint8Array {
   return arpFrame(from, to.mac, ArpOperation.REPLY, to)
 }
@@ -48,21 +48,21 @@ function arpFrame(from: Station, to: string, operation: number, target: Station)
   )
 }
 
-/** The station that asks for an address, if a frame does. */
+/** Returns the sender of an ARP request; undefined for other frames. */
 export function arpSender(frame: Uint8Array, wanted: string): Station | undefined {
   if (typeOf(frame) !== ARP || frame[21] !== ArpOperation.REQUEST) return undefined
   if ([...frame.subarray(38, 42)].join('.') !== wanted) return undefined
   return { mac: formatMacAddress(frame.subarray(22, 28)), ip: [...frame.subarray(28, 32)].join('.') }
 }
 
-/** Whose the address is, where a frame says so. */
+/** Returns the MAC address in an ARP answer; undefined for other frames. */
 export function arpAnswer(frame: Uint8Array, wanted: string): string | undefined {
   if (typeOf(frame) !== ARP || frame[21] !== ArpOperation.REPLY) return undefined
   const sender = [...frame.subarray(28, 32)].join('.')
   return sender === wanted ? formatMacAddress(frame.subarray(22, 28)) : undefined
 }
 
-/** A UDP datagram whose checksum is that of the pseudo header only. */
+/** Returns a UDP datagram with the checksum of only its pseudo header. */
 export function udpFrame(from: Station, to: Station, fromPort: number, toPort: number, data: Uint8Array): Uint8Array {
   const frame = new Uint8Array(UDP_OFFSET + UDP_BYTES + data.length)
   const view = new DataView(frame.buffer)
@@ -81,7 +81,7 @@ export function udpFrame(from: Station, to: Station, fromPort: number, toPort: n
   return frame
 }
 
-/** What a UDP datagram to this port carries. */
+/** Returns the payload of a UDP datagram to a port. */
 export function udpData(frame: Uint8Array, toPort: number): Uint8Array | undefined {
   if (typeOf(frame) !== IPV4 || frame[IP_OFFSET + 9] !== UDP) return undefined
   const view = new DataView(frame.buffer, frame.byteOffset)
@@ -89,7 +89,7 @@ export function udpData(frame: Uint8Array, toPort: number): Uint8Array | undefin
   return frame.subarray(UDP_OFFSET + UDP_BYTES, UDP_OFFSET + view.getUint16(UDP_OFFSET + 4))
 }
 
-/** Where a UDP datagram comes from. */
+/** Returns the source of a UDP datagram. */
 export function udpSource(frame: Uint8Array): { station: Station; port: number } {
   const ip = [...frame.subarray(IP_OFFSET + 12, IP_OFFSET + 16)].join('.')
   return {
@@ -98,7 +98,7 @@ export function udpSource(frame: Uint8Array): { station: Station; port: number }
   }
 }
 
-/** Whether a UDP datagram's checksum is right and complete. */
+/** True if the checksum of a UDP datagram is complete and correct. */
 export function udpChecksumGood(frame: Uint8Array): boolean {
   return fold(pseudoHeaderSum(frame) + sum(frame, UDP_OFFSET, frame.length)) === 0xffff
 }

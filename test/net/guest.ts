@@ -1,14 +1,14 @@
 import type { NetDevice } from '../../src/devices/virtio/net/net.ts'
 import { NetDriver, type ReceivedPacket } from '../../src/devices/virtio/net/testing/net-driver.ts'
 
-/** Buffers of each queue, and when there are to be more. */
+/** Buffers of each queue, and the number below which they are refilled. */
 const BUFFERS = 240
 const FEW = 200
 
-/** The guest's side of a device: what comes in is kept, and buffers are given for more. */
+/** Driver of a network device: stores received packets, and refills its buffers. */
 export class Guest {
   readonly driver: NetDriver
-  /** Buffers given and not come back, of each pair. */
+  /** Buffers at the device, for each queue pair. */
   readonly #given: number[]
 
   constructor(device: NetDevice, features?: bigint) {
@@ -16,7 +16,7 @@ export class Guest {
     this.#given = new Array(device.queueSizes.length >> 1).fill(0)
   }
 
-  /** Packets that came since, from any queue. */
+  /** Received packets of all queues. */
   take(): ReceivedPacket[] {
     return this.#given.flatMap((_, pair) => {
       const packets = this.driver.received(pair)
@@ -30,7 +30,7 @@ export class Guest {
   }
 }
 
-/** Asks again and again, since the other side takes its time; in between, reactor and Node run. */
+/** Repeats an action until it succeeds; the reactor and Node's event loop run in between. */
 export async function until<T>(ask: () => T | undefined): Promise<T> {
   for (;;) {
     const answer = ask()

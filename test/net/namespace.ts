@@ -10,7 +10,7 @@ export function ip(...words: readonly string[]): string {
   return execFileSync('ip', words, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
 }
 
-/** Why there can be no interfaces of the test's own, and what to do about it; undefined where there can. */
+/** Reason why interfaces cannot be created, with a remedy; undefined if they can. */
 export function namespaceRefused(): string | undefined {
   const missing = ffiMissing()
   if (missing !== undefined) return missing
@@ -21,7 +21,7 @@ export function namespaceRefused(): string | undefined {
   return status === 0 ? undefined : 'run as root: a network namespace, or an interface in it, was refused'
 }
 
-/** From here on this thread has a network of its own, without a way out, in which it may do anything. */
+/** Moves this thread to a separate network namespace, in which it has all rights. */
 export function enterNamespace(): void {
   systemCall<[flags: number]>('int unshare(int flags)')('making a network namespace', CLONE_NEWNET)
   ip('link', 'set', 'lo', 'up')

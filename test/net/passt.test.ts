@@ -1,4 +1,4 @@
-/** The real passt, with a driver, and with a Linux station behind two of our devices, on a network of its own. */
+/** passt with a driver, and with a Linux station behind two of our devices, in a separate network namespace. */
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
@@ -23,7 +23,7 @@ import { ip, namespaceRefused } from './namespace.ts'
 
 const GUEST: Station = { mac: '52:54:00:12:34:56', ip: '10.77.0.2' }
 const GATEWAY = '10.77.0.1'
-/** The network passt gives, wherever this machine is. */
+/** Network of passt, independent of the host's network. */
 const NETWORK = ['--address', GUEST.ip, '--netmask', '255.255.255.0', '--gateway', GATEWAY, '--ipv4-only']
 const FILE_BYTES = 4 << 20
 
@@ -31,7 +31,7 @@ const skipPasst = spawnSync('passt', ['--version']).error ? 'install passt' : fa
 const skipStation = skipPasst || (namespaceRefused() ?? false)
 
 for (const { kind, skip } of KINDS) {
-  test(`passt answers the driver: ${kind}`, { skip: skip || skipPasst, timeout: 60_000 }, async () => {
+  test(`passt answers requests of the driver: ${kind}`, { skip: skip || skipPasst, timeout: 60_000 }, async () => {
     const passt = await PasstProcess.start({ options: NETWORK })
     const reactor = createReactor({ prefer: kind })
     const port = PasstPort.connect({ path: passt.path }, reactor)
@@ -92,7 +92,9 @@ for (const { kind, skip } of KINDS) {
   })
 }
 
-test('a passt that cannot start says why, and leaves nothing behind', { skip: skipPasst }, async () => {
+test('the error about a passt that cannot start has its reason, and nothing stays open', {
+  skip: skipPasst,
+}, async () => {
   await assert.rejects(PasstProcess.start({ options: ['--no-such-option'] }), {
     name: 'NetworkPortError',
     message: /^passt exited \(1\): .*no-such-option/,

@@ -1,4 +1,4 @@
-/** A TAP interface of this machine, in a network namespace of the test's own. */
+/** TAP interface of the host, in a separate network namespace. */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
@@ -128,7 +128,7 @@ withTap('an interface that is removed takes the link down, once and for all', 1,
 })
 
 withTap(
-  'an interface in use, one of another kind, and no name at all are told apart',
+  'an interface in use, one of another kind and an invalid name have different errors',
   1,
   async (port, _device, reactor) => {
     assert.throws(() => TapPort.open({ name: port.name }, reactor), /is in use by another process/)

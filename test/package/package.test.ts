@@ -1,4 +1,4 @@
-/** The package as its users have it: packed, installed in an empty project, type-checked and run. */
+/** The package for its users: packed, installed in an empty project, type-checked and run. */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -15,7 +15,7 @@ const run = promisify(execFile)
 const project = mkdtempSync(path.join(tmpdir(), 'outboard-package-'))
 after(() => rmSync(project, { recursive: true }))
 
-/** An empty project with strict settings, and a program for each entry of the package. */
+/** Makes an empty project with strict settings, and a program for each entry of the package. */
 const FILES = {
   'package.json': JSON.stringify({ name: 'empty', type: 'module', private: true }),
   'tsconfig.json': JSON.stringify({
@@ -46,9 +46,9 @@ interface PackedFile {
 }
 let packed: readonly PackedFile[] = []
 
-/** Runs a program in the project. @returns what it printed */
+/** Runs a program in the project. @returns its output */
 async function inProject(command: string, ...args: readonly string[]): Promise<string> {
-  // What npm tells its scripts, as this test is one, is not for others.
+  // npm's variables for its scripts, of which this test is one, are removed.
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('npm_')))
   try {
     const { stdout } = await run(command, args, { cwd: project, env })
@@ -69,7 +69,7 @@ before(async () => {
   await inProject('npm', 'install', ...quietly, `./${report.filename}`)
 })
 
-test('the package holds the product and nothing else', () => {
+test('the package contains only the product', () => {
   const names = packed.map((file) => file.path)
   const other = names.filter((name) => !/^(dist\/(src|web)\/|README.md$|LICENSE$|package.json$)/.test(name))
   assert.deepEqual(other, [])
@@ -92,7 +92,7 @@ test('every source map that a module names is in the package, with its sources',
   }
 })
 
-test('a bundle for browsers takes the devices, and refuses what needs Node', async () => {
+test('a bundle for browsers can contain the devices, and no modules that need Node', async () => {
   const bundle = (entry: string): Promise<unknown> =>
     build({
       stdin: { contents: `export * from '${entry}'`, resolveDir: project },
@@ -104,7 +104,7 @@ test('a bundle for browsers takes the devices, and refuses what needs Node', asy
   await assert.rejects(bundle('outboard/linux'), /outboard\/linux/)
 })
 
-test('a program with the strictest settings is compiled against its types, and runs', async () => {
+test('a program with the strictest settings compiles with the types of the package, and runs', async () => {
   const modules = path.join(ROOT, 'node_modules')
   await inProject(
     process.execPath,
@@ -114,7 +114,7 @@ test('a program with the strictest settings is compiled against its types, and r
   assert.equal(await inProject(process.execPath, 'index.js'), '16 7 function\n')
 })
 
-test('its command runs a guest', { skip: guestMissing('v86') ?? false }, async () => {
+test('the command of the package runs a guest', { skip: guestMissing('v86') ?? false }, async () => {
   const command = path.join(project, 'node_modules/.bin/outboard')
   assert.match(await inProject(command, '--version'), /^\d+\.\d+\.\d+\n$/)
   assert.match(await inProject(command, 'device', 'block', '--print-capabilities'), /"type": "block"/)

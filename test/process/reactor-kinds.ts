@@ -3,7 +3,7 @@ import { KINDS } from '../../src/host/linux/reactor/testing/kinds.ts'
 
 const REFUSE_IO_URING = fileURLToPath(new URL('refuse-io-uring.js', import.meta.url))
 
-/** The kinds of reactor, each with the environment in which a device process has it. */
+/** Kinds of reactor, with the environment variables that select them in a device process. */
 export const PROCESS_KINDS = KINDS.map(({ kind, skip }) => ({
   kind,
   skip,

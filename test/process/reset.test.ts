@@ -16,9 +16,9 @@ const disk = path.join(folder, 'disk.img')
 writeFileSync(disk, '')
 truncateSync(disk, 64 << 20)
 
-/** More than any machine needs; a reset that needs it has failed. */
+/** Time-out of a reset, longer than any host needs. */
 const DEADLINE_MS = 20_000
-/** A driver that seldom looks: what it waits for has to happen without its help. */
+/** Polling interval of the driver, long enough that the device must progress without notifications. */
 const FIRST_LOOK_MS = 20
 const BETWEEN_LOOKS_MS = 1000
 const HEADER_BYTES = 16

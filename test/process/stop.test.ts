@@ -8,7 +8,7 @@ import { PROCESS_KINDS } from './reactor-kinds.ts'
 
 const folder = scratchFolder()
 
-/** A disk of its own for each device. */
+/** Creates a disk for one device. */
 function disk(name: string): string {
   const file = path.join(folder, name)
   writeFileSync(file, '')
@@ -27,7 +27,7 @@ const DEVICES: readonly (readonly string[])[] = [
 
 for (const { kind, skip, environment } of PROCESS_KINDS) {
   for (const transport of ['vhost-user', 'vfio-user']) {
-    test(`SIGTERM ends a device that sleeps, with a peer and without: ${transport}, ${kind}`, { skip }, async () => {
+    test(`SIGTERM ends a sleeping device, with and without a peer: ${transport}, ${kind}`, { skip }, async () => {
       const served = DEVICES.filter((args) => transport === 'vhost-user' || !args.includes('--workers=2'))
       for (const connected of [false, true]) {
         const stops = served.map(async (args, i) => {

@@ -19,7 +19,7 @@ async function outboard(...args: readonly string[]): Promise<{ stdout: string; s
   return await run(process.execPath, [MAIN, 'run', ...common, ...args])
 }
 
-/** A bootable image; undefined where the test is skipped for want of something. */
+/** Makes a bootable image. @returns undefined if the test is skipped because tools are missing */
 async function bootableImage(context: TestContext, name: string, commands?: string): Promise<string | undefined> {
   const file = path.join(folder, name)
   try {
@@ -32,7 +32,7 @@ async function bootableImage(context: TestContext, name: string, commands?: stri
   }
 }
 
-test('a qcow2 image of a whole disk boots by its own boot loader, and keeps what its guest wrote', {
+test('a qcow2 image of a whole disk boots by its own boot loader, and keeps the writes of its guest', {
   skip,
 }, async (t) => {
   const raw = await bootableImage(t, 'whole.img')
@@ -55,7 +55,9 @@ test('a qcow2 image of a whole disk boots by its own boot loader, and keeps what
   assert.match(fileInImage(raw, '/left-behind'), /^BOOT_IMAGE=.*proof=from-disk\n$/)
 })
 
-test('--firmware uefi has its console in the terminal, until the guest writes to its own', { skip }, async (t) => {
+test('--firmware uefi has its console in the terminal, until the guest writes to its virtio console', {
+  skip,
+}, async (t) => {
   const ask = "echo -n 'Your name: '\nread name\necho\necho Welcome, $name.\n"
   const image = await bootableImage(t, 'uefi.img', `${ask}${kernelCommands('')}`)
   if (image === undefined) return
@@ -73,7 +75,7 @@ test('--firmware uefi has its console in the terminal, until the guest writes to
   ])
   const ended = once(child, 'exit')
   let [output, log] = ['', '']
-  // Each prompt in turn, and what is typed then.
+  // Prompts in order, and the input for each.
   const typed: [RegExp, string][] = [
     [/Your name: $/, 'out'],
     [/Your name: out$/, 'board\r'],
@@ -91,7 +93,7 @@ test('--firmware uefi has its console in the terminal, until the guest writes to
   assert.doesNotMatch(log, /BdsDxe/)
 })
 
-test('--firmware is refused where it cannot be', { skip }, async () => {
+test('--firmware is refused with options that exclude it', { skip }, async () => {
   for (const [args, message] of [
     [['--firmware', 'uefi'], /--firmware needs --engine qemu/],
     [['--engine', 'qemu', '--firmware', path.join(folder, 'none.fd')], /cannot read the firmware .*none\.fd/],
@@ -111,7 +113,7 @@ test('--firmware is refused where it cannot be', { skip }, async () => {
   }
 })
 
-test('a disk of another format is found by its name, and refused where it cannot be', { skip }, async () => {
+test('the format of a disk is detected by its file name, and refused if it is not supported', { skip }, async () => {
   const image = path.join(folder, 'data.qcow2')
   await runProgram(qemuTools().img, ['create', '-q', '-f', 'qcow2', image, '32M'])
   const { stdout } = await outboard(

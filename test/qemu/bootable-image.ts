@@ -21,14 +21,14 @@ import { findGuestImage } from '../../src/guest-image/guest-image.ts'
 const MIB = 1 << 20
 const SECTOR_BYTES = 512
 const IMAGE_BYTES = 96 * MIB
-/** Where the file system begins; the boot loader of BIOS lies before it, that of UEFI in a partition behind it. */
+/** Start of the file system. The boot loader for BIOS precedes it; that for UEFI is in a partition after it. */
 const PARTITION_BYTES = MIB
 const EFI_PARTITION_BYTES = 92 * MIB
 const PARTITION_TABLE = 446
 const LINUX_PARTITION = 0x83
 const EFI_PARTITION = 0xef
 
-/** Boot loaders, and what makes images of them. */
+/** Packages of boot loaders, and of tools that make images of them. */
 const PACKAGES = {
   kind: 'boot-loaders',
   suite: AMD64_IMAGE.suite,
@@ -37,7 +37,7 @@ const PACKAGES = {
 }
 const MODULES = ['part_msdos', 'ext2', 'normal', 'linux', 'boot', 'serial', 'echo', 'test', 'read']
 
-/** Firmwares that start GRUB from a disk or from the network, and what it needs with each. */
+/** Firmwares that start GRUB from a disk or from the network, with GRUB's modules for each. */
 const PLATFORMS = {
   'i386-pc': [...MODULES, 'biosdisk', 'linux16'],
   'x86_64-efi': MODULES,
@@ -45,17 +45,17 @@ const PLATFORMS = {
   'x86_64-efi-net': [...MODULES, 'efinet', 'tftp', 'fat', 'chain'],
 } as const
 
-/** e2fsprogs live in sbin, which is not in everybody's PATH. */
+/** e2fsprogs are in sbin, which is not in the PATH of every user. */
 const ENV = { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin:/sbin` }
 
-/** Why a bootable image cannot be made here, for a test that skips. */
+/** A bootable image cannot be made: the reason to skip a test. */
 export class ImageToolsMissing extends Error {
   override readonly name = 'ImageToolsMissing'
 }
 
 /**
- * Makes a raw disk image as an installation leaves it: GRUB for BIOS and for UEFI, and the guest image's kernel and ramdisk in a
- * file system in a partition. The kernel gets `commandLine` besides the image's.
+ * Makes a raw disk image like that of an installation: GRUB for BIOS and for UEFI, and the guest image's kernel and
+ * ramdisk in a file system in a partition. The kernel gets `commandLine` besides the image's.
  * @param configuration GRUB's commands. @default those that boot the kernel
  * @throws {ImageToolsMissing} with what to install
  */
@@ -84,7 +84,7 @@ export async function makeBootableImage(file: string, commandLine: string, confi
 }
 
 /**
- * Makes GRUB as it is started from the network: it goes on with the commands in `grub.cfg` of the server.
+ * Makes GRUB for a start from the network: it executes the commands in `grub.cfg` of the server.
  * @throws {ImageToolsMissing} with what to install
  */
 export async function makeNetworkLoader(firmware: 'bios' | 'uefi', work: string): Promise<Uint8Array> {
@@ -92,10 +92,10 @@ export async function makeNetworkLoader(firmware: 'bios' | 'uefi', work: string)
   return await loaders.makeCore(firmware === 'bios' ? 'i386-pc-pxe' : 'x86_64-efi-net', '(tftp)/', work)
 }
 
-/** Commands of GRUB that begin every configuration here. */
+/** GRUB commands at the start of every configuration. */
 export const SERIAL_CONSOLE = 'serial --unit=0\nterminal_output serial\n'
 
-/** Commands of GRUB that boot the kernel in the disk's file system. */
+/** GRUB commands that boot the kernel in the disk's file system. */
 export function kernelCommands(commandLine: string): string {
   const image = findGuestImage(AMD64_IMAGE)
   const root = '(hd0,msdos1)/boot'
@@ -122,11 +122,11 @@ function makeFileSystem(file: string, root: string): void {
   }
 }
 
-/** The first sector loads what follows it, up to the first partition. */
+/** Writes the first sector, which loads the sectors up to the first partition. */
 function writeBootLoader(file: string, sector: Uint8Array, core: Uint8Array): void {
   const start = Buffer.alloc(SECTOR_BYTES + core.length)
   start.set(sector)
-  // Four entries, of which two are empty.
+  // Four entries; two are empty.
   start.fill(0, PARTITION_TABLE, PARTITION_TABLE + 64)
   writePartition(start.subarray(PARTITION_TABLE), LINUX_PARTITION, PARTITION_BYTES, EFI_PARTITION_BYTES)
   writePartition(start.subarray(PARTITION_TABLE + 16), EFI_PARTITION, EFI_PARTITION_BYTES, IMAGE_BYTES)
@@ -175,7 +175,7 @@ class BootLoaders {
     return readFileSync(file)
   }
 
-  /** Makes the partition from which UEFI starts a loader without having been told of it. */
+  /** Makes the partition from which UEFI starts a loader without configuration. */
   async makeEfiPartition(image: string, core: Uint8Array, work: string): Promise<void> {
     const file = path.join(work, 'loader.efi')
     writeFileSync(file, core)
@@ -186,7 +186,7 @@ class BootLoaders {
     await this.#run('mcopy', ['-i', partition, file, '::/EFI/BOOT/BOOTX64.EFI'])
   }
 
-  /** Runs a program of the packages with the libraries it was built for. */
+  /** Runs a program of the packages with the libraries that it was built for. */
   async #run(name: string, args: readonly string[]): Promise<void> {
     const libraries = ['usr/lib/x86_64-linux-gnu', 'lib/x86_64-linux-gnu'].map((folder) => path.join(this.root, folder))
     const loader = libraries.map((folder) => path.join(folder, 'ld-linux-x86-64.so.2')).find(existsSync) ?? ''

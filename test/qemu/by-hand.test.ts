@@ -1,4 +1,4 @@
-/** What docs/qemu.md tells strangers to type, typed. */
+/** Executes the commands of docs/qemu.md. */
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -16,21 +16,21 @@ const skip = qemuMissing ?? false
 const folder = scratchFolder()
 const programs = path.join(folder, 'bin')
 
-/** The indented blocks of a section of the page, in order. */
+/** Returns the indented blocks of a section of the page, in order. */
 function commandsOf(section: string): string[] {
   const page = readFileSync(path.join(ROOT, 'docs/qemu.md'), 'utf8')
   const [, text = ''] = new RegExp(`\\n## ${section}\\n([^]*?)\\n## `).exec(page) ?? []
   return [...text.matchAll(/(?:^ {4}.*\n)+/gm)].map(([block]) => block.replaceAll(/^ {4}/gm, ''))
 }
 
-/** A program under a name of the page's. */
+/** Provides a program under the name that the page uses. */
 function install(name: string, { command, args, env }: Program): void {
   const quoted = [command, ...args].map((word) => `'${word}'`).join(' ')
   const exported = Object.entries(env).map(([key, value]) => `export ${key}='${value}'\n`)
   writeFileSync(path.join(programs, name), `#!/bin/sh\n${exported.join('')}exec ${quoted} "$@"\n`, { mode: 0o755 })
 }
 
-/** A terminal in which something was typed. */
+/** Terminal that executes commands. */
 class Terminal {
   output = ''
   readonly #shell: ChildProcess
@@ -60,19 +60,19 @@ class Terminal {
     assert.match(this.output, what)
   }
 
-  /** Ends all that was started in it. */
+  /** Ends all programs that were started in it. */
   close(): void {
     const { pid } = this.#shell
     if (pid === undefined) return
     try {
       process.kill(-pid, 'SIGKILL')
     } catch {
-      // All of it ended by itself.
+      // All programs exited by themselves.
     }
   }
 }
 
-/** What the page has names for; undefined where the test is skipped for want of something. */
+/** Provides the names that the page uses. @returns undefined if the test is skipped because something is missing */
 async function names(context: TestContext, name: string): Promise<Readonly<Record<string, string>> | undefined> {
   const run = path.join(folder, name)
   const disk = path.join(run, 'disk.img')
@@ -96,7 +96,7 @@ async function sockets(devices: string, { RUN = '' }: Readonly<Record<string, st
   }
 }
 
-test('what the page says of a disk boots a guest from it', { skip }, async (context) => {
+test('the commands of the page for a disk boot a guest from it', { skip }, async (context) => {
   const given = await names(context, 'disk')
   if (!given) return
   const [device, machine] = commandsOf('A disk')
@@ -113,7 +113,7 @@ test('what the page says of a disk boots a guest from it', { skip }, async (cont
   }
 })
 
-test('what the page says of a whole machine gives its guest every device', { skip }, async (context) => {
+test('the commands of the page for a whole machine give its guest every device', { skip }, async (context) => {
   const given = await names(context, 'machine')
   if (!given) return
   const [devices, machine] = commandsOf('A whole machine')

@@ -12,19 +12,19 @@ const MODE_CREATE_DUMB = 0xc020_64b2
 const MODE_MAP_DUMB = 0xc010_64b3
 const O_RDWR_CLOEXEC = 0x8_0002
 
-/** A buffer of a graphics card. */
+/** Buffer of a graphics card. */
 export interface CardBuffer {
   readonly handle: number
-  /** Bytes from one row to the next, as its card wants it. */
+  /** Stride in bytes, chosen by the card. */
   readonly stride: number
   readonly size: number
 }
 
-/** A graphics card of the guest, as a program has it. */
+/** Graphics card of the guest, opened by a program. */
 export class Card {
   readonly fd: number
 
-  /** @param path a part of where the system has the card */
+  /** @param path part of the card's path in /sys */
   constructor(path: string) {
     const cards = readdirSync('/sys/class/drm').filter((name) => /^card\d+$/.test(name))
     const card = cards.find((name) => realpathSync(`/sys/class/drm/${name}`).includes(path))

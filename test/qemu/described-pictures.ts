@@ -1,13 +1,13 @@
-/** What a program of the guest says of its buffers to whoever has them on the host, and what it draws on them. */
+/** Descriptions of buffers by a program of the guest for programs of the host, and its drawings on them. */
 import { PICTURES, type PictureForOthers, paint } from './pictures-for-others.ts'
 import { ask, BlobFlag, BlobMem, createBlob, imageRequirements, map } from './virtgpu-context.ts'
 
 const DESCRIBE_IMAGE = 0xf0
 const PRESENT = 0xf1
 
-/** What the device answered, each time. */
+/** Answers of the device, in order. */
 export interface Descriptions {
-  /** To a description of nothing. */
+  /** Answer to an empty description. */
   readonly probe: readonly number[]
   readonly nv12: readonly number[]
   readonly tiled: readonly number[]
@@ -23,13 +23,13 @@ function describe(resource: number, picture: PictureForOthers): readonly number[
   ]).slice(0, 2)
 }
 
-/** Draws, and says so. */
+/** Draws, and reports the damage. */
 function drawOn(blob: { readonly resource: number; readonly handle: number }, picture: PictureForOthers): void {
   paint(new Uint8Array(map(blob, picture.size)), picture)
   ask(PRESENT, [blob.resource, 0, 0, 0, picture.width, picture.height])
 }
 
-/** A video frame in the heap, laid out as the device wants it. */
+/** Video frame in the heap, with the layout of the device. */
 function showVideo(): readonly number[] {
   const { nv12 } = PICTURES
   const { strides, offsets, size, blobId } = imageRequirements(nv12.width, nv12.height, nv12.fourcc)
@@ -40,7 +40,7 @@ function showVideo(): readonly number[] {
   return told
 }
 
-/** Pages of the guest with pixels in an order that only their GPU knows, as one that was passed through would have them. */
+/** Guest pages with pixels in an order of another GPU, as from one that was passed through. */
 function showTiled(): readonly number[] {
   const { tiled } = PICTURES
   const blob = createBlob(BlobMem.GUEST, BlobFlag.MAPPABLE | BlobFlag.SHAREABLE, tiled.size, 0)

@@ -18,10 +18,10 @@ const disk = path.join(folder, 'disk.img')
 writeFileSync(disk, '')
 truncateSync(disk, 1 << 20)
 
-/** Of QEMU's vhost-user.json, as far as there are devices of ours. */
+/** Types of QEMU's vhost-user.json for which there are devices. */
 const TYPES = { block: 'block', console: 'console', entropy: 'rng', gpu: 'gpu', input: 'input', net: 'net' }
 
-test('capabilities are printed at once, whatever else is asked for  @vhost-user Backend program conventions', async () => {
+test('--print-capabilities takes precedence over other options  @vhost-user Backend program conventions', async () => {
   for (const [kind, type] of Object.entries(TYPES)) {
     const { stdout } = await run(process.execPath, [MAIN, 'device', kind, '--fd=7', '--print-capabilities', '--more'])
     const capabilities = JSON.parse(stdout)
@@ -32,7 +32,7 @@ test('capabilities are printed at once, whatever else is asked for  @vhost-user 
   assert.deepEqual(JSON.parse(stdout).features, ['blk-file', 'read-only'])
 })
 
-test('SIGTERM ends a device with exit code 0, and its socket is gone', { skip }, async () => {
+test('SIGTERM ends a device with exit code 0, and removes its socket', { skip }, async () => {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     const socket = path.join(folder, `${signal}.sock`)
     const device = await startDevice(['entropy', `--socket-path=${socket}`])
@@ -42,7 +42,7 @@ test('SIGTERM ends a device with exit code 0, and its socket is gone', { skip },
   }
 })
 
-test('what is wrong is one line and exit code 2', { skip }, async () => {
+test('an invalid option results in one line and exit code 2', { skip }, async () => {
   const cases: [string[], RegExp][] = [
     [['block', '--socket-path=x.sock'], /name the disk/],
     [['block', '--socket-path=x.sock', '--blk-file=missing.img'], /no disk image missing\.img/],
@@ -66,13 +66,13 @@ test('what is wrong is one line and exit code 2', { skip }, async () => {
   }
 })
 
-test('a log can be an object a line', { skip }, async () => {
+test('a log can have one JSON object per line', { skip }, async () => {
   const device = await startDevice(['entropy', `--socket-path=${path.join(folder, 'json.sock')}`, '--log-format=json'])
   assert.equal(await device.stop(), 0)
   for (const line of device.log) assert.equal(JSON.parse(line).device, 'entropy')
 })
 
-test('systemd gives a socket that listens, and the device starts when somebody calls', {
+test('systemd passes a listening socket, and starts the device at the first connection', {
   skip: toolsMissing ?? false,
 }, async () => {
   const socket = path.join(folder, 'activated.sock')
@@ -92,7 +92,7 @@ test('systemd gives a socket that listens, and the device starts when somebody c
   listener.close()
 })
 
-test('what is installed is found by management software, and starts', async () => {
+test('management software finds the installed devices, and can start them', async () => {
   const prefix = path.join(folder, 'prefix')
   mkdirSync(prefix)
   execFileSync(path.join(ROOT, 'packaging/install'), [prefix], { stdio: 'ignore' })

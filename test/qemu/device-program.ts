@@ -13,34 +13,34 @@ export const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.u
 
 const tools = await findQemuTools()
 
-/** Why no vhost-user disk can be read here, or undefined where one can. */
+/** Reason why no vhost-user disk can be read; undefined if one can. */
 export const toolsMissing =
   ffiMissing() ??
   (tools ? undefined : 'there is no qemu-img that reads a vhost-user disk, which apt fetches: apt-get install apt')
 
-/** The tools of QEMU; only where they are not missing. */
+/** Returns the tools of QEMU, which must not be missing. */
 export function qemuTools(): NonNullable<typeof tools> {
   if (!tools) throw new Error('no QEMU tools')
   return tools
 }
 
-/** A folder that is gone when the tests of this file are done. */
+/** Creates a folder that is removed after the tests of the file. */
 export function scratchFolder(): string {
   const folder = mkdtempSync(path.join(tmpdir(), 'outboard-qemu-'))
   after(() => rmSync(folder, { recursive: true }))
   return folder
 }
 
-/** A device process that is ready. */
+/** Device process that is ready. */
 export interface RunningDevice {
   readonly child: ChildProcess
-  /** What it said so far. */
+  /** Log lines so far. */
   readonly log: string[]
   /** @returns its exit code */
   stop(signal?: NodeJS.Signals): Promise<number | null>
 }
 
-/** Starts `outboard device ...`, and resolves when it is ready. @param environment besides that of this process */
+/** Starts `outboard device ...`, and resolves when it is ready. @param environment added to that of this process */
 export async function startDevice(
   args: readonly string[],
   environment: NodeJS.ProcessEnv = {},

@@ -9,11 +9,11 @@ import { qemuMissing } from './guest.ts'
 
 const MIB = 1 << 20
 const folder = scratchFolder()
-// In memory, where the file system does not say what direct I/O asks for: blocks of 4096 bytes are good for any.
+// In memory: the file system reports no alignment for direct I/O, and blocks of 4096 bytes are sufficient for all.
 const images = mkdtempSync(path.join(isTmpfs('/dev/shm') ? '/dev/shm' : folder, 'outboard-direct-'))
 after(() => rmSync(images, { recursive: true }))
 
-/** A disk with one partition of Linux in its boot record, from block 8 on, in blocks of a size. */
+/** Disk with one Linux partition from block 8 on, in blocks of a given size. */
 function partitioned(blockSize: number): string {
   const file = path.join(images, `${blockSize}.img`)
   const disk = new Uint8Array(8 * MIB)
@@ -28,7 +28,7 @@ function partitioned(blockSize: number): string {
 }
 
 for (const blockSize of [512, 4096]) {
-  test(`a guest finds the partitions of a disk of ${blockSize}-byte blocks, whatever direct I/O asks for`, {
+  test(`a guest finds the partitions of a disk of ${blockSize}-byte blocks, with any alignment of direct I/O`, {
     skip: qemuMissing ?? false,
   }, async () => {
     const socket = path.join(folder, `${blockSize}.sock`)
@@ -42,7 +42,7 @@ for (const blockSize of [512, 4096]) {
       const sectors = blockSize / 512
       assert.deepEqual(sizes.split('\n').map(Number), [blockSize, 8 * sectors, (4 * MIB) / 512])
       assert.equal(await guest.run(`head -c ${blockSize} /dev/vda1 | tr -d o | wc -c`), '0')
-      // A request of one block, which direct I/O may not take.
+      // A request of one block, which may be too small for direct I/O.
       const block = `bs=${blockSize} count=1 2>/dev/null`
       await guest.run(
         `dd if=/dev/vda1 of=/tmp/b iflag=direct ${block}; dd if=/tmp/b of=/dev/vda1 oflag=direct seek=1 ${block}`,

@@ -70,7 +70,7 @@ for (const options of [[], ['--direct']]) {
   })
 }
 
-test('many requests at once read what is there', { skip }, async () => {
+test('many parallel requests read the right data', { skip }, async () => {
   const content = randomBytes(16 * MIB)
   const file = image('bench.img', content)
   const disk = await serve(file)
@@ -101,7 +101,7 @@ test('many requests at once read what is there', { skip }, async () => {
   }
 })
 
-test('a discarded range gives its blocks back to the file system', { skip }, async () => {
+test('a discarded range releases its blocks to the file system', { skip }, async () => {
   const file = image('discard.img', randomBytes(4 * MIB))
   const before = statSync(file).blocks
   const disk = await serve(file)
@@ -110,10 +110,10 @@ test('a discarded range gives its blocks back to the file system', { skip }, asy
   } finally {
     await disk.stop()
   }
-  assert.ok(statSync(file).blocks < before, 'no block was given back')
+  assert.ok(statSync(file).blocks < before, 'no block was released')
 })
 
-test('a read-only disk refuses to be written, and is served to be read', { skip }, async () => {
+test('a read-only disk refuses writes, and can be read', { skip }, async () => {
   const content = randomBytes(MIB)
   const file = image('read-only.img', content)
   const disk = await serve(file, '--read-only')
@@ -126,7 +126,7 @@ test('a read-only disk refuses to be written, and is served to be read', { skip 
   }
 })
 
-test('a disk that has grown is another size for the next client, after SIGHUP', { skip }, async () => {
+test('after SIGHUP, the next client sees the new size of a grown disk', { skip }, async () => {
   const file = image('growing.img', new Uint8Array(MIB))
   const disk = await serve(file)
   try {

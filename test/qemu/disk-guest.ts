@@ -1,18 +1,18 @@
 import { bootPortGuest, type PortGuest } from './port-guest.ts'
 
-/** A guest of whose devices only the disk is ours. */
+/** Options of a guest whose disk is our device, and whose other devices are QEMU's. */
 export type DiskGuest = PortGuest
 
 export interface DiskGuestOptions {
-  /** Where the disk is served. When nobody serves it any more QEMU calls again, until somebody does. */
+  /** Socket of the disk. QEMU reconnects when the server closes the connection. */
   readonly socket: string
-  /** For the sockets of its ports; none is there yet. */
+  /** Empty folder for the sockets of its ports. */
   readonly folder: string
-  /** A file for a second disk, which QEMU serves, to be read only. */
+  /** File of a second, read-only disk, which QEMU serves. */
   readonly data?: string
-  /** Of the disk, 1 unless told; the guest uses as many as it has processors. */
+  /** Queues of the disk; the guest uses one per processor. @default 1 */
   readonly queues?: number
-  /** Whether the disk's rings are packed ones. */
+  /** True if the disk's rings are packed. */
   readonly packed?: boolean
 }
 

@@ -16,14 +16,14 @@ export interface FirmwareMachineOptions {
   readonly transport: DeviceTransport
   readonly firmware: Firmware
   readonly disk: string
-  /** What a network boot finds at the server, and the file that it begins with. */
+  /** Files of the boot server, and the file that the boot starts with. */
   readonly files: ReadonlyMap<string, Uint8Array>
   readonly bootFile: string
   /** Changes QEMU's arguments. */
   readonly change?: (argument: string) => string
 }
 
-/** A machine without a kernel, with a disk, a network card and a source of entropy, and its serial port. */
+/** Machine without a kernel, with a disk, a network card and an entropy device, and its serial port. */
 export class FirmwareMachine {
   output = ''
   readonly #folder = mkdtempSync(path.join(tmpdir(), 'outboard-firmware-'))
@@ -31,7 +31,7 @@ export class FirmwareMachine {
   #station: BootStation | undefined
   #qemu: ChildProcess | undefined
 
-  /** Lines of the device processes. */
+  /** Log lines of the device processes. */
   get log(): string[] {
     return this.#devices.flatMap(({ log }) => log)
   }

@@ -20,7 +20,7 @@ const folder = scratchFolder()
 const disk = path.join(folder, 'disk.img')
 const skip = qemuMissing ?? false
 
-// What is booted in which order
+// Order of the boot
 //
 //   UEFI   network: GRUB -> disk: GRUB -> Linux
 //   BIOS   disk: GRUB -> disk: iPXE -> network: GRUB -> Linux
@@ -40,7 +40,7 @@ fi
 ${kernelCommands('')}`
 
 let firmwares: Readonly<Record<'uefi' | 'bios', Pick<FirmwareMachineOptions, 'firmware' | 'files' | 'bootFile'>>>
-/** Why there is nothing to boot. */
+/** Reason why there is no image to boot. */
 let missing: string | undefined
 
 async function prepare(kind: 'uefi' | 'bios', firmware: Firmware) {
@@ -65,7 +65,7 @@ before(async () => {
 
 type Change = (argument: string) => string
 
-/** The network card is the first thing that firmware boots from. */
+/** Makes the network card the first boot device. */
 const networkFirst: Change = (argument) =>
   argument.replace(/(bootindex"?[=:])([01])/, (_, name, index) => `${name}${1 - index}`)
 const transitional: Change = (argument) => argument.replace(',disable-legacy=on', '')
@@ -100,7 +100,7 @@ for (const transport of DEVICE_TRANSPORTS) {
   })
 }
 
-test('firmware that drives a transitional function as virtio 0.9.5 does not hang', { skip }, async (t) => {
+test('firmware that drives a transitional function as virtio 0.9.5 does not block', { skip }, async (t) => {
   if (missing !== undefined) return t.skip(missing)
   const change: Change = (argument) => transitional(networkFirst(argument))
   await bootsAll({ transport: 'vhost-user', disk, ...firmwares.uefi, change })

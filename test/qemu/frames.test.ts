@@ -23,13 +23,13 @@ const BYTES = WIDTH * HEIGHT * 4
 const folder = scratchFolder()
 const run = promisify(execFile)
 
-/** Why it cannot be tested here; false where it can. */
+/** Reason why the tests cannot run; false if they can. */
 function missing(): string | false {
   if (qemuMissing !== undefined) return qemuMissing
   return qemu().devices.has(VFIO_USER) ? false : `QEMU has no ${VFIO_USER}`
 }
 
-/** Takes frames until the device ends. */
+/** Receives frames until the device exits. */
 async function takeAll(client: FrameClient, take: (frame: Frame) => void): Promise<void> {
   for await (const frame of client.frames()) {
     take(frame)
@@ -37,7 +37,7 @@ async function takeAll(client: FrameClient, take: (frame: Frame) => void): Promi
   }
 }
 
-test('a program of the host has the pages that a guest draws its screen in', {
+test('a program of the host reads the pages of a guest screen in place', {
   skip: missing(),
 }, async () => {
   const [socket, exported] = ['gpu.sock', 'frames.sock'].map((name) => path.join(folder, name))
@@ -72,10 +72,10 @@ test('a program of the host has the pages that a guest draws its screen in', {
       assert.deepEqual([...data.subarray(3 * pixel, 3 * pixel + 3)], [red, green, blue], `pixel ${pixel}`)
     }
 
-    // What is drawn now is there without anything being sent; the frame only tells where.
+    // Later drawing is visible without a message; the frame only reports the damage.
     const before = damages.length
     await guest.run('dd if=/dev/zero of=/dev/fb0 bs=8192 seek=50 count=1 conv=notrunc 2>/dev/null')
-    // Some kernels flush all of a blob, whatever changed of it.
+    // Some kernels flush the whole blob after any change.
     await until('the frame tells of the change', () =>
       damages.slice(before).some(([{ y, height }]) => y <= 100 && y + height >= 102),
     )
@@ -86,7 +86,7 @@ test('a program of the host has the pages that a guest draws its screen in', {
     assert.equal(listed.scanouts[0].path, listed.buffers[0].kind)
     assert.equal(listed.scanouts[0].buffer, listed.buffers[0].id)
 
-    // The device ends, and whoever watches it learns that.
+    // The device exits, and programs that watch it are notified.
     assert.equal(await gpu.stop(), 0)
     await taking
   } finally {

@@ -15,14 +15,14 @@ const WRITES = 40
 
 const descriptors = ({ child: { pid } }: RunningDevice): number => readdirSync(`/proc/${pid}/fd`).length
 
-/** Memory of others that a process has mapped: the guest's, and that of the account of what is in flight. */
+/** Returns shared memory that a process has mapped: guest memory, and the in-flight area. */
 function foreignMemory({ child: { pid } }: RunningDevice): string[] {
   return readFileSync(`/proc/${pid}/maps`, 'latin1')
     .split('\n')
     .filter((line) => line.includes('/memfd:'))
 }
 
-test(`QEMU killed in the middle of writes leaves nothing in the disk's process, which serves the next, ${ROUNDS} times`, {
+test(`the process of a disk releases everything of a QEMU that was killed during writes, and serves the next one, ${ROUNDS} times`, {
   skip: qemuMissing ?? false,
 }, async () => {
   const [image, data, socket] = ['disk.img', 'contents', 'disk.sock'].map((name) => path.join(folder, name))
@@ -38,7 +38,7 @@ test(`QEMU killed in the middle of writes leaves nothing in the disk's process, 
       try {
         const load = await VerifiedLoad.start(guest, contents)
         await load.progress(WRITES)
-        assert.ok(foreignMemory(device).length > 0, 'the guest is served without its memory')
+        assert.ok(foreignMemory(device).length > 0, 'guest memory is not mapped while the guest is served')
         await guest.kill()
         await until(`${before} descriptors, as before any front-end`, () => descriptors(device) === before)
         assert.deepEqual(foreignMemory(device), [])

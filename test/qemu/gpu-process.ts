@@ -7,18 +7,18 @@ import type { Pixels } from '../../src/machine/machine.ts'
 import type { MachineCommand, Report } from '../../src/machine/messages.ts'
 import { MAIN } from './device-program.ts'
 
-/** A GPU as a part of a machine: it answers what the page would ask. */
+/** GPU process of a machine, which answers requests of the page. */
 export interface GpuProcess {
-  /** For QEMU. */
+  /** Socket for QEMU. */
   readonly socket: string
-  /** For programs of the host. */
+  /** Export socket. */
   readonly exported: string
   pixels(): Promise<Pixels>
   inspect(): Promise<GpuInspection & { readonly buffers: GuestBuffersInspection }>
   stop(): Promise<void>
 }
 
-/** Starts one over vfio-user that gives its guest's buffers to others, and resolves when it is ready. */
+/** Starts a GPU process over vfio-user with an export socket, and resolves when it is ready. */
 export async function startGpu(socket: string, options: readonly string[] = []): Promise<GpuProcess> {
   const exported = `${socket}.export`
   const child = spawn(

@@ -10,7 +10,7 @@ import { qemu, qemuMissing } from './guest.ts'
 import { ScreenGuest } from './screen-guest.ts'
 import { Window } from './window.ts'
 
-/** What QEMU's screen is unless it is told otherwise, and another size than the device has by itself. */
+/** QEMU's default size of the screen, which differs from that of the device. */
 const WIDTH = 1280
 const HEIGHT = 800
 
@@ -18,13 +18,13 @@ const folder = scratchFolder()
 const skip = qemuMissing ?? false
 const noWindow = skip || (await displayMissing())
 
-/** Why QEMU has no window here that takes this GPU and needs no GPU of the host's; false where it has. */
+/** Reason why QEMU has no display that supports this GPU without a GPU of the host; false if it has one. */
 async function displayMissing(): Promise<string | false> {
   const displays = await runProgram(qemu().program, ['-display', 'help'])
   return /^dbus$/m.test(displays) ? false : 'QEMU has no display dbus: apt-get install qemu-system-modules-opengl'
 }
 
-/** R, G, B of a picture in the guest's B, G, R, X. */
+/** Converts a picture from B, G, R, X to R, G, B. */
 function rgb(pixels: Uint8Array): Buffer {
   const bytes = Buffer.alloc((pixels.length / 4) * 3)
   for (let from = 0, to = 0; from < pixels.length; from += 4, to += 3) {
@@ -42,7 +42,7 @@ interface ScreenDump {
   readonly pixels: Buffer
 }
 
-/** What QEMU itself shows on one of its screens. */
+/** Returns QEMU's own picture of one of its screens. */
 async function dump(guest: ScreenGuest, head = 0): Promise<ScreenDump> {
   const file = path.join(folder, 'screen.ppm')
   await guest.monitor('screendump', { filename: file, device: 'gpu0', head })
@@ -51,7 +51,7 @@ async function dump(guest: ScreenGuest, head = 0): Promise<ScreenDump> {
   return { width: Number(width), height: Number(height), pixels: picture.subarray(header.length) }
 }
 
-/** Waits until a screen shows a picture of the guest's, or as much of it from its top left corner as there is room for. */
+/** Waits until a screen shows a picture of the guest, or the top left part of it that fits. */
 async function shows(guest: ScreenGuest, picture: Uint8Array, head = 0): Promise<ScreenDump> {
   const expected = rgb(picture)
   let shown: ScreenDump = { width: 0, height: 0, pixels: Buffer.alloc(0) }
@@ -70,7 +70,7 @@ async function shows(guest: ScreenGuest, picture: Uint8Array, head = 0): Promise
   return shown
 }
 
-test('QEMU shows on its own screen what the guest draws, whole and in part  @vhost-user GPU_SET_SOCKET', {
+test('QEMU shows complete and partial updates of the guest on its own screen  @vhost-user GPU_SET_SOCKET', {
   skip,
 }, async () => {
   const picture = randomBytes(WIDTH * HEIGHT * 4)
@@ -88,7 +88,7 @@ test('QEMU shows on its own screen what the guest draws, whole and in part  @vho
     await guest.run(`head -c 400 /dev/vda | dd of=/dev/fb0 bs=400 seek=${(300 * row + 800) / 400} conv=notrunc`)
     await shows(guest, picture)
 
-    // Paused and resumed, QEMU hands over another socket, on which nothing was shown yet.
+    // After a pause, QEMU sends another socket, on which nothing was shown yet.
     await guest.monitor('stop')
     await guest.monitor('cont')
     await guest.run('dd if=/dev/zero of=/dev/fb0 bs=400 seek=0 count=1 conv=notrunc')
@@ -114,7 +114,7 @@ test("the guest follows QEMU's window, and a second one is a second screen  @vho
     await guest.run(`grep -q disconnected ${connector(1)}/status`)
     window.resize(0, 1152, 720)
     await guest.eventually(`echo detect > ${connector(0)}/status; head -n 1 ${connector(0)}/modes | grep -qx 1152x720`)
-    // The EDID is QEMU's own.
+    // The EDID is QEMU's.
     await guest.run(`strings ${connector(0)}/edid | grep -q 'QEMU Monitor'`)
 
     window.resize(1, 800, 600)

@@ -1,7 +1,7 @@
 /**
- * A program of the guest that draws into graphics memory of the device, as Mesa and minigbm do: it asks what a picture needs,
- * allocates it from the heap, maps it through the host-visible window, and shows it. Others it only describes, for who has them on
- * the host. Told of itself as one line of JSON.
+ * A program of the guest that draws into graphics memory of the device, as Mesa and minigbm do: it asks what a picture
+ * needs, allocates it from the heap, maps it through the host-visible window, and shows it. Others it only describes,
+ * for who has them on the host. Told of itself as one line of JSON.
  */
 import { type Descriptions, drawForOthers } from './described-pictures.ts'
 import { KernelScreen, XR24 } from './kernel-screen.ts'
@@ -9,15 +9,15 @@ import { BlobFlag, BlobMem, capset, createBlob, fd, imageRequirements, map } fro
 
 const [WIDTH, HEIGHT] = [1024, 768]
 
-/** What it tells. */
+/** Output of the program. */
 export interface Told {
   readonly capset: readonly number[]
   readonly stride: number
   readonly size: number
   readonly blobId: number
-  /** Whether there was anything in the picture before it drew. */
+  /** True if the picture had non-zero bytes before it drew. */
   readonly before: boolean
-  /** Of other buffers, which nothing shows. */
+  /** Buffers that no scanout shows. */
   readonly described: Descriptions
 }
 
@@ -39,5 +39,5 @@ screen.flush(framebuffer, { x: 200, y: 100, width: 1, height: 1 })
 
 const told: Told = { capset: [...capset], stride, size, blobId, before, described: drawForOthers() }
 process.stdout.write(`${JSON.stringify(told)}\n`)
-// What it shows is shown until it ends.
+// The picture stays on the screen until the program exits.
 setInterval(() => {}, 60_000)

@@ -38,7 +38,7 @@ async function io(client: string, ...commands: readonly string[]): Promise<strin
   return await runProgram(qemuTools().io, ['--image-opts', client, ...commands.flatMap((command) => ['-c', command])])
 }
 
-/** The one child of a device process. */
+/** Returns the only child of a device process. */
 function childOf({ child }: RunningDevice): number {
   const [pid, ...others] = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').trim().split(' ')
   assert.deepEqual(others, [])
@@ -55,7 +55,7 @@ function isGone(pid: number): boolean {
 
 for (const options of [[], ['--direct']]) {
   const how = options.length > 0 ? 'direct I/O' : 'the page cache'
-  test(`a qcow2 image over a backing file is what was written, through ${how}`, { skip }, async () => {
+  test(`a qcow2 image over a backing file contains the written data, through ${how}`, { skip }, async () => {
     const expected = Buffer.from(pattern(4 * MIB, 1))
     const base = file(`base${options.length}.img`)
     const image = file(`random${options.length}.qcow2`)
@@ -93,7 +93,7 @@ for (const options of [[], ['--direct']]) {
 }
 
 for (const format of Object.values(ImageFormat)) {
-  test(`an image of format ${format} is read and written, and many requests at once find what is there`, {
+  test(`an image of format ${format} can be read and written, also by many parallel requests`, {
     skip,
   }, async () => {
     const content = file(`content.${format}.img`)
@@ -114,7 +114,7 @@ for (const format of Object.values(ImageFormat)) {
   })
 }
 
-test('what is discarded takes no space in the image any more', { skip }, async () => {
+test('discarded ranges take no space in the image', { skip }, async () => {
   const image = file('discard.qcow2')
   await img('create', '-q', '-f', 'qcow2', image, '8M')
   const disk = await serve(image, '--format=qcow2')
@@ -127,7 +127,7 @@ test('what is discarded takes no space in the image any more', { skip }, async (
   assert.ok(bytes < 6 * MIB, `${bytes} bytes are taken`)
 })
 
-test('a read-only image refuses to be written, and is not changed', { skip }, async () => {
+test('a read-only image refuses writes, and is not changed', { skip }, async () => {
   const image = file('read-only.qcow2')
   await img('create', '-q', '-f', 'qcow2', image, '1M')
   const before = readFileSync(image)
@@ -144,7 +144,7 @@ test('a read-only image refuses to be written, and is not changed', { skip }, as
   assert.ok(readFileSync(image).equals(before))
 })
 
-test('kill -9 of the server under load: errors at once, one line, and nobody hangs', { skip }, async () => {
+test('kill -9 of the server under load: requests fail at once, with one log line', { skip }, async () => {
   const image = file('killed.qcow2')
   await img('create', '-q', '-f', 'qcow2', image, '64M')
   const disk = await serve(image, '--format=qcow2')
@@ -171,7 +171,7 @@ test('kill -9 of the server under load: errors at once, one line, and nobody han
   )
 })
 
-test('kill -9 of the device: its server ends too, and leaves an image without errors', { skip }, async () => {
+test('kill -9 of the device: its server exits too, and leaves an image without errors', { skip }, async () => {
   const image = file('orphan.qcow2')
   await img('create', '-q', '-f', 'qcow2', image, '8M')
   const disk = await serve(image, '--format=qcow2')
@@ -200,7 +200,9 @@ test('a raw disk that looks like an image is served as raw bytes, with a warning
   await silent.stop()
 })
 
-test('an image that is missing, in use or of another format is one line and exit code 2', { skip }, async () => {
+test('an image that is missing, in use or of another format results in one line and exit code 2', {
+  skip,
+}, async () => {
   const image = file('used,with=comma.qcow2')
   await img('create', '-q', '-f', 'qcow2', image, '1M')
   writeFileSync(file('not.qcow2'), Buffer.alloc(4096, 'x'))

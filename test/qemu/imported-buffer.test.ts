@@ -17,7 +17,7 @@ import { bootPortGuest } from './port-guest.ts'
 const [WIDTH, HEIGHT] = [1024, 768]
 const WHOLE: Rect = { x: 0, y: 0, width: WIDTH, height: HEIGHT }
 const PART: Rect = { x: 10, y: 20, width: 300, height: 40 }
-/** No two begin at the same place, and only the last one fills its rows. */
+/** Pictures with different offsets; only the last one has rows without gaps. */
 const PICTURES: readonly PictureInBuffer[] = [
   { width: WIDTH, height: HEIGHT, offset: 35_360, columns: 1100, rows: 800 },
   { width: WIDTH, height: HEIGHT, offset: 12_288, columns: 1040, rows: 780 },
@@ -28,7 +28,7 @@ const FLIPS = 10
 const TIMEOUT_MS = 60_000
 const folder = scratchFolder()
 
-test('buffers of a GPU that the host does not see are shown by ours, and a program of the host has their pages', async (context) => {
+test('the device shows buffers of another GPU in the guest, and a program of the host reads their pages', async (context) => {
   const image = await findImageForPrograms(IMPORTING_IMAGE)
   if (typeof image === 'string') {
     context.skip(image)
@@ -57,7 +57,7 @@ test('buffers of a GPU that the host does not see are shown by ours, and a progr
     if (unavailable !== null) assert.deepEqual([buffer.kind, buffer.reason], ['linear', unavailable])
     shown.acknowledge()
 
-    // The kernel may take what it is told of for all there is.
+    // The kernel may take the reported outputs for all outputs.
     await guest.draw(first, 2, PART)
     const before = await gpu.inspect()
     assert.equal(before.buffers.made.buffers - made.buffers, 2)
@@ -89,7 +89,7 @@ test('buffers of a GPU that the host does not see are shown by ours, and a progr
     const [{ path: way, bytesCopied, bytesRead, bytesTransferred }] = after.scanouts
     assert.deepEqual([way, bytesCopied, bytesRead, bytesTransferred], [buffer.kind, 0, 0, 0])
 
-    // Its card imports it no longer, while it is shown, and while a program of the host has a frame of it.
+    // The import ends while the buffer is shown, and while a program of the host holds a frame of it.
     await guest.draw(first, 30, PART)
     await guest.order('flush', first, PART.x, PART.y, PART.width, PART.height)
     const held = await seen.frameOf(guest, first)
@@ -99,14 +99,14 @@ test('buffers of a GPU that the host does not see are shown by ours, and a progr
     assert.equal(client.scanouts.get(0)?.path, undefined)
     assert.equal((await gpu.inspect()).scanouts[0].mode, null)
     assertPixels(held, guest, first)
-    // The pages are the other card's still, which draws on.
+    // The pages still belong to the other card, which continues to draw.
     await guest.draw(first, 31, WHOLE)
     assertPixels(held, guest, first)
     assert.equal(buffer.released, false)
     held.acknowledge()
     assert.equal(buffer.released, true)
 
-    // The next ones, one after another, each forgotten when the one behind it is there.
+    // Further buffers in turn; each is released when the next one exists.
     for (const name of [third, fourth]) {
       await guest.make(name, PICTURES[name])
       await guest.draw(name, 40 + name, WHOLE)
@@ -124,7 +124,7 @@ test('buffers of a GPU that the host does not see are shown by ours, and a progr
     const { data } = await gpu.pixels()
     assert.ok(Buffer.from(data).equals(guest.expected(fourth)))
 
-    // A card with a heap has what 3D needs, for which the kernel may refuse imports.
+    // A card with a heap supports 3D contexts, for which the kernel may refuse imports.
     const refusal = await guest.order('offer', fourth).then(
       () => undefined,
       (error: Error) => error.message,
@@ -151,7 +151,7 @@ test('buffers of a GPU that the host does not see are shown by ours, and a progr
   }
 })
 
-/** How often the guest sent those commands in the meantime that are about its buffers. */
+/** Returns the numbers of commands about buffers since a previous inspection. */
 function done(before: Inspection, after: Inspection): Record<string, number> {
   const names = ['RESOURCE_CREATE_BLOB', 'SET_SCANOUT_BLOB', 'RESOURCE_FLUSH', 'TRANSFER_TO_HOST_2D']
   return Object.fromEntries(
@@ -173,12 +173,12 @@ function covers(outer: Rect, inner: Rect): boolean {
   )
 }
 
-/** The whole buffer is what the guest drew, in place, and nothing is beside the picture. */
+/** Checks that the whole buffer has the guest's drawing, in place, and nothing outside the picture. */
 function assertPixels(frame: Frame, guest: ImportingGuest, name: number): void {
   assert.ok(Buffer.from(frame.bytes.buffer, frame.bytes.byteOffset, frame.bytes.length).equals(guest.expected(name)))
 }
 
-/** What does not come in a minute does not come. */
+/** Time-out of every wait. */
 async function soon<T>(what: string, promise: Promise<T>): Promise<T> {
   let late: NodeJS.Timeout | undefined
   const never = new Promise<never>((_resolve, reject) => {
@@ -191,7 +191,7 @@ async function soon<T>(what: string, promise: Promise<T>): Promise<T> {
   }
 }
 
-/** A program of the host that looks at the guest's only screen. */
+/** Program of the host that watches the guest's only screen. */
 class Watcher {
   readonly #frames: AsyncIterator<Frame, void>
 
@@ -199,7 +199,7 @@ class Watcher {
     this.#frames = client.frames()
   }
 
-  /** The next frame of one of the guest's buffers, whose pixels are right. @param damage only one that tells this */
+  /** Returns the next frame of a buffer, after checking its pixels. @param damage only a frame with this damage */
   async frameOf(guest: ImportingGuest, name: number, damage?: readonly Rect[]): Promise<Frame> {
     const { offset, width, height } = PICTURES[name]
     for (;;) {
@@ -217,11 +217,11 @@ class Watcher {
     }
   }
 
-  /** Resolves when the guest has taken a buffer back. */
+  /** Resolves when the guest took a buffer back. */
   gone(buffer: ReceivedBuffer | undefined): Promise<void> {
     const told = new Promise<void>((resolve) => {
       const end = this.client.listen({
-        gone: (which) => {
+        removed: (which) => {
           if (which !== buffer) return
           end()
           resolve()

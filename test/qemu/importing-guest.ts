@@ -7,7 +7,7 @@ import { drawSeeded } from './seeded-picture.ts'
 
 const PROGRAM = fileURLToPath(new URL('./importing-program.js', import.meta.url))
 
-/** A picture in a buffer that is larger than it. */
+/** Picture in a larger buffer. */
 export interface PictureInBuffer {
   readonly width: number
   readonly height: number
@@ -16,7 +16,7 @@ export interface PictureInBuffer {
   readonly rows: number
 }
 
-/** A guest whose program draws with one graphics card and shows with another; and what it must have drawn so far. */
+/** Guest whose program draws with one graphics card and shows with another, and the expected drawings so far. */
 export class ImportingGuest {
   readonly #expected = new Map<
     number,
@@ -25,7 +25,7 @@ export class ImportingGuest {
 
   private constructor(private readonly port: PortGuest) {}
 
-  /** The first virtio GPU has its screen, the second one a heap. */
+  /** Boots it. The first virtio GPU has its screen, the second one a heap. */
   static async start(port: PortGuest): Promise<ImportingGuest> {
     await mountMachineFiles(port, ['vgem', 'virtio_gpu'])
     const found = await port.run('cd /sys/bus/pci/devices; grep -l 0x1050 */device')
@@ -38,7 +38,7 @@ export class ImportingGuest {
     return new ImportingGuest(port)
   }
 
-  /** Has the program do something. @returns what it answers @throws what went wrong there */
+  /** Sends a command to the program. @returns its answer @throws its error */
   async order(order: string, ...numbers: readonly number[]): Promise<unknown> {
     const said = await this.port.run(
       `echo ${[order, ...numbers].join(' ')} >/tmp/orders; timeout 120 head -n 1 /tmp/answers || cat /tmp/complaint`,
@@ -59,7 +59,7 @@ export class ImportingGuest {
     drawSeeded(place.bytes, place, seed, { x, y, width, height })
   }
 
-  /** What the whole buffer has to hold. */
+  /** Returns the expected bytes of the whole buffer. */
   expected(name: number): Uint8Array {
     return new Uint8Array(this.#of(name).bytes)
   }
@@ -68,7 +68,7 @@ export class ImportingGuest {
     return this.#of(name).stride
   }
 
-  /** Kills the program, which leaves all it had as it is. */
+  /** Kills the program without cleaning up. */
   async end(): Promise<void> {
     await this.port.run('kill $(cat /tmp/program); while kill -0 $(cat /tmp/program) 2>/dev/null; do sleep 0.1; done')
   }

@@ -1,7 +1,8 @@
 /**
- * A program of the guest that does what a compositor does whose GPU is passed through, and whose screen is not that GPU's: it
- * draws into a buffer of the one card, and has the other one import and show it. It takes orders, one a line, and answers each with a line of
- * JSON. Its arguments are where the system has the other card, and one more that has a heap.
+ * A program of the guest that does what a compositor does whose GPU is passed through, and whose screen is not that
+ * GPU's: it draws into a buffer of the one card, and has the other one import and show it. It takes orders, one a line,
+ * and answers each with a line of JSON. Its arguments are where the system has the other card, and one more that has a
+ * heap.
  */
 import { closeSync } from 'node:fs'
 import { createInterface } from 'node:readline'
@@ -9,7 +10,7 @@ import { Card } from './card.ts'
 import { KernelScreen } from './kernel-screen.ts'
 import { drawSeeded } from './seeded-picture.ts'
 
-/** A buffer of the first card that the second has, too. */
+/** Buffer of the first card that the second card imported. */
 interface ImportedBuffer {
   readonly bytes: ArrayBuffer
   readonly stride: number
@@ -21,14 +22,14 @@ interface ImportedBuffer {
   readonly framebuffer: number
 }
 
-/** What it tells of a buffer that it made. */
+/** Answer about a buffer that it made. */
 export interface Made {
   readonly stride: number
   readonly size: number
 }
 
 const [, , screenPath, heapPath] = process.argv
-/** Stands for the GPU that is passed through. */
+/** Card in place of a GPU that is passed through. */
 const gpu = new Card('/vgem/')
 const card = new Card(screenPath)
 const screen = new KernelScreen(card.fd)
@@ -42,7 +43,7 @@ function bufferOf(name: number): ImportedBuffer {
 }
 
 const orders: Readonly<Record<string, (...numbers: number[]) => unknown>> = {
-  /** A picture of that size, at that offset in a buffer of so many pixels. */
+  /** Makes a picture of a size, at an offset in a buffer of a number of pixels. */
   make(name, width, height, offset, columns, rows): Made {
     const buffer = gpu.create(columns, rows)
     const { stride, size } = buffer
@@ -67,11 +68,11 @@ const orders: Readonly<Record<string, (...numbers: number[]) => unknown>> = {
   flush(name, x, y, width, height) {
     screen.flush(bufferOf(name).framebuffer, { x, y, width, height })
   },
-  /** To a third card, which has a heap. */
+  /** Imports it to a third card, which has a heap. */
   offer(name) {
     heapCard.forget(heapCard.import(bufferOf(name).dmaBuf))
   },
-  /** The second card has it no longer, whether that shows it or not; the first one does. */
+  /** Closes it on the second card, which may still show it, and keeps it on the first one. */
   forget(name) {
     const { framebuffer, handle, dmaBuf } = bufferOf(name)
     screen.remove(framebuffer)

@@ -1,6 +1,6 @@
 import { addressOf } from '../../src/host/linux/ffi.ts'
 
-/** An argument of 32-bit words; numbers beyond are two of them. */
+/** Encodes an argument as 32-bit words; larger numbers take two words. */
 export function words(...values: readonly number[]): Uint32Array {
   return Uint32Array.from(values)
 }

@@ -17,7 +17,7 @@ const EVENT_SIZE = 32
 /** drm_fourcc.h */
 export const XR24 = 0x3432_5258
 
-/** A picture in one of the driver's buffers, as it is to be shown. */
+/** Picture in one of the driver's buffers, to show. */
 export interface Framebuffer {
   readonly handle: number
   readonly width: number
@@ -26,7 +26,7 @@ export interface Framebuffer {
   readonly offset: number
 }
 
-/** The only screen of a graphics card, for the program that opened it: what a compositor does with it. */
+/** Only screen of a graphics card, controlled by a program like a compositor. */
 export class KernelScreen {
   readonly #connectors = new Uint32Array(16)
   readonly #crtcs = new Uint32Array(16)
@@ -36,7 +36,7 @@ export class KernelScreen {
     ioctl('asking for connectors', fd, MODE_GETRESOURCES, words(0, 0, ...lists, 0, 0, 0, 16, 16, 0, 0, 0, 0, 0))
   }
 
-  /** @returns the framebuffer's name */
+  /** @returns the id of the framebuffer */
   add({ handle, width, height, stride, offset }: Framebuffer): number {
     const argument = new Uint32Array(26)
     argument.set([0, width, height, XR24, 0, handle])
@@ -46,7 +46,7 @@ export class KernelScreen {
     return argument[0]
   }
 
-  /** Sets a mode of the framebuffer's size. */
+  /** Sets a mode with the size of the framebuffer. */
   show(framebuffer: number, width: number, height: number): void {
     const crtc = new Uint8Array(104)
     const head = [...pointer(this.#connectors), 1, this.#crtcs[0], framebuffer, 0, 0, 0, 1]
@@ -55,19 +55,19 @@ export class KernelScreen {
     ioctl('showing a picture', this.fd, MODE_SETCRTC, crtc)
   }
 
-  /** Shows another framebuffer of that size, and waits until that is so. */
+  /** Shows another framebuffer of the same size, and waits until it is shown. */
   flip(framebuffer: number): void {
     ioctl('flipping', this.fd, MODE_PAGE_FLIP, words(this.#crtcs[0], framebuffer, PAGE_FLIP_EVENT, 0, 0, 0))
     readSync(this.fd, new Uint8Array(EVENT_SIZE))
   }
 
-  /** Pixels of what is shown changed. */
+  /** Reports changed pixels of the shown framebuffer. */
   flush(framebuffer: number, { x, y, width, height }: Rect): void {
     const clip = Uint16Array.of(x, y, x + width, y + height)
     ioctl('flushing', this.fd, MODE_DIRTYFB, words(framebuffer, 0, 0, 1, ...pointer(clip)))
   }
 
-  /** It is shown no longer, either. */
+  /** Removes the framebuffer, which also ends showing it. */
   remove(framebuffer: number): void {
     ioctl('removing a framebuffer', this.fd, MODE_RMFB, words(framebuffer))
   }

@@ -15,16 +15,16 @@ import { LOAD_BYTES, LoadContents, VerifiedLoad } from './verified-load.ts'
 const folder = scratchFolder()
 const KILLS = Number(process.env['KILLS'] ?? 50)
 const SEED = Number(process.env['KILL_SEED'] ?? Math.floor(Math.random() * 2 ** 32))
-/** Writes between two kills, by anybody. */
+/** Writes of all writers between two kills. */
 const WRITES = 8
-/** The longest time between the last of these and a kill that does not look what is in flight. */
+/** Maximum delay before a kill that does not check for requests in flight. */
 const MAX_MS = 100
-/** How long requests gather before that. */
+/** Time for requests to accumulate before a check. */
 const GATHER_MS = 200
-/** How long to look for a moment with something in flight. */
+/** Time limit for finding requests in flight. */
 const LOOK_MS = 2000
 
-/** Random numbers from 0 to 1 that a seed repeats. */
+/** Returns reproducible random numbers from 0 to 1. */
 function* random(seed: number): Generator<number, never> {
   for (let state = seed >>> 0; ; ) {
     state = (state + 0x6d2b79f5) >>> 0
@@ -34,7 +34,7 @@ function* random(seed: number): Generator<number, never> {
   }
 }
 
-/** What the process of a disk has in flight, as it wrote that down for the next one. */
+/** Returns the number of requests in flight of a disk process, from its in-flight area. */
 class Inflight {
   readonly #fd: number
 
@@ -52,7 +52,7 @@ class Inflight {
     const { head, entry } = this.layout
     const bytes = readFileSync(`/proc/self/fd/${this.#fd}`)
     let count = 0
-    // Every entry begins with whether it is in flight. Regions of several queues keep the step.
+    // Every entry starts with its in-flight flag. Regions of several queues have the same stride.
     for (let at = head; at < bytes.length; at += entry) count += bytes[at]
     return count
   }
@@ -63,9 +63,9 @@ class Inflight {
 }
 
 /**
- * Stops a process at a moment when it has something in flight. Before that it may not run for a while, so that it finds more
+ * Stops a process while it has requests in flight. The process is first paused for a while, so that it finds more
  * than one request at once: the guest is the slower of the two.
- * @returns how much is in flight; 0 where there is no such moment
+ * @returns number of requests in flight; 0 if none were found
  */
 async function stopInTheMiddle({ child }: RunningDevice, inflight: Inflight, dice: Iterator<number>): Promise<number> {
   child.kill('SIGSTOP')
@@ -88,7 +88,7 @@ async function kill({ child }: RunningDevice): Promise<void> {
   await ended
 }
 
-/** Ways in which a disk is served, and how many kills each gets. */
+/** Configurations of a disk, with the number of kills for each. */
 const DISKS = [
   { what: 'a disk', kills: KILLS, options: [], queues: 1, packed: false },
   { what: 'a disk with a packed ring', kills: Math.ceil(KILLS / 5), options: [], queues: 1, packed: true },
@@ -126,7 +126,7 @@ async function killed(disk: (typeof DISKS)[number], context: TestContext): Promi
     const load = await VerifiedLoad.start(guest, contents)
     for (let i = 0; i < kills; i++) {
       await load.progress(WRITES)
-      // Some at any moment at all, which is that of sleep as a rule.
+      // Some kills at a random moment, mostly while the process sleeps.
       if (dice.next().value < 0.2) await sleep(dice.next().value * MAX_MS)
       else caught.push(await stopInTheMiddle(device, inflight, dice))
       await kill(device)
@@ -141,7 +141,7 @@ async function killed(disk: (typeof DISKS)[number], context: TestContext): Promi
     context.diagnostic(`served again by the next, ring by ring: ${resubmitted.join(' ')}`)
     assert.doesNotMatch(await guest.run('dmesg'), /I\/O error|blocked for more than/)
     assert.deepEqual(load.check(image), [])
-    assert.ok(resubmitted.length >= kills / 4, 'too rarely was anything in flight')
+    assert.ok(resubmitted.length >= kills / 4, 'requests were in flight too rarely')
     assert.doesNotMatch(log.join('\n'), /warning|error/)
   } catch (error) {
     throw new Error(`KILL_SEED=${SEED} KILLS=${KILLS}\n${log.join('\n')}`, { cause: error })

@@ -6,13 +6,13 @@ import type { PortGuest } from './port-guest.ts'
 
 const NEEDED = [VFIO_USER, 'virtio-9p-pci']
 
-/** QEMU's arguments for a guest that has all files of this machine, for reading. */
+/** QEMU's arguments for a guest with read-only access to all files of this host. */
 export const MACHINE_FILES = [
   ...['-fsdev', 'local,id=files,path=/,security_model=none,readonly=on,multidevs=remap'],
   ...['-device', 'virtio-9p-pci,fsdev=files,mount_tag=root'],
 ]
 
-/** @returns what a guest boots that runs this machine's Node, or why there is none */
+/** @returns the image of a guest that runs this host's Node, or the reason why there is none */
 export async function findImageForPrograms(recipe: Recipe<never>): Promise<GuestImage | string> {
   const missing = qemuMissing ?? NEEDED.find((name) => !qemu().devices.has(name))
   if (missing !== undefined) return missing
@@ -25,7 +25,7 @@ export async function findImageForPrograms(recipe: Recipe<never>): Promise<Guest
   }
 }
 
-/** Has the guest mount them, in `/mnt`, and load drivers besides. */
+/** Mounts them in `/mnt` of the guest, and loads drivers. */
 export async function mountMachineFiles(guest: PortGuest, drivers: readonly string[]): Promise<void> {
   await guest.run(`modprobe -a 9pnet_virtio 9p ${drivers.join(' ')}; mkdir -p /mnt`)
   await guest.run('mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro root /mnt')

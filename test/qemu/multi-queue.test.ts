@@ -28,7 +28,7 @@ function serve(file: string, queues: number, workers: number) {
 
 const header = (type: number, sector: number) => Uint8Array.of(type, 0, 0, 0, 0, 0, 0, 0, sector, 0, 0, 0, 0, 0, 0, 0)
 
-test('what is written through one queue is read through every other, and each end is an end of all workers', {
+test('data written through one queue is read through every other, and a disconnect ends all workers’ connections', {
   skip: ffiMissing() ?? false,
 }, async () => {
   const file = emptyImage('queues.img', MIB)
@@ -69,7 +69,7 @@ test('workers without a queue, and images that only QEMU reads, are refused in o
   )
 })
 
-test('a client of one queue finds the image as it is, and the size it has grown to', {
+test('a client of one queue reads the right data, and sees the new size of a grown image', {
   skip: toolsMissing ?? false,
 }, async () => {
   const file = emptyImage('client.img', 16 * MIB)
@@ -95,7 +95,7 @@ test('a client of one queue finds the image as it is, and the size it has grown 
   }
 })
 
-test('a guest with two processors writes through both queues of two workers, and every block is right', {
+test('a guest with two processors writes correctly through both queues of two workers', {
   skip: qemuMissing ?? false,
 }, async (context) => {
   const file = emptyImage('guest.img', LOAD_BYTES)
@@ -107,14 +107,14 @@ test('a guest with two processors writes through both queues of two workers, and
     assert.equal(await guest.run('ls /sys/block/vda/mq'), '0\n1')
     const load = await VerifiedLoad.start(guest, contents)
     await load.progress(40)
-    // The disk grows while it is written to, and the driver is told.
+    // The disk grows during writes, and the driver is notified.
     truncateSync(file, LOAD_BYTES + MIB)
     disk.child.kill('SIGHUP')
     await load.allProgress()
     await load.stop()
     assert.equal(Number(await guest.run('cat /sys/block/vda/size')), (LOAD_BYTES + MIB) / 512)
     assert.deepEqual(load.check(file), [])
-    // The guest has an interrupt for each queue: both were used.
+    // The guest has an interrupt for each queue; both were used.
     const interrupts = await guest.run('grep "$(basename "$(readlink /sys/block/vda/device)")-req" /proc/interrupts')
     context.diagnostic(interrupts)
     const counts = interrupts.split('\n').map((line) => line.trim().split(/\s+/).slice(1, 3).map(Number))

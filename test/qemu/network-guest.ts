@@ -6,7 +6,7 @@ import { qemu } from './guest.ts'
 
 const MEMORY = '512M'
 
-/** A guest as somebody starts it by hand, with a shell on QEMU's own console device. */
+/** Guest that is started by QEMU's command line, with a shell on QEMU's console device. */
 export class GuestByHand {
   readonly #qemu: ChildProcess
   #said = ''
@@ -14,7 +14,7 @@ export class GuestByHand {
   #commands = 0
   #shell: Promise<void> | undefined
 
-  /** @param args devices, and what else there is to say */
+  /** @param args further arguments of QEMU, such as devices */
   constructor(args: readonly string[]) {
     const image = findGuestImage(AMD64_IMAGE)
     if (!image) throw new Error('no guest image for QEMU')
@@ -35,7 +35,7 @@ export class GuestByHand {
     })
   }
 
-  /** Executes a command when the shell is there. @returns what it prints */
+  /** Executes a command after the shell started. @returns its output */
   async run(command: string): Promise<string> {
     this.#shell ??= this.#plainShell()
     await this.#shell
@@ -50,10 +50,10 @@ export class GuestByHand {
     await once(this.#qemu, 'exit')
   }
 
-  /** A shell that neither prompts nor edits, and a console that shows nothing by itself. */
+  /** Disables prompt and line editing of the shell, and kernel messages on the console. */
   async #plainShell(): Promise<void> {
     await this.#printedBefore('~ # ')
-    // What is typed shows too, so it is not the word that is waited for.
+    // The input is echoed, so it must not contain the awaited word.
     this.#write(`stty -echo; echo rea''dy; while read -r line; do eval "$line"; done`)
     await this.#printedBefore('ready\n')
   }
@@ -62,7 +62,7 @@ export class GuestByHand {
     this.#qemu.stdin?.write(`${line}\n`)
   }
 
-  /** Takes what it prints until the text, too. */
+  /** Consumes the output up to and including a text. */
   async #printedBefore(text: string): Promise<string> {
     for (;;) {
       const at = this.#said.indexOf(text)

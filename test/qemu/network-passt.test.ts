@@ -1,4 +1,4 @@
-/** A guest in QEMU on the network of this machine, without root: our device behind a real passt. */
+/** Guest in QEMU with a network card behind passt, without root. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { test } from 'node:test'
@@ -10,11 +10,11 @@ const noPasst = spawnSync('passt', ['--version']).error ? 'install passt' : fals
 const RING_RESET = 40
 const ADDRESS = '10.77.0.2'
 const GATEWAY = '10.77.0.1'
-/** The network passt gives, wherever this machine is. */
+/** Network of passt, independent of the host's network. */
 const NETWORK = `--address ${ADDRESS} --netmask 255.255.255.0 --gateway ${GATEWAY} --dns 10.77.0.3 --ipv4-only`
 
 for (const engine of ['qemu', 'qemu over vfio-user'] as const) {
-  test(`${engine}: a guest has an address from passt, and fetches and sends a file`, {
+  test(`${engine}: a guest receives an address from passt, and fetches and sends a file`, {
     skip: guestMissing(engine) ?? noPasst,
     timeout: 300_000,
   }, async () => {
@@ -29,7 +29,7 @@ for (const engine of ['qemu', 'qemu over vfio-user'] as const) {
       assert.match(await run('ip route'), new RegExp(`^default via ${GATEWAY} dev eth0`, 'm'))
       assert.equal(await run('cat /etc/resolv.conf'), 'nameserver 10.77.0.3\n')
       await checkBothWays(run, GATEWAY, server)
-      // RING_RESET is offered only where the reset reaches the device. @virtio 2.6.1
+      // RING_RESET is offered only if the reset reaches the device. @virtio 2.6.1
       const features = await run('cat /sys/class/net/eth0/device/features')
       assert.equal(features[RING_RESET], engine === 'qemu' ? '0' : '1', features)
       const { devices } = await guest.machine.inspect()

@@ -4,13 +4,13 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-/** Bytes that go each way. */
+/** Bytes in each direction. */
 const FILE_BYTES = 8 << 20
 
-/** An HTTP server with one file to fetch; to whoever sends it something it tells the checksum. */
+/** HTTP server with one file to fetch. It answers uploads with their checksum. */
 export interface NetworkServer {
   readonly port: number
-  /** Of the file, as sha256sum prints it. */
+  /** Checksum of the file, as from sha256sum. */
   readonly checksum: string
   close(): void
 }
@@ -33,8 +33,8 @@ export async function serveFile(address: string): Promise<NetworkServer> {
 }
 
 /**
- * Has a guest fetch the file, and send one of its own: both arrive as they left.
- * @param run what executes a command in the guest, and gives what it prints
+ * Fetches the file in a guest and uploads another one, and checks that both arrive unchanged.
+ * @param run executes a command in the guest, and returns its output
  */
 export async function checkBothWays(
   run: (command: string) => Promise<string>,
@@ -43,7 +43,7 @@ export async function checkBothWays(
 ): Promise<void> {
   const url = `http://${host}:${port}/`
   assert.match(await run(`wget -q -O /tmp/file ${url} && sha256sum </tmp/file`), new RegExp(`^${checksum} `, 'm'))
-  // What busybox sends ends with the first zero, so it is text.
+  // busybox sends only up to the first zero byte, so the file is text.
   await run(`dd if=/dev/urandom bs=1M count=${FILE_BYTES >> 20} 2>/dev/null | base64 >/tmp/own`)
   const [own] = /^[0-9a-f]{64}/m.exec(await run('sha256sum </tmp/own')) ?? []
   assert.ok(own !== undefined)

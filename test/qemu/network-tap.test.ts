@@ -1,4 +1,4 @@
-/** A guest in QEMU on a TAP interface, in a network namespace of the test's own. */
+/** Guest in QEMU on a TAP interface, in a separate network namespace. */
 import assert from 'node:assert/strict'
 import path from 'node:path'
 import { test } from 'node:test'
@@ -14,7 +14,7 @@ if (skip === false) enterNamespace()
 const HOST = '10.9.0.1'
 const GUEST = '10.9.0.2'
 
-/** An interface of the host's side, as an administrator makes it. */
+/** Creates a TAP interface of the host, like an administrator. */
 function makeInterface(name: string, ...flags: readonly string[]): void {
   ip('tuntap', 'add', 'dev', name, 'mode', 'tap', ...flags)
   ip('addr', 'add', `${HOST}/24`, 'dev', name)
@@ -27,7 +27,7 @@ test('a guest on a TAP interface fetches and sends a file', { skip, timeout: 300
   const guest = await bootGuest({ engine: 'qemu', network: { kind: 'tap', name: 'one0' } })
   const run = async (command: string) => (await guest.run(command)).stdout
   try {
-    // Nobody gives it an address here.
+    // There is no DHCP server here.
     await run(`ip addr add ${GUEST}/24 dev eth0`)
     await checkBothWays(run, HOST, server)
   } finally {
@@ -37,7 +37,10 @@ test('a guest on a TAP interface fetches and sends a file', { skip, timeout: 300
   }
 })
 
-test('with two processors and two pairs of queues, the driver takes both', { skip, timeout: 300_000 }, async () => {
+test('with two processors and two pairs of queues, the driver uses both pairs', {
+  skip,
+  timeout: 300_000,
+}, async () => {
   makeInterface('two0', 'multi_queue')
   const socket = path.join(scratchFolder(), 'net.sock')
   const server = await serveFile(HOST)
@@ -52,11 +55,11 @@ test('with two processors and two pairs of queues, the driver takes both', { ski
     assert.match(ip('-d', 'link', 'show', 'two0'), /multi_queue numqueues 2 numdisabled 0/)
     await run(`ip addr add ${GUEST}/24 dev eth0`)
     await checkBothWays(run, HOST, server)
-    // Many flows at once, from either processor.
+    // Many parallel flows, from both processors.
     const fetch = `wget -q -O - http://${HOST}:${server.port}/ | sha256sum`
     const eight = await run(`for i in 1 2 3 4 5 6 7 8; do taskset -c $((i % 2)) sh -c '${fetch}' & done; wait`)
     assert.equal(eight.split(server.checksum).length - 1, 8, eight)
-    // Each queue to receive interrupted a processor.
+    // Each receive queue interrupted a processor.
     assert.equal(await run("awk '/-input/ { print ($2 + $3 > 0) }' /proc/interrupts"), '1\n1\n')
   } finally {
     await guest.stop()

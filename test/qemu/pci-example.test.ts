@@ -14,12 +14,12 @@ import { qemuMissing, vfioUserMissing } from './guest.ts'
 import { bootPortGuest } from './port-guest.ts'
 
 const SERVER = fileURLToPath(new URL('../../examples/serve-pattern.js', import.meta.url))
-/** With the driver that hands interrupts of any PCI device to a program. */
+/** Image with the driver that passes interrupts of any PCI device to a program. */
 const IMAGE: Recipe<never> = { ...AMD64_IMAGE, modules: [...AMD64_IMAGE.modules, 'uio_pci_generic'] }
-/** Memory that the guest's kernel leaves alone, so that /dev/mem shows it. */
+/** Memory that the guest's kernel does not use, so that /dev/mem can access it. */
 const RESERVED = 0x1000_0000
 
-/** What a program in the guest has: registers, the memory that is left alone, the command register, the interrupt. */
+/** Accesses of a program in the guest: registers, reserved memory, the command register, the interrupt. */
 const PROGRAM = `
 for device in /sys/bus/pci/devices/*; do [ "$(cat $device/vendor) $(cat $device/device)" = '0x1234 0x5041' ] && break; done
 read -r bar rest <$device/resource
@@ -44,7 +44,7 @@ test('a program in a guest drives a PCI device that is not virtio: registers, me
   const guest = await bootPortGuest({
     folder,
     arguments: [
-      // Of what is said twice QEMU takes the latter.
+      // If an argument is given twice, QEMU uses the last one.
       ...['-kernel', image.kernel, '-initrd', image.initrd, '-append', `${image.commandLine} memmap=64K$${RESERVED}`],
       ...vfioUserArguments(socket),
     ],
@@ -70,7 +70,7 @@ test('a program in a guest drives a PCI device that is not virtio: registers, me
       "exec 3<>/dev/uio0; set_command '\\006\\0'; register 12 3; interrupts; register 16; memory 0; memory 4; memory 8; command",
     )
     assert.deepEqual(written, ['1', '0x00000001', '0x00000000', '0x00ababab', '0x00000000', '0406'])
-    // The guest's driver disabled the pin. It is asserted again when the program is done.
+    // The guest's driver disabled the pin. It is enabled again when the program finishes.
     const again = await run(
       "exec 3<>/dev/uio0; register 16 0; pending; set_command '\\006\\0'; register 12 4; interrupts; memory 4; register 16 0",
     )

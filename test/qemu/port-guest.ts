@@ -9,27 +9,31 @@ import { qemuArguments } from '../../src/engines/qemu/arguments.ts'
 import { findGuestImage, type GuestImage } from '../../src/guest-image/guest-image.ts'
 import { qemu } from './guest.ts'
 
-/** A guest with a console of QEMU's own, so that it takes commands whatever becomes of our devices. */
+/** Guest with QEMU's console, which executes commands independently of our devices. */
 export interface PortGuest {
   readonly qemu: ChildProcess
-  /** What QEMU, and the guest's kernel, said so far. */
+  /** Output of QEMU and of the guest's kernel so far. */
   readonly said: readonly string[]
-  /** Runs a shell command whose output is whole lines. @returns that, and errors @throws where it fails, and where the guest is gone */
+  /**
+   * Runs a shell command whose output is complete lines.
+   * @returns output and errors
+   * @throws if it fails or QEMU exits
+   */
   run(command: string): Promise<string>
-  /** Told each line of the output of commands, from now on. */
+  /** Called with each line of the output of later commands. */
   onLine: (line: string) => void
-  /** Ends it as a failing machine would, if it is there still. */
+  /** Kills QEMU, like a failure of the host. Idempotent. */
   kill(): Promise<void>
 }
 
 export interface PortGuestOptions {
-  /** For the sockets of its ports; none is there yet. */
+  /** Empty folder for the sockets of its ports. */
   readonly folder: string
-  /** The guest's memory is QEMU's alone: no device process can map it. */
+  /** True if guest memory is private to QEMU: no device process can map it. */
   readonly privateMemory?: boolean
-  /** More of QEMU's arguments: our devices. */
+  /** Further arguments of QEMU, such as our devices. */
   readonly arguments: readonly string[]
-  /** What it boots, where the usual image lacks a driver; and how much memory it needs for that. */
+  /** Image to boot if the default one lacks a driver, and its memory. */
   readonly image?: GuestImage
   readonly memoryMiB?: number
 }
@@ -37,7 +41,7 @@ export interface PortGuestOptions {
 const PORTS = ['command', 'stdout', 'stderr'] as const
 const MEMORY_MIB = 512
 
-/** Boots a guest in QEMU. The image's command agent does not care whose ports it finds. */
+/** Boots a guest in QEMU. The image's command agent works with ports of any device. */
 export async function bootPortGuest(options: PortGuestOptions): Promise<PortGuest> {
   const { image: boot = findGuestImage(AMD64_IMAGE), memoryMiB = MEMORY_MIB } = options
   if (!boot) throw new Error('no guest image for QEMU')
@@ -90,7 +94,7 @@ export async function bootPortGuest(options: PortGuestOptions): Promise<PortGues
     async kill() {
       child.kill('SIGKILL')
       await ended
-      // What the guest had said before is still on its way.
+      // Earlier output of the guest may still be in transit.
       await drained
     },
   }
@@ -103,13 +107,13 @@ export async function bootPortGuest(options: PortGuestOptions): Promise<PortGues
   return guest
 }
 
-/** The same machine without memory that is shared. */
+/** Removes sharing from the memory in QEMU's arguments. */
 function unshared(args: readonly string[]): string[] {
   const object = args.indexOf('-object')
   return args.filter((_, i) => i !== object && i !== object + 1).map((arg) => arg.replace(',memory-backend=memory', ''))
 }
 
-/** A connection to a socket that QEMU listens on when it starts. @throws where QEMU ends before that */
+/** Connects to a socket that QEMU opens at its start. @throws if QEMU exits before */
 export async function connected(file: string, qemu: ChildProcess): Promise<Socket> {
   while (qemu.exitCode === null && qemu.signalCode === null) {
     const socket = connect(file)

@@ -8,7 +8,7 @@ import { findGuestImage, GuestImageError, prepareGuestImage } from '../../src/gu
 import { qemuTools, toolsMissing } from './device-program.ts'
 import { qemu, qemuMissing } from './guest.ts'
 
-test('a guest of one instruction runs where it is emulated', { skip: qemuMissing ?? false }, async () => {
+test('a guest of one instruction runs in emulation', { skip: qemuMissing ?? false }, async () => {
   const { program, version } = qemu()
   assert.equal(await failureOfTinyGuest(program, 'tcg'), undefined)
   assert.match(version, /^\d+\.\d+/)
@@ -16,12 +16,12 @@ test('a guest of one instruction runs where it is emulated', { skip: qemuMissing
   if (missing !== undefined) assert.doesNotMatch(missing, /\n/)
 })
 
-test('the tools are programs that run', { skip: toolsMissing ?? false }, async () => {
+test('the tools can be run', { skip: toolsMissing ?? false }, async () => {
   const { img, io, storageDaemon } = qemuTools()
   for (const tool of [img, io, storageDaemon]) assert.match(await runProgram(tool, ['--version']), /version \d/)
 })
 
-test('the image for QEMU has a 64-bit kernel and the drivers', async (context) => {
+test('the image for QEMU contains a 64-bit kernel and the drivers', async (context) => {
   const image = await prepareGuestImage(AMD64_IMAGE).catch((error: unknown) => {
     if (!(error instanceof GuestImageError)) throw error
     context.skip(error.message)

@@ -10,7 +10,7 @@ const MIB = 1 << 20
 const BLOCK = 4096
 const folder = scratchFolder()
 
-test('a disk that grows and shrinks is another size in the guest that uses it, after SIGHUP  @virtio 5.2.5', {
+test('after SIGHUP, a guest sees the new size of a grown or shrunk disk that it uses  @virtio 5.2.5', {
   skip: qemuMissing ?? false,
 }, async () => {
   const image = path.join(folder, 'disk.img')
@@ -34,7 +34,7 @@ test('a disk that grows and shrinks is another size in the guest that uses it, a
     dd('if=/tmp/block of=/dev/vda seek=@ oflag=direct conv=notrunc', at / BLOCK)
   const read = (at: number): Promise<string> => dd('if=/dev/vda of=/tmp/read skip=@ iflag=direct', at / BLOCK)
   try {
-    // Somebody is at work all the time, and must not notice.
+    // A load runs meanwhile, and must not be affected.
     await guest.run(`
       yes outboard | head -c ${BLOCK} >/tmp/block
       while dd if=/tmp/block of=/dev/vda bs=${BLOCK} count=1 oflag=direct conv=notrunc 2>>/tmp/errors; do :; done &
@@ -43,9 +43,9 @@ test('a disk that grows and shrinks is another size in the guest that uses it, a
     await write(12 * MIB - BLOCK)
     const block = readFileSync(image).subarray(0, BLOCK)
     assert.match(block.toString('latin1'), /^outboard\noutboard\n/)
-    assert.ok(readFileSync(image).subarray(-BLOCK).equals(block), 'what the guest wrote at the new end is not there')
+    assert.ok(readFileSync(image).subarray(-BLOCK).equals(block), 'the write at the new end is missing')
 
-    // Until somebody says so the device does not know that the file is shorter: what is gone cannot be read, and can be written.
+    // Before SIGHUP the device does not know that the file is shorter: the removed part cannot be read, but written.
     truncateSync(image, 4 * MIB)
     await assert.rejects(read(8 * MIB), /I\/O error|Input\/output error/)
     await read(4 * MIB - BLOCK)
@@ -54,7 +54,7 @@ test('a disk that grows and shrinks is another size in the guest that uses it, a
     await resize(4)
     await assert.rejects(write(8 * MIB))
     await write(4 * MIB - BLOCK)
-    assert.equal(statSync(image).size, 4 * MIB, 'a write past the end was let through')
+    assert.equal(statSync(image).size, 4 * MIB, 'a write past the end was executed')
 
     await resize(16)
     await read(8 * MIB)
@@ -62,7 +62,7 @@ test('a disk that grows and shrinks is another size in the guest that uses it, a
     await write(16 * MIB - BLOCK)
     assert.ok(readFileSync(image).subarray(-BLOCK).equals(block))
 
-    // Nobody was told of this one: the next process begins with it.
+    // The guest was not notified of this size: the next process starts with it.
     assert.equal(await device.stop(), 0, device.log.join('\n'))
     truncateSync(image, 20 * MIB)
     device = await serve()

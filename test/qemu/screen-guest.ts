@@ -16,19 +16,19 @@ import { qemu } from './guest.ts'
 import { connected } from './port-guest.ts'
 
 export interface ScreenGuestOptions {
-  /** Holds the sockets, in a folder of their own. */
+  /** Folder of the sockets. */
   readonly folder: string
   /** `/dev/vda` */
   readonly disk: string
-  /** Screens it has. */
+  /** Number of screens. */
   readonly heads?: number
   /** Further arguments of QEMU. */
   readonly args?: readonly string[]
 }
 
-/** A guest whose screen is QEMU's own, out of a stock `vhost-user-gpu-pci`; its console and its monitor are the test's. */
+/** Guest with a screen in QEMU by `vhost-user-gpu-pci`. The test controls its console and its monitor. */
 export class ScreenGuest {
-  /** What QEMU and the screen's process said. */
+  /** Output of QEMU and of the GPU process. */
   readonly said: string[] = []
   readonly gpu: RunningDevice
   readonly #devices: readonly RunningDevice[]
@@ -36,11 +36,11 @@ export class ScreenGuest {
   readonly #console: RunningDevice
   #monitor: Socket | undefined
   readonly #answers: ((answer: unknown) => void)[] = []
-  /** What the guest printed. */
+  /** Output of the guest. */
   #printed = ''
   #lastCommand = 0
 
-  /** Boots it, and resolves when commands can be run and nothing but they draws on its screen. */
+  /** Boots it, and resolves when commands can be run and only they draw on its screen. */
   static async boot(options: ScreenGuestOptions): Promise<ScreenGuest> {
     const { disk } = options
     const folder = mkdtempSync(path.join(options.folder, 'guest-'))
@@ -78,7 +78,7 @@ export class ScreenGuest {
       program.command,
       [
         ...[...program.args, ...machine],
-        // One port, and no more queues than that.
+        // One port, and only its queues.
         ...['-chardev', `socket,id=console,path=${path.join(folder, 'console.sock')}`],
         ...['-device', `${GENERIC_FRONT_END},chardev=console,virtio-id=3,num_vqs=2,vq_size=64,config_size=12`],
         ...['-chardev', `socket,id=gpu,path=${path.join(folder, 'gpu.sock')}`],
@@ -96,21 +96,21 @@ export class ScreenGuest {
     })
   }
 
-  /** Runs a command in the guest's shell. @throws where it fails */
+  /** Runs a command in the guest's shell. @throws if it fails */
   async run(command: string): Promise<void> {
     const end = `end-${++this.#lastCommand}=`
-    // In pieces, so that the terminal's echo of the command is not taken for its end.
+    // In pieces, so that the terminal's echo of the command does not match its end marker.
     this.#console.child.stdin?.write(`${command}; echo end''-${this.#lastCommand}=$?\n`)
     const status = await this.#until(`${command} to end`, () => new RegExp(`${end}(\\d+)`).exec(this.#printed)?.[1])
     if (status !== '0') throw new Error(`${command}: ${this.#printed.slice(-2000)}`)
   }
 
-  /** Runs a command again and again until it succeeds. */
+  /** Repeats a command until it succeeds. */
   async eventually(command: string): Promise<void> {
     await this.run(`for i in $(seq 200); do { ${command}; } && break; sleep 0.1; done; ${command}`)
   }
 
-  /** A command of QEMU's monitor. @returns what it answers */
+  /** Sends a command to QEMU's monitor. @returns its answer */
   async monitor(execute: string, args: Record<string, unknown> = {}): Promise<unknown> {
     const answer = new Promise((resolve) => this.#answers.push(resolve))
     this.#monitor?.write(`${JSON.stringify({ execute, arguments: args })}\n`)
@@ -134,7 +134,7 @@ export class ScreenGuest {
     const monitor = await connected(file, this.#qemu)
     this.#monitor = monitor
     const lines = createInterface(monitor)
-    // QEMU ended: what it said tells why.
+    // QEMU exited: its output has the reason.
     lines.on('error', () => {})
     monitor.on('close', () => {
       for (const answer of this.#answers.splice(0)) answer({ error: `QEMU is gone: ${this.said.join('\n')}` })

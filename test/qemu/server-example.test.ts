@@ -12,7 +12,9 @@ import { bootPortGuest } from './port-guest.ts'
 const SERVER = fileURLToPath(new URL('../../examples/serve-random-byte.js', import.meta.url))
 const folder = scratchFolder()
 
-test('the example of a vhost-user server gives a guest its random bytes', { skip: qemuMissing ?? false }, async () => {
+test('the example of a vhost-user server provides random bytes to a guest', {
+  skip: qemuMissing ?? false,
+}, async () => {
   const socket = path.join(folder, 'random-byte.sock')
   const server = spawn(process.execPath, [SERVER, socket], { stdio: ['ignore', 'ignore', 'pipe'] })
   const log: string[] = []

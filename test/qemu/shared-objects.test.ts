@@ -1,4 +1,4 @@
-/** Devices of one QEMU meet by name, as far as it brings them together. No guest takes part. */
+/** Exchange of shared objects between devices of one QEMU, without a guest. */
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -22,7 +22,7 @@ import { qemu, qemuMissing } from './guest.ts'
 const folder = scratchFolder()
 const socketOf = (name: string): string => path.join(folder, `${name}.sock`)
 
-/** A machine with one device of each name, which runs nothing. */
+/** Starts a machine with one device of each name, without a guest. */
 function startMachine(names: readonly string[]): ChildProcess {
   const { program } = qemu()
   const device = `${GENERIC_FRONT_END},virtio-id=${DeviceId.ENTROPY},num_vqs=2,vq_size=64,config_size=16`
@@ -44,7 +44,7 @@ function lookup(server: VhostUserServer, uuid: Uint8Array): Promise<Descriptor |
   return new Promise((resolve) => server.lookup(uuid, resolve))
 }
 
-test('one device’s object is looked for by another, and QEMU asks whoever has it', {
+test('QEMU forwards the request for a shared object to the device that owns it', {
   skip: qemuMissing ?? false,
 }, async (context) => {
   const reactor = createReactor()
@@ -65,7 +65,7 @@ test('one device’s object is looked for by another, and QEMU asks whoever has 
   const ended = once(machine, 'exit')
   try {
     let found = await lookup(seeker, uuid)
-    // Up to 11.1 at least it asks without saying for what.
+    // QEMU up to at least 11.1 sends the request without the UUID.
     const asked = () => logged.some((line) => /^owner: .*GET_SHARED_OBJECT refused: 0 bytes/.test(line))
     await until(
       () => `QEMU asks the owner; ${logged.join('; ')}`,

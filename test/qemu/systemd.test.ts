@@ -15,13 +15,13 @@ import { MAIN, scratchFolder } from './device-program.ts'
 const INSTALL = fileURLToPath(new URL('../../../packaging/install', import.meta.url))
 const folder = scratchFolder()
 
-/** Why a program of systemd's cannot be asked, or false where it can. */
+/** Reason why a program of systemd cannot be run; false if it can. */
 function missing(program: string): string | false {
   const there = spawnSync(program, ['--version'], { stdio: 'ignore' }).status === 0
   return there ? false : `there is no ${program}: apt-get install systemd`
 }
 
-test('a socket of systemd starts the disk when a front-end calls, and outlives it', {
+test('a socket of systemd starts the disk at the first connection, and outlives it', {
   skip: ffiMissing() ?? missing('systemd-socket-activate'),
 }, async () => {
   const image = path.join(folder, 'disk.img')
@@ -49,10 +49,10 @@ test('a socket of systemd starts the disk when a front-end calls, and outlives i
   const [code] = await ended
   assert.equal(code, 0, said)
   assert.match(said, /ready, on /)
-  assert.ok(existsSync(socket), 'the socket is not the device’s to remove')
+  assert.ok(existsSync(socket), 'the device removed the socket of systemd')
 })
 
-test('the units that are installed are well-formed, and what they start is there', {
+test('the installed units are valid, and their programs exist', {
   skip: missing('systemd-analyze'),
 }, () => {
   const prefix = path.join(folder, 'prefix')

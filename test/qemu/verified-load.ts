@@ -3,19 +3,21 @@ import { randomFillSync } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import type { DiskGuest } from './disk-guest.ts'
 
-/** What one write moves. */
+/** Bytes of one write. */
 const BYTES = 128 << 10
-/** Each writer has places of its own on the disk, with one more between it and the next that nobody writes to. */
+/** Places on the disk for each writer. One unused place separates it from the next writer. */
 const PLACES = 3
-/** Contents of each writer; no divisor of the places, so that every content comes to every place. */
+/**
+ * Contents of each writer. The number does not divide that of places, so that every content is written to every place.
+ */
 const CONTENTS = 8
 const WRITERS = 9
-/** How long a write may take before it counts as lost. */
+/** Time after which a write counts as lost. */
 const TIMEOUT_MS = 60_000
 /** The disk's. */
 export const LOAD_BYTES = WRITERS * (PLACES + 1) * BYTES
 
-/** What is written: random bytes, in a file that the guest finds as its second disk. */
+/** Contents of the writes: random bytes, in a file that is the guest's second disk. */
 export class LoadContents {
   readonly #bytes = randomFillSync(new Uint8Array(WRITERS * CONTENTS * BYTES))
 
@@ -30,8 +32,8 @@ export class LoadContents {
 }
 
 /**
- * Writers in the guest, all at once: each writes its places in turn, reads the oldest one back, and says what is written. Every
- * third goes through the guest's page cache and flushes, the others past it.
+ * Writers in the guest, all at once: each writes its places in turn, reads the oldest one back, and says what is
+ * written. Every third goes through the guest's page cache and flushes, the others past it.
  *
  *     const contents = new LoadContents(file)
  *     const guest = await bootDiskGuest({ ..., data: file })
@@ -41,9 +43,9 @@ export class LoadContents {
  *     load.check(image)
  */
 export class VerifiedLoad {
-  /** By writer: how many of its writes were acknowledged. */
+  /** Number of acknowledged writes, by writer. */
   readonly acknowledged = new Array<number>(WRITERS).fill(0)
-  /** What went wrong in the guest. */
+  /** Errors in the guest. */
   readonly failures: string[] = []
   readonly #guest: DiskGuest
   #heard: () => void = () => {}
@@ -62,13 +64,13 @@ export class VerifiedLoad {
     return load
   }
 
-  /** Resolves when so many more writes were acknowledged. @throws where that takes too long, or one fails */
+  /** Resolves after a number of further writes. @throws on a time-out, or if a write fails */
   async progress(writes: number): Promise<void> {
     const enough = this.total + writes
     await this.#until(() => this.total >= enough)
   }
 
-  /** The same when every writer had one more acknowledged: nobody waits for what was lost. */
+  /** Resolves after one further write of every writer, which shows that none waits for a lost request. */
   async allProgress(): Promise<void> {
     const before = [...this.acknowledged]
     await this.#until(() => this.acknowledged.every((count, writer) => count > before[writer]))
@@ -78,15 +80,15 @@ export class VerifiedLoad {
     return this.acknowledged.reduce((sum, count) => sum + count)
   }
 
-  /** The writers finish what they are at. */
+  /** Stops the writers after their current writes. */
   async stop(): Promise<void> {
     await this.#guest.run('touch /tmp/stop; while [ -n "$(ls /tmp/running)" ]; do sleep 0.1; done')
   }
 
   /**
-   * Compares the disk's image with what was acknowledged.
-   * @param ended whether the writers had ended; else each may have got any part of one more write done
-   * @returns what differs, in words for people
+   * Compares the disk's image with the acknowledged writes.
+   * @param ended true if the writers ended; otherwise each may have done any part of one further write
+   * @returns descriptions of the differences
    */
   check(image: string, ended = true): string[] {
     const bytes = readFileSync(image)
@@ -102,7 +104,7 @@ export class VerifiedLoad {
     return found
   }
 
-  /** What may be at a place: what was acknowledged last, and what may have been under way. */
+  /** Allowed contents of a place: the last acknowledged one, and one that may have been in flight. */
   #allowed(writer: number, place: number, ended: boolean): Uint8Array[] {
     const count = this.acknowledged[writer]
     const last = count - ((((count - place) % PLACES) + PLACES) % PLACES)
@@ -138,7 +140,7 @@ export class VerifiedLoad {
 
 const NOTHING = new Uint8Array(BYTES)
 
-/** Where the bytes begin to be none of what is allowed; each sector may be of another. */
+/** Returns the offset of the first sector that is in none of the allowed contents. */
 function firstWrong(bytes: Uint8Array, allowed: readonly Uint8Array[]): number | undefined {
   for (let at = 0; at < bytes.length; at += 512) {
     const sector = Buffer.from(bytes.buffer, bytes.byteOffset + at, 512)

@@ -8,16 +8,16 @@ import type { PortGuest } from './port-guest.ts'
 
 const DISK_BYTES = 16 << 20
 
-/** A disk and random bytes, each a process that speaks vfio-user. */
+/** Disk and entropy device, each in a process with vfio-user. */
 export interface VfioUserDevices {
   readonly processes: readonly RunningDevice[]
-  /** QEMU's arguments for them. */
+  /** QEMU's arguments for both. */
   readonly arguments: readonly string[]
-  /** Has a guest use both, and compares what it wrote with what is in the image. */
+  /** Uses both in a guest, and compares its writes with the image. */
   check(guest: PortGuest): Promise<void>
 }
 
-/** @param blockOptions more options of the disk's process */
+/** @param blockOptions further options of the disk process */
 export async function startVfioUserDevices(
   folder: string,
   blockOptions: readonly string[] = [],

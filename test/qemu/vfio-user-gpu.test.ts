@@ -22,7 +22,7 @@ const [WIDTH, HEIGHT] = [1024, 768]
 const PROGRAM = fileURLToPath(new URL('./graphics-program.js', import.meta.url))
 const folder = scratchFolder()
 
-test('a guest’s program draws in the heap over vfio-user, and what it shows is read there, in place', async (context) => {
+test('a program of the guest draws in the heap over vfio-user, and its screen is read in place', async (context) => {
   const image = await findImageForPrograms(UDMABUF_IMAGE)
   if (typeof image === 'string') {
     context.skip(image)
@@ -78,7 +78,7 @@ test('a guest’s program draws in the heap over vfio-user, and what it shows is
       assert.ok(Buffer.from(seen.bytes).equals(bytes))
     }
 
-    // QEMU has the window in its address space: nothing that the guest draws comes as a message.
+    // QEMU maps the window into its address space: drawing sends no messages.
     assert.match(readFileSync(`/proc/${guest.qemu.pid}/maps`, 'utf8'), /rw-s .*memfd:graphics heap /)
 
     const { data } = await gpu.pixels()
@@ -87,12 +87,12 @@ test('a guest’s program draws in the heap over vfio-user, and what it shows is
     drawn[100 * WIDTH + 200] = 0xab_cd_ef
     assert.ok(Buffer.from(seen.buffer).equals(Buffer.from(drawn.buffer)))
     const { scanouts, contexts, heap, errors } = await gpu.inspect()
-    // This kernel flushes the whole framebuffer, whatever a program says has changed of it.
+    // This kernel flushes the whole framebuffer after any reported damage.
     assert.deepEqual(
       [scanouts[0].path, scanouts[0].lastDamage],
       [nv12.kind, { x: 0, y: 0, width: WIDTH, height: HEIGHT }],
     )
-    // The kernel's console has one, too, of a type that it leaves to the device.
+    // The kernel's console has a buffer too, whose type the device chooses.
     assert.deepEqual(
       contexts.map(({ capset, name, resources }) => [capset, name, resources]),
       [
@@ -101,7 +101,7 @@ test('a guest’s program draws in the heap over vfio-user, and what it shows is
       ],
     )
     assert.deepEqual([heap?.blocks, heap?.mapped, heap?.moves], [2, 2, 0])
-    // What the program asked to find out whether it may describe buffers.
+    // Query of the program for the feature to describe buffers.
     assert.deepEqual(errors, { ERR_INVALID_RESOURCE_ID: 1 })
 
     await guest.run('kill $(cat /tmp/program); while kill -0 $(cat /tmp/program) 2>/dev/null; do sleep 0.1; done')
@@ -114,7 +114,7 @@ test('a guest’s program draws in the heap over vfio-user, and what it shows is
   }
 })
 
-/** What a buffer showed, as the program of the host had it. */
+/** Picture of a buffer, received by the program of the host. */
 interface Seen {
   readonly kind: BufferKind
   readonly picture: FramebufferLayout
@@ -122,7 +122,7 @@ interface Seen {
   readonly bytes: Uint8Array
 }
 
-/** The first frame of each of the guest program's buffers. */
+/** Returns the first frame of each buffer of the guest's program. */
 async function picturesOf(client: FrameClient): Promise<Record<keyof typeof PICTURES, Seen>> {
   const seen: Partial<Record<keyof typeof PICTURES, Seen>> = {}
   for await (const frame of client.frames()) {

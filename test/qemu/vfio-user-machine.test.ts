@@ -1,4 +1,4 @@
-/** A whole machine of PCI functions of ours, as `outboard run` makes one. */
+/** Machine of vfio-user functions, as of `outboard run`. */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { test } from 'node:test'
@@ -8,9 +8,9 @@ import { qemuMissing, vfioUserMissing } from './guest.ts'
 
 const skip = qemuMissing ?? vfioUserMissing ?? false
 
-/** By number of the device: what Linux calls its vectors. */
+/** Linux's names of the vectors, by virtio id. */
 const VECTORS: Readonly<Record<string, readonly string[]>> = {
-  // The queue for what the driver tells the console has no callback, and so no vector.
+  // The control transmit queue of the console has no callback in Linux, and thus no vector.
   '0x0003': ['config', 'input', 'output', 'control-i', ...Array.from({ length: 3 }, () => ['input', 'output']).flat()],
   '0x0004': ['config', 'input'],
   '0x0010': ['config', 'control', 'cursor'],
@@ -18,7 +18,7 @@ const VECTORS: Readonly<Record<string, readonly string[]>> = {
 }
 const FUNCTIONS = ['0x0003', '0x0004', '0x0010', '0x0012', '0x0012']
 
-test('each device of a machine is a PCI device of its own, with a vector for each queue', {
+test('each device of a machine is a PCI device with a vector for each queue', {
   skip,
   timeout: 300_000,
 }, async () => {

@@ -8,7 +8,7 @@ import { startVfioUserDevices } from './vfio-user-devices.ts'
 const skip = qemuMissing ?? vfioUserMissing ?? false
 const folder = scratchFolder()
 
-test('a guest whose memory is not shared uses a disk and random bytes, by message', { skip }, async () => {
+test('a guest with private memory uses a disk and an entropy device by messages', { skip }, async () => {
   const devices = await startVfioUserDevices(folder)
   const guest = await bootPortGuest({ folder, privateMemory: true, arguments: devices.arguments })
   try {

@@ -8,7 +8,7 @@ import { startVfioUserDevices } from './vfio-user-devices.ts'
 const skip = qemuMissing ?? vfioUserMissing ?? false
 const folder = scratchFolder()
 
-test('a guest uses a disk of two queues and random bytes, each device a PCI device of its own', { skip }, async () => {
+test('a guest uses a disk of two queues and an entropy device, each as a PCI device', { skip }, async () => {
   const devices = await startVfioUserDevices(folder, ['--queues=2'])
   const guest = await bootPortGuest({ folder, arguments: ['-smp', '2', ...devices.arguments] })
   try {

@@ -1,6 +1,6 @@
 /**
- * What a program of the guest does to have memory of a virtio GPU's, as Mesa and minigbm do: it makes a context of capability set
- * 5, and a query ring that answers come in.
+ * What a program of the guest does to have memory of a virtio GPU's, as Mesa and minigbm do: it makes a context of
+ * capability set 5, and a query ring that answers come in.
  */
 
 import { openSync, readdirSync } from 'node:fs'
@@ -29,13 +29,13 @@ const card = readdirSync('/dev/dri').find((name) => name.startsWith('card'))
 export const fd = openSync(`/dev/dri/${card}`, 'r+')
 
 export interface Blob {
-  /** The program's own name for it. */
+  /** Handle in the program. */
   readonly handle: number
-  /** The device's. */
+  /** Id in the device. */
   readonly resource: number
 }
 
-/** What a picture needs. */
+/** Memory layout of a picture. */
 export interface Requirements {
   readonly strides: readonly number[]
   readonly offsets: readonly number[]
@@ -57,7 +57,7 @@ export function map({ handle }: Blob, size: number): ArrayBuffer {
   return memoryAt(address, size)
 }
 
-/** Sends a command; one with a buffer has a fence that is waited for. */
+/** Sends a command. For one with a buffer, waits for its fence. */
 function execute(type: number, body: readonly number[], buffer?: Blob): void {
   const command = words(type | ((8 + 4 * body.length) << 16), 0, ...body)
   const handles = words(buffer?.handle ?? 0)
@@ -71,11 +71,11 @@ function execute(type: number, body: readonly number[], buffer?: Blob): void {
   if (buffer) ioctl('waiting', fd, VIRTGPU_WAIT, words(buffer.handle, 0))
 }
 
-/** What the device says of the kind of context. */
+/** Capabilities of the kind of context. */
 export const capset = new Uint32Array(4)
 ioctl('asking for capabilities', fd, VIRTGPU_GET_CAPS, words(CROSS_DOMAIN, 0, ...pointer(capset), 16, 0))
 
-// The type of the context, and one ring.
+// Parameters: the type of the context, and one ring.
 const parameters = words(1, 0, CROSS_DOMAIN, 0, 2, 0, 1, 0)
 ioctl('making a context', fd, VIRTGPU_CONTEXT_INIT, words(2, 0, ...pointer(parameters)))
 
@@ -83,7 +83,7 @@ const ring = createBlob(BlobMem.GUEST, BlobFlag.MAPPABLE, PAGE, 0)
 const answers = new Uint32Array(map(ring, PAGE))
 execute(INIT, [ring.resource, 0, 0])
 
-/** Sends a command, and waits until it is done. @returns the first words of the ring, which were 0 before */
+/** Sends a command, and waits for its completion. @returns the first words of the ring, which were 0 before */
 export function ask(type: number, body: readonly number[]): readonly number[] {
   answers.fill(0, 0, 16)
   execute(type, body, ring)

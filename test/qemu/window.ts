@@ -9,16 +9,16 @@ const METHOD_CALL = 1
 const Field = { PATH: 1, INTERFACE: 2, MEMBER: 3, SIGNATURE: 8 } as const
 
 /**
- * The window of a program that shows QEMU's screens, which it is told of over D-Bus, by nobody in between.
+ * Window of a program that shows QEMU's screens, connected by peer-to-peer D-Bus.
  *
- *     const window = await Window.open('monitor2.sock')      // a monitor that nobody else uses
+ *     const window = await Window.open('monitor2.sock')      // a monitor without other users
  *     window.resize(0, 1152, 720)
  */
 export class Window {
   readonly #socket: Socket
   #serial = 0
 
-  /** QEMU has to be started with `-display dbus,p2p=yes`. */
+  /** QEMU must be started with `-display dbus,p2p=yes`. */
   static async open(monitor: string): Promise<Window> {
     const [ours, theirs] = socketPair('a window')
     const stream = UnixStream.connect(monitor)
@@ -45,7 +45,7 @@ export class Window {
     socket.resume()
   }
 
-  /** Makes the window of a screen another size. */
+  /** Resizes the window of a screen. */
   resize(screen: number, width: number, height: number): void {
     const body = Buffer.alloc(20)
     body.writeUInt32LE(width, 12)
@@ -56,7 +56,7 @@ export class Window {
       field(Field.MEMBER, 's', 'SetUIInfo'),
       field(Field.SIGNATURE, 'g', 'qqiiuu'),
     ]
-    // Each begins at a multiple of 8; what fills the gap after the last is not counted.
+    // Each starts at a multiple of 8; padding after the last one is not counted.
     const padded = fields.map((bytes, i) => (i < fields.length - 1 ? aligned(bytes) : bytes))
     const list = Buffer.concat(padded)
     const head = Buffer.alloc(16)
@@ -85,7 +85,7 @@ function aligned(bytes: Buffer): Buffer {
   return Buffer.concat([bytes, Buffer.alloc(-bytes.length & 7)])
 }
 
-/** Waits until the monitor has answered. */
+/** Waits for an answer of the monitor. */
 async function answerOn(stream: UnixStream): Promise<void> {
   await until('the monitor answers', () => {
     const received = stream.receive()

@@ -14,7 +14,7 @@ const HEAD_BYTES = 4096
 
 /**
  * Gives a program another loader: that of the release it was built for. The kernel reads the loader's name where the
- * program header says, so the name goes to the end of the file. What is no dynamic program of 64 bits stays as it is.
+ * program header says, so the name is appended to the file. Other files than dynamic 64-bit programs stay unchanged.
  */
 export function setInterpreter(file: string, loader: string): void {
   const fd = openSync(file, 'r+')

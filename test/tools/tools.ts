@@ -5,16 +5,16 @@ import { AMD64_IMAGE } from '../../src/catalogue/guest-images.ts'
 import { unpackedPackages } from '../../src/guest-image/debian/unpacked-packages.ts'
 import { setInterpreter } from './interpreter.ts'
 
-/** A program or header that tests need, by the package of Debian that has it. */
+/** Program or header that tests need, with its Debian package. */
 interface Tool {
   readonly package: string
-  /** Found on this machine by this name. */
+  /** Name by which an installed one is found. */
   readonly program: string
-  /** Where the package has it, where that is not in one of `FOLDERS`. */
+  /** Path in the package. @default one of `FOLDERS` */
   readonly file?: string
 }
 
-/** What tests without a guest need. */
+/** Tools for tests without a guest. */
 export const SMALL_TOOLS: readonly Tool[] = [
   { package: 'cpio', program: 'cpio' },
   { package: 'edid-decode', program: 'edid-decode' },
@@ -22,7 +22,7 @@ export const SMALL_TOOLS: readonly Tool[] = [
   { package: 'passt', program: 'passt' },
 ]
 
-/** What tests with a guest or a browser need besides. */
+/** Additional tools for tests with a guest or a browser. */
 export const TOOLS: readonly Tool[] = [
   ...SMALL_TOOLS,
   { package: 'chromium', program: 'chromium', file: 'usr/lib/chromium/chromium' },
@@ -37,11 +37,11 @@ const HEADERS = { package: 'linux-libc-dev', folder: 'usr/include' }
 const LIBRARIES = 'usr/lib/x86_64-linux-gnu'
 const LOADER = `${LIBRARIES}/ld-linux-x86-64.so.2`
 const FOLDERS = ['usr/bin', 'usr/sbin']
-/** Folders of programs that start others of the same package. */
+/** Folders of programs that start other programs of the same package. */
 const PROGRAMS = [...FOLDERS, 'usr/lib/chromium']
-/** To be raised with each change of `finish`, or of `setInterpreter`. */
+/** Increment with each change of `finish` or `setInterpreter`. */
 const FINISH_VERSION = 1
-/** Where a user's PATH may not lead. */
+/** Folders that may be missing from a user's PATH. */
 const SYSTEM_FOLDERS = ['/usr/sbin', '/sbin']
 
 /**
@@ -86,7 +86,7 @@ function finish(root: string, later: string): void {
   }
   const fonts = `<fontconfig><dir>${later}/usr/share/fonts</dir><cachedir>${later}/fonts</cachedir></fontconfig>\n`
   writeFileSync(path.join(root, 'fonts.conf'), fonts)
-  // Some packages have libraries of their own in a folder there.
+  // Some packages have private libraries in a folder there.
   const folders = readdirSync(path.join(root, LIBRARIES), { withFileTypes: true }).filter((entry) =>
     entry.isDirectory(),
   )

@@ -11,7 +11,7 @@ import { findQemus, findQemuTools, type Qemu } from '../../engines/qemu/qemu.ts'
 import { debianSource } from '../../guest-image/debian/apt.ts'
 import { AptError } from '../../guest-image/debian/apt-error.ts'
 import { cacheFolder } from '../../guest-image/debian/cache-folder.ts'
-import { explained } from '../../guest-image/debian/explained.ts'
+import { withRemedy } from '../../guest-image/debian/explained.ts'
 import { findGuestImage } from '../../guest-image/guest-image.ts'
 import { AMD64_RECIPE, I386_RECIPE } from '../../guest-image/recipe.ts'
 import { ffiMissing } from '../../host/linux/ffi.ts'
@@ -125,7 +125,7 @@ async function cache(): Promise<Check> {
     await access(there, constants.W_OK | constants.X_OK)
     return { id, level: Level.OK, summary: `kernels and QEMU are kept in ${folder}` }
   } catch (error) {
-    const { what, remedy } = (await explained(error)) as AptError
+    const { what, remedy } = (await withRemedy(error)) as AptError
     return { id, level: Level.LIMITED, summary: `kernels and QEMU cannot be kept: ${what}`, remedy }
   }
 }

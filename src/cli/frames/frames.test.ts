@@ -217,6 +217,6 @@ withRig('bytes that are not given are no picture', false, async (rig) => {
   const picture = rig.picture(7, 64, 48)
   rig.show(picture)
   const { code, stderr } = await frames(rig.path, 'dump', '--output', path.join(rig.folder, 'x.png'))
-  assert.match(stderr, /^outboard frames: the bytes of resource 7 are not given: .*--export-memory\n$/)
+  assert.match(stderr, /^outboard frames: the bytes of resource 7 are not shared: .*--export-memory\n$/)
   assert.equal(code, 125)
 })

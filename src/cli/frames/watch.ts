@@ -17,7 +17,7 @@ export async function watchFrames(
     scanout: (scanout) => print(scanoutLine(scanout), { event: 'scanout', ...scanoutFacts(scanout) }),
     buffer: (buffer) => print(bufferLine(buffer), { event: 'buffer', ...bufferFacts(buffer) }),
     described: (buffer) => print(bufferLine(buffer), { event: 'described', ...bufferFacts(buffer) }),
-    gone: ({ id }) => print(`buffer ${id}  gone`, { event: 'gone', id }),
+    removed: ({ id }) => print(`buffer ${id}  gone`, { event: 'gone', id }),
   })
   for await (const frame of client.frames()) {
     print(frameLine(frame), { event: 'frame', ...frameFacts(frame) })

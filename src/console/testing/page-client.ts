@@ -3,12 +3,12 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { WebSocket } from 'ws'
 import { decodeFrame, type PageMessage, type ServerMessage, type SocketFrame } from '../protocol.ts'
 
-/** The page's half of the protocol without a browser: keeps what arrives, and acknowledges when the test says so. */
+/** Page's side of the protocol without a browser: records what arrives, and acknowledges when the test requests it. */
 export class PageClient {
   readonly frames: SocketFrame[] = []
   readonly messages: ServerMessage[] = []
   readonly socket: WebSocket
-  /** Whether to acknowledge whatever comes at once, as a quick tab does. */
+  /** True to acknowledge everything at once, like a fast tab. */
   isQuick = false
 
   private constructor(socket: WebSocket) {
@@ -32,7 +32,7 @@ export class PageClient {
     this.socket.send(JSON.stringify(message))
   }
 
-  /** What the terminal has shown so far. */
+  /** Output of the terminal so far. */
   get terminalText(): string {
     const decoder = new TextDecoder()
     return this.frames.map((frame) => (frame.kind === 'terminal' ? decoder.decode(frame.bytes) : '')).join('')
@@ -42,19 +42,19 @@ export class PageClient {
     return this.frames.filter((frame) => frame.kind === 'screen')
   }
 
-  /** Waits until something holds; a test's own time-out ends it where it never does. */
+  /** Waits until a condition holds. Has no time-out: the test has one. */
   async until(holds: () => boolean): Promise<void> {
     while (!holds()) await turn()
   }
 
-  /** Waits until everything sent before has been answered, both ways. */
+  /** Waits until everything that was sent before is processed by both sides. */
   async settle(): Promise<void> {
     this.socket.ping()
     await once(this.socket, 'pong')
     await turn()
   }
 
-  /** Why the server closed the connection, once it did. */
+  /** Resolves with the code and reason when the server closed the connection. */
   async closed(): Promise<{ code: number; reason: string }> {
     const [code, reason] = (await once(this.socket, 'close')) as [number, Buffer]
     return { code, reason: reason.toString() }
@@ -68,6 +68,6 @@ export class PageClient {
     this.frames.push(frame)
     if (!this.isQuick) return
     if (frame.kind === 'screen') this.send({ type: 'drawn', scanout: frame.scanout })
-    if (frame.kind === 'terminal') this.send({ type: 'done', lane: 'terminal' })
+    if (frame.kind === 'terminal') this.send({ type: 'done', stream: 'terminal' })
   }
 }

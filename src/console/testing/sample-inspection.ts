@@ -17,7 +17,7 @@ const quietQueue: QueueInspection = {
   broken: undefined,
 }
 
-/** What an inspection of a busy guest looks like: a healthy GPU, a block device with a fault. */
+/** Inspection of a busy guest: a GPU without faults, and a block device with one. */
 export const SAMPLE_INSPECTION: Inspection = {
   devices: [
     {

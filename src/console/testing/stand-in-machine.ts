@@ -10,26 +10,26 @@ import type {
 } from '../../machine/machine.ts'
 import { SAMPLE_INSPECTION } from './sample-inspection.ts'
 
-/** Colours as 0xRRGGBB, so that tests read like what they see. */
+/** Returns the colour of a pixel as 0xRRGGBB. */
 export type Painter = (x: number, y: number) => number
 
-/** Everything a viewer asked of the machine, one line each: `key 30 down`. */
+/** Calls of a viewer, one line each: `key 30 down`. */
 type Calls = string[]
 
 /**
- * A machine without a guest, for tests of what shows one: the test paints and sees what arrives, its terminal echoes.
+ * Machine without a guest, for tests of viewers: the test paints and records calls; its terminal echoes.
  *
  *     const machine = new StandInMachine([{ width: 320, height: 200 }])
- *     machine.paint(0, { x: 0, y: 0, width: 8, height: 8 }, () => 0xff0000)   // tells listeners of the damage
+ *     machine.paint(0, { x: 0, y: 0, width: 8, height: 8 }, () => 0xff0000)   // notifies listeners of the damage
  *     machine.calls                                                          // ['key 30 down', 'key 30 up']
  */
 export class StandInMachine implements Machine {
   readonly scanouts: (ScanoutMode | undefined)[]
   readonly cursors: (Cursor | undefined)[]
   readonly calls: Calls = []
-  /** Reads of pixels so far: what back-pressure is measured by. */
+  /** Number of pixel reads, to measure back-pressure. */
   reads = 0
-  /** What input returns while the machine is behind. */
+  /** Result of input methods: set it to simulate a machine that is behind. */
   behind: Promise<void> | undefined
   readonly #frames: Uint8Array[]
   readonly #listeners = new Set<MachineListener>()
@@ -52,38 +52,38 @@ export class StandInMachine implements Machine {
     for (let y = rect.y; y < rect.y + rect.height; y++) {
       for (let x = rect.x; x < rect.x + rect.width; x++) {
         const color = painter(x, y)
-        // The fourth byte is noise on purpose: it means nothing, and must not become transparency.
+        // The fourth byte is noise: it has no meaning, and must not become transparency.
         frame.set([color & 0xff, (color >> 8) & 0xff, color >> 16, (x * y) & 0xff], (y * mode.width + x) * 4)
       }
     }
-    this.tell((listener) => listener.damage?.(scanout, rect))
+    this.notify((listener) => listener.damage?.(scanout, rect))
   }
 
   setMode(scanout: number, mode: ScanoutMode | undefined): void {
     this.scanouts[scanout] = mode
     this.#frames[scanout] = new Uint8Array(mode ? mode.width * mode.height * 4 : 0)
-    this.tell((listener) => listener.mode?.(scanout, mode))
+    this.notify((listener) => listener.mode?.(scanout, mode))
   }
 
   setCursor(scanout: number, cursor: Cursor | undefined): void {
     this.cursors[scanout] = cursor
-    this.tell((listener) => listener.cursor?.(scanout, cursor))
+    this.notify((listener) => listener.cursor?.(scanout, cursor))
   }
 
-  /** The guest prints. */
+  /** Prints to the terminal. */
   print(text: string): void {
     const bytes = new TextEncoder().encode(text)
-    this.tell((listener) => listener.terminal?.(bytes))
+    this.notify((listener) => listener.terminal?.(bytes))
   }
 
-  tell(what: (listener: MachineListener) => void): void {
+  notify(what: (listener: MachineListener) => void): void {
     for (const listener of this.#listeners) what(listener)
   }
 
   async start(): Promise<void> {}
 
   async stop(): Promise<void> {
-    this.tell((listener) => listener.stopped?.({ kind: 'requested', message: 'the machine was stopped' }))
+    this.notify((listener) => listener.stopped?.({ kind: 'requested', message: 'the machine was stopped' }))
   }
 
   listen(listener: MachineListener): () => void {

@@ -16,32 +16,32 @@ export interface AttachedDevice {
   readonly settings?: Settings
 }
 
-/** What the machine starts with, its console on the serial port. */
+/** Firmware to start with; its console is the serial port. */
 export interface Firmware {
-  /** An image of code and variables. @default QEMU's SeaBIOS */
+  /** File with code and variables. @default QEMU's SeaBIOS */
   readonly file?: string
 }
 
 export interface QemuArgumentsOptions {
   readonly accelerator: 'kvm' | 'tcg'
   readonly memoryMiB: number
-  /** A kernel to start with; without one the firmware boots from the first disk, or else from the network. */
+  /** Kernel to start. @default the firmware boots from the first disk, or else from the network */
   readonly boot?: { readonly kernel: string; readonly initrd?: string; readonly commandLine: string }
-  /** @default QEMU's SeaBIOS, which shows nothing on the serial port */
+  /** @default QEMU's SeaBIOS without output on the serial port */
   readonly firmware?: Firmware
   readonly devices: readonly AttachedDevice[]
 }
 
 /**
- * QEMU's arguments for a machine with no device of its own but a serial port. The guest's memory is a memfd that the
- * device processes map; the serial port is QEMU's standard output.
+ * Returns QEMU's arguments for a machine whose only own device is a serial port. The guest's memory is a memfd that the
+ * device processes map. The serial port is QEMU's standard output.
  */
 export function qemuArguments(options: QemuArgumentsOptions): string[] {
   const { accelerator, memoryMiB, boot, firmware, devices } = options
   const bootable = boot ? [] : bootOrder(devices)
   return [
     ...['-accel', accelerator, '-cpu', accelerator === 'kvm' ? 'host' : 'max'],
-    // Without graphics of QEMU's own, SeaBIOS and what it boots have their console on the serial port.
+    // Without graphics, SeaBIOS and the programs that it boots use the serial port as their console.
     ...['-machine', `q35,memory-backend=memory${firmware ? ',graphics=off' : ''}`, '-m', `${memoryMiB}`],
     ...(firmware?.file === undefined ? [] : ['-bios', firmware.file]),
     ...['-object', `memory-backend-memfd,id=memory,size=${memoryMiB}M,share=on`],
@@ -57,7 +57,7 @@ export function qemuArguments(options: QemuArgumentsOptions): string[] {
   ]
 }
 
-/** For what is served at a socket over vfio-user. Only as JSON QEMU takes the address of a socket. */
+/** Arguments for a vfio-user device at a socket. QEMU accepts the socket's address only as JSON. */
 export function vfioUserArguments(socket: string, properties: { id?: string; bootindex?: number } = {}): string[] {
   return ['-device', JSON.stringify({ driver: VFIO_USER, ...properties, socket: { type: 'unix', path: socket } })]
 }
@@ -102,7 +102,7 @@ function genericProperties(id: number, { queues, queueSize, configBytes }: Gener
   return [`virtio-id=${id}`, `num_vqs=${queues}`, `vq_size=${queueSize}`, `config_size=${configBytes}`]
 }
 
-/** A comma ends a value, unless it is doubled. */
+/** Doubles commas: a single one ends a value. */
 function escaped(value: string): string {
   return value.replaceAll(',', ',,')
 }

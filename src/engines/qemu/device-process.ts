@@ -4,9 +4,9 @@ import { readLines } from '../../host/node/read-lines.ts'
 import { isCoalesced } from '../../machine/coalesced-reports.ts'
 import type { MachineCommand, Report } from '../../machine/messages.ts'
 
-/** How long a device may take to flush and end. */
+/** Time for a device to flush and exit; then it is killed. */
 const STOP_TIMEOUT_MS = 8000
-/** Where the process finds its socket: after standard input, output, errors and the channel to us. */
+/** Descriptor of the socket in the process: the first after standard input, output, errors and the IPC channel. */
 const SOCKET_FD = 4
 
 /** Starts a device process: `command args KIND --fd=4 ...`. */
@@ -17,36 +17,36 @@ export interface DeviceProgram {
 
 export interface DeviceProcessOptions {
   readonly program: DeviceProgram
-  /** `block`, `console` ... and the options of that kind. */
+  /** Kind (`block`, `console` ...) and the options of that kind. */
   readonly args: readonly string[]
-  /** Where QEMU meets it. */
+  /** Socket that QEMU connects to. */
   readonly socket: string
   readonly report: (report: Report) => void
-  /** It ended without a request. */
-  readonly left: (why: string) => void
+  /** The process exited without a request. */
+  readonly exited: (why: string) => void
 }
 
 /**
- * A device of the guest, in a process of its own. Its socket listens before the process runs, so that QEMU does not wait for it
- * to start.
+ * Device of the guest in a process of its own. Its socket listens before the process runs, so that QEMU need not wait
+ * for the start.
  */
 export class DeviceProcess {
   readonly #child: ChildProcess
   readonly #ended: Promise<void>
   #stopping = false
 
-  constructor({ program, args, socket, report, left }: DeviceProcessOptions) {
+  constructor({ program, args, socket, report, exited }: DeviceProcessOptions) {
     const [kind = ''] = args
     const listener = UnixListener.listen(socket)
     try {
       this.#child = spawn(program.command, [...program.args, ...args, `--fd=${SOCKET_FD}`], {
         stdio: ['ignore', 'pipe', 'pipe', 'ipc', listener.fd],
         serialization: 'advanced',
-        // A Ctrl-C at the terminal is for the machine, which then ends its devices in order.
+        // Ctrl-C at the terminal is for the machine only, which then stops its devices in order.
         detached: true,
       })
     } finally {
-      // The child has it now; its path stays until the folder goes.
+      // The child has the descriptor. The path is removed with its folder.
       listener.descriptor.close()
     }
     const child = this.#child
@@ -60,36 +60,36 @@ export class DeviceProcess {
     }
     child.on('message', (message) => {
       report(message as Report)
-      if (isCoalesced(message as Report)) this.send({ type: 'heard' })
+      if (isCoalesced(message as Report)) this.send({ type: 'report-received' })
     })
-    // What it reported last is read when the channel ends, which may be after the process did.
+    // The last reports are read when the channel ends, which may be after the exit of the process.
     const disconnected = new Promise((resolve) => child.once('disconnect', resolve))
     this.#ended = new Promise((resolve) => {
       child.on('error', (error) => {
-        left(`the ${kind} device cannot be started: ${error.message}`)
+        exited(`cannot start the ${kind} device: ${error.message}`)
         resolve()
       })
       child.on('exit', (status, signal) => {
-        if (!this.#stopping) left(`the ${kind} device ended with ${status ?? signal}${lastLine && `: ${lastLine}`}`)
+        if (!this.#stopping) exited(`the ${kind} device exited with ${status ?? signal}${lastLine && `: ${lastLine}`}`)
         void disconnected.then(() => resolve())
       })
     })
   }
 
   send(command: MachineCommand): void {
-    // A command after its end is dropped.
+    // A command after the exit is dropped.
     if (this.#child.connected) this.#child.send(command, () => {})
   }
 
-  /** Lets it finish what is in flight, and flush. */
+  /** Stops the device: completes requests in flight and flushes. */
   async stop(): Promise<void> {
     this.#stopping = true
     this.#child.kill('SIGTERM')
-    const late = setTimeout(() => {
+    const timeout = setTimeout(() => {
       this.#child.kill('SIGKILL')
       if (this.#child.connected) this.#child.disconnect()
     }, STOP_TIMEOUT_MS)
     await this.#ended
-    clearTimeout(late)
+    clearTimeout(timeout)
   }
 }

@@ -5,12 +5,12 @@ import { QemuError } from '../../guest-image/debian/qemu-error.ts'
 import { type UnpackOptions, unpackedPackages } from '../../guest-image/debian/unpacked-packages.ts'
 import { AMD64_RECIPE } from '../../guest-image/recipe.ts'
 
-/** Code and variables in one image, in the package `ovmf`. What a guest writes to the variables is gone with it. */
+/** Code and variables in one image, from the package `ovmf`. Changes of the variables are discarded with the guest. */
 const IMAGE = 'usr/share/ovmf/OVMF.fd'
 
 /**
- * Returns the file of a UEFI firmware for QEMU: that of this machine, or else Debian's, fetched the first time.
- * @throws {QemuError}
+ * Returns the file of a UEFI firmware for QEMU: the installed one, or else Debian's, which is fetched if necessary.
+ * @throws {QemuError} if it cannot be fetched
  */
 export async function prepareUefi(options: UnpackOptions = {}): Promise<string> {
   const installed = path.join('/', IMAGE)

@@ -3,8 +3,8 @@ import type { MachineCommand, Report } from '../../machine/messages.ts'
 import { MappedScreens } from './mapped-screens.ts'
 
 /**
- * Between a machine and its GPU's process: pixels are read here, where they lie, once there are any; the process is asked for
- * those that cannot be had so.
+ * Pixels of a GPU process for the machine: reads them in place if possible, and otherwise requests them from the
+ * process.
  */
 export class GpuScreens {
   readonly #path: string
@@ -15,9 +15,9 @@ export class GpuScreens {
   #closed = false
 
   /**
-   * @param path of the process's export socket
-   * @param send tells the process
-   * @param report tells the machine
+   * @param path path of the process's export socket
+   * @param send sends a command to the process
+   * @param report sends a report to the machine
    */
   constructor(path: string, send: (command: MachineCommand) => void, report: (report: Report) => void) {
     this.#path = path
@@ -25,7 +25,7 @@ export class GpuScreens {
     this.#report = report
   }
 
-  /** A command of the machine's. */
+  /** Handles a command of the machine. */
   send(command: MachineCommand): void {
     if (command.type === 'read-pixels') {
       const pixels = this.#screens?.read(command.scanout, command.rect)
@@ -37,7 +37,7 @@ export class GpuScreens {
     this.#send(command)
   }
 
-  /** What the process says. @returns what the machine gets to hear */
+  /** Handles a report of the process. @returns the report for the machine */
   receive(report: Report): Report {
     if (report.type === 'mode' && report.mode && !this.#connecting) void this.#connect()
     if (report.type !== 'inspection' || !this.#screens) return report
@@ -65,7 +65,7 @@ export class GpuScreens {
       this.#screens = screens
       if (this.#closed) screens.close()
     } catch (error) {
-      if (!this.#closed) log(`pixels come by messages of the GPU's process: ${reasonOf(error)}`)
+      if (!this.#closed) log(`reading pixels by messages: ${reasonOf(error)}`)
     }
   }
 }

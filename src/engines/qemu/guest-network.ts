@@ -4,9 +4,9 @@ import type { Settings } from '../../catalogue/options.ts'
 
 /** Network of the guest's card. */
 export type GuestNetwork =
-  /** The host's network as the host itself sees it; `options` are passt's own. */
+  /** User-mode network of passt, with the host's own view. `options` are passt's. */
   | { readonly kind: 'passt'; readonly options?: string }
-  /** An interface of the host. */
+  /** TAP interface of the host. */
   | { readonly kind: 'tap'; readonly name: string }
 
 /** Settings of the network card. */

@@ -22,7 +22,7 @@ import { GpuScreens } from './gpu-screens.ts'
 import { type GuestNetwork, networkSettings } from './guest-network.ts'
 import { SerialTerminal } from './serial-terminal.ts'
 
-/** Timeout for QEMU to end after a request. */
+/** Time for QEMU to exit; then it is killed. */
 const QEMU_TIMEOUT_MS = 3000
 
 /** Disk image. */
@@ -40,11 +40,11 @@ export interface QemuMachineOptions
   readonly deviceProgram: DeviceProgram
   /** Protocol between QEMU and all devices. */
   readonly transport: DeviceTransport
-  /** `/dev/vda` first. */
+  /** Disks in order, `/dev/vda` first. */
   readonly disks: readonly QemuDisk[]
-  /** Whether the GPU offers blob resources (default), which it reads in place. */
+  /** True if the GPU offers blob resources, which it reads in place. @default true */
   readonly blob?: boolean
-  /** The guest has no network card without one. */
+  /** Network of the guest. @default no network card */
   readonly network?: GuestNetwork
   /** More devices. @default [] */
   readonly devices?: readonly AddedDevice[]
@@ -71,12 +71,12 @@ class QemuEngine implements MachineEngine {
   #events: EngineEvents | undefined
   #qemu: ChildProcess | undefined
   #qemuEnded: Promise<void> = Promise.resolve()
-  /** Holds the sockets. */
+  /** Folder of the sockets. */
   #folder: string | undefined
   #screens: GpuScreens | undefined
   #serial: SerialTerminal | undefined
   #stopping: Promise<void> | undefined
-  /** Why the guest runs no more. */
+  /** Reason why the guest stopped. */
   #ended: StopReason | undefined
 
   constructor(options: QemuMachineOptions) {
@@ -136,7 +136,7 @@ class QemuEngine implements MachineEngine {
         args: [kind, `--transport=${transport}`, ...settingsArguments({ ...settings, ...exported })],
         socket,
         report: (report) => this.#receive(id, report),
-        left: (why) => this.#left(why),
+        exited: (why) => this.#fail(why),
       })
       this.#processes.set(id, process)
       if (showsScreen) this.#screens = new GpuScreens(frames, (command) => process.send(command), events.report)
@@ -179,29 +179,29 @@ class QemuEngine implements MachineEngine {
         for (const byte of bytes) serial.byte(byte)
       })
       .on('error', () => {})
-    let complaint = ''
+    let lastError = ''
     if (child.stderr) {
-      // A guest can have it complain.
-      const tell = limitedLog((line) => this.#events?.report({ type: 'log', line }))
+      // A guest can cause any number of these lines.
+      const log = limitedLog((line) => this.#events?.report({ type: 'log', line }))
       readLines(child.stderr, (line) => {
-        complaint = line
-        if (!this.#stopping) tell(line)
+        lastError = line
+        if (!this.#stopping) log(line)
       })
     }
     this.#qemuEnded = new Promise((resolve) => {
       child.on('error', (error) => {
-        this.#left(`QEMU cannot be started: ${error.message}`)
+        this.#fail(`cannot start QEMU: ${error.message}`)
         resolve()
       })
       child.on('close', (status, signal) => {
         if (status === 0) this.#guestEnded({ kind: 'power-off', message: 'the guest powered off' })
-        else this.#left(`QEMU ended with ${status ?? signal}${complaint && `: ${complaint}`}`)
+        else this.#fail(`QEMU exited with ${status ?? signal}${lastError && `: ${lastError}`}`)
         resolve()
       })
     })
   }
 
-  /** What the terminal shows is said nowhere else. */
+  /** Reports a line or step of the serial port, unless the terminal shows it. */
   #reportSerial(report: Report): void {
     if (!this.#serial?.active) this.#events?.report(report)
   }
@@ -220,7 +220,7 @@ class QemuEngine implements MachineEngine {
     for (const process of this.#processes.values()) process.send({ type: 'inspect', id })
   }
 
-  /** By itself; its devices stay, since its screen can still be read. */
+  /** The guest stopped by itself. Its devices keep running, since the screen can still be read. */
   #guestEnded(reason: StopReason): void {
     if (this.#stopping || this.#ended) return
     this.#ended = reason
@@ -228,11 +228,11 @@ class QemuEngine implements MachineEngine {
     this.#qemu?.kill('SIGTERM')
   }
 
-  /** A part ended that should not have: without it there is no guest. */
-  #left(why: string): void {
+  /** QEMU or a device process exited unexpectedly, which ends the guest. */
+  #fail(why: string): void {
     if (this.#stopping || this.#ended) return
     this.#ended = { kind: 'failure', message: why }
-    void this.#end().then(() => this.#events?.left(why))
+    void this.#end().then(() => this.#events?.exited(why))
   }
 
   async #stop(): Promise<void> {
@@ -240,15 +240,15 @@ class QemuEngine implements MachineEngine {
     this.#events?.report({ type: 'stopped' })
   }
 
-  /** The guest first, then what it may have left in flight in its devices. */
+  /** Stops the guest first, then its devices, which complete requests in flight. */
   #end(): Promise<void> {
     this.#stopping ??= (async () => {
       const qemu = this.#qemu
       qemu?.kill('SIGTERM')
       this.#serial?.close()
-      const late = setTimeout(() => qemu?.kill('SIGKILL'), QEMU_TIMEOUT_MS)
+      const timeout = setTimeout(() => qemu?.kill('SIGKILL'), QEMU_TIMEOUT_MS)
       await this.#qemuEnded
-      clearTimeout(late)
+      clearTimeout(timeout)
       this.#screens?.close()
       await Promise.all([...this.#processes.values()].map((process) => process.stop()))
       if (this.#folder !== undefined) rmSync(this.#folder, { recursive: true, force: true })
@@ -287,12 +287,12 @@ function diskSettings({ path: file, readOnly, format = 'raw', logicalBlockSize =
 class Inspections {
   readonly #open = new Map<number, Map<string, readonly DeviceInspection[] | undefined>>()
 
-  /** @param devices in the order the answer has */
+  /** @param devices order of the devices in the answer */
   begin(id: number, devices: readonly string[]): void {
     this.#open.set(id, new Map(devices.map((device) => [device, undefined])))
   }
 
-  /** @returns the whole answer, once it is */
+  /** Adds an answer. @returns the whole inspection, when it is complete */
   take(id: number, device: string, answer: readonly DeviceInspection[]): Report | undefined {
     const answers = this.#open.get(id)
     if (!answers?.has(device)) return undefined

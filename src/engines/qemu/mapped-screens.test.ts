@@ -11,7 +11,7 @@ import { MappedScreens } from './mapped-screens.ts'
 const skip = ffiMissing() ?? false
 const WHOLE: Rect = { x: 0, y: 0, width: 64, height: 48 }
 
-/** A GPU with an export socket, and a machine's screens on its other end. */
+/** GPU with an export socket, and a machine's screens as its client. */
 class Page {
   readonly rig: FramesRig
   readonly damage: (readonly Rect[])[] = []
@@ -41,7 +41,7 @@ class Page {
     )
   }
 
-  /** Waits until something is so. */
+  /** Waits until a condition holds. */
   async until(what: () => boolean): Promise<void> {
     await until(`${what}`, what)
   }
@@ -63,7 +63,7 @@ function withPage(name: string, options: FrameServerOptions, body: (page: Page) 
   })
 }
 
-withPage('a screen is read out of the memory the guest drew in', { memoryFiles: true }, async (page) => {
+withPage('a screen is read in place from guest memory', { memoryFiles: true }, async (page) => {
   const { rig } = page
   const picture = rig.picture(1, 64, 48)
   rig.draw(picture, 7)
@@ -73,7 +73,7 @@ withPage('a screen is read out of the memory the guest drew in', { memoryFiles: 
   assert.deepEqual([page.inPlace, page.damage], [[true], [[WHOLE]]])
   const part = page.screens.read(0, { x: 60, y: 40, width: 100, height: 2 })
   assert.deepEqual(part, { x: 60, y: 40, width: 4, height: 2, data: new Uint8Array(32).fill(7) })
-  // Without a word from anybody.
+  // Without any message.
   rig.gpu.driver.memory.regions[0].u8.fill(9, picture.address, picture.address + 4)
   assert.deepEqual(
     [...(page.screens.read(0, { x: 0, y: 0, width: 2, height: 1 })?.data ?? [])],
@@ -89,17 +89,21 @@ withPage('a screen is read out of the memory the guest drew in', { memoryFiles: 
   assert.deepEqual(page.log, [])
 })
 
-withPage('a part of what was shown before is no reason to read elsewhere', { memoryFiles: true }, async (page) => {
-  const { rig } = page
-  rig.show(rig.picture(1, 64, 48))
-  await page.connect()
-  await page.until(() => page.damage.length === 1)
-  const beyond = page.screens.read(0, { x: 100, y: 40, width: 20, height: 2 })
-  assert.deepEqual(beyond, { x: 64, y: 40, width: 0, height: 2, data: new Uint8Array(0) })
-  assert.deepEqual([page.inPlace, page.log], [[true], []])
-})
+withPage(
+  'a rectangle beyond the screen is clipped, and reading in place continues',
+  { memoryFiles: true },
+  async (page) => {
+    const { rig } = page
+    rig.show(rig.picture(1, 64, 48))
+    await page.connect()
+    await page.until(() => page.damage.length === 1)
+    const beyond = page.screens.read(0, { x: 100, y: 40, width: 20, height: 2 })
+    assert.deepEqual(beyond, { x: 64, y: 40, width: 0, height: 2, data: new Uint8Array(0) })
+    assert.deepEqual([page.inPlace, page.log], [[true], []])
+  },
+)
 
-withPage('damage is gathered until what was told is taken', { memoryFiles: true }, async (page) => {
+withPage('damage is merged until the previous damage is acknowledged', { memoryFiles: true }, async (page) => {
   const { rig } = page
   const picture = rig.picture(1, 64, 48)
   rig.show(picture)
@@ -116,7 +120,7 @@ withPage('damage is gathered until what was told is taken', { memoryFiles: true 
   for (const x of [1, 20, 40]) assert.ok(covered({ x, y: 3, width: 2, height: 2 }))
 })
 
-withPage('what a scanout shows next is read next, and nothing when it is off', { memoryFiles: true }, async (page) => {
+withPage('the current surface of a scanout is read, and none when it is off', { memoryFiles: true }, async (page) => {
   const { rig } = page
   const [first, second] = [rig.picture(1, 64, 48), rig.picture(2, 32, 16)]
   rig.draw(first, 1)
@@ -137,7 +141,7 @@ withPage('what a scanout shows next is read next, and nothing when it is off', {
   assert.deepEqual(page.log, [], 'that is nothing to tell')
 })
 
-withPage('a screen whose bytes are not given comes by messages, and the log says why, once', {}, async (page) => {
+withPage('a screen whose bytes are not shared is read by messages, and the reason is logged once', {}, async (page) => {
   const { rig } = page
   const pictures = [rig.picture(1, 64, 48), rig.picture(2, 64, 48)]
   rig.show(pictures[0])
@@ -146,13 +150,13 @@ withPage('a screen whose bytes are not given comes by messages, and the log says
   await page.until(() => page.log.length > 0)
   await sleep(30)
   assert.equal(page.log.length, 1)
-  assert.match(page.log[0], /^pixels come by messages of the GPU's process: .*only with --export-memory/)
+  assert.match(page.log[0], /^reading pixels by messages: .*only with --export-memory/)
   assert.deepEqual([page.inPlace, page.damage], [[], []])
   assert.equal(page.screens.read(0, undefined), undefined)
   assert.equal(page.screens.inspect()[0].inPlace, false)
 })
 
-withPage('when the GPU gives no more, the device is to be asked again', { memoryFiles: true }, async (page) => {
+withPage('when the export socket closes, screens are read by messages again', { memoryFiles: true }, async (page) => {
   const { rig } = page
   rig.show(rig.picture(1, 64, 48))
   await page.connect()
@@ -161,5 +165,5 @@ withPage('when the GPU gives no more, the device is to be asked again', { memory
   await page.until(() => page.inPlace.length === 2)
   assert.deepEqual(page.inPlace, [true, false])
   assert.equal(page.screens.read(0, undefined), undefined)
-  assert.match(page.log[0], /the GPU gives no more screens/)
+  assert.match(page.log[0], /the GPU process closed the export socket/)
 })

@@ -6,21 +6,21 @@ import type { Frame } from '../../sharing/frames/frame.ts'
 import { FrameClient, type FrameClientOptions, type ReceivedScanout } from '../../sharing/frames/frame-client.ts'
 import type { ReceivedBuffer } from '../../sharing/frames/received-buffer.ts'
 
-/** What becomes of screens. */
+/** Receives the events of mapped screens. */
 export interface ScreenEvents {
   /** Pixels of a mapped screen changed. Further damage follows after `taken`. */
   damage(scanout: number, rects: readonly Rect[]): void
-  /** A screen is read here from now on, or no more. */
+  /** In-place reading of a screen started or stopped. */
   inPlace(scanout: number, inPlace: boolean): void
-  /** A line for people. */
+  /** Line for the log. */
   log(line: string): void
 }
 
-/** What the inspector shows of a screen. */
+/** Inspection of a screen. */
 export type ScreenInspection = {
   readonly scanout: number
   readonly inPlace: boolean
-  /** Why that is so, for people. */
+  /** Reason for `inPlace`, as text for the operator. */
   readonly reason: string
   readonly frames: number
   /** Bytes of pixels that were read for the page. */
@@ -29,29 +29,29 @@ export type ScreenInspection = {
 
 interface Screen {
   shown: ReceivedScanout | undefined
-  /** Why it is read here, or not. */
+  /** Reason why the screen is read in place, or not. */
   reason: string
-  /** Damage that was sent and not acknowledged. */
+  /** Frame whose damage was sent and is not acknowledged. */
   frame: Frame | undefined
   frames: number
   bytesRead: number
 }
 
 /**
- * Screens of a guest whose GPU is another process, read where their bytes lie: out of memory that both have, for the first and only
- * time when a page wants them. Those that cannot be had so are for the GPU's process to read.
+ * Screens of a guest whose GPU is another process, read in place from shared memory, so that pixels are copied only
+ * once, for the page. Screens whose memory is not shared must be read by the GPU process.
  *
- *     const screens = await InPlaceScreens.connect('/run/frames.sock', events)
+ *     const screens = await MappedScreens.connect('/run/frames.sock', events)
  *     screens.read(0, rect) ?? askTheDevice(0, rect)
  */
 export class MappedScreens {
   readonly #client: FrameClient
   readonly #screens = new Map<number, Screen>()
-  /** Reasons that the log has. */
+  /** Reasons that were logged. */
   readonly #logged = new Set<string>()
   #closed = false
 
-  /** @throws {FrameError} */
+  /** @throws {FrameError} if the export socket cannot be used */
   static async connect(path: string, events: ScreenEvents, options: FrameClientOptions = {}): Promise<MappedScreens> {
     return new MappedScreens(await FrameClient.connect(path, options), events)
   }
@@ -66,24 +66,24 @@ export class MappedScreens {
     void this.#follow()
   }
 
-  /** Pixels of a part, or all, of a screen; undefined where they cannot be had here. */
+  /** Reads pixels of a screen. @param part default: all @returns undefined if it cannot be read in place */
   read(index: number, part: Rect | undefined): Pixels | undefined {
     const screen = this.#screens.get(index)
     const { buffer, picture, source } = screen?.shown ?? {}
     if (!screen || !buffer || !picture || !source || buffer.released) return undefined
     const rect = cutRect(part, source)
-    // It may be a part of what was shown before, which was larger.
+    // The part may be of an earlier, larger screen.
     if (!(rect.width > 0 && rect.height > 0)) return { ...rect, data: new Uint8Array(0) }
     const data = pixelsOf(buffer, picture, { ...rect, x: source.x + rect.x, y: source.y + rect.y })
     if ('reason' in data) {
-      this.#giveUp(index, screen, data.reason)
+      this.#stopReading(index, screen, data.reason)
       return undefined
     }
     screen.bytesRead += data.length
     return { ...rect, data }
   }
 
-  /** Acknowledges the last damage. @returns true if it was sent from here */
+  /** Acknowledges the last damage. @returns false if this object did not send it */
   taken(index: number): boolean {
     const screen = this.#screens.get(index)
     const frame = screen?.frame
@@ -108,21 +108,21 @@ export class MappedScreens {
     const { index, path, buffer, picture } = scanout
     const screen = this.#at(index)
     if (path === undefined) {
-      this.#change(index, screen, undefined, 'it is off')
+      this.#change(index, screen, undefined, 'the scanout is off')
       return
     }
     if (!buffer || !picture) {
-      this.#giveUp(index, screen, scanout.reason)
+      this.#stopReading(index, screen, scanout.reason)
       return
     }
-    // It is mapped once, for as long as the guest has it.
+    // Maps the buffer, once for its lifetime.
     const first = pixelsOf(buffer, picture, { ...scanout.source, width: 1, height: 1 })
-    if ('reason' in first) this.#giveUp(index, screen, first.reason)
+    if ('reason' in first) this.#stopReading(index, screen, first.reason)
     else this.#change(index, screen, scanout, buffer.reason)
   }
 
-  #giveUp(index: number, screen: Screen, reason: string): void {
-    if (!this.#logged.has(reason)) this.events.log(`pixels come by messages of the GPU's process: ${reason}`)
+  #stopReading(index: number, screen: Screen, reason: string): void {
+    if (!this.#logged.has(reason)) this.events.log(`reading pixels by messages: ${reason}`)
     this.#logged.add(reason)
     this.#change(index, screen, undefined, reason)
   }
@@ -135,14 +135,14 @@ export class MappedScreens {
   }
 
   async #follow(): Promise<void> {
-    let reason = 'the GPU gives no more screens'
+    let reason = 'the GPU process closed the export socket'
     try {
       for await (const frame of this.#client.frames()) this.#take(frame)
     } catch (error) {
       reason = reasonOf(error)
     }
     if (this.#closed) return
-    for (const [index, screen] of this.#screens) this.#giveUp(index, screen, reason)
+    for (const [index, screen] of this.#screens) this.#stopReading(index, screen, reason)
   }
 
   #take(frame: Frame): void {
@@ -166,7 +166,7 @@ export class MappedScreens {
   }
 }
 
-/** What is there is read as it is while a device draws, which may take as long as it likes. */
+/** Reads pixels. While a device writes to the buffer, they are read without waiting for it. */
 function pixelsOf(buffer: ReceivedBuffer, picture: FramebufferLayout, rect: Rect): Uint8Array | NoPixels {
   try {
     const { idle } = buffer

@@ -4,16 +4,16 @@ import { QemuError } from '../../guest-image/debian/qemu-error.ts'
 import { findUnpackedQemu, type PrepareOptions, unpackQemu } from '../../guest-image/debian/unpacked-qemu.ts'
 import { neededFrontEnds } from './front-ends.ts'
 
-/** The system emulator: its version, and which of its devices there are. */
+/** System emulator with its version and its devices. */
 export interface Qemu {
   readonly program: Program
-  /** Of this machine, or unpacked in the cache. */
+  /** `unpacked`: in the cache. */
   readonly origin: 'installed' | 'unpacked'
   readonly version: string
   readonly devices: ReadonlySet<string>
 }
 
-/** Programs that are clients of a vhost-user disk, and the one that serves such a disk. */
+/** Programs that are clients of a vhost-user disk, and the daemon that serves one. */
 export interface QemuTools {
   readonly version: string
   readonly img: Program
@@ -34,15 +34,16 @@ export async function findQemus(): Promise<Qemu[]> {
   return found.filter((qemu) => qemu !== undefined)
 }
 
-/** A QEMU for whole machines, if one is here. */
+/** Finds a QEMU that supports all our devices. */
 export async function findQemu(transport: DeviceTransport): Promise<Qemu | undefined> {
   const needed = await neededFrontEnds(transport)
   return (await findQemus()).find(({ devices }) => needed.every((name) => devices.has(name)))
 }
 
 /**
- * A QEMU for whole machines: this machine's, or else Debian's newest, fetched where it is not there yet.
- * @throws {QemuError}
+ * Returns a QEMU that supports all our devices: the installed one, or else Debian's newest, which is fetched if
+ * necessary.
+ * @throws {QemuError} if it cannot be fetched or does not support them
  */
 export async function prepareQemu(transport: DeviceTransport, options: PrepareOptions = {}): Promise<Qemu> {
   const found = await findQemu(transport)
@@ -52,36 +53,37 @@ export async function prepareQemu(transport: DeviceTransport, options: PrepareOp
   if (!qemu) throw new QemuError('the QEMU that was fetched does not start: report it')
   const missing = (await neededFrontEnds(transport)).filter((name) => !qemu.devices.has(name))
   if (missing.length > 0) {
-    throw new QemuError(`QEMU ${qemu.version}, the newest of Debian, has no ${missing.join(', no ')}: report it`)
+    throw new QemuError(`QEMU ${qemu.version}, Debian's newest, lacks ${missing.join(', ')}: report this as a bug`)
   }
   return qemu
 }
 
-/** The tools, if they are here and reach a vhost-user disk. */
+/** Finds tools that support vhost-user disks. */
 export async function findQemuTools(): Promise<QemuTools | undefined> {
   const unpacked = findUnpackedQemu()
   return (await examineTools(systemProgram)) ?? (unpacked && (await examineTools((name) => unpacked.program(name))))
 }
 
 /**
- * The tools: this machine's, or else Debian's newest, fetched where they are not there yet.
- * @throws {QemuError}
+ * Returns tools that support vhost-user disks: the installed ones, or else Debian's newest, which are fetched if
+ * necessary.
+ * @throws {QemuError} if they cannot be fetched or do not support them
  */
 export async function prepareQemuTools(options: PrepareOptions = {}): Promise<QemuTools> {
   const found = await findQemuTools()
   if (found) return found
   const unpacked = await unpackQemu(options)
   const tools = await examineTools((name) => unpacked.program(name))
-  if (!tools) throw new QemuError(`the qemu-img that was fetched has no driver ${CLIENT_DRIVER}: report it`)
+  if (!tools) throw new QemuError(`the downloaded qemu-img has no driver ${CLIENT_DRIVER}: report this as a bug`)
   return tools
 }
 
 async function examine(program: Program, origin: Qemu['origin']): Promise<Qemu | undefined> {
-  const says = await outputOf(program, ['-version'])
-  const listed = says === undefined ? undefined : await outputOf(program, ['-device', 'help'])
-  if (says === undefined || listed === undefined) return undefined
+  const version = await outputOf(program, ['-version'])
+  const listed = version === undefined ? undefined : await outputOf(program, ['-device', 'help'])
+  if (version === undefined || listed === undefined) return undefined
   const devices = new Set([...listed.matchAll(/^name "([^"]+)"/gm)].map(([, name]) => name))
-  return { program, origin, version: versionIn(says), devices }
+  return { program, origin, version: versionIn(version), devices }
 }
 
 async function examineTools(find: (name: string) => Program): Promise<QemuTools | undefined> {

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { STREAM_WINDOW } from '../../machine/messages.ts'
 import { SerialTerminal } from './serial-terminal.ts'
 
-/** A QEMU that reads nothing: its standard input never calls back. */
+/** Input of a QEMU that reads nothing: writes never complete. */
 function rig() {
   const shown: Uint8Array[] = []
   const output = new PassThrough()
@@ -13,7 +13,7 @@ function rig() {
   return { terminal, output, shown }
 }
 
-test('input that QEMU does not read holds nothing back once the virtio console is the terminal', () => {
+test('input that QEMU does not read is dropped when the virtio console becomes the terminal', () => {
   const { terminal } = rig()
   let taken = 0
   terminal.type(new Uint8Array(1), () => taken++)
@@ -23,14 +23,14 @@ test('input that QEMU does not read holds nothing back once the virtio console i
   assert.equal(taken, 1)
 })
 
-test('bytes that were taken are those of the serial port first, and the rest are not from here', () => {
+test('acknowledged bytes count for the serial port first, and the rest is returned', () => {
   const { terminal, output } = rig()
   output.write(new Uint8Array(10))
   output.read()
   assert.deepEqual([terminal.taken(4), terminal.taken(9), terminal.taken(5)], [0, 3, 5])
 })
 
-test('output that the machine does not take is not read, and is when QEMU ends', async () => {
+test('output is not read while the machine accepts none, and is read to the end when QEMU stops', async () => {
   const { terminal, output } = rig()
   output.write(new Uint8Array(STREAM_WINDOW))
   output.read()

@@ -2,14 +2,14 @@ import type { Readable, Writable } from 'node:stream'
 import { STREAM_WINDOW } from '../../machine/messages.ts'
 
 /**
- * The serial port as the guest's terminal: firmware, boot loaders and kernels have their console there. It is the terminal
- * until the guest writes to its virtio console, which is the terminal from then on.
+ * Serial port as the guest's terminal, for firmware, boot loaders and kernels that use it as their console. It stops
+ * being the terminal when the guest writes to its virtio console.
  */
 export class SerialTerminal {
-  /** Bytes that were shown and that the machine has not taken yet. */
+  /** Bytes that were shown and that the machine has not acknowledged. */
   #untaken = 0
   #active = true
-  /** To be called once QEMU read what was typed last. */
+  /** Called when QEMU accepted the last input. */
   #typed: (() => void) | undefined
 
   /** @param show sends bytes to the machine */
@@ -18,7 +18,7 @@ export class SerialTerminal {
     private readonly output: Readable,
     private readonly show: (bytes: Uint8Array) => void,
   ) {
-    // QEMU may end at any time, and its end is reported elsewhere.
+    // QEMU may exit at any time, and its exit is reported elsewhere.
     input.on('error', () => {})
     output.on('data', (bytes: Uint8Array) => this.#receive(bytes))
   }
@@ -27,25 +27,25 @@ export class SerialTerminal {
     return this.#active
   }
 
-  /** The virtio console is the terminal from now on. What QEMU did not read by then, no program of the guest reads. */
+  /** Makes the virtio console the terminal. Input that QEMU did not accept is lost. */
   release(): void {
     this.#active = false
-    this.#settle()
+    this.#finishTyping()
   }
 
-  /** QEMU ends: its output is read to the end, though the machine takes no more. */
+  /** QEMU is stopped: reads its output to the end, although the machine accepts no more. */
   close(): void {
     this.release()
     this.output.resume()
   }
 
-  /** @param taken called once QEMU read the bytes, or reads no more */
+  /** Sends input. @param taken called when QEMU accepted the bytes, or no longer reads */
   type(bytes: Uint8Array, taken: () => void): void {
     this.#typed = taken
-    this.input.write(bytes, () => this.#settle())
+    this.input.write(bytes, () => this.#finishTyping())
   }
 
-  /** The machine took so many bytes of the terminal. @returns how many of them are not from here */
+  /** The machine acknowledged bytes of the terminal. @returns number of those that did not come from the serial port */
   taken(bytes: number): number {
     const own = Math.min(bytes, this.#untaken)
     this.#untaken -= own
@@ -53,7 +53,7 @@ export class SerialTerminal {
     return bytes - own
   }
 
-  #settle(): void {
+  #finishTyping(): void {
     const typed = this.#typed
     this.#typed = undefined
     typed?.()

@@ -19,8 +19,8 @@ class WorkerEngine implements MachineEngine {
     this.#options = options
   }
 
-  start({ report, left }: EngineEvents): void {
-    // The emulator's output goes to the log, not to this process's standard output.
+  start({ report, exited }: EngineEvents): void {
+    // The emulator's output goes to the log, not to the standard output of this process.
     const worker = new Worker(new URL('./worker.js', import.meta.url), {
       workerData: {
         ...this.#options,
@@ -35,10 +35,10 @@ class WorkerEngine implements MachineEngine {
     }
     worker.on('message', (message: Report) => {
       report(message)
-      if (isCoalesced(message)) this.send({ type: 'heard' })
+      if (isCoalesced(message)) this.send({ type: 'report-received' })
     })
-    worker.on('error', (error) => left(`the engine failed: ${error.message}`))
-    worker.on('exit', () => left('the engine ended'))
+    worker.on('error', (error) => exited(`the engine failed: ${error.message}`))
+    worker.on('exit', () => exited('the engine exited'))
   }
 
   send(command: MachineCommand): void {

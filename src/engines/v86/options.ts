@@ -17,7 +17,7 @@ export interface V86MachineOptions {
     readonly readOnly: boolean
     readonly logicalBlockSize?: LogicalBlockSize
   }[]
-  /** Whether the GPU offers blob resources (default), which it reads in place. */
+  /** True if the GPU offers blob resources, which it reads in place. @default true */
   readonly blob?: boolean
   /**
    * More devices: kinds of the catalogue, and modules whose default export creates a device of your own: `() => VirtioDevice`,

@@ -1,4 +1,4 @@
-/** The engine's worker thread: the emulator with its devices, driven by messages of the main thread. */
+/** Worker thread of the engine: the emulator with its devices, controlled by messages of the main thread. */
 import { parentPort, workerData } from 'node:worker_threads'
 import { limitedLog } from '../../log/limited-log.ts'
 import { CoalescedReports } from '../../machine/coalesced-reports.ts'
@@ -46,7 +46,7 @@ class Engine {
   }
 
   handle(command: MachineCommand): void {
-    if (command.type === 'heard') reports.heard()
+    if (command.type === 'report-received') reports.acknowledge()
     else if (command.type === 'inspect') {
       report({ type: 'inspection', id: command.id, inspection: { devices: this.#inspect() } })
     } else if (command.type === 'stop') void this.stop()
@@ -97,12 +97,12 @@ async function main(): Promise<void> {
     ...options,
     memoryMiB: options.memoryMiB ?? MEMORY_MIB,
     onSerial: (byte) => serial.byte(byte),
-    onReset: () => end({ kind: 'power-off', message: 'the guest restarted, which ends it here' }),
+    onReset: () => end({ kind: 'power-off', message: 'the guest restarted; restarts are not supported' }),
   })
   const engine = new Engine(emulator, devices)
   parentPort?.on('message', (command: MachineCommand) => {
     engine.handle(command)
-    if (isInput(command)) report({ type: 'obeyed' })
+    if (isInput(command)) report({ type: 'input-handled' })
   })
   await emulator.run()
   report({ type: 'started' })

@@ -1,4 +1,4 @@
-/** Debian packages cannot be fetched, unpacked or kept; one line that says why and what to do. */
+/** Debian packages cannot be fetched, unpacked or stored. The message is one line with the reason and a remedy. */
 export class AptError extends Error {
   override readonly name = 'AptError'
 

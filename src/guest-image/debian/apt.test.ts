@@ -19,7 +19,7 @@ const CONTENT = 'content of the package'
 const SHA256 = createHash('sha256').update(CONTENT).digest('hex')
 const FILE = 'tool_1%3a2.0-3_i386.deb'
 
-/** An apt that writes down how it was called, knows one package, and fetches `content` for it. */
+/** Fake apt that records its calls, knows one package, and downloads `content` for it. */
 function fakeApt({ sources = 'Packages Debian Debian mirror:/debian', content = CONTENT, update = '' } = {}): string {
   const bin = mkdtempSync(path.join(folder, 'bin-'))
   const script = `#!/bin/sh
@@ -46,7 +46,7 @@ function state(): string {
   return mkdtempSync(path.join(folder, 'state-'))
 }
 
-test('packages are fetched from where the machine gets its own, once', async () => {
+test('packages are fetched once, from the archive in the sources of apt on the host', async () => {
   const bin = fakeApt()
   const kept = state()
   const parts: number[] = []
@@ -67,24 +67,24 @@ test('packages are fetched from where the machine gets its own, once', async () 
   for (const call of calls.slice(1)) assert.ok(call.includes(` -c ${path.join(kept, 'apt.conf')} `), call)
 })
 
-test('a package is told with all it needs', async () => {
+test('withDependencies returns a package with all its dependencies', async () => {
   fakeApt()
   const apt = await Apt.open(state(), BOOKWORM)
   assert.deepEqual(await apt.withDependencies(['tool']), ['libtool', 'tool'])
 })
 
-test('a package that is not what the archive signed is refused and thrown away', async () => {
+test('a package with a wrong checksum is refused and removed', async () => {
   fakeApt({ content: 'content of the packagE' })
   const kept = state()
   const apt = await Apt.open(kept, BOOKWORM)
   await assert.rejects(
     apt.fetch(['tool'], () => {}),
-    (error) => error instanceof AptError && /tool did not arrive/.test(error.message),
+    (error) => error instanceof AptError && /^tool failed verification by the archive's checksums/.test(error.message),
   )
   assert.ok(!existsSync(path.join(kept, 'packages', FILE)))
 })
 
-test('a kept package that was changed is fetched again', async () => {
+test('a stored package that was modified is fetched again', async () => {
   fakeApt()
   const kept = state()
   const apt = await Apt.open(kept, BOOKWORM)
@@ -93,7 +93,7 @@ test('a kept package that was changed is fetched again', async () => {
   assert.equal(readFileSync(files.get('tool') ?? '', 'utf8'), CONTENT)
 })
 
-test('sources of other systems and other kinds of index are not taken', async () => {
+test('sources of other systems and other kinds of index are ignored', async () => {
   const others =
     'Packages Ubuntu Ubuntu mirror:/ubuntu\nSources Debian Debian mirror:/sources\nPackages Debian Debian-Security mirror:/s'
   fakeApt({ sources: others })
@@ -101,14 +101,14 @@ test('sources of other systems and other kinds of index are not taken', async ()
     Apt.open(state(), BOOKWORM),
     /no source of Debian packages; .*name a Debian mirror: --mirror URL or OUTBOARD_DEBIAN_MIRROR=URL/,
   )
-  // Where the machine never fetched its lists, apt leaves what they would say as it was asked for.
+  // If the host never fetched its lists, apt prints the format strings unchanged.
   fakeApt({ sources: 'Packages $(ORIGIN) $(LABEL) mirror:/security\nPackages $(ORIGIN) $(LABEL) mirror:/debian' })
   const kept = state()
   await Apt.open(kept, BOOKWORM)
   assert.match(readFileSync(path.join(kept, 'sources.list'), 'utf8'), / mirror:\/debian bookworm/)
 })
 
-test('a mirror that is named is taken, whatever sources this machine has', async () => {
+test('a given mirror takes precedence over the sources of the host', async () => {
   const others = 'Packages Ubuntu Ubuntu mirror:/ubuntu'
   const sourcesOf = (kept: string): string => readFileSync(path.join(kept, 'sources.list'), 'utf8')
   const kept = state()
@@ -146,7 +146,7 @@ test('a mirror that is named is taken, whatever sources this machine has', async
   )
 })
 
-test('an archive that cannot be reached is one line that says what else to do', async () => {
+test('an unreachable archive is an error of one line with a remedy', async () => {
   fakeApt({ update: 'echo "E: Could not resolve the mirror" >&2; exit 100' })
   const apt = await Apt.open(state(), BOOKWORM)
   await assert.rejects(

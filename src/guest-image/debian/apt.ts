@@ -5,35 +5,35 @@ import path from 'node:path'
 import { AptError } from './apt-error.ts'
 import { runTool, ToolError } from './tool.ts'
 
-/** Keys of the Debian archive, where Debian's keyring puts them; without it, apt's own trusted keys are used. */
+/** Keys of the Debian archive in Debian's keyring. If the file is missing, apt's own trusted keys are used. */
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
 
-/** A package as the signed index of the archive describes it. */
+/** Package as described by the archive's signed index. */
 interface Package {
   readonly name: string
   readonly version: string
   readonly depends: string
   readonly sha256: string
-  /** Its name in the folder it is fetched to. */
+  /** Name of its downloaded file. */
   readonly file: string
 }
 
 export interface AptOptions {
-  /** The release: `bookworm`, `sid` ... */
+  /** Debian release: `bookworm`, `sid` ... */
   readonly suite: string
-  /** As Debian calls it: `i386`, `amd64` ... */
+  /** Debian's name of the architecture: `i386`, `amd64` ... */
   readonly architecture: string
   /** Address of the archive. @default the one of {@link debianSource} */
   readonly mirror?: string | undefined
   readonly signal?: AbortSignal | undefined
 }
 
-/** Part of a step that is done, 0 to 1. */
+/** Called with the completed part of a step, 0 to 1. */
 type OnPart = (part: number) => void
 
 /**
- * apt of this machine with a state of its own: other lists, another cache, no installed packages. What the machine's
- * configuration says about proxies and credentials holds; its state is not touched, and no right of root is needed.
+ * The host's apt with a separate state: its own lists and cache, and no installed packages. The host's configuration of
+ * proxies and credentials applies. The host's state is not changed, and no root is needed.
  *
  *     const apt = await Apt.open(folder, { suite: 'bookworm', architecture: 'i386', signal })
  *     await apt.update(onPart)
@@ -41,7 +41,7 @@ type OnPart = (part: number) => void
  */
 export class Apt {
   private constructor(
-    /** Holds the state and the fetched packages. */
+    /** Folder of the state and the downloaded packages. */
     private readonly folder: string,
     private readonly architecture: string,
     /** Address of the archive. */
@@ -49,7 +49,7 @@ export class Apt {
     private readonly signal: AbortSignal | undefined,
   ) {}
 
-  /** @throws {AptError} where this machine's apt has no source of Debian packages */
+  /** Opens a state in a folder. @throws {AptError} if there is no source of Debian packages */
   static async open(folder: string, { suite, architecture, mirror, signal }: AptOptions): Promise<Apt> {
     const source = await debianSource({ mirror, signal })
     const apt = new Apt(folder, architecture, source, signal)
@@ -68,7 +68,7 @@ export class Apt {
     await this.#apt('apt-get', ['update'], onPart)
   }
 
-  /** Names of the packages that a package asks for, in its order; of alternatives the first. */
+  /** Returns the direct dependencies of a package, in order; the first one of alternatives. */
   async dependenciesOf(name: string): Promise<string[]> {
     const [described] = await this.#describe([name])
     return [...(described?.depends ?? '').matchAll(/(?:^|, )([a-z0-9][a-z0-9+.-]+)/g)].map(
@@ -76,25 +76,25 @@ export class Apt {
     )
   }
 
-  /** Names of the packages and of all they need, which would be installed on a machine that has none. */
+  /** Returns the packages and all their dependencies, as for a system without packages. */
   async withDependencies(names: readonly string[]): Promise<string[]> {
     const simulated = await this.#apt('apt-get', ['--simulate', '--no-install-recommends', 'install', ...names])
     return [...simulated.matchAll(/^Inst (\S+)/gm)].map(([, name]) => name)
   }
 
-  /** Fetches packages that are not there yet. @returns their files, by their names, checked */
+  /** Downloads packages that are missing or damaged. @returns their verified files by package name */
   async fetch(names: readonly string[], onPart: OnPart): Promise<Map<string, string>> {
     const packages = await this.#describe(names)
-    const missing = await this.#wrong(packages)
+    const missing = await this.#invalid(packages)
     if (missing.length > 0) {
       const wanted = missing.map(({ name, version }) => `${name}=${version}`)
       await this.#apt('apt-get', ['download', ...wanted], onPart)
-      const wrong = await this.#wrong(missing)
-      // apt takes a file of the right size for the right one, so that it would not be fetched again.
-      for (const { file } of wrong) await rm(this.#path(file), { force: true })
-      if (wrong.length > 0) {
+      const invalid = await this.#invalid(missing)
+      // apt accepts a file of the right size without a check, and would never download it again.
+      for (const { file } of invalid) await rm(this.#path(file), { force: true })
+      if (invalid.length > 0) {
         throw new AptError(
-          `${wrong.map(({ name }) => name).join(', ')} did not arrive as the archive signed it`,
+          `${invalid.map(({ name }) => name).join(', ')} failed verification by the archive's checksums`,
           'try again',
         )
       }
@@ -102,14 +102,14 @@ export class Apt {
     return new Map(packages.map(({ name, file }) => [name, this.#path(file)]))
   }
 
-  /** Those packages that are not there as the index describes them. */
-  async #wrong(packages: readonly Package[]): Promise<Package[]> {
-    const wrong: Package[] = []
+  /** Returns the packages whose file is missing or does not match the index. */
+  async #invalid(packages: readonly Package[]): Promise<Package[]> {
+    const invalid: Package[] = []
     for (const item of packages) {
-      if ((await sha256Of(this.#path(item.file))) !== item.sha256) wrong.push(item)
+      if ((await sha256Of(this.#path(item.file))) !== item.sha256) invalid.push(item)
       this.signal?.throwIfAborted()
     }
-    return wrong
+    return invalid
   }
 
   async #describe(names: readonly string[]): Promise<Package[]> {
@@ -121,7 +121,7 @@ export class Apt {
       const version = fieldOf(stanza, 'Version')
       const sha256 = fieldOf(stanza, 'SHA256')
       if (version === '' || !/^[0-9a-f]{64}$/.test(sha256)) {
-        throw new AptError(`the archive does not say what ${name} is, with a version and a checksum`, 'report it')
+        throw new AptError(`the archive's index has no version and checksum of ${name}`, 'report this as a bug')
       }
       const file = `${name}_${version.replaceAll(':', '%3a')}_${fieldOf(stanza, 'Architecture')}.deb`
       return { name, version, depends: fieldOf(stanza, 'Depends'), sha256, file }
@@ -145,25 +145,27 @@ export class Apt {
   }
 }
 
-/** Names the archive for every command that fetches packages. */
+/** Environment variable with the archive's address, for all commands that fetch packages. */
 const MIRROR_VARIABLE = 'OUTBOARD_DEBIAN_MIRROR'
 
 /**
- * Address of the Debian archive: `mirror`, or else the one in OUTBOARD_DEBIAN_MIRROR, or else the one that apt of this machine uses.
- * @throws {AptError} if none of these names one
+ * Returns the address of the Debian archive: `mirror`, or else OUTBOARD_DEBIAN_MIRROR, or else the one in the host's
+ * apt sources.
+ * @throws {AptError} if none is set
  */
 export async function debianSource({ mirror, signal }: Pick<AptOptions, 'mirror' | 'signal'> = {}): Promise<string> {
   const format = '$(CREATED_BY) $(ORIGIN) $(LABEL) $(SITE)'
   const listed = await runAptTool('apt-get', ['indextargets', '--format', format], undefined, { signal })
   const named = mirror ?? process.env[MIRROR_VARIABLE] ?? ''
   if (named !== '') {
-    if (!isMirror(named)) throw new AptError(`${named} is no address of a mirror`, `set ${MIRROR_VARIABLE} to a URL`)
+    if (!isMirror(named))
+      throw new AptError(`${named} is not the address of a mirror`, `set ${MIRROR_VARIABLE} to a URL`)
     return named
   }
   for (const line of listed.split('\n')) {
     const [createdBy, ...rest] = line.split(' ')
     const site = rest.pop() ?? ''
-    // Origin and label are not known where the machine has no lists: then the address has to tell.
+    // If the host has no lists, origin and label are unknown, and only the address identifies Debian.
     const isDebian = rest.join(' ') === 'Debian Debian' || (rest.includes('$(LABEL)') && /\/debian\/?$/.test(site))
     if (createdBy === 'Packages' && isDebian) return site
   }
@@ -174,7 +176,7 @@ export async function debianSource({ mirror, signal }: Pick<AptOptions, 'mirror'
   )
 }
 
-/** Whether it is a URL that a line of apt's sources can hold. */
+/** True if an address is a URL that fits into a line of apt's sources. */
 export function isMirror(address: string): boolean {
   return /^[a-z][a-z0-9+.-]*:[!$-~]+$/i.test(address)
 }
@@ -183,7 +185,7 @@ function fieldOf(stanza: string, key: string): string {
   return new RegExp(`^${key}: (.+)$`, 'm').exec(stanza)?.[1] ?? ''
 }
 
-/** @param source what it fetches from, if it fetches */
+/** Runs a tool of apt. @param source archive that it fetches from; undefined if it does not fetch */
 async function runAptTool(
   tool: string,
   args: readonly string[],
@@ -194,7 +196,7 @@ async function runAptTool(
     return await runTool(tool, args, options)
   } catch (error) {
     if (!(error instanceof ToolError)) throw error
-    if (error.missing) throw new AptError(`${error.message}, and it is apt that fetches Debian packages`, 'install apt')
+    if (error.missing) throw new AptError(`${error.message}, and it is needed to fetch Debian packages`, 'install apt')
     throw new AptError(error.message, remedyFor(error.message, source))
   }
 }
@@ -204,13 +206,13 @@ function remedyFor(complaint: string, source: string | undefined): string {
   if (/NO_PUBKEY|is not signed|signatures? (couldn't|could not|were) /.test(complaint) && !existsSync(KEYRING)) {
     return 'install the package debian-archive-keyring, which has the keys of Debian'
   }
-  // Without a password that it may hold.
+  // Removes a password from the address.
   const shown = source.replace(/\/\/[^/]*@/, '//')
   return `check the network and ${shown}, or name another Debian mirror: --mirror URL or ${MIRROR_VARIABLE}=URL`
 }
 
 function configuration(folder: string, architecture: string): string {
-  return `// apt with a state of its own: nothing of this machine's is read but its configuration, and nothing written.
+  return `// apt with a separate state: of the host, only its configuration is read, and nothing is written.
 Dir::State "${folder}";
 Dir::State::lists "${folder}/lists";
 Dir::State::status "${folder}/status";
@@ -224,7 +226,7 @@ Dir::Etc::preferencesparts "/dev/null";
 APT::Architecture "${architecture}";
 #clear APT::Architectures;
 APT::Architectures { "${architecture}"; };
-// The user who runs this owns the folder; the one apt would change to could not enter it.
+// The folder belongs to the current user: apt's sandbox user has no access to it.
 APT::Sandbox::User "root";
 APT::Update::Error-Mode "any";
 APT::Status-Fd "3";
@@ -235,7 +237,7 @@ Acquire::Retries "2";
 #clear Acquire::IndexTargets::deb::DEP-11-icons;
 #clear Acquire::IndexTargets::deb::DEP-11-icons-hidpi;
 #clear Acquire::IndexTargets::deb::CNF;
-// Commands that the machine has apt execute are about the machine's own state.
+// Hooks that the host configured concern the host's own state.
 #clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;

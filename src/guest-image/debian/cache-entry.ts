@@ -2,13 +2,13 @@ import { mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { Apt } from './apt.ts'
 import { cacheFolder } from './cache-folder.ts'
-import { explained } from './explained.ts'
+import { withRemedy } from './explained.ts'
 import { withLock } from './lock.ts'
 
-/** After this long without being made again, what another version of this project made is thrown away. */
+/** Time after which entries of other versions of this project are removed, unless they were made again. */
 const KEEP_OTHERS_MS = 7 * 24 * 3600 * 1000
 
-/** A folder of the cache: `KIND-ID`. Another id, of another version of this project, is another folder. */
+/** Folder `KIND-ID` of the cache. The id depends on the version of this project. */
 export interface CacheEntry {
   readonly kind: string
   readonly id: string
@@ -16,11 +16,11 @@ export interface CacheEntry {
 
 export interface MakeOptions {
   readonly signal: AbortSignal | undefined
-  /** Another process makes something here. */
+  /** Called if another process makes an entry. */
   readonly onWait: () => void
-  /** Whether it is there and complete. */
+  /** True if the entry exists and is complete. */
   readonly isComplete: () => boolean
-  /** Makes its content, in a work folder that is thrown away afterwards. @returns the folder to keep, in `work` */
+  /** Makes the content in a temporary folder, which is removed afterwards. @returns the folder to keep, below `work` */
   readonly make: (work: string) => Promise<string>
 }
 
@@ -29,9 +29,9 @@ export function cacheEntryPath({ kind, id }: CacheEntry): string {
 }
 
 /**
- * Makes a folder that is not there yet. It appears when it is complete; an end before that leaves nothing but packages
- * that need not be fetched again. No other process makes one at the same time.
- * @throws {AptError} when packages cannot be fetched, unpacked or kept
+ * Makes an entry, unless it is complete. The entry appears when it is complete; a failure leaves only packages that
+ * need not be downloaded again. One process at a time makes entries.
+ * @throws {AptError} if packages cannot be fetched, unpacked or stored
  */
 export async function makeCacheEntry(folder: CacheEntry, options: MakeOptions): Promise<void> {
   const { signal, onWait, isComplete } = options
@@ -40,13 +40,13 @@ export async function makeCacheEntry(folder: CacheEntry, options: MakeOptions): 
       if (!isComplete()) await makeInCache(folder, options)
     })
   } catch (error) {
-    throw await explained(error)
+    throw await withRemedy(error)
   }
 }
 
 async function makeInCache(folder: CacheEntry, { signal, make }: MakeOptions): Promise<void> {
   await mkdir(cacheFolder(), { recursive: true, mode: 0o700 })
-  // Looked at again, since another user could have made it first.
+  // Evaluated again: another user could have created the folder first.
   const cache = cacheFolder()
   await removeOld(cache, folder.kind)
   const work = await mkdtemp(path.join(cache, 'work-'))
@@ -60,7 +60,7 @@ async function makeInCache(folder: CacheEntry, { signal, make }: MakeOptions): P
   }
 }
 
-/** Packages of one release, for one architecture, with a state of apt of their own in the cache. */
+/** Opens apt for one release and architecture, with its state in the cache. */
 export async function openApt(
   suite: string,
   architecture: string,
@@ -71,7 +71,7 @@ export async function openApt(
   return await Apt.open(folder, { suite, architecture, mirror, signal })
 }
 
-/** Removes what was left of a make that was killed, old folders of the same kind, and packages they were made from. */
+/** Removes remains of interrupted processes, old entries of the same kind, and their packages. */
 async function removeOld(cache: string, kind: string): Promise<void> {
   const before = Date.now() - KEEP_OTHERS_MS
   await removeIn(cache, /^work-/, Number.POSITIVE_INFINITY)

@@ -12,13 +12,13 @@ function setVariables(variables: Readonly<Record<string, string | undefined>>): 
   }
 }
 
-test('XDG_CACHE_HOME comes before HOME, HOME before TMPDIR, and what is no absolute path is ignored', () => {
+test('XDG_CACHE_HOME precedes HOME, HOME precedes TMPDIR, and relative paths are ignored', () => {
   const cases = [
     ['/cache', '/home/me', '/scratch', '/cache/outboard'],
     [undefined, '/home/me', '/scratch', '/home/me/.cache/outboard'],
     ['cache', '/home/me', '/scratch', '/home/me/.cache/outboard'],
     ['', '/home/me', undefined, '/home/me/.cache/outboard'],
-    // An empty HOME is not looked up in passwd.
+    // For an empty HOME, passwd is not searched.
     ['', '', '/scratch', `/scratch/outboard-${process.getuid?.()}`],
   ] as const
   for (const [XDG_CACHE_HOME, HOME, TMPDIR, expected] of cases) {

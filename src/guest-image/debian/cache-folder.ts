@@ -4,11 +4,11 @@ import path from 'node:path'
 import { AptError } from './apt-error.ts'
 
 /**
- * The folder for what is fetched and made, for all runs of this user: below XDG_CACHE_HOME, or else below the user's home folder, or
- * else below TMPDIR. It need not exist.
+ * Returns the cache folder, which is shared by all runs of this user: below XDG_CACHE_HOME, or else the home folder, or
+ * else TMPDIR. It need not exist.
  *
- * @throws {AptError}
- * @see https://specifications.freedesktop.org/basedir-spec: a relative path is to be ignored
+ * @throws {AptError} if there is no usable folder
+ * @see https://specifications.freedesktop.org/basedir-spec: relative paths must be ignored
  */
 export function cacheFolder(): string {
   const { XDG_CACHE_HOME = '', TMPDIR = '' } = process.env
@@ -22,7 +22,7 @@ export function cacheFolder(): string {
   )
 }
 
-/** Empty for a user without HOME and without an entry in passwd. */
+/** Returns the home folder; empty for a user without HOME and without an entry in passwd. */
 function homeFolder(): string {
   try {
     return homedir()
@@ -32,18 +32,18 @@ function homeFolder(): string {
 }
 
 /**
- * A folder that may lie beside those of other users, under a name that they can guess.
- * @throws {AptError} when it is another user's, or another user can write to it: what is kept in it is executed
+ * Checks a folder below one that other users can write to, under a predictable name.
+ * @throws {AptError} if it belongs to another user or another user can write to it: its content is executed
  */
 function privateFolder(folder: string): string {
   if (isPrivate(folder)) return folder
   throw new AptError(
-    `${folder} is no folder that this user alone can write to`,
+    `${folder} is not a folder that only this user can write to`,
     'remove it, or set XDG_CACHE_HOME to another folder',
   )
 }
 
-/** Whether it is this user's folder, or still to be made. */
+/** True if only this user can write to the folder, or it does not exist. */
 function isPrivate(folder: string): boolean {
   try {
     const found = lstatSync(folder, { throwIfNoEntry: false })

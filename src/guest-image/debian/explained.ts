@@ -5,19 +5,19 @@ import { cacheFolder } from './cache-folder.ts'
 import { ToolError } from './tool.ts'
 
 /**
- * The error of a step that fetches, unpacks or keeps packages, with what the operator can do about it. Every step writes to the cache or to
- * the folder of temporary files, and apt takes a write that fails for a fault of the network.
+ * Returns an error with a remedy for the operator, for a step that fetches, unpacks or stores packages. All steps write
+ * to the cache or to the folder of temporary files, and apt reports failed writes as network errors.
  *
- * @returns `error` itself when it is of another kind, such as the reason of an abort
+ * @returns `error` itself if it is of another kind, such as the reason of an abort
  */
-export async function explained(error: unknown): Promise<unknown> {
+export async function withRemedy(error: unknown): Promise<unknown> {
   if (!(error instanceof AptError || error instanceof ToolError || isFileError(error))) return error
   const { message } = error
   if (/no space left on device|disk quota exceeded|EDQUOT/i.test(message)) return await diskFull()
   if (/file too large|SIGXFSZ/i.test(message)) {
     return new AptError(`a file in ${cacheFolder()} reached the limit of this process`, 'raise it: ulimit -f unlimited')
   }
-  // On a read-only file system Node's recursive mkdir fails with ENOENT.
+  // On a read-only file system, Node's recursive mkdir fails with ENOENT.
   if (/permission denied|not permitted|not a directory|read-only file system|, mkdir '/i.test(message)) {
     return new AptError(
       `cannot write to ${cacheFolder()}: ${message}`,
@@ -25,7 +25,7 @@ export async function explained(error: unknown): Promise<unknown> {
     )
   }
   if (error instanceof AptError) return error
-  if (error instanceof ToolError) return new AptError(message, error.missing ? 'install dpkg' : 'report it')
+  if (error instanceof ToolError) return new AptError(message, error.missing ? 'install dpkg' : 'report this as a bug')
   return new AptError(message, `check ${cacheFolder()}`)
 }
 
@@ -41,7 +41,7 @@ async function diskFull(): Promise<AptError> {
   )
 }
 
-/** Bytes that this user can still write. */
+/** Returns the free bytes for this user. */
 async function roomIn(folder: string): Promise<number> {
   const { bavail, bsize } = await statfs(folder).catch(() => ({ bavail: 0, bsize: 0 }))
   return bavail * bsize

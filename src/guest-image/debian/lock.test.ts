@@ -7,7 +7,7 @@ import { withLock } from './lock.ts'
 
 const nothing = (): void => {}
 
-test('one at a time, and who waits is told so once', async () => {
+test('one action runs at a time, and onWait is called once for each waiting caller', async () => {
   const name = `test ${process.pid}`
   const log: string[] = []
   const hold = (who: string): Promise<void> =>
@@ -30,7 +30,7 @@ test('one at a time, and who waits is told so once', async () => {
   assert.deepEqual(log.filter((line) => line.endsWith('waits')).sort(), ['b waits', 'c waits'])
 })
 
-test('an action that fails frees the lock', async () => {
+test('an action that fails releases the lock', async () => {
   const name = `fails ${process.pid}`
   await assert.rejects(
     withLock(name, undefined, nothing, () => Promise.reject(new Error('went wrong'))),
@@ -39,13 +39,13 @@ test('an action that fails frees the lock', async () => {
   assert.equal(await withLock(name, undefined, assert.fail, async () => 7), 7)
 })
 
-test('other names are other locks', async () => {
+test('different names are independent locks', async () => {
   await withLock(`x ${process.pid}`, undefined, nothing, () =>
     withLock(`y ${process.pid}`, undefined, assert.fail, async () => {}),
   )
 })
 
-test('waiting ends when it is aborted', async () => {
+test('waiting for a lock can be aborted', async () => {
   const name = `aborted ${process.pid}`
   await withLock(name, undefined, nothing, async () => {
     const controller = new AbortController()
@@ -54,7 +54,7 @@ test('waiting ends when it is aborted', async () => {
   })
 })
 
-test('a process that is killed holds nothing', async () => {
+test('the lock of a killed process is released', async () => {
   const name = `killed ${process.pid}`
   const module = import.meta.url.replace('lock.test', 'lock')
   const script = `const { withLock } = await import(process.argv[1])

@@ -3,17 +3,18 @@ import { once } from 'node:events'
 import { connect, createServer, type Server } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Where the holder is gone before we could wait for its end, it is tried again after this. */
+/** Maximum delay before the next attempt to take the lock. */
 const RETRY_MS = 100
 
 /**
- * Does something while no other process, nor another caller in this one, does so under the same name.
+ * Runs an action while no other process, and no other caller in this one, runs one under the same name.
  *
- * The lock is a listening socket in the abstract namespace of Linux: the kernel gives it to one process only and takes
- * it away when that process ends, however it ends. Who waits is connected to it, and so learns of the end at once.
+ * The lock is a listening socket in Linux's abstract namespace: the kernel gives it to one process only, and releases
+ * it when the process exits for any reason. Waiting processes are connected to it, and are thus notified of the release
+ * at once.
  *
  * @param onWait called once if another process holds the lock
- * @throws the signal's reason
+ * @throws the signal's reason if aborted
  */
 export async function withLock<T>(
   name: string,
@@ -25,7 +26,7 @@ export async function withLock<T>(
   let server = await listen(address)
   if (!server) onWait()
   while (!server) {
-    await holderGone(address, signal)
+    await waitForHolder(address, signal)
     server = await listen(address)
   }
   try {
@@ -62,7 +63,7 @@ async function close(server: Server): Promise<void> {
   await closed
 }
 
-async function holderGone(address: string, signal: AbortSignal | undefined): Promise<void> {
+async function waitForHolder(address: string, signal: AbortSignal | undefined): Promise<void> {
   const connection = connect(address)
   try {
     await new Promise<void>((resolve, reject) => {

@@ -1,23 +1,23 @@
 import { runTool, ToolError } from './tool.ts'
 
-/** A program, and how it is started: one of another Debian release needs the loader and the libraries of that release. */
+/** Program and how to start it: one of another Debian release needs the loader and the libraries of that release. */
 export interface Program {
   readonly command: string
-  /** What comes before its own arguments. */
+  /** Arguments before the program's own. */
   readonly args: readonly string[]
-  /** Added to the environment. */
+  /** Variables that are added to the environment. */
   readonly env: Readonly<Record<string, string>>
 }
 
-/** A program of this machine. */
+/** Returns an installed program. */
 export function systemProgram(name: string): Program {
   return { command: name, args: [], env: {} }
 }
 
 /**
- * Runs a program to its end.
- * @returns what it wrote to standard output
- * @throws {ToolError}
+ * Runs a program until it exits.
+ * @returns its standard output
+ * @throws {ToolError} if it cannot be started or fails
  */
 export async function runProgram(program: Program, args: readonly string[], signal?: AbortSignal): Promise<string> {
   return await runTool(program.command, [...program.args, ...args], { signal, env: program.env })

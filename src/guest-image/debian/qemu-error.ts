@@ -1,4 +1,4 @@
-/** QEMU is not here, or does not do what is needed; one line that says why and what to do. */
+/** QEMU is missing, or lacks a required feature. The message is one line with the reason and a remedy. */
 export class QemuError extends Error {
   override readonly name = 'QemuError'
 }

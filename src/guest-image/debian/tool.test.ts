@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { runTool, ToolError } from './tool.ts'
 
-test('a tool’s output is returned, and its status lines are told', async () => {
+test('the output of a tool is returned, and its status lines are reported', async () => {
   const lines: string[] = []
   const script = 'echo out; echo noise >&2; printf "one\\ntwo\\nrest" >&3'
   assert.equal(
@@ -12,7 +12,7 @@ test('a tool’s output is returned, and its status lines are told', async () =>
   assert.deepEqual(lines, ['one', 'two', 'rest'])
 })
 
-test('a tool that fails is quoted with its error', async () => {
+test('the error about a failed tool quotes its error output', async () => {
   const failing = runTool('sh', ['-c', 'echo "W: a warning" >&2; echo "E: it is broken" >&2; echo more >&2; exit 3'], {
     signal: undefined,
   })
@@ -23,17 +23,15 @@ test('a tool that fails is quoted with its error', async () => {
   })
 })
 
-test('a tool that is not there is told from one that fails', async () => {
+test('the error about a missing tool differs from that about a failed one', async () => {
   await assert.rejects(runTool('outboard-no-such-tool', [], { signal: undefined }), (error) => {
-    return (
-      error instanceof ToolError && error.missing && error.message === 'outboard-no-such-tool is not on this machine'
-    )
+    return error instanceof ToolError && error.missing && error.message === 'outboard-no-such-tool is not installed'
   })
 })
 
-test('an aborted tool is gone with all it started, when the reason is thrown', async () => {
+test('aborting a tool kills all its processes before the reason is thrown', async () => {
   const controller = new AbortController()
-  // Its child holds the output open: the call can end only when that one did.
+  // Its child keeps the output open: the call cannot end before the child.
   const script = 'sleep 600 & echo started >&3; wait'
   const running = runTool('sh', ['-c', script], {
     signal: controller.signal,

@@ -2,26 +2,26 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { Readable, type Stream } from 'node:stream'
 import { readLines } from '../../host/node/read-lines.ts'
 
-/** Timeout for a tool to end after a request. */
+/** Time for a tool to exit after SIGTERM; then it is killed. */
 const GRACE_MS = 2000
-/** Most that is kept of what a tool says. */
+/** Maximum length of a tool's output; the rest is dropped. */
 const MAX_OUTPUT = 4 << 20
 
 export interface ToolOptions {
   readonly signal: AbortSignal | undefined
   /** Working folder. */
   readonly folder?: string
-  /** Added to the environment. */
+  /** Variables that are added to the environment. */
   readonly env?: Readonly<Record<string, string>>
   /** Lines of the tool's file descriptor 3. */
   readonly onStatus?: (line: string) => void
 }
 
-/** A tool that is missing, or ended with an error. */
+/** A tool is missing, or failed. */
 export class ToolError extends Error {
   override readonly name = 'ToolError'
 
-  /** @param missing whether it could not be started at all */
+  /** @param missing true if it could not be started */
   constructor(
     readonly tool: string,
     readonly missing: boolean,
@@ -32,9 +32,9 @@ export class ToolError extends Error {
 }
 
 /**
- * Runs a program of this machine. Settles when it has ended, also where it is aborted: nothing of it is left then.
- * @returns what it wrote to standard output
- * @throws {ToolError}
+ * Runs an installed program. Settles when it exited, also if aborted: no process remains.
+ * @returns its standard output
+ * @throws {ToolError} if it cannot be started or fails
  */
 export async function runTool(tool: string, args: readonly string[], options: ToolOptions): Promise<string> {
   const { signal, folder, env, onStatus } = options
@@ -43,7 +43,7 @@ export async function runTool(tool: string, args: readonly string[], options: To
     ...(folder !== undefined && { cwd: folder }),
     env: { ...process.env, LC_ALL: 'C', ...env },
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
-    // A group of its own, so that all its helpers can be ended, and a Ctrl-C does not reach it before us.
+    // A process group of its own: all its children can be killed, and Ctrl-C reaches only this process.
     detached: true,
   })
   const [, out, err, descriptor3] = child.stdio
@@ -67,11 +67,7 @@ function ended(child: ChildProcess, tool: string): Promise<number | string> {
     child.on('error', (error) => {
       const absent = 'code' in error && error.code === 'ENOENT'
       reject(
-        new ToolError(
-          tool,
-          true,
-          absent ? `${tool} is not on this machine` : `${tool} cannot be started (${error.message})`,
-        ),
+        new ToolError(tool, true, absent ? `${tool} is not installed` : `${tool} cannot be started (${error.message})`),
       )
     })
     child.on('close', (status, killedBy) => resolve(status ?? killedBy ?? 'no status'))
@@ -85,12 +81,12 @@ function endGroup(child: ChildProcess): void {
     try {
       process.kill(-pid, signal)
     } catch {
-      // It ended by itself in the meantime.
+      // All processes of the group exited in the meantime.
     }
   }
   kill('SIGTERM')
-  const late = setTimeout(() => kill('SIGKILL'), GRACE_MS)
-  child.on('close', () => clearTimeout(late))
+  const timeout = setTimeout(() => kill('SIGKILL'), GRACE_MS)
+  child.on('close', () => clearTimeout(timeout))
 }
 
 function collect(stream: Stream | undefined | null): { text: string } {
@@ -105,13 +101,16 @@ function collect(stream: Stream | undefined | null): { text: string } {
   return collected
 }
 
-/** The line of a tool's error output that says what is wrong: the first with the kernel's reason, or else one that apt marks with E. */
+/**
+ * Returns the relevant line of a tool's error output: the first one about a full disk, or else one that apt marks with
+ * E.
+ */
 function complaint(text: string): string {
   const lines = text.split('\n').filter((line) => line.trim() !== '')
   const line =
     lines.find((candidate) => /no space left on device/i.test(candidate)) ??
     lines.find((candidate) => candidate.startsWith('E:')) ??
     lines.at(-1) ??
-    'it did not say why'
+    'no error output'
   return line.replace(/^E: /, '').trim()
 }

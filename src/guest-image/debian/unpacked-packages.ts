@@ -5,40 +5,40 @@ import path from 'node:path'
 import { type CacheEntry, cacheEntryPath, makeCacheEntry, openApt } from './cache-entry.ts'
 import { runTool } from './tool.ts'
 
-/** Written when all is unpacked. */
+/** File that is written last. */
 const STAMP = 'complete'
 
-/** Debian packages that are unpacked together in one folder of the cache. */
+/** Debian packages that are unpacked together into one folder of the cache. */
 export interface PackageSet {
-  /** Begins the folder's name. */
+  /** Start of the folder's name. */
   readonly kind: string
-  /** The release: `trixie`, `sid` ... */
+  /** Debian release: `trixie`, `sid` ... */
   readonly suite: string
   readonly packages: readonly string[]
-  /** Set when their programs are run here: everything that they depend on is unpacked too. */
+  /** True to unpack all dependencies too, so that the programs can be run. */
   readonly withDependencies: boolean
   /**
    * Changes the unpacked files before they are used.
-   * @param root where they are
-   * @param later where they will be
+   * @param root current folder of the files
+   * @param later final folder of the files
    */
   readonly finish?: (root: string, later: string) => void
-  /** Says what `finish` does: with another version the set has another folder. */
+  /** Version of `finish`: another version results in another folder. */
   readonly version?: string
 }
 
 export interface UnpackOptions {
-  /** Debian mirror to fetch from. @default that of apt */
+  /** Debian mirror to fetch from. @default the one of apt */
   readonly mirror?: string | undefined
   readonly signal?: AbortSignal | undefined
-  /** @param part how much of the step is done, 0 to 1, where that is known */
+  /** @param part completed part of the step, 0 to 1, if known */
   readonly onProgress?: (step: string, part?: number) => void
 }
 
 /**
- * Returns the folder that has the packages for amd64. Fetches and unpacks them the first time; nothing is installed, and no
+ * Returns the folder with the packages for amd64. The first call fetches and unpacks them; nothing is installed, and no
  * root is needed.
- * @throws {AptError}; the signal's reason when it is aborted
+ * @throws {AptError} if they cannot be fetched or unpacked; the signal's reason if aborted
  */
 export async function unpackedPackages(
   set: PackageSet,

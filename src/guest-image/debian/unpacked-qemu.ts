@@ -9,22 +9,22 @@ import type { Program } from './program.ts'
 import { QemuError } from './qemu-error.ts'
 import { runTool } from './tool.ts'
 
-/** The release that has the newest QEMU. It moves on: what was unpacked once is kept. */
+/** Debian release with the newest QEMU. It changes over time; an unpacked version is kept. */
 const SUITE = 'sid'
 
 /**
- * The block drivers of `qemu-block-extra` are how programs of QEMU reach a vhost-user disk; the display over D-Bus of
- * `qemu-system-modules-opengl` is the one whose window sizes a screen without a GPU of this machine's.
+ * `qemu-block-extra` has the block drivers by which QEMU's programs reach a vhost-user disk.
+ * `qemu-system-modules-opengl` has the D-Bus display, whose window can size a screen without a GPU of the host.
  */
 const PACKAGES = ['qemu-system-x86', 'qemu-utils', 'qemu-block-extra', 'qemu-system-modules-opengl']
 
-/** What no program reads. */
+/** Folders that no program reads. */
 const UNUSED = ['doc', 'man', 'locale', 'info', 'bash-completion', 'zsh', 'lintian']
 
-/** Written when all is unpacked: names what it was made of. */
+/** File that is written last; it lists the unpacked packages. */
 const STAMP = 'packages'
 
-/** Machines that have such packages: what Debian and the compiler call them, and their loader. */
+/** Supported host processors: Debian's architecture, the compiler's triplet, and the loader. */
 const MACHINES: Readonly<Partial<Record<string, { architecture: string; triplet: string; loader: string }>>> = {
   x64: { architecture: 'amd64', triplet: 'x86_64-linux-gnu', loader: 'ld-linux-x86-64.so.2' },
   arm64: { architecture: 'arm64', triplet: 'aarch64-linux-gnu', loader: 'ld-linux-aarch64.so.1' },
@@ -39,8 +39,8 @@ export interface PrepareOptions {
 }
 
 /**
- * The newest QEMU of Debian, unpacked in a folder of the cache: neither installed nor a part of this machine, and run
- * with the libraries it was built for.
+ * Debian's newest QEMU, unpacked in a folder of the cache: not installed, and run with the libraries that it was built
+ * for.
  *
  *     const qemu = findUnpackedQemu() ?? (await unpackQemu({ onProgress }))
  *     await runProgram(qemu.program('qemu-img'), ['--version'])
@@ -56,10 +56,10 @@ export class UnpackedQemu {
     this.#loader = path.join(this.#libraries, loader)
   }
 
-  /** A program of the packages, by its name. */
+  /** Returns a program of the packages. */
   program(name: string): Program {
     const share = (from: string): string => path.join(this.#folder, 'usr', from)
-    // Where it looks for firmware; those beside the system emulator have no such option.
+    // Folders of firmware. Only the system emulator has this option.
     const data = ['share/qemu', 'share/seabios', 'lib/ipxe/qemu'].flatMap((folder) => ['-L', share(folder)])
     return {
       command: this.#loader,
@@ -72,6 +72,7 @@ export class UnpackedQemu {
   }
 }
 
+/** Finds the unpacked QEMU in the cache. */
 export function findUnpackedQemu(): UnpackedQemu | undefined {
   const machine = MACHINES[process.arch]
   if (!machine) return undefined
@@ -79,16 +80,16 @@ export function findUnpackedQemu(): UnpackedQemu | undefined {
     const folder = cacheEntryPath(keptFolder())
     return existsSync(path.join(folder, STAMP)) ? new UnpackedQemu(folder, machine.triplet, machine.loader) : undefined
   } catch (error) {
-    // Without a cache there is nothing in it.
+    // There is no cache folder.
     if (error instanceof AptError) return undefined
     throw error
   }
 }
 
 /**
- * Fetches the packages of QEMU and all they need with apt, which checks them, and unpacks them. Nothing is installed, and no root
- * is needed. What an aborted call fetched is not fetched again.
- * @throws {QemuError} with one line for people; the signal's reason where it is aborted
+ * Fetches QEMU's packages and their dependencies with apt, which verifies them, and unpacks them. Installs nothing and
+ * needs no root. A later call reuses the downloads of an aborted one.
+ * @throws {QemuError} with one line for the operator; the signal's reason if aborted
  */
 export async function unpackQemu({
   mirror,
@@ -96,7 +97,7 @@ export async function unpackQemu({
   onProgress = () => {},
 }: PrepareOptions = {}): Promise<UnpackedQemu> {
   const machine = MACHINES[process.arch]
-  if (!machine) throw new QemuError(`cannot fetch QEMU for ${process.arch}: install one`)
+  if (!machine) throw new QemuError(`cannot fetch QEMU for ${process.arch}: install it`)
   try {
     await makeCacheEntry(keptFolder(), {
       signal,
@@ -105,7 +106,7 @@ export async function unpackQemu({
       make: (work) => unpack(work, () => openApt(SUITE, machine.architecture, signal, mirror), signal, onProgress),
     })
   } catch (error) {
-    const remedy = 'or install a QEMU that has all devices `outboard doctor` names'
+    const remedy = 'or install a QEMU with all devices that `outboard doctor` lists'
     if (error instanceof AptError) throw new QemuError(`cannot prepare QEMU: ${error.what}; ${error.remedy}, ${remedy}`)
     throw error
   }

@@ -1,4 +1,4 @@
-/** Makes small 32-bit ELF files by hand. */
+/** Content of a 32-bit ELF file for a test. */
 export interface ElfParts {
   readonly entry?: number
   readonly segments?: readonly { readonly physicalAddress: number; readonly content: Uint8Array }[]
@@ -48,7 +48,7 @@ export function elfFile({ entry = 0, segments = [], sections = [] }: ElfParts): 
   return file
 }
 
-/** A 64-bit ELF file that has sections and nothing else. */
+/** Returns a 64-bit ELF file that consists of sections only. */
 export function elf64File(sections: readonly { readonly name: string; readonly content: Uint8Array }[]): Uint8Array {
   const names = `\0${[...sections.map(({ name }) => name), '.shstrtab'].map((name) => `${name}\0`).join('')}`
   const all = [...sections, { name: '.shstrtab', content: new TextEncoder().encode(names) }]

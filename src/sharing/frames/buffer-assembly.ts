@@ -4,11 +4,11 @@ import type { BufferKind } from '../../services/shared-buffer.ts'
 import { type Description, descriptionIn, textIn } from './decode.ts'
 import { FrameError } from './frame-error.ts'
 import { BUFFER, EXTENTS, WireKind } from './protocol.ts'
-import { type BufferStatement, ReceivedBuffer, type ReceivedExtent } from './received-buffer.ts'
+import { type BufferAnnouncement, ReceivedBuffer, type ReceivedExtent } from './received-buffer.ts'
 
 /** Buffer that is announced in several messages. Owns the descriptors until it is complete. */
 export class BufferAssembly {
-  readonly #statement: BufferStatement
+  readonly #announcement: BufferAnnouncement
   readonly #description: Description
   readonly #descriptors: readonly Descriptor[]
   readonly #extents: ReceivedExtent[] = []
@@ -23,7 +23,7 @@ export class BufferAssembly {
       const { nameBytes, reasonBytes } = said
       this.#description = descriptionIn(said.description)
       this.#count = said.extents
-      this.#statement = {
+      this.#announcement = {
         id: this.#description.id,
         kind: kindIn(said.kind),
         byteLength: said.byteLength,
@@ -31,38 +31,40 @@ export class BufferAssembly {
         reason: textIn(said.bytes.subarray(nameBytes, nameBytes + reasonBytes)),
         withheld: textIn(said.bytes.subarray(nameBytes + reasonBytes)),
       }
-      const { kind, withheld } = this.#statement
+      const { kind, withheld } = this.#announcement
       if (kind === 'dma-buf' && !(descriptors.length === 1 && isDmaBuf(descriptors[0]))) {
-        throw new FrameError('a dma-buf without its descriptor')
+        throw new FrameError('the message of a dma-buf has no descriptor of one')
       }
-      if (kind === 'linear' && withheld === '' && this.#count === 0) throw new FrameError('a buffer without memory')
+      if (kind === 'linear' && withheld === '' && this.#count === 0)
+        throw new FrameError('the message of a linear buffer has no extents')
     } catch (error) {
       this.close()
       throw error
     }
   }
 
-  get whole(): boolean {
+  get complete(): boolean {
     return this.#extents.length >= this.#count
   }
 
-  /** Adds extents of its files. */
+  /** Adds extents from an EXTENTS message. @throws {FrameError} if they do not fit the buffer */
   add(payload: Uint8Array): void {
     const { buffer, elements } = EXTENTS.payload.parse(payload)
-    if (buffer !== this.#statement.id) throw new FrameError('parts of another buffer')
+    if (buffer !== this.#announcement.id) throw new FrameError('extents of another buffer')
     for (const { file, offset, length } of elements) {
       const descriptor = this.#descriptors[file] as Descriptor | undefined
-      if (!descriptor) throw new FrameError(`a part of file ${file}, which did not come`)
+      if (!descriptor) throw new FrameError(`an extent in file ${file}, which was not sent`)
       this.#extents.push({ file: descriptor, offset, length })
       this.#bytes += length
     }
-    if (this.whole && this.#bytes !== this.#statement.byteLength) {
-      throw new FrameError(`parts of ${this.#bytes} bytes, of a buffer of ${this.#statement.byteLength}`)
+    if (this.complete && this.#bytes !== this.#announcement.byteLength) {
+      throw new FrameError(`extents of ${this.#bytes} bytes for a buffer of ${this.#announcement.byteLength}`)
     }
   }
 
+  /** Returns the complete buffer, which owns the descriptors. @param released called when it is released */
   finish(released: (buffer: ReceivedBuffer) => void): ReceivedBuffer {
-    const buffer = new ReceivedBuffer(this.#statement, this.#descriptors, this.#extents, released)
+    const buffer = new ReceivedBuffer(this.#announcement, this.#descriptors, this.#extents, released)
     buffer.picture = this.#description.picture
     buffer.uuid = this.#description.uuid
     return buffer
@@ -77,5 +79,5 @@ export class BufferAssembly {
 function kindIn(kind: number): BufferKind {
   if (kind === WireKind.DMA_BUF) return 'dma-buf'
   if (kind === WireKind.LINEAR) return 'linear'
-  throw new FrameError(`a buffer of kind ${kind}`)
+  throw new FrameError(`unknown buffer kind ${kind}`)
 }

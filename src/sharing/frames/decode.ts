@@ -1,13 +1,14 @@
 import type { FramebufferLayout } from '../../services/framebuffer-layout.ts'
 import { DescriptionFlag, MAX_PLANES, type WireDescription, type WirePicture } from './protocol.ts'
 
-/** Decodes a description. */
+/** Decoded description of a buffer. */
 export interface Description {
   readonly id: number
   readonly picture: FramebufferLayout | undefined
   readonly uuid: Uint8Array | undefined
 }
 
+/** Decodes a description. */
 export function descriptionIn({ buffer, flags, uuid, picture }: WireDescription): Description {
   return {
     id: buffer,

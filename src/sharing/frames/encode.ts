@@ -20,7 +20,7 @@ import {
   type WirePicture,
 } from './protocol.ts'
 
-/** Encoded messages, and the descriptors of the first one: borrowed, open while the buffer is held. */
+/** Encoded message and its descriptors, which are borrowed: open while the buffer is held. */
 export interface OutgoingMessage {
   readonly bytes: Uint8Array
   readonly descriptors: readonly Descriptor[]
@@ -36,20 +36,20 @@ const PATHS = {
   copy: WirePath.COPY,
 } as const
 
-/** Encodes the reason why the connection ends. */
+/** Encodes a REFUSED message. @param reason why the connection ends */
 export function refusal(reason: string): Uint8Array {
   const bytes = textBytes(reason)
   return encode(REFUSED, { textBytes: bytes.length, bytes })
 }
 
 /**
- * Encodes the announcement of a buffer, which must be held.
- * @param memoryFiles true if consumers may receive files that hold more than the buffer
- * @returns messages in sending order. Send each with its own sendmsg(2), because a read never continues past a message with
+ * Encodes the announcement of a buffer, which the caller must hold.
+ * @param memoryFiles true if consumers may receive files that contain more than the buffer
+ * @returns messages in sending order. Send each with its own sendmsg(2): a read never continues past a message with
  *   descriptors
  */
-export function bufferStatements(id: number, buffer: GuestBuffer, memoryFiles: boolean): OutgoingMessage[] {
-  const given = givenOf(buffer, memoryFiles)
+export function bufferMessages(id: number, buffer: GuestBuffer, memoryFiles: boolean): OutgoingMessage[] {
+  const given = sharedHandles(buffer, memoryFiles)
   const { handles } = buffer
   const extents = handles.kind === 'linear' && given.withheld === '' ? handles.extents : []
   const [name, reason, withheld] = [buffer.name, buffer.reason, given.withheld].map(textBytes)
@@ -85,9 +85,9 @@ export function descriptionOf(id: number, { layout, uuid }: GuestBuffer): WireDe
 
 /**
  * Encodes a scanout.
- * @param buffer number of its surface's buffer; 0 if consumers cannot have it
+ * @param buffer number of its surface's buffer; 0 if consumers do not receive it
  */
-export function scanoutStatement(scanout: number, surface: Surface | undefined, buffer: number): Uint8Array {
+export function scanoutMessage(scanout: number, surface: Surface | undefined, buffer: number): Uint8Array {
   const bytes = textBytes(surface?.reason ?? '')
   return encode(SCANOUT, {
     scanout,
@@ -100,20 +100,20 @@ export function scanoutStatement(scanout: number, surface: Surface | undefined, 
   })
 }
 
-/** Descriptors of a buffer, or the reason why there are none. */
-function givenOf(
+/** Descriptors of a buffer, or the reason why they are withheld. */
+function sharedHandles(
   buffer: GuestBuffer,
   memoryFiles: boolean,
 ): { readonly descriptors: readonly Descriptor[]; readonly withheld: string } {
   const { handles } = buffer
   if (handles.kind === 'dma-buf') return { descriptors: [handles.descriptor], withheld: '' }
   if (!memoryFiles && buffer.info.owner !== 'host') {
-    const what = buffer.info.owner === 'guest' ? 'all the guest’s memory' : 'all the heap'
-    return { descriptors: [], withheld: `its file holds ${what}, and is given only with --export-memory` }
+    const what = buffer.info.owner === 'guest' ? 'all guest memory' : 'the whole heap'
+    return { descriptors: [], withheld: `its file contains ${what}, and is shared only with --export-memory` }
   }
   const files = [...new Set(handles.extents.map(({ file }) => file))]
   if (files.length <= MAX_FILES) return { descriptors: files, withheld: '' }
-  return { descriptors: [], withheld: `it lies in ${files.length} files, and ${MAX_FILES} go with one message` }
+  return { descriptors: [], withheld: `it lies in ${files.length} files, and the maximum is ${MAX_FILES}` }
 }
 
 function wirePicture({ width, height, fourcc, modifier, planes }: FramebufferLayout): WirePicture {

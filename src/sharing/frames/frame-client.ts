@@ -15,7 +15,7 @@ import { FrameStream, type RawMessage } from './frame-stream.ts'
 import {
   ACKNOWLEDGE,
   BUFFER,
-  BUFFER_GONE,
+  BUFFER_REMOVED,
   DESCRIPTION,
   EXTENTS,
   encode,
@@ -37,9 +37,9 @@ import {
 import type { ReceivedBuffer } from './received-buffer.ts'
 
 /** Handler of one message type. */
-type Hear = (payload: Uint8Array, descriptors: readonly Descriptor[]) => void
+type Handler = (payload: Uint8Array, descriptors: readonly Descriptor[]) => void
 
-/** Timeout of the server's greeting. */
+/** Timeout of the server's HELLO. */
 const TIMEOUT_MS = 5000
 
 export interface FrameClientOptions {
@@ -47,14 +47,14 @@ export interface FrameClientOptions {
   readonly scanouts?: boolean
   /** Receive all buffers that the guest shares. @default false */
   readonly buffers?: boolean
-  /** Event loop that watches the socket. @default Node's own */
+  /** Event loop that watches the socket. @default Node's event loop */
   readonly reactor?: Pick<Reactor, 'watch'>
 }
 
 /** Scanout as the server announced it. */
 export interface ReceivedScanout {
   readonly index: number
-  /** Way to its bytes; undefined if it is off. */
+  /** Path to its bytes; undefined if the scanout is off. */
   readonly path: SurfacePath | undefined
   /** Reason for `path`, in one line. */
   readonly reason: string
@@ -65,7 +65,7 @@ export interface ReceivedScanout {
   readonly source: Rect
 }
 
-/** Listener for events other than frames. */
+/** Listener for all events except frames. */
 export interface FrameListener {
   /** A scanout shows another surface, or is off. */
   scanout?(scanout: ReceivedScanout): void
@@ -74,7 +74,7 @@ export interface FrameListener {
   /** The layout of a buffer changed. */
   described?(buffer: ReceivedBuffer): void
   /** The guest took the buffer back. */
-  gone?(buffer: ReceivedBuffer): void
+  removed?(buffer: ReceivedBuffer): void
 }
 
 /**
@@ -86,70 +86,70 @@ export interface FrameListener {
  *       frame.acknowledge()
  *     }
  *
- * It runs in Node's event loop, and keeps it alive until it is closed or the server ends. One frame a scanout waits to be taken;
- * meanwhile the server merges further damage.
+ * Runs in Node's event loop, and keeps it alive until it is closed or the server closes the connection. At most one
+ * frame of each source waits to be taken; meanwhile the server merges further damage.
  */
 export class FrameClient implements Receiver {
-  /** True if the server shares memory files, with everything in them. */
+  /** True if the server shares memory files, with everything they contain. */
   memoryFiles = false
   /** Announced scanouts. */
   readonly scanouts = new Map<number, ReceivedScanout>()
-  /** Buffers that are not released. */
+  /** Buffers that are not yet released. */
   readonly buffers = new Map<number, ReceivedBuffer>()
-  /** Resolves when the state at the time of the connection was received. */
+  /** Resolves when the state at the time of the connection is received, or the connection ended. */
   readonly ready: Promise<void>
   readonly #wanted: number
   readonly #connection: StreamConnection
   readonly #messages = new FrameStream(MAX_MESSAGE_BYTES, MAX_FILES)
-  readonly #hears: ReadonlyMap<number, Hear> = new Map<number, Hear>([
+  readonly #handlers: ReadonlyMap<number, Handler> = new Map<number, Handler>([
     [HELLO.type, (payload) => this.#greet(payload)],
     [REFUSED.type, (payload) => this.ended(textIn(REFUSED.payload.parse(payload).bytes))],
     [BUFFER.type, (payload, descriptors) => this.#begin(payload, descriptors)],
-    [EXTENTS.type, (payload) => this.#goOn(payload)],
-    [BUFFER_GONE.type, (payload) => this.#gone(BUFFER_GONE.payload.parse(payload).buffer)],
+    [EXTENTS.type, (payload) => this.#addExtents(payload)],
+    [BUFFER_REMOVED.type, (payload) => this.#remove(BUFFER_REMOVED.payload.parse(payload).buffer)],
     [DESCRIPTION.type, (payload) => this.#describe(payload)],
     [SCANOUT.type, (payload) => this.#scanout(payload)],
     [FRAME.type, (payload) => this.#frame(payload)],
-    [READY.type, () => this.#tellReady()],
+    [READY.type, () => this.#resolveReady()],
   ])
-  /** Frames that were not taken. */
+  /** Received frames that are not yet taken. */
   readonly #frames: Frame[] = []
-  /** Unacknowledged frames of each buffer. */
+  /** Number of unacknowledged frames of each buffer. */
   readonly #open = new Map<ReceivedBuffer, number>()
-  /** The last frame of each source. */
+  /** Sequence number of the last frame of each source. */
   readonly #sequences = new Map<string, number>()
   readonly #listeners = new Set<FrameListener>()
   #assembly: BufferAssembly | undefined
   #greeted = false
-  #over = false
-  /** Reason why it ended, unless it was closed. */
+  #ended = false
+  /** Reason why the connection ended; undefined if it was closed. */
   #failure: FrameError | undefined
-  /** Wakes waiters for a frame, the greeting, or the end. */
+  /** Wakes waiters for a frame, for HELLO, or for the end. */
   #wake: () => void = () => {}
   #changed: Promise<void>
-  #tellReady: () => void = () => {}
+  #resolveReady: () => void = () => {}
 
   private constructor(stream: UnixStream, options: FrameClientOptions) {
     const { scanouts = true, buffers = false, reactor = { watch: pollInEventLoop } } = options
     this.#wanted = (scanouts ? Wanted.SCANOUTS : 0) | (buffers ? Wanted.BUFFERS : 0)
     this.ready = new Promise((resolve) => {
-      this.#tellReady = resolve
+      this.#resolveReady = resolve
     })
     this.#changed = this.#nextChange()
     this.#connection = new StreamConnection(stream, reactor, this)
   }
 
   /**
-   * Connects, and waits for the server's greeting.
+   * Connects, and waits for the server's HELLO.
    * @throws {FrameError} if there is no server, or it refuses
    */
   static async connect(path: string, options: FrameClientOptions = {}): Promise<FrameClient> {
     const client = new FrameClient(openStream(path), options)
     const patience = setTimeout(() => {
-      client.ended(`${path} is no export socket: nothing comes from it`)
+      client.ended(`${path} is not an export socket: it sends no greeting`)
     }, TIMEOUT_MS)
     try {
-      while (!client.#greeted && !client.#over) await client.#changed
+      while (!client.#greeted && !client.#ended) await client.#changed
       if (!client.#greeted) throw client.#failure ?? new FrameError(`the server on ${path} closed the connection`)
       return client
     } finally {
@@ -159,7 +159,7 @@ export class FrameClient implements Receiver {
 
   /** True after the connection ended. */
   get over(): boolean {
-    return this.#over
+    return this.#ended
   }
 
   /** Adds a listener. @returns a function that removes it */
@@ -169,8 +169,9 @@ export class FrameClient implements Receiver {
   }
 
   /**
-   * Yields frames, each of which must be acknowledged. Ends when the client is closed, or the server closes the connection.
-   * @throws {FrameError} with the server's reason, if it sent one
+   * Yields frames, each of which must be acknowledged. Returns when the client is closed or the server closes the
+   * connection.
+   * @throws {FrameError} the server's reason, if it sent one
    */
   async *frames(): AsyncGenerator<Frame, void, undefined> {
     for (;;) {
@@ -180,32 +181,32 @@ export class FrameClient implements Receiver {
         continue
       }
       if (this.#failure) throw this.#failure
-      if (this.#over) return
+      if (this.#ended) return
       await this.#changed
     }
   }
 
-  /** Releases all buffers, and ends the connection. */
+  /** Releases all buffers and ends the connection. */
   close(): void {
     this.ended()
   }
 
   receive(bytes: Uint8Array, descriptors: readonly Descriptor[]): void {
     this.#messages.add(bytes, descriptors)
-    for (let message = this.#messages.next(); message && !this.#over; message = this.#messages.next()) {
+    for (let message = this.#messages.next(); message && !this.#ended; message = this.#messages.next()) {
       try {
-        this.#heed(message)
+        this.#dispatch(message)
       } catch (error) {
-        this.ended(`the server says what cannot be: ${error instanceof Error ? error.message : error}`)
+        this.ended(`invalid message from the server: ${error instanceof Error ? error.message : error}`)
       }
     }
-    if (this.#messages.fault !== undefined) this.ended(`this is no export socket: ${this.#messages.fault}`)
+    if (this.#messages.fault !== undefined) this.ended(`not an export socket: ${this.#messages.fault}`)
   }
 
   /** Ends the connection. @param reason undefined if either side closed it */
   ended(reason?: string): void {
-    if (this.#over) return
-    this.#over = true
+    if (this.#ended) return
+    this.#ended = true
     if (reason !== undefined) this.#failure = new FrameError(reason)
     this.#connection.close()
     this.#messages.close()
@@ -213,27 +214,27 @@ export class FrameClient implements Receiver {
     for (const buffer of this.buffers.values()) buffer.close()
     this.buffers.clear()
     this.#frames.length = 0
-    this.#tellReady()
+    this.#resolveReady()
     this.#wake()
   }
 
-  #heed({ type, payload, descriptors }: RawMessage): void {
+  #dispatch({ type, payload, descriptors }: RawMessage): void {
     if (type !== BUFFER.type && descriptors.length > 0) {
       for (const descriptor of descriptors) descriptor.close()
-      throw new FrameError('descriptors beside a message that has none')
+      throw new FrameError(`descriptors with a message of type ${type}`)
     }
-    const hear = this.#hears.get(type)
-    if (!hear) throw new FrameError(`a message of type ${type}`)
-    hear(payload, descriptors)
+    const handle = this.#handlers.get(type)
+    if (!handle) throw new FrameError(`unknown message type ${type}`)
+    handle(payload, descriptors)
   }
 
   #greet(payload: Uint8Array): void {
     const { magic, version, flags } = HELLO.payload.parse(payload)
-    if (magic !== MAGIC) throw new FrameError('a greeting of another protocol')
-    if (version !== VERSION) throw new FrameError(`version ${version}, where ${VERSION} is known here`)
+    if (magic !== MAGIC) throw new FrameError('HELLO has the magic number of another protocol')
+    if (version !== VERSION) throw new FrameError(`protocol version ${version} is not supported, only ${VERSION}`)
     this.memoryFiles = (flags & ServerFlag.MEMORY_FILES) !== 0
     this.#greeted = true
-    this.#say(encode(HELLO, { magic: MAGIC, version: VERSION, flags: this.#wanted }))
+    this.#send(encode(HELLO, { magic: MAGIC, version: VERSION, flags: this.#wanted }))
     this.#wake()
   }
 
@@ -243,14 +244,14 @@ export class FrameClient implements Receiver {
     this.#finish(this.#assembly)
   }
 
-  #goOn(payload: Uint8Array): void {
-    if (!this.#assembly) throw new FrameError('parts of no buffer')
+  #addExtents(payload: Uint8Array): void {
+    if (!this.#assembly) throw new FrameError('extents without a buffer')
     this.#assembly.add(payload)
     this.#finish(this.#assembly)
   }
 
   #finish(assembly: BufferAssembly): void {
-    if (!assembly.whole) return
+    if (!assembly.complete) return
     this.#assembly = undefined
     const buffer = assembly.finish((released) => this.#release(released))
     this.buffers.get(buffer.id)?.close()
@@ -258,11 +259,11 @@ export class FrameClient implements Receiver {
     for (const listener of this.#listeners) listener.buffer?.(buffer)
   }
 
-  #gone(id: number): void {
+  #remove(id: number): void {
     const buffer = this.buffers.get(id)
     if (!buffer) return
-    buffer.gone = true
-    for (const listener of this.#listeners) listener.gone?.(buffer)
+    buffer.removed = true
+    for (const listener of this.#listeners) listener.removed?.(buffer)
     this.#releaseUnused(buffer)
   }
 
@@ -303,7 +304,7 @@ export class FrameClient implements Receiver {
     }
     const before = this.#sequences.get(`${source} ${id}`)
     this.#sequences.set(`${source} ${id}`, sequence)
-    const facts = {
+    const info = {
       scanout: shown?.index,
       buffer,
       picture,
@@ -314,7 +315,7 @@ export class FrameClient implements Receiver {
       time,
     }
     this.#open.set(buffer, (this.#open.get(buffer) ?? 0) + 1)
-    this.#frames.push(new Frame(facts, (frame) => this.#done(frame, source, id)))
+    this.#frames.push(new Frame(info, (frame) => this.#done(frame, source, id)))
     this.#wake()
   }
 
@@ -322,31 +323,31 @@ export class FrameClient implements Receiver {
     const left = (this.#open.get(buffer) ?? 1) - 1
     if (left > 0) this.#open.set(buffer, left)
     else this.#open.delete(buffer)
-    // The server forgot the frames of a buffer that was released.
+    // The server forgets the frames of a released buffer.
     if (source === FrameSource.SCANOUT || !buffer.released) this.#acknowledge(source, id, sequence)
     this.#releaseUnused(buffer)
   }
 
   #acknowledge(source: FrameSource, id: number, sequence: number): void {
-    this.#say(encode(ACKNOWLEDGE, { source, id, sequence }))
+    this.#send(encode(ACKNOWLEDGE, { source, id, sequence }))
   }
 
   #releaseUnused(buffer: ReceivedBuffer): void {
-    if (buffer.gone && !buffer.kept && !this.#open.has(buffer)) buffer.release()
+    if (buffer.removed && !buffer.kept && !this.#open.has(buffer)) buffer.release()
   }
 
   #release({ id }: ReceivedBuffer): void {
     this.buffers.delete(id)
-    this.#say(encode(RELEASE, { buffer: id }))
+    this.#send(encode(RELEASE, { buffer: id }))
   }
 
-  #say(bytes: Uint8Array): void {
-    if (this.#over) return
+  #send(bytes: Uint8Array): void {
+    if (this.#ended) return
     try {
       this.#connection.send(bytes)
     } catch (error) {
       const gone = error instanceof SystemCallError && ['EPIPE', 'ECONNRESET'].includes(error.code)
-      // The server's last message may still be readable.
+      // The last message of the server may still be readable.
       if (!gone) this.ended(error instanceof Error ? error.message : String(error))
     }
   }
@@ -373,11 +374,11 @@ function openStream(path: string): UnixStream {
     return UnixStream.connect(path)
   } catch (cause) {
     if (!(cause instanceof SystemCallError)) throw cause
-    throw new FrameError(whyNot(cause, path), { cause })
+    throw new FrameError(connectError(cause, path), { cause })
   }
 }
 
-function whyNot({ code, message }: SystemCallError, path: string): string {
+function connectError({ code, message }: SystemCallError, path: string): string {
   switch (code) {
     case 'ENOENT':
       return `there is no ${path}: start the device with --export ${path}`
@@ -385,7 +386,7 @@ function whyNot({ code, message }: SystemCallError, path: string): string {
     case 'ENOTSOCK':
       return `no server listens on ${path}: start the device with --export ${path}`
     case 'EACCES':
-      return `${path} may not be opened: connect as the user who started the device, or have it list yours`
+      return `no permission to open ${path}: connect as the user of the device, or start it with --export-user`
     default:
       return message
   }

@@ -1,4 +1,6 @@
-/** An export socket cannot be used, or a buffer cannot be read. The message has the reason and a remedy. */
+/**
+ * An export socket cannot be used, or a buffer cannot be read. The message has the reason and, if possible, a remedy.
+ */
 export class FrameError extends Error {
   override readonly name = 'FrameError'
 }

@@ -8,17 +8,17 @@ export class FrameFlow {
   #outstanding = 0
   /** Changes since the last frame. */
   #changes = 0
-  /** Number of changes that were merged into other frames. */
+  /** Number of changes that were merged into frames with other changes. */
   merged = 0
   frames = 0
 
   /** True if a frame can be sent. */
   get ready(): boolean {
-    return !this.waits && !this.#damage.isEmpty
+    return !this.inFlight && !this.#damage.isEmpty
   }
 
   /** True while a frame is unacknowledged. */
-  get waits(): boolean {
+  get inFlight(): boolean {
     return this.#outstanding !== 0
   }
 
@@ -27,12 +27,12 @@ export class FrameFlow {
     if (this.#changes++ > 0) this.merged++
   }
 
-  /** Damages everything. */
+  /** Damages the whole source. */
   changeAll(): void {
     this.#damage.addAll()
   }
 
-  /** Takes the damage for the next frame. @param sequence its number, not 0 */
+  /** Takes the damage for the next frame. @param sequence its sequence number, not 0 */
   take(size: { readonly width: number; readonly height: number }, sequence: number): Rect[] {
     this.#outstanding = sequence
     this.#changes = 0
@@ -42,7 +42,7 @@ export class FrameFlow {
 
   /** Acknowledges a frame. @returns false if it is not the one in flight */
   acknowledge(sequence: number): boolean {
-    if (!this.waits || sequence !== this.#outstanding) return false
+    if (!this.inFlight || sequence !== this.#outstanding) return false
     this.#outstanding = 0
     return true
   }

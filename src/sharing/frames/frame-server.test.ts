@@ -175,7 +175,7 @@ withRig(
     share()
     await until(() => rig.log.length > 0)
     rig.gpu.unref(1)
-    await until(() => [...reader.client.buffers.values()].every(({ gone }) => gone))
+    await until(() => [...reader.client.buffers.values()].every(({ removed }) => removed))
     assert.equal(reader.client.buffers.size, 64)
     assert.equal(rig.log.length, 1)
     assert.match(rig.log[0], /holds 64 buffers that the guest took back, and gets no more/)
@@ -195,7 +195,7 @@ withRig(
     rig.show(picture)
     const reader = await connect()
     const removed: string[] = []
-    reader.client.listen({ gone: ({ name }) => removed.push(name) })
+    reader.client.listen({ removed: ({ name }) => removed.push(name) })
     const frame = await reader.frame()
     assert.equal(frame.bytes[0], 0x44)
     rig.gpu.unref(picture.id)
@@ -220,7 +220,7 @@ withRig('a kept buffer outlives its frames until it is released', { memoryFiles:
   frame.buffer.keep()
   frame.acknowledge()
   rig.gpu.detach(picture.id)
-  await until(() => frame.buffer.gone)
+  await until(() => frame.buffer.removed)
   assert.equal(frame.buffer.bytes[0], 0x55)
   assert.equal(rig.buffers.inspect().buffers[0].holders, 1)
   await until(() => reader.client.scanouts.get(0)?.buffer === undefined)
@@ -253,6 +253,7 @@ withRig('a released buffer is sent again with the next damage', { memoryFiles: t
 
 withRig('memory files are sent only with memoryFiles; the host’s copies always', {}, async (rig, connect) => {
   const picture = rig.picture(1, 64, 48)
+  rig.draw(picture, 0x55)
   rig.show(picture)
   rig.gpu.create2d(2, 2, 64, 48)
   rig.gpu.attach(2, [rig.gpu.page(4 * 64 * 48)])

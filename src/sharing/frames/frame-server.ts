@@ -11,20 +11,20 @@ import { refusal } from './encode.ts'
 import { monotonicTime } from './monotonic-time.ts'
 
 const MAX_CONSUMERS = 16
-/** Time until the next accept(2), if there was no descriptor left. */
+/** Time until the next accept(2) after a failed one, such as for lack of descriptors. */
 const RETRY_MS = 1000
 const ROOT = 0
 const OWNER_ONLY = 0o600
 /** Mode of a socket that other users may open: the list of users decides. */
-const ANYONE = 0o666
+const EVERYONE = 0o666
 
 export interface FrameServerOptions {
   /**
-   * Share buffers that are no dma-bufs as memory files, which also hold the rest of the guest's memory or of the heap.
+   * Shares buffers that are not dma-bufs as memory files, which also contain the rest of guest memory or of the heap.
    * @default false
    */
   readonly memoryFiles?: boolean
-  /** Ids of users who may connect, besides root and this process's user. @default [] */
+  /** Ids of users who may connect, in addition to root and the user of this process. @default [] */
   readonly users?: readonly number[]
   readonly log?: (line: string) => void
 }
@@ -58,7 +58,7 @@ export class FrameServer implements Display, Frames {
   readonly #log: (line: string) => void
   readonly #watching: Closable
   #listening: Closable | undefined
-  /** Hook before each sleep, while there are consumers. */
+  /** Hook that runs before each sleep while there are consumers. */
   #hook: Closable | undefined
   #lastId = 0
   #refused = 0
@@ -88,7 +88,7 @@ export class FrameServer implements Display, Frames {
   }
 
   /**
-   * Listens at a path, which only this user can open, unless `users` names others.
+   * Listens at a path, which only the user of this process can open unless `users` is set.
    * @throws {SystemCallError} EADDRINUSE if another process listens there
    */
   static listen(
@@ -97,7 +97,7 @@ export class FrameServer implements Display, Frames {
     reactor: Pick<Reactor, 'watch' | 'timer' | 'onTurn'>,
     options: FrameServerOptions = {},
   ): FrameServer {
-    const mode = options.users && options.users.length > 0 ? ANYONE : OWNER_ONLY
+    const mode = options.users && options.users.length > 0 ? EVERYONE : OWNER_ONLY
     return new FrameServer(UnixListener.listen(path, mode), reactor, buffers, options)
   }
 
@@ -117,12 +117,12 @@ export class FrameServer implements Display, Frames {
     const scanout = this.#at(index)
     scanout.sequence++
     scanout.time = monotonicTime()
-    // Its backing may have changed since.
+    // The backing of the surface may have changed since the last frame.
     if (this.#servedOf(scanout.surface) !== scanout.served) this.#show(index, scanout)
     for (const consumer of this.#consumers) consumer.scanoutDamaged(index, rect)
   }
 
-  /** Cursors are not exported. */
+  /** No effect: cursors are not exported. */
   cursor(): void {}
 
   moveCursor(): void {}
@@ -135,7 +135,7 @@ export class FrameServer implements Display, Frames {
     }
   }
 
-  /** Removes the socket and ends all connections. Consumers keep what they received. */
+  /** Removes the socket and ends all connections. Consumers keep the buffers that they received. */
   close(): void {
     this.#listening?.close()
     this.#watching.close()
@@ -148,7 +148,7 @@ export class FrameServer implements Display, Frames {
       let stream: UnixStream | undefined
       try {
         stream = this.listener.accept()
-        if (stream) this.#welcome(stream)
+        if (stream) this.#admit(stream)
       } catch (error) {
         stream?.close()
         this.#log(`not accepting consumers for ${RETRY_MS / 1000} s: ${error instanceof Error ? error.message : error}`)
@@ -158,21 +158,21 @@ export class FrameServer implements Display, Frames {
     })
   }
 
-  #welcome(stream: UnixStream): void {
+  #admit(stream: UnixStream): void {
     const credentials = peerCredentials(stream.descriptor)
     const { pid, uid } = credentials
     if (!this.#users.has(uid)) {
-      const reason = `user ${uid} may not see this guest's buffers`
-      this.#log(`process ${pid} gets no frames: ${reason}`)
+      const reason = `user ${uid} has no access to this guest's buffers`
+      this.#log(`refused process ${pid}: ${reason}`)
       this.#refuse(stream, reason)
     } else if (this.#consumers.size >= MAX_CONSUMERS && !this.#makePlace()) {
-      const reason = `there are ${MAX_CONSUMERS} consumers already`
-      this.#log(`process ${pid} gets no frames: ${reason}`)
+      const reason = `there already are ${MAX_CONSUMERS} consumers`
+      this.#log(`refused process ${pid}: ${reason}`)
       this.#refuse(stream, reason)
     } else {
       this.#hook ??= this.reactor.onTurn(() => this.#turn())
       const consumer = new Consumer(stream, credentials, this, this.reactor, {
-        left: (reason) => this.#left(consumer, reason),
+        ended: (reason) => this.#removeConsumer(consumer, reason),
         log: (line) => this.#log(`process ${pid}: ${line}`),
       })
       this.#consumers.add(consumer)
@@ -181,7 +181,8 @@ export class FrameServer implements Display, Frames {
   }
 
   /**
-   * Ends the connection of a silent consumer: the longest silent one of the process with the most connections.
+   * Ends the connection of a silent consumer to admit another: the longest silent one of the process with the most
+   * connections.
    * @returns false if no consumer has been silent for long
    */
   #makePlace(): boolean {
@@ -191,7 +192,7 @@ export class FrameServer implements Display, Frames {
     const [first] = [...this.#consumers]
       .filter(({ silent }) => silent)
       .sort((a, b) => placesOf(b) - placesOf(a) || a.heardAt - b.heardAt)
-    first?.ended('another consumer takes its place: it was silent for longest')
+    first?.ended('its place was needed for another consumer, and it was silent for longest')
     return first !== undefined
   }
 
@@ -201,7 +202,7 @@ export class FrameServer implements Display, Frames {
     stream.close()
   }
 
-  #left(consumer: Consumer, reason: string | undefined): void {
+  #removeConsumer(consumer: Consumer, reason: string | undefined): void {
     this.#consumers.delete(consumer)
     if (this.#consumers.size === 0) {
       this.#hook?.close()
@@ -209,12 +210,12 @@ export class FrameServer implements Display, Frames {
     }
     if (reason === undefined) return
     this.#dropped++
-    this.#log(`process ${consumer.credentials.pid} gets no more frames: ${reason}`)
+    this.#log(`disconnected process ${consumer.credentials.pid}: ${reason}`)
   }
 
   #turn(): boolean {
     let more = false
-    for (const consumer of this.#consumers) if (consumer.tell()) more = true
+    for (const consumer of this.#consumers) if (consumer.sendOutdated()) more = true
     return more
   }
 

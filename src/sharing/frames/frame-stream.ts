@@ -12,21 +12,21 @@ export interface RawMessage {
 
 /** Splits the stream of an export socket into messages. */
 export class FrameStream extends MessageStream<RawMessage> {
-  readonly #mostBytes: number
+  readonly #maxBytes: number
 
   /**
-   * @param mostBytes maximum length of a message
+   * @param mostBytes maximum length of a message, in bytes
    * @param mostDescriptors maximum number of descriptors of a message
    */
   constructor(mostBytes: number, mostDescriptors: number) {
     super(HEADER_BYTES, mostDescriptors)
-    this.#mostBytes = mostBytes
+    this.#maxBytes = mostBytes
   }
 
   protected measure(view: DataView, at: number): number | string {
     const size = view.getUint32(at, true)
-    if (size >= HEADER_BYTES && size <= this.#mostBytes) return size
-    return `a message of ${size} bytes, where they have ${HEADER_BYTES} to ${this.#mostBytes}`
+    if (size >= HEADER_BYTES && size <= this.#maxBytes) return size
+    return `a message of ${size} bytes (must be ${HEADER_BYTES} to ${this.#maxBytes})`
   }
 
   protected decode(view: DataView, at: number, payload: Uint8Array, descriptors: readonly Descriptor[]): RawMessage {

@@ -23,8 +23,8 @@ export interface FrameInfo {
 }
 
 /**
- * Frame: changed pixels, in place. The next frame of this source follows the acknowledgement; the guest continues to draw,
- * possibly into the same bytes.
+ * Frame: pixels of a source that changed, in place. The next frame of the source follows the acknowledgement. The guest
+ * continues to draw, possibly into the same bytes.
  */
 export class Frame implements FrameInfo {
   readonly scanout: number | undefined
@@ -41,18 +41,18 @@ export class Frame implements FrameInfo {
   #done = false
 
   constructor(
-    facts: FrameInfo,
+    info: FrameInfo,
     private readonly done: (frame: Frame) => void,
   ) {
-    this.scanout = facts.scanout
-    this.buffer = facts.buffer
-    this.picture = facts.picture
-    this.source = facts.source
-    this.damage = facts.damage
-    this.sequence = facts.sequence
-    this.merged = facts.merged
-    this.time = facts.time
-    this.latency = Math.max(0, monotonicTime() - facts.time)
+    this.scanout = info.scanout
+    this.buffer = info.buffer
+    this.picture = info.picture
+    this.source = info.source
+    this.damage = info.damage
+    this.sequence = info.sequence
+    this.merged = info.merged
+    this.time = info.time
+    this.latency = Math.max(0, monotonicTime() - info.time)
   }
 
   /**

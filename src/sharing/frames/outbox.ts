@@ -8,17 +8,17 @@ import type { OutgoingMessage } from './encode.ts'
 
 const NO_DESCRIPTORS: readonly Descriptor[] = []
 
-/** Messages that are being sent to a consumer: one, or all those of a buffer. */
+/** Messages that are being sent to a consumer: one message, or all messages of one buffer. */
 export class Outbox {
   readonly #stream: UnixStream
   readonly #writable: Readiness
-  /** Unsent messages; the rest of the first one starts at `#sent`. */
-  #statements: readonly OutgoingMessage[] = []
+  /** Unsent messages. `#sent` bytes of the first one are sent. */
+  #messages: readonly OutgoingMessage[] = []
   #sent = 0
 
   /**
    * @param stream borrowed
-   * @param failed called when nothing more can be sent, with the reason unless the consumer closed the connection
+   * @param failed called when sending fails, with the reason; undefined if the consumer closed the connection
    */
   constructor(
     stream: UnixStream,
@@ -30,23 +30,23 @@ export class Outbox {
   }
 
   get busy(): boolean {
-    return this.#statements.length > 0
+    return this.#messages.length > 0
   }
 
-  /** Sends messages. Call it only while it is not `busy`. */
+  /** Sends messages. Must not be called while `busy`. */
   send(statements: readonly OutgoingMessage[]): void {
-    this.#statements = statements
+    this.#messages = statements
     this.#flush()
   }
 
   /** Discards unsent messages. */
   close(): void {
     this.#writable.close()
-    this.#statements = []
+    this.#messages = []
   }
 
   #flush(): void {
-    for (let [first] = this.#statements; first; [first] = this.#statements) {
+    for (let [first] = this.#messages; first; [first] = this.#messages) {
       const { bytes, descriptors } = first
       const result = this.#stream.write(bytes, this.#sent, this.#sent === 0 ? descriptors : NO_DESCRIPTORS)
       if (result === -Errno.EAGAIN) {
@@ -55,13 +55,13 @@ export class Outbox {
       }
       if (result < 0) {
         const gone = result === -Errno.EPIPE || result === -Errno.ECONNRESET
-        this.failed(gone ? undefined : `sending to it fails with ${errnoName(-result)}`)
+        this.failed(gone ? undefined : `sending failed: ${errnoName(-result)}`)
         return
       }
       this.#sent += result
       if (this.#sent < bytes.length) continue
       this.#sent = 0
-      this.#statements = this.#statements.slice(1)
+      this.#messages = this.#messages.slice(1)
     }
   }
 }

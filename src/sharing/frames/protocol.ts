@@ -2,8 +2,8 @@ import { array, bits64, byteArray, type Field, padding, u32, u64 } from '../../w
 import { counted, fixed, nothing, type Payload, withBytes } from '../../wire/payload.ts'
 import { struct } from '../../wire/struct.ts'
 
-// Protocol of an export socket, version 1; docs/frames.md. All fields are little-endian. A message is a header of 16 bytes and a
-// payload; its descriptors are sent with its first byte.
+// Protocol of an export socket, version 1; docs/frames.md. All fields are little-endian. A message is a header of 16
+// bytes and a payload; its descriptors are sent with its first byte.
 //
 //   0      4      8              12     16
 //   | size | type | descriptors  | 0    | payload ...
@@ -19,17 +19,17 @@ export const MAGIC = 0x4d41_5246
 export const MAX_MESSAGE_BYTES = 0x1_0000
 /** Maximum length of a consumer's message in bytes. */
 export const MAX_CONSUMER_MESSAGE_BYTES = 64
-/** Maximum length of a text in bytes. */
+/** Maximum length of a text in UTF-8 bytes. */
 export const MAX_TEXT_BYTES = 1024
-/** Maximum number of extents in one message; a buffer may need several messages. */
+/** Maximum number of extents in one message; a buffer with more needs several messages. */
 export const MAX_EXTENTS = 2048
-/** Maximum number of memory files of a buffer, which the kernel passes in one message. */
+/** Maximum number of memory files of a buffer: the kernel passes no more descriptors in one message. */
 export const MAX_FILES = 253
 export const MAX_PLANES = 4
 
 /** Flags of HELLO. */
 export const ServerFlag = {
-  /** Consumers receive memory files, with everything in them. */
+  /** Consumers receive memory files, with everything they contain. */
   MEMORY_FILES: 1,
 } as const
 
@@ -41,17 +41,17 @@ export const Wanted = {
   BUFFERS: 2,
 } as const
 
-/** Kind of a frame's source. */
+/** Type of a frame's source. */
 export const FrameSource = { SCANOUT: 0, BUFFER: 1 } as const
 export type FrameSource = (typeof FrameSource)[keyof typeof FrameSource]
 
-/** Kind of a buffer. */
+/** Type of a buffer. */
 export const WireKind = { DMA_BUF: 1, LINEAR: 2 } as const
 
-/** Way to a scanout's bytes; `SurfacePath`. */
+/** Path to a scanout's bytes; `SurfacePath`. */
 export const WirePath = { OFF: 0, DMA_BUF: 1, LINEAR: 2, SCATTER: 3, COPY: 4 } as const
 
-/** Known properties of a description, as bits. */
+/** Properties that a description has, as bits. */
 export const DescriptionFlag = { PICTURE: 1, UUID: 2 } as const
 
 const rect = struct({ x: u32, y: u32, width: u32, height: u32 })
@@ -81,16 +81,16 @@ function kind<T>(type: number, payload: Payload<T>): MessageKind<T> {
   return { type, payload }
 }
 
-/** First message of both sides; the server's comes first. */
+/** First message of each side. The server sends it first. */
 export const HELLO = kind(1, fixed(struct({ magic: u32, version: u32, flags: u32, gap: padding(4) })))
-/** Last message of a server, with the reason. */
+/** Last message of a server, with the reason for the end. */
 export const REFUSED = kind(
   2,
   withBytes(struct({ textBytes: u32, gap: padding(4) }), ({ textBytes }) => textBytes),
 )
 /**
- * Announces a buffer, before all messages about it. It carries the dma-buf, or the descriptors of memory files, whose `extents`
- * follow at once in messages of their own.
+ * Announces a buffer; sent before all other messages about it. It carries the dma-buf, or the descriptors of memory
+ * files, whose `extents` follow at once in messages of their own.
  */
 export const BUFFER = kind(
   3,
@@ -108,13 +108,13 @@ export const BUFFER = kind(
     ({ nameBytes, reasonBytes, withheldBytes }) => nameBytes + reasonBytes + withheldBytes,
   ),
 )
-/** Further extents of memory files of the buffer that was announced last, in order. */
+/** Further extents of the buffer that was announced last, in order. */
 export const EXTENTS = kind(
   4,
   counted(struct({ buffer: u64, count: u32, gap: padding(4) }), ({ count }) => count, extent),
 )
-/** The guest took a buffer back. The consumer's copy stays until it is released. */
-export const BUFFER_GONE = kind(5, fixed(struct({ buffer: u64 })))
+/** The guest took a buffer back. The consumer's handles stay valid until it releases the buffer. */
+export const BUFFER_REMOVED = kind(5, fixed(struct({ buffer: u64 })))
 /** The layout of a buffer changed. */
 export const DESCRIPTION = kind(6, fixed(description))
 /** Surface of a scanout, beginning with the next frame. */
@@ -125,17 +125,17 @@ export const SCANOUT = kind(
     ({ textBytes }) => textBytes,
   ),
 )
-/** Pixels changed. This source sends no other frame until it is acknowledged. */
+/** Pixels of a source changed. The source sends no other frame until this one is acknowledged. */
 export const FRAME = kind(
   8,
   counted(struct({ source: u32, count: u32, id: u64, sequence: u64, time: u64 }), ({ count }) => count, rect),
 )
-/** From the consumer: acknowledges a frame. */
+/** Acknowledges a frame; sent by the consumer. */
 export const ACKNOWLEDGE = kind(9, fixed(struct({ source: u32, gap: padding(4), id: u64, sequence: u64 })))
-/** From the consumer: it closed and forgot a buffer. */
+/** The consumer closed a buffer. */
 export const RELEASE = kind(10, fixed(struct({ buffer: u64 })))
 
-/** The state at the time of the connection was sent. */
+/** The state at the time of the connection is complete. */
 export const READY = kind(11, nothing)
 
 /** Encodes a message. @param descriptors number of its descriptors */

@@ -9,7 +9,7 @@ import type { BufferKind } from '../../services/shared-buffer.ts'
 import { FrameError } from './frame-error.ts'
 
 /** Announcement of a buffer. */
-export interface BufferStatement {
+export interface BufferAnnouncement {
   readonly id: number
   readonly kind: BufferKind
   readonly byteLength: number
@@ -43,8 +43,8 @@ interface View {
  *     buffer.bytes                                    // or read here, in place
  *     buffer.release()
  *
- * It stays valid when the guest takes it back (`gone`), until it is released: by `release`, or by the client when no frame of it
- * is open and `keep` was not called.
+ * It stays valid after the guest takes it back (`removed`), until it is released: by `release`, or by the client when
+ * no frame of it is open and `keep` was not called.
  */
 export class ReceivedBuffer {
   readonly id: number
@@ -53,12 +53,12 @@ export class ReceivedBuffer {
   readonly name: string
   readonly reason: string
   readonly withheld: string
-  /** Framebuffer layout, as far as the guest described it; undefined if it did not. */
+  /** Framebuffer layout; undefined if the guest did not describe it. */
   picture: FramebufferLayout | undefined
-  /** UUID by which the guest names it to other devices: 16 bytes. */
+  /** UUID of the buffer between devices of the guest: 16 bytes; undefined if it has none. */
   uuid: Uint8Array | undefined
   /** True after the guest took it back. */
-  gone = false
+  removed = false
   #kept = false
   #released = false
   readonly #extents: readonly ReceivedExtent[]
@@ -67,10 +67,10 @@ export class ReceivedBuffer {
 
   /** @param descriptors owned by the buffer @param extents of a linear buffer, in those files */
   constructor(
-    statement: BufferStatement,
+    statement: BufferAnnouncement,
     private readonly descriptors: readonly Descriptor[],
     extents: readonly ReceivedExtent[],
-    private readonly tell: (buffer: ReceivedBuffer) => void,
+    private readonly onRelease: (buffer: ReceivedBuffer) => void,
   ) {
     this.id = statement.id
     this.kind = statement.kind
@@ -82,10 +82,10 @@ export class ReceivedBuffer {
     if (this.kind === 'dma-buf' && descriptors.length > 0) this.#dmaBuf = DmaBuf.fromDescriptor(descriptors[0])
   }
 
-  /** The dma-buf, borrowed, open until the buffer is released. @throws {FrameError} if it is linear */
+  /** The dma-buf, borrowed, open until the buffer is released. @throws {FrameError} if the buffer is linear */
   get descriptor(): Descriptor {
     if (this.#dmaBuf) return this.#dmaBuf.descriptor
-    throw new FrameError(`${this.name} is no dma-buf: ${this.withheld || this.reason}`)
+    throw new FrameError(`${this.name} is not a dma-buf: ${this.withheld || this.reason}`)
   }
 
   /** Extents of a linear buffer in memory files, in order; empty if they are not shared. */
@@ -94,20 +94,21 @@ export class ReceivedBuffer {
   }
 
   /**
-   * All its bytes in place, mapped at first use. Read those of a dma-buf between `beginRead` and `endRead`. Zeroes after the
-   * release. @throws {FrameError} if they are not shared
+   * All bytes of the buffer in place, mapped at first use. Read those of a dma-buf between `beginRead` and `endRead`.
+   * Zeroes after the release.
+   * @throws {FrameError} if the bytes are not shared
    */
   get bytes(): Uint8Array {
     this.#view ??= this.#open()
     return this.#view.bytes
   }
 
-  /** True if `beginRead` would not wait for a device. */
+  /** True if `beginRead` would not block. */
   get idle(): boolean {
     return this.#dmaBuf?.idle(DmaBufAccess.READ) ?? true
   }
 
-  /** Begins CPU reads: waits for devices that write the buffer. */
+  /** Begins CPU reads: blocks until devices finished writing the buffer. */
   beginRead(): void {
     this.#view ??= this.#open()
     this.#view.beginRead()
@@ -121,24 +122,24 @@ export class ReceivedBuffer {
     return this.#released
   }
 
-  /** True if it stays after the guest took it back. */
+  /** True if the client does not release it when the guest takes it back. */
   get kept(): boolean {
     return this.#kept
   }
 
-  /** Keeps it until `release`, whatever the guest does. */
+  /** Keeps the buffer until `release`, also if the guest takes it back. */
   keep(): void {
     this.#kept = true
   }
 
-  /** Closes it, and notifies the server, which announces it again when a scanout that shows it changes. */
+  /** Closes the buffer and notifies the server, which announces it again when a scanout that shows it changes. */
   release(): void {
     if (this.#released) return
     this.close()
-    this.tell(this)
+    this.onRelease(this)
   }
 
-  /** Closes it without notifying the server. */
+  /** Closes the buffer without notifying the server. */
   close(): void {
     this.#released = true
     this.#view?.close()
@@ -147,8 +148,8 @@ export class ReceivedBuffer {
   }
 
   #open(): View {
-    if (this.#released) throw new FrameError(`${this.name} is released: it has no bytes here any more`)
-    if (this.withheld !== '') throw new FrameError(`the bytes of ${this.name} are not given: ${this.withheld}`)
+    if (this.#released) throw new FrameError(`${this.name} is released: its bytes are no longer mapped`)
+    if (this.withheld !== '') throw new FrameError(`the bytes of ${this.name} are not shared: ${this.withheld}`)
     return this.#dmaBuf ? viewOfDmaBuf(this.#dmaBuf) : this.#viewOfFiles()
   }
 
@@ -159,7 +160,7 @@ export class ReceivedBuffer {
       // Touching pages past the end of a file raises SIGBUS.
       const inside = offset + length <= (sizes.get(file) ?? 0)
       if (!inside || offset % page !== 0 || length % page !== 0) {
-        throw new FrameError(`${this.name} is said to lie where its file has no whole pages`)
+        throw new FrameError(`the extents of ${this.name} are not whole pages within their files`)
       }
     }
     const extents = this.#extents.map(({ file, offset, length }) => ({ fd: file.fd, offset, length }))

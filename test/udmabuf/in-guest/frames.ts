@@ -92,7 +92,7 @@ test('a consumer keeps a host blob that the guest destroys, and does not see the
     assert.deepEqual([buffer.kind, buffer.byteLength], ['dma-buf', size])
     assert.ok(drawn.equals(frame.bytes))
     buffer.keep()
-    const removed = new Promise((resolve) => client.listen({ gone: resolve }))
+    const removed = new Promise((resolve) => client.listen({ removed: resolve }))
     guest.gpu.unref(2)
     frame.acknowledge()
     assert.equal(await removed, buffer)

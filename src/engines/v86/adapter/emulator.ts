@@ -9,15 +9,15 @@ import { PciSlots } from './pci-slots.ts'
 
 export interface EmulatorOptions {
   readonly memoryMiB: number
-  /** Files. */
+  /** Paths of the firmware and kernel files. */
   readonly bios: string
   readonly vgaBios: string
   readonly kernel: string
   readonly initrd?: string
   readonly commandLine: string
-  /** A byte on the first serial port. */
+  /** Called for each byte on the first serial port. */
   readonly onSerial: (byte: number) => void
-  /** The guest reset its processor. */
+  /** Called when the guest resets its processor. */
   readonly onReset: () => void
 }
 
@@ -25,7 +25,7 @@ const MIB = 1 << 20
 const VGA_MEMORY = 8 * MIB
 
 /**
- * The emulated PC: processor, memory, PCI bus, one serial port. All that is known of v86 is in this folder.
+ * Emulated PC: processor, memory, PCI bus, one serial port. Only this folder depends on v86.
  *
  *     const emulator = await Emulator.create(options)
  *     emulator.plug(8, (bus) => new VirtioPciFunction(device, bus, { memory: emulator.memory, log }))
@@ -40,15 +40,15 @@ export class Emulator {
   private constructor(emulator: V86, cpu: V86Cpu, onReset: () => void) {
     this.#emulator = emulator
     this.#slots = new PciSlots(cpu)
-    // The WebAssembly memory moves when it grows; where the guest's part lies in it does not change.
+    // The WebAssembly memory moves when it grows; the offset of guest memory in it is constant.
     const byteOffset = cpu.mem8.byteOffset
     const region = new MemoryRegion(0, cpu.memory_size[0] >>> 0, () => ({ buffer: cpu.wasm_memory.buffer, byteOffset }))
     this.memory = new GuestMemory([region], (address, length) => cpu.jit_dirty_cache(address, address + length))
-    // Started again, the guest would find devices in the state it left them, and its kernel gone from memory.
+    // A restart is not possible: devices would keep their state, and the kernel is no longer in memory.
     cpu.reboot_internal = onReset
   }
 
-  /** Loads the files; nothing runs yet. */
+  /** Loads the files. Runs nothing. */
   static async create(options: EmulatorOptions): Promise<Emulator> {
     const [bios, vgaBios, kernel, initrd] = await Promise.all([
       load(options.bios),
@@ -66,7 +66,7 @@ export class Emulator {
       ...(initrd && { initrd }),
       cmdline: options.commandLine,
       autostart: false,
-      // Without a type there is no network card; left out, there is one.
+      // An object without a type disables the network card, which is enabled by default.
       net_device: {},
       disable_speaker: true,
       disable_keyboard: true,
@@ -86,7 +86,7 @@ export class Emulator {
     await this.#emulator.run()
   }
 
-  /** Resolves when no more guest code runs. */
+  /** Stops the processor. Resolves when no guest code runs. */
   async stop(): Promise<void> {
     if (this.#emulator.is_running()) await this.#emulator.stop()
   }

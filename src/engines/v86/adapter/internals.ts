@@ -1,7 +1,7 @@
-// What is used of v86 beyond its public interface. None of it is promised by v86: the version is pinned, and only the files
-// of this folder know any of it.
+// Internals of v86 that are used in addition to its public interface. v86 does not guarantee them: its version is
+// pinned, and only this folder depends on them.
 
-/** A view that is looked up anew at each access, since the memory below may have moved: costly, not for hot paths. */
+/** View that is created anew at each access, because the memory may have moved. Slow: not for hot paths. */
 interface LiveView<T> {
   readonly buffer: ArrayBuffer
   readonly byteOffset: number
@@ -11,36 +11,36 @@ interface LiveView<T> {
 
 export interface V86Cpu {
   readonly wasm_memory: { readonly buffer: ArrayBuffer }
-  /** The guest's memory. */
+  /** Guest memory. */
   readonly mem8: LiveView<number>
-  /** Bytes of it. */
+  /** Size of guest memory in bytes. */
   readonly memory_size: LiveView<number>
   /** EFLAGS. */
   readonly flags: LiveView<number>
   readonly devices: { readonly pci: V86Pci }
-  /** Callbacks by block of 128 KiB. */
+  /** Callbacks for each block of 128 KiB. */
   readonly memory_map_read8: ((address: number) => number)[]
   readonly memory_map_write8: ((address: number, value: number) => void)[]
   readonly memory_map_read32: ((address: number) => number)[]
   readonly memory_map_write32: ((address: number, value: number) => void)[]
-  /** Called by the emulated code for each 16-bit write to a mapped range; splits it in bytes unless replaced. */
+  /** Called by emulated code for each 16-bit write to a mapped range. Writes two bytes unless replaced. */
   mmap_write16(address: number, value: number): void
   device_raise_irq(irq: number): void
   device_lower_irq(irq: number): void
-  /** Guest memory was written from outside: compiled code of `start` to `end` is void. */
+  /** Invalidates compiled code from `start` to `end`. Must be called when guest memory is written from outside. */
   jit_dirty_cache(start: number, end: number): void
-  /** A reset by the guest. */
+  /** Called when the guest resets the processor. */
   reboot_internal(): void
 }
 
 interface V86Pci {
-  /** Configuration address register, and what reading the data register gives. */
+  /** Configuration address register, and the value that the data register returns. */
   readonly pci_addr: Uint8Array
   readonly pci_response32: Int32Array
   readonly pci_status32: Int32Array
-  /** Configuration space of the ISA bridge: where its four interrupt pins go is at 0x60. */
+  /** Configuration space of the ISA bridge. The routes of its four interrupt pins are at 0x60. */
   readonly isa_bridge_space8: Uint8Array
-  /** By bus, device and function. */
+  /** Configuration spaces by bus, device and function. */
   readonly device_spaces: (Int32Array | undefined)[]
   pci_query(): void
   pci_write8(address: number, value: number): void
@@ -52,5 +52,5 @@ export interface V86Internals {
   readonly v86: { readonly cpu: V86Cpu }
 }
 
-/** EFLAGS: maskable interrupts are taken. */
+/** EFLAGS.IF: maskable interrupts are enabled. */
 export const FLAG_INTERRUPT = 1 << 9

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { FLAG_INTERRUPT, type V86Cpu } from './internals.ts'
 import { InterruptLines } from './interrupt-lines.ts'
 
-/** As much of the processor as the lines touch, with what was done to it. */
+/** The parts of the processor that interrupt lines use, with a record of the calls. */
 function processor() {
   const events: string[] = []
   const flags = [FLAG_INTERRUPT | 2]
@@ -19,7 +19,7 @@ function processor() {
   return { lines: new InterruptLines(cpu as unknown as V86Cpu), events, routes, flags }
 }
 
-test('an IRQ is high while any pin that goes there is asserted', () => {
+test('an IRQ is high while any pin that is routed to it is asserted', () => {
   const { lines, events } = processor()
   lines.set(9, true) // pin 0, IRQ 10
   lines.set(10, true) // pin 1, IRQ 10
@@ -30,7 +30,7 @@ test('an IRQ is high while any pin that goes there is asserted', () => {
   assert.deepEqual(events, ['+10', '+11', '-10'])
 })
 
-test('a pin whose route is off, or changes, moves the lines', () => {
+test('disabling or changing a route updates the IRQs', () => {
   const { lines, events, routes } = processor()
   lines.set(12, true) // pin 3, disabled
   assert.deepEqual(events, [])
@@ -41,7 +41,7 @@ test('a pin whose route is off, or changes, moves the lines', () => {
   assert.deepEqual(events, ['+5', '-5', '+7'])
 })
 
-test('within a callback the interrupt flag is hidden while a line moves, and then as it was', () => {
+test('during a callback the interrupt flag is cleared while an IRQ changes, and restored afterwards', () => {
   const { lines, events, flags } = processor()
   lines.callbacks++
   lines.set(9, true)

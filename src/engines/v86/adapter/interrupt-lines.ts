@@ -1,22 +1,25 @@
 import { FLAG_INTERRUPT, type V86Cpu } from './internals.ts'
 
-/** Where the ISA bridge keeps which IRQ each of its four interrupt pins goes to. */
+/** Offset in the ISA bridge of the routes from its four interrupt pins to IRQs. */
 const PIRQ_ROUTES = 0x60
 const PIRQ_DISABLED = 0x80
 const PIRQ_IRQ = 0x0f
 
 /**
- * Interrupt pins of the functions on the bus, wired together as a board does: INTA of slot n goes to pin n - 1 (modulo
- * 4) of the ISA bridge, and an IRQ is high while any pin that goes there is. v86 has no wired-OR of its own.
+ * Interrupt pins of the functions on the bus, wired as on a board: INTA of slot n is connected to pin n - 1 (modulo 4)
+ * of the ISA bridge. An IRQ is high while any pin that is routed to it is asserted, which v86 does not implement
+ * itself.
  *
- * v86 delivers an interrupt at once when a line goes up. Within a callback from emulated code that is in the middle of an
- * instruction, and the vector is lost: there the interrupt flag is hidden, and v86 delivers it when it next looks.
+ * v86 delivers an interrupt as soon as a line is raised. In a callback from emulated code an instruction is not
+ * complete, and the vector would be lost. The interrupt flag is therefore cleared during callbacks, and v86 delivers
+ * the interrupt at its next check.
  */
 export class InterruptLines {
-  /** Emulated code is waiting for a callback, so often. */
+  /** Nesting depth of callbacks from emulated code. */
   callbacks = 0
-  /** Slots that assert their pin, and IRQs that are high, a bit each. */
+  /** Slots that assert their pin, as bits. */
   #asserted = 0
+  /** IRQs that are high, as bits. */
   #raised = 0
 
   constructor(private readonly cpu: V86Cpu) {}
@@ -28,12 +31,12 @@ export class InterruptLines {
     this.update()
   }
 
-  /** Brings the lines in accordance with the pins; to be called when the bridge's routes changed too. */
+  /** Sets the lines according to the pins. Must also be called when the routes of the bridge changed. */
   update(): void {
     const routes = this.cpu.devices.pci.isa_bridge_space8
     let wanted = 0
-    for (let slot = 0, left = this.#asserted; left !== 0; slot++, left >>>= 1) {
-      if ((left & 1) === 0) continue
+    for (let slot = 0, pins = this.#asserted; pins !== 0; slot++, pins >>>= 1) {
+      if ((pins & 1) === 0) continue
       const route = routes[PIRQ_ROUTES + ((slot - 1) & 3)]
       if ((route & PIRQ_DISABLED) === 0) wanted |= 1 << (route & PIRQ_IRQ)
     }

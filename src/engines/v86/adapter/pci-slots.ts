@@ -2,11 +2,11 @@ import type { PciBus, PciFunction } from '../../../pci/pci-function.ts'
 import type { V86Cpu } from './internals.ts'
 import { InterruptLines } from './interrupt-lines.ts'
 
-/** v86 maps memory in blocks of 128 KiB. */
+/** Shift of v86's memory map, whose blocks have 128 KiB. */
 const BLOCK_SHIFT = 17
 const ALL_ONES = 0xffff_ffff
 
-/** A decoded BAR. */
+/** Address range of a decoded BAR. */
 interface Window {
   readonly start: number
   readonly end: number
@@ -14,7 +14,7 @@ interface Window {
   readonly bar: number
 }
 
-/** What v86 had in a block before a BAR of ours came there. */
+/** Callbacks of v86 for a block before one of our BARs was mapped there. */
 interface Block {
   readonly index: number
   readonly read8: (address: number) => number
@@ -24,8 +24,8 @@ interface Block {
 }
 
 /**
- * Slots of v86's PCI bus that hold functions of ours: configuration accesses, BARs wherever the firmware puts them, and
- * interrupt pins.
+ * Slots of v86's PCI bus with our functions: configuration accesses, BARs at the addresses that the firmware assigns,
+ * and interrupt pins.
  *
  *     const slots = new PciSlots(cpu)
  *     slots.plug(8, (bus) => new VirtioPciFunction(device, bus, { memory, log }))
@@ -33,10 +33,10 @@ interface Block {
 export class PciSlots {
   readonly #cpu: V86Cpu
   readonly #lines: InterruptLines
-  /** By slot number. */
+  /** Functions by slot number. */
   readonly #functions: (PciFunction | undefined)[] = new Array(32).fill(undefined)
   #windows: Window[] = []
-  /** The window used last: mostly the next one too. */
+  /** Window of the last access, which is likely the one of the next access. */
   #last: Window | undefined
   #blocks: Block[] = []
 
@@ -58,7 +58,7 @@ export class PciSlots {
     return pci
   }
 
-  /** Runs what emulated code waits for. */
+  /** Runs a callback from emulated code. */
   #callback<T>(serve: () => T): T {
     this.#lines.callbacks++
     try {
@@ -68,7 +68,7 @@ export class PciSlots {
     }
   }
 
-  /** Configuration accesses to our slots do not reach v86's own tables. */
+  /** Redirects configuration accesses to our slots. */
   #takeConfiguration(): void {
     const pci = this.#cpu.devices.pci
     const query = pci.pci_query.bind(pci)
@@ -84,7 +84,7 @@ export class PciSlots {
         const bdf = (address >> 8) & 0xffff
         const found = this.#functionAt(bdf)
         if (found) this.#callback(() => found.configWrite(address & 0xff, width, value >>> 0))
-        // v86 does not expect writes to slots where nothing is.
+        // v86 does not handle writes to empty slots.
         else if (pci.device_spaces[bdf]) this.#callback(() => this.#ownWrite(own, address, value))
       }
     }
@@ -93,7 +93,7 @@ export class PciSlots {
     take('pci_write32', 4)
   }
 
-  /** A write to a function of v86's, which may be the bridge that routes interrupts. */
+  /** Writes to a function of v86, which may be the bridge that routes interrupts. */
   #ownWrite(write: (address: number, value: number) => void, address: number, value: number): void {
     write(address, value)
     this.#lines.update()
@@ -103,7 +103,7 @@ export class PciSlots {
     return bdf < 256 && (bdf & 7) === 0 ? this.#functions[bdf >> 3] : undefined
   }
 
-  /** A 16-bit write is one write here, not two of bytes. */
+  /** Passes a 16-bit write on as one write instead of two bytes. */
   #takeWideWrites(): void {
     const cpu = this.#cpu
     const split = cpu.mmap_write16.bind(cpu)
@@ -114,7 +114,7 @@ export class PciSlots {
     }
   }
 
-  /** Follows the BARs: decoding went on or off, or the firmware moved one. */
+  /** Updates the windows after decoding was switched on or off, or a BAR was moved. */
   #mapBars(): void {
     this.#windows = []
     this.#last = undefined
@@ -133,7 +133,7 @@ export class PciSlots {
 
   #map(index: number): void {
     const cpu = this.#cpu
-    // Above 4 GiB this processor has no addresses, and below the end of memory no callback.
+    // v86 supports no addresses above 4 GiB, and no callbacks below the end of memory.
     if (index >= cpu.memory_map_read8.length || index * 2 ** BLOCK_SHIFT < cpu.memory_size[0] >>> 0) return
     this.#blocks.push({
       index,
