@@ -5,11 +5,12 @@ import { BaseAddress, type BaseAddressRequest } from './base-address.ts'
 import { ConfigurationSpace } from './configuration-space.ts'
 
 const IDENTITY = { vendor: 1, device: 2, revision: 3, classCode: 4, subsystemVendor: 5, subsystem: 6 }
+const DEVICE = { read: () => 0, write() {} }
 const BAR_0 = 0x10
 const MEMORY = 2
 
 function request(part: Partial<BaseAddressRequest>): BaseAddressRequest {
-  return { index: 0, size: 4096, kind: 'memory32', prefetchable: false, address: 0, ...part }
+  return { index: 0, size: 4096, kind: 'memory32', prefetchable: false, address: 0, device: DEVICE, ...part }
 }
 
 function spaceWith(...requests: BaseAddressRequest[]): ConfigurationSpace {

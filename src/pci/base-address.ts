@@ -1,3 +1,4 @@
+import type { BusDevice } from '../bus/bus-device.ts'
 import type { MappableParts, PciBar } from './pci-function.ts'
 
 /** Properties of one base address register. */
@@ -10,6 +11,8 @@ export interface BaseAddressRequest {
   readonly prefetchable: boolean
   /** Address after a reset, for a bus without firmware that assigns addresses; 0 if unassigned. */
   readonly address: number
+  /** Serves accesses to the BAR. */
+  readonly device: BusDevice
   readonly mappable?: MappableParts | undefined
 }
 
@@ -26,6 +29,7 @@ export class BaseAddress implements PciBar {
   readonly size: number
   readonly kind: 'memory32' | 'memory64'
   readonly prefetchable: boolean
+  readonly device: BusDevice
   readonly mappable: MappableParts | undefined
   address = 0
   decoded = false
@@ -41,6 +45,7 @@ export class BaseAddress implements PciBar {
     this.size = size
     this.kind = kind
     this.prefetchable = request.prefetchable
+    this.device = request.device
     this.mappable = request.mappable
   }
 

@@ -1,3 +1,4 @@
+import type { BusDevice } from '../bus/bus-device.ts'
 import type { Pending } from '../pending/pending.ts'
 
 /**
@@ -10,9 +11,6 @@ export interface PciFunction {
   /** Returns the little-endian value of `width` (1, 2 or 4) bytes of the configuration space. */
   configRead(offset: number, width: number): number
   configWrite(offset: number, width: number, value: number): void
-  /** Reads from a BAR. The bus decodes addresses and calls this only for accesses that the function must answer. */
-  barRead(bar: number, offset: number, width: number): number
-  barWrite(bar: number, offset: number, width: number, value: number): void
   /**
    * Follows a change of the memory map.
    * @param removed true if regions were removed
@@ -40,6 +38,10 @@ export interface PciBar {
   readonly address: number
   /** Whether the function answers at `address`: memory decoding is on and an address is assigned. */
   readonly decoded: boolean
+  /**
+   * Serves accesses to the BAR. The bus decodes addresses and passes on only those that the function must answer.
+   */
+  readonly device: BusDevice
   /** Parts that a monitor can map into the guest, if any. */
   readonly mappable?: MappableParts | undefined
 }

@@ -37,7 +37,7 @@ function drained(rig: VfioUserRig, events: readonly EventFd[]): number[] {
 
 /** Pending bits of the vectors, which follow the table. */
 function pending(rig: VfioUserRig): number {
-  return rig.driver.pci.barRead(1, 3 * 16, 4)
+  return rig.driver.readBar(1, 3 * 16, 4)
 }
 
 test('each kind of interrupts has as many as the configuration space says  @vfio-user DEVICE_GET_IRQ_INFO', {

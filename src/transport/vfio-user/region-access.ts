@@ -114,7 +114,7 @@ export class RegionAccess {
       const value =
         width === 4 ? word(payload, from) : width === 2 ? payload[from] | (payload[from + 1] << 8) : payload[from]
       if (region === RegionIndex.CONFIG) this.pci.configWrite(offset, width, value)
-      else this.pci.barWrite(region, offset, width, value)
+      else this.pci.bars[region]?.device.write(offset, width, value)
       from += width
       offset += width
     }
@@ -122,7 +122,7 @@ export class RegionAccess {
 
   #read(region: number, offset: number, width: number): number {
     if (region === RegionIndex.CONFIG) return this.pci.configRead(offset, width)
-    return this.pci.barRead(region, offset, width)
+    return this.pci.bars[region]?.device.read(offset, width) ?? 0
   }
 
   /** Begins an answer with what the command began with. */
