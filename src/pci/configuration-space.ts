@@ -1,4 +1,4 @@
-import { BaseAddress, type BaseAddressRequest } from './base-address.ts'
+import { BaseAddress, type BaseAddressRequest, type Decoding } from './base-address.ts'
 import type { PciCapability } from './capability.ts'
 
 // Type 0 configuration space header                                   @pci 6.1
@@ -32,6 +32,7 @@ const SIZE = 0x100
 
 /** Supported bits of the command register. @pci 6.2.2 */
 const Command = {
+  IO: 1 << 0,
   MEMORY: 1 << 1,
   BUS_MASTER: 1 << 2,
   PARITY: 1 << 6,
@@ -90,11 +91,7 @@ export class ConfigurationSpace {
     view.setUint16(SUBSYSTEM_ID, identity.subsystem, true)
     view.setUint8(INTERRUPT_PIN, 1)
     const masks = new DataView(this.#writable.buffer)
-    masks.setUint16(
-      COMMAND,
-      Command.MEMORY | Command.BUS_MASTER | Command.PARITY | Command.SERR | Command.INTX_DISABLE,
-      true,
-    )
+    masks.setUint16(COMMAND, commandBits(requests), true)
     masks.setUint8(CACHE_LINE_SIZE, 0xff)
     masks.setUint8(LATENCY_TIMER, 0xff)
     masks.setUint8(INTERRUPT_LINE, 0xff)
@@ -189,14 +186,23 @@ export class ConfigurationSpace {
   }
 
   #updateBars(): boolean {
-    const enabled = (this.#bytes[COMMAND] & Command.MEMORY) !== 0
+    const command = this.#bytes[COMMAND]
+    const decoding: Decoding = { memory: (command & Command.MEMORY) !== 0, io: (command & Command.IO) !== 0 }
     let changed = false
     for (const bar of this.bars) {
       if (!bar) continue
       const at = BAR_0 + 4 * bar.request.index
       const high = bar.kind === 'memory64' ? this.#view.getUint32(at + 4, true) : 0
-      if (bar.update(this.#view.getUint32(at, true), high, enabled)) changed = true
+      if (bar.update(this.#view.getUint32(at, true), high, decoding)) changed = true
     }
     return changed
   }
+}
+
+/** Returns the command register bits that a driver can set: a space without a BAR cannot be enabled. @pci 6.2.2 */
+function commandBits(requests: readonly BaseAddressRequest[]): number {
+  const io = requests.some(({ kind }) => kind === 'io')
+  const memory = requests.some(({ kind }) => kind !== 'io')
+  const spaces = (io ? Command.IO : 0) | (memory ? Command.MEMORY : 0)
+  return spaces | Command.BUS_MASTER | Command.PARITY | Command.SERR | Command.INTX_DISABLE
 }

@@ -36,7 +36,7 @@ export interface PciBar {
   readonly prefetchable: boolean
   /** Guest address that the driver or firmware assigned; 0 if unassigned. */
   readonly address: number
-  /** Whether the function answers at `address`: memory decoding is on and an address is assigned. */
+  /** Whether the function answers at `address`: its space is enabled in the command register, and an address is assigned. */
   readonly decoded: boolean
   /**
    * Serves accesses to the BAR. The bus decodes addresses and passes on only those that the function must answer.
@@ -67,6 +67,6 @@ export interface PciBus {
    * @returns false if the vector is masked; it stays pending until `retryVectors`
    */
   sendVector?: (vector: number) => boolean
-  /** Called when a BAR moved, or memory decoding was switched on or off. */
+  /** Called when a BAR moved, or began or ended to be decoded. */
   barsChanged?: () => void
 }

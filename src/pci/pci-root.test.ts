@@ -6,6 +6,7 @@ import { PciRoot } from './pci-root.ts'
 import { type MemoryBar, MemoryFunction } from './testing/memory-function.ts'
 
 const [COMMAND, BAR_0] = [0x04, 0x10]
+const IO = 1
 const MEMORY = 2
 const RAM_BYTES = 0x1000_0000
 
@@ -17,6 +18,7 @@ function bar(part: Partial<MemoryBar> = {}): MemoryBar {
 function makeRoot() {
   const memory = new AddressBus({ name: 'memory', size: 2 ** 40 })
   memory.insert({ start: 0, size: RAM_BYTES }, { read: () => 0x11, write() {} })
+  const ports = new AddressBus({ name: 'I/O ports', size: 0x10000 })
   const levels = [false, false, false, false]
   const lines = levels.map(
     (_, i) =>
@@ -26,7 +28,7 @@ function makeRoot() {
         },
       }),
   )
-  const root = new PciRoot({ memory, interruptLine: (slot) => lines[slot % 4].source() })
+  const root = new PciRoot({ memory, ports, interruptLine: (slot) => lines[slot % 4].source() })
   const plug = (slot: number, ...bars: MemoryBar[]): MemoryFunction => {
     let made: MemoryFunction | undefined
     root.plug(slot, (bus) => {
@@ -36,13 +38,10 @@ function makeRoot() {
     assert.ok(made)
     return made
   }
+  const rangesOf = (bus: AddressBus) => bus.statistics().ranges.map(({ start, size }) => [start, size])
   /** Ranges on the memory bus besides RAM. */
-  const ranges = () =>
-    memory
-      .statistics()
-      .ranges.slice(1)
-      .map(({ start, size }) => [start, size])
-  return { root, memory, levels, plug, ranges }
+  const ranges = () => rangesOf(memory).slice(1)
+  return { root, memory, ports, levels, plug, ranges, portRanges: () => rangesOf(ports) }
 }
 
 test('a BAR answers at the address that the driver wrote, while memory decoding is on  @pci 6.2.5.1', () => {
@@ -88,6 +87,33 @@ test('a 64-bit BAR moves with each half that is written  @pci 6.2.5.1', () => {
   }
   pci.configWrite(BAR_0 + 4, 4, 1)
   assert.deepEqual(ranges(), [[0x1_0000_0000, 1 << 20]])
+})
+
+test('an I/O BAR answers at its ports, while I/O decoding is on  @pci 6.2.2', () => {
+  const { ports, plug, ranges, portRanges } = makeRoot()
+  const pci = plug(3, bar({ kind: 'io', size: 8 }), bar({ index: 1, address: 0xfea0_0000 }))
+  pci.configWrite(BAR_0, 4, 0xc060)
+  pci.configWrite(COMMAND, 2, MEMORY)
+  assert.deepEqual([portRanges(), ranges()], [[], [[0xfea0_0000, 4096]]])
+  pci.configWrite(COMMAND, 2, IO)
+  assert.deepEqual([portRanges(), ranges()], [[[0xc060, 8]], []])
+  ports.write(0xc063, 1, 0x83)
+  assert.equal(pci.bars[0]?.device.read(3, 1), 0x83)
+  assert.equal(ports.read(0xc063, 4), 0x83, 'the last port and those after it')
+  pci.configWrite(BAR_0, 4, 0xd001)
+  assert.deepEqual(portRanges(), [[0xd000, 8]])
+})
+
+test('an I/O BAR does not answer at ports of the board, or where there are no ports', () => {
+  const { plug, portRanges } = makeRoot()
+  const pci = plug(3, bar({ kind: 'io', size: 8 }))
+  pci.configWrite(COMMAND, 2, IO)
+  for (const address of [0, 0x60, 0xcf8, 0xff8, 0x1_0000, 0xc000_c000, 0xffff_fff8]) {
+    pci.configWrite(BAR_0, 4, address)
+    assert.deepEqual(portRanges(), [], address.toString(16))
+  }
+  pci.configWrite(BAR_0, 4, 0x1000)
+  assert.deepEqual(portRanges(), [[0x1000, 8]])
 })
 
 test('a BAR that covers RAM or another BAR does not answer until it is elsewhere, or its range is free', () => {

@@ -3,11 +3,15 @@ import type { InterruptLine } from '../bus/interrupt-line.ts'
 import type { PciBar, PciBus, PciFunction } from './pci-function.ts'
 
 const SLOTS = 32
+/** Lowest address of an I/O BAR: the ports below are those of the board. */
+const FIRST_PORT = 0x1000
 
 /** What a PCI root is connected to. */
 export interface PciRootOptions {
   /** Memory addresses, on which memory BARs are placed. */
   readonly memory: AddressBus
+  /** I/O ports, on which I/O BARs are placed. */
+  readonly ports: AddressBus
   /** Returns the line that the interrupt pin of the function in a slot is connected to. */
   readonly interruptLine: (slot: number) => InterruptLine
 }
@@ -20,16 +24,17 @@ interface PlacedBar {
 }
 
 /**
- * PCI bus 0: configuration accesses reach the function in a slot, and BARs are on the address bus while they are decoded.
+ * PCI bus 0: configuration accesses reach the function in a slot, and BARs are on the address buses while they are
+ * decoded.
  *
- *     const root = new PciRoot({ memory, interruptLine: (slot) => lines[slot % 4].source() })
+ *     const root = new PciRoot({ memory, ports, interruptLine: (slot) => lines[slot % 4].source() })
  *     root.plug(8, (bus) => new VirtioPciFunction(device, bus, { memory: guestMemory, log }))
  *     root.functionAt(8)?.configWrite(0x10, 4, 0xfea0_0000)   // BAR 0
  *     root.functionAt(8)?.configWrite(0x04, 2, 0x0006)        // memory decoding on
  *     memory.read(0xfea0_0012, 2)                             // num_queues
  *
  * A BAR whose range is taken, by another BAR or by any other device, is not placed until the range is free: a driver
- * cannot cover one device by another.
+ * cannot cover one device by another. I/O BARs are not placed below 0x1000, where the board has its ports.
  */
 export class PciRoot {
   /** By slot. */
@@ -49,7 +54,9 @@ export class PciRoot {
     })
     this.#functions[slot] = pci
     for (const bar of pci.bars) {
-      if (bar) this.#bars.push({ bar, bus: this.options.memory, range: undefined })
+      if (!bar) continue
+      const { memory, ports } = this.options
+      this.#bars.push({ bar, bus: bar.kind === 'io' ? ports : memory, range: undefined })
     }
     this.#placeBars()
   }
@@ -58,7 +65,7 @@ export class PciRoot {
     return this.#functions[slot]
   }
 
-  /** Moves BARs on the address bus to where they are decoded now. */
+  /** Moves BARs on the address buses to where they are decoded now. */
   #placeBars(): void {
     for (const placed of this.#bars) {
       const { bar, bus, range } = placed
@@ -70,6 +77,7 @@ export class PciRoot {
       const { bar, bus, range } = placed
       if (range || !bar.decoded) continue
       const wanted = { start: bar.address, size: bar.size }
+      if (bar.kind === 'io' && bar.address < FIRST_PORT) continue
       if (!bus.isFree(wanted)) continue
       bus.insert(wanted, bar.device)
       placed.range = wanted

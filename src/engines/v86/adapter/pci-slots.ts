@@ -4,6 +4,7 @@ import { PciRoot } from '../../../pci/pci-root.ts'
 import type { V86Cpu } from './internals.ts'
 import { InterruptLines, PINS } from './interrupt-lines.ts'
 import { MappedMemory } from './mapped-memory.ts'
+import { MappedPorts } from './mapped-ports.ts'
 
 /**
  * Slots of v86's PCI bus that hold functions of ours: configuration accesses, BARs wherever the firmware puts them, and
@@ -24,6 +25,7 @@ export class PciSlots {
     const pins = Array.from({ length: PINS }, (_, pin) => new SharedLine({ set: (level) => lines.set(pin, level) }))
     this.#root = new PciRoot({
       memory: new MappedMemory(cpu, lines).bus,
+      ports: new MappedPorts(cpu, lines).bus,
       // As boards do: INTA of slot n is connected to pin n - 1, modulo 4, of the ISA bridge.
       interruptLine: (slot) => pins[(slot - 1) & (PINS - 1)].source(),
     })

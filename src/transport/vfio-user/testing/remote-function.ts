@@ -14,12 +14,12 @@ export class RemoteFunction implements PciFunction {
       for (const descriptor of descriptors) descriptor.close()
       if (value.size === 0) return undefined
       const low = this.configRead(0x10 + 4 * index, 4)
-      const kind = (low & 6) === 4 ? 'memory64' : 'memory32'
+      const kind = (low & 1) === 1 ? 'io' : (low & 6) === 4 ? 'memory64' : 'memory32'
       const device = {
         read: (offset: number, width: number) => this.#read(index, offset, width),
         write: (offset: number, width: number, value: number) => this.#write(index, offset, width, value),
       }
-      return { size: value.size, kind, prefetchable: (low & 8) !== 0, address: 0, decoded: true, device }
+      return { size: value.size, kind, prefetchable: (low & 9) === 8, address: 0, decoded: true, device }
     })
   }
 
