@@ -22,6 +22,8 @@ const CACHE_LINE_SIZE = 0x0c
 const LATENCY_TIMER = 0x0d
 const BAR_0 = 0x10
 const BAR_END = 0x28
+const ROM = 0x30
+const ROM_END = 0x34
 const SUBSYSTEM_VENDOR_ID = 0x2c
 const SUBSYSTEM_ID = 0x2e
 const CAPABILITIES = 0x34
@@ -65,7 +67,11 @@ export interface PciIdentity {
  * writes are ignored.
  */
 export class ConfigurationSpace {
+  /** BARs 0 to 5. */
   readonly bars: readonly (BaseAddress | undefined)[]
+  /** Expansion ROM. */
+  readonly rom: BaseAddress | undefined
+  readonly #baseAddresses: readonly BaseAddress[]
   readonly #bytes = new Uint8Array(SIZE)
   readonly #initial: Uint8Array
   readonly #writable = new Uint8Array(SIZE)
@@ -95,7 +101,10 @@ export class ConfigurationSpace {
     masks.setUint8(CACHE_LINE_SIZE, 0xff)
     masks.setUint8(LATENCY_TIMER, 0xff)
     masks.setUint8(INTERRUPT_LINE, 0xff)
-    this.bars = this.#placeBars(requests, masks)
+    this.#baseAddresses = requests.map((request) => this.#placeBaseAddress(request, masks))
+    const at = (index: number) => this.#baseAddresses.find(({ request }) => request.index === index)
+    this.bars = [0, 1, 2, 3, 4, 5].map(at)
+    this.rom = at(6)
     this.#placeCapabilities(capabilities)
     this.#initial = this.#bytes.slice()
     this.#updateBars()
@@ -133,7 +142,7 @@ export class ConfigurationSpace {
       this.#bytes[at] = (this.#bytes[at] & ~mask) | ((value >>> (8 * (at - offset))) & mask)
     }
     const commandWritten = offset < STATUS && end > COMMAND
-    if (commandWritten || (offset < BAR_END && end > BAR_0)) {
+    if (commandWritten || (offset < BAR_END && end > BAR_0) || (offset < ROM_END && end > ROM)) {
       const mapped = this.#updateBars()
       if (commandWritten || mapped) this.onChange(mapped)
     }
@@ -151,20 +160,15 @@ export class ConfigurationSpace {
     for (const { capability, body } of this.#capabilities) capability.afterWrite?.(body, 0, body.length)
   }
 
-  #placeBars(requests: readonly BaseAddressRequest[], masks: DataView): (BaseAddress | undefined)[] {
-    const bars = new Array<BaseAddress | undefined>(6).fill(undefined)
-    for (const request of requests) {
-      const bar = new BaseAddress(request)
-      const at = BAR_0 + 4 * request.index
-      bars[request.index] = bar
-      bar.initialWords.forEach((word, i) => {
-        this.#view.setUint32(at + 4 * i, word, true)
-      })
-      bar.writableWords.forEach((mask, i) => {
-        masks.setUint32(at + 4 * i, mask, true)
-      })
-    }
-    return bars
+  #placeBaseAddress(request: BaseAddressRequest, masks: DataView): BaseAddress {
+    const bar = new BaseAddress(request)
+    bar.initialWords.forEach((word, i) => {
+      this.#view.setUint32(bar.offset + 4 * i, word, true)
+    })
+    bar.writableWords.forEach((mask, i) => {
+      masks.setUint32(bar.offset + 4 * i, mask, true)
+    })
+    return bar
   }
 
   #placeCapabilities(capabilities: readonly PciCapability[]): void {
@@ -189,9 +193,8 @@ export class ConfigurationSpace {
     const command = this.#bytes[COMMAND]
     const decoding: Decoding = { memory: (command & Command.MEMORY) !== 0, io: (command & Command.IO) !== 0 }
     let changed = false
-    for (const bar of this.bars) {
-      if (!bar) continue
-      const at = BAR_0 + 4 * bar.request.index
+    for (const bar of this.#baseAddresses) {
+      const at = bar.offset
       const high = bar.kind === 'memory64' ? this.#view.getUint32(at + 4, true) : 0
       if (bar.update(this.#view.getUint32(at, true), high, decoding)) changed = true
     }

@@ -8,6 +8,8 @@ export interface PciFunction {
   readonly name: string
   /** BARs by number, 0 to 5. A 64-bit BAR takes two, of which the second is undefined. */
   readonly bars: readonly (PciBar | undefined)[]
+  /** Expansion ROM, if the function has one. */
+  readonly rom?: PciBar | undefined
   /** Returns the little-endian value of `width` (1, 2 or 4) bytes of the configuration space. */
   configRead(offset: number, width: number): number
   configWrite(offset: number, width: number, value: number): void
@@ -32,7 +34,7 @@ export interface PciFunction {
 export interface PciBar {
   /** Size in bytes, a power of two. */
   readonly size: number
-  readonly kind: 'memory32' | 'memory64' | 'io'
+  readonly kind: 'memory32' | 'memory64' | 'io' | 'rom'
   readonly prefetchable: boolean
   /** Guest address that the driver or firmware assigned; 0 if unassigned. */
   readonly address: number

@@ -53,7 +53,7 @@ export class PciRoot {
       barsChanged: () => this.#placeBars(),
     })
     this.#functions[slot] = pci
-    for (const bar of pci.bars) {
+    for (const bar of [...pci.bars, pci.rom]) {
       if (!bar) continue
       const { memory, ports } = this.options
       this.#bars.push({ bar, bus: bar.kind === 'io' ? ports : memory, range: undefined })

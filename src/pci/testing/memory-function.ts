@@ -34,6 +34,7 @@ export class MemoryFunction implements PciFunction {
   readonly name = 'memory'
   readonly space: ConfigurationSpace
   readonly bars: PciFunction['bars']
+  readonly rom: PciFunction['rom']
 
   constructor(
     readonly bus: PciBus,
@@ -44,6 +45,7 @@ export class MemoryFunction implements PciFunction {
       if (mapped) bus.barsChanged?.()
     })
     this.bars = this.space.bars
+    this.rom = this.space.rom
   }
 
   configRead(offset: number, width: number): number {

@@ -1,5 +1,5 @@
 import { Errno } from '../../host/linux/errno.ts'
-import type { PciFunction } from '../../pci/pci-function.ts'
+import type { PciBar, PciFunction } from '../../pci/pci-function.ts'
 import {
   HEADER_BYTES,
   HEADER_COMMAND,
@@ -43,7 +43,12 @@ export class RegionAccess {
   /** How many bytes a region has; 0 where it is not there. */
   sizeOf(region: number): number {
     if (region === RegionIndex.CONFIG) return CONFIG_BYTES
-    return this.pci.bars[region]?.size ?? 0
+    return this.barOf(region)?.size ?? 0
+  }
+
+  /** The BAR that a region is; of the ROM too. */
+  barOf(region: number): PciBar | undefined {
+    return region === RegionIndex.ROM ? this.pci.rom : this.pci.bars[region]
   }
 
   /** @returns the whole answer, valid until the next access */
@@ -114,7 +119,7 @@ export class RegionAccess {
       const value =
         width === 4 ? word(payload, from) : width === 2 ? payload[from] | (payload[from + 1] << 8) : payload[from]
       if (region === RegionIndex.CONFIG) this.pci.configWrite(offset, width, value)
-      else this.pci.bars[region]?.device.write(offset, width, value)
+      else this.barOf(region)?.device.write(offset, width, value)
       from += width
       offset += width
     }
@@ -122,7 +127,7 @@ export class RegionAccess {
 
   #read(region: number, offset: number, width: number): number {
     if (region === RegionIndex.CONFIG) return this.pci.configRead(offset, width)
-    return this.pci.bars[region]?.device.read(offset, width) ?? 0
+    return this.barOf(region)?.device.read(offset, width) ?? 0
   }
 
   /** Begins an answer with what the command began with. */
