@@ -36,11 +36,12 @@ export async function queueInProcess(): Promise<FarQueue> {
   const memory = new GuestMemory([region])
   const pci = new VirtioPciFunction(echoDevice(), { setInterruptLine() {}, sendVector }, { memory, log: console.error })
   const { driver, notification } = await startDriver(pci, allocator)
+  const registers = pci.bars[notification.bar]?.device
   return {
     driver: driver.queues[0],
     allocator,
     notify() {
-      pci.barWrite(notification.bar, notification.offset, 2, 0)
+      registers?.write(notification.offset, 2, 0)
       pci.publish()
     },
     interrupted() {

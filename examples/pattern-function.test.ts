@@ -10,8 +10,8 @@ test('memory is filled with a byte, and the pin is asserted until the status is 
   let asserted = false
   const bus = { setInterruptLine: (level: boolean) => (asserted = level) }
   const pci = new PatternFunction(bus, new GuestMemory([region]))
-  const write = (offset: number, value: number) => pci.barWrite(0, offset, 4, value)
-  const status = () => pci.barRead(0, STATUS, 4)
+  const write = (offset: number, value: number) => pci.write(offset, 4, value)
+  const status = () => pci.read(STATUS, 4)
 
   pci.configWrite(4, 2, 6) // memory decoding and bus mastering on
   write(ADDRESS, 0x1004)

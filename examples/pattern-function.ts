@@ -1,4 +1,11 @@
-import { ConfigurationSpace, type GuestMemory, type PciBus, type PciFunction, SpanList } from '../src/index.ts'
+import {
+  type BusDevice,
+  ConfigurationSpace,
+  type GuestMemory,
+  type PciBus,
+  type PciFunction,
+  SpanList,
+} from '../src/index.ts'
 
 const IDENTITY = { vendor: 0x1234, device: 0x5041, revision: 1, classCode: 0xff0000, subsystemVendor: 0, subsystem: 0 }
 const BAR = { index: 0, size: 4096, kind: 'memory32', prefetchable: false, address: 0 } as const
@@ -9,9 +16,9 @@ const Status = { IDLE: 0, DONE: 1, FAILED: 2 } as const
 const MAX_BYTES = 1 << 20
 
 /** Fills guest memory with a byte, then interrupts: a PCI device that is not virtio. */
-export class PatternFunction implements PciFunction {
+export class PatternFunction implements PciFunction, BusDevice {
   readonly name = 'pattern'
-  readonly #space = new ConfigurationSpace(IDENTITY, [BAR], [], () => this.#updateInterrupt())
+  readonly #space = new ConfigurationSpace(IDENTITY, [{ ...BAR, device: this }], [], () => this.#updateInterrupt())
   readonly bars = this.#space.bars
   readonly #registers = new Uint32Array(5)
   readonly #spans = new SpanList()
@@ -29,11 +36,11 @@ export class PatternFunction implements PciFunction {
     this.#space.write(offset, width, value)
   }
 
-  barRead(_bar: number, offset: number, width: number): number {
+  read(offset: number, width: number): number {
     return width === 4 ? (this.#registers[offset >>> 2] ?? 0) : 0
   }
 
-  barWrite(_bar: number, offset: number, width: number, value: number): void {
+  write(offset: number, width: number, value: number): void {
     if (width !== 4) return
     const register = offset >>> 2
     this.#registers[register] = register === Register.STATUS ? Status.IDLE : value

@@ -59,7 +59,9 @@ const source: outboard.RandomSource = { fill: (bytes) => bytes.fill(4) }
 const log = () => {}
 const bus = { setInterruptLine() {}, sendMessage() {} }
 const identity = { vendor: 1, device: 2, revision: 3, classCode: 4, subsystemVendor: 5, subsystem: 6 }
-const bars = [{ index: 0, size: 4096, kind: 'memory32', prefetchable: false, address: 0 }]
+const bars = [
+  { index: 0, size: 4096, kind: 'memory32', prefetchable: false, address: 0, device: { read: () => 0, write() {} } },
+]
 const description: outboard.InputDescription = {
   name: 'test',
   serial: '1',

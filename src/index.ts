@@ -9,6 +9,11 @@
 // Services of a device: interfaces, and the implementations that run anywhere
 export { MemoryDisk, type MemoryDiskOptions } from './backends/disk/memory-disk.ts'
 export { createNetworkLink, type NetworkLinkOptions } from './backends/net/network-link.ts'
+// Engines and transports of your own
+export { AddressBus, type AddressBusOptions, type AddressRange, type BusStatistics } from './bus/address-bus.ts'
+export type { BusDevice } from './bus/bus-device.ts'
+export { BusError } from './bus/bus-error.ts'
+export { type InterruptLine, SharedLine } from './bus/interrupt-line.ts'
 // Devices
 export {
   type BlockCounters,
@@ -38,7 +43,6 @@ export { createKeyboard, type KeyboardOptions } from './devices/virtio/input/key
 export { createTablet } from './devices/virtio/input/tablet.ts'
 export { type NetCounters, NetDevice, type NetDeviceOptions } from './devices/virtio/net/net.ts'
 export { NetFeature } from './devices/virtio/net/protocol.ts'
-// Engines and transports of your own
 export { type LineLog, limitedLog } from './log/limited-log.ts'
 // Guest memory
 export { GuestMemory, type WriteListener } from './memory/guest-memory.ts'
@@ -52,6 +56,7 @@ export { CapabilityId, type PciCapability } from './pci/capability.ts'
 export { ConfigurationSpace, type PciIdentity } from './pci/configuration-space.ts'
 export { MAX_MSIX_VECTORS, Msix } from './pci/msix.ts'
 export type { PciBar, PciBus, PciFunction } from './pci/pci-function.ts'
+export { PciRoot, type PciRootOptions } from './pci/pci-root.ts'
 // Device contract: what a device of your own implements and uses
 export { Pending } from './pending/pending.ts'
 export { Damage } from './services/damage.ts'

@@ -5,11 +5,13 @@ import { BaseAddress, type BaseAddressRequest } from './base-address.ts'
 import { ConfigurationSpace } from './configuration-space.ts'
 
 const IDENTITY = { vendor: 1, device: 2, revision: 3, classCode: 4, subsystemVendor: 5, subsystem: 6 }
+const DEVICE = { read: () => 0, write() {} }
 const BAR_0 = 0x10
+const IO = 1
 const MEMORY = 2
 
 function request(part: Partial<BaseAddressRequest>): BaseAddressRequest {
-  return { index: 0, size: 4096, kind: 'memory32', prefetchable: false, address: 0, ...part }
+  return { index: 0, size: 4096, kind: 'memory32', prefetchable: false, address: 0, device: DEVICE, ...part }
 }
 
 function spaceWith(...requests: BaseAddressRequest[]): ConfigurationSpace {
@@ -23,6 +25,17 @@ test('a driver that writes all ones reads the size of a 32-bit BAR  @pci 6.2.5.1
     const stuck = space.read(BAR_0, 4)
     assert.equal(stuck & 15, 0)
     assert.equal((~(stuck & ~15) + 1) >>> 0, size)
+  }
+})
+
+test('a driver that writes all ones reads the size of an I/O BAR  @pci 6.2.5.1', () => {
+  for (const size of [4, 8, 256, 1024]) {
+    const space = spaceWith(request({ size, kind: 'io' }))
+    assert.equal(space.read(BAR_0, 4), 1, 'I/O ports, at no address')
+    space.write(BAR_0, 4, 0xffff_ffff)
+    const stuck = space.read(BAR_0, 4)
+    assert.equal(stuck & 3, 1)
+    assert.equal((~(stuck & ~3) + 1) >>> 0, size)
   }
 })
 
@@ -44,12 +57,13 @@ test('the low bits give the type of a BAR and are read-only  @pci 6.2.5.1', () =
     ['memory32', true, 8],
     ['memory64', false, 4],
     ['memory64', true, 12],
+    ['io', false, 1],
   ] as const) {
     const space = spaceWith(request({ kind, prefetchable }))
     assert.equal(space.read(BAR_0, 4), bits)
     for (const value of [0, 15, 0xffff_ffff]) {
       space.write(BAR_0, 4, value)
-      assert.equal(space.read(BAR_0, 4) & 15, bits)
+      assert.equal(space.read(BAR_0, 4) & (kind === 'io' ? 3 : 15), bits)
     }
   }
 })
@@ -94,6 +108,33 @@ test('a BAR is decoded if memory decoding is on and it has an address  @pci 6.2.
   assert.deepEqual(changes, [false, true, true, true])
 })
 
+test('memory and I/O ports are decoded independently  @pci 6.2.2', () => {
+  const space = spaceWith(
+    request({ kind: 'io', size: 32, address: 0xc000 }),
+    request({ index: 1, address: 0xfea0_0000 }),
+    request({ index: 2, kind: 'memory64', address: 0x8_0000_0000 }),
+  )
+  const decoded = () => space.bars.map((bar) => bar?.decoded ?? false)
+  for (const command of [0, IO, MEMORY, IO | MEMORY]) {
+    space.write(4, 2, command)
+    const [io, memory] = [(command & IO) !== 0, (command & MEMORY) !== 0]
+    assert.deepEqual(decoded(), [io, memory, memory, false, false, false])
+  }
+})
+
+test('a function without a BAR of a space cannot enable that space  @pci 6.2.2', () => {
+  for (const [requests, bits] of [
+    [[], 0],
+    [[request({})], MEMORY],
+    [[request({ kind: 'io' })], IO],
+    [[request({}), request({ index: 1, kind: 'io' })], IO | MEMORY],
+  ] as const) {
+    const space = spaceWith(...requests)
+    space.write(4, 2, IO | MEMORY)
+    assert.equal(space.read(4, 2), bits)
+  }
+})
+
 test('a 64-bit BAR can lie above 4 GiB', () => {
   const space = spaceWith(request({ index: 4, kind: 'memory64' }))
   space.write(BAR_0 + 16, 4, 0x1000)
@@ -118,6 +159,9 @@ test('a reset restores the initial addresses of BARs', () => {
 test('an invalid BAR throws at construction', () => {
   for (const impossible of [
     { size: 8 },
+    { size: 2, kind: 'io' },
+    { size: 2 ** 17, kind: 'io' },
+    { kind: 'io', prefetchable: true },
     { size: 4097 },
     { size: 2 ** 32 },
     { index: 6 },

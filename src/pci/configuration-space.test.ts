@@ -12,9 +12,10 @@ const IDENTITY = {
   subsystemVendor: 0x1111,
   subsystem: 0x2222,
 }
+const device = { read: () => 0, write() {} }
 const BARS = [
-  { index: 0, size: 4096, kind: 'memory32', prefetchable: false, address: 0 },
-  { index: 2, size: 1 << 20, kind: 'memory64', prefetchable: true, address: 0 },
+  { index: 0, size: 4096, kind: 'memory32', prefetchable: false, address: 0, device },
+  { index: 2, size: 1 << 20, kind: 'memory64', prefetchable: true, address: 0, device },
 ] as const
 
 function capability(id: number, ...body: number[]): PciCapability {

@@ -1,4 +1,4 @@
-import { BaseAddress, type BaseAddressRequest } from './base-address.ts'
+import { BaseAddress, type BaseAddressRequest, type Decoding } from './base-address.ts'
 import type { PciCapability } from './capability.ts'
 
 // Type 0 configuration space header                                   @pci 6.1
@@ -22,6 +22,8 @@ const CACHE_LINE_SIZE = 0x0c
 const LATENCY_TIMER = 0x0d
 const BAR_0 = 0x10
 const BAR_END = 0x28
+const ROM = 0x30
+const ROM_END = 0x34
 const SUBSYSTEM_VENDOR_ID = 0x2c
 const SUBSYSTEM_ID = 0x2e
 const CAPABILITIES = 0x34
@@ -32,6 +34,7 @@ const SIZE = 0x100
 
 /** Supported bits of the command register. @pci 6.2.2 */
 const Command = {
+  IO: 1 << 0,
   MEMORY: 1 << 1,
   BUS_MASTER: 1 << 2,
   PARITY: 1 << 6,
@@ -64,7 +67,11 @@ export interface PciIdentity {
  * writes are ignored.
  */
 export class ConfigurationSpace {
+  /** BARs 0 to 5. */
   readonly bars: readonly (BaseAddress | undefined)[]
+  /** Expansion ROM. */
+  readonly rom: BaseAddress | undefined
+  readonly #baseAddresses: readonly BaseAddress[]
   readonly #bytes = new Uint8Array(SIZE)
   readonly #initial: Uint8Array
   readonly #writable = new Uint8Array(SIZE)
@@ -90,15 +97,14 @@ export class ConfigurationSpace {
     view.setUint16(SUBSYSTEM_ID, identity.subsystem, true)
     view.setUint8(INTERRUPT_PIN, 1)
     const masks = new DataView(this.#writable.buffer)
-    masks.setUint16(
-      COMMAND,
-      Command.MEMORY | Command.BUS_MASTER | Command.PARITY | Command.SERR | Command.INTX_DISABLE,
-      true,
-    )
+    masks.setUint16(COMMAND, commandBits(requests), true)
     masks.setUint8(CACHE_LINE_SIZE, 0xff)
     masks.setUint8(LATENCY_TIMER, 0xff)
     masks.setUint8(INTERRUPT_LINE, 0xff)
-    this.bars = this.#placeBars(requests, masks)
+    this.#baseAddresses = requests.map((request) => this.#placeBaseAddress(request, masks))
+    const at = (index: number) => this.#baseAddresses.find(({ request }) => request.index === index)
+    this.bars = [0, 1, 2, 3, 4, 5].map(at)
+    this.rom = at(6)
     this.#placeCapabilities(capabilities)
     this.#initial = this.#bytes.slice()
     this.#updateBars()
@@ -136,7 +142,7 @@ export class ConfigurationSpace {
       this.#bytes[at] = (this.#bytes[at] & ~mask) | ((value >>> (8 * (at - offset))) & mask)
     }
     const commandWritten = offset < STATUS && end > COMMAND
-    if (commandWritten || (offset < BAR_END && end > BAR_0)) {
+    if (commandWritten || (offset < BAR_END && end > BAR_0) || (offset < ROM_END && end > ROM)) {
       const mapped = this.#updateBars()
       if (commandWritten || mapped) this.onChange(mapped)
     }
@@ -154,20 +160,15 @@ export class ConfigurationSpace {
     for (const { capability, body } of this.#capabilities) capability.afterWrite?.(body, 0, body.length)
   }
 
-  #placeBars(requests: readonly BaseAddressRequest[], masks: DataView): (BaseAddress | undefined)[] {
-    const bars = new Array<BaseAddress | undefined>(6).fill(undefined)
-    for (const request of requests) {
-      const bar = new BaseAddress(request)
-      const at = BAR_0 + 4 * request.index
-      bars[request.index] = bar
-      bar.initialWords.forEach((word, i) => {
-        this.#view.setUint32(at + 4 * i, word, true)
-      })
-      bar.writableWords.forEach((mask, i) => {
-        masks.setUint32(at + 4 * i, mask, true)
-      })
-    }
-    return bars
+  #placeBaseAddress(request: BaseAddressRequest, masks: DataView): BaseAddress {
+    const bar = new BaseAddress(request)
+    bar.initialWords.forEach((word, i) => {
+      this.#view.setUint32(bar.offset + 4 * i, word, true)
+    })
+    bar.writableWords.forEach((mask, i) => {
+      masks.setUint32(bar.offset + 4 * i, mask, true)
+    })
+    return bar
   }
 
   #placeCapabilities(capabilities: readonly PciCapability[]): void {
@@ -189,14 +190,22 @@ export class ConfigurationSpace {
   }
 
   #updateBars(): boolean {
-    const enabled = (this.#bytes[COMMAND] & Command.MEMORY) !== 0
+    const command = this.#bytes[COMMAND]
+    const decoding: Decoding = { memory: (command & Command.MEMORY) !== 0, io: (command & Command.IO) !== 0 }
     let changed = false
-    for (const bar of this.bars) {
-      if (!bar) continue
-      const at = BAR_0 + 4 * bar.request.index
+    for (const bar of this.#baseAddresses) {
+      const at = bar.offset
       const high = bar.kind === 'memory64' ? this.#view.getUint32(at + 4, true) : 0
-      if (bar.update(this.#view.getUint32(at, true), high, enabled)) changed = true
+      if (bar.update(this.#view.getUint32(at, true), high, decoding)) changed = true
     }
     return changed
   }
+}
+
+/** Returns the command register bits that a driver can set: a space without a BAR cannot be enabled. @pci 6.2.2 */
+function commandBits(requests: readonly BaseAddressRequest[]): number {
+  const io = requests.some(({ kind }) => kind === 'io')
+  const memory = requests.some(({ kind }) => kind !== 'io')
+  const spaces = (io ? Command.IO : 0) | (memory ? Command.MEMORY : 0)
+  return spaces | Command.BUS_MASTER | Command.PARITY | Command.SERR | Command.INTX_DISABLE
 }

@@ -1,3 +1,4 @@
+import type { BusDevice } from '../bus/bus-device.ts'
 import type { Pending } from '../pending/pending.ts'
 
 /**
@@ -7,12 +8,11 @@ export interface PciFunction {
   readonly name: string
   /** BARs by number, 0 to 5. A 64-bit BAR takes two, of which the second is undefined. */
   readonly bars: readonly (PciBar | undefined)[]
+  /** Expansion ROM, if the function has one. */
+  readonly rom?: PciBar | undefined
   /** Returns the little-endian value of `width` (1, 2 or 4) bytes of the configuration space. */
   configRead(offset: number, width: number): number
   configWrite(offset: number, width: number, value: number): void
-  /** Reads from a BAR. The bus decodes addresses and calls this only for accesses that the function must answer. */
-  barRead(bar: number, offset: number, width: number): number
-  barWrite(bar: number, offset: number, width: number, value: number): void
   /**
    * Follows a change of the memory map.
    * @param removed true if regions were removed
@@ -34,12 +34,16 @@ export interface PciFunction {
 export interface PciBar {
   /** Size in bytes, a power of two. */
   readonly size: number
-  readonly kind: 'memory32' | 'memory64' | 'io'
+  readonly kind: 'memory32' | 'memory64' | 'io' | 'rom'
   readonly prefetchable: boolean
   /** Guest address that the driver or firmware assigned; 0 if unassigned. */
   readonly address: number
-  /** Whether the function answers at `address`: memory decoding is on and an address is assigned. */
+  /** Whether the function answers at `address`: its space is enabled in the command register, and an address is assigned. */
   readonly decoded: boolean
+  /**
+   * Serves accesses to the BAR. The bus decodes addresses and passes on only those that the function must answer.
+   */
+  readonly device: BusDevice
   /** Parts that a monitor can map into the guest, if any. */
   readonly mappable?: MappableParts | undefined
 }
@@ -65,6 +69,6 @@ export interface PciBus {
    * @returns false if the vector is masked; it stays pending until `retryVectors`
    */
   sendVector?: (vector: number) => boolean
-  /** Called when a BAR moved, or memory decoding was switched on or off. */
+  /** Called when a BAR moved, or began or ended to be decoded. */
   barsChanged?: () => void
 }

@@ -83,7 +83,7 @@ export class ClientSession implements Service {
   }
 
   #handlers(): Handlers {
-    const { pci, interrupts } = this.#served
+    const { interrupts } = this.#served
     let agreed = false
     return {
       VERSION: (request) => {
@@ -104,7 +104,7 @@ export class ClientSession implements Service {
         return { argsz: DEVICE_INFO_BYTES, flags, regions: REGIONS, irqs: IRQS, bytes: NOTHING }
       },
       DEVICE_GET_REGION_INFO: (request) => {
-        const { answer, fd } = regionInfo(pci, this.#regions, request)
+        const { answer, fd } = regionInfo(this.#regions, request)
         return fd === undefined ? answer : new AnswerWithDescriptor(answer, fd)
       },
       DEVICE_GET_IRQ_INFO: ({ argsz, index }) => {

@@ -37,7 +37,7 @@ function drained(rig: VfioUserRig, events: readonly EventFd[]): number[] {
 
 /** Reads the pending bits, which follow the MSI-X table. */
 function pending(rig: VfioUserRig): number {
-  return rig.driver.pci.barRead(1, 3 * 16, 4)
+  return rig.driver.readBar(1, 3 * 16, 4)
 }
 
 test('the number of interrupts of each index is that in configuration space  @vfio-user DEVICE_GET_IRQ_INFO', {

@@ -1,5 +1,5 @@
 import { Errno } from '../../host/linux/errno.ts'
-import type { PciFunction } from '../../pci/pci-function.ts'
+import type { PciBar, PciFunction } from '../../pci/pci-function.ts'
 import {
   HEADER_BYTES,
   HEADER_COMMAND,
@@ -43,7 +43,12 @@ export class RegionAccess {
   /** Size of a region in bytes; 0 if the function does not have it. */
   sizeOf(region: number): number {
     if (region === RegionIndex.CONFIG) return CONFIG_BYTES
-    return this.pci.bars[region]?.size ?? 0
+    return this.barOf(region)?.size ?? 0
+  }
+
+  /** The BAR that a region is; of the ROM too. */
+  barOf(region: number): PciBar | undefined {
+    return region === RegionIndex.ROM ? this.pci.rom : this.pci.bars[region]
   }
 
   /** Handles REGION_READ. @returns the reply message, valid until the next access */
@@ -117,7 +122,7 @@ export class RegionAccess {
       const value =
         width === 4 ? word(payload, from) : width === 2 ? payload[from] | (payload[from + 1] << 8) : payload[from]
       if (region === RegionIndex.CONFIG) this.pci.configWrite(offset, width, value)
-      else this.pci.barWrite(region, offset, width, value)
+      else this.barOf(region)?.device.write(offset, width, value)
       from += width
       offset += width
     }
@@ -125,7 +130,7 @@ export class RegionAccess {
 
   #read(region: number, offset: number, width: number): number {
     if (region === RegionIndex.CONFIG) return this.pci.configRead(offset, width)
-    return this.pci.barRead(region, offset, width)
+    return this.barOf(region)?.device.read(offset, width) ?? 0
   }
 
   /** Begins a reply: the header, and the fixed part of the command. */

@@ -1,7 +1,7 @@
 import { Errno } from '../../host/linux/errno.ts'
-import type { MappableParts, PciFunction } from '../../pci/pci-function.ts'
+import type { MappableParts } from '../../pci/pci-function.ts'
 import { REGION_INFO_BYTES, type ReplyOf, type RequestOf, sparseAreas } from './messages.ts'
-import { CAP_SPARSE_MMAP, REGIONS, RegionFlag } from './protocol.ts'
+import { CAP_SPARSE_MMAP, REGIONS, RegionFlag, RegionIndex } from './protocol.ts'
 import type { RegionAccess } from './region-access.ts'
 import { VfioUserError } from './vfio-user-error.ts'
 
@@ -17,16 +17,12 @@ export interface RegionInfo {
  * room.
  * @vfio-user DEVICE_GET_REGION_INFO
  */
-export function regionInfo(
-  pci: PciFunction,
-  access: RegionAccess,
-  { argsz, index }: RequestOf<'DEVICE_GET_REGION_INFO'>,
-): RegionInfo {
+export function regionInfo(access: RegionAccess, { argsz, index }: RequestOf<'DEVICE_GET_REGION_INFO'>): RegionInfo {
   if (argsz < REGION_INFO_BYTES)
     throw new VfioUserError(Errno.EINVAL, `argsz must be at least ${REGION_INFO_BYTES} (${argsz})`)
   if (index >= REGIONS) throw new VfioUserError(Errno.EINVAL, `no region ${index}`)
   const size = access.sizeOf(index)
-  const parts = pci.bars[index]?.mappable
+  const parts = access.barOf(index)?.mappable
   const capabilities = parts ? sparse(parts, size) : new Uint8Array(0)
   const needed = REGION_INFO_BYTES + capabilities.length
   const fits = needed <= argsz
@@ -35,7 +31,8 @@ export function regionInfo(
     answer: {
       argsz: needed,
       flags:
-        (size > 0 ? RegionFlag.READ | RegionFlag.WRITE : 0) |
+        (size > 0 ? RegionFlag.READ : 0) |
+        (size > 0 && index !== RegionIndex.ROM ? RegionFlag.WRITE : 0) |
         (parts ? RegionFlag.MMAP : 0) |
         (listed ? RegionFlag.CAPS : 0),
       index,

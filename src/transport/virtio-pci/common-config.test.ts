@@ -66,14 +66,14 @@ test('every field has the offset and value of the specification  @virtio 4.1.4.3
 })
 
 test('reads of any width and alignment return the bytes of the fields  @virtio 4.1.3.1', async () => {
-  const { pci } = await configured()
-  const bytes = Array.from({ length: 64 }, (_, at) => pci.barRead(0, at, 1))
+  const { driver } = await configured()
+  const bytes = Array.from({ length: 64 }, (_, at) => driver.readBar(0, at, 1))
   const joined = (at: number, width: number) =>
     Array.from({ length: width }, (_, i) => (bytes[at + i] ?? 0) * 2 ** (8 * i)).reduce((sum, byte) => sum + byte)
   for (let at = 0; at < 64; at++) {
-    for (const width of [2, 4]) assert.equal(pci.barRead(0, at, width), joined(at, width), `${width} bytes at ${at}`)
+    for (const width of [2, 4]) assert.equal(driver.readBar(0, at, width), joined(at, width), `${width} bytes at ${at}`)
   }
-  for (const at of [64, 100, 0xffc]) assert.equal(pci.barRead(0, at, 4), 0)
+  for (const at of [64, 100, 0xffc]) assert.equal(driver.readBar(0, at, 4), 0)
 })
 
 test('the halves of 64-bit fields can be written separately in any order  @virtio 4.1.3.2', async () => {

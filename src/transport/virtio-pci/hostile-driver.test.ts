@@ -35,13 +35,13 @@ const poke: fc.Arbitrary<Poke> = fc.oneof(
   {
     weight: 2,
     arbitrary: fc.tuple(bar, offset, width).map(([bar, offset, width]): Poke => {
-      return ({ pci }) => assertWord(pci.barRead(bar, offset, width), width)
+      return ({ driver }) => assertWord(driver.readBar(bar, offset, width), width)
     }),
   },
   {
     weight: 6,
     arbitrary: fc.tuple(bar, offset, width, value).map(([bar, offset, width, value]): Poke => {
-      return ({ pci }) => pci.barWrite(bar, offset, width, value % 2 ** (8 * width))
+      return ({ driver }) => driver.writeBar(bar, offset, width, value % 2 ** (8 * width))
     }),
   },
   {

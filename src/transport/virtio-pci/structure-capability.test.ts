@@ -118,12 +118,12 @@ test('shared memory regions have capabilities with their ids and are in a separa
     ],
   )
   assert.deepEqual([pci.bars[2]?.kind, pci.bars[2]?.prefetchable, pci.bars[2]?.size], ['memory64', true, 1 << 19])
-  assert.equal(pci.barRead(2, 4094, 4), 0x0101, 'bytes past the region read as 0')
-  pci.barWrite(2, 65536, 4, 0xdead_beef)
-  pci.barWrite(2, 4096, 4, 0xffff_ffff)
-  assert.equal(pci.barRead(2, 4096, 4), 0)
+  assert.equal(driver.readBar(2, 4094, 4), 0x0101, 'bytes past the region read as 0')
+  driver.writeBar(2, 65536, 4, 0xdead_beef)
+  driver.writeBar(2, 4096, 4, 0xffff_ffff)
+  assert.equal(driver.readBar(2, 4096, 4), 0)
   assert.deepEqual([...second.u8.slice(0, 5)], [0xef, 0xbe, 0xad, 0xde, 2])
-  assert.equal(pci.barRead(2, 65536 + 1, 2), 0xadbe)
+  assert.equal(driver.readBar(2, 65536 + 1, 2), 0xadbe)
 })
 
 test('a monitor can map regions of one file whose distances in file and BAR are equal', () => {
@@ -160,7 +160,7 @@ test('every field of the common structure reads the same through the access wind
   await machine.driver.start()
   const window = new Window(machine)
   for (const [offset, width] of Object.values(CommonField)) {
-    assert.equal(window.read(0, offset, width), machine.pci.barRead(0, offset, width))
+    assert.equal(window.read(0, offset, width), machine.driver.readBar(0, offset, width))
   }
 })
 
@@ -170,8 +170,8 @@ test('a device can be used through the access window alone, with memory decoding
   const window = new Window(machine)
   pci.configWrite(4, 2, 4)
   assert.equal(pci.bars[0]?.decoded, false)
-  pci.barRead = (bar, offset, width) => window.read(bar, offset, width)
-  pci.barWrite = (bar, offset, width, value) => window.write(bar, offset, width, value)
+  driver.readBar = (bar, offset, width) => window.read(bar, offset, width)
+  driver.writeBar = (bar, offset, width, value) => window.write(bar, offset, width, value)
   await driver.start(featureSet(Feature.RING_PACKED))
   assert.deepEqual(machine.echo(0, [1, 2, 3]), [1, 2, 3])
   driver.writeConfig(4, 4, 0x1234_5678)
@@ -185,7 +185,7 @@ test('the access window also reaches the MSI-X table and shared memory  @virtio 
   const machine = new EchoMachine({ device: new EchoDevice({ sharedMemory: [{ id: 0, memory }] }), messages: true })
   const window = new Window(machine)
   window.write(1, 8, 4, 0xabcd)
-  assert.equal(machine.pci.barRead(1, 8, 4), 0xabcd)
+  assert.equal(machine.driver.readBar(1, 8, 4), 0xabcd)
   assert.equal(window.read(1, 8, 2), 0xabcd)
   window.write(2, 4092, 4, 0x0102_0304)
   assert.deepEqual([...memory.u8.slice(4092)], [4, 3, 2, 1])

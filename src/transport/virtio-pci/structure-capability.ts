@@ -1,4 +1,6 @@
+import type { BusDevice } from '../../bus/bus-device.ts'
 import { CapabilityId, type PciCapability } from '../../pci/capability.ts'
+import type { PciBar } from '../../pci/pci-function.ts'
 
 // Virtio structure capability: offsets in its body, which starts after id and link          @virtio 4.1.4
 //
@@ -60,54 +62,48 @@ export function sharedMemoryCapability(id: number, place: StructurePlace): PciCa
   return { id: CapabilityId.VENDOR, body: bytes(view) }
 }
 
-/** Access to the BARs, for a driver that cannot map them. */
-export interface BarAccess {
-  /** Returns the size of a BAR in bytes; 0 if it does not exist. */
-  barSize(bar: number): number
-  read(bar: number, offset: number, width: number): number
-  write(bar: number, offset: number, width: number, value: number): void
-}
-
 /**
  * Returns the PCI configuration access capability, a window from the configuration space to any BAR. The driver writes
  * BAR, offset and length, then reads or writes the data. An access is ignored if it is misaligned, outside the BAR, or
  * its length is not 1, 2 or 4. @virtio 4.1.4.9
+ * @param barAt returns a BAR; undefined if it does not exist
  */
-export function pciAccessCapability(access: BarAccess): PciCapability {
+export function pciAccessCapability(barAt: (index: number) => PciBar | undefined): PciCapability {
   const view = describe(CfgType.PCI_CFG, { bar: 0, offset: 0, length: 0 }, EXTRA + 4)
   const writable = new Uint8Array(view.byteLength)
   writable[BAR] = 0xff
   writable.fill(0xff, OFFSET)
 
   /** Calls `use` with the location that the driver set, if the access reaches the data and the location is valid. */
-  const withAccess = (body: Uint8Array, to: number, use: (data: DataView, at: StructurePlace) => void) => {
+  const withAccess = (
+    body: Uint8Array,
+    to: number,
+    use: (data: DataView, device: BusDevice, offset: number, length: number) => void,
+  ) => {
     if (to <= EXTRA) return
     const live = new DataView(body.buffer, body.byteOffset, body.byteLength)
-    const place = {
-      bar: live.getUint8(BAR),
-      offset: live.getUint32(OFFSET, true),
-      length: live.getUint32(LENGTH, true),
-    }
-    const { bar, offset, length } = place
+    const bar = barAt(live.getUint8(BAR))
+    const offset = live.getUint32(OFFSET, true)
+    const length = live.getUint32(LENGTH, true)
     if (length !== 1 && length !== 2 && length !== 4) return
-    if (offset % length !== 0 || offset + length > access.barSize(bar)) return
-    use(live, place)
+    if (!bar || offset % length !== 0 || offset + length > bar.size) return
+    use(live, bar.device, offset, length)
   }
   return {
     id: CapabilityId.VENDOR,
     body: bytes(view),
     writable,
     beforeRead(body, _from, to) {
-      withAccess(body, to, (data, { bar, offset, length }) => {
-        const value = access.read(bar, offset, length)
+      withAccess(body, to, (data, device, offset, length) => {
+        const value = device.read(offset, length)
         for (let i = 0; i < length; i++) data.setUint8(EXTRA + i, value >>> (8 * i))
       })
     },
     afterWrite(body, _from, to) {
-      withAccess(body, to, (data, { bar, offset, length }) => {
+      withAccess(body, to, (data, device, offset, length) => {
         let value = 0
         for (let i = 0; i < length; i++) value |= data.getUint8(EXTRA + i) << (8 * i)
-        access.write(bar, offset, length, value >>> 0)
+        device.write(offset, length, value >>> 0)
       })
     },
   }

@@ -1,9 +1,10 @@
+import type { BusDevice } from '../../bus/bus-device.ts'
 import type { GuestMemory } from '../../memory/guest-memory.ts'
 import type { BaseAddressRequest } from '../../pci/base-address.ts'
 import type { PciCapability } from '../../pci/capability.ts'
 import { ConfigurationSpace } from '../../pci/configuration-space.ts'
 import { MAX_MSIX_VECTORS, Msix } from '../../pci/msix.ts'
-import type { MappableParts, PciBar, PciBus, PciFunction } from '../../pci/pci-function.ts'
+import type { PciBar, PciBus, PciFunction } from '../../pci/pci-function.ts'
 import type { Pending } from '../../pending/pending.ts'
 import type { VirtioDevice } from '../../virtio/device.ts'
 import type { DeviceStateInspection } from '../../virtio/device-inspection.ts'
@@ -66,7 +67,7 @@ const NOTIFY_MULTIPLIER = 4
  *     const pci = new VirtioPciFunction(new EntropyDevice(source), bus, { memory, log })
  *     pci.configWrite(0x10, 4, 0xfea0_0000)   // BAR 0
  *     pci.configWrite(0x04, 2, 0x0006)        // memory decoding and bus mastering on
- *     pci.barRead(0, 18, 2)                   // num_queues
+ *     pci.bars[0]?.device.read(18, 2)         // num_queues
  *
  * While bus mastering is off, the device pops no chains and sends no messages; both wait until it is on.
  */
@@ -143,15 +144,6 @@ export class VirtioPciFunction implements PciFunction {
     this.#interrupts.update()
   }
 
-  barRead(bar: number, offset: number, width: number): number {
-    if (!this.#space.bars[bar]) return width === 4 ? 0xffff_ffff : 2 ** (8 * width) - 1
-    return this.#read(bar, offset, width)
-  }
-
-  barWrite(bar: number, offset: number, width: number, value: number): void {
-    if (this.#space.bars[bar]) this.#write(bar, offset, width, value)
-  }
-
   memoryChanged(removed: boolean): void | Pending {
     return this.#state.memoryChanged(removed)
   }
@@ -184,19 +176,15 @@ export class VirtioPciFunction implements PciFunction {
     return this.#state.inspect()
   }
 
-  #read(bar: number, offset: number, width: number): number {
-    if (bar === MESSAGES) return this.#msix?.read(offset, width) ?? 0
-    if (bar === SHARED_MEMORY) return this.#shared?.read(offset, width) ?? 0
+  #readRegisters(offset: number, width: number): number {
     if (offset < ISR_CFG) return this.#common.read(offset, width)
     if (offset === ISR_CFG) return this.#interrupts.takeIsr()
     const config = offset - DEVICE_CFG
     return config >= 0 && offset < this.#notifyStart ? this.#state.readConfig(config, width) : 0
   }
 
-  #write(bar: number, offset: number, width: number, value: number): void {
-    if (bar === MESSAGES) this.#msix?.write(offset, width, value)
-    else if (bar === SHARED_MEMORY) this.#shared?.write(offset, width, value)
-    else if (offset >= this.#notifyStart) this.#notify(offset)
+  #writeRegisters(offset: number, width: number, value: number): void {
+    if (offset >= this.#notifyStart) this.#notify(offset)
     else if (offset < ISR_CFG) this.#common.write(offset, width, value)
     else if (offset >= DEVICE_CFG) this.#state.writeConfig(offset - DEVICE_CFG, width, value)
   }
@@ -217,14 +205,18 @@ export class VirtioPciFunction implements PciFunction {
 
   #requestBars(addresses: Readonly<Record<number, number>>): BaseAddressRequest[] {
     const requests: BaseAddressRequest[] = []
-    const request = (index: number, size: number, kind: BaseAddressRequest['kind'], mappable?: MappableParts) => {
+    const request = (index: number, size: number, kind: BaseAddressRequest['kind'], device: BusDevice) => {
       const whole = 2 ** Math.ceil(Math.log2(Math.max(size, PAGE)))
       const address = addresses[index] ?? 0
-      requests.push({ index, size: whole, kind, prefetchable: kind === 'memory64', address, mappable })
+      const mappable = device === this.#shared ? this.#shared.mappable : undefined
+      requests.push({ index, size: whole, kind, prefetchable: kind === 'memory64', address, device, mappable })
     }
-    request(REGISTERS, this.#notifyEnd, 'memory32')
-    if (this.#msix) request(MESSAGES, this.#msix.size, 'memory32')
-    if (this.#shared) request(SHARED_MEMORY, this.#shared.size, 'memory64', this.#shared.mappable)
+    request(REGISTERS, this.#notifyEnd, 'memory32', {
+      read: (offset, width) => this.#readRegisters(offset, width),
+      write: (offset, width, value) => this.#writeRegisters(offset, width, value),
+    })
+    if (this.#msix) request(MESSAGES, this.#msix.size, 'memory32', this.#msix)
+    if (this.#shared) request(SHARED_MEMORY, this.#shared.size, 'memory64', this.#shared)
     return requests
   }
 
@@ -239,13 +231,7 @@ export class VirtioPciFunction implements PciFunction {
     for (const { region, offset } of this.#shared?.placed ?? []) {
       list.push(sharedMemoryCapability(region.id, { bar: SHARED_MEMORY, offset, length: region.memory.size }))
     }
-    list.push(
-      pciAccessCapability({
-        barSize: (bar) => this.#space.bars[bar]?.size ?? 0,
-        read: (bar, offset, width) => this.#read(bar, offset, width),
-        write: (bar, offset, width, value) => this.#write(bar, offset, width, value),
-      }),
-    )
+    list.push(pciAccessCapability((bar) => this.#space.bars[bar]))
     if (this.#msix) list.push(this.#msix.capability)
     return list
   }

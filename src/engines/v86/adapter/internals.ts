@@ -18,6 +18,8 @@ export interface V86Cpu {
   /** EFLAGS. */
   readonly flags: LiveView<number>
   readonly devices: { readonly pci: V86Pci }
+  /** Ports by number. */
+  readonly io: { readonly ports: V86Port[] }
   /** Callbacks for each block of 128 KiB. */
   readonly memory_map_read8: ((address: number) => number)[]
   readonly memory_map_write8: ((address: number, value: number) => void)[]
@@ -31,6 +33,17 @@ export interface V86Cpu {
   jit_dirty_cache(start: number, end: number): void
   /** Called when the guest resets the processor. */
   reboot_internal(): void
+}
+
+/** Functions of an I/O port, called with `device` as `this`. Values of 32 bits are signed. */
+export interface V86Port {
+  readonly device: unknown
+  read8(): number
+  read16(): number
+  read32(): number
+  write8(value: number): void
+  write16(value: number): void
+  write32(value: number): void
 }
 
 interface V86Pci {

@@ -21,18 +21,18 @@ function processor() {
 
 test('an IRQ is high while any pin that is routed to it is asserted', () => {
   const { lines, events } = processor()
-  lines.set(9, true) // pin 0, IRQ 10
-  lines.set(10, true) // pin 1, IRQ 10
-  lines.set(9, false)
+  lines.set(0, true) // IRQ 10
+  lines.set(1, true) // IRQ 10
+  lines.set(0, false)
   assert.deepEqual(events, ['+10'])
-  lines.set(11, true) // pin 2, IRQ 11
-  lines.set(10, false)
+  lines.set(2, true) // IRQ 11
+  lines.set(1, false)
   assert.deepEqual(events, ['+10', '+11', '-10'])
 })
 
 test('disabling or changing a route updates the IRQs', () => {
   const { lines, events, routes } = processor()
-  lines.set(12, true) // pin 3, disabled
+  lines.set(3, true) // disabled
   assert.deepEqual(events, [])
   routes[0x63] = 5
   lines.update()
@@ -44,9 +44,9 @@ test('disabling or changing a route updates the IRQs', () => {
 test('during a callback the interrupt flag is cleared while an IRQ changes, and restored afterwards', () => {
   const { lines, events, flags } = processor()
   lines.callbacks++
-  lines.set(9, true)
+  lines.set(0, true)
   lines.callbacks--
-  lines.set(9, false)
+  lines.set(0, false)
   assert.deepEqual(events, ['+10 hidden', '-10'])
   assert.equal(flags[0], FLAG_INTERRUPT | 2)
 })

@@ -1,14 +1,15 @@
 import { FLAG_INTERRUPT, type V86Cpu } from './internals.ts'
 
-/** Offset in the ISA bridge of the routes from its four interrupt pins to IRQs. */
+/** Number of interrupt pins of the ISA bridge, to which the functions on the bus are connected. */
+export const PINS = 4
+/** Offset in the ISA bridge of the routes from its interrupt pins to IRQs. */
 const PIRQ_ROUTES = 0x60
 const PIRQ_DISABLED = 0x80
 const PIRQ_IRQ = 0x0f
 
 /**
- * Interrupt pins of the functions on the bus, wired as on a board: INTA of slot n is connected to pin n - 1 (modulo 4)
- * of the ISA bridge. An IRQ is high while any pin that is routed to it is asserted, which v86 does not implement
- * itself.
+ * Interrupt pins of the ISA bridge. An IRQ is high while any pin that is routed to it is asserted, which v86 does not
+ * implement itself.
  *
  * v86 delivers an interrupt as soon as a line is raised. In a callback from emulated code an instruction is not
  * complete, and the vector would be lost. The interrupt flag is therefore cleared during callbacks, and v86 delivers
@@ -17,15 +18,15 @@ const PIRQ_IRQ = 0x0f
 export class InterruptLines {
   /** Nesting depth of callbacks from emulated code. */
   callbacks = 0
-  /** Slots that assert their pin, as bits. */
+  /** Asserted pins, as bits. */
   #asserted = 0
   /** IRQs that are high, as bits. */
   #raised = 0
 
   constructor(private readonly cpu: V86Cpu) {}
 
-  set(slot: number, asserted: boolean): void {
-    const bit = 1 << slot
+  set(pin: number, asserted: boolean): void {
+    const bit = 1 << pin
     if (asserted === ((this.#asserted & bit) !== 0)) return
     this.#asserted ^= bit
     this.update()
@@ -35,9 +36,9 @@ export class InterruptLines {
   update(): void {
     const routes = this.cpu.devices.pci.isa_bridge_space8
     let wanted = 0
-    for (let slot = 0, pins = this.#asserted; pins !== 0; slot++, pins >>>= 1) {
-      if ((pins & 1) === 0) continue
-      const route = routes[PIRQ_ROUTES + ((slot - 1) & 3)]
+    for (let pin = 0; pin < PINS; pin++) {
+      if ((this.#asserted & (1 << pin)) === 0) continue
+      const route = routes[PIRQ_ROUTES + pin]
       if ((route & PIRQ_DISABLED) === 0) wanted |= 1 << (route & PIRQ_IRQ)
     }
     const changed = wanted ^ this.#raised

@@ -1,27 +1,10 @@
+import { SharedLine } from '../../../bus/interrupt-line.ts'
 import type { PciBus, PciFunction } from '../../../pci/pci-function.ts'
+import { PciRoot } from '../../../pci/pci-root.ts'
 import type { V86Cpu } from './internals.ts'
-import { InterruptLines } from './interrupt-lines.ts'
-
-/** Shift of v86's memory map, whose blocks have 128 KiB. */
-const BLOCK_SHIFT = 17
-const ALL_ONES = 0xffff_ffff
-
-/** Address range of a decoded BAR. */
-interface Window {
-  readonly start: number
-  readonly end: number
-  readonly pci: PciFunction
-  readonly bar: number
-}
-
-/** Callbacks of v86 for a block before one of our BARs was mapped there. */
-interface Block {
-  readonly index: number
-  readonly read8: (address: number) => number
-  readonly write8: (address: number, value: number) => void
-  readonly read32: (address: number) => number
-  readonly write32: (address: number, value: number) => void
-}
+import { InterruptLines, PINS } from './interrupt-lines.ts'
+import { MappedMemory } from './mapped-memory.ts'
+import { MappedPorts } from './mapped-ports.ts'
 
 /**
  * Slots of v86's PCI bus with our functions: configuration accesses, BARs at the addresses that the firmware assigns,
@@ -33,29 +16,25 @@ interface Block {
 export class PciSlots {
   readonly #cpu: V86Cpu
   readonly #lines: InterruptLines
-  /** Functions by slot number. */
-  readonly #functions: (PciFunction | undefined)[] = new Array(32).fill(undefined)
-  #windows: Window[] = []
-  /** Window of the last access, which is likely the one of the next access. */
-  #last: Window | undefined
-  #blocks: Block[] = []
+  readonly #root: PciRoot
 
   constructor(cpu: V86Cpu) {
     this.#cpu = cpu
-    this.#lines = new InterruptLines(cpu)
+    const lines = new InterruptLines(cpu)
+    this.#lines = lines
+    const pins = Array.from({ length: PINS }, (_, pin) => new SharedLine({ set: (level) => lines.set(pin, level) }))
+    this.#root = new PciRoot({
+      memory: new MappedMemory(cpu, lines).bus,
+      ports: new MappedPorts(cpu, lines).bus,
+      // As boards do: INTA of slot n is connected to pin n - 1, modulo 4, of the ISA bridge.
+      interruptLine: (slot) => pins[(slot - 1) & (PINS - 1)].source(),
+    })
     this.#takeConfiguration()
-    this.#takeWideWrites()
   }
 
-  /** Puts a function into a slot that v86 leaves free. */
+  /** Plugs a function into a slot that v86 does not use. */
   plug<Function extends PciFunction>(slot: number, create: (bus: PciBus) => Function): Function {
-    const bus: PciBus = {
-      setInterruptLine: (asserted) => this.#lines.set(slot, asserted),
-      barsChanged: () => this.#mapBars(),
-    }
-    const pci = create(bus)
-    this.#functions[slot] = pci
-    return pci
+    return this.#root.plug(slot, create)
   }
 
   /** Runs a callback from emulated code. */
@@ -100,94 +79,6 @@ export class PciSlots {
   }
 
   #functionAt(bdf: number): PciFunction | undefined {
-    return bdf < 256 && (bdf & 7) === 0 ? this.#functions[bdf >> 3] : undefined
-  }
-
-  /** Passes a 16-bit write on as one write instead of two bytes. */
-  #takeWideWrites(): void {
-    const cpu = this.#cpu
-    const split = cpu.mmap_write16.bind(cpu)
-    cpu.mmap_write16 = (address, value) => {
-      const window = this.#windowAt(address >>> 0)
-      if (window) this.#write(address >>> 0, 2, value)
-      else split(address, value)
-    }
-  }
-
-  /** Updates the windows after decoding was switched on or off, or a BAR was moved. */
-  #mapBars(): void {
-    this.#windows = []
-    this.#last = undefined
-    for (const pci of this.#functions) {
-      pci?.bars.forEach((bar, index) => {
-        if (bar?.decoded) this.#windows.push({ start: bar.address, end: bar.address + bar.size, pci, bar: index })
-      })
-    }
-    const wanted = new Set<number>()
-    for (const { start, end } of this.#windows) {
-      for (let block = Math.floor(start / 2 ** BLOCK_SHIFT); block * 2 ** BLOCK_SHIFT < end; block++) wanted.add(block)
-    }
-    for (const block of this.#blocks.filter(({ index }) => !wanted.delete(index))) this.#unmap(block)
-    for (const index of wanted) this.#map(index)
-  }
-
-  #map(index: number): void {
-    const cpu = this.#cpu
-    // v86 supports no addresses above 4 GiB, and no callbacks below the end of memory.
-    if (index >= cpu.memory_map_read8.length || index * 2 ** BLOCK_SHIFT < cpu.memory_size[0] >>> 0) return
-    this.#blocks.push({
-      index,
-      read8: cpu.memory_map_read8[index],
-      write8: cpu.memory_map_write8[index],
-      read32: cpu.memory_map_read32[index],
-      write32: cpu.memory_map_write32[index],
-    })
-    cpu.memory_map_read8[index] = (address) => this.#read(address >>> 0, 1)
-    cpu.memory_map_write8[index] = (address, value) => this.#write(address >>> 0, 1, value)
-    cpu.memory_map_read32[index] = (address) => this.#read(address >>> 0, 4) | 0
-    cpu.memory_map_write32[index] = (address, value) => this.#write(address >>> 0, 4, value >>> 0)
-  }
-
-  #unmap(block: Block): void {
-    const cpu = this.#cpu
-    cpu.memory_map_read8[block.index] = block.read8
-    cpu.memory_map_write8[block.index] = block.write8
-    cpu.memory_map_read32[block.index] = block.read32
-    cpu.memory_map_write32[block.index] = block.write32
-    this.#blocks = this.#blocks.filter((other) => other !== block)
-  }
-
-  #windowAt(address: number): Window | undefined {
-    const last = this.#last
-    if (last && address >= last.start && address < last.end) return last
-    for (const window of this.#windows) {
-      if (address >= window.start && address < window.end) {
-        this.#last = window
-        return window
-      }
-    }
-    return undefined
-  }
-
-  #read(address: number, width: number): number {
-    const window = this.#windowAt(address)
-    if (!window) return width === 4 ? ALL_ONES : 0xff
-    this.#lines.callbacks++
-    try {
-      return window.pci.barRead(window.bar, address - window.start, width)
-    } finally {
-      this.#lines.callbacks--
-    }
-  }
-
-  #write(address: number, width: number, value: number): void {
-    const window = this.#windowAt(address)
-    if (!window) return
-    this.#lines.callbacks++
-    try {
-      window.pci.barWrite(window.bar, address - window.start, width, value)
-    } finally {
-      this.#lines.callbacks--
-    }
+    return bdf < 256 && (bdf & 7) === 0 ? this.#root.functionAt(bdf >> 3) : undefined
   }
 }

@@ -14,8 +14,12 @@ export class RemoteFunction implements PciFunction {
       for (const descriptor of descriptors) descriptor.close()
       if (value.size === 0) return undefined
       const low = this.configRead(0x10 + 4 * index, 4)
-      const kind = (low & 6) === 4 ? 'memory64' : 'memory32'
-      return { size: value.size, kind, prefetchable: (low & 8) !== 0, address: 0, decoded: true }
+      const kind = (low & 1) === 1 ? 'io' : (low & 6) === 4 ? 'memory64' : 'memory32'
+      const device = {
+        read: (offset: number, width: number) => this.#read(index, offset, width),
+        write: (offset: number, width: number, value: number) => this.#write(index, offset, width, value),
+      }
+      return { size: value.size, kind, prefetchable: (low & 9) === 8, address: 0, decoded: true, device }
     })
   }
 
@@ -25,14 +29,6 @@ export class RemoteFunction implements PciFunction {
 
   configWrite(offset: number, width: number, value: number): void {
     this.#write(RegionIndex.CONFIG, offset, width, value)
-  }
-
-  barRead(bar: number, offset: number, width: number): number {
-    return this.#read(bar, offset, width)
-  }
-
-  barWrite(bar: number, offset: number, width: number, value: number): void {
-    this.#write(bar, offset, width, value)
   }
 
   reset(): void {

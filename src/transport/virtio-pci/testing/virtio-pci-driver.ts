@@ -96,38 +96,47 @@ export class VirtioPciDriver {
     this.pci.configWrite(4, 2, 6)
   }
 
+  /** Reads from a BAR. @returns all ones if it does not exist */
+  readBar(bar: number, offset: number, width: number): number {
+    return this.pci.bars[bar]?.device.read(offset, width) ?? 2 ** (8 * width) - 1
+  }
+
+  writeBar(bar: number, offset: number, width: number, value: number): void {
+    this.pci.bars[bar]?.device.write(offset, width, value)
+  }
+
   get(field: CommonField): number {
     const [offset, width] = CommonField[field]
     const { bar, offset: start } = this.capability(COMMON_CFG)
-    return this.pci.barRead(bar, start + offset, width)
+    return this.readBar(bar, start + offset, width)
   }
 
   set(field: CommonField, value: number): void {
     const [offset, width] = CommonField[field]
     const { bar, offset: start } = this.capability(COMMON_CFG)
-    this.pci.barWrite(bar, start + offset, width, value)
+    this.writeBar(bar, start + offset, width, value)
   }
 
   readConfig(offset: number, width: number): number {
     const { bar, offset: start } = this.capability(DEVICE_CFG)
-    return this.pci.barRead(bar, start + offset, width)
+    return this.readBar(bar, start + offset, width)
   }
 
   writeConfig(offset: number, width: number, value: number): void {
     const { bar, offset: start } = this.capability(DEVICE_CFG)
-    this.pci.barWrite(bar, start + offset, width, value)
+    this.writeBar(bar, start + offset, width, value)
   }
 
   /** Reads the ISR status, which clears it. */
   isr(): number {
     const { bar, offset } = this.capability(ISR_CFG)
-    return this.pci.barRead(bar, offset, 1)
+    return this.readBar(bar, offset, 1)
   }
 
   notify(queue: number): void {
     this.set('queue_select', queue)
     const { bar, offset } = this.capability(NOTIFY_CFG)
-    this.pci.barWrite(bar, offset + this.get('queue_notify_off') * this.#notifyMultiplier, 2, queue)
+    this.writeBar(bar, offset + this.get('queue_notify_off') * this.#notifyMultiplier, 2, queue)
   }
 
   /** Writes 0 to the status and waits until it reads 0. */
