@@ -22,6 +22,12 @@ export interface DeviceQueue {
    */
   pop(): Chain | undefined
   /**
+   * Makes the chain that was popped last available again: the next `pop` returns it. Chains that only wait for data are
+   * returned in this way, newest first, when their queue stops.
+   * @returns false if it is not the one popped last, or if the queue has a journal: the chain must be pushed
+   */
+  unpop(chain: Chain): boolean
+  /**
    * Returns a chain to the driver, with the number of bytes written from its writable start. Visible after `publish`. With
    * IN_ORDER, a chain waits for those that were popped before it.
    */

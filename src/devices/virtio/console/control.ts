@@ -45,8 +45,14 @@ export class ControlMessages {
     return count
   }
 
-  tell(port: number, what: Tell): void {
+  /** @param what bits of `Tell` */
+  tell(port: number, what: number): void {
     this.#due[port] |= what
+  }
+
+  /** Messages about a port that wait, as bits of `Tell`. */
+  due(port: number): number {
+    return this.#due[port]
   }
 
   clear(): void {

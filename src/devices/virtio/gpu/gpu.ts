@@ -1,6 +1,9 @@
 import type { Display, PreferredModes } from '../../../services/display.ts'
 import { cryptoRandomSource, type RandomSource } from '../../../services/random-source.ts'
 import type { BufferSharing } from '../../../services/shared-buffer.ts'
+import type { SavedState } from '../../../snapshot/saved-state.ts'
+import { integer, stateShape } from '../../../snapshot/shape.ts'
+import { SnapshotError } from '../../../snapshot/snapshot-error.ts'
 import { ConfigSpace } from '../../../virtio/config-space.ts'
 import type { DriverSession, SharedMemoryRegion, VirtioDevice } from '../../../virtio/device.ts'
 import { DeviceId } from '../../../virtio/device-id.ts'
@@ -32,6 +35,8 @@ import type { GpuHeap, HeapInspection } from './resources/heap.ts'
 import { ResourceSharing } from './resources/resource-sharing.ts'
 import type { PathTotals } from './resources/resource-table.ts'
 import { Scanout, type ScanoutInspection, type ScanoutSize } from './scanout.ts'
+
+const STATE = stateShape('gpu', 1, { events: integer(0, GpuEvent.DISPLAY) })
 
 export interface GpuOptions {
   /** The scanouts, each with the preferred mode of its viewer. @default one of 1024 by 768 */
@@ -214,6 +219,22 @@ export class GpuDevice implements VirtioDevice {
     this.#processor = undefined
     this.#session = undefined
     this.#events = 0
+    this.#fillConfig(this.config.view)
+  }
+
+  /** Does nothing: displays can read surfaces while the device is suspended. */
+  suspend(): void {}
+
+  resume(): void {}
+
+  save(): SavedState {
+    const count = this.#processor?.resources.count ?? 0
+    if (count > 0) throw new SnapshotError(`${this.name} has ${count} resources, which are not saved`)
+    return STATE.write({ events: this.#events })
+  }
+
+  restore(state: SavedState): void {
+    this.#events = STATE.read(state).events
     this.#fillConfig(this.config.view)
   }
 

@@ -122,11 +122,11 @@ export class Receiver {
     if (left === 0) port.expect(pair)
   }
 
-  /** Gives back the buffers that are held, unused, and loses the packet that waits for more. */
+  /** Gives up the buffers that are held, unused, and loses the packet that waits for more. */
   release(): void {
     const queue = this.#queue
     if (!queue) return
-    for (const chain of this.#held) queue.push(chain, 0)
+    for (let chain = this.#held.pop(); chain; chain = this.#held.pop()) if (!queue.unpop(chain)) queue.push(chain, 0)
     queue.publish()
     this.#forget()
     this.#queue = undefined

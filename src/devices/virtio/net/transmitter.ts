@@ -92,10 +92,10 @@ export class Transmitter {
     queue.publish()
   }
 
-  /** Gives back the packet that waits, unsent. */
+  /** Gives up the packet that waits, unsent. */
   release(): void {
     const queue = this.#queue
-    if (queue && this.#waiting) {
+    if (queue && this.#waiting && !queue.unpop(this.#waiting)) {
       queue.push(this.#waiting, 0)
       queue.publish()
     }
