@@ -7,6 +7,13 @@
 
 export { Random } from './virtio/testing/contract/random.ts'
 export { type DeviceTestOptions, testDevice } from './virtio/testing/contract/test-device.ts'
-export type { Answer, MakeDevice, RequestOptions, Subject, TestGuest } from './virtio/testing/contract/test-guest.ts'
+export {
+  type Answer,
+  type MakeDevice,
+  type RequestOptions,
+  type Subject,
+  type TestGuest,
+  TRAFFIC_PAGES,
+} from './virtio/testing/contract/test-guest.ts'
 export { activateDevice, DeviceRig, type DeviceRigOptions } from './virtio/testing/device-rig.ts'
 export * from './virtqueue/driver/index.ts'

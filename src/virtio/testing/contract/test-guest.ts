@@ -19,6 +19,8 @@ import { Status } from '../../status.ts'
 const REQUEST_BYTES = 1 << 20
 const PAGE_BYTES = 1 << 20
 const PAGE = 4096
+/** Guest memory for the traffic: rings and requests are elsewhere. */
+export const TRAFFIC_PAGES: Part = { address: REQUEST_BYTES, length: PAGE_BYTES }
 /** Size of the queues: small, so that they fill and wrap soon. */
 const MAX_QUEUE_SIZE = 16
 
@@ -79,7 +81,6 @@ export class TestGuest<D extends VirtioDevice, H> {
   /** Bytes of guest memory: buffers of requests and rings, then pages. */
   readonly #bytes: Uint8Array
   #buffers: GuestAllocator
-  #pages: GuestAllocator
   #drivers: (QueueDriver | undefined)[] = []
   /** Requests in the rings, by queue and token. */
   #flights: Map<number, TestRequest>[] = []
@@ -108,8 +109,7 @@ export class TestGuest<D extends VirtioDevice, H> {
     this.device = device
     this.host = host
     this.state = this.#connect(device)
-    this.#buffers = this.#allocator(PAGE, REQUEST_BYTES)
-    this.#pages = this.#allocator(REQUEST_BYTES, this.#bytes.length)
+    this.#buffers = this.#allocator()
   }
 
   /** Returns a guest with a copy of the memory, and a new device on a new host. */
@@ -121,8 +121,7 @@ export class TestGuest<D extends VirtioDevice, H> {
   start(): void {
     const { state } = this
     const features = this.device.features | this.#ringFeatures | featureSet(Feature.VERSION_1, Feature.INDIRECT_DESC)
-    this.#buffers = this.#allocator(PAGE, REQUEST_BYTES)
-    this.#pages = this.#allocator(REQUEST_BYTES, this.#bytes.length)
+    this.#buffers = this.#allocator()
     this.#bytes.fill(0)
     this.answers.length = 0
     this.#interrupted.clear()
@@ -187,11 +186,6 @@ export class TestGuest<D extends VirtioDevice, H> {
   /** Number of unanswered requests in a queue. */
   pending(queue: number): number {
     return this.#flights[queue].size + this.#backlogs[queue].length
-  }
-
-  /** Allocates pages of guest memory, which are filled with zeroes. @returns their address */
-  page(length: number): number {
-    return this.#pages.allocate(length, PAGE)
   }
 
   /** Writes to guest memory. */
@@ -298,8 +292,8 @@ export class TestGuest<D extends VirtioDevice, H> {
     })
   }
 
-  #allocator(from: number, to: number): GuestAllocator {
-    return new GuestAllocator(MemoryRegion.over(0, this.#bytes), from, to)
+  #allocator(): GuestAllocator {
+    return new GuestAllocator(MemoryRegion.over(0, this.#bytes), PAGE, REQUEST_BYTES)
   }
 
   #collect(queue: number): void {
