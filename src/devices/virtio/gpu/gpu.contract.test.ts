@@ -22,17 +22,17 @@ function makeHost(): Host {
   return { display: new RecordingDisplay(), random: { fill: (bytes) => bytes.fill(count++) } }
 }
 
-/** Words of a request after its header, and its type: ids 1 to 3 are images, 4 is a cursor, 5 to 7 are blobs. */
+/** Words of a request after its header, and its type: ids 1 and 2 are images, 3 is a cursor, 4 and 5 are blobs. */
 function command(random: Random): readonly [type: number, ...words: number[]] {
-  const image = random.from(1, 4)
-  const blob = random.from(5, 7)
-  const any = random.from(1, 7)
+  const image = random.from(1, 3)
+  const blob = random.from(4, 5)
+  const any = random.from(1, 5)
   const scanout = random.below(SCANOUTS)
   const [x, y, width, height] = [random.below(4), random.below(4), random.from(1, 6), random.from(1, 6)]
-  switch (random.below(11)) {
+  switch (random.below(13)) {
     case 0:
-      return image === 4
-        ? [T.RESOURCE_CREATE_2D, 4, 1, 64, 64]
+      return image === 3
+        ? [T.RESOURCE_CREATE_2D, 3, 1, 64, 64]
         : [T.RESOURCE_CREATE_2D, image, random.pick([1, 2, 3, 67]), random.from(10, 16), 10]
     case 1:
       return [T.RESOURCE_CREATE_BLOB, blob, 1, random.pick([0, 1, 2]), 2, 0, 0, 400, 0, ...pages(random, 2)]
@@ -49,13 +49,16 @@ function command(random: Random): readonly [type: number, ...words: number[]] {
     }
     case 6:
     case 7:
-      return [T.TRANSFER_TO_HOST_2D, x, y, width, height, random.below(100), 0, image, 0]
     case 8:
-      return [T.RESOURCE_FLUSH, x, y, width, height, any, 0]
+      return [T.TRANSFER_TO_HOST_2D, x, y, width, height, random.below(100), 0, image, 0]
     case 9:
+      return [T.RESOURCE_FLUSH, x, y, width, height, any, 0]
+    case 10:
       return [T.GET_DISPLAY_INFO]
-    default:
+    case 11:
       return [T.GET_EDID, scanout, 0]
+    default:
+      return [T.RESOURCE_ATTACH_BACKING, image, 1, ...pages(random, 1)]
   }
 }
 
@@ -67,7 +70,7 @@ function pages(random: Random, count: number): number[] {
 function cursorCommand(random: Random): readonly [type: number, ...words: number[]] {
   const place = [random.below(SCANOUTS), random.below(100), random.below(100), 0]
   return random.oneIn(2)
-    ? [T.UPDATE_CURSOR, ...place, random.pick([0, 4, 4]), random.below(70), random.below(70), 0]
+    ? [T.UPDATE_CURSOR, ...place, random.pick([0, 3, 3]), random.below(70), random.below(70), 0]
     : [T.MOVE_CURSOR, ...place, 0, 0, 0, 0]
 }
 
@@ -90,10 +93,9 @@ testDevice(
   {
     test,
     traffic(guest, random) {
-      const cursor = random.oneIn(6)
-      guest.poke(TRAFFIC_PAGES.address + random.below(8 * PAGE), random.bytes(64))
-      if (cursor) guest.request(GpuQueue.CURSOR, [request(cursorCommand(random))])
-      else guest.request(GpuQueue.CONTROL, [request(command(random))], [ROOM])
+      guest.poke(TRAFFIC_PAGES.address + random.below(8 * PAGE), random.bytes(512))
+      for (let i = 0; i < 4; i++) guest.request(GpuQueue.CONTROL, [request(command(random))], [ROOM])
+      if (random.oneIn(3)) guest.request(GpuQueue.CURSOR, [request(cursorCommand(random))])
     },
     observe: ({ display }) =>
       Array.from({ length: SCANOUTS }, (_, i) => ({

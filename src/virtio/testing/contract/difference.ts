@@ -6,6 +6,10 @@ export function difference(
   expected: SavedValue | undefined,
   what: string,
 ): string | undefined {
+  if (isBytes(actual) && isBytes(expected) && actual.length === expected.length) {
+    const at = actual.findIndex((byte, i) => byte !== expected[i])
+    return at < 0 ? undefined : `${what}.${at} is ${actual[at]}, not ${expected[at]}`
+  }
   const [items, others] = [entries(actual), entries(expected)]
   if (!items || !others) return Object.is(actual, expected) ? undefined : `${what} is ${actual}, not ${expected}`
   if (items.length !== others.length) return `${what} has ${items.length} items, not ${others.length}`
@@ -16,6 +20,10 @@ export function difference(
     if (found !== undefined) return found
   }
   return undefined
+}
+
+function isBytes(value: SavedValue | undefined): value is Uint8Array {
+  return value instanceof Uint8Array
 }
 
 function entries(value: SavedValue | undefined): [string, SavedValue][] | undefined {

@@ -17,7 +17,7 @@ import { QueueArea } from '../../queue-state.ts'
 import { Status } from '../../status.ts'
 
 const REQUEST_BYTES = 1 << 20
-const PAGE_BYTES = 1 << 20
+const PAGE_BYTES = 1 << 16
 const PAGE = 4096
 /** Guest memory for the traffic: rings and requests are elsewhere. */
 export const TRAFFIC_PAGES: Part = { address: REQUEST_BYTES, length: PAGE_BYTES }
