@@ -1,5 +1,5 @@
 // The layers of docs/architecture.md: imports point down only.
-const GROUND = ['pending', 'memory', 'bus', 'wire']
+const GROUND = ['pending', 'memory', 'bus', 'wire', 'snapshot']
 const RINGS = [...GROUND, 'virtqueue']
 const DEVICES = [...RINGS, 'virtio', 'services', 'devices']
 const HOST = [...GROUND, 'log', 'services', 'host']
@@ -10,6 +10,7 @@ const LAYERS = [
   { name: 'wire', path: '^src/wire/', may: [] },
   { name: 'bus', path: '^src/bus/', may: ['memory', 'log'] },
   { name: 'memory', path: '^src/memory/', may: ['pending'] },
+  { name: 'snapshot', path: '^src/snapshot/', may: ['pending', 'wire'] },
   { name: 'virtqueue', path: '^src/virtqueue/', may: GROUND },
   { name: 'virtio', path: '^src/virtio/', may: RINGS },
   { name: 'pci', path: '^src/pci/', may: GROUND },
@@ -28,7 +29,7 @@ const LAYERS = [
   { name: 'web', path: '^src/web/', may: ['console', 'machine', 'services'] },
 ]
 const BROWSER_SAFE =
-  '^src/(pending|log|bus|memory|wire|virtqueue|virtio|pci|services|devices|machine|transport/virtio-pci|web)/'
+  '^src/(pending|log|bus|memory|wire|snapshot|virtqueue|virtio|pci|services|devices|machine|transport/virtio-pci|web)/'
 
 module.exports = {
   forbidden: [

@@ -1,4 +1,14 @@
-import { ConfigSpace, DeviceId, type DeviceQueue, type DriverSession, type VirtioDevice } from '../src/index.ts'
+import {
+  ConfigSpace,
+  DeviceId,
+  type DeviceQueue,
+  type DriverSession,
+  type SavedState,
+  stateShape,
+  type VirtioDevice,
+} from '../src/index.ts'
+
+const STATE = stateShape('random-byte', 1, {})
 
 /** Answers each request with random bytes, at most 256 of them: what Linux offers as /dev/hwrng. */
 export class RandomByteDevice implements VirtioDevice {
@@ -30,5 +40,17 @@ export class RandomByteDevice implements VirtioDevice {
 
   reset(): void {
     this.#requests = undefined
+  }
+
+  suspend(): void {}
+
+  resume(): void {}
+
+  save(): SavedState {
+    return STATE.write({})
+  }
+
+  restore(state: SavedState): void {
+    STATE.read(state)
   }
 }

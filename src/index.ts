@@ -76,6 +76,23 @@ export { type NetworkPort, Offload, type PortListener } from './services/network
 export { cryptoRandomSource, type RandomSource } from './services/random-source.ts'
 export type { BufferKind, BufferSharing, NotShared, SharedBuffer, ShareRequest } from './services/shared-buffer.ts'
 export { UsageError } from './services/usage-error.ts'
+// Saved states: what a device of your own saves, and its encoding
+export type { SavedArray, SavedState, SavedValue } from './snapshot/saved-state.ts'
+export {
+  bitSet,
+  elements,
+  flag,
+  integer,
+  list,
+  nullable,
+  record,
+  type Shape,
+  stateShape,
+  text,
+} from './snapshot/shape.ts'
+export { SnapshotError } from './snapshot/snapshot-error.ts'
+export { decodeState, encodeState } from './snapshot/state-codec.ts'
+export type { Suspendable } from './snapshot/suspendable.ts'
 export { VirtioPciFunction, type VirtioPciOptions } from './transport/virtio-pci/virtio-pci-function.ts'
 export { ConfigSpace } from './virtio/config-space.ts'
 export type { DriverSession, SharedMemoryRegion, VirtioDevice } from './virtio/device.ts'

@@ -54,6 +54,14 @@ export class ScatterList {
     return this.#spans.byteLength
   }
 
+  /** Guest address and length of each range, one after another. */
+  get ranges(): Float64Array {
+    const { count, regions, offsets, lengths } = this.#spans
+    const ranges = new Float64Array(2 * count)
+    for (let i = 0; i < count; i++) ranges.set([regions[i].base + offsets[i], lengths[i]], 2 * i)
+    return ranges
+  }
+
   get segmentCount(): number {
     return this.#spans.count
   }

@@ -65,6 +65,20 @@ export class ConfigSpace {
     this.onWrite(offset, width)
   }
 
+  /** Returns a copy of the bytes. */
+  copy(): Uint8Array {
+    return this.#bytes.slice()
+  }
+
+  /**
+   * Continues a space of another device, whose driver saw `bytes` and `generation`. If the bytes differ now, because the host
+   * does, the space is changed.
+   */
+  continue(bytes: Uint8Array, generation: number, changed: boolean): void {
+    this.#generation = generation
+    this.#changed = changed || bytes.some((byte, i) => byte !== this.#bytes[i])
+  }
+
   /** Changes the space for the device and notifies the driver. The generation changes at the next read. */
   update(change: (view: DataView) => void): void {
     change(this.view)

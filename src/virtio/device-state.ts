@@ -1,14 +1,30 @@
 import type { BounceMemory } from '../memory/bounce-memory.ts'
 import type { GuestMemory } from '../memory/guest-memory.ts'
 import { after, all, Pending } from '../pending/pending.ts'
+import type { SavedState } from '../snapshot/saved-state.ts'
+import { bitSet, elements, flag, integer, record, stateShape, tuple } from '../snapshot/shape.ts'
+import { SnapshotError } from '../snapshot/snapshot-error.ts'
 import { ShadowRing } from '../virtqueue/shadow-ring.ts'
 import type { VirtioDevice } from './device.ts'
 import { type DeviceStateInspection, inspectDevice } from './device-inspection.ts'
 import { Feature, hasFeature } from './feature.ts'
-import { Lifecycle, type QueueOpening } from './lifecycle.ts'
+import { LIFECYCLE, Lifecycle, type QueueOpening } from './lifecycle.ts'
 import { bounceFeatures, bounceRefusal, featureRefusal, offeredFeatures, ringFeatures } from './negotiation.ts'
-import { QueueArea, QueueState } from './queue-state.ts'
+import { QueueArea, QueueState, queueShape } from './queue-state.ts'
 import { DRIVER_STATUS, Status } from './status.ts'
+
+/** Returns the shape of the saved state of a device. */
+function stateOf({ name, config, queueSizes }: VirtioDevice) {
+  return stateShape(name, 1, {
+    status: integer(0, 0xff),
+    accepted: bitSet(128),
+    lifecycle: LIFECYCLE,
+    config: record({ bytes: elements(Uint8Array, config.size), generation: integer(0, 0xff), changed: flag }),
+    queues: tuple(queueSizes.map(queueShape)),
+  })
+}
+
+type SavedDevice = ReturnType<ReturnType<typeof stateOf>['read']>
 
 /** Transport of a device, as its state uses it. */
 export interface DeviceTransport {
@@ -115,9 +131,7 @@ export class DeviceState {
     const set = value & DRIVER_STATUS & ~this.#status
     this.#status |= set & ~(Status.FEATURES_OK | Status.DRIVER_OK)
     if ((set & Status.FEATURES_OK) !== 0) {
-      const refusal =
-        featureRefusal(this.#device, this.#accepted) ??
-        (this.#transport.memory.bounce && bounceRefusal(this.#device, this.#accepted))
+      const refusal = this.#featureRefusal(this.#accepted)
       if (refusal === undefined) {
         this.#status |= Status.FEATURES_OK
         this.#lifecycle.negotiate(this.#accepted)
@@ -138,6 +152,55 @@ export class DeviceState {
   hold(held: boolean): void {
     this.#lifecycle.hold(held)
     for (let i = 0; i < this.queues.length; i++) this.notify(i)
+  }
+
+  /**
+   * Suspends the device, so that it can be saved or restored. Requests wait, and none is lost.
+   * @returns a wait until nothing is in flight; undefined if nothing is
+   */
+  suspend(): void | Pending {
+    return this.#delivered(after(this.#resetting, () => this.#lifecycle.suspendAll()))
+  }
+
+  /** Ends a suspension. After `restore`, the driver is interrupted if the configuration space differs from the saved one. */
+  resume(): void {
+    this.#lifecycle.resumeAll()
+    if (this.#lifecycle.session && this.#device.config.changed) this.#transport.configInterrupt()
+    for (let i = 0; i < this.queues.length; i++) this.notify(i)
+  }
+
+  /** Returns the state of the suspended device. @throws {SnapshotError} if the device cannot be saved */
+  save(): SavedState {
+    const { config } = this.#device
+    if (!this.#lifecycle.suspended || this.resetting) throw new SnapshotError(`${this.#device.name} is not suspended`)
+    return stateOf(this.#device).write({
+      status: this.#status,
+      accepted: this.#accepted,
+      lifecycle: this.#lifecycle.save(),
+      config: { bytes: config.copy(), generation: config.generation, changed: config.changed },
+      queues: this.queues.map((queue) => queue.save()),
+    })
+  }
+
+  /**
+   * Takes the saved state of another device, while suspended. Memory must hold what it held when the state was saved.
+   * @throws {SnapshotError} if the state is not valid; the device is then as it was, or as after a reset
+   */
+  restore(state: SavedState): void {
+    if (!this.#lifecycle.suspended || this.resetting) throw new SnapshotError(`${this.#device.name} is not suspended`)
+    const saved = stateOf(this.#device).read(state)
+    const refusal = this.#stateRefusal(saved)
+    if (refusal !== undefined) throw new SnapshotError(`${this.#device.name}: ${refusal}`)
+    for (const queue of this.queues) queue.reset()
+    this.#status = 0
+    this.#accepted = 0n
+    this.#lifecycle.restore(saved.lifecycle)
+    this.#status = saved.status
+    this.#accepted = saved.accepted
+    for (let i = 0; i < this.queues.length; i++) this.queues[i].restore(saved.queues[i])
+    if ((saved.status & Status.DRIVER_OK) !== 0) this.#begin()
+    const { bytes, generation, changed } = saved.config
+    this.#device.config.continue(bytes, generation, changed)
   }
 
   /**
@@ -281,19 +344,42 @@ export class DeviceState {
     this.#transport.queueReset(index)
   }
 
+  /** Returns the reason why a saved state cannot be one of this device; undefined if it can. */
+  #stateRefusal({ status, accepted, lifecycle }: SavedDevice): string | undefined {
+    const { FEATURES_OK, DRIVER_OK, DEVICE_NEEDS_RESET } = Status
+    if ((status & ~(DRIVER_STATUS | DEVICE_NEEDS_RESET)) !== 0) return `status ${status} has unknown bits`
+    if ((status & (FEATURES_OK | DRIVER_OK)) === DRIVER_OK) return `status ${status} has DRIVER_OK without FEATURES_OK`
+    if ((status & DEVICE_NEEDS_RESET) === 0 && lifecycle.failure !== null) return `status ${status} hides a failure`
+    const negotiated = (status & FEATURES_OK) === 0 ? null : accepted
+    if (lifecycle.features !== negotiated) return 'the negotiated features are not those that the driver accepted'
+    return negotiated === null ? undefined : this.#featureRefusal(accepted)
+  }
+
+  #featureRefusal(accepted: bigint): string | undefined {
+    const refusal = featureRefusal(this.#device, accepted)
+    return refusal ?? (this.#transport.memory.bounce && bounceRefusal(this.#device, accepted))
+  }
+
   #start(): void {
     const lifecycle = this.#lifecycle
     const failed = lifecycle.failure !== undefined
+    if (!this.#begin()) return
+    // The driver could not be interrupted before for a change of the configuration space, or a failure.
+    if (this.#device.config.changed || failed) this.#transport.configInterrupt()
+    for (let i = 0; i < this.queues.length; i++) this.notify(i)
+  }
+
+  /** Creates the enabled queues and starts the device. @returns false if the driver reset the device meanwhile */
+  #begin(): boolean {
+    const lifecycle = this.#lifecycle
     const session = lifecycle.begin()
     for (let i = 0; i < this.queues.length; i++) {
       if (this.queues[i].enabled) this.#createQueue(i)
       // A broken queue interrupts the driver, which may reset the device within the call.
-      if (lifecycle.session !== session) return
+      if (lifecycle.session !== session) return false
     }
     lifecycle.start()
-    // The driver could not be interrupted before for a change of the configuration space, or a failure.
-    if (this.#device.config.changed || failed) this.#transport.configInterrupt()
-    for (let i = 0; i < this.queues.length; i++) this.notify(i)
+    return true
   }
 
   #openQueue(index: number): void {
@@ -350,10 +436,13 @@ export class DeviceState {
 
   /** Opens the queues whose memory returned. */
   #reopen(): void {
-    for (let i = 0; i < this.queues.length; i++) {
-      const queue = this.queues[i]
-      if (!this.resetting && !queue.resetting && queue.returned(this.#transport.memory)) this.#openQueue(i)
-    }
+    const { memory } = this.#transport
+    const returned = [...this.queues.keys()].filter((i) => {
+      return !this.resetting && !this.queues[i].resetting && this.queues[i].returned(memory)
+    })
+    // All before any is served: a device may move work from a queue that is closed to another one.
+    for (const i of returned) this.#createQueue(i)
+    for (const i of returned) this.notify(i)
   }
 
   /** One interrupt for the driver. @virtio 2.1.2 */

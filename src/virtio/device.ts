@@ -1,6 +1,8 @@
 import type { GuestMemory } from '../memory/guest-memory.ts'
 import type { MemoryRegion } from '../memory/memory-region.ts'
 import type { Pending } from '../pending/pending.ts'
+import type { SavedState } from '../snapshot/saved-state.ts'
+import type { Suspendable } from '../snapshot/suspendable.ts'
 import type { DeviceQueue } from '../virtqueue/device-queue.ts'
 import type { ConfigSpace } from './config-space.ts'
 import type { DeviceId } from './device-id.ts'
@@ -11,7 +13,7 @@ import type { DeviceId } from './device-id.ts'
  * A device is built with what it needs from its host, receives a `DriverSession` when the driver is ready, and loses it at
  * reset. Nothing here may throw because of what a driver did.
  */
-export interface VirtioDevice {
+export interface VirtioDevice extends Suspendable {
   readonly id: DeviceId
   /** Name in logs: `block`, `gpu`. Several devices of a type have distinct names. */
   readonly name: string
@@ -39,14 +41,30 @@ export interface VirtioDevice {
   /** The driver made chains available in a queue. Also called once for each queue after `start`. */
   notify(queue: number): void
   /**
-   * Gives up a queue, whose gate is closed: the device completes or returns its chains in flight. The queue may be served again
-   * afterwards, or come back as another object in `session.queues`. Called for each queue before a reset.
+   * Gives up a queue, whose gate is closed: the device completes its chains in flight, and unpops or returns those that wait
+   * for data. The queue may be served again afterwards, or come back as another object in `session.queues`. Called for each
+   * queue before a reset and before `suspend`.
    * @returns a wait for the chains in flight; undefined if there are none. A promise would resolve too late: @see Pending
    * @virtio 2.6.1
    */
   stopQueue(queue: number): void | Pending
   /** Returns to the state before any driver. All queues were stopped, and the session is over. */
   reset(): void
+  /**
+   * Pauses the host side: its data waits or is refused, and the state does not change until `resume`. All queues were stopped.
+   * @returns a wait for work of the host; undefined if there is none
+   */
+  suspend(): void | Pending
+  /** Ends a suspension. Each queue is notified afterwards. */
+  resume(): void
+  /** @see Suspendable.save */
+  save(): SavedState
+  /**
+   * Takes the state of another device of its kind, for the next `start`: the device is suspended and has no session. `reset`
+   * drops it.
+   * @throws {SnapshotError} if the state is not valid; nothing of it is restored then
+   */
+  restore(state: SavedState): void
   /** State worth seeing while debugging, as plain JSON values. */
   inspect?(): Record<string, unknown>
 }

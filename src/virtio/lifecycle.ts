@@ -1,10 +1,24 @@
 import type { GuestMemory } from '../memory/guest-memory.ts'
 import { after, all, type Pending } from '../pending/pending.ts'
+import { bitSet, nested, nullable, record, type Shaped, text } from '../snapshot/shape.ts'
+import { SnapshotError } from '../snapshot/snapshot-error.ts'
 import { createDeviceQueue } from '../virtqueue/create-device-queue.ts'
 import type { QueueControl, QueueSetup } from '../virtqueue/device-queue.ts'
 import type { DriverSession, VirtioDevice } from './device.ts'
 import { DeviceGuard } from './device-guard.ts'
 import { ringFeatures } from './negotiation.ts'
+
+/** Maximum length of the reason for a failure in a saved state. */
+const MAX_REASON = 1024
+
+/** Shape of a saved life cycle, without its queues: the transport saves their positions, and what it opens them with. */
+export const LIFECYCLE = record({
+  /** Null before negotiation. */
+  features: nullable(bitSet(128)),
+  failure: nullable(text(MAX_REASON)),
+  device: nested,
+})
+export type SavedLifecycle = Shaped<typeof LIFECYCLE>
 
 /** Properties of a queue that the transport knows; the others follow from the negotiated features. */
 export type QueueOpening = Omit<
@@ -67,6 +81,7 @@ export class Lifecycle {
   /** True if the device was reset after `negotiate`, and must receive the features again. */
   #forgotten = false
   #held = false
+  #suspended = false
 
   readonly #batchEnded = (): void => {
     this.#publishDue = false
@@ -182,6 +197,60 @@ export class Lifecycle {
   }
 
   /**
+   * Suspends the device: closes all gates, stops the queues, and pauses the host side. Nothing is lost, and queues keep their
+   * positions. `resumeAll` must follow, also after a reset.
+   * @returns a wait until nothing is in flight; undefined if nothing is
+   */
+  suspendAll(): void | Pending {
+    this.#suspended = true
+    this.#updateGates()
+    const stopped = all(this.#queues.map((entry, index) => entry && this.#giveUp(entry, index)))
+    return after(stopped, () => this.guard.wait('suspend', () => this.#device.suspend()))
+  }
+
+  /** Ends a suspension. Notify all queues afterwards. */
+  resumeAll(): void {
+    if (!this.#suspended) return
+    this.#suspended = false
+    this.guard.call('resume', () => this.#device.resume())
+    this.#updateGates()
+  }
+
+  /** True from `suspendAll` to `resumeAll`. */
+  get suspended(): boolean {
+    return this.#suspended
+  }
+
+  /** Returns the state of the suspended device. @throws {SnapshotError} if the device cannot be saved */
+  save(): SavedLifecycle {
+    return {
+      features: this.#negotiated ? this.#features : null,
+      failure: this.#failure?.slice(0, MAX_REASON) ?? null,
+      device: this.#device.save(),
+    }
+  }
+
+  /**
+   * Takes a saved state, with the device suspended. Ends the session first. The queues must be opened and the device started
+   * afterwards, as for a driver.
+   * @throws {SnapshotError} if the state is not valid; the device is in its state before any driver then
+   */
+  restore({ features, failure, device }: SavedLifecycle): void {
+    this.forget()
+    try {
+      this.#device.restore(device)
+    } catch (error) {
+      this.guard.call('reset', () => this.#device.reset())
+      if (error instanceof SnapshotError) throw error
+      throw new SnapshotError(`${this.#device.name}: ${error instanceof Error ? error.message : String(error)}`)
+    }
+    this.#forgotten = false
+    this.#negotiated = false
+    if (features !== null) this.negotiate(features)
+    this.#failure = failure ?? undefined
+  }
+
+  /**
    * Closes a queue's gate, and has the device complete or return its chains in flight. `close` or `resume` must follow.
    * @returns a wait for them; undefined if none is in flight
    */
@@ -190,12 +259,7 @@ export class Lifecycle {
     if (!entry) return
     entry.stops++
     entry.queue.open = false
-    // A device that was not started has no chains.
-    if (!this.#started) return
-    return after(
-      this.guard.wait('stopQueue', () => this.#device.stopQueue(index)),
-      () => entry.queue.publish(),
-    )
+    return this.#giveUp(entry, index)
   }
 
   /** Opens the gate of a stopped queue again. Notify afterwards. */
@@ -278,6 +342,16 @@ export class Lifecycle {
     }
   }
 
+  /** Has the device give up a queue whose gate is closed. */
+  #giveUp({ queue }: OpenQueue, index: number): void | Pending {
+    // A device that was not started has no chains.
+    if (!this.#started) return
+    return after(
+      this.guard.wait('stopQueue', () => this.#device.stopQueue(index)),
+      () => queue.publish(),
+    )
+  }
+
   #begin(): Session {
     if (this.#session) return this.#session
     if (this.#forgotten) this.negotiate(this.#features)
@@ -300,7 +374,8 @@ export class Lifecycle {
   }
 
   #updateGate({ queue, enabled, stops }: OpenQueue): void {
-    queue.open = this.#started && enabled && stops === 0 && !this.#held && this.#failure === undefined
+    queue.open =
+      this.#started && enabled && stops === 0 && !this.#held && !this.#suspended && this.#failure === undefined
   }
 }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { GuestMemory } from '../memory/guest-memory.ts'
 import { MemoryRegion } from '../memory/memory-region.ts'
+import type { SavedState } from '../snapshot/saved-state.ts'
 import { ConfigSpace } from './config-space.ts'
 import type { VirtioDevice } from './device.ts'
 import { DeviceId } from './device-id.ts'
@@ -25,6 +26,12 @@ class ProbeDevice implements VirtioDevice {
   reset(): void {
     this.config.view.setUint8(0, 0)
   }
+  suspend(): void {}
+  resume(): void {}
+  save(): SavedState {
+    return { version: 1 }
+  }
+  restore(): void {}
 }
 
 function probe(): DeviceState {

@@ -1,11 +1,24 @@
 import type { GuestMemory } from '../memory/guest-memory.ts'
 import type { MemoryRegion } from '../memory/memory-region.ts'
+import { elements, flag, integer, nullable, record, type Shaped } from '../snapshot/shape.ts'
+import { SnapshotError } from '../snapshot/snapshot-error.ts'
 import type { QueueControl, RingPosition } from '../virtqueue/device-queue.ts'
 import type { ShadowRing } from '../virtqueue/shadow-ring.ts'
 
 /** Areas of a queue, as the index of the low address word in `QueueState.addressWords`. @virtio 2.6 */
 export const QueueArea = { DESCRIPTOR: 0, DRIVER: 2, DEVICE: 4 } as const
 export type QueueArea = (typeof QueueArea)[keyof typeof QueueArea]
+
+const POSITION = record({ available: integer(0, 0xffff), used: integer(0, 0xffff) })
+const FIELDS = { addressWords: elements(Uint32Array, 6), enabled: flag, position: nullable(POSITION) }
+
+/** Configuration of a queue in a saved state, and its position if it was in use. */
+export type SavedQueue = Shaped<ReturnType<typeof queueShape>>
+
+/** Returns the shape of a saved queue with at most `maxSize` descriptors. */
+export function queueShape(maxSize: number) {
+  return record({ size: integer(1, maxSize), ...FIELDS })
+}
 
 /** Configuration of one queue by the driver, and the queue created from it. */
 export class QueueState {
@@ -74,6 +87,25 @@ export class QueueState {
     this.stoppedAt = this.live?.position
     this.live = undefined
     this.#closeShadowRing()
+  }
+
+  /** Returns the configuration and the position. @throws {SnapshotError} if chains are in flight */
+  save(): SavedQueue {
+    const { size, enabled, live } = this
+    if (live && live.position.inFlight > 0 && live.broken === undefined) {
+      throw new SnapshotError(`queue ${live.index} has ${live.position.inFlight} chains in flight`)
+    }
+    const at = live?.position ?? this.stoppedAt
+    const position = at ? { available: at.available, used: at.used } : null
+    return { size, addressWords: this.addressWords.slice(), enabled, position }
+  }
+
+  /** Takes a saved configuration. A queue that was in use resumes at its position. */
+  restore({ size, addressWords, enabled, position }: SavedQueue): void {
+    this.size = size
+    this.addressWords.set(addressWords)
+    this.enabled = enabled
+    this.stoppedAt = position ?? undefined
   }
 
   /** Returns to the initial state. Pushes of chains in flight have no effect afterwards. */

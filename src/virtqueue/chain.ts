@@ -10,6 +10,8 @@ import { Writer } from './writer.ts'
 export class Chain {
   /** Index of the head (split ring) or buffer id (packed ring). */
   id = 0
+  /** Number of chains that the queue had read from the ring with this one, to find the one read last. */
+  sequence = 0
   /** Number of descriptors in a packed ring: the used position advances by it. @virtio 2.8.6 */
   ringLength = 1
   /** Guest memory of the chain, readable spans first. */

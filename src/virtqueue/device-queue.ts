@@ -23,6 +23,12 @@ export interface DeviceQueue {
    */
   pop(): Chain | undefined
   /**
+   * Makes the most recently popped chain available again: the next `pop` returns it. A device uses it for chains that
+   * only wait for data, newest first, when their queue stops.
+   * @returns false if the chain is not the most recently popped one, or the queue has a journal: it must be pushed
+   */
+  unpop(chain: Chain): boolean
+  /**
    * Returns a chain to the driver, with the number of bytes written from its writable start. Visible after `publish`.
    * With IN_ORDER, a chain waits for those that were popped before it.
    */

@@ -142,6 +142,11 @@ export class PackedQueue extends RingQueue {
     }
   }
 
+  protected unread({ ringLength }: Chain): void {
+    this.#next = this.#advance(this.#next, 2 * this.size - ringLength)
+    this.#outstanding -= ringLength
+  }
+
   protected readSaved(chain: Chain, { id, descriptors }: SavedChain): ChainFault | undefined {
     this.builder.start(chain)
     chain.id = id

@@ -34,6 +34,8 @@ export abstract class RingQueue implements QueueControl {
   #refused = false
   /** Index of the next unfinished chain of the journal. */
   #resumed = 0
+  /** Number of chains read from the ring and not unread. */
+  #reads = 0
   /** Number of unfinished chains of the journal. */
   readonly #unfinished: number
 
@@ -60,6 +62,8 @@ export abstract class RingQueue implements QueueControl {
   protected abstract read(chain: Chain): ChainFault | undefined
   /** Reads a chain that a previous device of the queue had in flight. @returns the fault, if any */
   protected abstract readSaved(chain: Chain, saved: SavedChain): ChainFault | undefined
+  /** Moves back before the chain that was read last. */
+  protected abstract unread(chain: Chain): void
   /** Fills the next used entry. */
   protected abstract use(chain: Chain, written: number): void
   /** Makes used entries visible. @returns whether the driver wants an interrupt; undefined if there were no entries */
@@ -94,6 +98,15 @@ export abstract class RingQueue implements QueueControl {
     // The device need not call `publish` if it popped nothing, but the driver waits for its malformed chains.
     if (this.#refused) this.publish()
     return undefined
+  }
+
+  unpop(chain: Chain): boolean {
+    if (!this.live || this.journal || !this.#pool.holds(chain) || chain.sequence !== this.#reads) return false
+    this.unread(chain)
+    this.#reads--
+    this.counters.popped--
+    this.#pool.release(chain)
+    return true
   }
 
   push(chain: Chain, written: number): void {
@@ -136,6 +149,7 @@ export abstract class RingQueue implements QueueControl {
 
   #readNext(chain: Chain): ChainFault | undefined {
     const fault = this.read(chain)
+    chain.sequence = ++this.#reads
     if (this.live) this.journal?.taken(chain)
     return fault
   }

@@ -116,6 +116,10 @@ export class SplitQueue extends RingQueue {
     return this.#readFrom(head, chain)
   }
 
+  protected unread(): void {
+    this.#next = (this.#next - 1) & 0xffff
+  }
+
   protected readSaved(chain: Chain, saved: SavedChain): ChainFault | undefined {
     return this.#readFrom(saved.id, chain)
   }

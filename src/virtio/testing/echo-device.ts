@@ -1,10 +1,14 @@
 import { Pending } from '../../pending/pending.ts'
+import type { SavedState } from '../../snapshot/saved-state.ts'
+import { elements, stateShape } from '../../snapshot/shape.ts'
 import type { Chain } from '../../virtqueue/chain.ts'
 import { ConfigSpace } from '../config-space.ts'
 import type { DriverSession, SharedMemoryRegion, VirtioDevice } from '../device.ts'
 import { DeviceId } from '../device-id.ts'
 
 export const EchoFeature = { LOUD: 0, DOUBLE: 1, WIDE: 100 } as const
+
+const STATE = stateShape('echo', 1, { config: elements(Uint8Array, 12) })
 
 export interface EchoOptions {
   readonly queueSizes?: readonly number[]
@@ -34,6 +38,8 @@ export class EchoDevice implements VirtioDevice {
   configWritten: (() => void) | undefined
   /** Called at the start of each `notify`. */
   onNotify: (() => void) | undefined
+  /** Calls of `suspend` without a `resume`. */
+  suspensions = 0
   readonly #slow: boolean
   #answering: Pending | undefined
 
@@ -79,5 +85,25 @@ export class EchoDevice implements VirtioDevice {
   reset(): void {
     this.session = undefined
     this.resets++
+  }
+
+  suspend(): void {
+    this.suspensions++
+  }
+
+  resume(): void {
+    this.suspensions--
+  }
+
+  /** Its state is what the driver wrote to the configuration space. */
+  save(): SavedState {
+    return STATE.write({ config: this.config.copy() })
+  }
+
+  restore(state: SavedState): void {
+    const { config } = STATE.read(state)
+    config.forEach((byte, i) => {
+      this.config.view.setUint8(i, byte)
+    })
   }
 }

@@ -1,5 +1,7 @@
 import type { Pending } from '../../../pending/pending.ts'
 import { type Disk, DiskOp, SECTOR_BYTES } from '../../../services/disk.ts'
+import type { SavedState } from '../../../snapshot/saved-state.ts'
+import { flag, stateShape } from '../../../snapshot/shape.ts'
 import { ConfigSpace } from '../../../virtio/config-space.ts'
 import type { DriverSession, VirtioDevice } from '../../../virtio/device.ts'
 import { DeviceId } from '../../../virtio/device-id.ts'
@@ -14,6 +16,9 @@ import { RequestQueue } from './request-queue.ts'
 /** Descriptors of each queue. Header and status of a request take one each. */
 const QUEUE_SIZE = 256
 const SEG_MAX = QUEUE_SIZE - 2
+
+/** The disk itself is not part of the state: the destination has the same one. */
+const STATE = stateShape('block', 1, { writeback: flag })
 
 /** Logical block sizes of disks, in bytes. A partition table must be read with the size it was written with. */
 export const LOGICAL_BLOCK_SIZES = [512, 4096] as const
@@ -84,6 +89,8 @@ export class BlockDevice implements VirtioDevice {
   #capacity = 0
   /** Writeback cache: completed writes may be volatile until a flush. If false, each write is followed by a flush. */
   #writeback = true
+  /** Cache mode of a restored state, until features are negotiated. */
+  #restored: boolean | undefined
   /** Negotiated features that requests depend on. */
   #canSetWriteback = false
   #canDiscard = false
@@ -117,7 +124,8 @@ export class BlockDevice implements VirtioDevice {
     this.#canSetWriteback = hasFeature(features, BlkFeature.CONFIG_WCE)
     this.#canDiscard = hasFeature(features, BlkFeature.DISCARD)
     this.#canWriteZeroes = hasFeature(features, BlkFeature.WRITE_ZEROES)
-    this.#writeback = hasFeature(features, BlkFeature.FLUSH)
+    this.#writeback = (this.#canSetWriteback ? this.#restored : undefined) ?? hasFeature(features, BlkFeature.FLUSH)
+    this.#restored = undefined
     this.#writeConfig()
   }
 
@@ -133,11 +141,25 @@ export class BlockDevice implements VirtioDevice {
   /** Does not flush: volatile writes stay volatile until a driver flushes. */
   reset(): void {
     this.#session = undefined
+    this.#restored = undefined
     this.negotiated(this.features)
   }
 
   stopQueue(index: number): void | Pending {
     return this.#queues[index].idle()
+  }
+
+  /** Does nothing: the disk works on requests only, and none is in flight. */
+  suspend(): void {}
+
+  resume(): void {}
+
+  save(): SavedState {
+    return STATE.write({ writeback: this.#restored ?? this.#writeback })
+  }
+
+  restore(state: SavedState): void {
+    this.#restored = STATE.read(state).writeback
   }
 
   inspect() {

@@ -31,6 +31,15 @@ export class ByteQueue {
     return before + after
   }
 
+  /** Returns a copy of the bytes, oldest first. */
+  copy(): Uint8Array {
+    const bytes = new Uint8Array(this.length)
+    const before = Math.min(this.length, this.capacity - this.#first)
+    bytes.set(this.#bytes.subarray(this.#first, this.#first + before))
+    bytes.set(this.#bytes.subarray(0, this.length - before), before)
+    return bytes
+  }
+
   clear(): void {
     this.#drop(this.length)
   }

@@ -1,10 +1,12 @@
+import type { SavedState } from '../../../snapshot/saved-state.ts'
+import { flag, integer, type Shape, stateShape, tuple } from '../../../snapshot/shape.ts'
 import { ConfigSpace } from '../../../virtio/config-space.ts'
 import type { DriverSession, VirtioDevice } from '../../../virtio/device.ts'
 import { DeviceId } from '../../../virtio/device-id.ts'
 import { featureSet, hasFeature } from '../../../virtio/feature.ts'
 import type { Reader } from '../../../virtqueue/reader.ts'
 import { type ConsoleSize, ControlMessages, PortMessage } from './control.ts'
-import { ConsolePort, type ConsolePortOptions } from './port.ts'
+import { ConsolePort, type ConsolePortOptions, PORT } from './port.ts'
 import {
   CONFIG_BYTES,
   CONFIG_COLS,
@@ -21,6 +23,22 @@ import {
 const MAX_PORTS = 31
 const PORT_QUEUE_SIZE = 64
 const CONTROL_QUEUE_SIZE = 32
+
+/** All bits of `PortMessage`. */
+const ALL_MESSAGES = PortMessage.ADD | PortMessage.CONSOLE | PortMessage.SIZE | PortMessage.NAME | PortMessage.OPEN
+
+/** Returns the shape of the saved state of a console with so many ports. */
+function stateOf(ports: number) {
+  return stateShape('console', 1, {
+    columns: integer(0, 0xffff),
+    rows: integer(0, 0xffff),
+    sizeDue: flag,
+    ports: tuple(new Array(ports).fill(PORT) as (typeof PORT)[]),
+    /** Waiting control messages, as bits of `PortMessage`, by port. */
+    due: tuple(new Array(ports).fill(integer(0, ALL_MESSAGES)) as Shape<number>[]),
+  })
+}
+type SavedConsole = ReturnType<ReturnType<typeof stateOf>['read']>
 
 /**
  * Console device: up to 31 ports, each a byte stream in both directions. A port can be a text console.
@@ -52,6 +70,8 @@ export class ConsoleDevice implements VirtioDevice {
   /** Size of port 0. */
   readonly #size: ConsoleSize
   #session: DriverSession | undefined
+  /** State to apply when a driver is there. */
+  #restored: SavedConsole | undefined
   /** True if a driver activated the device since the last reset. */
   #used = false
   /** True if MULTIPORT was negotiated. */
@@ -110,6 +130,8 @@ export class ConsoleDevice implements VirtioDevice {
     // Without control messages ports cannot be opened: port 0 is open, other ports do not exist.
     if (this.#multiport) for (const port of this.#ports) port.start(session, false)
     else this.#ports[0].start(session, true)
+    if (this.#restored) this.#apply(this.#restored)
+    this.#restored = undefined
   }
 
   notify(queue: number): void {
@@ -161,6 +183,7 @@ export class ConsoleDevice implements VirtioDevice {
 
   /** Keeps input that arrived before any driver, because drivers begin with a reset. */
   reset(): void {
+    this.#restored = undefined
     if (!this.#used) return
     this.#used = false
     this.#sizeDue = false
@@ -176,6 +199,33 @@ export class ConsoleDevice implements VirtioDevice {
     if (queue !== CONTROL_TRANSMITQ && (queue & 1) === 1) this.#ports[portOf(queue)]?.releaseOutput()
   }
 
+  /** Refuses input, and gives the host no output. */
+  suspend(): void {
+    for (const port of this.#ports) port.suspend()
+  }
+
+  resume(): void {
+    this.#ports.forEach((port, index) => {
+      port.resume()
+      this.#reportRoom(index)
+    })
+  }
+
+  save(): SavedState {
+    const { columns, rows } = this.#size
+    const ports = this.#ports.map((port) => port.save())
+    const due = ports.map((_, index) => this.#control.due(index))
+    return stateOf(ports.length).write(this.#restored ?? { columns, rows, sizeDue: this.#sizeDue, ports, due })
+  }
+
+  restore(state: SavedState): void {
+    const saved = stateOf(this.#ports.length).read(state)
+    this.#restored = saved
+    this.#size.columns = saved.columns
+    this.#size.rows = saved.rows
+    this.#writeConfig(this.config.view)
+  }
+
   inspect(): Record<string, unknown> {
     return {
       columns: this.#size.columns,
@@ -185,6 +235,15 @@ export class ConsoleDevice implements VirtioDevice {
       controlLost: this.#control.lost,
       controlIgnored: this.#ignored,
       driverFailures: this.#failures,
+    }
+  }
+
+  #apply({ sizeDue, ports, due }: SavedConsole): void {
+    this.#sizeDue = sizeDue
+    for (const [index, port] of this.#ports.entries()) {
+      port.restore(ports[index])
+      this.#control.enqueue(index, due[index])
+      if (port.ready && port.hostOpen !== ports[index].hostOpen) this.#control.enqueue(index, PortMessage.OPEN)
     }
   }
 

@@ -45,8 +45,14 @@ export class ControlMessages {
     return count
   }
 
-  enqueue(port: number, message: PortMessage): void {
-    this.#due[port] |= message
+  /** @param messages bits of `PortMessage` */
+  enqueue(port: number, messages: number): void {
+    this.#due[port] |= messages
+  }
+
+  /** Waiting messages about a port, as bits of `PortMessage`. */
+  due(port: number): number {
+    return this.#due[port]
   }
 
   clear(): void {

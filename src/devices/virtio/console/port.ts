@@ -1,3 +1,4 @@
+import { elements, flag, record, type Shaped } from '../../../snapshot/shape.ts'
 import type { DriverSession } from '../../../virtio/device.ts'
 import type { Chain } from '../../../virtqueue/chain.ts'
 import type { DeviceQueue } from '../../../virtqueue/device-queue.ts'
@@ -8,6 +9,20 @@ import { receiveq } from './protocol.ts'
 export const MAX_INPUT = 65536
 /** Maximum output of one request, in bytes. The rest of a longer one is dropped, so that no request stalls the host. */
 export const MAX_OUTPUT = 1 << 20
+
+/** Shape of a saved port. */
+export const PORT = record({
+  added: flag,
+  ready: flag,
+  /** Last state that the driver received. */
+  hostOpen: flag,
+  guestOpen: flag,
+  input: elements(Uint8Array, 0, MAX_INPUT),
+  output: elements(Uint8Array, 0, MAX_OUTPUT),
+})
+type SavedPort = Shaped<typeof PORT>
+
+const NOTHING = new Uint8Array(0)
 
 /** The host's end of a port. */
 export interface ConsolePortHost {
@@ -56,6 +71,9 @@ export class ConsolePort {
   #span = 0
   #at = 0
   #left = 0
+  /** Output of a request that was returned when its queue stopped. It is written before the next request's. */
+  #rest: Uint8Array = NOTHING
+  #suspended = false
   /** True during `output`, because the host can call back. */
   #busy = false
   #bytesIn = 0
@@ -90,7 +108,8 @@ export class ConsolePort {
   /** Queues input, and delivers it while the driver has buffers. @returns the number of bytes taken */
   input(bytes: Uint8Array): number {
     let taken = 0
-    while (taken < bytes.length) {
+    if (this.#suspended) this.#refused = true
+    while (taken < bytes.length && !this.#suspended) {
       const more = this.#input.put(bytes, taken)
       if (more === 0) {
         this.#refused = true
@@ -120,7 +139,7 @@ export class ConsolePort {
 
   /** Returns true once if input was refused and there is room again. */
   takeRoom(): boolean {
-    if (!this.#refused || this.#input.length === MAX_INPUT) return false
+    if (!this.#refused || this.#suspended || this.#input.length === MAX_INPUT) return false
     this.#refused = false
     return true
   }
@@ -128,11 +147,11 @@ export class ConsolePort {
   /** Writes the output in the ring to the host, until the host takes no more. @returns true if it took any */
   output(): boolean {
     const queue = this.#transmitq
-    if (!queue || this.#busy) return false
+    if (!queue || this.#busy || this.#suspended) return false
     const before = this.#bytesOut
     this.#busy = true
     try {
-      for (let chain = this.#hold(queue); chain; chain = this.#hold(queue)) {
+      for (let chain = this.#next(queue); chain; chain = this.#next(queue)) {
         if (!this.#write(chain)) break
         this.#held = undefined
         queue.push(chain, 0)
@@ -147,23 +166,51 @@ export class ConsolePort {
   /** Offers the output in the ring to the host. @returns true if the host did not take all of it */
   hasOutput(): boolean {
     if (!this.#held) this.output()
-    return this.#held !== undefined
+    return this.#held !== undefined || this.#rest.length > 0
   }
 
-  /** Returns the request that waits for the host, and drops the rest of its output. */
+  /** Returns the request that waits for the host, and keeps a copy of its output. */
   releaseOutput(): void {
     const chain = this.#held
     const queue = this.#transmitq
     if (!chain || !queue) return
     this.#held = undefined
-    this.#dropped += this.#left
+    this.#rest = this.#copyLeft(chain)
     queue.push(chain, 0)
     queue.publish()
+  }
+
+  suspend(): void {
+    this.#suspended = true
+  }
+
+  resume(): void {
+    this.#suspended = false
+  }
+
+  save(): SavedPort {
+    const { added, ready, hostOpen, guestOpen } = this
+    return { added, ready, hostOpen, guestOpen, input: this.#input.copy(), output: this.#rest }
+  }
+
+  /** Takes the state of another port, after `start`. */
+  restore({ added, ready, guestOpen, input, output }: SavedPort): void {
+    this.added = added
+    this.ready = ready
+    // Input that came before the restored state is newer.
+    const later = this.#input.copy()
+    this.#input.clear()
+    this.#input.put(input)
+    this.#input.put(later)
+    this.#rest = output
+    this.guestOpen = guestOpen
   }
 
   reset(): void {
     this.#session = undefined
     this.#held = undefined
+    this.#dropped += this.#rest.length
+    this.#rest = NOTHING
     this.added = false
     this.ready = false
     this.#input.clear()
@@ -180,7 +227,7 @@ export class ConsolePort {
       bytesIn: this.#bytesIn,
       bytesOut: this.#bytesOut,
       inputWaiting: this.#input.length,
-      outputWaiting: this.#held ? this.#left : 0,
+      outputWaiting: this.#held ? this.#left : this.#rest.length,
       outputDropped: this.#dropped,
       emptyInputBuffers: this.#empty,
     }
@@ -190,7 +237,38 @@ export class ConsolePort {
     return this.#session?.queues[receiveq(this.#index) + 1]
   }
 
-  /** Returns the request whose output is next: the held one, or else the next of the queue. */
+  /** Returns the request whose output is next; undefined if output of an earlier request still waits. */
+  #next(queue: DeviceQueue): Chain | undefined {
+    return this.#writeRest() ? this.#hold(queue) : undefined
+  }
+
+  /** Writes the output of a returned request. @returns true if the host took all of it */
+  #writeRest(): boolean {
+    const rest = this.#rest
+    if (rest.length === 0) return true
+    const taken = Math.min(this.#options.host.write(rest), rest.length)
+    // The host may have reset the device meanwhile.
+    if (this.#rest !== rest) return false
+    this.#bytesOut += taken
+    this.#rest = rest.subarray(taken)
+    return taken === rest.length
+  }
+
+  /** Copies the remaining output of a request. */
+  #copyLeft({ spans: { lengths, offsets, regions } }: Chain): Uint8Array {
+    const bytes = new Uint8Array(this.#left)
+    let span = this.#span
+    let at = this.#at
+    for (let done = 0; done < bytes.length; span++, at = 0) {
+      const start = offsets[span] + at
+      const take = Math.min(lengths[span] - at, bytes.length - done)
+      bytes.set(regions[span].u8.subarray(start, start + take), done)
+      done += take
+    }
+    return bytes
+  }
+
+  /** Returns the held request, or else the next of the queue. */
   #hold(queue: DeviceQueue): Chain | undefined {
     if (this.#held) return this.#held
     const chain = queue.pop()

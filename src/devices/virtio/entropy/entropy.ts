@@ -1,4 +1,6 @@
 import type { RandomSource } from '../../../services/random-source.ts'
+import type { SavedState } from '../../../snapshot/saved-state.ts'
+import { stateShape } from '../../../snapshot/shape.ts'
 import { ConfigSpace } from '../../../virtio/config-space.ts'
 import type { DriverSession, VirtioDevice } from '../../../virtio/device.ts'
 import { DeviceId } from '../../../virtio/device-id.ts'
@@ -8,6 +10,9 @@ const REQUESTQ = 0
 
 /** Maximum bytes for one request, so that a huge one does not stall the machine. @virtio 5.4.6.2 allows fewer bytes */
 export const MAX_BYTES = 65536
+
+/** A driver cannot tell one source of random bytes from another. */
+const STATE = stateShape('entropy', 1, {})
 
 /**
  * Entropy device: fills the driver's buffers with random bytes.
@@ -50,6 +55,19 @@ export class EntropyDevice implements VirtioDevice {
 
   /** Does nothing, because every request is answered before `notify` returns. */
   stopQueue(): void {}
+
+  /** Does nothing, because the host side only answers requests. */
+  suspend(): void {}
+
+  resume(): void {}
+
+  save(): SavedState {
+    return STATE.write({})
+  }
+
+  restore(state: SavedState): void {
+    STATE.read(state)
+  }
 
   inspect(): Record<string, unknown> {
     return { bytes: this.#bytes, empty: this.#empty }

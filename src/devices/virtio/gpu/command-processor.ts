@@ -1,6 +1,7 @@
 import type { GuestMemory } from '../../../memory/guest-memory.ts'
 import type { RandomSource } from '../../../services/random-source.ts'
 import { fits, type MutableRect, type Rect } from '../../../services/rect.ts'
+import { SnapshotError } from '../../../snapshot/snapshot-error.ts'
 import type { DriverSession } from '../../../virtio/device.ts'
 import { hasFeature } from '../../../virtio/feature.ts'
 import type { Reader } from '../../../virtqueue/reader.ts'
@@ -34,8 +35,10 @@ import { BlobCommands } from './resources/blob-commands.ts'
 import { Blob, GuestBlob, type Resource, Resource2d } from './resources/resource.ts'
 import type { ResourceSharing } from './resources/resource-sharing.ts'
 import { ResourceTable } from './resources/resource-table.ts'
+import { restoreResource, type SavedResource } from './resources/saved-resource.ts'
 import { transferToHost } from './resources/transfer.ts'
-import { MAX_SIDE, type Scanout } from './scanout.ts'
+import { surfaceLayout } from './saved-surface.ts'
+import { MAX_SIDE, type SavedScanout, type Scanout } from './scanout.ts'
 import { createUuid } from './uuid.ts'
 
 const { OK_NODATA, ERR_UNSPEC, ERR_OUT_OF_MEMORY } = GpuResponse
@@ -194,6 +197,33 @@ export class CommandProcessor {
     }
     scanout.moveCursor(x, y)
     return OK_NODATA
+  }
+
+  /**
+   * Creates the resources of a saved state, and shows those that were shown.
+   * @throws {SnapshotError} if they do not fit this host or its guest memory
+   */
+  restore(resources: readonly SavedResource[], scanouts: readonly SavedScanout[]): void {
+    for (const saved of resources) {
+      const resource = restoreResource(saved, this.#memory, (length, id) => this.#sharing.allocate(length, id))
+      const added = this.resources.add(resource)
+      if (added !== OK_NODATA) {
+        resource.release()
+        throw new SnapshotError(`resource ${saved.id} was refused with error 0x${added.toString(16)}`)
+      }
+      if (saved.uuid) resource.assignUuid(saved.uuid)
+      if (resource instanceof Blob && resource.attached && !this.#sharing.update(resource)) {
+        throw new SnapshotError(`resource ${saved.id} cannot be exported: ${resource.refusal?.reason}`)
+      }
+    }
+    for (const [i, { surface }] of scanouts.entries()) {
+      const scanout = this.#scanouts[i]
+      scanout.restoreCursor(scanouts[i])
+      const resource = surface ? this.resources.get(surface.resource) : undefined
+      if (!surface || !resource) continue
+      const shown = this.#show(scanout, resource, surfaceLayout(surface, resource), surface.rect)
+      if (shown !== OK_NODATA) throw new SnapshotError(`scanout ${i} was refused with error 0x${shown.toString(16)}`)
+    }
   }
 
   /** Removes all scanouts' surfaces, contexts and resources of the driver. */

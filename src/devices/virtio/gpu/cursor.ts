@@ -5,7 +5,8 @@ import { type Resource, Resource2d } from './resources/resource.ts'
 import { ResourceSurface } from './resources/resource-surface.ts'
 
 /** Width and height of a cursor in pixels. @virtio 5.7.6.6 */
-const CURSOR_SIDE = 64
+export const CURSOR_SIDE = 64
+export const CURSOR_BYTES = CURSOR_SIDE * CURSOR_SIDE * BYTES_PER_PIXEL
 /**
  * Layout of a cursor in a blob, which has no format of its own: the format that Linux uses for cursors, from byte 0.
  */

@@ -1,6 +1,9 @@
 import type { Display, PreferredModes } from '../../../services/display.ts'
 import { cryptoRandomSource, type RandomSource } from '../../../services/random-source.ts'
 import type { BufferSharing } from '../../../services/shared-buffer.ts'
+import type { SavedState } from '../../../snapshot/saved-state.ts'
+import { integer, list, stateShape, tuple } from '../../../snapshot/shape.ts'
+import { SnapshotError } from '../../../snapshot/snapshot-error.ts'
 import { ConfigSpace } from '../../../virtio/config-space.ts'
 import type { DriverSession, SharedMemoryRegion, VirtioDevice } from '../../../virtio/device.ts'
 import { DeviceId } from '../../../virtio/device-id.ts'
@@ -30,8 +33,19 @@ import {
 } from './protocol.ts'
 import type { GpuHeap, HeapInspection } from './resources/heap.ts'
 import { ResourceSharing } from './resources/resource-sharing.ts'
-import type { PathTotals } from './resources/resource-table.ts'
-import { Scanout, type ScanoutInspection, type ScanoutSize } from './scanout.ts'
+import { MAX_RESOURCES, type PathTotals } from './resources/resource-table.ts'
+import { checkResource, RESOURCE, saveResource } from './resources/saved-resource.ts'
+import { SCANOUT, Scanout, type ScanoutInspection, type ScanoutSize } from './scanout.ts'
+
+/** Returns the shape of the saved state of a GPU with so many scanouts. */
+function stateOf(scanouts: number) {
+  return stateShape('gpu', 1, {
+    events: integer(0, GpuEvent.DISPLAY),
+    resources: list(RESOURCE, 0, MAX_RESOURCES),
+    scanouts: tuple(new Array<typeof SCANOUT>(scanouts).fill(SCANOUT)),
+  })
+}
+type SavedGpu = ReturnType<ReturnType<typeof stateOf>['read']>
 
 export interface GpuOptions {
   /** The scanouts, each with the preferred mode of its viewer. @default one of 1024 by 768 */
@@ -119,6 +133,8 @@ export class GpuDevice implements VirtioDevice {
   /** Pending events, bits of `GpuEvent`: the driver has not cleared them yet. */
   #events = 0
   #session: DriverSession | undefined
+  /** State to apply when guest memory is there. */
+  #restored: SavedGpu | undefined
   /**
    * The driver's resources and contexts. They stay when queues stop, so the surfaces of a stopped guest can still be
    * read.
@@ -184,6 +200,9 @@ export class GpuDevice implements VirtioDevice {
       random: this.#random,
       maxHostBytes: this.#maxHostBytes,
     })
+    const restored = this.#restored
+    this.#restored = undefined
+    if (restored) this.#apply(restored, session, this.#processor)
   }
 
   notify(index: number): void {
@@ -210,11 +229,63 @@ export class GpuDevice implements VirtioDevice {
   }
 
   reset(): void {
+    this.#restored = undefined
     this.#processor?.release()
     this.#processor = undefined
     this.#session = undefined
     this.#events = 0
     this.#fillConfig(this.config.view)
+  }
+
+  /** Does nothing: displays can read surfaces while the device is suspended. */
+  suspend(): void {}
+
+  resume(): void {}
+
+  /** Does not save contexts, whose state is the renderer's, nor host blobs. */
+  save(): SavedState {
+    const shape = stateOf(this.#scanouts.length)
+    if (this.#restored) return shape.write({ ...this.#restored, events: this.#events })
+    const contexts = this.#processor?.contexts.inspect().length ?? 0
+    if (contexts > 0) {
+      throw new SnapshotError(
+        `${this.name} has ${contexts} contexts, whose state only their renderer knows: close them`,
+      )
+    }
+    return shape.write({
+      events: this.#events,
+      resources: Array.from(this.#processor?.resources.all ?? [], saveResource),
+      scanouts: this.#scanouts.map((scanout) => scanout.save()),
+    })
+  }
+
+  restore(state: SavedState): void {
+    const saved = stateOf(this.#scanouts.length).read(state)
+    const ids = new Set<number>()
+    for (const resource of saved.resources) {
+      checkResource(resource, this.#guestHandleFeature !== undefined)
+      if (ids.has(resource.id)) throw new SnapshotError(`resource ${resource.id} exists twice`)
+      ids.add(resource.id)
+    }
+    const lost = saved.scanouts.find(({ surface }) => surface && !ids.has(surface.resource))
+    if (lost) throw new SnapshotError(`a scanout shows resource ${lost.surface?.resource}, which does not exist`)
+    this.#restored = saved
+    this.#events = saved.events
+    this.#fillConfig(this.config.view)
+  }
+
+  #apply({ resources, scanouts }: SavedGpu, session: DriverSession, processor: CommandProcessor): void {
+    try {
+      processor.restore(resources, scanouts)
+    } catch (error) {
+      processor.release()
+      this.#processor = undefined
+      session.needsReset(`the saved state does not fit: ${error instanceof Error ? error.message : String(error)}`)
+      return
+    }
+    if (!this.#scanouts.some((scanout, i) => scanout.prefersOther(scanouts[i]))) return
+    this.#events |= GpuEvent.DISPLAY
+    this.config.update((view) => this.#fillConfig(view))
   }
 
   /**

@@ -1,6 +1,8 @@
 import type { CursorPicture, Display, PreferredMode, SurfacePath } from '../../../services/display.ts'
 import { intersect, type Rect } from '../../../services/rect.ts'
 import type { BufferKind } from '../../../services/shared-buffer.ts'
+import { elements, flag, integer, list, nullable, record, type Shaped } from '../../../snapshot/shape.ts'
+import { CURSOR_BYTES, CURSOR_SIDE } from './cursor.ts'
 import type { PixelLayout } from './pixels/pixel-layout.ts'
 import type { Resource } from './resources/resource.ts'
 import { ResourceSurface } from './resources/resource-surface.ts'
@@ -9,6 +11,32 @@ import { ResourceSurface } from './resources/resource-surface.ts'
 export const MAX_SIDE = 16384
 /** Shortest side in pixels that a viewer may prefer: smaller modes have no useful timing. */
 const MIN_SIDE = 64
+
+const U32 = integer(0, 0xffff_ffff)
+const I32 = integer(-(2 ** 31), 2 ** 31 - 1)
+const HOT_SPOT = integer(0, CURSOR_SIDE - 1)
+
+/** Shape of a saved scanout. */
+export const SCANOUT = record({
+  /** The preferred mode, as the driver can read it. */
+  connected: flag,
+  width: integer(MIN_SIDE, MAX_SIDE),
+  height: integer(MIN_SIDE, MAX_SIDE),
+  surface: nullable(
+    record({
+      resource: U32,
+      fourcc: U32,
+      width: U32,
+      height: U32,
+      planes: list(record({ offset: U32, stride: U32 }), 1, 4),
+      rect: record({ x: U32, y: U32, width: U32, height: U32 }),
+    }),
+  ),
+  cursor: nullable(record({ data: elements(Uint8Array, CURSOR_BYTES), hotX: HOT_SPOT, hotY: HOT_SPOT })),
+  cursorX: I32,
+  cursorY: I32,
+})
+export type SavedScanout = Shaped<typeof SCANOUT>
 
 export interface ScanoutSize {
   readonly width: number
@@ -49,7 +77,9 @@ export class Scanout {
   #layout: PixelLayout | undefined
   /** The part of the resource that is shown, in pixels. */
   #rect: Rect = { x: 0, y: 0, width: 0, height: 0 }
-  #cursorShown = false
+  #cursor: CursorPicture | undefined
+  #cursorX = 0
+  #cursorY = 0
 
   #flushes = 0
   /** Bytes read from earlier surfaces. */
@@ -133,18 +163,59 @@ export class Scanout {
   }
 
   showCursor(cursor: CursorPicture | undefined): void {
-    this.#cursorShown = cursor !== undefined
+    this.#cursor = cursor
     this.#display.cursor(this.index, cursor)
   }
 
   moveCursor(x: number, y: number): void {
+    this.#cursorX = x
+    this.#cursorY = y
     this.#display.moveCursor(this.index, x, y)
   }
 
   /** Disables the scanout and hides the cursor; the preferred mode stays. */
   reset(): void {
     this.disable()
-    if (this.#cursorShown) this.showCursor(undefined)
+    if (this.#cursor) this.showCursor(undefined)
+    this.#cursorX = 0
+    this.#cursorY = 0
+  }
+
+  save(): SavedScanout {
+    const resource = this.#resource
+    const layout = this.#layout
+    const cursor = this.#cursor
+    return {
+      connected: this.connected,
+      width: this.#preferred.width,
+      height: this.#preferred.height,
+      surface:
+        resource && layout
+          ? {
+              resource: resource.id,
+              fourcc: layout.fourcc,
+              width: layout.width,
+              height: layout.height,
+              planes: layout.planes.map(({ offset, stride }) => ({ offset, stride })),
+              rect: { ...this.#rect },
+            }
+          : null,
+      cursor: cursor ? { data: cursor.data, hotX: cursor.hotX, hotY: cursor.hotY } : null,
+      cursorX: this.#cursorX,
+      cursorY: this.#cursorY,
+    }
+  }
+
+  /** Shows the cursor of a saved scanout. */
+  restoreCursor({ cursor, cursorX, cursorY }: SavedScanout): void {
+    if (cursor) this.showCursor({ width: CURSOR_SIDE, height: CURSOR_SIDE, ...cursor })
+    this.moveCursor(cursorX, cursorY)
+  }
+
+  /** True if the viewer prefers another mode than that of a saved scanout. */
+  prefersOther({ connected, width, height }: SavedScanout): boolean {
+    const preferred = this.#preferred
+    return this.connected !== connected || preferred.width !== width || preferred.height !== height
   }
 
   inspect(): ScanoutInspection {

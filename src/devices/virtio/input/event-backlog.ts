@@ -1,3 +1,4 @@
+import { SnapshotError } from '../../../snapshot/snapshot-error.ts'
 import { EV_ABS, EV_KEY, EV_REL, EV_SYN, SYN_REPORT } from './event-codes.ts'
 
 /** Event of Linux: type, code and value. */
@@ -69,6 +70,28 @@ export class EventBacklog {
     }
   }
 
+  /** Frames that wait, oldest first. */
+  get waiting(): readonly (readonly InputEvent[])[] {
+    return this.#frames.map(({ events }) => events)
+  }
+
+  /** Keys whose release was refused. */
+  get unreleased(): readonly number[] {
+    return [...this.#unreleased]
+  }
+
+  /**
+   * Adds frames of another backlog, and releases keys after them.
+   * @throws {SnapshotError} if there are too many events; nothing is added then
+   */
+  restore(frames: readonly (readonly InputEvent[])[], keys: readonly number[]): void {
+    const count = frames.reduce((sum, events) => sum + events.length, this.#count)
+    if (count > MAX_WAITING) throw new SnapshotError(`${count} input events wait, not at most ${MAX_WAITING}`)
+    for (const events of frames) this.#push(events.slice(0, -1))
+    for (const key of keys) this.#unreleased.add(key)
+    this.#releaseKeys()
+  }
+
   clear(): void {
     this.#frames = []
     this.#count = 0
@@ -124,6 +147,11 @@ export class EventBacklog {
       }
     }
   }
+}
+
+/** True for the event that ends a frame. */
+export function isEnd([type, code]: InputEvent): boolean {
+  return type === EV_SYN && code === SYN_REPORT
 }
 
 /** Merges two frames of movement: the later position replaces the earlier one, and distances are added. */

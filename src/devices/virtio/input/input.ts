@@ -1,3 +1,6 @@
+import type { SavedState } from '../../../snapshot/saved-state.ts'
+import { elements, integer, list, stateShape } from '../../../snapshot/shape.ts'
+import { SnapshotError } from '../../../snapshot/snapshot-error.ts'
 import { ConfigSpace } from '../../../virtio/config-space.ts'
 import type { DriverSession, VirtioDevice } from '../../../virtio/device.ts'
 import { DeviceId } from '../../../virtio/device-id.ts'
@@ -5,7 +8,9 @@ import type { Chain } from '../../../virtqueue/chain.ts'
 import type { DeviceQueue } from '../../../virtqueue/device-queue.ts'
 import type { Reader } from '../../../virtqueue/reader.ts'
 import { answers, type InputDescription, queryKey } from './description.ts'
-import { EventBacklog, type InputEvent } from './event-backlog.ts'
+import { EventBacklog, type InputEvent, isEnd, MAX_WAITING } from './event-backlog.ts'
+import { EV_KEY } from './event-codes.ts'
+import { packEvents, unpackEvents } from './packed-events.ts'
 import { CONFIG_ANSWER, CONFIG_BYTES, CONFIG_SELECT, CONFIG_SIZE, CONFIG_SUBSEL, EVENT_BYTES } from './protocol.ts'
 
 const EVENTQ = 0
@@ -14,6 +19,21 @@ const QUEUE_SIZE = 64
 
 /** Maximum events that are read from one status request. Linux sends one. */
 const MAX_STATUS = 64
+
+/** Number of key codes. */
+const KEY_COUNT = 0x300
+
+const KEYS = list(integer(0, KEY_COUNT - 1), 0, KEY_COUNT)
+/** Frame of events, or its unsent part. */
+const EVENTS = elements(Uint32Array, 0, 3 * MAX_WAITING)
+
+const STATE = stateShape('input', 1, {
+  select: integer(0, 0xffff),
+  begun: EVENTS,
+  waiting: list(EVENTS, 0, MAX_WAITING),
+  unreleased: KEYS,
+  held: KEYS,
+})
 
 /** Receives status events of the driver, for example to switch keyboard lights. */
 export type StatusListener = (type: number, code: number, value: number) => void
@@ -45,6 +65,8 @@ export class InputDevice implements VirtioDevice {
   #sent = 0
   /** Buffers popped for the next frame, until there are enough. */
   readonly #buffers: Chain[] = []
+  /** Pressed keys, according to the events that the driver received. */
+  readonly #held = new Set<number>()
   #frames = 0
   /** Frames dropped because there was no driver, and events that are missing in the description. */
   #unheard = 0
@@ -94,12 +116,44 @@ export class InputDevice implements VirtioDevice {
     this.#begun = undefined
     this.#sent = 0
     this.#backlog.clear()
+    this.#held.clear()
     this.config.view.setUint16(CONFIG_SELECT, 0)
     this.#answer()
   }
 
   stopQueue(queue: number): void {
     if (queue === EVENTQ) this.#returnBuffers()
+  }
+
+  /** Does nothing: events that come meanwhile wait, as they do for buffers. */
+  suspend(): void {}
+
+  resume(): void {}
+
+  save(): SavedState {
+    return STATE.write({
+      select: this.config.view.getUint16(CONFIG_SELECT),
+      begun: packEvents(this.#begun?.slice(this.#sent) ?? []),
+      waiting: this.#backlog.waiting.map(packEvents),
+      unreleased: this.#backlog.unreleased,
+      held: [...this.#held],
+    })
+  }
+
+  /** Releases all keys that were held, after the events that wait: nothing says that they are still pressed. */
+  restore(state: SavedState): void {
+    const { select, begun, waiting, unreleased, held } = STATE.read(state)
+    const first = begun.length > 0 ? this.#unpack(begun) : undefined
+    const frames = waiting.map((packed) => this.#unpack(packed))
+    for (const key of [...unreleased, ...held]) this.#check(EV_KEY, key)
+    const pressed = new Set(held)
+    for (const event of [...(first ?? []), ...frames.flat()]) follow(pressed, event)
+    this.#backlog.restore(frames, [...unreleased, ...pressed])
+    this.#begun = first
+    this.#sent = 0
+    for (const key of held) this.#held.add(key)
+    this.config.view.setUint16(CONFIG_SELECT, select)
+    this.#answer()
   }
 
   inspect(): Record<string, unknown> {
@@ -141,7 +195,9 @@ export class InputDevice implements VirtioDevice {
       if (!this.#gather(queue, Math.min(frame.length - this.#sent, queue.size))) break
       if (!this.#begun) this.#backlog.shift()
       for (const chain of this.#buffers) {
-        const [type, code, value] = frame[this.#sent++]
+        const event = frame[this.#sent++]
+        const [type, code, value] = event
+        follow(this.#held, event)
         chain.writer.u16(type)
         chain.writer.u16(code)
         chain.writer.u32(value)
@@ -176,9 +232,26 @@ export class InputDevice implements VirtioDevice {
 
   #returnBuffers(): void {
     const queue = this.#session?.queues[EVENTQ]
-    for (const chain of this.#buffers) queue?.push(chain, 0)
-    this.#buffers.length = 0
+    for (let chain = this.#buffers.pop(); chain; chain = this.#buffers.pop()) {
+      if (!queue?.unpop(chain)) queue?.push(chain, 0)
+    }
     queue?.publish()
+  }
+
+  /** Returns a frame of a saved state. @throws {SnapshotError} if it has no end, or an event is not in the description */
+  #unpack(packed: Uint32Array): readonly InputEvent[] {
+    const events = unpackEvents(packed)
+    if (events.findIndex(isEnd) !== events.length - 1) {
+      throw new SnapshotError(`${this.name}: a frame of events must end with its only SYN_REPORT`)
+    }
+    for (const [type, code] of events.slice(0, -1)) this.#check(type, code)
+    return events
+  }
+
+  /** @throws {SnapshotError} if the description has no such event */
+  #check(type: number, code: number): void {
+    if (this.#description.events[type]?.includes(code)) return
+    throw new SnapshotError(`${this.name} has no event of type ${type} and code ${code}`)
   }
 
   #receiveStatus(): void {
@@ -200,4 +273,11 @@ export class InputDevice implements VirtioDevice {
     }
     this.#ignoredStatus += reader.remaining
   }
+}
+
+/** Follows which keys are pressed. */
+function follow(pressed: Set<number>, [type, code, value]: InputEvent): void {
+  if (type !== EV_KEY) return
+  if (value !== 0) pressed.add(code)
+  else pressed.delete(code)
 }

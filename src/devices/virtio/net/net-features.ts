@@ -89,13 +89,15 @@ export function receiveOffloads(features: bigint): number {
 
 /** Fills the configuration space except `status`. Fields of features that are not offered are 0. @virtio 5.1.4 */
 export function writeConfig(view: DataView, port: NetworkPort, address: Uint8Array, mtu: number | undefined): void {
-  address.forEach((byte, i) => {
-    view.setUint8(CONFIG_MAC + i, byte)
-  })
+  writeAddress(view, address)
   if (port.pairs > 1) view.setUint16(CONFIG_MAX_VIRTQUEUE_PAIRS, port.pairs, true)
   view.setUint16(CONFIG_MTU, mtu ?? 0, true)
   view.setUint32(CONFIG_SPEED, port.speed ?? SPEED_UNKNOWN, true)
   view.setUint8(CONFIG_DUPLEX, port.speed === undefined ? DUPLEX_UNKNOWN : DUPLEX_FULL)
+}
+
+export function writeAddress(view: DataView, address: Uint8Array): void {
+  for (const [i, byte] of address.entries()) view.setUint8(CONFIG_MAC + i, byte)
 }
 
 export function writeStatus(view: DataView, status: number): void {

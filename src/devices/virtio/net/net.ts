@@ -1,27 +1,44 @@
 import { MemoryRegion } from '../../../memory/memory-region.ts'
 import { SpanList } from '../../../memory/span-list.ts'
 import type { NetworkPort, PortListener } from '../../../services/network-port.ts'
-import { HEADER_BYTES, LEGACY_HEADER_BYTES, MAX_MTU, MIN_MTU } from '../../../services/packet.ts'
+import { ADDRESS_BYTES, HEADER_BYTES, LEGACY_HEADER_BYTES, MAX_MTU, MIN_MTU } from '../../../services/packet.ts'
 import { cryptoRandomSource, type RandomSource } from '../../../services/random-source.ts'
+import type { SavedState } from '../../../snapshot/saved-state.ts'
+import { elements, flag, integer, stateShape } from '../../../snapshot/shape.ts'
+import { SnapshotError } from '../../../snapshot/snapshot-error.ts'
 import { ConfigSpace } from '../../../virtio/config-space.ts'
 import type { DriverSession, VirtioDevice } from '../../../virtio/device.ts'
 import { DeviceId } from '../../../virtio/device-id.ts'
 import { Feature, hasFeature } from '../../../virtio/feature.ts'
 import { ControlCommands, type ControlTarget } from './control.ts'
-import { formatMacAddress, parseMacAddress, randomMacAddress } from './mac-address.ts'
+import { formatMacAddress, isStation, parseMacAddress, randomMacAddress } from './mac-address.ts'
 import {
   FEATURE_DEPENDENCIES,
   netFeatures,
   receiveOffloads,
   transmitOffloads,
+  writeAddress,
   writeConfig,
   writeStatus,
 } from './net-features.ts'
 import { CONFIG_BYTES, CONFIG_MAC, CtrlAck, NetFeature, NetStatus } from './protocol.ts'
 import { rarpFrame } from './rarp.ts'
-import { ReceiveFilter } from './receive-filter.ts'
+import { FILTER, ReceiveFilter } from './receive-filter.ts'
 import { type ReceiveCounters, type ReceiveRules, Receiver } from './receiver.ts'
 import { type TransmitCounters, type TransmitRules, Transmitter } from './transmitter.ts'
+
+/** @virtio 5.1.6.5.6 */
+const MAX_PAIRS = 0x8000
+
+/** What the driver set. The port, and whether it is connected, belong to the host. */
+const STATE = stateShape('net', 1, {
+  address: elements(Uint8Array, ADDRESS_BYTES),
+  announcing: flag,
+  pairs: integer(1, MAX_PAIRS),
+  offloads: integer(0, 2 ** 7 - 1),
+  filter: FILTER,
+})
+type SavedNet = ReturnType<(typeof STATE)['read']>
 
 const PACKET_QUEUE_SIZE = 256
 const CONTROL_QUEUE_SIZE = 64
@@ -78,6 +95,8 @@ export class NetDevice implements VirtioDevice {
   #control: number | undefined
   #receiveRules: ReceiveRules = { headerBytes: HEADER_BYTES, mergeable: false, mtu: undefined, offloads: 0 }
   #transmitRules: TransmitRules = { headerBytes: HEADER_BYTES, offloads: 0, mtu: undefined }
+  /** Saved state to apply when the control queue is enabled. */
+  #restored: SavedNet | undefined
   /** Number of pairs in use: the first ones. */
   #pairs = 1
   /** Link state that `connect` requested. The link is up if the port's link is up too. */
@@ -181,6 +200,10 @@ export class NetDevice implements VirtioDevice {
     this.#session = undefined
     this.#control = undefined
     this.#announcing = false
+    this.#restored = undefined
+    this.#pairs = 1
+    this.#receiveRules.offloads = 0
+    this.#filter.reset(this.#address, true, false)
     writeConfig(this.config.view, this.#port, this.#address, this.#mtu)
     writeStatus(this.config.view, this.#status)
   }
@@ -189,6 +212,34 @@ export class NetDevice implements VirtioDevice {
     if (index === this.#control) return
     if ((index & 1) === 1) this.#transmitters[index >> 1]?.release()
     else this.#receivers[index >> 1]?.release()
+  }
+
+  /** Does nothing: without buffers of the driver, packets stay with the port. */
+  suspend(): void {}
+
+  resume(): void {}
+
+  save(): SavedState {
+    if (this.#restored) return STATE.write(this.#restored)
+    const address = Uint8Array.from({ length: ADDRESS_BYTES }, (_, i) => this.config.view.getUint8(CONFIG_MAC + i))
+    const { offloads } = this.#receiveRules
+    const filter = this.#filter.save()
+    return STATE.write({ address, announcing: this.#announcing, pairs: this.#pairs, offloads, filter })
+  }
+
+  restore(state: SavedState): void {
+    const saved = STATE.read(state)
+    const { address, pairs, offloads, announcing } = saved
+    if (!isStation(address)) throw new SnapshotError(`${formatMacAddress(address)} is no address of one station`)
+    if (pairs > this.#port.pairs)
+      throw new SnapshotError(`${pairs} pairs are in use, but the port has ${this.#port.pairs}`)
+    if ((offloads & ~this.#port.receiveOffloads) !== 0) {
+      throw new SnapshotError(`offloads ${offloads} are in use, but the port has ${this.#port.receiveOffloads}`)
+    }
+    this.#restored = saved
+    this.#announcing = announcing
+    writeAddress(this.config.view, address)
+    writeStatus(this.config.view, this.#status)
   }
 
   inspect() {
@@ -210,16 +261,33 @@ export class NetDevice implements VirtioDevice {
    * filters and pairs. Without CTRL_VQ the front-end handles the commands: the device filters nothing and accepts all
    * queue pairs. @virtio 5.1.6.5.2.1, 5.1.6.5.3.1, 5.1.6.5.6.2
    */
-  #takeControl({ features, queues }: DriverSession): void {
-    if (!hasFeature(features, NetFeature.CTRL_VQ)) return
+  #takeControl(session: DriverSession): void {
+    const { features, queues } = session
+    if (!hasFeature(features, NetFeature.CTRL_VQ)) {
+      this.#restored = undefined
+      return
+    }
     const index = hasFeature(features, NetFeature.MQ) ? 2 * this.#port.pairs : 2
     if (!queues[index]) return
     this.#control = index
     this.#commands.reset(features)
     const filters = hasFeature(features, NetFeature.CTRL_RX) && hasFeature(features, NetFeature.MAC)
     this.#filter.reset(this.#address, !filters, hasFeature(features, NetFeature.CTRL_VLAN))
-    this.#pairs = 1
-    this.#port.setPairs(1)
+    const restored = this.#restored
+    this.#restored = undefined
+    this.#pairs = restored?.pairs ?? 1
+    const fits = this.#port.setPairs(this.#pairs)
+    if (restored && !(this.#apply(restored) && fits))
+      session.needsReset('the port cannot do what the saved state needs')
+  }
+
+  /** @returns false if the port cannot give packets as the saved state has them */
+  #apply({ address, offloads, filter }: SavedNet): boolean {
+    this.#filter.address = address
+    this.#filter.restore(filter)
+    if (offloads === this.#receiveRules.offloads) return true
+    this.#receiveRules.offloads = offloads
+    return this.#port.setReceiveOffloads(offloads)
   }
 
   get #status(): number {
@@ -289,9 +357,7 @@ export class NetDevice implements VirtioDevice {
       setAddress: (address) => {
         this.#filter.address = address
         // No configuration interrupt: the driver made the change itself. @virtio 5.1.6.5.2.1
-        address.forEach((byte, i) => {
-          this.config.view.setUint8(CONFIG_MAC + i, byte)
-        })
+        writeAddress(this.config.view, address)
         return true
       },
       acknowledgeAnnouncement: () => {

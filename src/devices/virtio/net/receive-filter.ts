@@ -1,4 +1,5 @@
 import { VLAN_TYPE } from '../../../services/packet.ts'
+import { elements, flag, integer, list, record, type Shaped } from '../../../snapshot/shape.ts'
 import { addressNumber, isGroup } from './mac-address.ts'
 
 /** Bytes at the start of a frame that the filter reads: two addresses, the type, and the VLAN tag if there is one. */
@@ -7,6 +8,25 @@ export const FILTER_BYTES = 18
 export const MAX_ADDRESSES = 64
 export const MAX_VLANS = 4096
 const BROADCAST = 2 ** 48 - 1
+
+/** Shape of a saved table. */
+const TABLE = record({ addresses: list(integer(0, BROADCAST), 0, MAX_ADDRESSES), overflow: flag })
+type SavedTable = Shaped<typeof TABLE>
+
+/** Shape of a saved filter, without the values that `reset` sets. */
+export const FILTER = record({
+  promiscuous: flag,
+  allMulticast: flag,
+  allUnicast: flag,
+  noMulticast: flag,
+  noUnicast: flag,
+  noBroadcast: flag,
+  unicast: TABLE,
+  multicast: TABLE,
+  /** One bit for each VLAN. */
+  vlans: elements(Uint8Array, MAX_VLANS / 8),
+})
+type SavedFilter = Shaped<typeof FILTER>
 
 /** Unicast or multicast addresses whose packets the driver receives. @virtio 5.1.6.5.2 */
 export class AddressTable {
@@ -33,6 +53,16 @@ export class AddressTable {
   clear(): void {
     this.#count = 0
     this.#overflow = false
+  }
+
+  save(): SavedTable {
+    return { addresses: [...this.#addresses.subarray(0, this.#count)], overflow: this.#overflow }
+  }
+
+  restore({ addresses, overflow }: SavedTable): void {
+    this.#addresses.set(addresses)
+    this.#count = addresses.length
+    this.#overflow = overflow
   }
 }
 
@@ -80,6 +110,26 @@ export class ReceiveFilter {
   setVlan(id: number, wanted: boolean): void {
     if (wanted) this.#vlans[id >> 3] |= 1 << (id & 7)
     else this.#vlans[id >> 3] &= ~(1 << (id & 7))
+  }
+
+  save(): SavedFilter {
+    const { promiscuous, allMulticast, allUnicast, noMulticast, noUnicast, noBroadcast } = this
+    const modes = { promiscuous, allMulticast, allUnicast, noMulticast, noUnicast, noBroadcast }
+    const tables = { unicast: this.unicast.save(), multicast: this.multicast.save() }
+    return { ...modes, ...tables, vlans: this.#vlans.slice() }
+  }
+
+  /** Applies the saved settings of another filter, after `reset`. */
+  restore(saved: SavedFilter): void {
+    this.promiscuous = saved.promiscuous
+    this.allMulticast = saved.allMulticast
+    this.allUnicast = saved.allUnicast
+    this.noMulticast = saved.noMulticast
+    this.noUnicast = saved.noUnicast
+    this.noBroadcast = saved.noBroadcast
+    this.unicast.restore(saved.unicast)
+    this.multicast.restore(saved.multicast)
+    this.#vlans.set(saved.vlans)
   }
 
   /** @param frame first `FILTER_BYTES` of the frame; a shorter frame is padded with zeroes */

@@ -127,7 +127,7 @@ export class Receiver {
   release(): void {
     const queue = this.#queue
     if (!queue) return
-    for (const chain of this.#held) queue.push(chain, 0)
+    for (let chain = this.#held.pop(); chain; chain = this.#held.pop()) if (!queue.unpop(chain)) queue.push(chain, 0)
     queue.publish()
     this.#forget()
     this.#queue = undefined

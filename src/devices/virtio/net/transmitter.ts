@@ -95,7 +95,7 @@ export class Transmitter {
   /** Returns the waiting packet unsent. */
   release(): void {
     const queue = this.#queue
-    if (queue && this.#waiting) {
+    if (queue && this.#waiting && !queue.unpop(this.#waiting)) {
       queue.push(this.#waiting, 0)
       queue.publish()
     }

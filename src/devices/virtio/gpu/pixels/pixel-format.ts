@@ -54,6 +54,12 @@ export function pixelFormat(code: number): PixelFormat | undefined {
   return FORMATS.get(code)
 }
 
+/** Returns the format of a 2D resource with a fourcc; undefined if there is none. */
+export function imageFormat(fourcc: number): PixelFormat | undefined {
+  for (const format of FORMATS.values()) if (format.fourcc === fourcc) return format
+  return undefined
+}
+
 /** Returns the format of a blob on a scanout; undefined if it is unknown. */
 export function blobFormat(code: number): PixelFormat | undefined {
   return BLOB_FORMATS.get(code)

@@ -4,7 +4,7 @@ import type { Reader } from '../../../../virtqueue/reader.ts'
 import { GpuResponse, MEM_ENTRY_SIZE } from '../protocol.ts'
 
 /** Limit of entries of one resource: 64 MiB in single pages, and far more if pages are adjacent. */
-const MAX_ENTRIES = 16384
+export const MAX_ENTRIES = 16384
 
 /**
  * Host memory charged for one segment, in bytes: an element in each of four arrays, doubled by growth, and a view if it

@@ -5,7 +5,7 @@ import { backingCost } from './backing.ts'
 import type { Resource } from './resource.ts'
 
 /** Limit of resources, far more than desktops use; each one costs host memory. */
-const MAX_RESOURCES = 16384
+export const MAX_RESOURCES = 16384
 
 /** Counts by path; paths without a resource are left out. */
 export type PathTotals = Readonly<Partial<Record<SurfacePath, { readonly count: number; readonly bytes: number }>>>

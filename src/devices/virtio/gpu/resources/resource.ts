@@ -52,6 +52,11 @@ export abstract class Resource {
     return this.#attached?.present ? this.#attached : undefined
   }
 
+  /** Guest address and length of each range of attached pages, one after another; undefined if none are attached. */
+  get ranges(): Float64Array | undefined {
+    return this.#attached?.ranges
+  }
+
   /** True if the guest attached pages and did not detach them. */
   get attached(): boolean {
     return this.#attached !== undefined
@@ -220,7 +225,7 @@ export abstract class Blob extends Resource {
   constructor(
     id: number,
     readonly size: number,
-    flags = 0,
+    readonly flags = 0,
   ) {
     super(id)
     this.#createdShareable = (flags & SHAREABLE_FLAGS) !== 0
