@@ -117,7 +117,7 @@ const CASES: readonly Case[] = [
     what: 'no apt',
     args: RUN,
     env: { PATH: '' },
-    says: /^outboard: cannot prepare the guest image: apt-get is not installed, .*; install apt, or boot a kernel/,
+    says: /^outboard: cannot prepare the guest image: apt-get is not installed, .*; install apt, or boot your own kernel/,
     code: ExitCode.FAILURE,
   },
   {

@@ -57,7 +57,7 @@ withRig('list tells what there is, how it is had, and why', false, async (rig) =
   assert.match(stdout, /^scanout 0 {2}linear, buffer 1: 64x48 XR24, 256 a row from 0$/m)
   assert.match(stdout, /^buffer 1 {2}linear, resource 7, 12288 bytes: 64x48 XR24, 256 a row from 0$/m)
   assert.match(stdout, /^ {4}there is no \/dev\/there-is-no-udmabuf: modprobe udmabuf/m)
-  assert.match(stdout, /^ {4}not given: its file holds all the guest’s memory.*--export-memory$/m)
+  assert.match(stdout, /^ {4}not given: its file contains all guest memory.*--export-memory$/m)
   const listed = JSON.parse((await frames(rig.path, 'list', '--json')).stdout)
   assert.equal(listed.memoryFiles, false)
   assert.deepEqual(listed.scanouts[0].source, { x: 0, y: 0, width: 64, height: 48 })

@@ -142,7 +142,7 @@ withServer('connecting fails if the server sends nothing in time or closes at on
 const READIED = encode(READY, undefined)
 
 const WRONG: readonly [what: string, messages: readonly Uint8Array[], error: RegExp][] = [
-  ['extents without a buffer', [READIED, extent(0, 0, 4096)], /parts of no buffer/],
+  ['extents without a buffer', [READIED, extent(0, 0, 4096)], /extents without a buffer/],
   [
     'a message of unknown type',
     [READIED, Uint8Array.from([16, 0, 0, 0, 99, ...new Uint8Array(11)])],
@@ -153,10 +153,10 @@ const WRONG: readonly [what: string, messages: readonly Uint8Array[], error: Reg
     [bufferOf(WireKind.LINEAR, 4096, 1), extent(1, 0, 4096)],
     /an extent in file 1, which was not sent/,
   ],
-  ['extents longer than the buffer', [bufferOf(WireKind.LINEAR, 4096, 1), extent(0, 0, 8192)], /parts of 8192 bytes/],
-  ['a buffer without memory', [bufferOf(WireKind.LINEAR, 4096, 0)], /a buffer without memory/],
-  ['a buffer of unknown kind', [bufferOf(7, 4096, 1)], /a buffer of kind 7/],
-  ['descriptors with a message that has none', [FIRST], /descriptors beside a message that has none/],
+  ['extents longer than the buffer', [bufferOf(WireKind.LINEAR, 4096, 1), extent(0, 0, 8192)], /extents of 8192 bytes/],
+  ['a buffer without memory', [bufferOf(WireKind.LINEAR, 4096, 0)], /linear buffer has no extents/],
+  ['a buffer of unknown kind', [bufferOf(7, 4096, 1)], /unknown buffer kind 7/],
+  ['descriptors with a message that has none', [FIRST], /descriptors with a message of type/],
 ]
 
 for (const [what, [first, ...rest], error] of WRONG) {

@@ -42,10 +42,10 @@ const header = (size: number, type: number) => Uint8Array.from([size, 0, 0, 0, t
 
 const WRONG: readonly [what: string, send: (consumer: RawConsumer) => void, reason: RegExp][] = [
   ['another protocol', (to) => to.send(encode(HELLO, { magic: 1, version: VERSION, flags: 1 })), /another protocol/],
-  ['another version', (to) => to.greet(Wanted.SCANOUTS, 2), /version 1 is spoken here, not 2/],
-  ['no flags', (to) => to.greet(0), /it wants 0/],
-  ['unknown flags', (to) => to.greet(0x11), /it wants 17/],
-  ['no greeting', (to) => to.send(encode(RELEASE, { buffer: 1 })), /does not begin with HELLO/],
+  ['another version', (to) => to.greet(Wanted.SCANOUTS, 2), /version 2 is not supported, only 1/],
+  ['no flags', (to) => to.greet(0), /invalid flags: 0$/],
+  ['unknown flags', (to) => to.greet(0x11), /invalid flags: 17$/],
+  ['no greeting', (to) => to.send(encode(RELEASE, { buffer: 1 })), /first message is not HELLO/],
   [
     'a greeting that is too short',
     (to) => to.send(Uint8Array.of(...header(20, 1), 0, 0, 0, 0)),
@@ -76,10 +76,10 @@ for (const [what, send, reason] of WRONG) {
 }
 
 const WRONG_LATER: readonly [what: string, bytes: Uint8Array, reason: RegExp][] = [
-  ['acknowledges an unknown scanout', encode(ACKNOWLEDGE, { source: 0, id: 99, sequence: 1 }), /not given/],
-  ['acknowledges an unknown frame', encode(ACKNOWLEDGE, { source: 0, id: 0, sequence: 99 }), /not given/],
-  ['acknowledges an unknown buffer', encode(ACKNOWLEDGE, { source: 1, id: 5, sequence: 1 }), /not given/],
-  ['acknowledges an unknown source', encode(ACKNOWLEDGE, { source: 7, id: 1, sequence: 1 }), /not given/],
+  ['acknowledges an unknown scanout', encode(ACKNOWLEDGE, { source: 0, id: 99, sequence: 1 }), /not sent to it/],
+  ['acknowledges an unknown frame', encode(ACKNOWLEDGE, { source: 0, id: 0, sequence: 99 }), /not sent to it/],
+  ['acknowledges an unknown buffer', encode(ACKNOWLEDGE, { source: 1, id: 5, sequence: 1 }), /not sent to it/],
+  ['acknowledges an unknown source', encode(ACKNOWLEDGE, { source: 7, id: 1, sequence: 1 }), /not sent to it/],
   ['releases an unknown buffer', encode(RELEASE, { buffer: 99 }), /releases a buffer/],
   ['releases an invalid id', encode(RELEASE, { buffer: 2 ** 60 }), /releases a buffer/],
   ['greets again', encode(HELLO, { magic: MAGIC, version: VERSION, flags: 1 }), /type 1 is none/],
