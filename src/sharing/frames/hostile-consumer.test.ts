@@ -82,9 +82,9 @@ const WRONG_LATER: readonly [what: string, bytes: Uint8Array, reason: RegExp][] 
   ['acknowledges an unknown source', encode(ACKNOWLEDGE, { source: 7, id: 1, sequence: 1 }), /not sent to it/],
   ['releases an unknown buffer', encode(RELEASE, { buffer: 99 }), /releases a buffer/],
   ['releases an invalid id', encode(RELEASE, { buffer: 2 ** 60 }), /releases a buffer/],
-  ['greets again', encode(HELLO, { magic: MAGIC, version: VERSION, flags: 1 }), /type 1 is none/],
-  ['sends a message of servers', encode(READY, undefined), /type 11 is none/],
-  ['sends an unknown type', header(16, 0xff), /type 255 is none/],
+  ['greets again', encode(HELLO, { magic: MAGIC, version: VERSION, flags: 1 }), /type 1 is not valid/],
+  ['sends a message of servers', encode(READY, undefined), /type 11 is not valid/],
+  ['sends an unknown type', header(16, 0xff), /type 255 is not valid/],
   ['sends a body of the wrong size', Uint8Array.of(...header(17, RELEASE.type), 1), /1 bytes instead of 8/],
 ]
 
@@ -150,7 +150,7 @@ test('a greeting, and the rest of a partial message, must arrive in time', { ski
   const silent = new RawConsumer(`${rig.path}2`)
   reactor.turn()
   reactor.elapse(5000)
-  assert.match((await silent.refusal()) ?? '', /does not finish its message/)
+  assert.match((await silent.refusal()) ?? '', /timeout: its message is incomplete/)
   const idle = new RawConsumer(`${rig.path}2`)
   idle.greet()
   for (let turns = 0; turns < 5; turns++) reactor.turn()
@@ -160,7 +160,7 @@ test('a greeting, and the rest of a partial message, must arrive in time', { ski
   idle.send(encode(RELEASE, { buffer: 1 }).subarray(0, 7))
   reactor.turn()
   reactor.elapse(5000)
-  assert.match((await idle.refusal()) ?? '', /does not finish its message/)
+  assert.match((await idle.refusal()) ?? '', /timeout: its message is incomplete/)
   assert.equal(log.length, 2)
   for (const closable of [silent, idle, server, buffers]) closable.close()
   await rig.close()
@@ -182,7 +182,7 @@ test('if all places are taken, a new consumer replaces the one that has been sil
   }
   const consumers = Array.from({ length: 16 }, join)
   const refused = join()
-  assert.match((await refused.refusal()) ?? '', /16 consumers already/, 'no consumer was silent long enough')
+  assert.match((await refused.refusal()) ?? '', /already are 16 consumers/, 'no consumer was silent long enough')
   reactor.elapse(5000)
   const newcomer = join()
   assert.ok(await newcomer.next(READY.type))

@@ -62,7 +62,7 @@ export function checkResource({ id, image, blob, ranges }: SavedResource, guestH
 }
 
 /** Layout of a saved image. @throws {SnapshotError} if 2D resources cannot have its format */
-export function imageLayout(id: number, { fourcc, width, height }: NonNullable<SavedResource['image']>): PixelLayout {
+function imageLayout(id: number, { fourcc, width, height }: NonNullable<SavedResource['image']>): PixelLayout {
   const format = imageFormat(fourcc)
   if (!format) throw new SnapshotError(`resource ${id} has an unknown format ${fourcc}`)
   return packedLayout(width, height, format)
