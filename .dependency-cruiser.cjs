@@ -25,7 +25,7 @@ const LAYERS = [
   { name: 'catalogue', path: '^src/catalogue/', may: BELOW_CATALOGUE },
   { name: 'device-process', path: '^src/device-process/', may: [...BELOW_CATALOGUE, 'catalogue'] },
   { name: 'engines', path: '^src/engines/', may: [...BELOW_CATALOGUE, 'catalogue', 'device-process'] },
-  { name: 'console', path: '^src/console/', may: ['machine', 'services', 'log'] },
+  { name: 'console', path: '^src/console/', may: ['machine', 'services', 'log', 'wire'] },
   { name: 'web', path: '^src/web/', may: ['console', 'machine', 'services'] },
 ]
 const BROWSER_SAFE =

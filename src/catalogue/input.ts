@@ -5,12 +5,21 @@ import { readLines } from '../host/node/read-lines.ts'
 import { LogLevel } from '../log/device-log.ts'
 import { limitedLog } from '../log/limited-log.ts'
 import { GuestKeyboard, GuestPointer } from '../machine/guest-input.ts'
-import type { MachineCommand } from '../machine/messages.ts'
+import { INPUT_EVENTS } from '../machine/input-event.ts'
 import { DeviceId } from '../virtio/device-id.ts'
+import { MessageError, parseMessage } from '../wire/json-message.ts'
 import { type DeviceHost, deviceKind, type ServedDevice } from './device-kind.ts'
 import { choice, withDefault } from './options.ts'
 
 const KINDS = ['keyboard', 'tablet'] as const
+
+/** Events that a line of standard input can hold. */
+const LINES = {
+  key: INPUT_EVENTS.key,
+  button: INPUT_EVENTS.button,
+  pointer: INPUT_EVENTS.pointer,
+  wheel: INPUT_EVENTS.wheel,
+}
 
 export const inputKind = deviceKind({
   name: 'input',
@@ -28,9 +37,12 @@ Events: {"type":"key","code":30,"pressed":true}   {"type":"pointer","x":0.5,"y":
     if (host.report) return served
     const warn = limitedLog((line) => host.log(LogLevel.WARNING, line))
     readLines(process.stdin, (line) => {
-      const command = parseInputCommand(line)
-      if (command) served.handle?.(command)
-      else warn(`not an event: ${line.slice(0, 80)}`)
+      try {
+        served.handle?.(parseMessage(LINES, line))
+      } catch (error) {
+        if (!(error instanceof MessageError)) throw error
+        warn(`not an event (${error.message}): ${line.slice(0, 80)}`)
+      }
     })
     return { ...served, close: () => void process.stdin.pause() }
   },
@@ -67,47 +79,5 @@ function tablet(): ServedDevice {
       else if (command.type === 'button') pointer.button(command.code, command.pressed)
       else if (command.type === 'wheel') pointer.wheel(command.vertical, command.horizontal)
     },
-  }
-}
-
-/**
- * Parses an event: a command of a machine as JSON.
- *
- *     {"type":"key","code":30,"pressed":true}
- *     {"type":"pointer","x":0.5,"y":0.5}
- *     {"type":"button","code":272,"pressed":true}
- *     {"type":"wheel","vertical":-1,"horizontal":0}
- *
- * @returns undefined for anything else
- */
-export function parseInputCommand(line: string): MachineCommand | undefined {
-  const event = parseObject(line)
-  const number = (name: string): number => (typeof event?.[name] === 'number' ? event[name] : Number.NaN)
-  switch (event?.['type']) {
-    case 'key':
-    case 'button': {
-      const { type, pressed } = event
-      const code = number('code')
-      return Number.isInteger(code) && typeof pressed === 'boolean' ? { type, code, pressed } : undefined
-    }
-    case 'pointer': {
-      const [x, y] = [number('x'), number('y')]
-      return Number.isFinite(x + y) ? { type: 'pointer', scanout: 0, x, y } : undefined
-    }
-    case 'wheel': {
-      const [vertical, horizontal] = [number('vertical'), number('horizontal')]
-      return Number.isFinite(vertical + horizontal) ? { type: 'wheel', vertical, horizontal } : undefined
-    }
-    default:
-      return undefined
-  }
-}
-
-function parseObject(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null ? { ...value } : undefined
-  } catch {
-    return undefined
   }
 }

@@ -117,14 +117,17 @@ export function parseSettings<Table extends OptionTable>(table: Table, settings:
 
 /** Reads options of the form `NAME` or `NAME=VALUE`. An option that is repeated has all its values. */
 export function settingsOf(options: readonly string[]): Settings {
-  const settings: Record<string, string | true | readonly string[]> = {}
+  const settings = new Map<string, string | true | readonly string[]>()
   for (const option of options) {
     const [, name, value] = /^([^=]*)(?:=(.*))?$/s.exec(option) ?? []
-    const before = settings[name]
+    const before = settings.get(name)
     const earlier = typeof before === 'string' ? [before] : (before ?? [])
-    settings[name] = value === undefined ? true : earlier === true || earlier.length === 0 ? value : [...earlier, value]
+    settings.set(
+      name,
+      value === undefined ? true : earlier === true || earlier.length === 0 ? value : [...earlier, value],
+    )
   }
-  return settings
+  return Object.fromEntries(settings)
 }
 
 /** Name of an option on the command line, without `--`. */

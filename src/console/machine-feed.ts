@@ -35,7 +35,9 @@ export class MachineFeed {
         this.terminal.append(bytes)
         this.#notify((listener) => listener.terminal())
       },
-      led: (code, on) => {
+      led: (code, on, device) => {
+        // The page shows the lights of the keyboard that it types on.
+        if (device !== undefined) return
         if (on) this.leds.add(code)
         else this.leds.delete(code)
         this.#notify((listener) => listener.state())

@@ -1,28 +1,22 @@
-import type { Machine } from '../machine/machine.ts'
+import type { InputEvent, Machine } from '../machine/machine.ts'
+
+type Press = Extract<InputEvent, { type: 'key' | 'button' }>
 
 /** Keys and buttons that a tab holds down, to release them when it closes. */
 export class PressedKeys {
-  readonly #keys = new Set<number>()
-  readonly #buttons = new Set<number>()
+  readonly #held = new Map<string, Press>()
 
   constructor(private readonly machine: Machine) {}
 
-  key(code: number, pressed: boolean): void | Promise<void> {
-    if (pressed) this.#keys.add(code)
-    else this.#keys.delete(code)
-    return this.machine.key(code, pressed)
-  }
-
-  button(code: number, pressed: boolean): void | Promise<void> {
-    if (pressed) this.#buttons.add(code)
-    else this.#buttons.delete(code)
-    return this.machine.button(code, pressed)
+  follow(event: InputEvent): void {
+    if (event.type !== 'key' && event.type !== 'button') return
+    const { type, device = '', code } = event
+    if (event.pressed) this.#held.set(`${type} ${code} ${device}`, event)
+    else this.#held.delete(`${type} ${code} ${device}`)
   }
 
   releaseAll(): void {
-    for (const code of this.#keys) this.machine.key(code, false)
-    for (const code of this.#buttons) this.machine.button(code, false)
-    this.#keys.clear()
-    this.#buttons.clear()
+    for (const event of this.#held.values()) this.machine.input({ ...event, pressed: false })
+    this.#held.clear()
   }
 }

@@ -1,15 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import {
-  cursorHeader,
-  decodeFrame,
-  ProtocolError,
-  parsePageMessage,
-  rectHeader,
-  screenHeader,
-  terminalHeader,
-} from './protocol.ts'
+import { MessageError } from '../wire/json-message.ts'
+import { cursorHeader, decodeFrame, parsePageMessage, rectHeader, screenHeader, terminalHeader } from './protocol.ts'
 
 function frame(...parts: readonly Uint8Array[]): ArrayBuffer {
   return new Uint8Array(parts.flatMap((part) => [...part])).buffer
@@ -40,14 +33,14 @@ for (const [text, why] of [
   ['{"type":"key","code":30,"pressed":true,"more":1}', 'key: unknown field'],
   ['{"type":"button","code":30,"pressed":true}', 'button: code is missing or out of range'],
   ['{"type":"pointer","scanout":0,"x":1.01,"y":0}', 'pointer: x is missing or out of range'],
-  ['{"type":"pointer","scanout":16,"x":1,"y":0}', 'pointer: scanout is missing or out of range'],
+  ['{"type":"pointer","scanout":128,"x":1,"y":0}', 'pointer: scanout is missing or out of range'],
   ['{"type":"wheel","vertical":1e9,"horizontal":0}', 'wheel: vertical is missing or out of range'],
   ['{"type":"resize","scanout":0,"width":1e6,"height":480}', 'resize: width is missing or out of range'],
-  ['{"type":"terminalSize","columns":0,"rows":24}', 'terminalSize: columns is missing or out of range'],
+  ['{"type":"resize-terminal","columns":0,"rows":24}', 'resize-terminal: columns is missing or out of range'],
   ['{"type":"done","stream":"screen"}', 'done: stream is missing or out of range'],
 ] as const) {
   test(`the page may not send ${text || 'nothing'}`, () => {
-    assert.throws(() => parsePageMessage(text), new ProtocolError(why))
+    assert.throws(() => parsePageMessage(text), new MessageError(why))
   })
 }
 
@@ -62,7 +55,7 @@ test('random text is a message, or a protocol error that is short enough for a c
       try {
         parsePageMessage(text)
       } catch (error) {
-        assert.ok(error instanceof ProtocolError)
+        assert.ok(error instanceof MessageError)
         assert.ok(Buffer.byteLength(error.message) <= 123)
       }
     }),
@@ -124,7 +117,7 @@ test('a truncated frame and one of unknown kind are refused', () => {
     rectHeader({ x: 0, y: 0, width: 9, height: 9 }),
     new Uint8Array(8),
   )
-  assert.throws(() => decodeFrame(short), new ProtocolError('frame too short'))
-  assert.throws(() => decodeFrame(new ArrayBuffer(0)), new ProtocolError('frame too short'))
-  assert.throws(() => decodeFrame(Uint8Array.of(9).buffer), new ProtocolError('unknown kind of frame'))
+  assert.throws(() => decodeFrame(short), new MessageError('frame too short'))
+  assert.throws(() => decodeFrame(new ArrayBuffer(0)), new MessageError('frame too short'))
+  assert.throws(() => decodeFrame(Uint8Array.of(9).buffer), new MessageError('unknown kind of frame'))
 })

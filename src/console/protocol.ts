@@ -6,7 +6,9 @@
  * acknowledged. Page to server: binary for terminal input (only its bytes), JSON for the rest. At most a window of
  * terminal input is in transit. A page is not read while the machine is behind with its input.
  */
+import { INPUT_EVENTS, isScanout } from '../machine/input-event.ts'
 import type { DeviceInspection, Rect, ScanoutMode, StopReason } from '../machine/machine.ts'
+import { MessageError, type MessageOf, oneOf, parseMessage } from '../wire/json-message.ts'
 
 /** Maximum length of a message from the page, in bytes. Text that is pasted into the terminal is split accordingly. */
 export const MAX_PAGE_MESSAGE = 16 * 1024
@@ -17,43 +19,11 @@ export const TERMINAL_WINDOW = 64 * 1024
 /** Codes of close frames from the server, in addition to the standard ones. */
 export const CloseCode = { GOING_AWAY: 1001, POLICY_VIOLATION: 1008 } as const
 
-export class ProtocolError extends Error {
-  override name = 'ProtocolError'
-}
-
 // ---- page to server ------------------------------------------------------------------------------------------------
-
-/** Check of a field's value. */
-type Field<T> = (value: unknown) => value is T
-
-const integer =
-  (min: number, max: number): Field<number> =>
-  (value): value is number =>
-    Number.isInteger(value) && (value as number) >= min && (value as number) <= max
-
-const between =
-  (min: number, max: number): Field<number> =>
-  (value): value is number =>
-    typeof value === 'number' && value >= min && value <= max
-
-const oneOf =
-  <T extends string>(...values: readonly T[]): Field<T> =>
-  (value): value is T =>
-    (values as readonly unknown[]).includes(value)
-
-const isBoolean: Field<boolean> = (value) => typeof value === 'boolean'
-const isScanout = integer(0, 15)
 
 /** JSON messages of the page, with the checks of their fields. */
 const PAGE_MESSAGES = {
-  /** Key by its Linux event code, up to KEY_MAX. */
-  key: { code: integer(1, 0x2ff), pressed: isBoolean },
-  /** Button, BTN_LEFT to BTN_TASK. */
-  button: { code: integer(0x110, 0x117), pressed: isBoolean },
-  pointer: { scanout: isScanout, x: between(0, 1), y: between(0, 1) },
-  wheel: { vertical: between(-100, 100), horizontal: between(-100, 100) },
-  resize: { scanout: isScanout, width: integer(64, 8192), height: integer(64, 8192) },
-  terminalSize: { columns: integer(1, 1000), rows: integer(1, 1000) },
+  ...INPUT_EVENTS,
   /** Acknowledges the frame of a scanout: it is on the canvas. */
   drawn: { scanout: isScanout },
   /** Acknowledges the last message of a stream. */
@@ -62,28 +32,11 @@ const PAGE_MESSAGES = {
   inspect: {},
 } as const
 
-type Shapes = typeof PAGE_MESSAGES
-type Fields<S> = { readonly [K in keyof S]: S[K] extends Field<infer T> ? T : never }
-export type PageMessage = { [T in keyof Shapes]: { readonly type: T } & Fields<Shapes[T]> }[keyof Shapes]
+export type PageMessage = MessageOf<typeof PAGE_MESSAGES>
 
-/** Parses a message of the page. @throws {ProtocolError} with a reason that is short enough for a close frame */
+/** Parses a message of the page. @throws {MessageError} */
 export function parsePageMessage(text: string): PageMessage {
-  let message: unknown
-  try {
-    message = JSON.parse(text)
-  } catch {
-    throw new ProtocolError('not JSON')
-  }
-  if (typeof message !== 'object' || message === null) throw new ProtocolError('not an object')
-  const type: unknown = 'type' in message ? message.type : undefined
-  if (typeof type !== 'string' || !Object.hasOwn(PAGE_MESSAGES, type)) throw new ProtocolError('unknown type')
-  const fields: Record<string, Field<unknown>> = PAGE_MESSAGES[type as keyof Shapes]
-  const values = new Map<string, unknown>(Object.entries(message))
-  for (const [name, isValid] of Object.entries(fields)) {
-    if (!isValid(values.get(name))) throw new ProtocolError(`${type}: ${name} is missing or out of range`)
-  }
-  if (values.size !== Object.keys(fields).length + 1) throw new ProtocolError(`${type}: unknown field`)
-  return message as PageMessage
+  return parseMessage(PAGE_MESSAGES, text)
 }
 
 // ---- server to page ------------------------------------------------------------------------------------------------
@@ -206,7 +159,7 @@ export type SocketFrame =
     }
   | { readonly kind: 'terminal'; readonly quiet: boolean; readonly skipped: boolean; readonly bytes: Uint8Array }
 
-/** Decodes a binary frame. @throws {ProtocolError} if the frame is malformed */
+/** Decodes a binary frame. @throws {MessageError} if the frame is malformed */
 export function decodeFrame(frame: ArrayBuffer): SocketFrame {
   const view = new DataView(frame)
   try {
@@ -237,10 +190,10 @@ export function decodeFrame(frame: ArrayBuffer): SocketFrame {
       }
     }
   } catch (error) {
-    if (error instanceof RangeError) throw new ProtocolError('frame too short')
+    if (error instanceof RangeError) throw new MessageError('frame too short')
     throw error
   }
-  throw new ProtocolError('unknown kind of frame')
+  throw new MessageError('unknown kind of frame')
 }
 
 function decodeScreen(frame: ArrayBuffer, view: DataView): SocketFrame {

@@ -287,7 +287,7 @@ test('input reaches the machine unchanged', async () => {
     { type: 'pointer', scanout: 0, x: 0.25, y: 1 },
     { type: 'button', code: 0x110, pressed: true },
     { type: 'wheel', vertical: -0.5, horizontal: 1 },
-    { type: 'terminalSize', columns: 91, rows: 33 },
+    { type: 'resize-terminal', columns: 91, rows: 33 },
     { type: 'resize', scanout: 0, width: 800, height: 600 },
   ]
   for (const message of messages) client.send(message)

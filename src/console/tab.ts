@@ -1,17 +1,11 @@
 import type { RawData, WebSocket } from 'ws'
 import type { Machine } from '../machine/machine.ts'
+import { MessageError } from '../wire/json-message.ts'
 import { InputHold } from './input-hold.ts'
 import { InspectionStream } from './inspection-stream.ts'
 import type { MachineFeed } from './machine-feed.ts'
 import { PressedKeys } from './pressed-keys.ts'
-import {
-  CloseCode,
-  type HelloMessage,
-  type PageMessage,
-  ProtocolError,
-  parsePageMessage,
-  type TypedMessage,
-} from './protocol.ts'
+import { CloseCode, type HelloMessage, type PageMessage, parsePageMessage, type TypedMessage } from './protocol.ts'
 import { ScreenStream } from './screen-stream.ts'
 import { StateStream } from './state-stream.ts'
 import type { Send } from './tab-stream.ts'
@@ -81,7 +75,7 @@ export class Tab {
         if (ready) void this.#hold.until(ready)
       }
     } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error
+      if (!(error instanceof MessageError)) throw error
       this.socket.close(CloseCode.POLICY_VIOLATION, error.message)
       this.#close()
     }
@@ -101,22 +95,7 @@ export class Tab {
 
   /** Handles input. @returns a promise while the machine is behind with its input */
   #handle(message: PageMessage): void | Promise<void> {
-    const { machine } = this
     switch (message.type) {
-      case 'key':
-        return this.#pressed.key(message.code, message.pressed)
-      case 'button':
-        return this.#pressed.button(message.code, message.pressed)
-      case 'pointer':
-        this.#screen(message.scanout)
-        return machine.pointer(message.scanout, message.x, message.y)
-      case 'wheel':
-        return machine.wheel(message.vertical, message.horizontal)
-      case 'resize':
-        this.#screen(message.scanout)
-        return machine.resize(message.scanout, message.width, message.height)
-      case 'terminalSize':
-        return machine.resizeTerminal(message.columns, message.rows)
       case 'drawn':
         expectWaiting(this.#screen(message.scanout).acknowledge())
         break
@@ -126,12 +105,16 @@ export class Tab {
       case 'inspect':
         this.#inspection.schedule()
         break
+      default:
+        if ('scanout' in message && message.scanout !== undefined) this.#screen(message.scanout)
+        this.#pressed.follow(message)
+        return this.machine.input(message)
     }
   }
 
   #screen(scanout: number): ScreenStream {
     const screen = this.#screens.get(scanout)
-    if (!screen) throw new ProtocolError(`no scanout ${scanout}`)
+    if (!screen) throw new MessageError(`no scanout ${scanout}`)
     return screen
   }
 
@@ -151,7 +134,7 @@ export class Tab {
 }
 
 function expectWaiting(wasWaiting: boolean): void {
-  if (!wasWaiting) throw new ProtocolError('acknowledges what was not sent')
+  if (!wasWaiting) throw new MessageError('acknowledges what was not sent')
 }
 
 /** Sends the parts as fragments of one message, so that pixels are not copied behind their header. */

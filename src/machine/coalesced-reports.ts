@@ -46,7 +46,7 @@ export class CoalescedReports {
   #keep(report: Report): void {
     if (report.type === 'mode' || report.type === 'cursor')
       this.#waiting.set(`${report.type} ${report.scanout}`, report)
-    else if (report.type === 'led') this.#waiting.set(`led ${report.code}`, report)
+    else if (report.type === 'led') this.#waiting.set(`led ${report.device} ${report.code}`, report)
     else if (this.#linesWaiting === MAX_LINES) this.#linesDropped++
     else {
       this.#linesWaiting++

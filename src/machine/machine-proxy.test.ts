@@ -89,21 +89,21 @@ test('terminal input returns a promise while the engine accepts none', async () 
 })
 
 test('keys return a promise while the engine handles none', async () => {
-  const held = untilHeld(() => machine.key(30, engine.count('key') % 2 === 0))
+  const held = untilHeld(() => machine.input({ type: 'key', code: 30, pressed: engine.count('key') % 2 === 0 }))
   const sent = engine.count('key')
   assert.ok(await isOpen(held))
   for (let i = 0; i < sent; i++) engine.report({ type: 'input-handled' })
   assert.ok(!(await isOpen(held)))
-  assert.ok(!machine.pointer(0, 0.5, 0.5))
+  assert.ok(!machine.input({ type: 'pointer', x: 0.5, y: 0.5 }))
 })
 
 test('when the guest stops, promises of input resolve', async () => {
-  const held = untilHeld(() => machine.wheel(1, 0))
+  const held = untilHeld(() => machine.input({ type: 'wheel', vertical: 1, horizontal: 0 }))
   const text = machine.writeTerminal(new Uint8Array(1 << 20))
   assert.ok((await isOpen(held)) && (await isOpen(text)))
   engine.report({ type: 'ended', reason: { kind: 'power-off', message: 'off' } })
   assert.ok(!(await isOpen(held)) && !(await isOpen(text)))
-  assert.ok(!machine.writeTerminal(new Uint8Array(1 << 20)) && !machine.key(30, true))
+  assert.ok(!machine.writeTerminal(new Uint8Array(1 << 20)) && !machine.input({ type: 'key', code: 30, pressed: true }))
   await machine.stop()
 })
 

@@ -3,6 +3,7 @@ import { Gate } from './gate.ts'
 import type {
   Cursor,
   ExecOutput,
+  InputEvent,
   Inspection,
   Machine,
   MachineListener,
@@ -101,6 +102,7 @@ export class MachineProxy implements Machine {
   }
 
   readPixels(scanout: number, rect?: Rect): Promise<Pixels | undefined> {
+    if (!this.scanouts[scanout]) return Promise.resolve(undefined)
     return this.#request(this.#pixels, undefined, (id) => ({ type: 'read-pixels', id, scanout, rect }))
   }
 
@@ -108,32 +110,14 @@ export class MachineProxy implements Machine {
     return this.#request(this.#inspections, { devices: [] }, (id) => ({ type: 'inspect', id }))
   }
 
-  key(code: number, pressed: boolean): void | Promise<void> {
-    return this.#input({ type: 'key', code, pressed })
-  }
-
-  pointer(scanout: number, x: number, y: number): void | Promise<void> {
-    return this.#input({ type: 'pointer', scanout, x, y })
-  }
-
-  button(code: number, pressed: boolean): void | Promise<void> {
-    return this.#input({ type: 'button', code, pressed })
-  }
-
-  wheel(vertical: number, horizontal: number): void | Promise<void> {
-    return this.#input({ type: 'wheel', vertical, horizontal })
-  }
-
-  resize(scanout: number, width: number, height: number): void | Promise<void> {
-    return this.#input({ type: 'resize', scanout, width, height })
+  input(event: InputEvent): void | Promise<void> {
+    if (this.#engineEnded || this.#ended) return
+    this.#send(event)
+    if (++this.#unhandled > MAX_INPUT) return this.#inputGate.wait()
   }
 
   writeTerminal(bytes: Uint8Array): void | Promise<void> {
     if (!this.#engineEnded && !this.#ended) return this.#terminalInput.write(bytes)
-  }
-
-  resizeTerminal(columns: number, rows: number): void | Promise<void> {
-    return this.#input({ type: 'resize-terminal', columns, rows })
   }
 
   exec(command: string, output: ExecOutput): Promise<number> {
@@ -170,12 +154,6 @@ export class MachineProxy implements Machine {
     }
     this.#engineExited({ kind: 'requested', message: 'stopped' })
     await this.#engine.terminate()
-  }
-
-  #input(command: MachineCommand): void | Promise<void> {
-    if (this.#engineEnded || this.#ended) return
-    this.#send(command)
-    if (++this.#unhandled > MAX_INPUT) return this.#inputGate.wait()
   }
 
   #send(command: MachineCommand): void {
@@ -243,7 +221,7 @@ export class MachineProxy implements Machine {
         this.#terminalInput.taken()
         return
       case 'led':
-        this.#notify((listener) => listener.led?.(report.code, report.on))
+        this.#notify((listener) => listener.led?.(report.code, report.on, report.device))
         return
       case 'executed': {
         const execution = this.#execution

@@ -1,7 +1,9 @@
 import type { Rect } from '../services/rect.ts'
 import type { DeviceStateInspection, QueueStateInspection } from '../virtio/device-inspection.ts'
+import type { InputEvent } from './input-event.ts'
 
 export type { Rect } from '../services/rect.ts'
+export type { InputEvent } from './input-event.ts'
 
 /**
  * Running guest with its devices, independent of the engine that runs it.
@@ -12,7 +14,7 @@ export type { Rect } from '../services/rect.ts'
  *     await machine.stop()
  */
 export interface Machine {
-  /** Current modes of the scanouts; undefined for one that is off. */
+  /** Current modes of the scanouts; undefined for one that is off. Those of the second GPU begin with number 16. */
   readonly scanouts: readonly (ScanoutMode | undefined)[]
   /** Resolves when the guest executed its first instruction. Later boot steps are reported by `listener.progress`. */
   start(): Promise<void>
@@ -28,21 +30,20 @@ export interface Machine {
   readPixels(scanout: number, rect?: Rect): Promise<Pixels | undefined>
   /** Pictures of the scanouts' cursors; undefined for one that is hidden. */
   readonly cursors: readonly (Cursor | undefined)[]
-  // Input methods, up to `resizeTerminal`, return a promise while the machine is behind; it resolves when the machine
-  // accepts more. A caller that does not wait grows the machine's queue. Input for a guest that stopped is dropped.
-  /** Presses or releases a key, by its Linux event code (KEY_A = 30). */
-  key(code: number, pressed: boolean): void | Promise<void>
-  /** Moves the pointer to a position in fractions of the scanout, 0 to 1. */
-  pointer(scanout: number, x: number, y: number): void | Promise<void>
-  /** Presses or releases a pointer button, by its Linux event code (BTN_LEFT = 0x110). */
-  button(code: number, pressed: boolean): void | Promise<void>
-  /** Turns the wheel by steps; positive: away from the user, to the right. Fractions add up (high resolution). */
-  wheel(vertical: number, horizontal: number): void | Promise<void>
-  /** Requests another size from the guest: sets the preferred mode in the EDID. */
-  resize(scanout: number, width: number, height: number): void | Promise<void>
-  /** Sends input to the terminal (console port 0). All of it arrives, in order. */
+  /**
+   * Sends an input event: a key, a button, the pointer, the wheel, or another size of a screen or of the terminal.
+   *
+   *     machine.input({ type: 'key', code: 30, pressed: true })                // KEY_A
+   *     machine.input({ type: 'pointer', scanout: 0, x: 0.5, y: 0.25 })
+   *     machine.input({ type: 'key', device: 'input-0', code: 30, pressed: true })
+   *
+   * Input for a guest that stopped, or for a device that does not exist, is dropped.
+   * @returns a promise while the machine is behind; it resolves when the machine accepts more. A caller that does not
+   * wait grows the machine's queue.
+   */
+  input(event: InputEvent): void | Promise<void>
+  /** Sends input to the terminal (console port 0). All of it arrives, in order. @returns as `input` does */
   writeTerminal(bytes: Uint8Array): void | Promise<void>
-  resizeTerminal(columns: number, rows: number): void | Promise<void>
   /**
    * Runs a shell command in the guest. One command runs at a time; further ones wait.
    * @returns its exit status, after all its output was accepted
@@ -89,8 +90,11 @@ export interface MachineListener {
    * Linux guest stops at writes to a console that is held back.
    */
   terminal?(bytes: Uint8Array): void | Promise<void>
-  /** Keyboard lights, by their Linux event code (LED_CAPSL = 1). */
-  led?(code: number, on: boolean): void
+  /**
+   * Keyboard lights, by their Linux event code (LED_CAPSL = 1).
+   * @param device id of the keyboard, if it is not the first one
+   */
+  led?(code: number, on: boolean, device?: string): void
   /** Line for the log: a fallback with its reason, or a fault of the guest. */
   log?(line: string): void
   /** The guest stopped by itself (power off, panic), or the engine failed. Called once. */

@@ -1,4 +1,5 @@
 import { isUsageError } from '../services/usage-error.ts'
+import { INPUT_EVENTS, type InputEvent } from './input-event.ts'
 import type { Cursor, Inspection, Pixels, Rect, ScanoutMode, StopReason } from './machine.ts'
 
 /** Source of a byte stream: the terminal, or one of a command's two outputs. */
@@ -13,12 +14,8 @@ export const STREAM_WINDOW = 256 << 10
  * `input-handled` and `terminal` by `typed`, so that a bounded number of them is in transit.
  */
 export type MachineCommand =
-  | { readonly type: 'key' | 'button'; readonly code: number; readonly pressed: boolean }
-  | { readonly type: 'pointer'; readonly scanout: number; readonly x: number; readonly y: number }
-  | { readonly type: 'wheel'; readonly vertical: number; readonly horizontal: number }
-  | { readonly type: 'resize'; readonly scanout: number; readonly width: number; readonly height: number }
+  | InputEvent
   | { readonly type: 'terminal'; readonly bytes: Uint8Array }
-  | { readonly type: 'resize-terminal'; readonly columns: number; readonly rows: number }
   | { readonly type: 'execute'; readonly command: string }
   /** Acknowledges bytes of a stream. */
   | { readonly type: 'taken'; readonly stream: Stream; readonly bytes: number }
@@ -32,10 +29,8 @@ export type MachineCommand =
   | { readonly type: 'inspect'; readonly id: number }
   | { readonly type: 'stop' }
 
-const INPUT: readonly MachineCommand['type'][] = ['key', 'button', 'pointer', 'wheel', 'resize', 'resize-terminal']
-
-export function isInput(command: MachineCommand): boolean {
-  return INPUT.includes(command.type)
+export function isInput(command: MachineCommand): command is InputEvent {
+  return Object.hasOwn(INPUT_EVENTS, command.type)
 }
 
 /** Report from an engine or a device to the machine. */
@@ -54,7 +49,8 @@ export type Report =
   | { readonly type: 'input-handled' }
   /** Acknowledges `terminal`: the guest's port accepted all of it. */
   | { readonly type: 'typed' }
-  | { readonly type: 'led'; readonly code: number; readonly on: boolean }
+  /** Light of a keyboard. `device`: id of a keyboard other than the first one. */
+  | { readonly type: 'led'; readonly code: number; readonly on: boolean; readonly device?: string }
   /** The executed command ended. */
   | { readonly type: 'executed'; readonly status: number }
   | { readonly type: 'inspection'; readonly id: number; readonly inspection: Inspection }

@@ -73,7 +73,8 @@ test('bytes that were cut, changed or made up are decoded or refused, whatever t
 
 /** An encoded state whose value is `bytes`. */
 function framed(...bytes: readonly number[]): Uint8Array {
-  return Uint8Array.of(0x4f, 0x42, 0x53, 0x54, 1, 0, 0, 0, bytes.length, 0, 0, 0, ...bytes)
+  const { length } = bytes
+  return Uint8Array.of(0x4f, 0x42, 0x53, 0x54, 1, 0, 0, 0, length & 0xff, length >> 8, 0, 0, ...bytes)
 }
 
 const FIELD = [1, 0, 0, 0, 0x61]

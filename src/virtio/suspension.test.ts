@@ -85,7 +85,7 @@ for (const [ring, features] of Object.entries({ split: 0n, packed: featureSet(Fe
     const notified: string[] = []
     const state = destination(rig, new EchoDevice({ queueSizes: [4, 4] }), (what) => notified.push(what))
     state.restore(rig.state.save())
-    assert.deepEqual(state.inspect().queues[0].available, 7)
+    assert.equal(state.inspect().queues[0].available, rig.state.inspect().queues[0].available)
     assert.equal(rig.queues[0].collect(), false)
     state.resume()
     assert.equal(rig.queues[0].collect(), true)

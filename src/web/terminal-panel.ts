@@ -128,7 +128,7 @@ export class TerminalPanel {
   sendSize(): void {
     if (!this.#terminal.element) return
     const { cols, rows } = this.#terminal
-    this.events.send({ type: 'terminalSize', columns: Math.min(1000, cols), rows: Math.min(1000, rows) })
+    this.events.send({ type: 'resize-terminal', columns: Math.min(1000, cols), rows: Math.min(1000, rows) })
   }
 
   /** True if the terminal handles a key, false if the page or the browser does. */

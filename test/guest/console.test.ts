@@ -32,7 +32,7 @@ for (const engine of ALL_ENGINES) {
     const guest = await bootGuest({ engine })
     try {
       await terminalShows(guest, /\r\n42\r\n/, () => guest.machine.writeTerminal(Buffer.from('\necho $((6 * 7))\n')))
-      guest.machine.resizeTerminal(91, 33)
+      guest.machine.input({ type: 'resize-terminal', columns: 91, rows: 33 })
       await terminalShows(guest, /33 91/, () => guest.machine.writeTerminal(Buffer.from('stty size\n')))
     } finally {
       await guest.stop()

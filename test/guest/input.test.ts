@@ -44,12 +44,12 @@ for (const engine of ALL_ENGINES) {
           'until [ "$(readlink /proc/$!/fd/0)" = /dev/input/$f ]; do sleep 0.1; done; done',
       )
       const { machine } = guest
-      machine.key(KEY_A, true)
-      machine.key(KEY_A, false)
-      machine.pointer(0, 0.5, 0.25)
-      machine.button(BTN_LEFT, true)
-      machine.button(BTN_LEFT, false)
-      machine.wheel(-1, 0)
+      machine.input({ type: 'key', code: KEY_A, pressed: true })
+      machine.input({ type: 'key', code: KEY_A, pressed: false })
+      machine.input({ type: 'pointer', x: 0.5, y: 0.25 })
+      machine.input({ type: 'button', code: BTN_LEFT, pressed: true })
+      machine.input({ type: 'button', code: BTN_LEFT, pressed: false })
+      machine.input({ type: 'wheel', vertical: -1, horizontal: 0 })
       let all: { readonly name: string | undefined; readonly list: InputEvent[] }[] = []
       const has = (wanted: Partial<InputEvent>): boolean =>
         all.some(({ list }) => list.some((event) => isDeepStrictEqual({ ...event, ...wanted }, event)))

@@ -120,7 +120,7 @@ for (const engine of ALL_ENGINES) {
     const guest = await bootGuest({ engine })
     const connector = '/sys/class/drm/card0-Virtual-1'
     try {
-      guest.machine.resize(0, 1280, 720)
+      guest.machine.input({ type: 'resize', scanout: 0, width: 1280, height: 720 })
       // The console does not use modes larger than its framebuffer, but all modes are listed in sysfs.
       await until('the new size is the first mode', async () => {
         const { stdout } = await guest.run(`echo detect > ${connector}/status; cat ${connector}/modes`)

@@ -1,4 +1,5 @@
 import { fourccName } from '../../devices/virtio/gpu/pixels/image-planes.ts'
+import { uuidText } from '../../log/uuid-text.ts'
 import type { FramebufferLayout } from '../../services/framebuffer-layout.ts'
 import type { ReceivedScanout } from '../../sharing/frames/frame-client.ts'
 import type { ReceivedBuffer } from '../../sharing/frames/received-buffer.ts'
@@ -52,9 +53,4 @@ export function scanoutLine({ index, path, buffer, picture, source }: ReceivedSc
 export function bufferLine({ id, name, kind, byteLength, picture, uuid }: ReceivedBuffer): string {
   const what = picture ? `: ${pictureLine(picture)}` : ', no picture'
   return `buffer ${id}  ${kind}, ${name}, ${byteLength} bytes${what}${uuid ? `, uuid ${uuidText(uuid)}` : ''}`
-}
-
-function uuidText(uuid: Uint8Array): string {
-  const digits = Array.from(uuid, (byte) => byte.toString(16).padStart(2, '0')).join('')
-  return digits.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 }

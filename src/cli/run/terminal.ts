@@ -33,7 +33,7 @@ export function attachTerminal(machine: Machine, ending: Ending): void {
   if (!stdin.isTTY) return
   stdin.setRawMode(true)
   ending.signal.addEventListener('abort', () => stdin.setRawMode(false))
-  const resize = (): void => void machine.resizeTerminal(stdout.columns, stdout.rows)
+  const resize = (): void => void machine.input({ type: 'resize-terminal', columns: stdout.columns, rows: stdout.rows })
   stdout.on('resize', resize)
   resize()
 }

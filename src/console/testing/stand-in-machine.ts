@@ -1,6 +1,7 @@
 import type {
   Cursor,
   ExecOutput,
+  InputEvent,
   Inspection,
   Machine,
   MachineListener,
@@ -108,26 +109,10 @@ export class StandInMachine implements Machine {
     return { x, y, width, height, data }
   }
 
-  key(code: number, pressed: boolean): Promise<void> | undefined {
-    this.calls.push(`key ${code} ${pressed ? 'down' : 'up'}`)
-    return this.behind
-  }
-
-  pointer(scanout: number, x: number, y: number): void {
-    this.calls.push(`pointer ${scanout} ${x.toFixed(3)} ${y.toFixed(3)}`)
-  }
-
-  button(code: number, pressed: boolean): void {
-    this.calls.push(`button 0x${code.toString(16)} ${pressed ? 'down' : 'up'}`)
-  }
-
-  wheel(vertical: number, horizontal: number): void {
-    this.calls.push(`wheel ${vertical.toFixed(3)} ${horizontal.toFixed(3)}`)
-  }
-
-  resize(scanout: number, width: number, height: number): void {
-    this.calls.push(`resize ${scanout} ${width}x${height}`)
-    this.setMode(scanout, { width, height })
+  input(event: InputEvent): Promise<void> | undefined {
+    this.calls.push(callOf(event))
+    if (event.type === 'resize') this.setMode(event.scanout, { width: event.width, height: event.height })
+    return event.type === 'key' ? this.behind : undefined
   }
 
   writeTerminal(bytes: Uint8Array): Promise<void> | undefined {
@@ -135,10 +120,6 @@ export class StandInMachine implements Machine {
     this.calls.push(`terminal ${JSON.stringify(text)}`)
     this.print(text.replaceAll('\r', '\r\n'))
     return this.behind
-  }
-
-  resizeTerminal(columns: number, rows: number): void {
-    this.calls.push(`terminal size ${columns}x${rows}`)
   }
 
   async exec(command: string, output: ExecOutput): Promise<number> {
@@ -149,5 +130,22 @@ export class StandInMachine implements Machine {
   async inspect(): Promise<Inspection> {
     this.calls.push('inspect')
     return SAMPLE_INSPECTION
+  }
+}
+
+function callOf(event: InputEvent): string {
+  switch (event.type) {
+    case 'key':
+      return `key ${event.code} ${event.pressed ? 'down' : 'up'}`
+    case 'button':
+      return `button 0x${event.code.toString(16)} ${event.pressed ? 'down' : 'up'}`
+    case 'pointer':
+      return `pointer ${event.scanout} ${event.x.toFixed(3)} ${event.y.toFixed(3)}`
+    case 'wheel':
+      return `wheel ${event.vertical.toFixed(3)} ${event.horizontal.toFixed(3)}`
+    case 'resize':
+      return `resize ${event.scanout} ${event.width}x${event.height}`
+    case 'resize-terminal':
+      return `terminal size ${event.columns}x${event.rows}`
   }
 }

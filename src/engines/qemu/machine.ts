@@ -2,16 +2,16 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import path from 'node:path'
 import type { DiskFormat } from '../../backends/disk/image-format.ts'
-import type { DeviceKind } from '../../catalogue/device-kind.ts'
-import { loadKind } from '../../catalogue/index.ts'
-import { type AddedDevice, type MachineDevice, standardDevices } from '../../catalogue/machine-device.ts'
-import { parseSettings, type Settings, settingsArguments } from '../../catalogue/options.ts'
+import { type AddedDevice, standardDevices } from '../../catalogue/machine-device.ts'
+import { type Settings, settingsArguments } from '../../catalogue/options.ts'
+import { type PlannedDevice, planDevices } from '../../catalogue/planned-device.ts'
 import type { DeviceTransport } from '../../device-process/socket.ts'
 import type { LogicalBlockSize } from '../../devices/virtio/block/block.ts'
 import type { Program } from '../../guest-image/debian/program.ts'
 import { readLines } from '../../host/node/read-lines.ts'
 import { makeScratchFolder } from '../../host/node/scratch-folder.ts'
 import { limitedLog } from '../../log/limited-log.ts'
+import { DeviceRouter } from '../../machine/device-router.ts'
 import type { DeviceInspection, Machine, StopReason } from '../../machine/machine.ts'
 import { type EngineEvents, type MachineEngine, MachineProxy } from '../../machine/machine-proxy.ts'
 import { type MachineCommand, type Report, refusal, Stream } from '../../machine/messages.ts'
@@ -57,15 +57,10 @@ export function createQemuMachine(options: QemuMachineOptions): Machine {
   return new MachineProxy(new QemuEngine(options))
 }
 
-/** Device of the guest, and the commands that it handles. */
-interface PlannedDevice extends MachineDevice {
-  readonly deviceKind: DeviceKind
-  readonly commands: readonly MachineCommand['type'][]
-}
-
 class QemuEngine implements MachineEngine {
   readonly #options: QemuMachineOptions
   #devices: readonly PlannedDevice[] = []
+  #router = new DeviceRouter<PlannedDevice>([])
   readonly #processes = new Map<string, DeviceProcess>()
   readonly #inspections = new Inspections()
   #events: EngineEvents | undefined
@@ -73,7 +68,8 @@ class QemuEngine implements MachineEngine {
   #qemuEnded: Promise<void> = Promise.resolve()
   /** Folder of the sockets. */
   #folder: string | undefined
-  #screens: GpuScreens | undefined
+  /** Screens of the GPUs. */
+  readonly #screens = new Map<PlannedDevice, GpuScreens>()
   #serial: SerialTerminal | undefined
   #stopping: Promise<void> | undefined
   /** Reason why the guest stopped. */
@@ -108,9 +104,10 @@ class QemuEngine implements MachineEngine {
 
   /** Sends a command to the device that handles it. */
   #forward(command: MachineCommand): void {
-    const device = this.#devices.find(({ commands }) => commands.includes(command.type))
-    if (device && device === this.#screenDevice) this.#screens?.send(command)
-    else if (device) this.#processes.get(device.id)?.send(command)
+    const routed = this.#router.route(command)
+    if (!routed) return
+    const to = this.#screens.get(routed.device) ?? this.#processes.get(routed.device.id)
+    to?.send(routed.command)
   }
 
   async terminate(): Promise<void> {
@@ -118,36 +115,44 @@ class QemuEngine implements MachineEngine {
   }
 
   async #startAll(events: EngineEvents): Promise<void> {
-    this.#devices = await planDevices(this.#options)
+    const { disks, blob, network, devices } = this.#options
+    this.#devices = await planDevices(
+      standardDevices({
+        disks: disks.map(diskSettings),
+        blob,
+        network: network && networkSettings(network),
+        added: devices,
+      }),
+    )
+    this.#router = new DeviceRouter(this.#devices)
     if (this.#stopping) return
     const folder = makeScratchFolder('run')
     this.#folder = folder
     const { deviceProgram: program, transport } = this.#options
     events.report({ type: 'progress', step: 'starting devices and QEMU' })
-    const frames = path.join(folder, 'frames.sock')
     const attached = this.#devices.map((device) => {
-      const { id, kind, deviceKind, settings } = device
+      const { id, kind, deviceKind, commands } = device
       const socket = path.join(folder, `${id}.sock`)
-      const showsScreen = device === this.#screenDevice
-      // Only this user can enter the folder.
-      const exported: Settings = showsScreen ? { export: frames, 'export-memory': true } : {}
+      const showsScreen = commands.includes('read-pixels')
+      const settings = showsScreen
+        ? exportedTo(path.join(folder, `${id}-frames.sock`), device.settings)
+        : device.settings
       const process = new DeviceProcess({
         program,
-        args: [kind, `--transport=${transport}`, ...settingsArguments({ ...settings, ...exported })],
+        args: [kind, `--transport=${transport}`, ...settingsArguments(settings)],
         socket,
-        report: (report) => this.#receive(id, report),
+        report: (report) => this.#receive(device, report),
         exited: (why) => this.#fail(why),
       })
       this.#processes.set(id, process)
-      if (showsScreen) this.#screens = new GpuScreens(frames, (command) => process.send(command), events.report)
+      if (showsScreen) {
+        const send = (command: MachineCommand) => process.send(command)
+        const report = (one: Report) => events.report(this.#router.report(device, one))
+        this.#screens.set(device, new GpuScreens(`${settings['export']}`, send, report))
+      }
       return { id, kind: deviceKind, transport, socket, settings }
     })
     this.#startQemu(attached)
-  }
-
-  /** Device whose screens the viewers see: the first one that has screens. */
-  get #screenDevice(): PlannedDevice | undefined {
-    return this.#devices.find(({ commands }) => commands.includes('read-pixels'))
   }
 
   #startQemu(devices: readonly AttachedDevice[]): void {
@@ -206,13 +211,13 @@ class QemuEngine implements MachineEngine {
     if (!this.#serial?.active) this.#events?.report(report)
   }
 
-  #receive(id: string, said: Report): void {
-    if (said.type === 'bytes' && said.stream === Stream.TERMINAL) this.#serial?.release()
-    const report = (id === this.#screenDevice?.id && this.#screens?.receive(said)) || said
+  #receive(device: PlannedDevice, received: Report): void {
+    if (received.type === 'bytes' && received.stream === Stream.TERMINAL) this.#serial?.release()
+    const report = this.#screens.get(device)?.receive(received) ?? received
     if (report.type === 'inspection') {
-      const inspection = this.#inspections.take(report.id, id, report.inspection.devices)
+      const inspection = this.#inspections.take(report.id, device.id, report.inspection.devices)
       if (inspection) this.#events?.report(inspection)
-    } else this.#events?.report(report)
+    } else this.#events?.report(this.#router.report(device, report))
   }
 
   #inspect(id: number): void {
@@ -249,7 +254,7 @@ class QemuEngine implements MachineEngine {
       const timeout = setTimeout(() => qemu?.kill('SIGKILL'), QEMU_TIMEOUT_MS)
       await this.#qemuEnded
       clearTimeout(timeout)
-      this.#screens?.close()
+      for (const screens of this.#screens.values()) screens.close()
       await Promise.all([...this.#processes.values()].map((process) => process.stop()))
       if (this.#folder !== undefined) rmSync(this.#folder, { recursive: true, force: true })
     })()
@@ -257,21 +262,10 @@ class QemuEngine implements MachineEngine {
   }
 }
 
-async function planDevices(options: QemuMachineOptions): Promise<PlannedDevice[]> {
-  const { disks, blob, network, devices } = options
-  const planned = standardDevices({
-    disks: disks.map(diskSettings),
-    blob,
-    network: network && networkSettings(network),
-    added: devices,
-  })
-  return await Promise.all(
-    planned.map(async (device) => {
-      const deviceKind = await loadKind(device.kind)
-      const values = parseSettings(deviceKind.options, device.settings)
-      return { ...device, deviceKind, commands: deviceKind.commands?.(values) ?? [] }
-    }),
-  )
+/** Adds an export socket, at which the pixels are read in place. A GPU that has one keeps it. */
+function exportedTo(socket: string, settings: Settings): Settings {
+  // Only this user can enter the socket's folder.
+  return settings['export'] === undefined ? { ...settings, export: socket, 'export-memory': true } : settings
 }
 
 function diskSettings({ path: file, readOnly, format = 'raw', logicalBlockSize = 512 }: QemuDisk): Settings {

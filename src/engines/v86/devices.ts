@@ -1,8 +1,9 @@
 import type { DeviceHost } from '../../catalogue/device-kind.ts'
-import { addPlugins, loadKind } from '../../catalogue/index.ts'
-import { type AddedDevice, type MachineDevice, standardDevices } from '../../catalogue/machine-device.ts'
+import { addPlugins } from '../../catalogue/index.ts'
+import { type AddedDevice, standardDevices } from '../../catalogue/machine-device.ts'
 import { openDevice } from '../../catalogue/open-device.ts'
-import { parseSettings, type Settings } from '../../catalogue/options.ts'
+import type { Settings } from '../../catalogue/options.ts'
+import { type PlannedDevice, planDevices } from '../../catalogue/planned-device.ts'
 import type { DeviceInspection } from '../../machine/machine.ts'
 import type { MachineCommand } from '../../machine/messages.ts'
 import { UsageError } from '../../services/usage-error.ts'
@@ -11,29 +12,37 @@ import type { V86MachineOptions } from './options.ts'
 
 /** Device of a guest in the engine's thread. */
 export interface GuestDevice {
+  /** Name within the machine. */
+  readonly id: string
   readonly device: VirtioDevice
   readonly panel?: DeviceInspection['panel']
-  /** Commands of the machine that it handles. */
-  readonly commands: readonly MachineCommand['type'][]
   handle?(command: MachineCommand): void
   inspect?(): Record<string, unknown>
   close?(): Promise<void>
 }
 
+/** Returns the devices of a guest in the order of their slots, without those of modules. @throws {UsageError} */
+export async function planGuestDevices(options: V86MachineOptions): Promise<PlannedDevice[]> {
+  const { disks = [], blob, devices = [], plugins = [] } = options
+  await addPlugins(plugins)
+  return await planDevices(standardDevices({ disks: disks.map(diskSettings), blob, added: devices.filter(isAdded) }))
+}
+
 /**
  * Opens the devices of a guest.
- * @returns the devices in the order of their slots
+ * @param hostOf returns the host of a device
+ * @param modules modules that create a device each
  * @throws {UsageError} if a device cannot be opened; the others are closed
  */
-export async function openDevices(options: V86MachineOptions, host: DeviceHost): Promise<GuestDevice[]> {
-  const { disks = [], blob, devices: more = [], plugins = [] } = options
-  await addPlugins(plugins)
-  const added = more.filter(isAdded)
-  const standard = standardDevices({ disks: disks.map(diskSettings), blob, added })
+export async function openDevices(
+  planned: readonly PlannedDevice[],
+  hostOf: (device: PlannedDevice) => DeviceHost,
+  modules: readonly string[],
+): Promise<GuestDevice[]> {
   const opened: GuestDevice[] = []
   try {
-    for (const one of standard) opened.push(await open(one, host))
-    for (const one of more) if (typeof one === 'string') opened.push({ device: await importDevice(one), commands: [] })
+    for (const device of planned) opened.push(await open(device, hostOf(device)))
+    for (const module of modules) opened.push({ id: module, device: await importDevice(module) })
     return opened
   } catch (error) {
     await closeDevices(opened)
@@ -45,13 +54,11 @@ export async function closeDevices(devices: readonly GuestDevice[]): Promise<voi
   await Promise.all(devices.map((one) => one.close?.()))
 }
 
-async function open({ kind: name, settings }: MachineDevice, host: DeviceHost): Promise<GuestDevice> {
-  const kind = await loadKind(name)
-  const options = parseSettings(kind.options, settings)
+async function open({ id, deviceKind: kind, options }: PlannedDevice, host: DeviceHost): Promise<GuestDevice> {
   const { served, close } = await openDevice(kind, options, host)
   // Groups of queues need a reactor, which this thread has not.
-  if (!('device' in served)) throw new UsageError(`a device of kind ${name} needs a device process: --engine qemu`)
-  return { ...served, panel: kind.panel, commands: kind.commands?.(options) ?? [], close }
+  if (!('device' in served)) throw new UsageError(`a device of kind ${kind.name} needs a device process: --engine qemu`)
+  return { ...served, id, panel: kind.panel, close }
 }
 
 function isAdded(device: URL | string | AddedDevice): device is AddedDevice {

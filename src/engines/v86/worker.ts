@@ -1,7 +1,10 @@
 /** Worker thread of the engine: the emulator with its devices, controlled by messages of the main thread. */
 import { parentPort, workerData } from 'node:worker_threads'
+import type { DeviceHost } from '../../catalogue/device-kind.ts'
+import type { PlannedDevice } from '../../catalogue/planned-device.ts'
 import { limitedLog } from '../../log/limited-log.ts'
 import { CoalescedReports } from '../../machine/coalesced-reports.ts'
+import { DeviceRouter } from '../../machine/device-router.ts'
 import type { DeviceInspection, StopReason } from '../../machine/machine.ts'
 import { isInput, type MachineCommand, type Report, refusal } from '../../machine/messages.ts'
 import { all, promiseOf } from '../../pending/pending.ts'
@@ -9,7 +12,7 @@ import { UsageError } from '../../services/usage-error.ts'
 import { VirtioPciFunction } from '../../transport/virtio-pci/virtio-pci-function.ts'
 import { SerialLog } from '../serial-log.ts'
 import { Emulator } from './adapter/emulator.ts'
-import { closeDevices, type GuestDevice, openDevices } from './devices.ts'
+import { closeDevices, type GuestDevice, openDevices, planGuestDevices } from './devices.ts'
 import type { V86MachineOptions } from './options.ts'
 
 /** Free slots of the emulated board: 8 to 15, in the order of the devices. */
@@ -32,11 +35,13 @@ function transferable(message: Report): ArrayBuffer[] {
 class Engine {
   readonly #emulator: Emulator
   readonly #devices: readonly GuestDevice[]
+  readonly #router: DeviceRouter<PlannedDevice>
   readonly #functions: readonly VirtioPciFunction[]
 
-  constructor(emulator: Emulator, devices: readonly GuestDevice[]) {
+  constructor(emulator: Emulator, devices: readonly GuestDevice[], router: DeviceRouter<PlannedDevice>) {
     this.#emulator = emulator
     this.#devices = devices
+    this.#router = router
     this.#functions = devices.map(({ device }, index) =>
       emulator.plug(
         FIRST_SLOT + index,
@@ -50,7 +55,10 @@ class Engine {
     else if (command.type === 'inspect') {
       report({ type: 'inspection', id: command.id, inspection: { devices: this.#inspect() } })
     } else if (command.type === 'stop') void this.stop()
-    else this.#devices.find(({ commands }) => commands.includes(command.type))?.handle?.(command)
+    else {
+      const routed = this.#router.route(command)
+      if (routed) this.#devices.find(({ id }) => id === routed.device.id)?.handle?.(routed.command)
+    }
   }
 
   async stop(): Promise<void> {
@@ -83,12 +91,15 @@ async function main(): Promise<void> {
     ended: end,
   })
   // Devices first: an error about a disk appears at once.
-  const devices = await openDevices(options, {
+  const planned = await planGuestDevices(options)
+  const router = new DeviceRouter(planned)
+  const hostOf = (device: PlannedDevice): DeviceHost => ({
     transport: 'virtio-pci',
     log: (_level, line) => log(line),
     fail: ({ message }) => end({ kind: 'failure', message }),
-    report,
+    report: (message) => report(router.report(device, message)),
   })
+  const devices = await openDevices(planned, hostOf, options.devices?.filter((one) => typeof one === 'string') ?? [])
   if (devices.length > MAX_DEVICES) {
     throw new UsageError(`v86 has slots for ${MAX_DEVICES} devices (${devices.length} given): --engine qemu has more`)
   }
@@ -99,7 +110,7 @@ async function main(): Promise<void> {
     onSerial: (byte) => serial.byte(byte),
     onReset: () => end({ kind: 'power-off', message: 'the guest restarted; restarts are not supported' }),
   })
-  const engine = new Engine(emulator, devices)
+  const engine = new Engine(emulator, devices, router)
   parentPort?.on('message', (command: MachineCommand) => {
     engine.handle(command)
     if (isInput(command)) report({ type: 'input-handled' })

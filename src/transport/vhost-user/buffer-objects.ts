@@ -2,7 +2,8 @@ import type { GuestBuffer } from '../../backends/buffers/guest-buffer.ts'
 import type { GuestBuffers } from '../../backends/buffers/guest-buffers.ts'
 import type { Descriptor } from '../../host/linux/descriptor.ts'
 import type { Closable } from '../../host/linux/reactor/reactor.ts'
-import { type NotFound, type SharedObjects, type SharedObjectsListener, uuidText } from './shared-objects.ts'
+import { uuidText } from '../../log/uuid-text.ts'
+import type { NotFound, SharedObjects, SharedObjectsListener } from './shared-objects.ts'
 
 /**
  * Buffers of a guest as shared objects for its other devices. Only dma-bufs, because devices import no other kind. Code

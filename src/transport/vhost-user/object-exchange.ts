@@ -1,7 +1,8 @@
 import { Descriptor } from '../../host/linux/descriptor.ts'
 import type { Closable, Reactor } from '../../host/linux/reactor/reactor.ts'
+import { uuidText } from '../../log/uuid-text.ts'
 import type { BackendChannel } from './backend-channel.ts'
-import { type Found, type SharedObjects, uuidText } from './shared-objects.ts'
+import type { Found, SharedObjects } from './shared-objects.ts'
 import { VhostUserError } from './vhost-user-error.ts'
 
 /** Maximum number of unanswered messages about objects; further ones wait. */

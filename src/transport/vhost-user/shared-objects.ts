@@ -26,9 +26,3 @@ export interface SharedObjects {
 
 /** Called once with the result of a lookup. The callee owns the descriptor. */
 export type Found = (result: Descriptor | NotFound) => void
-
-/** UUID as text. */
-export function uuidText(uuid: Uint8Array): string {
-  const hex = Array.from(uuid, (byte) => byte.toString(16).padStart(2, '0')).join('')
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
-}

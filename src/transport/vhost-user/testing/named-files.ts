@@ -1,6 +1,7 @@
 import type { Descriptor } from '../../../host/linux/descriptor.ts'
 import type { Closable } from '../../../host/linux/reactor/reactor.ts'
-import { type NotFound, type SharedObjects, type SharedObjectsListener, uuidText } from '../shared-objects.ts'
+import { uuidText } from '../../../log/uuid-text.ts'
+import type { NotFound, SharedObjects, SharedObjectsListener } from '../shared-objects.ts'
 
 /** Shared objects that are arbitrary files instead of dma-bufs: the exchange does not check their kind. */
 export class NamedFiles implements SharedObjects {
