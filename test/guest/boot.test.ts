@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { ALL_ENGINES, bootGuest, ENGINES, guestMissing } from './guest.ts'
 
 /** Number of boots; each starts seven processes with QEMU. */
-const BOOTS = { v86: 10, qemu: 4, 'qemu over vfio-user': 1 } as const
+const BOOTS = { v86: 4, qemu: 3, 'qemu over vfio-user': 1 } as const
 
 for (const engine of ALL_ENGINES) {
   test(`${engine}: a guest boots several times, and finds all its devices each time`, {

@@ -1,4 +1,5 @@
 import { AMD64_IMAGE, I386_IMAGE } from '../../src/catalogue/guest-images.ts'
+import type { AddedDevice } from '../../src/catalogue/machine-device.ts'
 import type { DeviceTransport } from '../../src/device-process/socket.ts'
 import type { GuestNetwork } from '../../src/engines/qemu/guest-network.ts'
 import { createQemuMachine } from '../../src/engines/qemu/machine.ts'
@@ -20,6 +21,8 @@ export interface GuestOptions {
   readonly disks?: readonly { readonly path: string; readonly readOnly: boolean }[]
   /** True if the GPU offers blob resources. @default true */
   readonly blob?: boolean
+  /** Devices besides the standard ones. @default [] */
+  readonly devices?: readonly AddedDevice[]
   /** In QEMU. */
   readonly network?: GuestNetwork
 }
@@ -48,11 +51,15 @@ export function guestMissing(engine: Engine): string | undefined {
 }
 
 /** Boots the guest image, and resolves when commands can be run. Rejects with the log if the guest fails. */
-export async function bootGuest({ engine = 'v86', disks = [], blob = true, network }: GuestOptions): Promise<Guest> {
+export async function bootGuest(options: GuestOptions): Promise<Guest> {
+  const { engine = 'v86', disks = [], blob = true, devices = [], network } = options
   const machine =
     engine === 'v86'
-      ? machineInV86({ disks, blob })
-      : machineInQemu(engine === 'qemu' ? 'vhost-user' : 'vfio-user', { disks, blob, ...(network && { network }) })
+      ? machineInV86({ disks, blob, devices })
+      : machineInQemu(engine === 'qemu' ? 'vhost-user' : 'vfio-user', {
+          ...{ disks, blob, devices },
+          ...(network && { network }),
+        })
   const said: string[] = []
   machine.listen({ progress: (step) => said.push(step), log: (line) => said.push(line) })
   const guest: Guest = { machine, run: (command) => run(machine, command), stop: () => machine.stop() }
@@ -66,7 +73,7 @@ export async function bootGuest({ engine = 'v86', disks = [], blob = true, netwo
   }
 }
 
-type MachineOptions = Required<Pick<GuestOptions, 'disks' | 'blob'>> & Pick<GuestOptions, 'network'>
+type MachineOptions = Required<Pick<GuestOptions, 'disks' | 'blob' | 'devices'>> & Pick<GuestOptions, 'network'>
 
 function machineInV86(options: MachineOptions): Machine {
   const image = findGuestImage(I386_IMAGE)
