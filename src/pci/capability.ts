@@ -18,6 +18,8 @@ export interface PciCapability {
    * Called after the driver wrote bytes `from` to `to` (exclusive) of the body, and for the whole body after a reset.
    */
   afterWrite?(body: Uint8Array, from: number, to: number): void
+  /** Called after the body of a saved configuration space was restored. */
+  afterRestore?(body: Uint8Array): void
 }
 
 export const CapabilityId = { MSI: 0x05, VENDOR: 0x09, MSIX: 0x11 } as const

@@ -1,3 +1,5 @@
+import { elements } from '../snapshot/shape.ts'
+import { SnapshotError } from '../snapshot/snapshot-error.ts'
 import { BaseAddress, type BaseAddressRequest, type Decoding } from './base-address.ts'
 import type { PciCapability } from './capability.ts'
 
@@ -31,6 +33,9 @@ const INTERRUPT_LINE = 0x3c
 const INTERRUPT_PIN = 0x3d
 const HEADER_END = 0x40
 const SIZE = 0x100
+
+/** Shape of saved bytes. */
+export const CONFIGURATION_SPACE = elements(Uint8Array, SIZE)
 
 /** Supported bits of the command register. @pci 6.2.2 */
 const Command = {
@@ -158,6 +163,30 @@ export class ConfigurationSpace {
     this.#bytes.set(this.#initial)
     this.onChange(this.#updateBars())
     for (const { capability, body } of this.#capabilities) capability.afterWrite?.(body, 0, body.length)
+  }
+
+  /** Returns a copy of all bytes. @see restore */
+  save(): Uint8Array {
+    return this.#bytes.slice()
+  }
+
+  /**
+   * Checks saved bytes.
+   * @throws {SnapshotError} if they have other read-only bits: the function has another identity, BARs or capabilities
+   */
+  check(bytes: Uint8Array): void {
+    for (let at = 0; at < SIZE; at++) {
+      const dynamic = at === STATUS ? STATUS_INTERRUPT : 0
+      if (((bytes[at] ^ this.#initial[at]) & ~this.#writable[at] & ~dynamic) === 0) continue
+      throw new SnapshotError(`the saved configuration space is that of another function: it differs at ${at}`)
+    }
+  }
+
+  /** Takes saved bytes, which `check` accepted. */
+  restore(bytes: Uint8Array): void {
+    this.#bytes.set(bytes)
+    for (const { capability, body } of this.#capabilities) capability.afterRestore?.(body)
+    this.onChange(this.#updateBars())
   }
 
   #placeBaseAddress(request: BaseAddressRequest, masks: DataView): BaseAddress {

@@ -1,3 +1,5 @@
+import { elements, record, type Shape } from '../snapshot/shape.ts'
+import { SnapshotError } from '../snapshot/snapshot-error.ts'
 import { CapabilityId, type PciCapability } from './capability.ts'
 import type { PciBus } from './pci-function.ts'
 
@@ -21,8 +23,39 @@ const CONTROL_HIGH_BYTE = 1
 const ENABLE = 0x80
 const FUNCTION_MASK = 0x40
 
+/** Saved table and pending bits. */
+interface SavedMsix {
+  readonly table: Uint32Array
+  readonly pending: Uint32Array
+}
+
 /** Maximum number of vectors of an MSI-X table. */
 export const MAX_MSIX_VECTORS = 2048
+
+/** Shape of a saved table of this many vectors. */
+export function msixShape(vectors: number): Shape<SavedMsix> {
+  const fields = record({
+    table: elements(Uint32Array, vectors * ENTRY_WORDS),
+    pending: elements(Uint32Array, pendingWords(vectors)),
+  })
+  return (value, what) => {
+    const saved = fields(value, what)
+    const { table, pending } = saved
+    if (table.some((word, i) => i % ENTRY_WORDS === CONTROL && (word & ~CONTROL_MASKED) !== 0)) {
+      throw new SnapshotError(`${what}.table has unknown control bits`)
+    }
+    for (let vector = vectors; vector < 32 * pending.length; vector++) {
+      if ((pending[vector >>> 5] & (1 << (vector & 31))) === 0) continue
+      throw new SnapshotError(`${what}.pending has vector ${vector}, of ${vectors}`)
+    }
+    return saved
+  }
+}
+
+/** Number of 32-bit words of the pending bits, which consist of 64-bit words. */
+function pendingWords(vectors: number): number {
+  return Math.ceil(vectors / 64) * 2
+}
 
 /**
  * MSI-X interrupts: a table with one message per vector, and one pending bit per vector.
@@ -53,8 +86,7 @@ export class Msix {
     private readonly bus: Pick<PciBus, 'sendMessage' | 'sendVector'>,
   ) {
     this.#table = new Uint32Array(vectors * ENTRY_WORDS)
-    // The pending bits consist of 64-bit words.
-    this.#pending = new Uint32Array(Math.ceil(vectors / 64) * 2)
+    this.#pending = new Uint32Array(pendingWords(vectors))
     this.size = this.#table.byteLength + this.#pending.byteLength
     this.#maskAll()
     const body = new DataView(new ArrayBuffer(10))
@@ -68,10 +100,10 @@ export class Msix {
       body: new Uint8Array(body.buffer),
       writable,
       afterWrite: (bytes) => {
-        this.#enabled = (bytes[CONTROL_HIGH_BYTE] & ENABLE) !== 0
-        this.#masked = (bytes[CONTROL_HIGH_BYTE] & FUNCTION_MASK) !== 0
+        this.#takeControl(bytes)
         this.retry()
       },
+      afterRestore: (bytes) => this.#takeControl(bytes),
     }
   }
 
@@ -131,9 +163,24 @@ export class Msix {
     this.#maskAll()
   }
 
+  save(): SavedMsix {
+    return { table: this.#table.slice(), pending: this.#pending.slice() }
+  }
+
+  /** Takes a saved table, of which `retry` sends the pending vectors. The control bits are in the capability. */
+  restore({ table, pending }: SavedMsix): void {
+    this.#table.set(table)
+    this.#pending.set(pending)
+  }
+
   /** Clears the pending bits, because the device was reset. */
   clearPending(): void {
     this.#pending.fill(0)
+  }
+
+  #takeControl(body: Uint8Array): void {
+    this.#enabled = (body[CONTROL_HIGH_BYTE] & ENABLE) !== 0
+    this.#masked = (body[CONTROL_HIGH_BYTE] & FUNCTION_MASK) !== 0
   }
 
   #maskAll(): void {

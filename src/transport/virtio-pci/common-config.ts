@@ -1,3 +1,4 @@
+import { integer, record, type Shaped } from '../../snapshot/shape.ts'
 import type { DeviceState } from '../../virtio/device-state.ts'
 import { Feature, hasFeature } from '../../virtio/feature.ts'
 import { QueueArea } from '../../virtio/queue-state.ts'
@@ -28,14 +29,24 @@ export class CommonConfig extends RegisterBlock {
     this.#selection.driverFeatures = 0
     this.#selection.queue = 0
   }
+
+  save(): SavedSelection {
+    return { ...this.#selection }
+  }
+
+  restore(selection: SavedSelection): void {
+    Object.assign(this.#selection, selection)
+  }
 }
 
-/** Feature words and queue that the other fields apply to. */
-interface Selection {
-  deviceFeatures: number
-  driverFeatures: number
-  queue: number
-}
+/** Shape of the saved selection: feature words and queue that the other fields apply to. */
+export const SELECTION = record({
+  deviceFeatures: integer(0, 0xffff_ffff),
+  driverFeatures: integer(0, 0xffff_ffff),
+  queue: integer(0, 0xffff),
+})
+type SavedSelection = Shaped<typeof SELECTION>
+type Selection = { -readonly [Field in keyof SavedSelection]: SavedSelection[Field] }
 
 function declare(state: DeviceState, interrupts: Interrupts, selection: Selection): Register[] {
   const selected = () => state.queues[selection.queue]

@@ -1,12 +1,24 @@
 import type { ConfigurationSpace } from '../../pci/configuration-space.ts'
 import type { Msix } from '../../pci/msix.ts'
 import type { PciBus } from '../../pci/pci-function.ts'
+import { elements, integer, record, type Shaped } from '../../snapshot/shape.ts'
+import { SnapshotError } from '../../snapshot/snapshot-error.ts'
 
 /** Vector of events that cause no interrupt. @virtio 4.1.5.1.2 */
 export const VIRTIO_MSI_NO_VECTOR = 0xffff
 
 /** ISR status bits. @virtio 4.1.4.5 */
 const Isr = { QUEUE: 1, CONFIG: 2 } as const
+
+/** Shape of the saved interrupts of a device with this many queues. */
+export function interruptsShape(queues: number) {
+  return record({
+    isr: integer(0, Isr.QUEUE | Isr.CONFIG),
+    configVector: integer(0, VIRTIO_MSI_NO_VECTOR),
+    queueVectors: elements(Uint16Array, queues),
+  })
+}
+type SavedInterrupts = Shaped<ReturnType<typeof interruptsShape>>
 
 /**
  * Interrupts of the device: MSI-X messages if MSI-X is enabled, else the ISR status register and the interrupt pin.
@@ -71,6 +83,24 @@ export class Interrupts {
     if (asserted === this.#asserted) return
     this.#asserted = asserted
     this.bus.setInterruptLine(asserted)
+  }
+
+  save(): SavedInterrupts {
+    return { isr: this.#isr, configVector: this.configVector, queueVectors: this.queueVectors.slice() }
+  }
+
+  /** @throws {SnapshotError} if a vector is not in the MSI-X table */
+  check({ configVector, queueVectors }: SavedInterrupts): void {
+    for (const vector of [configVector, ...queueVectors]) {
+      if (this.mapped(vector) !== vector) throw new SnapshotError(`the saved state has the MSI-X vector ${vector}`)
+    }
+  }
+
+  /** Takes a saved state, which `check` accepted. `update` must follow. */
+  restore({ isr, configVector, queueVectors }: SavedInterrupts): void {
+    this.#isr = isr
+    this.configVector = configVector
+    this.queueVectors.set(queueVectors)
   }
 
   /** Unmaps all vectors and clears pending interrupts, because the device was reset. */

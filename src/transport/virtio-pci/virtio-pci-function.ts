@@ -2,16 +2,20 @@ import type { BusDevice } from '../../bus/bus-device.ts'
 import type { GuestMemory } from '../../memory/guest-memory.ts'
 import type { BaseAddressRequest } from '../../pci/base-address.ts'
 import type { PciCapability } from '../../pci/capability.ts'
-import { ConfigurationSpace } from '../../pci/configuration-space.ts'
-import { MAX_MSIX_VECTORS, Msix } from '../../pci/msix.ts'
+import { CONFIGURATION_SPACE, ConfigurationSpace } from '../../pci/configuration-space.ts'
+import { MAX_MSIX_VECTORS, Msix, msixShape } from '../../pci/msix.ts'
 import type { PciBar, PciBus, PciFunction } from '../../pci/pci-function.ts'
 import type { Pending } from '../../pending/pending.ts'
+import type { SavedState } from '../../snapshot/saved-state.ts'
+import { nested, nullable, stateShape } from '../../snapshot/shape.ts'
+import { SnapshotError } from '../../snapshot/snapshot-error.ts'
+import type { Suspendable } from '../../snapshot/suspendable.ts'
 import type { VirtioDevice } from '../../virtio/device.ts'
 import type { DeviceStateInspection } from '../../virtio/device-inspection.ts'
 import { DeviceState } from '../../virtio/device-state.ts'
 import { classCode } from './class-code.ts'
-import { COMMON_CFG_LENGTH, CommonConfig } from './common-config.ts'
-import { Interrupts } from './interrupts.ts'
+import { COMMON_CFG_LENGTH, CommonConfig, SELECTION } from './common-config.ts'
+import { Interrupts, interruptsShape } from './interrupts.ts'
 import { SharedMemoryBar } from './shared-memory-bar.ts'
 import {
   CfgType,
@@ -61,6 +65,17 @@ const DEVICE_CFG = 0x2000
 /** Bytes from one queue's notification register to the next: a power of two. @virtio 4.1.4.4.1 */
 const NOTIFY_MULTIPLIER = 4
 
+/** Returns the shape of the saved state of a function. */
+function stateOf(name: string, queues: number, msix: Msix | undefined) {
+  return stateShape(name, 1, {
+    device: nested,
+    configuration: CONFIGURATION_SPACE,
+    interrupts: interruptsShape(queues),
+    msix: nullable(msixShape(msix?.vectors ?? 1)),
+    selection: SELECTION,
+  })
+}
+
 /**
  * PCI function of a virtio device: modern only, with INTA, and MSI-X if the bus has messages. @virtio 4.1
  *
@@ -71,7 +86,7 @@ const NOTIFY_MULTIPLIER = 4
  *
  * While bus mastering is off, the device pops no chains and sends no messages; both wait until it is on.
  */
-export class VirtioPciFunction implements PciFunction {
+export class VirtioPciFunction implements PciFunction, Suspendable {
   readonly name: string
   readonly #state: DeviceState
   readonly #space: ConfigurationSpace
@@ -79,6 +94,7 @@ export class VirtioPciFunction implements PciFunction {
   readonly #common: CommonConfig
   readonly #msix: Msix | undefined
   readonly #shared: SharedMemoryBar | undefined
+  readonly #shape: ReturnType<typeof stateOf>
   /** Bytes of device configuration. */
   readonly #configSize: number
   /** Offsets in BAR 0 of the start and end of the notification registers. */
@@ -127,6 +143,7 @@ export class VirtioPciFunction implements PciFunction {
       log: options.log,
     })
     this.#common = new CommonConfig(this.#state, interrupts)
+    this.#shape = stateOf(this.name, queues, this.#msix)
     this.#commandChanged()
   }
 
@@ -170,6 +187,52 @@ export class VirtioPciFunction implements PciFunction {
     this.#space.reset()
     this.#msix?.reset()
     return this.#state.reset()
+  }
+
+  suspend(): void | Pending {
+    return this.#state.suspend()
+  }
+
+  /** Ends a suspension: sends pending interrupts, and serves what waits. */
+  resume(): void {
+    this.#state.resume()
+    this.#msix?.retry()
+    this.#interrupts.update()
+  }
+
+  save(): SavedState {
+    return this.#shape.write({
+      device: this.#state.save(),
+      configuration: this.#space.save(),
+      interrupts: this.#interrupts.save(),
+      msix: this.#msix?.save() ?? null,
+      selection: this.#common.save(),
+    })
+  }
+
+  restore(state: SavedState): void {
+    const saved = this.#shape.read(state)
+    const { device, configuration, interrupts, msix, selection } = saved
+    if ((msix !== null) !== (this.#msix !== undefined)) {
+      throw new SnapshotError(`${this.name}: one of the saved function and this function has no MSI-X`)
+    }
+    this.#space.check(configuration)
+    this.#interrupts.check(interrupts)
+    try {
+      this.#state.restore(device)
+    } catch (error) {
+      // The device may be as after a reset.
+      if (this.#state.status === 0) {
+        this.#interrupts.reset()
+        this.#common.reset()
+      }
+      throw error
+    }
+    this.#interrupts.restore(interrupts)
+    if (msix) this.#msix?.restore(msix)
+    this.#common.restore(selection)
+    this.#space.restore(configuration)
+    this.#interrupts.update()
   }
 
   inspect(): DeviceStateInspection {

@@ -12,6 +12,8 @@ export interface EchoMachineOptions extends Pick<VirtioPciOptions, 'barAddresses
   readonly device?: EchoDevice
   /** Whether the bus has `sendMessage`, and the function thus has MSI-X. @default false */
   readonly messages?: boolean
+  /** Machine whose guest memory this one has, and whose driver continues here after a restore. */
+  readonly source?: EchoMachine
 }
 
 /** Echo device on a bus that records its calls, with guest memory and a driver. */
@@ -19,7 +21,7 @@ export class EchoMachine {
   readonly device: EchoDevice
   readonly pci: VirtioPciFunction
   readonly driver: VirtioPciDriver
-  readonly region = MemoryRegion.over(0, new Uint8Array(MEMORY_SIZE))
+  readonly region: MemoryRegion
   /** Level of the interrupt pin. */
   asserted = false
   /** Number of changes of the level. */
@@ -29,8 +31,11 @@ export class EchoMachine {
   moves = 0
   readonly logged: string[] = []
   readonly #client: EchoClient
+  readonly #allocator: GuestAllocator
 
   constructor(options: EchoMachineOptions = {}) {
+    const { source } = options
+    this.region = source?.region ?? MemoryRegion.over(0, new Uint8Array(MEMORY_SIZE))
     this.device = options.device ?? new EchoDevice()
     this.pci = new VirtioPciFunction(
       this.device,
@@ -54,9 +59,10 @@ export class EchoMachine {
         ...(options.barAddresses && { barAddresses: options.barAddresses }),
       },
     )
-    const allocator = new GuestAllocator(this.region, 4096)
-    this.driver = new VirtioPciDriver(this.pci, allocator)
-    this.#client = new EchoClient(allocator, this.driver.queues, (queue) => this.driver.notify(queue))
+    this.#allocator = source ? source.#allocator : new GuestAllocator(this.region, 4096)
+    this.driver = new VirtioPciDriver(this.pci, this.#allocator)
+    if (source) this.driver.queues.push(...source.driver.queues)
+    this.#client = new EchoClient(this.#allocator, this.driver.queues, (queue) => this.driver.notify(queue))
     this.driver.enable()
   }
 
