@@ -113,6 +113,7 @@ const EXAMPLES: readonly [file: string, name: string, given: () => Record<string
     'ConfigurationSpace',
     () => ({ identity, bars, msix: new outboard.Msix(1, 1, { sendMessage: log }), onChange: log }),
   ],
+  ['pci/msi.ts', 'Msi', () => ({ identity, bars, bus, onChange: log })],
   ['pci/msix.ts', 'Msix', () => ({ bus })],
   ['transport/virtio-pci/register-block.ts', 'RegisterBlock', () => ({ RegisterBlock, select: 0, size: 8 })],
   [

@@ -162,3 +162,35 @@ test('a reset restores every byte and calls the capabilities', () => {
   assert.deepEqual(bytes(), before)
   assert.deepEqual([writes, space.busMaster, space.interruptDisabled], [2, false, false])
 })
+
+test('extended capabilities are a list from 0x100, in a space of 4096 bytes  @pcie 7.6.3', () => {
+  const extended = [
+    { id: 3, body: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8) },
+    { id: 0xb, version: 2, body: new Uint8Array(5), writable: Uint8Array.of(0xff, 0, 0, 0, 0xf0) },
+  ]
+  const space = new ConfigurationSpace(IDENTITY, BARS, [], () => {}, extended)
+  assert.equal(space.size, 4096)
+  assert.equal(space.read(0x100, 4), 3 | (1 << 16) | (0x10c << 20))
+  assert.equal(space.read(0x104, 4), 0x0403_0201)
+  assert.equal(space.read(0x10c, 4), 0xb | (2 << 16), 'the last one has no next')
+  space.write(0x100, 4, 0)
+  space.write(0x110, 4, 0xffff_ffff)
+  space.write(0x114, 4, 0xffff_ffff)
+  space.write(0xffc, 4, 0xffff_ffff)
+  assert.equal(space.read(0x100, 2), 3)
+  assert.equal(space.read(0x110, 4), 0xff)
+  assert.equal(space.read(0x114, 4), 0xf0)
+  assert.equal(space.read(0xffc, 4), 0)
+  assert.equal(space.read(0x1000, 4), 0)
+  const tooLong = [{ id: 3, body: new Uint8Array(4000) }]
+  assert.throws(() => new ConfigurationSpace(IDENTITY, BARS, [], () => {}, tooLong), RangeError)
+})
+
+test('the saved bytes of another function are refused', () => {
+  const bytes = make().save()
+  assert.throws(() => make().check(bytes.with(0, 0x55)), { name: 'SnapshotError', message: /differs at 0$/ })
+  assert.throws(() => make([capability(9, 1, 2)]).check(bytes), { name: 'SnapshotError' })
+  const extended = [{ id: 3, body: new Uint8Array(8) }]
+  const large = new ConfigurationSpace(IDENTITY, BARS, [], () => {}, extended)
+  assert.throws(() => large.check(bytes), { name: 'SnapshotError', message: /256 bytes, not 4096/ })
+})

@@ -1,7 +1,7 @@
 import { elements } from '../snapshot/shape.ts'
 import { SnapshotError } from '../snapshot/snapshot-error.ts'
 import { BaseAddress, type BaseAddressRequest, type Decoding } from './base-address.ts'
-import type { PciCapability } from './capability.ts'
+import type { ExtendedCapability, PciCapability } from './capability.ts'
 
 // Type 0 configuration space header                                   @pci 6.1
 //
@@ -14,6 +14,8 @@ import type { PciCapability } from './capability.ts'
 //   28 | cardbus CIS           | subsystem vendor, id  |
 //   30 | expansion ROM         | capabilities (8)      |
 //   38 | reserved              | line, pin, min grant, max latency |
+//   40 | capabilities, in a list
+//  100 | extended capabilities of a PCI Express function, in a list
 //
 const VENDOR_ID = 0x00
 const DEVICE_ID = 0x02
@@ -33,9 +35,13 @@ const INTERRUPT_LINE = 0x3c
 const INTERRUPT_PIN = 0x3d
 const HEADER_END = 0x40
 const SIZE = 0x100
+/** First extended capability. */
+const EXTENDED = 0x100
+const EXTENDED_SIZE = 0x1000
+const EXTENDED_LINK_BYTES = 4
 
 /** Shape of saved bytes. */
-export const CONFIGURATION_SPACE = elements(Uint8Array, SIZE)
+export const CONFIGURATION_SPACE = elements(Uint8Array, SIZE, EXTENDED_SIZE)
 
 /** Supported bits of the command register. @pci 6.2.2 */
 const Command = {
@@ -59,16 +65,19 @@ export interface PciIdentity {
   readonly classCode: number
   readonly subsystemVendor: number
   readonly subsystem: number
+  /** Interrupt pin: 1 for INTA to 4 for INTD. @default 1 */
+  readonly interruptPin?: 1 | 2 | 3 | 4
 }
 
 /**
- * Configuration space of a function, 256 bytes, with INTA, base addresses and capabilities.
+ * Configuration space of a function: its identity, interrupt pin, base addresses and capabilities. It has 256 bytes, or
+ * 4096 if there are extended capabilities.
  *
  *     const space = new ConfigurationSpace(identity, bars, [msix.capability], onChange)
  *     space.write(0x10, 4, 0xffff_ffff)
  *     space.read(0x10, 4)                       // the size of BAR 0
  *
- * A mask states which bits the driver can write. Accesses may have any alignment. Beyond 256 bytes, reads return 0 and
+ * A mask states which bits the driver can write. Accesses may have any alignment. Beyond the end, reads return 0 and
  * writes are ignored.
  */
 export class ConfigurationSpace {
@@ -77,30 +86,40 @@ export class ConfigurationSpace {
   /** Expansion ROM. */
   readonly rom: BaseAddress | undefined
   readonly #baseAddresses: readonly BaseAddress[]
-  readonly #bytes = new Uint8Array(SIZE)
+  readonly #bytes: Uint8Array<ArrayBuffer>
   readonly #initial: Uint8Array
-  readonly #writable = new Uint8Array(SIZE)
-  readonly #view = new DataView(this.#bytes.buffer)
+  readonly #writable: Uint8Array<ArrayBuffer>
+  /** Mask of read-only bits that the function changes. */
+  readonly #dynamic: Uint8Array
+  readonly #view: DataView
   readonly #capabilities: { readonly capability: PciCapability; readonly start: number; readonly body: Uint8Array }[] =
     []
 
   /**
    * @param onChange called after each write to the command register, and after each change of a decoded range; `mapped`
    *   is true if a decoded range changed
+   * @param extended extended capabilities, which require a PCI Express capability. @default none
    */
   constructor(
     identity: PciIdentity,
     requests: readonly BaseAddressRequest[],
     capabilities: readonly PciCapability[],
     private readonly onChange: (mapped: boolean) => void,
+    extended: readonly ExtendedCapability[] = [],
   ) {
+    const size = extended.length > 0 ? EXTENDED_SIZE : SIZE
+    this.#bytes = new Uint8Array(size)
+    this.#writable = new Uint8Array(size)
+    this.#dynamic = new Uint8Array(size)
+    this.#dynamic[STATUS] = STATUS_INTERRUPT
+    this.#view = new DataView(this.#bytes.buffer)
     const view = this.#view
     view.setUint16(VENDOR_ID, identity.vendor, true)
     view.setUint16(DEVICE_ID, identity.device, true)
     view.setUint32(REVISION, identity.revision | (identity.classCode << 8), true)
     view.setUint16(SUBSYSTEM_VENDOR_ID, identity.subsystemVendor, true)
     view.setUint16(SUBSYSTEM_ID, identity.subsystem, true)
-    view.setUint8(INTERRUPT_PIN, 1)
+    view.setUint8(INTERRUPT_PIN, identity.interruptPin ?? 1)
     const masks = new DataView(this.#writable.buffer)
     masks.setUint16(COMMAND, commandBits(requests), true)
     masks.setUint8(CACHE_LINE_SIZE, 0xff)
@@ -111,8 +130,14 @@ export class ConfigurationSpace {
     this.bars = [0, 1, 2, 3, 4, 5].map(at)
     this.rom = at(6)
     this.#placeCapabilities(capabilities)
+    this.#placeExtended(extended)
     this.#initial = this.#bytes.slice()
     this.#updateBars()
+  }
+
+  /** Size in bytes. */
+  get size(): number {
+    return this.#bytes.length
   }
 
   get busMaster(): boolean {
@@ -141,7 +166,7 @@ export class ConfigurationSpace {
   }
 
   write(offset: number, width: number, value: number): void {
-    const end = Math.min(offset + width, SIZE)
+    const end = Math.min(offset + width, this.size)
     for (let at = offset; at < end; at++) {
       const mask = this.#writable[at]
       this.#bytes[at] = (this.#bytes[at] & ~mask) | ((value >>> (8 * (at - offset))) & mask)
@@ -175,9 +200,11 @@ export class ConfigurationSpace {
    * @throws {SnapshotError} if they have other read-only bits: the function has another identity, BARs or capabilities
    */
   check(bytes: Uint8Array): void {
-    for (let at = 0; at < SIZE; at++) {
-      const dynamic = at === STATUS ? STATUS_INTERRUPT : 0
-      if (((bytes[at] ^ this.#initial[at]) & ~this.#writable[at] & ~dynamic) === 0) continue
+    if (bytes.length !== this.size) {
+      throw new SnapshotError(`the saved configuration space has ${bytes.length} bytes, not ${this.size}`)
+    }
+    for (let at = 0; at < this.size; at++) {
+      if (((bytes[at] ^ this.#initial[at]) & ~this.#writable[at] & ~this.#dynamic[at]) === 0) continue
       throw new SnapshotError(`the saved configuration space is that of another function: it differs at ${at}`)
     }
   }
@@ -209,13 +236,39 @@ export class ConfigurationSpace {
       if (end > SIZE) throw new RangeError(`capability ${capability.id} ends at ${end}, past the configuration space`)
       this.#bytes[link] = at
       this.#bytes[at] = capability.id
-      this.#bytes.set(capability.body, start)
-      if (capability.writable) this.#writable.set(capability.writable, start)
-      this.#capabilities.push({ capability, start, body: this.#bytes.subarray(start, end) })
+      this.#dynamic.fill(0xff, start + (capability.dynamic ?? capability.body.length), end)
+      this.#place(capability, start, end)
       link = at + 1
       at = (end + 3) & ~3
     }
     if (capabilities.length > 0) this.#bytes[STATUS] |= STATUS_CAPABILITIES
+  }
+
+  #placeExtended(capabilities: readonly ExtendedCapability[]): void {
+    let link: number | undefined
+    let at = EXTENDED
+    for (const capability of capabilities) {
+      const { id, version = 1, body } = capability
+      const start = at + EXTENDED_LINK_BYTES
+      const end = start + body.length
+      if (end > this.size)
+        throw new RangeError(`extended capability ${id} ends at ${end}, past the configuration space`)
+      this.#view.setUint16(at, id, true)
+      this.#view.setUint16(at + 2, version, true)
+      if (link !== undefined) this.#view.setUint16(link, this.#view.getUint16(link, true) | (at << 4), true)
+      this.#place(capability, start, end)
+      link = at + 2
+      at = (end + 3) & ~3
+    }
+  }
+
+  /** Puts the body of a capability at its place. */
+  #place(capability: PciCapability, start: number, end: number): void {
+    const body = this.#bytes.subarray(start, end)
+    body.set(capability.body)
+    if (capability.writable) this.#writable.set(capability.writable, start)
+    capability.placed?.(body)
+    this.#capabilities.push({ capability, start, body })
   }
 
   #updateBars(): boolean {

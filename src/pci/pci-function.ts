@@ -8,6 +8,8 @@ export interface PciFunction {
   readonly name: string
   /** BARs by number, 0 to 5. A 64-bit BAR takes two, of which the second is undefined. */
   readonly bars: readonly (PciBar | undefined)[]
+  /** Size of the configuration space in bytes: 256, or 4096 with extended capabilities. @default 256 */
+  readonly configSize?: number
   /** Expansion ROM, if the function has one. */
   readonly rom?: PciBar | undefined
   /** Returns the little-endian value of `width` (1, 2 or 4) bytes of the configuration space. */

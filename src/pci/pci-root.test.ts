@@ -28,7 +28,7 @@ function makeRoot() {
         },
       }),
   )
-  const root = new PciRoot({ memory, ports, interruptLine: (slot) => lines[slot % 4].source() })
+  const root = new PciRoot({ memory, ports, interruptLine: (slot, pin) => lines[(slot + pin) % 4].source() })
   const plug = (slot: number, ...bars: MemoryBar[]): MemoryFunction => {
     let made: MemoryFunction | undefined
     root.plug(slot, (bus) => {
@@ -145,10 +145,52 @@ test('functions that assert one line share it', () => {
   assert.deepEqual(levels, [false, false, false, false])
 })
 
-test('a slot holds one function, and there are 32', () => {
+test('there are 32 slots of 8 functions, and reads of an absent function return all ones', () => {
   const { root, plug } = makeRoot()
   const pci = plug(31, bar())
-  assert.equal(root.functionAt(31), pci)
-  assert.equal(root.functionAt(30), undefined)
+  assert.equal(root.configRead(31, 0, 0, 4), pci.configRead(0, 4))
+  for (const [slot, number] of [
+    [30, 0],
+    [31, 1],
+    [31, 8],
+    [32, 0],
+  ]) {
+    assert.equal(root.has(slot, number), false)
+    assert.equal(root.configRead(slot, number, 0, 4), 0xffff_ffff)
+    assert.equal(root.configRead(slot, number, 0, 2), 0xffff)
+    root.configWrite(slot, number, COMMAND, 2, MEMORY)
+  }
   for (const slot of [31, 32, -1, 1.5]) assert.throws(() => plug(slot, bar()), RangeError)
+  for (const number of [8, -1, 0.5]) {
+    assert.throws(() => root.plug(3, (bus) => new MemoryFunction(bus, []), number), RangeError)
+  }
+})
+
+test('function 0 of a slot with several functions says so in its header type  @pci 6.2.1', () => {
+  const { root, plug } = makeRoot()
+  plug(3, bar())
+  assert.equal(root.configRead(3, 0, 0x0e, 1), 0)
+  root.plug(3, (bus) => new MemoryFunction(bus, [bar()]), 5)
+  assert.equal(root.configRead(3, 0, 0x0e, 1), 0x80)
+  assert.equal(root.configRead(3, 0, 0x0c, 4), 0x0080_0000)
+  assert.equal(root.configRead(3, 0, 0x0f, 1), 0)
+  assert.equal(root.configRead(3, 5, 0x0e, 1), 0)
+})
+
+test('functions of a slot have their own registers, BARs and interrupt pins', () => {
+  const { root, levels, ranges } = makeRoot()
+  const [first, second] = [1, 2].map((pin, number) =>
+    root.plug(3, (bus) => new MemoryFunction(bus, [bar()], pin as 1 | 2), number),
+  )
+  root.configWrite(3, 0, BAR_0, 4, 0xfea0_0000)
+  root.configWrite(3, 1, BAR_0, 4, 0xfeb0_0000)
+  for (const number of [0, 1]) root.configWrite(3, number, COMMAND, 2, MEMORY)
+  assert.deepEqual(ranges(), [
+    [0xfea0_0000, 4096],
+    [0xfeb0_0000, 4096],
+  ])
+  second.bus.setInterruptLine(true)
+  assert.deepEqual(levels, [true, false, false, false], 'INTB of slot 3')
+  first.bus.setInterruptLine(true)
+  assert.deepEqual(levels, [true, false, false, true], 'INTA of slot 3')
 })

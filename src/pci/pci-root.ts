@@ -3,6 +3,11 @@ import type { InterruptLine } from '../bus/interrupt-line.ts'
 import type { PciBar, PciBus, PciFunction } from './pci-function.ts'
 
 const SLOTS = 32
+/** Functions of a slot. */
+const FUNCTIONS = 8
+const HEADER_TYPE = 0x0e
+const MULTIFUNCTION = 0x80
+const INTERRUPT_PIN = 0x3d
 /** Lowest address of an I/O BAR: the ports below are those of the board. */
 const FIRST_PORT = 0x1000
 
@@ -12,8 +17,8 @@ export interface PciRootOptions {
   readonly memory: AddressBus
   /** I/O ports, on which I/O BARs are placed. */
   readonly ports: AddressBus
-  /** Returns the line that the interrupt pin of the function in a slot is connected to. */
-  readonly interruptLine: (slot: number) => InterruptLine
+  /** Returns the line that an interrupt pin of a slot is connected to. @param pin 0 for INTA to 3 for INTD */
+  readonly interruptLine: (slot: number, pin: number) => InterruptLine
 }
 
 /** BAR of a function, and where it is on the address bus; undefined if it is not decoded, or its range is not free. */
@@ -24,35 +29,45 @@ interface PlacedBar {
 }
 
 /**
- * PCI bus 0: configuration accesses reach the function in a slot, and BARs are on the address buses while they are
+ * PCI bus 0: configuration accesses reach the functions of 32 slots, and BARs are on the address buses while they are
  * decoded.
  *
- *     const root = new PciRoot({ memory, ports, interruptLine: (slot) => lines[slot % 4].source() })
+ *     const root = new PciRoot({ memory, ports, interruptLine: (slot, pin) => lines[(slot + pin) % 4].source() })
  *     root.plug(8, (bus) => new VirtioPciFunction(device, bus, { memory: guestMemory, log }))
- *     root.functionAt(8)?.configWrite(0x10, 4, 0xfea0_0000)   // BAR 0
- *     root.functionAt(8)?.configWrite(0x04, 2, 0x0006)        // memory decoding on
+ *     root.configWrite(8, 0, 0x10, 4, 0xfea0_0000)            // BAR 0 of function 0 in slot 8
+ *     root.configWrite(8, 0, 0x04, 2, 0x0006)                 // memory decoding on
  *     memory.read(0xfea0_0012, 2)                             // num_queues
  *
  * A BAR whose range is taken, by another BAR or by any other device, is not placed until the range is free: a driver
  * cannot cover one device by another. I/O BARs are not placed below 0x1000, where the board has its ports.
  */
 export class PciRoot {
-  /** By slot. */
-  readonly #functions: (PciFunction | undefined)[] = new Array(SLOTS).fill(undefined)
+  /** By slot and function number. */
+  readonly #functions: (PciFunction | undefined)[] = new Array(SLOTS * FUNCTIONS).fill(undefined)
   /** In the order in which functions were plugged. */
   readonly #bars: PlacedBar[] = []
 
   constructor(private readonly options: PciRootOptions) {}
 
-  /** Puts a function into a free slot. @throws {RangeError} if there is no such slot, or it is taken */
-  plug<Function extends PciFunction>(slot: number, create: (bus: PciBus) => Function): Function {
-    if (!(slot in this.#functions) || this.#functions[slot]) throw new RangeError(`slot ${slot} is not free`)
-    const line = this.options.interruptLine(slot)
+  /**
+   * Plugs a function into a slot. A driver finds further functions of a slot only if function 0 exists.
+   * @param number 0 to 7. @default 0
+   * @throws {RangeError} if there is no such place, or it is taken
+   */
+  plug<Function extends PciFunction>(slot: number, create: (bus: PciBus) => Function, number = 0): Function {
+    const place = placeOf(slot, number)
+    if (!(place in this.#functions) || this.#functions[place]) {
+      throw new RangeError(`slot ${slot} has no free function ${number}`)
+    }
+    let line: InterruptLine | undefined
     const pci = create({
-      setInterruptLine: (asserted) => line.set(asserted),
+      // The function may set its pin before it is known which one it has.
+      setInterruptLine: (asserted) => line?.set(asserted),
       barsChanged: () => this.#placeBars(),
     })
-    this.#functions[slot] = pci
+    this.#functions[place] = pci
+    const pin = pci.configRead(INTERRUPT_PIN, 1)
+    if (pin !== 0) line = this.options.interruptLine(slot, pin - 1)
     for (const bar of [...pci.bars, pci.rom]) {
       if (!bar) continue
       const { memory, ports } = this.options
@@ -62,8 +77,31 @@ export class PciRoot {
     return pci
   }
 
-  functionAt(slot: number): PciFunction | undefined {
-    return this.#functions[slot]
+  /** True if there is a function at this place. */
+  has(slot: number, number: number): boolean {
+    return this.#functions[placeOf(slot, number)] !== undefined
+  }
+
+  /** Reads `width` (1, 2 or 4) bytes of the configuration space of a function; all ones if there is none. */
+  configRead(slot: number, number: number, offset: number, width: number): number {
+    const pci = this.#functions[placeOf(slot, number)]
+    if (!pci) return 2 ** (8 * width) - 1
+    const value = pci.configRead(offset, width)
+    if (number !== 0 || offset > HEADER_TYPE || offset + width <= HEADER_TYPE || !this.#isMultifunction(slot)) {
+      return value
+    }
+    return (value | (MULTIFUNCTION << (8 * (HEADER_TYPE - offset)))) >>> 0
+  }
+
+  /** Writes to the configuration space of a function. Ignored if there is none. */
+  configWrite(slot: number, number: number, offset: number, width: number, value: number): void {
+    this.#functions[placeOf(slot, number)]?.configWrite(offset, width, value)
+  }
+
+  /** True if a slot has more than function 0. @pci 6.2.1 */
+  #isMultifunction(slot: number): boolean {
+    const first = placeOf(slot, 0)
+    return this.#functions.slice(first + 1, first + FUNCTIONS).some((pci) => pci !== undefined)
   }
 
   /** Moves BARs on the address buses to where they are decoded now. */
@@ -84,4 +122,10 @@ export class PciRoot {
       placed.range = wanted
     }
   }
+}
+
+/** Returns the index of a function; -1 if there is no such place. */
+function placeOf(slot: number, number: number): number {
+  const valid = Number.isInteger(slot) && slot >= 0 && slot < SLOTS && number >= 0 && number < FUNCTIONS
+  return valid ? slot * FUNCTIONS + number : -1
 }

@@ -76,3 +76,24 @@ for (const engine of ENGINES) {
     }
   })
 }
+
+test('v86: more devices than slots are further functions of the slots  @pci 6.2.1', {
+  skip: guestMissing('v86') ?? false,
+}, async () => {
+  const guest = await bootGuest({ devices: Array.from({ length: 6 }, () => ({ kind: 'entropy', settings: {} })) })
+  try {
+    const { devices } = await guest.machine.inspect()
+    assert.ok(devices.length > 8)
+    for (const { status } of devices) assert.ok(status.includes('DRIVER_OK'))
+    const { stdout } = await guest.run('cd /sys/bus/pci/devices; cat 0000:00:*.1/device; ls /sys/bus/virtio/devices')
+    assert.match(stdout, /^0x1044\n/, 'function 1 of slot 8 is an entropy device')
+    assert.equal(stdout.match(/virtio\d+/g)?.length, devices.length)
+    // The driver numbers the devices in the order of slots and functions: this one is function 1 of slot 9.
+    const read = await guest.run(
+      'cd /sys/class/misc/hw_random; echo virtio_rng.1 > rng_current && head -c 64 /dev/hwrng | wc -c',
+    )
+    assert.equal(read.stdout, '64\n', read.stderr)
+  } finally {
+    await guest.stop()
+  }
+})

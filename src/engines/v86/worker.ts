@@ -15,9 +15,12 @@ import { Emulator } from './adapter/emulator.ts'
 import { closeDevices, type GuestDevice, openDevices, planGuestDevices } from './devices.ts'
 import type { V86MachineOptions } from './options.ts'
 
-/** Free slots of the emulated board: 8 to 15, in the order of the devices. */
+/** First free slot of the emulated board: 8 to 15 are free. Further devices are further functions of these slots. */
 const FIRST_SLOT = 8
-const MAX_DEVICES = 8
+const SLOTS = 8
+/** Functions of a slot. */
+const FUNCTIONS = 8
+const MAX_DEVICES = SLOTS * FUNCTIONS
 const MEMORY_MIB = 256
 
 const options: V86MachineOptions = workerData
@@ -44,7 +47,8 @@ class Engine {
     this.#router = router
     this.#functions = devices.map(({ device }, index) =>
       emulator.plug(
-        FIRST_SLOT + index,
+        FIRST_SLOT + (index % SLOTS),
+        Math.floor(index / SLOTS),
         (bus) => new VirtioPciFunction(device, bus, { memory: emulator.memory, log: limitedLog(log) }),
       ),
     )
@@ -101,7 +105,7 @@ async function main(): Promise<void> {
   })
   const devices = await openDevices(planned, hostOf, options.devices?.filter((one) => typeof one === 'string') ?? [])
   if (devices.length > MAX_DEVICES) {
-    throw new UsageError(`v86 has slots for ${MAX_DEVICES} devices (${devices.length} given): --engine qemu has more`)
+    throw new UsageError(`v86 has places for ${MAX_DEVICES} devices (${devices.length} given): --engine qemu has more`)
   }
   report({ type: 'progress', step: 'loading the kernel' })
   emulator = await Emulator.create({

@@ -1,5 +1,6 @@
 import type { BusDevice } from '../../bus/bus-device.ts'
 import type { BaseAddressRequest } from '../base-address.ts'
+import type { ExtendedCapability } from '../capability.ts'
 import { ConfigurationSpace } from '../configuration-space.ts'
 import type { PciBus, PciFunction } from '../pci-function.ts'
 
@@ -39,13 +40,25 @@ export class MemoryFunction implements PciFunction {
   constructor(
     readonly bus: PciBus,
     bars: readonly MemoryBar[],
+    interruptPin: 1 | 2 | 3 | 4 = 1,
+    extended: readonly ExtendedCapability[] = [],
   ) {
     const requests = bars.map((bar) => ({ ...bar, device: new SmallMemory() }))
-    this.space = new ConfigurationSpace(IDENTITY, requests, [], (mapped) => {
-      if (mapped) bus.barsChanged?.()
-    })
+    this.space = new ConfigurationSpace(
+      { ...IDENTITY, interruptPin },
+      requests,
+      [],
+      (mapped) => {
+        if (mapped) bus.barsChanged?.()
+      },
+      extended,
+    )
     this.bars = this.space.bars
     this.rom = this.space.rom
+  }
+
+  get configSize(): number {
+    return this.space.size
   }
 
   configRead(offset: number, width: number): number {

@@ -27,7 +27,7 @@ const MULTI_WRITES = 8
 const MULTI_STRIDE = 24
 const MULTI_DATA_BYTES = 8
 
-/** Size of configuration space without the extended part. */
+/** Size of the configuration space without extended capabilities. */
 const CONFIG_BYTES = 0x100
 
 /**
@@ -42,7 +42,7 @@ export class RegionAccess {
 
   /** Size of a region in bytes; 0 if the function does not have it. */
   sizeOf(region: number): number {
-    if (region === RegionIndex.CONFIG) return CONFIG_BYTES
+    if (region === RegionIndex.CONFIG) return this.pci.configSize ?? CONFIG_BYTES
     return this.barOf(region)?.size ?? 0
   }
 

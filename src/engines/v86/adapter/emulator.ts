@@ -77,9 +77,9 @@ export class Emulator {
     return new Emulator(emulator, (emulator as unknown as V86Internals).v86.cpu, options.onReset)
   }
 
-  /** Puts a PCI function into a slot; 8 to 15 are free. */
-  plug<Function extends PciFunction>(slot: number, create: (bus: PciBus) => Function): Function {
-    return this.#slots.plug(slot, create)
+  /** Plugs a PCI function into a slot; slots 8 to 15 are free. @param number function number, 0 to 7 */
+  plug<Function extends PciFunction>(slot: number, number: number, create: (bus: PciBus) => Function): Function {
+    return this.#slots.plug(slot, number, create)
   }
 
   async run(): Promise<void> {

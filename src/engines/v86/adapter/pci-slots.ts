@@ -11,7 +11,7 @@ import { MappedPorts } from './mapped-ports.ts'
  * and interrupt pins.
  *
  *     const slots = new PciSlots(cpu)
- *     slots.plug(8, (bus) => new VirtioPciFunction(device, bus, { memory, log }))
+ *     slots.plug(8, 0, (bus) => new VirtioPciFunction(device, bus, { memory, log }))
  */
 export class PciSlots {
   readonly #cpu: V86Cpu
@@ -26,15 +26,15 @@ export class PciSlots {
     this.#root = new PciRoot({
       memory: new MappedMemory(cpu, lines).bus,
       ports: new MappedPorts(cpu, lines).bus,
-      // As boards do: INTA of slot n is connected to pin n - 1, modulo 4, of the ISA bridge.
-      interruptLine: (slot) => pins[(slot - 1) & (PINS - 1)].source(),
+      // As boards do: INTA of slot n is connected to pin n - 1, modulo 4, of the ISA bridge, and INTB to the next one.
+      interruptLine: (slot, pin) => pins[(slot - 1 + pin) & (PINS - 1)].source(),
     })
     this.#takeConfiguration()
   }
 
   /** Plugs a function into a slot that v86 does not use. */
-  plug<Function extends PciFunction>(slot: number, create: (bus: PciBus) => Function): Function {
-    return this.#root.plug(slot, create)
+  plug<Function extends PciFunction>(slot: number, number: number, create: (bus: PciBus) => Function): Function {
+    return this.#root.plug(slot, create, number)
   }
 
   /** Runs a callback from emulated code. */
@@ -52,17 +52,19 @@ export class PciSlots {
     const pci = this.#cpu.devices.pci
     const query = pci.pci_query.bind(pci)
     pci.pci_query = () => {
-      const found = this.#functionAt((pci.pci_addr[2] << 8) | pci.pci_addr[1])
-      if (!found) return query()
+      const bdf = (pci.pci_addr[2] << 8) | pci.pci_addr[1]
+      if (!this.#has(bdf)) return query()
       pci.pci_status32[0] = 0x8000_0000 | 0
-      pci.pci_response32[0] = this.#callback(() => found.configRead(pci.pci_addr[0] & 0xfc, 4)) | 0
+      const read = () => this.#root.configRead(bdf >> 3, bdf & 7, pci.pci_addr[0] & 0xfc, 4)
+      pci.pci_response32[0] = this.#callback(read) | 0
     }
     const take = (name: 'pci_write8' | 'pci_write16' | 'pci_write32', width: number) => {
       const own = pci[name].bind(pci)
       pci[name] = (address, value) => {
         const bdf = (address >> 8) & 0xffff
-        const found = this.#functionAt(bdf)
-        if (found) this.#callback(() => found.configWrite(address & 0xff, width, value >>> 0))
+        if (this.#has(bdf)) {
+          this.#callback(() => this.#root.configWrite(bdf >> 3, bdf & 7, address & 0xff, width, value >>> 0))
+        }
         // v86 does not handle writes to empty slots.
         else if (pci.device_spaces[bdf]) this.#callback(() => this.#ownWrite(own, address, value))
       }
@@ -78,7 +80,8 @@ export class PciSlots {
     this.#lines.update()
   }
 
-  #functionAt(bdf: number): PciFunction | undefined {
-    return bdf < 256 && (bdf & 7) === 0 ? this.#root.functionAt(bdf >> 3) : undefined
+  /** True if one of our functions has this bus, device and function number. */
+  #has(bdf: number): boolean {
+    return bdf < 256 && this.#root.has(bdf >> 3, bdf & 7)
   }
 }
