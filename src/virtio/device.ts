@@ -1,11 +1,11 @@
 import type { GuestMemory } from '../memory/guest-memory.ts'
-import type { MemoryRegion } from '../memory/memory-region.ts'
 import type { Pending } from '../pending/pending.ts'
 import type { SavedState } from '../snapshot/saved-state.ts'
 import type { Suspendable } from '../snapshot/suspendable.ts'
 import type { DeviceQueue } from '../virtqueue/device-queue.ts'
 import type { ConfigSpace } from './config-space.ts'
 import type { DeviceId } from './device-id.ts'
+import type { SharedMemoryRegion, SharedWindow } from './shared-memory.ts'
 
 /**
  * Virtio device, independent of the transport. @virtio 2
@@ -81,12 +81,8 @@ export interface DriverSession {
    * each host decides what a batch is, such as one turn of its reactor.
    */
   publishSoon(): void
+  /** Returns a window of the device; undefined if the transport or the front-end has none. @see SharedMemoryRegion */
+  window(id: number): SharedWindow | undefined
   /** The device met an error it cannot recover from by itself. @virtio 2.1.1 */
   needsReset(reason: string): void
-}
-
-/** Memory of the device that the guest can map. @virtio 2.10 */
-export interface SharedMemoryRegion {
-  readonly id: number
-  readonly memory: MemoryRegion
 }

@@ -7,6 +7,7 @@ import type { QueueControl, QueueSetup } from '../virtqueue/device-queue.ts'
 import type { DriverSession, VirtioDevice } from './device.ts'
 import { DeviceGuard } from './device-guard.ts'
 import { ringFeatures } from './negotiation.ts'
+import type { SharedWindow } from './shared-memory.ts'
 
 /** Maximum length of the reason for a failure in a saved state. */
 const MAX_REASON = 1024
@@ -31,6 +32,8 @@ export interface LifecycleEvents {
   failed(): void
   /** Calls `publish` at the end of the current batch of host completions. */
   batchEnds(publish: () => void): void
+  /** Returns a window of the device, if the transport has windows. @see DriverSession.window */
+  window?(id: number): SharedWindow | undefined
   log(line: string): void
 }
 
@@ -364,6 +367,7 @@ export class Lifecycle {
         // A device may report the failure of a session that is over.
         if (session === this.#session) this.fail(reason)
       },
+      (id) => this.#events.window?.(id),
     )
     this.#session = session
     return session
@@ -389,6 +393,7 @@ class Session implements DriverSession {
     queues: number,
     readonly publishSoon: () => void,
     readonly needsReset: (reason: string) => void,
+    readonly window: (id: number) => SharedWindow | undefined,
   ) {
     this.queues = new Array(queues).fill(undefined)
   }

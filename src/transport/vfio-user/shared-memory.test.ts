@@ -72,3 +72,31 @@ test('parts of a region that can be mapped are listed, if argsz has room  @vfio-
   await rig.close()
   mapping.close()
 })
+
+test('a region of which only the file is known is mapped by the client, and reads as ones elsewhere', {
+  skip,
+}, async () => {
+  const size = 1 << 16
+  const file = MemoryFile.create('shared memory', 2 * size)
+  const place = { fd: file.descriptor.fd, offset: size }
+  const rig = echoRig(new EchoDevice({ sharedMemory: [{ id: 0, size, file: place }] }))
+  rig.greet()
+  const { value, descriptors } = rig.client.ask('DEVICE_GET_REGION_INFO', request(32))
+  assert.deepEqual([value.flags, value.size, value.offset], [READ | WRITE | MMAP, size, size])
+  const theirs = Mapping.of(descriptors[0], { offset: value.offset, length: value.size })
+  theirs.bytes[5] = 9
+  rig.client.ask('REGION_WRITE', { region: SHARED, offset: 5, count: 1, bytes: Uint8Array.of(7) })
+  assert.equal(theirs.bytes[5], 9)
+  assert.deepEqual([...rig.client.ask('REGION_READ', { region: SHARED, offset: 4, count: 2 }).value.bytes], [255, 255])
+  theirs.close()
+  await rig.close()
+  file.close()
+})
+
+test('a window is not shown, because a BAR is one file, and the log says so', { skip }, async () => {
+  const rig = echoRig(new EchoDevice({ sharedMemory: [{ id: 0, size: 1 << 16, window: true }] }))
+  rig.greet()
+  assert.equal(rig.client.ask('DEVICE_GET_REGION_INFO', request(32)).value.size, 0)
+  assert.deepEqual(rig.logged, ['echo: no windows: this bus cannot map files into a BAR'])
+  await rig.close()
+})

@@ -117,6 +117,7 @@ export class VhostUserBackend implements Service {
       failed: () => this.#rings.failed(),
       // `#turn` publishes once in each turn of the reactor.
       batchEnds: () => {},
+      window: (id) => this.#shared.window(id),
       log: options.log,
     })
     this.#guard = this.#lifecycle.guard
@@ -128,7 +129,7 @@ export class VhostUserBackend implements Service {
       log,
     })
     this.#config = new DeviceConfig(device, this.#guard)
-    this.#shared = new SharedRegions(device, log)
+    this.#shared = new SharedRegions(device, this.#guard)
     this.#exchange = options.objects && new ObjectExchange(options.objects, reactor, log)
     this.#log = new MemoryLog(this.#table.memory, this.#rings, reactor)
     device.config.onChange = () => {

@@ -1,5 +1,5 @@
 import type { MappableParts } from '../../pci/pci-function.ts'
-import type { SharedMemoryRegion } from '../../virtio/device.ts'
+import { regionBytes, regionFile, type SharedMemoryRegion } from '../../virtio/shared-memory.ts'
 
 /** Alignment of regions: the largest common page size of guests, so that a guest can map each region separately. */
 const ALIGNMENT = 1 << 16
@@ -22,7 +22,7 @@ export class SharedMemoryBar {
     let end = 0
     this.placed = regions.map((region) => {
       const offset = end
-      end += Math.ceil(region.memory.size / ALIGNMENT) * ALIGNMENT
+      end += Math.ceil(regionBytes(region) / ALIGNMENT) * ALIGNMENT
       return { region, offset }
     })
     this.size = 2 ** Math.ceil(Math.log2(Math.max(end, ALIGNMENT)))
@@ -31,35 +31,38 @@ export class SharedMemoryBar {
   /** Regions that are in the same file as the first region, at the same distance from it as in the BAR. */
   get mappable(): MappableParts | undefined {
     const [first] = this.placed
-    const backing = first?.region.memory.backing
+    const backing = first && regionFile(first.region)
     if (!backing) return undefined
     const areas = this.placed
-      .filter(({ region: { memory }, offset }) => {
-        const place = memory.backing
-        return place?.fd === backing.fd && place.offset - offset === backing.offset && memory.size % PAGE === 0
+      .filter(({ region, offset }) => {
+        const place = regionFile(region)
+        return place?.fd === backing.fd && place.offset - offset === backing.offset && regionBytes(region) % PAGE === 0
       })
-      .map(({ region, offset }) => ({ offset, size: region.memory.size }))
+      .map(({ region, offset }) => ({ offset, size: regionBytes(region) }))
     return areas.length > 0 && backing.offset % PAGE === 0 ? { ...backing, areas } : undefined
   }
 
-  /** Reads from the regions. Bytes between and after them read as 0. */
+  /** Reads from the regions. Bytes between and after them read as 0, and those of which only the file is known as ones. */
   read(offset: number, width: number): number {
     let value = 0
-    for (let i = 0; i < width; i++) {
-      const at = this.#find(offset + i)
-      if (at) value |= at.region.memory.u8[offset + i - at.offset] << (8 * i)
-    }
+    for (let i = 0; i < width; i++) value |= this.#readByte(offset + i) << (8 * i)
     return value >>> 0
   }
 
   write(offset: number, width: number, value: number): void {
     for (let i = 0; i < width; i++) {
       const at = this.#find(offset + i)
-      if (at) at.region.memory.u8[offset + i - at.offset] = value >>> (8 * i)
+      if (at && 'memory' in at.region) at.region.memory.u8[offset + i - at.offset] = value >>> (8 * i)
     }
   }
 
+  #readByte(offset: number): number {
+    const at = this.#find(offset)
+    if (!at) return 0
+    return 'memory' in at.region ? at.region.memory.u8[offset - at.offset] : 0xff
+  }
+
   #find(offset: number): PlacedRegion | undefined {
-    return this.placed.find((at) => offset >= at.offset && offset - at.offset < at.region.memory.size)
+    return this.placed.find((at) => offset >= at.offset && offset - at.offset < regionBytes(at.region))
   }
 }

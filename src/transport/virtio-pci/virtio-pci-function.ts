@@ -13,6 +13,7 @@ import type { Suspendable } from '../../snapshot/suspendable.ts'
 import type { VirtioDevice } from '../../virtio/device.ts'
 import type { DeviceStateInspection } from '../../virtio/device-inspection.ts'
 import { DeviceState } from '../../virtio/device-state.ts'
+import { regionBytes } from '../../virtio/shared-memory.ts'
 import { classCode } from './class-code.ts'
 import { COMMON_CFG_LENGTH, CommonConfig, SELECTION } from './common-config.ts'
 import { Interrupts, interruptsShape } from './interrupts.ts'
@@ -111,7 +112,10 @@ export class VirtioPciFunction implements PciFunction, Suspendable {
     if (bus.sendMessage || bus.sendVector) {
       this.#msix = new Msix(Math.min(queues + 1, MAX_MSIX_VECTORS), MESSAGES, bus)
     }
-    if (device.sharedMemory?.length) this.#shared = new SharedMemoryBar(device.sharedMemory)
+    const regions = device.sharedMemory ?? []
+    const shown = regions.filter((region) => !('window' in region))
+    if (shown.length > 0) this.#shared = new SharedMemoryBar(shown)
+    if (shown.length < regions.length) options.log(`${device.name}: no windows: this bus cannot map files into a BAR`)
     this.#space = new ConfigurationSpace(
       {
         vendor: VENDOR,
@@ -292,7 +296,7 @@ export class VirtioPciFunction implements PciFunction, Suspendable {
     ]
     if (this.#configSize > 0) list.push(structureCapability(CfgType.DEVICE_CFG, at(DEVICE_CFG, this.#configSize)))
     for (const { region, offset } of this.#shared?.placed ?? []) {
-      list.push(sharedMemoryCapability(region.id, { bar: SHARED_MEMORY, offset, length: region.memory.size }))
+      list.push(sharedMemoryCapability(region.id, { bar: SHARED_MEMORY, offset, length: regionBytes(region) }))
     }
     list.push(pciAccessCapability((bar) => this.#space.bars[bar]))
     if (this.#msix) list.push(this.#msix.capability)

@@ -82,6 +82,8 @@ export class DeviceRig implements DriverSession {
     })
   }
 
+  window(): undefined {}
+
   needsReset(reason: string): void {
     this.failures.push(reason)
   }

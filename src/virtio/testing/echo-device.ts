@@ -3,8 +3,9 @@ import type { SavedState } from '../../snapshot/saved-state.ts'
 import { elements, stateShape } from '../../snapshot/shape.ts'
 import type { Chain } from '../../virtqueue/chain.ts'
 import { ConfigSpace } from '../config-space.ts'
-import type { DriverSession, SharedMemoryRegion, VirtioDevice } from '../device.ts'
+import type { DriverSession, VirtioDevice } from '../device.ts'
 import { DeviceId } from '../device-id.ts'
+import type { SharedMemoryRegion } from '../shared-memory.ts'
 
 export const EchoFeature = { LOUD: 0, DOUBLE: 1, WIDE: 100 } as const
 

@@ -3,6 +3,10 @@ import { VfioUserRig, virtioFunction } from './vfio-user-rig.ts'
 
 /** Creates a rig with an echo device, whose log lines go to the same list as those of the server. */
 export function echoRig(device = new EchoDevice()): VfioUserRig {
-  const rig: VfioUserRig = new VfioUserRig(virtioFunction(device, (line) => rig.logged.push(line)))
+  // A function may log while it is created.
+  const early: string[] = []
+  let rig: VfioUserRig | undefined
+  rig = new VfioUserRig(virtioFunction(device, (line) => (rig?.logged ?? early).push(line)))
+  rig.logged.push(...early)
   return rig
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Feature, featureSet } from '../../../../virtio/feature.ts'
+import { regionBytes } from '../../../../virtio/shared-memory.ts'
 import { GpuDevice } from '../gpu.ts'
 import { GpuFeature, GpuResponse as R, GpuCommand as T } from '../protocol.ts'
 import { ContextRig, CROSS_DOMAIN } from '../testing/context-rig.ts'
@@ -15,7 +16,7 @@ test('VIRGL, CONTEXT_INIT and BLOB_ALIGNMENT are offered with a heap  @virtio 5.
   assert.equal(device.config.read(12, 4), 1)
   assert.equal(device.config.read(16, 4), 4096)
   assert.deepEqual(
-    device.sharedMemory.map(({ id, memory }) => [id, memory.size]),
+    device.sharedMemory.map((region) => [region.id, regionBytes(region)]),
     [[1, 1 << 20]],
   )
   const renderers = [new SlowRenderer()]
