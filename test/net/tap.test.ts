@@ -133,7 +133,7 @@ withTap(
   async (port, _device, reactor) => {
     assert.throws(() => TapPort.open({ name: port.name }, reactor), /is in use by another process/)
     assert.throws(() => TapPort.open({ name: 'lo' }, reactor), /not a TAP interface/)
-    assert.throws(() => TapPort.open({ name: 'a name too long to be' }, reactor), /not a name/)
+    assert.throws(() => TapPort.open({ name: 'a name too long to be' }, reactor), /not a valid interface name/)
     assert.throws(() => TapPort.open({ name: port.name, pairs: 2 }, reactor), /multi_queue|another process/)
   },
 )

@@ -23,6 +23,7 @@ export const SAMPLE_INSPECTION: Inspection = {
     {
       name: 'gpu',
       id: 16,
+      panel: 'gpu',
       status: ['ACKNOWLEDGE', 'DRIVER', 'FEATURES_OK', 'DRIVER_OK'],
       offered: ['VIRTIO_F_VERSION_1', 'VIRTIO_F_RING_PACKED', 'EDID', 'RESOURCE_BLOB'],
       negotiated: ['VIRTIO_F_VERSION_1', 'EDID', 'RESOURCE_BLOB'],

@@ -97,6 +97,6 @@ test('a window is not shown, because a BAR is one file, and the log says so', { 
   const rig = echoRig(new EchoDevice({ sharedMemory: [{ id: 0, size: 1 << 16, window: true }] }))
   rig.greet()
   assert.equal(rig.client.ask('DEVICE_GET_REGION_INFO', request(32)).value.size, 0)
-  assert.deepEqual(rig.logged, ['echo: no windows: this bus cannot map files into a BAR'])
+  assert.ok(rig.logged.includes('echo: no windows: this bus cannot map files into a BAR'))
   await rig.close()
 })
