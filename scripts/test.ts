@@ -15,7 +15,9 @@ import { fileURLToPath } from 'node:url'
 import { AMD64_IMAGE, I386_IMAGE } from '../src/catalogue/guest-images.ts'
 import { prepareUefi } from '../src/engines/qemu/firmware.ts'
 import { prepareQemu, prepareQemuTools } from '../src/engines/qemu/qemu.ts'
-import { prepareGuestImage } from '../src/guest-image/guest-image.ts'
+import { removeBootedGuest, saveBootedGuest } from '../src/engines/v86/booted-guest.ts'
+import { createV86Machine } from '../src/engines/v86/machine.ts'
+import { findGuestImage, prepareGuestImage } from '../src/guest-image/guest-image.ts'
 import { IMPORTING_IMAGE } from '../test/qemu/importing-image.ts'
 import { prepareTools, SMALL_TOOLS, TOOLS } from '../test/tools/tools.ts'
 import { UDMABUF_IMAGE } from '../test/udmabuf/udmabuf-image.ts'
@@ -55,6 +57,21 @@ function runTests(files: readonly string[], outcome: Outcome): Promise<void> {
     report.on('end', resolve).on('error', reject)
     report.pipe(process.stdout, { end: false })
   })
+}
+
+/** Boots the standard guest once, with the code of today: the tests of guests start from its snapshot. */
+async function bootStandardGuest(): Promise<void> {
+  const image = findGuestImage(I386_IMAGE)
+  if (!image) return
+  await removeBootedGuest(image)
+  process.stdout.write('booting the guest from which tests start\n')
+  const machine = createV86Machine(image)
+  try {
+    await machine.start()
+    await saveBootedGuest(image, machine)
+  } finally {
+    await machine.stop()
+  }
 }
 
 /** Fetches what the guests boot from and what runs them, so that no test waits for the network. */
@@ -99,6 +116,7 @@ await fetch('tools', (onStep) => prepareTools(whole.length > 0 ? TOOLS : SMALL_T
 if (quick.length > 0) await runTests(quick, outcome)
 if (whole.length > 0) {
   await fetchAll()
+  await fetch('booted guest', bootStandardGuest)
   await runTests(whole, outcome)
 }
 

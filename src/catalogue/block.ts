@@ -74,7 +74,14 @@ export const blockKind = deviceKind({
     const { log, reactor } = host
     const warn = (line: string): void => log(LogLevel.WARNING, line)
     const settings = { queues, logicalBlockSize, ...(serial !== undefined && { serial }) }
-    if (opened.kind === 'plain') return { device: new BlockDevice(opened.disk, settings) }
+    if (opened.kind === 'plain') {
+      const { disk } = opened
+      return {
+        device: new BlockDevice(disk, settings),
+        save: () => disk.identity(),
+        restore: (state) => disk.expect(state, host.acceptsChanges ?? false),
+      }
+    }
     if (opened.kind === 'image') {
       return {
         device: new BlockDevice(opened.server.disk, settings),

@@ -15,7 +15,7 @@ export const consoleKind = deviceKind({
   options: {},
   open: () => undefined,
   build(_opened, _options, { report, log }) {
-    if (report) return consoleOfMachine(report)
+    if (report) return consoleOfMachine(report, (line) => log(LogLevel.WARNING, line))
     return consoleOn(process.stdin, process.stdout, (line) => log(LogLevel.WARNING, line))
   },
   commands: () => ['terminal', 'resize-terminal', 'execute', 'taken'],
@@ -25,7 +25,10 @@ export const consoleKind = deviceKind({
 })
 
 /** The terminal and the command ports of a machine. */
-function consoleOfMachine(report: ConstructorParameters<typeof GuestConsole>[0]): ServedDevice {
+function consoleOfMachine(
+  report: ConstructorParameters<typeof GuestConsole>[0],
+  warn: (line: string) => void,
+): ServedDevice {
   const console = new GuestConsole(report)
   return {
     device: console.device,
@@ -35,6 +38,12 @@ function consoleOfMachine(report: ConstructorParameters<typeof GuestConsole>[0])
       else if (command.type === 'execute') console.execute(command.command)
       else if (command.type === 'taken') console.taken(command.stream, command.bytes)
     },
+    save: () => console.save(),
+    restore(state) {
+      if (console.restore(state)) return
+      warn('the guest has no command agent: its clock and its random numbers are those of the snapshot')
+    },
+    resumed: () => console.resume(),
   }
 }
 

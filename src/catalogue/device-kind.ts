@@ -1,6 +1,7 @@
 import type { Reactor } from '../host/linux/reactor/reactor.ts'
 import type { Log } from '../log/device-log.ts'
 import type { MachineCommand, Report } from '../machine/messages.ts'
+import type { SavedState } from '../snapshot/saved-state.ts'
 import type { VhostUserExtension } from '../transport/vhost-user/extension.ts'
 import type { InspectedGroup } from '../transport/vhost-user/queue-groups/queue-group-server.ts'
 import type { SharedObjects } from '../transport/vhost-user/shared-objects.ts'
@@ -83,6 +84,8 @@ export interface DeviceHost {
   readonly log: Log
   /** Ends the process, or the machine, with this error. */
   readonly fail: (error: Error) => void
+  /** Restores a snapshot although a file that it refers to has changed since. @default false */
+  readonly acceptsChanges?: boolean
   /** Reports to the machine that the device belongs to. Undefined if it serves a monitor that is not ours. */
   readonly report?: (report: Report) => void
 }
@@ -94,6 +97,15 @@ interface ServedParts {
   refresh?(): void
   /** State for the inspector, besides the device's own. */
   inspect?(): Record<string, unknown>
+  /** Returns the state besides that of the device, for a snapshot of the machine. @throws {SnapshotError} */
+  save?(): SavedState
+  /**
+   * Takes such a state. Called before the device serves; `resumed` follows.
+   * @throws {SnapshotError} if it is not valid, or does not belong to what the options name
+   */
+  restore?(state: SavedState): void
+  /** Called when the device serves again after `save` or `restore`. */
+  resumed?(): void
   /** Called when nothing is in flight. */
   close?(): void | Promise<void>
 }

@@ -16,6 +16,7 @@ import {
 } from './kernel-modules.ts'
 import { DHCP_SCRIPT } from './network-script.ts'
 import type { Recipe } from './recipe.ts'
+import { reseedProgram } from './reseed-program.ts'
 import { unpackXz } from './xz.ts'
 
 const FOLDERS = ['bin', 'sbin', 'etc', 'lib', 'lib/modules', 'usr', 'usr/bin', 'usr/sbin']
@@ -52,6 +53,7 @@ export async function buildInitramfs(recipe: Recipe, root: string, release: stri
   archive.file('init', encode(INIT_SCRIPT), 0o755)
   archive.file('sbin/command-agent', encode(COMMAND_AGENT_SCRIPT), 0o755)
   archive.file('sbin/hotplug', encode(HOTPLUG_SCRIPT), 0o755)
+  archive.file('sbin/reseed', reseedProgram(), 0o755)
   archive.file('sbin/dhcp-lease', encode(DHCP_SCRIPT), 0o755)
   for (const [file, text] of Object.entries(SETTINGS)) archive.file(file, encode(text), 0o644)
 

@@ -94,7 +94,17 @@ export const AMD64_RECIPE: Recipe<never> = {
 }
 
 /** Source files that determine the content of an image. */
-const BUILDER = ['cpio', 'elf', 'initramfs', 'kernel-image', 'kernel-modules', 'recipe', 'x86-branches', 'xz']
+const BUILDER = [
+  'cpio',
+  'elf',
+  'initramfs',
+  'kernel-image',
+  'kernel-modules',
+  'recipe',
+  'reseed-program',
+  'x86-branches',
+  'xz',
+]
 
 /** Returns the short id of an image. Another version of this project has another id. */
 export function recipeId(

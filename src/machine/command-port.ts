@@ -1,3 +1,7 @@
+import type { SavedState } from '../snapshot/saved-state.ts'
+import { flag, stateShape } from '../snapshot/shape.ts'
+import { SnapshotError } from '../snapshot/snapshot-error.ts'
+
 /** Console device as the command port uses it. */
 export interface CommandPortHost {
   /** Sends bytes to the guest. @returns number of bytes that were accepted */
@@ -9,6 +13,8 @@ export interface CommandPortHost {
 }
 
 const NEW_LINE = 0x0a
+
+const STATE = stateShape('the command port', 1, { ready: flag })
 /** Maximum length of an answer of the guest: an exit status, or `ready`. */
 const MAX_ANSWER = 16
 
@@ -25,6 +31,12 @@ export class CommandPort {
   /** Part of the command's line that the guest has not accepted. */
   #unsent: Uint8Array | undefined
   #ready = false
+  /** True while a command is executed, until its status was reported. */
+  #executing = false
+  /** Part of the renewal's line that the guest has not accepted. */
+  #renewal: Uint8Array | undefined
+  /** True until the renewal ended; other commands wait. */
+  #renewing = false
   /** Exit status of a command whose output is still in transit. */
   #status: number | undefined
 
@@ -33,15 +45,44 @@ export class CommandPort {
   }
 
   execute(command: string): void {
-    this.#unsent = new TextEncoder().encode(`${toBase64(new TextEncoder().encode(command))}\n`)
+    this.#executing = true
+    this.#unsent = lineOf(command)
     this.send()
+  }
+
+  /** @throws {SnapshotError} while a command is executed */
+  save(): SavedState {
+    if (this.#executing || this.#renewing) {
+      throw new SnapshotError('a command is running in the guest: save when it has ended')
+    }
+    return STATE.write({ ready: this.#ready })
+  }
+
+  /**
+   * Continues with the agent of a restored guest.
+   * @param renewal command that is executed before all others, without output and status
+   * @returns false if there was no agent yet
+   */
+  restore(state: SavedState, renewal: string): boolean {
+    const { ready } = STATE.read(state)
+    this.#ready = ready
+    if (!ready) return false
+    this.#renewing = true
+    this.#renewal = lineOf(renewal)
+    return true
   }
 
   /** Continues to send. Call when the port has room. */
   send(): void {
-    if (!this.#ready || !this.#unsent) return
-    const taken = this.#host.send(this.#unsent)
-    this.#unsent = taken < this.#unsent.length ? this.#unsent.subarray(taken) : undefined
+    if (!this.#ready) return
+    if (this.#renewal) this.#renewal = this.#sendPart(this.#renewal)
+    else if (this.#unsent && !this.#renewing) this.#unsent = this.#sendPart(this.#unsent)
+  }
+
+  /** @returns the part that the guest did not accept */
+  #sendPart(line: Uint8Array): Uint8Array | undefined {
+    const taken = this.#host.send(line)
+    return taken < line.length ? line.subarray(taken) : undefined
   }
 
   /** Receives bytes from the guest. */
@@ -57,6 +98,9 @@ export class CommandPort {
       if (line === 'ready') {
         this.#ready = true
         this.send()
+      } else if (this.#renewing) {
+        this.#renewing = false
+        this.send()
       } else if (/^\d{1,3}$/.test(line)) {
         this.#status = Number(line)
         this.flush()
@@ -69,8 +113,14 @@ export class CommandPort {
     if (this.#status === undefined || this.#host.outputPending()) return
     const status = this.#status
     this.#status = undefined
+    this.#executing = false
     this.#host.executed(status)
   }
+}
+
+/** Returns the line of a command. */
+function lineOf(command: string): Uint8Array {
+  return new TextEncoder().encode(`${toBase64(new TextEncoder().encode(command))}\n`)
 }
 
 function toBase64(bytes: Uint8Array): string {

@@ -29,6 +29,9 @@ interface Execution {
   taken: Promise<unknown>
 }
 
+/** Answer to a command that controls the engine. */
+type ControlAnswer = Pick<Extract<Report, { type: 'done' }>, 'bytes' | 'error'>
+
 /** Runs a guest and its devices in another thread or in other processes. */
 export interface MachineEngine {
   /** Starts the guest. Reports follow; the first one is `started` or `refused`. */
@@ -66,6 +69,7 @@ export class MachineProxy implements Machine {
   /** Resolves when all commands so far ended. */
   #executions: Promise<unknown> = Promise.resolve()
   readonly #pixels = new Map<number, (pixels: Pixels | undefined) => void>()
+  readonly #controls = new Map<number, (answer: ControlAnswer) => void>()
   readonly #inspections = new Map<number, (inspection: Inspection) => void>()
   #lastId = 0
   readonly #terminalInput = new TerminalInput((bytes) => this.#send({ type: 'terminal', bytes }))
@@ -108,6 +112,18 @@ export class MachineProxy implements Machine {
 
   inspect(): Promise<Inspection> {
     return this.#request(this.#inspections, { devices: [] }, (id) => ({ type: 'inspect', id }))
+  }
+
+  async pause(): Promise<void> {
+    await this.#control('pause')
+  }
+
+  async resume(): Promise<void> {
+    await this.#control('resume')
+  }
+
+  async save(): Promise<Uint8Array> {
+    return (await this.#control('save')).bytes ?? new Uint8Array(0)
   }
 
   input(event: InputEvent): void | Promise<void> {
@@ -174,6 +190,13 @@ export class MachineProxy implements Machine {
     })
   }
 
+  async #control(type: 'pause' | 'resume' | 'save'): Promise<ControlAnswer> {
+    if (this.#ended) throw new Error(this.#ended.message)
+    const answer = await this.#request(this.#controls, { error: 'the machine does not run' }, (id) => ({ type, id }))
+    if (answer.error !== undefined) throw new Error(answer.error)
+    return answer
+  }
+
   #notify(tell: (listener: MachineListener) => void): void {
     for (const listener of this.#listeners) tell(listener)
   }
@@ -236,6 +259,10 @@ export class MachineProxy implements Machine {
         this.#inspections.get(report.id)?.(report.inspection)
         this.#inspections.delete(report.id)
         return
+      case 'done':
+        this.#controls.get(report.id)?.(report)
+        this.#controls.delete(report.id)
+        return
       case 'ended':
         this.#end(report.reason)
         return
@@ -269,6 +296,8 @@ export class MachineProxy implements Machine {
     this.#stopped()
     for (const answer of this.#pixels.values()) answer(undefined)
     for (const answer of this.#inspections.values()) answer({ devices: [] })
+    for (const answer of this.#controls.values()) answer({ error: reason.message })
+    this.#controls.clear()
     this.#pixels.clear()
     this.#inspections.clear()
     const starting = this.#starting

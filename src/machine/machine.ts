@@ -50,6 +50,15 @@ export interface Machine {
    */
   exec(command: string, output: ExecOutput): Promise<number>
   inspect(): Promise<Inspection>
+  /** Stops the processor until `resume`. @throws {Error} if the engine cannot */
+  pause(): Promise<void>
+  resume(): Promise<void>
+  /**
+   * Returns a snapshot of the machine, from which another one with the same devices continues. The guest is paused
+   * meanwhile. Files of disks are not part of it: they must not change before it is restored.
+   * @throws {Error} if the engine cannot, a command is running in the guest, or the guest has stopped
+   */
+  save(): Promise<Uint8Array>
 }
 
 export interface ScanoutMode {

@@ -27,6 +27,8 @@ export type MachineCommand =
   | { readonly type: 'read-in-place'; readonly scanout: number; readonly inPlace: boolean }
   | { readonly type: 'read-pixels'; readonly id: number; readonly scanout: number; readonly rect: Rect | undefined }
   | { readonly type: 'inspect'; readonly id: number }
+  /** Answered by `done`. */
+  | { readonly type: 'pause' | 'resume' | 'save'; readonly id: number }
   | { readonly type: 'stop' }
 
 export function isInput(command: MachineCommand): command is InputEvent {
@@ -54,6 +56,8 @@ export type Report =
   /** The executed command ended. */
   | { readonly type: 'executed'; readonly status: number }
   | { readonly type: 'inspection'; readonly id: number; readonly inspection: Inspection }
+  /** Answers `pause`, `resume` and `save`. `bytes`: the snapshot. */
+  | { readonly type: 'done'; readonly id: number; readonly bytes?: Uint8Array; readonly error?: string }
   /** The guest stopped by itself. */
   | { readonly type: 'ended'; readonly reason: StopReason }
   /** Answers `stop`: nothing runs, disks are flushed and closed. */

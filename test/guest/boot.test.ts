@@ -10,7 +10,7 @@ for (const engine of ALL_ENGINES) {
     skip: guestMissing(engine) ?? false,
   }, async () => {
     for (let boot = 1; boot <= BOOTS[engine]; boot++) {
-      const guest = await bootGuest({ engine })
+      const guest = await bootGuest({ engine, cold: true })
       try {
         const found = await guest.run('ls /dev/hwrng /dev/fb0 /dev/input/event* && ls /sys/bus/virtio/devices | wc -l')
         assert.equal(found.status, 0, `boot ${boot}: ${found.stderr}`)

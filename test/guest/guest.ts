@@ -3,6 +3,7 @@ import type { AddedDevice } from '../../src/catalogue/machine-device.ts'
 import type { DeviceTransport } from '../../src/device-process/socket.ts'
 import type { GuestNetwork } from '../../src/engines/qemu/guest-network.ts'
 import { createQemuMachine } from '../../src/engines/qemu/machine.ts'
+import { readBootedGuest } from '../../src/engines/v86/booted-guest.ts'
 import { createV86Machine } from '../../src/engines/v86/machine.ts'
 import { findGuestImage } from '../../src/guest-image/guest-image.ts'
 import type { Machine } from '../../src/machine/machine.ts'
@@ -23,6 +24,8 @@ export interface GuestOptions {
   readonly blob?: boolean
   /** Devices besides the standard ones. @default [] */
   readonly devices?: readonly AddedDevice[]
+  /** True to boot in v86, although a guest with only the standard devices can start from a snapshot. @default false */
+  readonly cold?: boolean
   /** In QEMU. */
   readonly network?: GuestNetwork
 }
@@ -52,10 +55,10 @@ export function guestMissing(engine: Engine): string | undefined {
 
 /** Boots the guest image, and resolves when commands can be run. Rejects with the log if the guest fails. */
 export async function bootGuest(options: GuestOptions): Promise<Guest> {
-  const { engine = 'v86', disks = [], blob = true, devices = [], network } = options
+  const { engine = 'v86', disks = [], blob = true, devices = [], cold = false, network } = options
   const machine =
     engine === 'v86'
-      ? machineInV86({ disks, blob, devices })
+      ? await machineInV86({ disks, blob, devices }, cold)
       : machineInQemu(engine === 'qemu' ? 'vhost-user' : 'vfio-user', {
           ...{ disks, blob, devices },
           ...(network && { network }),
@@ -75,10 +78,12 @@ export async function bootGuest(options: GuestOptions): Promise<Guest> {
 
 type MachineOptions = Required<Pick<GuestOptions, 'disks' | 'blob' | 'devices'>> & Pick<GuestOptions, 'network'>
 
-function machineInV86(options: MachineOptions): Machine {
+async function machineInV86(options: MachineOptions, cold: boolean): Promise<Machine> {
   const image = findGuestImage(I386_IMAGE)
   if (!image) throw new Error('no guest image')
-  return createV86Machine({ ...image, memoryMiB: 256, ...options })
+  const standard = options.disks.length === 0 && options.devices.length === 0 && options.blob
+  const snapshot = standard && !cold ? await readBootedGuest(image) : undefined
+  return createV86Machine({ ...image, ...options, ...(snapshot && { snapshot }) })
 }
 
 function machineInQemu(transport: DeviceTransport, options: MachineOptions): Machine {

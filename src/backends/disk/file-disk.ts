@@ -1,8 +1,11 @@
-import { closeSync, fdatasync, writeSync } from 'node:fs'
+import { closeSync, fdatasync, fstatSync, writeSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { errorCode } from '../../host/node/error-code.ts'
 import { limitedLog } from '../../log/limited-log.ts'
 import { type Disk, DiskOp, type DiskRequest } from '../../services/disk.ts'
+import type { SavedState } from '../../snapshot/saved-state.ts'
+import { integer, stateShape } from '../../snapshot/shape.ts'
+import { SnapshotError } from '../../snapshot/snapshot-error.ts'
 import { DiskError } from './disk-error.ts'
 import { moveSpans } from './move-spans.ts'
 import { type Image, openImage } from './open-image.ts'
@@ -10,6 +13,13 @@ import { RangeEraser } from './range-eraser.ts'
 
 /** Zeroes to write if the kernel supports no faster method. */
 const ZEROES = new Uint8Array(1 << 16)
+
+const IDENTITY = stateShape('a disk', 1, {
+  bytes: integer(0, Number.MAX_SAFE_INTEGER),
+  inode: integer(0, Number.MAX_SAFE_INTEGER),
+  /** Time of the last change, in milliseconds. */
+  modified: integer(0, Number.MAX_SAFE_INTEGER),
+})
 
 export interface FileDiskOptions {
   /** @default false */
@@ -63,6 +73,34 @@ export class FileDisk implements Disk {
     this.readOnly = readOnly
     this.#eraser = new RangeEraser(path, image.fd, image.blockDevice, this.#log)
     this.canDiscard = !readOnly && this.#eraser.canDiscard(image.byteLength)
+  }
+
+  /** Returns the identity of the file as a saved state. Its content belongs to the state of a guest, and must not change. */
+  identity(): SavedState {
+    const { size, ino, mtimeMs } = fstatSync(this.#image.fd)
+    return IDENTITY.write({ bytes: size, inode: ino, modified: Math.floor(mtimeMs) })
+  }
+
+  /**
+   * Checks that this is the file of a saved guest.
+   * @param accepts true to log a change instead
+   * @throws {SnapshotError} if it is another file, or if it was changed since
+   */
+  expect(state: SavedState, accepts: boolean): void {
+    const saved = IDENTITY.read(state)
+    const now = IDENTITY.read(this.identity())
+    const change =
+      saved.bytes !== now.bytes
+        ? `it has ${now.bytes} bytes, not ${saved.bytes}`
+        : saved.inode !== now.inode
+          ? 'it is another file'
+          : saved.modified !== now.modified
+            ? 'it was changed since'
+            : undefined
+    if (change === undefined) return
+    const line = `${this.#path} is not the disk of the snapshot: ${change}`
+    if (!accepts) throw new SnapshotError(line)
+    this.#logOnce(`${line}; the guest may damage its file systems`)
   }
 
   submit(request: DiskRequest): void {

@@ -2,7 +2,9 @@ import { fileURLToPath } from 'node:url'
 import { kvmMissing } from '../../engines/qemu/accelerator.ts'
 import { createQemuMachine } from '../../engines/qemu/machine.ts'
 import { prepareQemu } from '../../engines/qemu/qemu.ts'
+import { readBootedGuest, removeBootedGuest, saveBootedGuest } from '../../engines/v86/booted-guest.ts'
 import { createV86Machine } from '../../engines/v86/machine.ts'
+import type { V86MachineOptions } from '../../engines/v86/options.ts'
 import { prepareNbdServer } from '../../guest-image/debian/nbd-server.ts'
 import { ffiMissing } from '../../host/linux/ffi.ts'
 import type { Machine } from '../../machine/machine.ts'
@@ -11,6 +13,7 @@ import type { Progress } from '../progress.ts'
 import { bootFiles, chosenFirmware, kernelFiles } from './boot-files.ts'
 import { chooseNetwork } from './guest-network.ts'
 import type { DiskOption, RunOptions } from './run-options.ts'
+import { readSavedMachine } from './save-machine.ts'
 
 const MAIN = fileURLToPath(new URL('../main.js', import.meta.url))
 
@@ -21,6 +24,15 @@ const MEMORY = { v86: { usual: 256, most: 2047 }, qemu: { usual: 512, most: 1 <<
 const STALE_CODE =
   'without KVM, a boot loader that has the next one loaded over itself hangs, as that of syslinux does; GRUB does not'
 
+/** Machine that was not started yet. */
+export interface CreatedMachine {
+  readonly machine: Machine
+  /** Called when the guest runs, before anything else uses it. */
+  started?(): Promise<void>
+  /** Creates another machine if this one cannot be started. */
+  otherwise?(): Promise<CreatedMachine>
+}
+
 /**
  * Makes the guest that was asked for, and fetches first what it needs and is not there.
  * @returns undefined where that was aborted
@@ -29,7 +41,7 @@ export async function createMachine(
   options: RunOptions,
   signal: AbortSignal,
   progress: Progress,
-): Promise<Machine | undefined> {
+): Promise<CreatedMachine | undefined> {
   const { usual, most } = MEMORY[options.engine]
   const memoryMiB = options.memory ?? usual
   if (memoryMiB > most) throw new UsageError(`--memory: ${options.engine} takes at most ${most} MiB`)
@@ -43,11 +55,19 @@ export async function createMachine(
     throw new UsageError(`--disk ${image.path} (${image.format}) needs --engine qemu; or give it as ${asRaw}`)
   }
   if (options.net !== undefined && options.net.kind !== 'none') throw new UsageError('--net needs --engine qemu')
-  const { disk: disks } = options
+  if (options.changedDisks && options.restore === undefined) throw new UsageError('--changed-disks needs --restore')
+  const snapshot = options.restore === undefined ? undefined : await readSavedMachine(options.restore)
   const files = await bootFiles(options, signal, (step, detail) => progress.show(step, detail))
-  return signal.aborted
-    ? undefined
-    : createV86Machine({ ...files, memoryMiB, disks, devices: options.device, plugins: options.plugins })
+  if (signal.aborted) return undefined
+  const machine: V86MachineOptions = {
+    ...files,
+    ...(snapshot ? { snapshot, acceptsChanges: options.changedDisks ?? false } : { memoryMiB }),
+    ...(options.memory !== undefined && { memoryMiB }),
+    disks: options.disk,
+    devices: options.device,
+    plugins: options.plugins,
+  }
+  return isStandard(options) ? await standardMachine(machine) : { machine: createV86Machine(machine) }
 }
 
 async function createInQemu(
@@ -55,7 +75,10 @@ async function createInQemu(
   memoryMiB: number,
   signal: AbortSignal,
   progress: Progress,
-): Promise<Machine | undefined> {
+): Promise<CreatedMachine | undefined> {
+  if (options.save !== undefined || options.restore !== undefined) {
+    throw new UsageError('--save and --restore need --engine v86: QEMU does not save the devices of other processes')
+  }
   const missing = ffiMissing()
   if (missing !== undefined) throw new UsageError(`--engine qemu needs device processes: ${missing}`)
   if (options.boot === 'disk' && options.disk.length === 0) throw new UsageError('--boot disk needs a --disk')
@@ -75,7 +98,7 @@ async function createInQemu(
   const accelerator = (await kvmMissing(program)) === undefined ? 'kvm' : 'tcg'
   if (accelerator === 'tcg' && options.boot === 'disk') progress.line(STALE_CODE)
   if (signal.aborted) return undefined
-  return createQemuMachine({
+  const machine = createQemuMachine({
     qemu: program,
     accelerator,
     memoryMiB,
@@ -90,6 +113,31 @@ async function createInQemu(
       args: [MAIN, ...options.plugins.map((url) => `--plugin=${fileURLToPath(url)}`), 'device'],
     },
   })
+  return { machine }
+}
+
+/** True for the guest image with the standard devices, whose boot is done once. */
+function isStandard(options: RunOptions): boolean {
+  const { restore, kernel, initrd, append, memory } = options
+  const chosen = [restore, kernel, initrd, append, memory]
+  const added = [...options.disk, ...options.device, ...options.plugins]
+  return chosen.every((one) => one === undefined) && added.length === 0
+}
+
+/** Creates the standard machine: from its snapshot, or else so that its boot makes one. */
+async function standardMachine(options: V86MachineOptions): Promise<CreatedMachine> {
+  const snapshot = await readBootedGuest(options)
+  if (!snapshot) {
+    const machine = createV86Machine(options)
+    return { machine, started: () => saveBootedGuest(options, machine) }
+  }
+  return {
+    machine: createV86Machine({ ...options, snapshot }),
+    async otherwise() {
+      await removeBootedGuest(options)
+      return await standardMachine(options)
+    },
+  }
 }
 
 /** Whether QEMU's tools are needed to read it. */

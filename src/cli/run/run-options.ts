@@ -28,6 +28,11 @@ export interface RunOptions {
   readonly display?: 'web' | 'none'
   readonly port?: number
   readonly screenshot?: string
+  /** File that the machine is saved in at the end. */
+  readonly save?: string
+  /** File of a saved machine. */
+  readonly restore?: string
+  readonly changedDisks?: boolean
   /** Address of the Debian archive, for what is fetched. */
   readonly mirror?: string
   readonly exec?: string

@@ -13,8 +13,9 @@ import { ExitCode, exitCodeOf } from '../exit-code.ts'
 import { Progress } from '../progress.ts'
 import { written } from '../written.ts'
 import { disksUsable } from './boot-files.ts'
-import { createMachine } from './create-machine.ts'
+import { type CreatedMachine, createMachine } from './create-machine.ts'
 import { parseDevice, parseDisk, parseMirror, parseNet, parseSeconds, type RunOptions } from './run-options.ts'
+import { saveMachine } from './save-machine.ts'
 import { saveScreenshot } from './screenshot.ts'
 import { attachTerminal } from './terminal.ts'
 
@@ -31,6 +32,8 @@ Examples:
   outboard run --engine qemu                         the same in QEMU, each device in a process of its own
   outboard run --engine qemu --disk debian.qcow2 --boot disk --net 'passt:-t 2222:22'
   outboard run --engine qemu --disk debian.qcow2 --boot disk --firmware uefi --display none
+  outboard run --save guest.snapshot                 Ctrl-C saves the machine
+  outboard run --restore guest.snapshot              and it continues where it was
   outboard run --display none --screenshot shot.png --exec 'cat /dev/urandom > /dev/fb0'
 
 Exit codes: 0, or with --exec the command's own; 2 wrong arguments or files; 124 --timeout is over;
@@ -104,6 +107,9 @@ export async function runCommand(plugins: readonly string[]): Promise<Command> {
       wholeNumber(0, 65535),
     )
     .option('--screenshot <file>', 'save the screen as PNG at the end')
+    .option('--save <file>', 'save the machine at the end: at Ctrl-C, or when the command of --exec has ended')
+    .option('--restore <file>', 'continue a saved machine; give its --disk and --device options again')
+    .option('--changed-disks', 'with --restore: continue although a disk was changed since, which may damage it')
     .option('--exec <command>', 'run a shell command in the guest, then stop')
     .option('--timeout <seconds>', 'stop after so long, with exit code 124', parseSeconds)
     .addHelpText('after', EXAMPLES)
@@ -126,6 +132,7 @@ async function run(options: RunOptions, progress: Progress): Promise<End> {
     // Who interrupts wants an end, not a wait for the screen to be quiet.
     if (options.screenshot && started.machine && !ending.interrupted)
       await saveScreenshot(started.machine, options.screenshot)
+    if (options.save !== undefined && started.machine) await saveMachine(started.machine, options.save)
     return end
   } catch (error) {
     return { code: exitCodeOf(error), message: error instanceof Error ? error.message : String(error) }
@@ -148,17 +155,9 @@ async function start(
   for (const { kind, settings } of options.device) parseSettings((await loadKind(kind)).options, settings)
   await disksUsable(options.disk, (line) => progress.line(line))
   const display = options.display ?? (options.exec === undefined ? 'web' : 'none')
-  const machine = await createMachine(options, ending.signal, progress)
-  if (!machine) return
-  started.machine = machine
-  machine.listen({
-    progress: (step) => progress.show(step),
-    log: (line) => progress.line(line),
-    stopped: ({ kind, message }) => {
-      ending.finish(kind === 'power-off' ? { code: ExitCode.OK } : { code: ExitCode.FAILURE, message })
-    },
-  })
-  await machine.start()
+  const created = await createMachine(options, ending.signal, progress)
+  if (!created) return
+  const machine = await startMachine(created, progress, ending, started)
   if (display === 'web') {
     const page = await servePage(machine, options.port)
     started.page = page
@@ -181,6 +180,40 @@ async function start(
     progress.clear()
     attachTerminal(machine, ending)
   }
+}
+
+/** Starts a machine, or the one that takes its place. */
+async function startMachine(
+  created: CreatedMachine,
+  progress: Progress,
+  ending: Ending,
+  started: { machine?: Machine },
+): Promise<Machine> {
+  const { machine } = created
+  started.machine = machine
+  machine.listen({
+    progress: (step) => progress.show(step),
+    log: (line) => progress.line(line),
+    stopped: ({ kind, message }) => {
+      ending.finish(kind === 'power-off' ? { code: ExitCode.OK } : { code: ExitCode.FAILURE, message })
+    },
+  })
+  try {
+    await machine.start()
+  } catch (error) {
+    if (!created.otherwise) throw error
+    progress.line(`the snapshot of the booted guest is made again: ${error instanceof Error ? error.message : error}`)
+    return await startMachine(await created.otherwise(), progress, ending, started)
+  }
+  if (created.started) {
+    progress.show('saving the booted guest, from which later runs start')
+    try {
+      await created.started()
+    } catch (error) {
+      progress.line(`later runs boot again: ${error instanceof Error ? error.message : error}`)
+    }
+  }
+  return machine
 }
 
 async function servePage(machine: Machine, port: number | undefined): Promise<ConsoleServer> {

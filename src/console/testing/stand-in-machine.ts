@@ -122,6 +122,19 @@ export class StandInMachine implements Machine {
     return this.behind
   }
 
+  async pause(): Promise<void> {
+    this.calls.push('pause')
+  }
+
+  async resume(): Promise<void> {
+    this.calls.push('resume')
+  }
+
+  async save(): Promise<Uint8Array> {
+    this.calls.push('save')
+    return new Uint8Array(0)
+  }
+
   async exec(command: string, output: ExecOutput): Promise<number> {
     output.stdout(new TextEncoder().encode(`${command}\n`))
     return 0

@@ -57,6 +57,9 @@ export function createQemuMachine(options: QemuMachineOptions): Machine {
   return new MachineProxy(new QemuEngine(options))
 }
 
+/** vfio-user-pci and vhost-user-gpu devices do not survive QEMU's own migration, which reports no error. */
+const NO_CONTROL = 'a guest in QEMU cannot be paused or saved: QEMU does not save these devices; use --engine v86'
+
 class QemuEngine implements MachineEngine {
   readonly #options: QemuMachineOptions
   #devices: readonly PlannedDevice[] = []
@@ -94,7 +97,9 @@ class QemuEngine implements MachineEngine {
     const serial = this.#serial
     if (command.type === 'stop') void this.#stop()
     else if (command.type === 'inspect') this.#inspect(command.id)
-    else if (command.type === 'terminal' && serial?.active)
+    else if (command.type === 'pause' || command.type === 'resume' || command.type === 'save') {
+      this.#events?.report({ type: 'done', id: command.id, error: NO_CONTROL })
+    } else if (command.type === 'terminal' && serial?.active)
       serial.type(command.bytes, () => this.#events?.report({ type: 'typed' }))
     else if (command.type === 'taken' && command.stream === Stream.TERMINAL && serial) {
       const bytes = serial.taken(command.bytes)

@@ -7,6 +7,7 @@ import { type PlannedDevice, planDevices } from '../../catalogue/planned-device.
 import type { DeviceInspection } from '../../machine/machine.ts'
 import type { MachineCommand } from '../../machine/messages.ts'
 import { UsageError } from '../../services/usage-error.ts'
+import type { SavedState } from '../../snapshot/saved-state.ts'
 import type { VirtioDevice } from '../../virtio/device.ts'
 import type { V86MachineOptions } from './options.ts'
 
@@ -18,6 +19,10 @@ export interface GuestDevice {
   readonly panel?: DeviceInspection['panel']
   handle?(command: MachineCommand): void
   inspect?(): Record<string, unknown>
+  /** @see ServedDevice.save */
+  save?(): SavedState
+  restore?(state: SavedState): void
+  resumed?(): void
   close?(): Promise<void>
 }
 

@@ -9,7 +9,7 @@ export interface V86MachineOptions {
   readonly bios: string
   readonly vgaBios: string
   readonly commandLine: string
-  /** Memory of the guest in MiB. @default 256 */
+  /** Memory of the guest in MiB. @default that of the snapshot, or 256 */
   readonly memoryMiB?: number
   /** Disk images, `/dev/vda` first. @default [] */
   readonly disks?: readonly {
@@ -24,6 +24,14 @@ export interface V86MachineOptions {
    * possibly asynchronous. They run in the engine's thread. @default []
    */
   readonly devices?: readonly (URL | string | AddedDevice)[]
+  /**
+   * Snapshot that the guest continues from, instead of booting. Devices and memory must be those of the saved machine. @see
+   * Machine.save
+   * @default none
+   */
+  readonly snapshot?: Uint8Array
+  /** Restores a snapshot although the file of a disk has changed since. @default false */
+  readonly acceptsChanges?: boolean
   /** Modules that add kinds of devices to the catalogue. @see addPlugins @default [] */
   readonly plugins?: readonly string[]
 }

@@ -9,10 +9,10 @@ import { PciSlots } from './pci-slots.ts'
 
 export interface EmulatorOptions {
   readonly memoryMiB: number
-  /** Paths of the firmware and kernel files. */
+  /** Paths of the firmware and kernel files. The kernel is not needed before `restore`. */
   readonly bios: string
   readonly vgaBios: string
-  readonly kernel: string
+  readonly kernel?: string
   readonly initrd?: string
   readonly commandLine: string
   /** Called for each byte on the first serial port. */
@@ -53,7 +53,7 @@ export class Emulator {
     const [bios, vgaBios, kernel, initrd] = await Promise.all([
       load(options.bios),
       load(options.vgaBios),
-      load(options.kernel),
+      options.kernel === undefined ? undefined : load(options.kernel),
       options.initrd === undefined ? undefined : load(options.initrd),
     ])
     const emulator = new V86({
@@ -62,7 +62,7 @@ export class Emulator {
       vga_memory_size: VGA_MEMORY,
       bios,
       vga_bios: vgaBios,
-      bzimage: kernel,
+      ...(kernel && { bzimage: kernel }),
       ...(initrd && { initrd }),
       cmdline: options.commandLine,
       autostart: false,
@@ -82,8 +82,23 @@ export class Emulator {
     return this.#slots.plug(slot, number, create)
   }
 
+  /** Returns the state of processor, memory and the devices of v86, after `stop`. Functions have states of their own. */
+  async save(): Promise<Uint8Array> {
+    return new Uint8Array(await this.#emulator.save_state())
+  }
+
+  /** Takes a saved state, before `run`. The memory size must be the same. @throws {Error} if it is not valid */
+  async restore(state: Uint8Array): Promise<void> {
+    await this.#emulator.restore_state(state.slice().buffer)
+  }
+
   async run(): Promise<void> {
     await this.#emulator.run()
+  }
+
+  /** Runs a callback that may set interrupt lines while the processor is stopped: it takes interrupts when it runs again. */
+  betweenInstructions(callback: () => void): void {
+    this.#slots.callback(callback)
   }
 
   /** Stops the processor. Resolves when no guest code runs. */

@@ -37,8 +37,8 @@ export class PciSlots {
     return this.#root.plug(slot, create, number)
   }
 
-  /** Runs a callback from emulated code. */
-  #callback<T>(serve: () => T): T {
+  /** Runs a callback within which interrupts are not delivered: from emulated code, or while the processor is stopped. */
+  callback<T>(serve: () => T): T {
     this.#lines.callbacks++
     try {
       return serve()
@@ -56,17 +56,17 @@ export class PciSlots {
       if (!this.#has(bdf)) return query()
       pci.pci_status32[0] = 0x8000_0000 | 0
       const read = () => this.#root.configRead(bdf >> 3, bdf & 7, pci.pci_addr[0] & 0xfc, 4)
-      pci.pci_response32[0] = this.#callback(read) | 0
+      pci.pci_response32[0] = this.callback(read) | 0
     }
     const take = (name: 'pci_write8' | 'pci_write16' | 'pci_write32', width: number) => {
       const own = pci[name].bind(pci)
       pci[name] = (address, value) => {
         const bdf = (address >> 8) & 0xffff
         if (this.#has(bdf)) {
-          this.#callback(() => this.#root.configWrite(bdf >> 3, bdf & 7, address & 0xff, width, value >>> 0))
+          this.callback(() => this.#root.configWrite(bdf >> 3, bdf & 7, address & 0xff, width, value >>> 0))
         }
         // v86 does not handle writes to empty slots.
-        else if (pci.device_spaces[bdf]) this.#callback(() => this.#ownWrite(own, address, value))
+        else if (pci.device_spaces[bdf]) this.callback(() => this.#ownWrite(own, address, value))
       }
     }
     take('pci_write8', 1)
