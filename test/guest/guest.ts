@@ -26,6 +26,10 @@ export interface GuestOptions {
   readonly devices?: readonly AddedDevice[]
   /** True to boot in v86, although a guest with only the standard devices can start from a snapshot. @default false */
   readonly cold?: boolean
+  /** Snapshot that the guest continues from, in v86. */
+  readonly snapshot?: Uint8Array
+  /** Receives the terminal's output from the start. */
+  readonly terminal?: (bytes: Uint8Array) => void
   /** In QEMU. */
   readonly network?: GuestNetwork
 }
@@ -55,16 +59,17 @@ export function guestMissing(engine: Engine): string | undefined {
 
 /** Boots the guest image, and resolves when commands can be run. Rejects with the log if the guest fails. */
 export async function bootGuest(options: GuestOptions): Promise<Guest> {
-  const { engine = 'v86', disks = [], blob = true, devices = [], cold = false, network } = options
+  const { engine = 'v86', disks = [], blob = true, devices = [], cold = false, snapshot, network } = options
   const machine =
     engine === 'v86'
-      ? await machineInV86({ disks, blob, devices }, cold)
+      ? await machineInV86({ disks, blob, devices }, cold, snapshot)
       : machineInQemu(engine === 'qemu' ? 'vhost-user' : 'vfio-user', {
           ...{ disks, blob, devices },
           ...(network && { network }),
         })
   const said: string[] = []
   machine.listen({ progress: (step) => said.push(step), log: (line) => said.push(line) })
+  if (options.terminal) machine.listen({ terminal: options.terminal })
   const guest: Guest = { machine, run: (command) => run(machine, command), stop: () => machine.stop() }
   try {
     await machine.start()
@@ -78,11 +83,11 @@ export async function bootGuest(options: GuestOptions): Promise<Guest> {
 
 type MachineOptions = Required<Pick<GuestOptions, 'disks' | 'blob' | 'devices'>> & Pick<GuestOptions, 'network'>
 
-async function machineInV86(options: MachineOptions, cold: boolean): Promise<Machine> {
+async function machineInV86(options: MachineOptions, cold: boolean, given?: Uint8Array): Promise<Machine> {
   const image = findGuestImage(I386_IMAGE)
   if (!image) throw new Error('no guest image')
   const standard = options.disks.length === 0 && options.devices.length === 0 && options.blob
-  const snapshot = standard && !cold ? await readBootedGuest(image) : undefined
+  const snapshot = given ?? (standard && !cold ? await readBootedGuest(image) : undefined)
   return createV86Machine({ ...image, ...options, ...(snapshot && { snapshot }) })
 }
 

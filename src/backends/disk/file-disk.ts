@@ -78,7 +78,7 @@ export class FileDisk implements Disk {
   /** Returns the identity of the file as a saved state. Its content belongs to the state of a guest, and must not change. */
   identity(): SavedState {
     const { size, ino, mtimeMs } = fstatSync(this.#image.fd)
-    return IDENTITY.write({ bytes: size, inode: ino, modified: Math.floor(mtimeMs) })
+    return IDENTITY.write({ bytes: size, inode: ino, modified: Math.round(mtimeMs) })
   }
 
   /**

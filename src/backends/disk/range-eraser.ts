@@ -1,3 +1,4 @@
+import { fstatSync, futimesSync } from 'node:fs'
 import { discardBlocks } from '../../host/linux/block-ioctl.ts'
 import { ffiMissing } from '../../host/linux/ffi.ts'
 import { FallocateMode, fallocate } from '../../host/linux/posix.ts'
@@ -44,7 +45,12 @@ export class RangeEraser {
    * @param byteLength size of the image, at most one sector less than that of the file
    */
   canDiscard(byteLength: number): boolean {
-    return this.#methods.has(ZeroRangeMethod.DISCARD) || this.punch(byteLength + 512, 4096)
+    if (this.#methods.has(ZeroRangeMethod.DISCARD)) return true
+    const { atime, mtime } = fstatSync(this.#fd)
+    const can = this.punch(byteLength + 512, 4096)
+    // The attempt is not a change of the file, by which snapshots and backups recognize its content.
+    futimesSync(this.#fd, atime, mtime)
+    return can
   }
 
   /** Deallocates a range, which then reads as zeroes. @returns false if that is not supported */

@@ -7,6 +7,8 @@ import { UsageError } from '../../services/usage-error.ts'
 /** Saves a machine in a file. @throws {Error} if it cannot be saved, or the file cannot be written */
 export async function saveMachine(machine: Machine, file: string): Promise<void> {
   try {
+    // The guest must not write to its disks after it was saved.
+    await machine.pause()
     await writeWhole(file, await machine.save())
   } catch (error) {
     throw new Error(`${file} is not saved: ${error instanceof Error ? error.message : error}`)
