@@ -210,7 +210,6 @@ function createDevice(display: Display, options: DeviceOptions): GpuDevice {
   }
 }
 
-
 /** Reads a size such as 256M or 1G. */
 function parseHeapSize(text: string): number {
   const size = byteSize(text) ?? 0

@@ -29,7 +29,10 @@ for (const engine of ALL_ENGINES) {
   test(`${engine}: a balloon takes memory from a running guest, and gives it back  @virtio 5.5.6`, {
     skip: guestMissing(engine) ?? false,
   }, async () => {
-    const guest = await bootGuest({ engine, devices: [{ kind: 'balloon', settings: { 'no-free-page-reporting': true } }] })
+    const guest = await bootGuest({
+      engine,
+      devices: [{ kind: 'balloon', settings: { 'no-free-page-reporting': true } }],
+    })
     const { machine } = guest
     try {
       const size = (engine === 'v86' ? 16 : 64) * MIB
@@ -40,7 +43,10 @@ for (const engine of ALL_ENGINES) {
       const inflated = await balloonWhen(machine, ({ actual }) => actual === size)
       if (engine === 'v86') assert.match(inflated.memory.method, /^none/)
       else assert.ok(Number(inflated.memory.bytes) >= size, 'the host has the memory')
-      await balloonWhen(machine, ({ statistics }) => statistics['freeMemory'] < before.statistics['freeMemory'] - size / 2)
+      await balloonWhen(
+        machine,
+        ({ statistics }) => statistics['freeMemory'] < before.statistics['freeMemory'] - size / 2,
+      )
 
       machine.resizeBalloon(0)
       await balloonWhen(machine, ({ actual }) => actual === 0)
@@ -64,7 +70,9 @@ test('qemu: pages that the guest freed go to the host without a request  @virtio
   try {
     // The first reports are of memory that was never used.
     await balloonWhen(guest.machine, ({ reportedBytes }) => reportedBytes > 0)
-    const { status } = await guest.run('mkdir -p /tmp/m; mount -t tmpfs none /tmp/m; head -c 96M /dev/zero >/tmp/m/a; rm /tmp/m/a')
+    const { status } = await guest.run(
+      'mkdir -p /tmp/m; mount -t tmpfs none /tmp/m; head -c 96M /dev/zero >/tmp/m/a; rm /tmp/m/a',
+    )
     assert.equal(status, 0)
     const { reportedBytes } = await balloonWhen(guest.machine, () => true)
     const { memory } = await balloonWhen(guest.machine, (now) => now.reportedBytes > reportedBytes + 64 * MIB)

@@ -21,7 +21,12 @@ export const CONFIG_POISON = 12
 export const BALLOON_PAGE = 4096
 
 /** Roles of queues. Their indices depend on the features: see `queueRoles`. @virtio 5.5.2 */
-export const QueueRole = { INFLATE: 'inflate', DEFLATE: 'deflate', STATS: 'statistics', REPORTING: 'reporting' } as const
+export const QueueRole = {
+  INFLATE: 'inflate',
+  DEFLATE: 'deflate',
+  STATS: 'statistics',
+  REPORTING: 'reporting',
+} as const
 export type QueueRole = (typeof QueueRole)[keyof typeof QueueRole]
 
 /** Index of the reporting queue in the specification. */
