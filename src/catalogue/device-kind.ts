@@ -1,3 +1,4 @@
+import type { Recipe } from '../guest-image/recipe.ts'
 import type { Reactor } from '../host/linux/reactor/reactor.ts'
 import type { Log } from '../log/device-log.ts'
 import type { MachineCommand, Report } from '../machine/messages.ts'
@@ -53,6 +54,8 @@ export interface DeviceKind<Table extends OptionTable = OptionTable, Opened = un
   readonly qemu: QemuFrontEnd
   /** Kernel modules of its driver, and of those that a guest needs to use it. */
   readonly guestModules: readonly string[]
+  /** Architectures whose kernels have these modules. @default all */
+  readonly guestArchitectures?: readonly Recipe['architecture'][]
   /** Presentation of its state in the inspector beside the plain values. */
   readonly panel?: 'gpu' | undefined
 }

@@ -3,7 +3,9 @@ import { loadKinds } from './index.ts'
 
 /** Adds the drivers of all kinds of devices to a guest image. The guest loads those that its devices need. */
 export async function withDrivers<Firmware extends string>(recipe: Recipe<Firmware>): Promise<Recipe<Firmware>> {
-  const modules = (await loadKinds()).flatMap(({ guestModules }) => guestModules)
+  const modules = (await loadKinds()).flatMap(({ guestModules, guestArchitectures: known }) =>
+    known === undefined || known.includes(recipe.architecture) ? guestModules : [],
+  )
   return { ...recipe, modules: [...new Set([...recipe.modules, ...modules])] }
 }
 

@@ -10,6 +10,7 @@ const KINDS: Readonly<Record<string, () => Promise<DeviceKind>>> = {
   gpu: async () => (await import('./gpu.ts')).gpuKind,
   input: async () => (await import('./input.ts')).inputKind,
   net: async () => (await import('./net.ts')).netKind,
+  pmem: async () => (await import('./pmem.ts')).pmemKind,
 }
 
 /** Kinds that plug-ins added, by name. */

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, test } from 'node:test'
+import { createReactor } from '../host/linux/reactor/create-reactor.ts'
 import { DeviceId } from '../virtio/device-id.ts'
 import type { DeviceHost, DeviceKind } from './device-kind.ts'
 import { loadKinds } from './index.ts'
@@ -14,6 +15,9 @@ after(() => rmSync(folder, { recursive: true }))
 const disk = path.join(folder, 'disk.img')
 writeFileSync(disk, '')
 truncateSync(disk, 1 << 20)
+const memory = path.join(folder, 'data.pmem')
+writeFileSync(memory, '')
+truncateSync(memory, 2 << 20)
 
 const kinds = await loadKinds()
 
@@ -52,17 +56,21 @@ for (const kind of GENERIC) {
   test(`${kind.name}: the device has the queues and the configuration space that QEMU gives the guest`, async () => {
     assert.ok('generic' in kind.qemu)
     const { queues, configBytes } = kind.qemu.generic
-    const { served, close } = await openDevice(kind, parseSettings(kind.options, settingsFor(kind)), HOST)
+    const reactor = createReactor()
+    const host: DeviceHost = { ...HOST, transport: 'vfio-user', reactor }
+    const { served, close } = await openDevice(kind, parseSettings(kind.options, settingsFor(kind)), host)
     assert.ok('device' in served)
     const { device } = served
     assert.equal(device.id, kind.id)
     assert.equal(device.queueSizes.length, queues)
     assert.equal(device.config.view.byteLength, configBytes)
     await close()
+    reactor.close()
   })
 }
 
 /** Settings without which a kind cannot be opened. */
 function settingsFor({ id }: DeviceKind): Settings {
-  return id === DeviceId.BLOCK ? { 'blk-file': disk } : {}
+  if (id === DeviceId.BLOCK) return { 'blk-file': disk }
+  return id === DeviceId.PMEM ? { 'mem-path': memory } : {}
 }
