@@ -216,7 +216,7 @@ const UNITS: Readonly<Record<string, number>> = { K: 1 << 10, M: 1 << 20, G: 1 <
 function parseHeapSize(text: string): number {
   const [, digits, unit] = /^(\d+)([KMG])$/i.exec(text) ?? []
   const size = digits === undefined ? 0 : Number(digits) * UNITS[unit.toUpperCase()]
-  if (size < HeapFiles.LEAST || size > HeapFiles.MOST || size % HeapFiles.LEAST !== 0) {
+  if (size < HeapFiles.MIN_BYTES || size > HeapFiles.MAX_BYTES || size % HeapFiles.MIN_BYTES !== 0) {
     throw new UsageError('Give 1M to 1G, whole megabytes.')
   }
   return size
