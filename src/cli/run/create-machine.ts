@@ -27,10 +27,10 @@ const STALE_CODE =
 /** Machine that was not started yet. */
 export interface CreatedMachine {
   readonly machine: Machine
-  /** Called when the guest runs, before anything else uses it. */
-  started?(): Promise<void>
-  /** Creates another machine if this one cannot be started. */
-  otherwise?(): Promise<CreatedMachine>
+  /** For a machine that only boots once: saves it as soon as it can be used. Machines of `next` start from there. */
+  saveBooted?(): Promise<void>
+  /** Creates a machine that takes the place of this one, if this one was saved or cannot be started. */
+  next?(): Promise<CreatedMachine>
 }
 
 /**
@@ -130,11 +130,11 @@ async function standardMachine(options: V86MachineOptions): Promise<CreatedMachi
   const snapshot = await readBootedGuest(options)
   if (!snapshot) {
     const machine = createV86Machine(options)
-    return { machine, started: () => saveBootedGuest(options, machine) }
+    return { machine, saveBooted: () => saveBootedGuest(options, machine), next: () => standardMachine(options) }
   }
   return {
     machine: createV86Machine({ ...options, snapshot }),
-    async otherwise() {
+    async next() {
       await removeBootedGuest(options)
       return await standardMachine(options)
     },

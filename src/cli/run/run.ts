@@ -135,7 +135,7 @@ async function run(options: RunOptions, progress: Progress): Promise<End> {
     if (options.save !== undefined && started.machine) await saveMachine(started.machine, options.save)
     return end
   } catch (error) {
-    return { code: exitCodeOf(error), message: error instanceof Error ? error.message : String(error) }
+    return { code: exitCodeOf(error), message: reasonOf(error) }
   } finally {
     // The disks first: closing the page may take longer.
     await started.machine?.stop()
@@ -191,29 +191,39 @@ async function startMachine(
 ): Promise<Machine> {
   const { machine } = created
   started.machine = machine
-  machine.listen({
+  const stopListening = machine.listen({
     progress: (step) => progress.show(step),
     log: (line) => progress.line(line),
     stopped: ({ kind, message }) => {
       ending.finish(kind === 'power-off' ? { code: ExitCode.OK } : { code: ExitCode.FAILURE, message })
     },
   })
+  if (created.saveBooted) {
+    await machine.start()
+    progress.show('booting the guest once; later runs start from there')
+    try {
+      await created.saveBooted()
+    } catch (error) {
+      // This machine is used, although its first output was not shown.
+      progress.line(`later runs boot again: ${reasonOf(error)}`)
+      return machine
+    }
+    stopListening()
+    await machine.stop()
+    return created.next ? await startMachine(await created.next(), progress, ending, started) : machine
+  }
   try {
     await machine.start()
+    return machine
   } catch (error) {
-    if (!created.otherwise) throw error
-    progress.line(`the snapshot of the booted guest is made again: ${error instanceof Error ? error.message : error}`)
-    return await startMachine(await created.otherwise(), progress, ending, started)
+    if (!created.next) throw error
+    progress.line(`the snapshot of the booted guest is made again: ${reasonOf(error)}`)
+    return await startMachine(await created.next(), progress, ending, started)
   }
-  if (created.started) {
-    progress.show('saving the booted guest, from which later runs start')
-    try {
-      await created.started()
-    } catch (error) {
-      progress.line(`later runs boot again: ${error instanceof Error ? error.message : error}`)
-    }
-  }
-  return machine
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }
 
 async function servePage(machine: Machine, port: number | undefined): Promise<ConsoleServer> {
