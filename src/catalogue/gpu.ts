@@ -17,7 +17,7 @@ import { FrontEndDisplay } from '../transport/vhost-user/gpu/front-end-display.t
 import { gpuExtension } from '../transport/vhost-user/gpu/gpu-extension.ts'
 import { DeviceId } from '../virtio/device-id.ts'
 import { type DeviceHost, deviceKind, type ServedDevice } from './device-kind.ts'
-import { choice, flag, integer, list, type OptionValues, parsed, text, unless } from './options.ts'
+import { byteSize, choice, flag, integer, list, type OptionValues, parsed, text, unless } from './options.ts'
 
 /** Size of a scanout until its viewer asks for another one. */
 const SCREEN = { width: 1024, height: 768 }
@@ -210,12 +210,9 @@ function createDevice(display: Display, options: DeviceOptions): GpuDevice {
   }
 }
 
-const UNITS: Readonly<Record<string, number>> = { K: 1 << 10, M: 1 << 20, G: 1 << 30 }
-
 /** Reads a size such as 256M or 1G. */
 function parseHeapSize(text: string): number {
-  const [, digits, unit] = /^(\d+)([KMG])$/i.exec(text) ?? []
-  const size = digits === undefined ? 0 : Number(digits) * UNITS[unit.toUpperCase()]
+  const size = byteSize(text) ?? 0
   if (size < HeapFiles.MIN_BYTES || size > HeapFiles.MAX_BYTES || size % HeapFiles.MIN_BYTES !== 0) {
     throw new UsageError('Give 1M to 1G, whole megabytes.')
   }

@@ -3,6 +3,7 @@ import type { DeviceKind } from './device-kind.ts'
 
 /** Kinds of devices by name. Each is loaded when it is needed: a device process must be ready soon. */
 const KINDS: Readonly<Record<string, () => Promise<DeviceKind>>> = {
+  balloon: async () => (await import('./balloon.ts')).balloonKind,
   block: async () => (await import('./block.ts')).blockKind,
   console: async () => (await import('./console.ts')).consoleKind,
   entropy: async () => (await import('./entropy.ts')).entropyKind,

@@ -77,6 +77,15 @@ export function integer(minimum: number, maximum: number): (text: string) => num
   }
 }
 
+const UNITS: Readonly<Record<string, number>> = { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 }
+
+/** Returns a number of bytes, such as 512K, 64M or 2G; 0 is valid without a unit. @returns undefined for other text */
+export function byteSize(given: string): number | undefined {
+  if (given === '0') return 0
+  const [, digits, unit] = /^(\d{1,6})([KMG])$/i.exec(given) ?? []
+  return digits === undefined ? undefined : Number(digits) * UNITS[unit.toUpperCase()]
+}
+
 /** One of some words. */
 export function choice<const T extends string>(choices: readonly T[], summary: string): DeviceOption<T | undefined> {
   return {

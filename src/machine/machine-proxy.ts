@@ -114,6 +114,10 @@ export class MachineProxy implements Machine {
     return this.#request(this.#inspections, { devices: [] }, (id) => ({ type: 'inspect', id }))
   }
 
+  resizeBalloon(size: number, device?: string): void {
+    this.#send({ type: 'resize-balloon', size, ...(device !== undefined && { device }) })
+  }
+
   async pause(): Promise<void> {
     await this.#control('pause')
   }

@@ -50,6 +50,12 @@ export interface Machine {
    */
   exec(command: string, output: ExecOutput): Promise<number>
   inspect(): Promise<Inspection>
+  /**
+   * Asks the guest for a balloon of `size` bytes: memory that it does without, and that goes to the host. `inspect` shows the size
+   * that it reached.
+   * @param device id of the balloon. @default the first one
+   */
+  resizeBalloon(size: number, device?: string): void
   /** Stops the processor until `resume`. @throws {Error} if the engine cannot */
   pause(): Promise<void>
   resume(): Promise<void>

@@ -26,6 +26,8 @@ export type MachineCommand =
   /** Starts or stops in-place reading of a scanout, which includes its damage: the device then reports none. */
   | { readonly type: 'read-in-place'; readonly scanout: number; readonly inPlace: boolean }
   | { readonly type: 'read-pixels'; readonly id: number; readonly scanout: number; readonly rect: Rect | undefined }
+  /** Sets the size of a balloon. `device`: id of a balloon. @default the first one */
+  | { readonly type: 'resize-balloon'; readonly device?: string; readonly size: number }
   | { readonly type: 'inspect'; readonly id: number }
   /** Answered by `done`. */
   | { readonly type: 'pause' | 'resume' | 'save'; readonly id: number }

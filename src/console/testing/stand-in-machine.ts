@@ -122,6 +122,10 @@ export class StandInMachine implements Machine {
     return this.behind
   }
 
+  resizeBalloon(size: number): void {
+    this.calls.push(`balloon ${size}`)
+  }
+
   async pause(): Promise<void> {
     this.calls.push('pause')
   }
