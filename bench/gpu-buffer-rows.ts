@@ -7,7 +7,7 @@ import type { Variant } from './bench.ts'
 import type { Driver } from './gpu-driver.ts'
 import { Lazy, scatteredPages, timeOf } from './gpu-frame.ts'
 
-/** Pages of a buffer; the driver takes 1024 pieces unless told otherwise. */
+/** Pages of a buffer; the driver takes 1024 pieces by default. */
 const PAGES = [1, 4, 16, 64, 256, 1024]
 const HUGE_PAGE = 2 << 20
 const MAX_BYTES = 1024 * PAGE

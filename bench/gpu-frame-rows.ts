@@ -164,7 +164,7 @@ function linearView(frame: Frame, layout: Layout): LinearView {
 
 export const frameGroup = (size: FrameSize): string => `frame ${sizeName(size)}`
 
-/** @param leaveOut told of what the driver is not allowed to make */
+/** @param leaveOut receives what the driver is not allowed to make */
 export function frameRows(
   size: FrameSize,
   random: () => number,

@@ -1,16 +1,20 @@
-// Words that hide who does what: docs/glossary.md has the names of the parties. Each may stand in few lines of the product.
+// Words that hide who does what: docs/glossary.md has the names of the parties. Each may stand in few lines.
 const { readdirSync, readFileSync } = require('node:fs')
 
 const MAX_LINES = 9
 const WORDS = ['nobody', 'somebody', 'whoever', 'anybody', 'told']
 
-const files = readdirSync('src', { recursive: true, encoding: 'utf8' }).filter(
-  (file) => file.endsWith('.ts') && !/\.test\.ts$|(^|\/)testing\//.test(file),
+const FOLDERS = ['src', 'test', 'examples', 'bench', 'scripts', 'docs']
+
+const files = FOLDERS.flatMap((folder) =>
+  readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((file) => /\.(ts|md)$/.test(file))
+    .map((file) => `${folder}/${file}`),
 )
-const lines = files.flatMap((file) =>
-  readFileSync(`src/${file}`, 'utf8')
+const lines = ['README.md', ...files].flatMap((file) =>
+  readFileSync(file, 'utf8')
     .split('\n')
-    .map((text, i) => ({ place: `src/${file}:${i + 1}`, text })),
+    .map((text, i) => ({ place: `${file}:${i + 1}`, text })),
 )
 for (const word of WORDS) {
   const pattern = new RegExp(`\\b${word}\\b`, 'i')

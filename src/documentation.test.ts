@@ -17,7 +17,7 @@ function read(file: string): string {
   return readFileSync(path.join(ROOT, file), 'utf8')
 }
 
-/** A file of the project as somebody who installed the package would write it. */
+/** A file of the project as a user of the package writes it. */
 function asUser(file: string): string {
   return read(file)
     .replace("'../src/index.ts'", "'outboard'")

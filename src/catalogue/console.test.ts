@@ -41,7 +41,7 @@ test('input waits for the guest to have room, whole and in order', async () => {
   assert.ok(sent.equals(Buffer.from(got)), `${got.length} of ${sent.length} bytes`)
 })
 
-test('output waits for its reader: what nobody takes stays in the guest', async () => {
+test('output that is not read stays in the guest', async () => {
   const output = new PassThrough({ highWaterMark: 1024 })
   const served = consoleOn(new PassThrough(), output)
   const driver = new ConsoleDriver(served.device)

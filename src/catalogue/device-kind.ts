@@ -103,11 +103,11 @@ interface ServedParts {
   /** Returns the state besides that of the device, for a snapshot of the machine. @throws {SnapshotError} */
   save?(): SavedState
   /**
-   * Takes such a state. Called before the device serves; `resumed` follows.
+   * Takes such a state. Called before the guest runs; `resumed` follows.
    * @throws {SnapshotError} if it is not valid, or does not belong to what the options name
    */
   restore?(state: SavedState): void
-  /** Called when the device serves again after `save` or `restore`. */
+  /** Called when the guest runs again after `save` or `restore`. */
   resumed?(): void
   /** Called when nothing is in flight. */
   close?(): void | Promise<void>

@@ -213,7 +213,7 @@ function createDevice(display: Display, options: DeviceOptions): GpuDevice {
 /** Reads a size such as 256M or 1G. */
 function parseHeapSize(text: string): number {
   const size = byteSize(text) ?? 0
-  if (size < HeapFiles.LEAST || size > HeapFiles.MOST || size % HeapFiles.LEAST !== 0) {
+  if (size < HeapFiles.MIN_BYTES || size > HeapFiles.MAX_BYTES || size % HeapFiles.MIN_BYTES !== 0) {
     throw new UsageError('Give 1M to 1G, whole megabytes.')
   }
   return size

@@ -1,24 +1,24 @@
 import { ExitCode, exitCodeOfLostOutput } from './exit-code.ts'
 
-/** How a run ended: the exit code, and a line for people where something went wrong. */
+/** End of a run: the exit code, and one line if something failed. */
 export interface End {
   readonly code: number
   readonly message?: string
 }
 
 /**
- * The first thing that ends a run: a signal, the time-out, the guest, or the command it was to execute.
+ * End of a run by the first of: a signal, the timeout, the guest, the command of `--exec`.
  *
- * A second signal ends the process at once, whatever it is doing.
+ * A second signal ends the process at once.
  */
 export class Ending {
   readonly reached: Promise<End>
-  /** Aborted together with `reached`, for work that can be given up. */
+  /** Aborted together with `reached`, for work that can be abandoned. */
   readonly signal: AbortSignal
   #finish: (end: End) => void = () => {}
-  /** A signal ended it. */
+  /** True if a signal ended the run. */
   interrupted = false
-  /** A signal or the time-out ended it: no reader of the output is waited for. */
+  /** True if a signal or the timeout ended the run: there is no wait for a reader of the output. */
   hurried = false
   readonly #timer: NodeJS.Timeout | undefined
   readonly #onSignal = (signal: NodeJS.Signals): void => {
@@ -29,7 +29,7 @@ export class Ending {
     this.finish({ code })
   }
 
-  /** Standard output takes no more. */
+  /** Handles an error of standard output. */
   readonly #onBrokenPipe = (error: Error): void => this.finish({ code: exitCodeOfLostOutput(error) })
 
   constructor(timeoutSeconds?: number) {
@@ -52,12 +52,12 @@ export class Ending {
     }
   }
 
-  /** Ends the run; only the first call counts. */
+  /** Ends the run. Only the first call has an effect. */
   finish(end: End): void {
     this.#finish(end)
   }
 
-  /** Gives the signals and the timer back; errors of standard output are still taken. */
+  /** Removes the signal handlers and the timer. Errors of standard output are still handled. */
   release(): void {
     clearTimeout(this.#timer)
     process.off('SIGINT', this.#onSignal).off('SIGTERM', this.#onSignal).off('SIGHUP', this.#onSignal)

@@ -51,7 +51,7 @@ function programs(scripts: Readonly<Record<string, string>>): string {
   return `${bin}:${process.env['PATH']}`
 }
 
-/** An apt whose sources are of one distribution, and that then fails as told. */
+/** An apt whose sources are of one distribution, and that then fails in the given way. */
 function apt(distribution: 'Debian' | 'Ubuntu', update = 'exit 1'): string {
   const index = `Packages ${distribution} ${distribution} mirror:/${distribution}`
   return programs({ 'apt-get': `case "$*" in indextargets*) echo '${index}';; *) ${update};; esac` })

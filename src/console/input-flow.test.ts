@@ -56,16 +56,16 @@ test('a page that sends more than its window is not read until the machine accep
 
 test('input is acknowledged to the page after the machine accepted it', async () => {
   const page = await PageClient.connect(server.url)
-  const told = (): number =>
+  const acknowledged = (): number =>
     page.messages.reduce((sum, message) => sum + (message.type === 'typed' ? message.bytes : 0), 0)
   for (let i = 0; i < 16; i++) page.socket.send(Buffer.alloc(4096, 'x'))
   await page.settle()
-  assert.equal(told(), 0)
+  assert.equal(acknowledged(), 0)
   // The page respects its window: its keys and acknowledgements are still read.
   page.send({ type: 'resize-terminal', columns: 80, rows: 25 })
   await page.until(() => machine.calls.includes('terminal size 80x25'))
   catchUp()
-  await page.until(() => told() === TERMINAL_WINDOW)
+  await page.until(() => acknowledged() === TERMINAL_WINDOW)
 })
 
 test('empty input has no effect', async () => {

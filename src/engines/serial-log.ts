@@ -28,6 +28,11 @@ export class SerialLog {
     this.#listener = listener
   }
 
+  /** The guest was restored: its kernel started earlier. */
+  restored(): void {
+    this.#started = true
+  }
+
   byte(value: number): void {
     if (value === 0x0a) {
       const decoded = new TextDecoder().decode(this.#line.subarray(0, this.#length))

@@ -25,6 +25,8 @@ ip link set lo up
 modprobe -q virtio_pci
 devices=$(cat /sys/bus/virtio/devices/*/modalias 2>/dev/null)
 [ -n "$devices" ] && modprobe -qa $devices evdev
+# Persistent memory is found by a second driver, on a bus of its own.
+[ -e /sys/module/virtio_pmem ] && modprobe -q nd_pmem
 # A blinking cursor would damage the screen several times a second.
 [ -e /sys/class/graphics/fbcon/cursor_blink ] && echo 0 >/sys/class/graphics/fbcon/cursor_blink
 echo 'outboard: devices ready' >/dev/ttyS0

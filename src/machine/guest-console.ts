@@ -26,6 +26,8 @@ export class GuestConsole {
   readonly #report: (message: Report) => void
   /** Last output of the terminal, which a viewer of a restored guest has not seen. */
   readonly #tail = new OutputTail(MAX_TAIL)
+  /** Output of a restored guest that the viewer must see first. */
+  #shown: Uint8Array | undefined
   /** Input that the terminal's port has not accepted. */
   #typed: Uint8Array | undefined
 
@@ -76,18 +78,20 @@ export class GuestConsole {
   }
 
   /**
-   * Takes a saved state, before the device serves. Shows the last output of the terminal, and renews the guest's clock and random
-   * numbers, which are those of the saved guest.
+   * Takes a saved state, before the device serves. `resume` shows the last output of the terminal, and renews the guest's
+   * clock and random numbers, which are those of the saved guest.
    * @returns false if the guest cannot be asked to renew them
    */
   restore(state: SavedState): boolean {
     const { command, tail } = STATE.read(state)
-    this.#windows[Stream.TERMINAL].write(tail)
+    this.#shown = tail
     return this.#command.restore(command, renewal())
   }
 
-  /** Ends a suspension: sends what waits for the guest. */
+  /** The guest runs after `save` or `restore`: shows the restored output, and sends what waits for the guest. */
   resume(): void {
+    if (this.#shown) this.#windows[Stream.TERMINAL].write(this.#shown)
+    this.#shown = undefined
     this.#command.send()
   }
 

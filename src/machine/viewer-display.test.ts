@@ -26,11 +26,11 @@ function surface(width: number, height: number): Surface {
 }
 
 class Viewer {
-  readonly told: (readonly Rect[])[] = []
+  readonly sent: (readonly Rect[])[] = []
   readonly modes: (string | undefined)[] = []
   readonly display = new ViewerDisplay({
     mode: (_scanout, mode) => this.modes.push(mode && `${mode.width}x${mode.height}`),
-    damage: (_scanout, rects) => this.told.push(rects),
+    damage: (_scanout, rects) => this.sent.push(rects),
     cursor: () => {},
   })
 }
@@ -38,41 +38,41 @@ class Viewer {
 const rect = (x: number, y: number, width: number, height: number): Rect => ({ x, y, width, height })
 
 test('damage is merged until the viewer acknowledges the previous damage', () => {
-  const { display, told } = new Viewer()
+  const { display, sent } = new Viewer()
   display.scanout(0, surface(100, 100))
-  assert.deepEqual(told, [[rect(0, 0, 100, 100)]])
+  assert.deepEqual(sent, [[rect(0, 0, 100, 100)]])
   display.damage(0, rect(1, 1, 2, 2))
   display.damage(0, rect(50, 50, 2, 2))
-  assert.equal(told.length, 1)
+  assert.equal(sent.length, 1)
   display.taken(0)
-  assert.equal(told.length, 2)
+  assert.equal(sent.length, 2)
   for (const wanted of [rect(1, 1, 2, 2), rect(50, 50, 2, 2)]) {
-    assert.ok(told[1].some((found) => contains(found, wanted)))
+    assert.ok(sent[1].some((found) => contains(found, wanted)))
   }
   display.taken(0)
-  assert.equal(told.length, 2)
+  assert.equal(sent.length, 2)
 })
 
 test('a viewer that reads a scanout in place receives no damage, and all of it when it stops', () => {
-  const { display, told } = new Viewer()
+  const { display, sent } = new Viewer()
   display.scanout(0, surface(100, 100))
   display.taken(0)
   display.readInPlace(0, true)
   display.damage(0, rect(1, 1, 2, 2))
   display.scanout(0, surface(100, 100))
-  assert.equal(told.length, 1)
+  assert.equal(sent.length, 1)
   display.readInPlace(0, false)
-  assert.deepEqual(told[1], [rect(0, 0, 100, 100)])
+  assert.deepEqual(sent[1], [rect(0, 0, 100, 100)])
 })
 
 test('any amount of damage is merged into a few rectangles that cover it', () => {
-  const { display, told } = new Viewer()
+  const { display, sent } = new Viewer()
   display.scanout(0, surface(1000, 1000))
   const changed = Array.from({ length: 500 }, (_, i) => rect((i * 37) % 990, (i * 91) % 990, 5, 5))
   for (const change of changed) display.damage(0, change)
   display.taken(0)
-  assert.ok(told[1].length <= 8)
-  for (const change of changed) assert.ok(told[1].some((found) => contains(found, change)))
+  assert.ok(sent[1].length <= 8)
+  for (const change of changed) assert.ok(sent[1].some((found) => contains(found, change)))
 })
 
 test('the viewer receives a mode only when it changes', () => {

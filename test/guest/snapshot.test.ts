@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { I386_IMAGE } from '../../src/catalogue/guest-images.ts'
+import { findGuestImage } from '../../src/guest-image/guest-image.ts'
 import { bootGuest, type Guest, guestMissing } from './guest.ts'
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
@@ -149,6 +151,27 @@ test('run --save and --restore continue a guest, and refuse a disk that was chan
   const inQemu = run('--engine', 'qemu', '--save', file, '--exec', 'true')
   assert.equal(inQemu.status, 2)
   assert.match(inQemu.stderr, /--save and --restore need --engine v86/)
+})
+
+test('run starts from the booted guest, and boots again if its snapshot cannot be used', { skip }, () => {
+  const image = findGuestImage(I386_IMAGE)
+  assert.ok(image)
+  const from = path.dirname(image.kernel)
+  const cache = path.join(folder, 'cache')
+  const to = path.join(cache, 'outboard', path.basename(from))
+  cpSync(from, to, { recursive: true, filter: (file) => !file.endsWith('.snapshot') })
+  writeFileSync(path.join(to, 'booted-1.snapshot'), 'not a snapshot')
+  const run = () => {
+    const env = { ...process.env, XDG_CACHE_HOME: cache }
+    return spawnSync(process.execPath, [MAIN, 'run', '--exec', 'echo done'], { encoding: 'utf8', env })
+  }
+  const again = run()
+  assert.deepEqual([again.status, again.stdout], [0, 'done\n'], again.stderr)
+  assert.match(again.stderr, /the snapshot of the booted guest is made again: the bytes are not a saved state/)
+  const restored = run()
+  assert.deepEqual([restored.status, restored.stdout], [0, 'done\n'], restored.stderr)
+  assert.match(restored.stderr, /restoring the guest/)
+  assert.doesNotMatch(restored.stderr, /loading the kernel/)
 })
 
 /** Waits until the pieces of an output contain a text. */

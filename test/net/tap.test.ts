@@ -82,7 +82,7 @@ withTap('the host answers the guest, and has the MTU and offloads of its kernel'
   }
 })
 
-withTap('a checksum is left to whoever agreed to do it, either way', 1, async (port, device) => {
+withTap('a checksum is computed by the side that agreed to it, in both directions', 1, async (port, device) => {
   for (const partial of [true, false]) {
     const plain = featureSet(Feature.VERSION_1, NetFeature.MAC, NetFeature.MRG_RXBUF)
     const guest = new Guest(device, partial ? plain | featureSet(NetFeature.GUEST_CSUM, NetFeature.CSUM) : plain)

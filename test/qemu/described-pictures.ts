@@ -35,18 +35,18 @@ function showVideo(): readonly number[] {
   const { strides, offsets, size, blobId } = imageRequirements(nv12.width, nv12.height, nv12.fourcc)
   const picture = { ...nv12, planes: [0, 1].map((i) => ({ offset: offsets[i], stride: strides[i] })), size }
   const blob = createBlob(BlobMem.HOST3D, BlobFlag.MAPPABLE | BlobFlag.SHAREABLE, size, blobId)
-  const told = describe(blob.resource, picture)
+  const answer = describe(blob.resource, picture)
   drawOn(blob, picture)
-  return told
+  return answer
 }
 
 /** Guest pages with pixels in an order of another GPU, as from one that was passed through. */
 function showTiled(): readonly number[] {
   const { tiled } = PICTURES
   const blob = createBlob(BlobMem.GUEST, BlobFlag.MAPPABLE | BlobFlag.SHAREABLE, tiled.size, 0)
-  const told = describe(blob.resource, tiled)
+  const answer = describe(blob.resource, tiled)
   drawOn(blob, tiled)
-  return told
+  return answer
 }
 
 export function drawForOthers(): Descriptions {

@@ -1,7 +1,7 @@
 /**
  * A program of the guest that draws into graphics memory of the device, as Mesa and minigbm do: it asks what a picture
  * needs, allocates it from the heap, maps it through the host-visible window, and shows it. Others it only describes,
- * for who has them on the host. Told of itself as one line of JSON.
+ * for who has them on the host. The program prints the rest as one line of JSON.
  */
 import { type Descriptions, drawForOthers } from './described-pictures.ts'
 import { KernelScreen, XR24 } from './kernel-screen.ts'
@@ -10,7 +10,7 @@ import { BlobFlag, BlobMem, capset, createBlob, fd, imageRequirements, map } fro
 const [WIDTH, HEIGHT] = [1024, 768]
 
 /** Output of the program. */
-export interface Told {
+export interface GraphicsReport {
   readonly capset: readonly number[]
   readonly stride: number
   readonly size: number
@@ -37,7 +37,7 @@ screen.show(framebuffer, WIDTH, HEIGHT)
 pixels[(100 * stride) / 4 + 200] = 0xab_cd_ef
 screen.flush(framebuffer, { x: 200, y: 100, width: 1, height: 1 })
 
-const told: Told = { capset: [...capset], stride, size, blobId, before, described: drawForOthers() }
-process.stdout.write(`${JSON.stringify(told)}\n`)
+const printed: GraphicsReport = { capset: [...capset], stride, size, blobId, before, described: drawForOthers() }
+process.stdout.write(`${JSON.stringify(printed)}\n`)
 // The picture stays on the screen until the program exits.
 setInterval(() => {}, 60_000)

@@ -219,7 +219,7 @@ class Watcher {
 
   /** Resolves when the guest took a buffer back. */
   gone(buffer: ReceivedBuffer | undefined): Promise<void> {
-    const told = new Promise<void>((resolve) => {
+    const notified = new Promise<void>((resolve) => {
       const end = this.client.listen({
         removed: (which) => {
           if (which !== buffer) return
@@ -228,6 +228,6 @@ class Watcher {
         },
       })
     })
-    return soon(`the end of ${buffer?.name}`, told)
+    return soon(`the end of ${buffer?.name}`, notified)
   }
 }

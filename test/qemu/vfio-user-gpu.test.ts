@@ -13,7 +13,7 @@ import { FrameClient } from '../../src/sharing/frames/frame-client.ts'
 import { UDMABUF_IMAGE } from '../udmabuf/udmabuf-image.ts'
 import { scratchFolder } from './device-program.ts'
 import { startGpu } from './gpu-process.ts'
-import type { Told } from './graphics-program.ts'
+import type { GraphicsReport } from './graphics-program.ts'
 import { findImageForPrograms, MACHINE_FILES, mountMachineFiles } from './machine-files.ts'
 import { PICTURES, paint } from './pictures-for-others.ts'
 import { bootPortGuest } from './port-guest.ts'
@@ -55,11 +55,11 @@ test('a program of the guest draws in the heap over vfio-user, and its screen is
        cat /tmp/said`,
     )
     assert.match(said, /^\{/, said)
-    const told: Told = JSON.parse(said)
+    const printed: GraphicsReport = JSON.parse(said)
     const picture = { stride: WIDTH * 4, size: WIDTH * HEIGHT * 4, blobId: 1, before: false }
     const { nv12, tiled } = await frames
     const kinds = [nv12, tiled].map(({ kind }) => (kind === 'dma-buf' ? DescribedKind.DMA_BUF : DescribedKind.LINEAR))
-    assert.deepEqual(told, {
+    assert.deepEqual(printed, {
       ...{ capset: [1, 0, 0, 1], ...picture },
       described: {
         probe: [GpuResponse.ERR_INVALID_RESOURCE_ID, 0],

@@ -91,12 +91,12 @@ export function ask(type: number, body: readonly number[]): readonly number[] {
 }
 
 export function imageRequirements(width: number, height: number, fourcc: number): Requirements {
-  const told = ask(GET_IMAGE_REQUIREMENTS, [width, height, fourcc, 0])
+  const answer = ask(GET_IMAGE_REQUIREMENTS, [width, height, fourcc, 0])
   return {
-    strides: told.slice(0, 4),
-    offsets: told.slice(4, 8),
-    modifier: told.slice(8, 10),
-    size: told[10],
-    blobId: told[12],
+    strides: answer.slice(0, 4),
+    offsets: answer.slice(4, 8),
+    modifier: answer.slice(8, 10),
+    size: answer[10],
+    blobId: answer[12],
   }
 }

@@ -23,9 +23,9 @@ class HeapFilesError extends Error {
  * The store is a file of its own, of ordinary pages, which no monitor maps.
  */
 export class HeapFiles implements HeapMemory {
-  static readonly LEAST = 1 << 20
+  static readonly MIN_BYTES = 1 << 20
   /** Limit of one memory region. */
-  static readonly MOST = 1 << 30
+  static readonly MAX_BYTES = 1 << 30
 
   readonly window: MemoryRegion
   readonly store: MemoryRegion
@@ -42,7 +42,7 @@ export class HeapFiles implements HeapMemory {
   }
 
   /**
-   * @param size of the window in bytes: whole megabytes from `LEAST` to `MOST`, and whole pages
+   * @param size of the window in bytes: whole megabytes from `MIN_BYTES` to `MAX_BYTES`, and whole pages
    * @param pageSize `HEAP_PAGE`, the default, or `HUGE_PAGE`
    * @throws {HeapFilesError} if there are too few huge pages
    * @throws {SystemCallError}

@@ -21,23 +21,23 @@ import { uringRefused } from '../../host/linux/reactor/create-reactor.ts'
 export const Level = { OK: 'ok', LIMITED: 'limited', MISSING: 'missing' } as const
 export type Level = (typeof Level)[keyof typeof Level]
 
-/** What this machine can do in one respect. */
+/** Result of one check of this machine. */
 export interface Check {
-  /** For scripts; it stays the same. */
+  /** Name for scripts, which never changes. */
   readonly id: string
   readonly level: Level
-  /** In words for people. */
+  /** Result as a sentence. */
   readonly summary: string
-  /** What would make it better. */
+  /** Action that improves the result. */
   readonly remedy?: string
-  /** Of a QEMU: devices through which ours reach a guest, and whether it has them. */
+  /** Front-ends of a QEMU, and whether it has them. */
   readonly transports?: Readonly<Record<string, boolean>>
 }
 
 /** The oldest Node that works. */
 const NODE = [20, 19] as const
 
-/** Looks at everything the project can use on this machine. Nothing is fetched, made or changed. */
+/** Checks everything that the project can use on this machine. Fetches, creates and changes nothing. */
 export async function examineMachine(): Promise<Check[]> {
   // A search that fails found none.
   const qemus = await findQemus().catch(() => [])
@@ -65,7 +65,7 @@ export async function examineMachine(): Promise<Check[]> {
   ]
 }
 
-/** An examination that fails is a finding too, and the others go on. */
+/** Performs a check. If it fails, that is its result, and the other checks continue. */
 async function attempt(id: string, examine: () => Check | Promise<Check>): Promise<Check> {
   try {
     return await examine()
@@ -115,7 +115,7 @@ async function apt(): Promise<Check> {
   }
 }
 
-/** The folder may be missing: then it is made in the first folder above it that is there. */
+/** Checks the cache folder. If it is missing, it can be created in the nearest existing folder above it. */
 async function cache(): Promise<Check> {
   const id = 'cache'
   try {
@@ -153,13 +153,13 @@ async function deviceFile(id: string, file: string, without: string): Promise<Ch
     return {
       id,
       level: Level.LIMITED,
-      summary: `${without}: ${denied ? `${file} is not ours to open` : `there is no ${file}`}`,
+      summary: `${without}: ${denied ? `${file} cannot be opened by this user` : `there is no ${file}`}`,
       remedy: denied ? `ask for access to ${file}` : `load the kernel module ${path.basename(file)}`,
     }
   }
 }
 
-/** An existing interface is opened by its owner; only root creates one. */
+/** Checks TAP interfaces. An owner opens an existing one; only root creates one. */
 function tap(): Check {
   const refused = tunRefused()
   if (refused === undefined) {
@@ -203,11 +203,11 @@ function noQemu(): Check {
     id: 'qemu',
     level: Level.LIMITED,
     summary: 'no QEMU yet: the first run with --engine qemu fetches one, with apt',
-    remedy: 'install QEMU 11.1 or newer, if you want one of your own',
+    remedy: 'to use an installed one: install QEMU 11.1 or newer',
   }
 }
 
-/** @param qemus in the order in which they are looked at: the first that will do is taken */
+/** @param qemus in the order of preference: the first usable one is used */
 async function qemuFinding(qemu: Qemu, qemus: readonly Qemu[]): Promise<Check> {
   const names = await knownFrontEnds()
   const transports = Object.fromEntries(names.map((name) => [name, qemu.devices.has(name)]))

@@ -4,12 +4,12 @@ import type { FramebufferLayout } from '../../services/framebuffer-layout.ts'
 import type { ReceivedScanout } from '../../sharing/frames/frame-client.ts'
 import type { ReceivedBuffer } from '../../sharing/frames/received-buffer.ts'
 
-/** What a picture is, for scripts. */
+/** Returns a framebuffer layout for scripts. */
 function pictureFacts({ width, height, fourcc, modifier, planes }: FramebufferLayout) {
   return { width, height, fourcc: fourccName(fourcc), modifier: `0x${modifier.toString(16)}`, planes }
 }
 
-/** What a scanout is, for scripts. */
+/** Returns a scanout for scripts. */
 export function scanoutFacts({ index, path, reason, buffer, picture, source }: ReceivedScanout) {
   return {
     index,
@@ -21,14 +21,14 @@ export function scanoutFacts({ index, path, reason, buffer, picture, source }: R
   }
 }
 
-/** What a buffer is, for scripts. */
+/** Returns a buffer for scripts. */
 export function bufferFacts({ id, name, kind, reason, withheld, byteLength, picture, uuid }: ReceivedBuffer) {
   return {
     id,
     name,
     kind,
     reason,
-    /** Why its bytes are not given; null where they are. */
+    /** Reason why its bytes are not shared; null if they are. */
     withheld: withheld || null,
     bytes: byteLength,
     uuid: uuid ? uuidText(uuid) : null,

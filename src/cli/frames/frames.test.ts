@@ -46,7 +46,7 @@ function withRig(name: string, memoryFiles: boolean, body: (rig: FramesRig) => P
   })
 }
 
-withRig('list tells what there is, how it is had, and why', false, async (rig) => {
+withRig('list prints screens and buffers with their paths and reasons', false, async (rig) => {
   const nothing = await frames(rig.path)
   assert.equal(nothing.stdout, 'the guest shows nothing, and shares nothing\n')
   const picture = rig.picture(7, 64, 48)

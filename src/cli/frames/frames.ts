@@ -11,27 +11,27 @@ import type { FramesOptions } from './options.ts'
 
 const EXAMPLES = `
 Examples:
-  outboard device gpu --socket-path=gpu.sock --export=frames.sock ...   a guest's GPU that gives out its buffers
-  outboard frames frames.sock                                       what there is, and how it is had
+  outboard device gpu --socket-path=gpu.sock --export=frames.sock ...   a guest's GPU that exports its buffers
+  outboard frames frames.sock                                       all screens and buffers, with their paths
   outboard frames frames.sock dump --output screen.png              the first scanout that is on
   outboard frames frames.sock dump --output buffer.png --buffer 3   a buffer by its number in the list
   outboard frames frames.sock measure --seconds 10 --json
   outboard frames frames.sock watch
 
-Only the user who started the device, root, and users it lists may connect. Nothing is copied on the way: bytes are read
-where the guest drew them. "dump" needs to read them: of buffers that are no dma-bufs the device has to give its memory files
-(--export-memory).
+The user who started the device, root, and the users of --export-user may connect. Nothing is copied on the way: bytes
+are read where the guest drew them. "dump" must read the bytes: for buffers that are not dma-bufs the device must share
+its memory files (--export-memory).
 
-Exit codes: 0; 2 wrong arguments, or no such socket or picture; 125 the device refused or went away; 130 and 143 interrupted
-before there was a result.`
+Exit codes: 0; 2 wrong arguments, or no such socket or picture; 125 the device refused or closed the connection; 130 and
+143 interrupted before there was a result.`
 
 const KINDS = ['list', 'dump', 'measure', 'watch'] as const
 type Kind = (typeof KINDS)[number]
 
-/** Does one of the kinds, with a client that is closed afterwards, and when it is interrupted. */
+/** Executes one kind of command. The client is closed afterwards, and when the command is interrupted. */
 type Action = (client: FrameClient, options: FramesOptions, interrupted: AbortSignal) => Promise<void>
 
-/** Each is loaded when it is wanted. */
+/** Each is loaded when it is needed. */
 const ACTIONS: Readonly<Record<Kind, () => Promise<Action>>> = {
   list: async () => (await import('./list.ts')).listFrames,
   dump: async () => (await import('./dump.ts')).dumpFrame,
@@ -39,7 +39,7 @@ const ACTIONS: Readonly<Record<Kind, () => Promise<Action>>> = {
   watch: async () => (await import('./watch.ts')).watchFrames,
 }
 
-/** Which options are for which kinds. */
+/** Kinds of commands for which an option is valid. */
 const BELONGS: Readonly<Record<keyof FramesOptions, readonly Kind[]>> = {
   json: ['list', 'measure', 'watch'],
   output: ['dump'],
@@ -52,13 +52,13 @@ export function framesCommand(): Command {
   return new Command('frames')
     .description("a guest's screens and buffers, from the export socket of its GPU: list, dump, measure, watch")
     .exitOverride()
-    .argument('<path>', 'the socket that `outboard device gpu --export` listens on')
-    .addArgument(new Argument('[what]', 'what to do with them').choices(KINDS).default('list'))
-    .option('--json', 'list, measure, watch: for scripts')
-    .option('--output <file>', 'dump: the PNG to write')
-    .option('--scanout <number>', 'dump: this screen, rather than the first that is on', wholeNumber(0, 15))
-    .option('--buffer <number>', 'dump: this buffer', wholeNumber(1, 2 ** 50))
-    .option('--seconds <number>', 'measure: for so long (default: 5)', wholeNumber(1, 3600))
+    .argument('<path>', 'export socket of `outboard device gpu --export`')
+    .addArgument(new Argument('[what]', 'kind of command').choices(KINDS).default('list'))
+    .option('--json', 'list, measure, watch: output for scripts')
+    .option('--output <file>', 'dump: PNG file to write')
+    .option('--scanout <number>', 'dump: screen (default: the first that is on)', wholeNumber(0, 15))
+    .option('--buffer <number>', 'dump: buffer', wholeNumber(1, 2 ** 50))
+    .option('--seconds <number>', 'measure: duration in seconds (default: 5)', wholeNumber(1, 3600))
     .addHelpText('after', EXAMPLES)
     .action(async (path: string, what: Kind, options: FramesOptions) => {
       process.exitCode = await run(path, what, options)
@@ -73,7 +73,7 @@ async function run(path: string, what: Kind, options: FramesOptions): Promise<nu
     const work = perform(path, what, options, ending).then(() => ending.finish({ code: ExitCode.OK }))
     await Promise.race([work, ending.reached])
     const { code } = await ending.reached
-    // What was begun is finished: a client that is closed sees the end of its frames.
+    // The action completes: a client that is closed sees the end of its frames.
     await work
     return code
   } catch (error) {
@@ -100,10 +100,10 @@ async function perform(path: string, what: Kind, options: FramesOptions, ending:
   }
 }
 
-/** @throws {UsageError} where there is no such socket */
+/** @throws {UsageError} if there is no such socket */
 async function connect(path: string, buffers: boolean): Promise<FrameClient> {
   const missing = ffiMissing()
-  if (missing !== undefined) throw new UsageError(`buffers of other processes cannot be had: ${missing}`)
+  if (missing !== undefined) throw new UsageError(`buffers of other processes cannot be received: ${missing}`)
   try {
     return await FrameClient.connect(path, { buffers })
   } catch (error) {

@@ -3,7 +3,7 @@ import type { FrameClient } from '../../sharing/frames/frame-client.ts'
 import { bufferFacts, bufferLine, scanoutFacts, scanoutLine } from './format.ts'
 import type { FramesOptions } from './options.ts'
 
-/** Prints what there is, and how it is had. */
+/** Prints all screens and buffers, with their paths and reasons. */
 export async function listFrames(client: FrameClient, { json }: FramesOptions): Promise<void> {
   await client.ready
   const scanouts = [...client.scanouts.values()].sort((a, b) => a.index - b.index)

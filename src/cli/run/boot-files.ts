@@ -10,14 +10,14 @@ import { AMD64_RECIPE, I386_RECIPE } from '../../guest-image/recipe.ts'
 import { UsageError } from '../../services/usage-error.ts'
 import type { DiskOption, RunOptions } from './run-options.ts'
 
-/** The kernel a guest boots, and what it needs with it. */
+/** Kernel of a guest, with its ramdisk and arguments. */
 export interface KernelFiles {
   readonly kernel: string
   readonly initrd?: string
   readonly commandLine: string
 }
 
-/** The files a guest boots from that has no firmware of its own. */
+/** Files from which a machine without firmware boots. */
 export interface BootFiles extends KernelFiles {
   readonly bios: string
   readonly vgaBios: string
@@ -26,10 +26,10 @@ export interface BootFiles extends KernelFiles {
 type KernelOptions = Pick<RunOptions, 'kernel' | 'initrd' | 'append' | 'mirror'>
 type OnProgress = (step: string, detail: string) => void
 
-/** Where distributions put SeaBIOS, for a machine that boots its own kernel and may have no apt to fetch one. */
+/** Folders of SeaBIOS in distributions, for a host that boots its own kernel and may have no apt. */
 const FIRMWARE_FOLDERS = ['/usr/share/seabios', '/usr/share/qemu', '/usr/share/qemu-kvm']
 
-/** Kernel, ramdisk and firmware: those named on the command line, or the guest image's, fetched where they are not there yet. */
+/** Returns kernel, ramdisk and firmware: those of the command line, or else the guest image's, fetched if necessary. */
 export async function bootFiles(
   options: KernelOptions,
   signal: AbortSignal,
@@ -47,7 +47,7 @@ export async function bootFiles(
   return { ...(own ?? kernelOf(image, options)), bios, vgaBios }
 }
 
-/** Kernel and ramdisk for a machine that has firmware. */
+/** Returns kernel and ramdisk for a machine with firmware. */
 export async function kernelFiles(
   options: KernelOptions,
   signal: AbortSignal,

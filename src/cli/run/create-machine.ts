@@ -20,22 +20,23 @@ const MAIN = fileURLToPath(new URL('../main.js', import.meta.url))
 /** Default and maximum memory of a guest in MiB, by engine. */
 const MEMORY = { v86: { usual: 256, most: 2047 }, qemu: { usual: 512, most: 1 << 20 } } as const
 
-/** The emulator keeps what it made of code until the guest itself changes that; a disk in another process changes it unseen. */
+/** QEMU translates code again when the guest changes it. It does not see changes by a disk in another process. */
 const STALE_CODE =
-  'without KVM, a boot loader that has the next one loaded over itself hangs, as that of syslinux does; GRUB does not'
+  'without KVM, a boot loader that loads the next one over itself hangs, such as syslinux; GRUB does not'
 
 /** Machine that was not started yet. */
 export interface CreatedMachine {
   readonly machine: Machine
-  /** Called when the guest runs, before anything else uses it. */
-  started?(): Promise<void>
-  /** Creates another machine if this one cannot be started. */
-  otherwise?(): Promise<CreatedMachine>
+  /** For a machine that only boots once: saves it as soon as it can be used. Machines of `next` start from there. */
+  saveBooted?(): Promise<void>
+  /** Creates a machine that takes the place of this one, if this one was saved or cannot be started. */
+  next?(): Promise<CreatedMachine>
 }
 
 /**
- * Makes the guest that was asked for, and fetches first what it needs and is not there.
- * @returns undefined where that was aborted
+ * Creates the machine of a run, and fetches missing files first.
+ * @returns undefined if that was aborted
+ * @throws {UsageError} for options that do not fit together
  */
 export async function createMachine(
   options: RunOptions,
@@ -129,18 +130,18 @@ async function standardMachine(options: V86MachineOptions): Promise<CreatedMachi
   const snapshot = await readBootedGuest(options)
   if (!snapshot) {
     const machine = createV86Machine(options)
-    return { machine, started: () => saveBootedGuest(options, machine) }
+    return { machine, saveBooted: () => saveBootedGuest(options, machine), next: () => standardMachine(options) }
   }
   return {
     machine: createV86Machine({ ...options, snapshot }),
-    async otherwise() {
+    async next() {
       await removeBootedGuest(options)
       return await standardMachine(options)
     },
   }
 }
 
-/** Whether QEMU's tools are needed to read it. */
+/** True if QEMU's tools are needed to read the disk. */
 function isImage({ format = 'raw' }: DiskOption): boolean {
   return format !== 'raw'
 }

@@ -8,12 +8,12 @@ import type { GuestNetwork } from '../../engines/qemu/guest-network.ts'
 import { isMirror } from '../../guest-image/debian/apt.ts'
 import { invalidIfUsage } from '../arguments.ts'
 
-/** What `outboard run` was asked, checked. */
+/** Checked options of `outboard run`. */
 export interface RunOptions {
   readonly engine: 'v86' | 'qemu'
-  /** Of devices to QEMU; vhost-user where it is not said. */
+  /** Protocol between QEMU and its devices. @default vhost-user */
   readonly transport?: DeviceTransport
-  /** MiB; what suits the engine where it is not said. */
+  /** Memory of the guest in MiB. @default that of the engine */
   readonly memory?: number
   readonly disk: readonly DiskOption[]
   readonly device: readonly AddedDevice[]
@@ -33,11 +33,11 @@ export interface RunOptions {
   /** File of a saved machine. */
   readonly restore?: string
   readonly changedDisks?: boolean
-  /** Address of the Debian archive, for what is fetched. */
+  /** URL of the Debian mirror. */
   readonly mirror?: string
   readonly exec?: string
   readonly timeout?: number
-  /** What suits the machine where it is not said. */
+  /** @default passt, if it is installed */
   readonly net?: NetOption
 }
 
@@ -46,15 +46,15 @@ export type NetOption = GuestNetwork | { readonly kind: 'none' }
 export interface DiskOption {
   readonly path: string
   readonly readOnly: boolean
-  /** What was said, or else the name says; raw where neither does. */
+  /** Given format, or that of the file name. @default raw */
   readonly format?: DiskFormat
-  /** 512 where it is not said. */
+  /** @default 512 */
   readonly logicalBlockSize?: LogicalBlockSize
 }
 
 /**
- * `FILE`, with any of `,readonly`, `,format=FORMAT` and `,logical-block-size=BYTES` behind it; what else is after a comma is the file's name. Options are collected in
- * the order given: /dev/vda, /dev/vdb ...
+ * Parses `FILE[,readonly][,format=FORMAT][,logical-block-size=BYTES]`. Any other text after a comma belongs to the file
+ * name. Options are collected in their order: /dev/vda, /dev/vdb ...
  */
 export function parseDisk(value: string, before: readonly DiskOption[]): DiskOption[] {
   let path = value
@@ -75,7 +75,7 @@ export function parseDisk(value: string, before: readonly DiskOption[]): DiskOpt
   return [...before, { path, readOnly, ...(format && { format }), ...(logicalBlockSize && { logicalBlockSize }) }]
 }
 
-/** `KIND[,OPTION[=VALUE]]...`, collected in the order given. */
+/** Parses `KIND[,OPTION[=VALUE]]...`. Options are collected in their order. */
 export function parseDevice(value: string, before: readonly AddedDevice[]): AddedDevice[] {
   return [...before, invalidIfUsage(() => parseAddedDevice(value))]
 }
@@ -84,7 +84,7 @@ function unknownFormat(): never {
   throw new InvalidArgumentError(`A format is one of ${DISK_FORMATS.join(', ')}.`)
 }
 
-/** `none`, `passt`, `passt:OPTIONS` or `tap:NAME`. */
+/** Parses `none`, `passt`, `passt:OPTIONS` or `tap:NAME`. */
 export function parseNet(value: string): NetOption {
   const [, kind, rest] = /^(none|passt|tap)(?::(.+))?$/.exec(value) ?? []
   if (kind === 'tap' && rest !== undefined) return { kind, name: rest }
@@ -93,13 +93,13 @@ export function parseNet(value: string): NetOption {
   throw new InvalidArgumentError('Give none, passt, passt:OPTIONS or tap:NAME.')
 }
 
-/** The address of a Debian archive. */
+/** Parses the URL of a Debian mirror. */
 export function parseMirror(value: string): string {
   if (!isMirror(value)) throw new InvalidArgumentError('Give the URL of a Debian mirror.')
   return value
 }
 
-/** Seconds, with a fraction if wanted. */
+/** Parses seconds, possibly with a fraction. */
 export function parseSeconds(value: string): number {
   const seconds = Number(value)
   if (!/^\d*\.?\d+$/.test(value) || seconds <= 0 || seconds > 2_000_000) {

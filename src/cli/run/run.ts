@@ -19,24 +19,24 @@ import { saveMachine } from './save-machine.ts'
 import { saveScreenshot } from './screenshot.ts'
 import { attachTerminal } from './terminal.ts'
 
-/** Where the page is served unless `--port` says otherwise; another free port where it is taken. */
+/** Default port of the page. If it is taken, another free port is used. */
 const DEFAULT_PORT = 8676
 
 const EXAMPLES = `
 Examples:
-  outboard run                                       a guest, its screen in a browser tab
+  outboard run                                       a guest with its screen in a browser tab
   outboard run --disk data.img --disk base.img,readonly
   outboard run --device input,kind=keyboard          with a second keyboard
   outboard run --display none                        the guest's console in this terminal (Ctrl-] leaves)
   outboard run --display none --exec 'uname -a'      one command, its output and its exit status
-  outboard run --engine qemu                         the same in QEMU, each device in a process of its own
+  outboard run --engine qemu                         the same in QEMU, with each device in its own process
   outboard run --engine qemu --disk debian.qcow2 --boot disk --net 'passt:-t 2222:22'
   outboard run --engine qemu --disk debian.qcow2 --boot disk --firmware uefi --display none
   outboard run --save guest.snapshot                 Ctrl-C saves the machine
   outboard run --restore guest.snapshot              and it continues where it was
   outboard run --display none --screenshot shot.png --exec 'cat /dev/urandom > /dev/fb0'
 
-Exit codes: 0, or with --exec the command's own; 2 wrong arguments or files; 124 --timeout is over;
+Exit codes: 0, or with --exec that of the command; 2 wrong arguments or files; 124 --timeout is over;
 125 the guest or the engine failed; 130 and 143 interrupted; 141 standard output has no reader.
 A first Ctrl-C stops the guest and flushes its disks, a second one stops at once.`
 
@@ -47,63 +47,63 @@ export async function runCommand(plugins: readonly string[]): Promise<Command> {
     .description('start a guest on devices of this project')
     .exitOverride()
     .addOption(
-      new Option('--engine <name>', 'what executes the guest: an emulator in this process, or QEMU')
+      new Option('--engine <name>', 'program that executes the guest: the emulator v86 in this process, or QEMU')
         .choices(['v86', 'qemu'])
         .default('v86'),
     )
     .addOption(
       new Option(
         '--transport <protocol>',
-        'what QEMU and its devices speak: vhost-user, or vfio-user, where each is a whole PCI function (default: vhost-user)',
+        'protocol between QEMU and its devices; with vfio-user each device is a whole PCI function (default: vhost-user)',
       ).choices(DEVICE_TRANSPORTS),
     )
     .option('--memory <MiB>', 'memory of the guest (default: 256, or 512 in QEMU)', wholeNumber(64, 1 << 20))
     .option(
       '--disk <file[,readonly][,format=name][,logical-block-size=bytes]>',
-      'a disk image or block device, /dev/vda first; may be repeated. Raw, unless the name ends like another format ' +
-        `or one is named (${DISK_FORMATS.join(', ')}), which needs QEMU; with blocks of 512 bytes, or of 4096`,
+      'disk image or block device, /dev/vda first; may be repeated. The format is raw, or follows from the name or from ' +
+        `format= (${DISK_FORMATS.join(', ')}; other formats need QEMU). The block size is 512 or 4096 (default: 512)`,
       parseDisk,
       [],
     )
     .option(
       '--device <kind[,option=value]...>',
-      `one more device: ${kindNames().join(', ')}, with the options of \`outboard device KIND\`; may be repeated`,
+      `additional device: ${kindNames().join(', ')}, with the options of \`outboard device KIND\`; may be repeated`,
       parseDevice,
       [],
     )
     .addOption(
-      new Option('--boot <what>', 'a kernel, or with QEMU what the first disk holds')
+      new Option('--boot <what>', 'what to boot: a kernel, or in QEMU the first disk')
         .choices(['kernel', 'disk'])
         .default('kernel'),
     )
     .option(
       '--firmware <bios|uefi|file>',
-      'in QEMU: what the machine starts with, its console in the terminal; SeaBIOS, OVMF (fetched where it is not ' +
-        'installed) or an image of yours (default: SeaBIOS, without a console)',
+      'in QEMU: firmware, with its console in the terminal: SeaBIOS, OVMF (fetched if it is not installed) or a file ' +
+        '(default: SeaBIOS, without a console)',
     )
     .option(
       '--net <network>',
-      'in QEMU: none, passt (the network of this machine, without root), passt:OPTIONS of its own, or tap:NAME ' +
-        '(default: passt, where it is installed)',
+      'in QEMU: none, passt (the network of this machine, without root), passt:OPTIONS, or tap:NAME ' +
+        '(default: passt, if it is installed)',
       parseNet,
     )
     .option(
       '--mirror <url>',
-      'the Debian mirror that kernels, QEMU and OVMF are fetched from (default: OUTBOARD_DEBIAN_MIRROR, or the one of apt)',
+      'Debian mirror from which kernels, QEMU and OVMF are fetched (default: OUTBOARD_DEBIAN_MIRROR, or that of apt)',
       parseMirror,
     )
-    .option('--kernel <file>', 'a kernel (bzImage) of your own instead of the Debian one')
-    .option('--initrd <file>', 'its initial ramdisk')
-    .option('--append <arguments>', 'more kernel arguments')
+    .option('--kernel <file>', 'kernel (bzImage) in place of the Debian kernel')
+    .option('--initrd <file>', 'initial ramdisk of the kernel')
+    .option('--append <arguments>', 'additional kernel arguments')
     .addOption(
       new Option(
         '--display <where>',
-        'the screen: a page for the browser, or none (default: web; none with --exec)',
+        'screen: a page for the browser, or none (default: web; none with --exec)',
       ).choices(['web', 'none']),
     )
     .option(
       '--port <number>',
-      `port of the page on 127.0.0.1 (default: ${DEFAULT_PORT}, or a free one)`,
+      `port of the page on 127.0.0.1 (default: ${DEFAULT_PORT}, or a free port)`,
       wholeNumber(0, 65535),
     )
     .option('--screenshot <file>', 'save the screen as PNG at the end')
@@ -111,7 +111,7 @@ export async function runCommand(plugins: readonly string[]): Promise<Command> {
     .option('--restore <file>', 'continue a saved machine; give its --disk and --device options again')
     .option('--changed-disks', 'with --restore: continue although a disk was changed since, which may damage it')
     .option('--exec <command>', 'run a shell command in the guest, then stop')
-    .option('--timeout <seconds>', 'stop after so long, with exit code 124', parseSeconds)
+    .option('--timeout <seconds>', 'stop after this time, with exit code 124', parseSeconds)
     .addHelpText('after', EXAMPLES)
     .action(async (options: RunOptions) => {
       const progress = new Progress()
@@ -122,26 +122,26 @@ export async function runCommand(plugins: readonly string[]): Promise<Command> {
     })
 }
 
-/** Everything a run does, from the first check to the last flush. Never rejects. */
+/** Runs a guest, from the first check to the last flush. Never rejects. */
 async function run(options: RunOptions, progress: Progress): Promise<End> {
   const ending = new Ending(options.timeout)
   const started: { machine?: Machine; page?: ConsoleServer } = {}
   try {
     await Promise.race([start(options, progress, ending, started), ending.reached])
     const end = await ending.reached
-    // Who interrupts wants an end, not a wait for the screen to be quiet.
+    // After an interrupt there is no wait for a quiet screen.
     if (options.screenshot && started.machine && !ending.interrupted)
       await saveScreenshot(started.machine, options.screenshot)
     if (options.save !== undefined && started.machine) await saveMachine(started.machine, options.save)
     return end
   } catch (error) {
-    return { code: exitCodeOf(error), message: error instanceof Error ? error.message : String(error) }
+    return { code: exitCodeOf(error), message: reasonOf(error) }
   } finally {
-    // The disks first: a page may take its time to leave.
+    // The disks first: closing the page may take longer.
     await started.machine?.stop()
     await started.page?.close()
     ending.release()
-    // What the guest printed last; a signal ends this wait, too.
+    // Waits for the last output of the guest. A signal ends this wait, too.
     if (!ending.hurried) await written(process.stdout, '')
   }
 }
@@ -191,29 +191,39 @@ async function startMachine(
 ): Promise<Machine> {
   const { machine } = created
   started.machine = machine
-  machine.listen({
+  const stopListening = machine.listen({
     progress: (step) => progress.show(step),
     log: (line) => progress.line(line),
     stopped: ({ kind, message }) => {
       ending.finish(kind === 'power-off' ? { code: ExitCode.OK } : { code: ExitCode.FAILURE, message })
     },
   })
+  if (created.saveBooted) {
+    await machine.start()
+    progress.show('booting the guest once; later runs start from there')
+    try {
+      await created.saveBooted()
+    } catch (error) {
+      // This machine is used, although its first output was not shown.
+      progress.line(`later runs boot again: ${reasonOf(error)}`)
+      return machine
+    }
+    stopListening()
+    await machine.stop()
+    return created.next ? await startMachine(await created.next(), progress, ending, started) : machine
+  }
   try {
     await machine.start()
+    return machine
   } catch (error) {
-    if (!created.otherwise) throw error
-    progress.line(`the snapshot of the booted guest is made again: ${error instanceof Error ? error.message : error}`)
-    return await startMachine(await created.otherwise(), progress, ending, started)
+    if (!created.next) throw error
+    progress.line(`the snapshot of the booted guest is made again: ${reasonOf(error)}`)
+    return await startMachine(await created.next(), progress, ending, started)
   }
-  if (created.started) {
-    progress.show('saving the booted guest, from which later runs start')
-    try {
-      await created.started()
-    } catch (error) {
-      progress.line(`later runs boot again: ${error instanceof Error ? error.message : error}`)
-    }
-  }
-  return machine
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }
 
 async function servePage(machine: Machine, port: number | undefined): Promise<ConsoleServer> {

@@ -3,13 +3,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { encode } from 'fast-png'
 import type { Machine, Pixels } from '../../machine/machine.ts'
 
-/** A screen that has not changed for so long shows all the guest drew: drivers flush some time after a program wrote. */
+/** Time without changes after which the screen is complete: drivers flush some time after a program drew. */
 const QUIET_MS = 400
 const TIMEOUT_MS = 5000
 
 /**
- * Saves the first scanout as PNG, once nothing has changed on it for a moment.
- * @throws Error where the screen is off or the file cannot be written
+ * Saves the first scanout as PNG, when it has not changed for a moment.
+ * @throws {Error} if the screen is off or the file cannot be written
  */
 export async function saveScreenshot(machine: Machine, file: string): Promise<void> {
   await quietScreen(machine)
@@ -33,7 +33,7 @@ async function quietScreen(machine: Machine): Promise<void> {
   }
 }
 
-/** PNG, 8 bits a channel, without alpha. */
+/** Encodes pixels as PNG with 8 bits a channel, without alpha. */
 export function encodePng(pixels: Pixels): Uint8Array {
   const { width, height, data } = pixels
   const rgb = new Uint8Array(width * height * 3)

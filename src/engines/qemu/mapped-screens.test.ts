@@ -113,7 +113,7 @@ withPage('damage is merged until the previous damage is acknowledged', { memoryF
   await sleep(30)
   assert.equal(page.damage.length, 1)
   assert.ok(page.screens.taken(0))
-  assert.ok(!page.screens.taken(0), 'it was told once')
+  assert.ok(!page.screens.taken(0), 'it was acknowledged once')
   await page.until(() => page.damage.length === 2)
   const covered = ({ x, y }: Rect): boolean =>
     page.damage[1].some((rect) => rect.x <= x && x < rect.x + rect.width && rect.y <= y && y < rect.y + rect.height)

@@ -12,7 +12,7 @@ interface CachedImage {
 }
 
 /** Path of the snapshot of an image, which was booted with the standard devices and nothing else. */
-export function bootedGuestPath({ kernel }: CachedImage): string {
+function bootedGuestPath({ kernel }: CachedImage): string {
   return path.join(path.dirname(kernel), `booted-${VERSION}.snapshot`)
 }
 

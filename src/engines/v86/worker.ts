@@ -94,8 +94,13 @@ class Engine {
         this.#functions[index].restore(pci)
         if (host) this.#devices[index].restore?.(host)
       }
-      this.#resumeDevices()
+      for (const pci of this.#functions) pci.resume()
     })
+  }
+
+  /** Call when the processor runs after `restore`. */
+  resumed(): void {
+    for (const device of this.#devices) device.resumed?.()
   }
 
   async #control({ type, id }: Extract<MachineCommand, { type: 'pause' | 'resume' | 'save' }>): Promise<void> {
@@ -132,14 +137,12 @@ class Engine {
       })
       return encodeSnapshot({ memoryMiB: this.memoryMiB, devices, emulator: await this.#emulator.save() })
     } finally {
-      this.#emulator.betweenInstructions(() => this.#resumeDevices())
+      this.#emulator.betweenInstructions(() => {
+        for (const pci of this.#functions) pci.resume()
+      })
       if (!this.#paused) await this.#emulator.run()
+      this.resumed()
     }
-  }
-
-  #resumeDevices(): void {
-    for (const pci of this.#functions) pci.resume()
-    for (const device of this.#devices) device.resumed?.()
   }
 
   async stop(): Promise<void> {
@@ -201,9 +204,14 @@ async function main(): Promise<void> {
     engine.handle(command)
     if (isInput(command)) report({ type: 'input-handled' })
   })
-  if (snapshot) await engine.restore(snapshot)
+  if (snapshot) {
+    serial.restored()
+    await engine.restore(snapshot)
+  }
   await emulator.run()
   report({ type: 'started' })
+  // Viewers that were added when the machine had started see the terminal from its beginning.
+  engine.resumed()
 }
 
 main().catch((error: unknown) =>

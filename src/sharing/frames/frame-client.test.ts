@@ -196,7 +196,7 @@ withServer('frames end when the server closes, and fail with the reason if it se
   const next = frames.next()
   server.disconnect()
   assert.deepEqual(await next, { value: undefined, done: true })
-  assert.ok(client.over)
+  assert.ok(client.isEnded)
   const other = await server.client(GREETING)
   const failing = other.frames().next()
   server.send(encode(REFUSED, { textBytes: 3, bytes: new TextEncoder().encode('bye') }))

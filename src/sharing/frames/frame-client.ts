@@ -158,7 +158,7 @@ export class FrameClient implements Receiver {
   }
 
   /** True after the connection ended. */
-  get over(): boolean {
+  get isEnded(): boolean {
     return this.#ended
   }
 

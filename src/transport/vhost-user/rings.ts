@@ -94,7 +94,7 @@ export class Rings {
     if (ring.live && moved) throw new VhostUserError(`ring ${ring.index} is in use`)
     ring.addresses = addresses
     if (moved) ring.displaced = false
-    return this.settle()
+    return this.updateRings()
   }
 
   setKick(number: number, descriptor: Descriptor | undefined): void | Pending {
@@ -120,17 +120,17 @@ export class Rings {
     const ring = this.ring(index)
     ring.started = true
     if (ring.live) this.lifecycle.notify(index)
-    else return this.settle()
+    else return this.updateRings()
   }
 
   enable(index: number, enabled: boolean): void | Pending {
     this.ring(index).enabled = enabled
-    return this.settle()
+    return this.updateRings()
   }
 
   enableAll(enabled: boolean): void | Pending {
     for (const ring of this.#rings) ring.enabled = enabled
-    return this.settle()
+    return this.updateRings()
   }
 
   /** Stops a ring. @returns its position, or a wait for it while chains are in flight */
@@ -183,7 +183,7 @@ export class Rings {
     for (const ring of moved) ring.displaced = true
     return after(this.#closeAll(moved, true), () => {
       if (tidy) this.table.releaseRetired()
-      return this.settle()
+      return this.updateRings()
     })
   }
 
@@ -194,7 +194,7 @@ export class Rings {
   }
 
   /** Opens rings that must be served, and closes the gates of disabled ones. */
-  settle(): void | Pending {
+  updateRings(): void | Pending {
     const wanted = this.#rings.filter((ring) => ring.started && ring.enabled && ring.addresses && !ring.live)
     const misplaced = wanted.find((ring) => !ring.displaced && ring.addresses && !this.#place(ring.addresses))
     if (misplaced) {
@@ -207,7 +207,7 @@ export class Rings {
     if (wanted.length > 0 && !this.live && mustReset) {
       const wait = this.lifecycle.reset()
       this.#stale = false
-      if (wait) return after(wait, () => this.settle())
+      if (wait) return after(wait, () => this.updateRings())
     }
     for (const ring of this.#rings) {
       if (!ring.live) continue

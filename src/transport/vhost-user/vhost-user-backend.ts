@@ -278,7 +278,9 @@ export class VhostUserBackend implements Service {
       if (logsAll && !this.#log.all) this.#guard.log(MIGRATION)
       this.#log.all = logsAll
       this.#log.update()
-      return hasFeature(features, VhostFeature.PROTOCOL_FEATURES) ? this.#rings.settle() : this.#rings.enableAll(true)
+      return hasFeature(features, VhostFeature.PROTOCOL_FEATURES)
+        ? this.#rings.updateRings()
+        : this.#rings.enableAll(true)
     })
   }
 

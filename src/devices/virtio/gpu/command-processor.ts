@@ -211,9 +211,9 @@ export class CommandProcessor {
         resource.release()
         throw new SnapshotError(`resource ${saved.id} was refused with error 0x${added.toString(16)}`)
       }
-      if (saved.uuid) resource.assignUuid(saved.uuid)
+      if (saved.uuid) resource.exported.assignUuid(saved.uuid)
       if (resource instanceof Blob && resource.attached && !this.#sharing.update(resource)) {
-        throw new SnapshotError(`resource ${saved.id} cannot be exported: ${resource.refusal?.reason}`)
+        throw new SnapshotError(`resource ${saved.id} cannot be exported: ${resource.exported.refusal?.reason}`)
       }
     }
     for (const [i, { surface }] of scanouts.entries()) {
@@ -306,9 +306,9 @@ export class CommandProcessor {
     const resource = this.resources.get(request.resourceId)
     if (!resource) return ERR_INVALID_RESOURCE_ID
     if (resource instanceof Blob) this.#sharing.share(resource)
-    if (resource.refusal) return ERR_UNSPEC
-    const uuid = resource.uuid ?? createUuid(this.#random)
-    resource.assignUuid(uuid)
+    if (resource.exported.refusal) return ERR_UNSPEC
+    const uuid = resource.exported.uuid ?? createUuid(this.#random)
+    resource.exported.assignUuid(uuid)
     this.#payload = uuid
     return GpuResponse.OK_RESOURCE_UUID
   }
@@ -367,7 +367,7 @@ export class CommandProcessor {
     const resource = this.resources.get(request.resourceId)
     if (!(resource instanceof Blob)) return ERR_INVALID_RESOURCE_ID
     if (!resource.hasBytes) return ERR_UNSPEC
-    const layout = blobLayout(request, resource.size, resource.described)
+    const layout = blobLayout(request, resource.size, resource.exported.layout)
     return layout ? this.#show(scanout, resource, layout, request.rect) : ERR_INVALID_PARAMETER
   }
 

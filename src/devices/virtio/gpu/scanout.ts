@@ -125,7 +125,7 @@ export class Scanout {
     this.#layout = layout
     this.#rect = rect
     const surface = new ResourceSurface(resource, layout, rect)
-    resource.describe(surface.layout)
+    resource.exported.describe(surface.layout)
     this.#surface = surface
     this.#display.scanout(this.index, surface)
   }

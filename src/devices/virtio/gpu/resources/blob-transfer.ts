@@ -56,7 +56,7 @@ export function transferBlob(blob: HostBlob, transfer: Transfer, direction: Tran
 
 function rowsOf(blob: HostBlob, box: Transfer): Rows | undefined {
   const { x, y, width, height } = box
-  const layout = blob.described
+  const layout = blob.exported.layout
   const [shape, another] = (layout?.modifier === MODIFIER_LINEAR && planesOf(layout.fourcc)) || []
   if (!layout || !shape || another || shape.across > 1) {
     return fits(box, blob.size, 1) ? { start: x, stride: width, length: width, count: 1 } : undefined

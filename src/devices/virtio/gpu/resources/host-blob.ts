@@ -58,7 +58,7 @@ export class HostBlob extends Blob {
 
   unmap(): GpuResponse {
     // The blob may be mapped at another offset, where it can be exported.
-    this.refusal = undefined
+    this.exported.forget()
     return this.#heap.unmap(this.#block)
   }
 

@@ -23,7 +23,7 @@ export class ResourceSharing {
   update(blob: Blob): boolean {
     if (blob.buffer) return true
     const shown = this.#scanouts.filter((scanout) => scanout.shows(blob))
-    const wanted = blob.mustShare || blob.wasShared || shown.length > 0
+    const wanted = blob.mustShare || blob.exported.wasExported || shown.length > 0
     if (wanted && !this.share(blob) && blob.mustShare) return false
     for (const scanout of shown) scanout.renew()
     return true
@@ -37,14 +37,15 @@ export class ResourceSharing {
     const { id, owner, dmaBufOnly } = blob
     const spans = this.#spans
     spans.clear()
-    if (!this.#host || blob.buffer || blob.refusal || !blob.pages(spans)) return blob.refusal === undefined
+    const { buffer, refusal } = blob.exported
+    if (!this.#host || buffer || refusal || !blob.pages(spans)) return refusal === undefined
     const outcome = this.#host.share(spans, { what: `resource ${id}`, owner, dmaBufOnly })
     if ('kind' in outcome) {
       blob.share(outcome)
       return true
     }
     this.#count(outcome)
-    blob.refusal = outcome
+    blob.exported.refuse(outcome)
     return false
   }
 

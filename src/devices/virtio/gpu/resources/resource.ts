@@ -3,11 +3,11 @@ import { MemoryRegion } from '../../../../memory/memory-region.ts'
 import type { ScatterList } from '../../../../memory/scatter-list.ts'
 import type { SpanList } from '../../../../memory/span-list.ts'
 import type { SurfacePath } from '../../../../services/display.ts'
-import { type FramebufferLayout, sameLayout } from '../../../../services/framebuffer-layout.ts'
 import type { NotShared, SharedBuffer, ShareRequest } from '../../../../services/shared-buffer.ts'
 import { layoutEnd, type PixelLayout } from '../pixels/pixel-layout.ts'
 import { BlobFlag } from '../protocol.ts'
 import { backingCost } from './backing.ts'
+import { ResourceExport } from './resource-export.ts'
 
 /** Host memory charged for any resource, in bytes: the object and its entry in the table. */
 const RESOURCE_COST = 512
@@ -35,15 +35,8 @@ export abstract class Resource {
   /** Bytes transferred into it by commands of the guest. */
   bytesTransferred = 0
   #flushedBytes = 0
-  /** UUID by which other devices import it, if the guest requested one. @virtio 5.7.6.8 RESOURCE_ASSIGN_UUID */
-  uuid: Uint8Array | undefined
-  /** Framebuffer layout of its bytes, if known. */
-  described: FramebufferLayout | undefined
-  /** Reason why the last attempt to export it failed. */
-  refusal: NotShared | undefined
-  /** True if it was ever exported. */
-  wasShared = false
-  #buffer: SharedBuffer | undefined
+  /** Its export to other processes and devices. */
+  readonly exported = new ResourceExport()
 
   constructor(readonly id: number) {}
 
@@ -77,7 +70,7 @@ export abstract class Resource {
 
   /** The buffer that exports its bytes; undefined if it is not exported. */
   get buffer(): SharedBuffer | undefined {
-    return this.#buffer
+    return this.exported.buffer
   }
 
   /** Marks a flush. @returns the bytes transferred into it since the flush before */
@@ -106,27 +99,7 @@ export abstract class Resource {
 
   /** Sets the buffer that exports its bytes. @param buffer the resource owns it */
   share(buffer: SharedBuffer): void {
-    this.#buffer = buffer
-    this.wasShared = true
-    if (this.uuid) buffer.assignUuid(this.uuid)
-    if (this.described) buffer.describe(this.described)
-  }
-
-  /** Ends the export: closes the buffer. */
-  unshare(): void {
-    this.#buffer?.close()
-    this.#buffer = undefined
-  }
-
-  assignUuid(uuid: Uint8Array): void {
-    this.uuid = uuid
-    this.#buffer?.assignUuid(uuid)
-  }
-
-  describe(layout: FramebufferLayout): void {
-    if (this.described && sameLayout(this.described, layout)) return
-    this.described = layout
-    this.#buffer?.describe(layout)
+    this.exported.begin(buffer)
   }
 
   /** Detaches the guest pages. */
@@ -139,7 +112,7 @@ export abstract class Resource {
   /** Releases all memory and the buffer. Surfaces that still read it see black. */
   release(): void {
     this.detach()
-    this.unshare()
+    this.exported.end()
   }
 }
 
@@ -169,7 +142,7 @@ export class Resource2d extends Resource {
     this.shadow = shared ? shared.bytes.subarray(0, layoutEnd(layout)) : new Uint8Array(layoutEnd(layout))
     this.reason = explain('2D resource: a copy that only TRANSFER_TO_HOST_2D changes', memory)
     if (shared) this.share(shared)
-    else this.refusal = memory as NotShared | undefined
+    else this.exported.refuse(memory as NotShared | undefined)
   }
 
   /** Returns the host memory that a new 2D resource needs, in bytes. */
@@ -234,7 +207,7 @@ export abstract class Blob extends Resource {
 
   /** True if the guest created it shareable or gave it a UUID: commands fail if it cannot be exported. */
   get mustShare(): boolean {
-    return this.#createdShareable || this.uuid !== undefined
+    return this.#createdShareable || this.exported.uuid !== undefined
   }
 
   get byteLength(): number {
@@ -246,7 +219,7 @@ export abstract class Blob extends Resource {
   }
 
   get reason(): string {
-    return explain(this.where, this.buffer ?? this.refusal)
+    return explain(this.where, this.buffer ?? this.exported.refusal)
   }
 
   /** Appends the whole pages that contain its bytes. @returns false if it has none */
@@ -303,9 +276,9 @@ export class GuestBlob extends Blob {
   }
 
   #endExport(): void {
-    this.unshare()
+    this.exported.end()
     // Other pages may be exportable.
-    this.refusal = undefined
+    this.exported.forget()
   }
 }
 

@@ -34,10 +34,11 @@ export type SavedResource = Shaped<typeof RESOURCE>
 /** Returns the state of a resource. @throws {SnapshotError} if its bytes are the host's, or only a GPU can read them */
 export function saveResource(resource: Resource): SavedResource {
   const { id } = resource
-  const tiled = resource.described !== undefined && resource.described.modifier !== MODIFIER_LINEAR
+  const { layout, uuid } = resource.exported
+  const tiled = layout !== undefined && layout.modifier !== MODIFIER_LINEAR
   if (tiled) throw new SnapshotError(`resource ${id} has a modifier that only a GPU can read: it cannot be saved`)
   if (resource.attached && !resource.backing) throw new SnapshotError(`pages of resource ${id} are not in guest memory`)
-  const common = { id, ranges: resource.ranges ?? null, uuid: resource.uuid ?? null }
+  const common = { id, ranges: resource.ranges ?? null, uuid: uuid ?? null }
   if (resource instanceof Resource2d) {
     const { fourcc, width, height } = resource.layout
     return { ...common, image: { fourcc, width, height, pixels: resource.shadow }, blob: null }

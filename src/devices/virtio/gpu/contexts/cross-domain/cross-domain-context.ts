@@ -105,7 +105,7 @@ export class CrossDomainContext implements RenderContext {
     const block = this.#heap.create(image.size)
     if (!block) return ERR_OUT_OF_MEMORY
     const blob = new HostBlob(request, this.#heap, block)
-    blob.describe(image.layout)
+    blob.exported.describe(image.layout)
     return blob
   }
 
@@ -210,7 +210,7 @@ export class CrossDomainContext implements RenderContext {
     if (planes.length !== planeCount || !liesWithin(layout, blob.size)) return ERR_INVALID_PARAMETER
     this.#host.share(blob)
     if (!blob.buffer) return ERR_UNSPEC
-    blob.describe(layout)
+    blob.exported.describe(layout)
     return blob.buffer.kind
   }
 
@@ -219,14 +219,14 @@ export class CrossDomainContext implements RenderContext {
     if (body.length < PRESENT_SIZE) return ERR_INVALID_PARAMETER
     const resource = this.#resources.get(u32At(body, PRESENT_RESOURCE))
     if (!resource) return ERR_INVALID_RESOURCE_ID
-    const { described } = resource
-    if (!described) return ERR_UNSPEC
+    const { layout } = resource.exported
+    if (!layout) return ERR_UNSPEC
     const rect = this.#rect
     rect.x = u32At(body, PRESENT_RECT)
     rect.y = u32At(body, PRESENT_RECT + 4)
     rect.width = u32At(body, PRESENT_RECT + 8)
     rect.height = u32At(body, PRESENT_RECT + 12)
-    if (!fits(rect, described.width, described.height)) return ERR_INVALID_PARAMETER
+    if (!fits(rect, layout.width, layout.height)) return ERR_INVALID_PARAMETER
     return this.#host.present(resource, rect) ? OK_NODATA : ERR_UNSPEC
   }
 }
