@@ -7,6 +7,8 @@ import path from 'node:path'
 import { after, test } from 'node:test'
 import { bootGuest, guestMissing } from './guest.ts'
 
+/** Programs of `e2fsprogs` may be where only root's PATH leads. */
+const ENV = { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin:/sbin` }
 const SIZE = 64 << 20
 const WRITTEN = 4 << 20
 
@@ -24,7 +26,7 @@ for (const engine of ['qemu', 'qemu over vfio-user'] as const) {
     try {
       const { stdout, stderr } = await guest.run(
         'cd /sys/block/pmem0 && cat size queue/dax queue/write_cache && head -c 13 /dev/pmem0 && echo && ' +
-          'head -c 4M /dev/urandom >/tmp/random && sha256sum </tmp/random && ' +
+          'head -c 4194304 /dev/urandom >/tmp/random && sha256sum </tmp/random && ' +
           'dd if=/tmp/random of=/dev/pmem0 bs=1M seek=1 conv=fsync 2>/dev/null && echo written',
       )
       const [size, dax, cache, host, sum, done] = stdout.split('\n')
@@ -47,7 +49,7 @@ test('qemu: a file system in persistent memory is mounted with DAX, and the host
   const file = path.join(folder, 'dax.pmem')
   writeFileSync(file, '')
   truncateSync(file, SIZE)
-  execFileSync('mke2fs', ['-q', '-t', 'ext4', '-b', '4096', file], { env: { PATH: '/usr/sbin:/sbin:/usr/bin:/bin' } })
+  execFileSync('mke2fs', ['-q', '-t', 'ext4', '-b', '4096', file], { env: ENV })
   const guest = await bootGuest({ engine: 'qemu', devices: [{ kind: 'pmem', settings: { 'mem-path': file } }] })
   try {
     const { stdout, stderr } = await guest.run(
@@ -60,7 +62,7 @@ test('qemu: a file system in persistent memory is mounted with DAX, and the host
   }
   const debugfs = execFileSync('debugfs', ['-R', 'cat file', file], {
     encoding: 'utf8',
-    env: { PATH: '/usr/sbin:/sbin:/usr/bin:/bin' },
+    env: ENV,
     stdio: ['ignore', 'pipe', 'ignore'],
   })
   assert.equal(debugfs, 'kept\n')
