@@ -5,6 +5,7 @@ import path from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { loadKinds } from '../../src/catalogue/index.ts'
 import { runProgram } from '../../src/guest-image/debian/program.ts'
 import { ffiMissing } from '../../src/host/linux/ffi.ts'
 import { UnixListener } from '../../src/host/linux/unix-listener.ts'
@@ -18,8 +19,8 @@ const disk = path.join(folder, 'disk.img')
 writeFileSync(disk, '')
 truncateSync(disk, 1 << 20)
 
-/** Types of QEMU's vhost-user.json for which there are devices. */
-const TYPES = { block: 'block', console: 'console', entropy: 'rng', gpu: 'gpu', input: 'input', net: 'net' }
+/** Types of the kinds of devices, in QEMU's vhost-user.json and in the same way for further ones. */
+const TYPES = Object.fromEntries((await loadKinds()).map(({ name, vhostUser }) => [name, vhostUser.type]))
 
 test('--print-capabilities takes precedence over other options  @vhost-user Backend program conventions', async () => {
   for (const [kind, type] of Object.entries(TYPES)) {
